@@ -1,0 +1,221 @@
+"""Records that travel between the stages: frozen, checked when made, arrays read-only.
+
+Shape letters: H, W frame height and width in pixels; N instances in a frame; M side of a box-local mask (28 in Mask R-CNN).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SourceKind(Enum):
+    """What kind of source a frame comes from; the default policy follows from it."""
+
+    LIVE = "live"
+    """A camera, a network stream, a file played with --realtime: the newest frame wins."""
+    RECORDED = "recorded"
+    """A video file: every frame, in order, and the reader waits."""
+    STILLS = "stills"
+    """Single images: every one, in order; outputs are images, and there is no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """Where the sound that belongs to a source lies.
+
+    Attributes:
+        path: the media file that holds it.
+        start_s: file time, in seconds on the frames' pts clock, at which the recording begins (`--start`).
+        origin_s: what was subtracted from the file's own time stamps to give the frames' pts clock, in seconds.
+    """
+
+    path: Path
+    start_s: float = 0.0
+    origin_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a source says of itself once it is open.
+
+    Attributes:
+        source_id: name for people and for the detections file ("clip.mp4", "camera 0").
+        kind: live, recorded or stills.
+        width, height: size of the frames that will come, in pixels, upright (after rotation). A live source may change it.
+        fps: nominal or average frame rate, frames a second; None if unknown. Never used to compute time stamps.
+        frame_count: how many frames will come, as well as the source can tell; None if unknown or endless.
+        duration_s: how long the source is, in seconds; None if unknown or endless.
+        time_base: seconds per tick of `Frame.pts`.
+        sample_aspect_ratio: width / height of one pixel.
+        audio: where the source's sound lies; None if it has none or cannot be copied.
+        description: one line for the user: what was opened and what it really gives.
+    """
+
+    source_id: str
+    kind: SourceKind
+    width: int
+    height: int
+    fps: float | None = None
+    frame_count: int | None = None
+    duration_s: float | None = None
+    time_base: Fraction = Fraction(1, 1_000_000)
+    sample_aspect_ratio: Fraction = Fraction(1, 1)
+    audio: AudioTrack | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"SourceInfo needs a size of at least 1x1, got {self.width}x{self.height}")
+        if self.time_base <= 0 or self.sample_aspect_ratio <= 0:
+            raise ValueError(f"time_base and sample_aspect_ratio must be positive, got {self.time_base}, {self.sample_aspect_ratio}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One captured frame.
+
+    Attributes:
+        source_id: name of the source (for stills: the file name of this image).
+        index: 0, 1, 2 … in the order of capture, without gaps: frames captured before this one.
+        pts: presentation time in ticks of `time_base`, on the source's own clock. Strictly increasing within a video.
+        time_base: seconds per tick.
+        captured_at_s: when the frame was handed over by the source, seconds on the run's monotonic clock.
+        image_bgr: uint8 (H, W, 3), upright, read-only.
+        duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
+    """
+
+    source_id: str
+    index: int
+    pts: int
+    time_base: Fraction
+    captured_at_s: float
+    image_bgr: NDArray[np.uint8] = field(repr=False)
+    duration: int | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image_bgr
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ValueError(f"Frame.image_bgr must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        if self.index < 0:
+            raise ValueError(f"Frame.index must be 0 or more, got {self.index}")
+        object.__setattr__(self, "image_bgr", read_only(image))
+
+    @property
+    def pts_s(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.image_bgr.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.image_bgr.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """The objects found in one frame, best score first.
+
+    Attributes:
+        boxes_xyxy: float32 (N, 4), absolute pixels of the frame, x1 <= x2, y1 <= y2, edges (a box of one pixel is 1 wide).
+        class_ids: int32 (N,), 1 … NUM_CLASSES - 1 (0 is the background and never appears).
+        scores: float32 (N,), 0 … 1.
+        mask_probs: float32 (N, M, M), 0 … 1: the mask's probability on an M x M grid stretched over the box.
+    """
+
+    boxes_xyxy: NDArray[np.float32]
+    class_ids: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    mask_probs: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes_xyxy)
+        expected = {
+            "boxes_xyxy": (np.float32, (count, 4)),
+            "class_ids": (np.int32, (count,)),
+            "scores": (np.float32, (count,)),
+            "mask_probs": (np.float32, (count, *self.mask_probs.shape[1:])),
+        }
+        for name, (dtype, shape) in expected.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(f"Instances.{name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
+            object.__setattr__(self, name, read_only(array))
+        if self.mask_probs.ndim != 3 or self.mask_probs.shape[1] != self.mask_probs.shape[2]:
+            raise ValueError(f"Instances.mask_probs must be (N, M, M), got {self.mask_probs.shape}")
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    @classmethod
+    def empty(cls, mask_size: int = 28) -> Instances:
+        """No objects at all."""
+        return cls(
+            boxes_xyxy=np.zeros((0, 4), np.float32),
+            class_ids=np.zeros((0,), np.int32),
+            scores=np.zeros((0,), np.float32),
+            mask_probs=np.zeros((0, mask_size, mask_size), np.float32),
+        )
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Instances:
+        """The instances that a boolean mask (N,) or an index array names, in that order."""
+        return Instances(self.boxes_xyxy[keep], self.class_ids[keep], self.scores[keep], self.mask_probs[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """When a frame passed each stage, seconds on the run's monotonic clock; None where it did not pass."""
+
+    captured_at_s: float
+    inference_started_at_s: float | None = None
+    inference_ended_at_s: float | None = None
+    presented_at_s: float | None = None
+
+    @property
+    def inference_s(self) -> float | None:
+        """How long the segmenter took, seconds."""
+        if self.inference_started_at_s is None or self.inference_ended_at_s is None:
+            return None
+        return self.inference_ended_at_s - self.inference_started_at_s
+
+    @property
+    def latency_s(self) -> float | None:
+        """From capture to presentation, seconds."""
+        return None if self.presented_at_s is None else self.presented_at_s - self.captured_at_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentedFrame:
+    """A frame with the instances to show on it.
+
+    Attributes:
+        frame: the frame on screen.
+        instances: what to show on it.
+        instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
+            earlier one in smooth; None while no result has come yet.
+        times: when the frame passed each stage.
+    """
+
+    frame: Frame
+    instances: Instances
+    instances_index: int | None
+    times: StageTimes
+
+
+def read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A view of the array that cannot be written through (the array itself if it already is read-only)."""
+    if not array.flags.writeable:
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view

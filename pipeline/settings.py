@@ -1,0 +1,196 @@
+"""Every setting with its type, default, unit and range, as frozen pydantic models. `config.yaml` mirrors the defaults.
+
+Reading YAML and the command line is `settings_file.py`'s and `stream_segment.py`'s work; nothing here touches a file.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Policy(Enum):
+    """What happens when a stage cannot keep up."""
+
+    AUTO = "auto"
+    """LIVE for cameras, network streams and --realtime; RECORDED for files and images."""
+    LIVE = "live"
+    """The newest frame wins; older ones are dropped and counted."""
+    RECORDED = "recorded"
+    """Every frame is processed, in order; the reader waits."""
+
+
+class PresentationMode(Enum):
+    """Which frames are shown, and with which masks."""
+
+    AUTO = "auto"
+    """SMOOTH when the policy is live, EXACT when it is recorded."""
+    EXACT = "exact"
+    """Each inferred frame with the masks that were computed on it."""
+    SMOOTH = "smooth"
+    """Every captured frame with the newest masks there are."""
+
+
+class Device(Enum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class Backend(Enum):
+    """Which Keras backend runs the network."""
+
+    AUTO = "auto"
+    """The environment variable KERAS_BACKEND if set, else the first installed of tensorflow, jax, torch."""
+    TENSORFLOW = "tensorflow"
+    JAX = "jax"
+    TORCH = "torch"
+
+
+class Canvas(Enum):
+    """What a frame is padded to before the network sees it."""
+
+    TIGHT = "tight"
+    """Same scale as Matterport's, padded only to the next multiple of 64 on each side."""
+    SQUARE = "square"
+    """Matterport's max_dim x max_dim square."""
+
+
+class WindowMode(Enum):
+    """Whether a window is opened."""
+
+    AUTO = "auto"
+    """If the machine has a screen."""
+    ON = "on"
+    """An error if it has none."""
+    OFF = "off"
+
+
+class AudioMode(Enum):
+    """What happens to the source's sound."""
+
+    COPY = "copy"
+    """Copied without loss where the container can hold it, else re-encoded to AAC."""
+    OFF = "off"
+
+
+class RtspTransport(Enum):
+    """How RTSP video travels."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class ProgressMode(Enum):
+    """How a recorded file's progress is shown."""
+
+    AUTO = "auto"
+    """A bar on a terminal, plain lines elsewhere."""
+    BAR = "bar"
+    LINES = "lines"
+    OFF = "off"
+
+
+class ReconnectSettings(Section):
+    """A live source that goes away is opened again, for ever, with growing pauses."""
+
+    enabled: bool = True
+    read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 5.0
+    first_delay_s: Annotated[float, Field(ge=0.05, le=60.0)] = 0.5
+    longest_delay_s: Annotated[float, Field(ge=0.05, le=3600.0)] = 30.0
+
+
+class SourceSettings(Section):
+    """Where frames come from."""
+
+    uri: str = "0"
+    width: Annotated[int, Field(ge=16, le=16384)] | None = None
+    height: Annotated[int, Field(ge=16, le=16384)] | None = None
+    fps: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
+    realtime: bool = False
+    policy: Policy = Policy.AUTO
+    start_s: Seconds = 0.0
+    duration_s: Annotated[float, Field(gt=0.0)] | None = None
+    max_frames: Annotated[int, Field(ge=1)] | None = None
+    rtsp_transport: RtspTransport = RtspTransport.TCP
+    reconnect: ReconnectSettings = ReconnectSettings()
+
+
+class ModelSettings(Section):
+    """The network and what is kept of its results."""
+
+    weights: str | None = None
+    labels: str | None = None
+    max_dim: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] = 1024
+    canvas: Canvas = Canvas.TIGHT
+    device: Device = Device.AUTO
+    backend: Backend = Backend.AUTO
+    min_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.7
+    nms_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    max_instances: Annotated[int, Field(ge=1, le=1000)] = 100
+    classes: tuple[str, ...] = ()
+
+
+class OverlaySettings(Section):
+    """What is drawn on a frame."""
+
+    masks: bool = True
+    boxes: bool = True
+    labels: bool = True
+    scores: bool = True
+    status: bool = True
+    mask_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    mask_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    line_width: Annotated[int, Field(ge=1, le=64)] | None = None
+    font_scale: Annotated[float, Field(gt=0.0, le=20.0)] | None = None
+
+
+class RecorderSettings(Section):
+    """The annotated video (or images, for a source of stills)."""
+
+    path: str | None = None
+    crf: Annotated[int, Field(ge=0, le=51)] = 23
+    preset: str = "veryfast"
+    audio: AudioMode = AudioMode.COPY
+    fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
+
+
+class DetectionsSettings(Section):
+    """The machine-readable results: one JSON line a frame."""
+
+    path: str | None = None
+    masks: bool = True
+
+
+class WindowSettings(Section):
+    """The window on this machine's screen."""
+
+    mode: WindowMode = WindowMode.AUTO
+    fullscreen: bool = False
+    title: str = "stream_segment"
+    stills_dir: str = "."
+
+
+class Settings(Section):
+    """All settings of a run."""
+
+    source: SourceSettings = SourceSettings()
+    model: ModelSettings = ModelSettings()
+    presentation: PresentationMode = PresentationMode.AUTO
+    overlay: OverlaySettings = OverlaySettings()
+    output: RecorderSettings = RecorderSettings()
+    detections: DetectionsSettings = DetectionsSettings()
+    window: WindowSettings = WindowSettings()
+    progress: ProgressMode = ProgressMode.AUTO

@@ -1,0 +1,1 @@
+"""Where presented frames go."""
