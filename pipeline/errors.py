@@ -1,4 +1,4 @@
-"""The errors that a user may see. The command line prints their text as one line and turns their kind into an exit code."""
+"""The errors that a user may see: the command line prints their text as one line and exits with their code."""
 
 
 class StreamSegmentError(Exception):

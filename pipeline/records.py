@@ -1,6 +1,7 @@
 """Records that travel between the stages: frozen, checked when made, arrays read-only.
 
-Shape letters: H, W frame height and width in pixels; N instances in a frame; M side of a box-local mask (28 in Mask R-CNN).
+Shape letters: H, W frame height and width in pixels; N instances in a frame; M side of a box-local mask (28 in
+Mask R-CNN).
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class SourceInfo:
     Attributes:
         source_id: name for people and for the detections file ("clip.mp4", "camera 0").
         kind: live, recorded or stills.
-        width, height: size of the frames that will come, in pixels, upright (after rotation). A live source may change it.
+        width, height: size of the frames that will come, in pixels, upright (after rotation). A live source may change
+            it.
         fps: nominal or average frame rate, frames a second; None if unknown. Never used to compute time stamps.
         frame_count: how many frames will come, as well as the source can tell; None if unknown or endless.
         duration_s: how long the source is, in seconds; None if unknown or endless.
@@ -73,7 +75,9 @@ class SourceInfo:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"SourceInfo needs a size of at least 1x1, got {self.width}x{self.height}")
         if self.time_base <= 0 or self.sample_aspect_ratio <= 0:
-            raise ValueError(f"time_base and sample_aspect_ratio must be positive, got {self.time_base}, {self.sample_aspect_ratio}")
+            raise ValueError(
+                f"time_base and sample_aspect_ratio must be positive, got {self.time_base}, {self.sample_aspect_ratio}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +131,7 @@ class Instances:
     """The objects found in one frame, best score first.
 
     Attributes:
-        boxes_xyxy: float32 (N, 4), absolute pixels of the frame, x1 <= x2, y1 <= y2, edges (a box of one pixel is 1 wide).
+        boxes_xyxy: float32 (N, 4), absolute pixels of the frame, x1 <= x2, y1 <= y2, edges (one pixel is 1 wide).
         class_ids: int32 (N,), 1 … NUM_CLASSES - 1 (0 is the background and never appears).
         scores: float32 (N,), 0 … 1.
         mask_probs: float32 (N, M, M), 0 … 1: the mask's probability on an M x M grid stretched over the box.

@@ -129,17 +129,17 @@ class SourceSettings(Section):
 
 
 class ModelSettings(Section):
-    """The network and what is kept of its results."""
+    """The network and what is kept of its results. None means: what the weights file says, else the original's default."""
 
     weights: str | None = None
     labels: str | None = None
-    max_dim: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] = 1024
+    max_dim: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] | None = None
     canvas: Canvas = Canvas.TIGHT
     device: Device = Device.AUTO
     backend: Backend = Backend.AUTO
-    min_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.7
-    nms_threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
-    max_instances: Annotated[int, Field(ge=1, le=1000)] = 100
+    min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    nms_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    max_instances: Annotated[int, Field(ge=1, le=1000)] | None = None
     classes: tuple[str, ...] = ()
 
 

@@ -30,7 +30,8 @@ class Slot(Generic[T]):
     Args:
         capacity: how many items it holds at most, 1 or more.
         overflow: what happens to a `put` when it is full.
-        on_drop: called with each item that was lost (pushed out, or left inside by `close(discard=True)`), outside the lock.
+        on_drop: called, outside the lock, with each item that was lost (pushed out, or left inside by
+            `close(discard=True)`).
 
     After `close()` every blocked or later `put` raises SlotClosed at once. `get` first hands out what is inside, then
     raises SlotClosed; after `close(discard=True)` it raises at once.

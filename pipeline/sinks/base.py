@@ -19,8 +19,8 @@ class Delivery(Enum):
     MAIN_THREAD = "main_thread"
     """`write` and `idle` are called in the thread that runs the stream (window toolkits demand it). Must be quick."""
     EVERY_FRAME = "every_frame"
-    """`write` is called in a thread of the sink's own for every frame, in order. A recorded source waits for it; for a live
-    one a frame that finds the sink's buffer full is lost, counted and reported, never silently."""
+    """`write` is called in a thread of the sink's own for every frame, in order. A recorded source waits for it; for a
+    live one a frame that finds the sink's buffer full is lost, counted and reported, never silently."""
     NEWEST = "newest"
     """`write` is called in a thread of the sink's own; when it is slow, only the newest frame is kept (viewers)."""
 

@@ -37,7 +37,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self) -> Frame | None:
-        """The next frame; waits for it. None at the end, or after `interrupt()`. Raises RunError when the source fails."""
+        """The next frame; waits for it. None at the end or after `interrupt()`. Raises RunError when it fails."""
 
     @abstractmethod
     def close(self) -> None:
@@ -66,5 +66,7 @@ class Source(ABC):
         self.open()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
