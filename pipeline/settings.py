@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 class Section(BaseModel):
     """A group of settings: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True)
 
 
 class Policy(Enum):
@@ -129,7 +129,7 @@ class SourceSettings(Section):
 
 
 class ModelSettings(Section):
-    """The network and what is kept of its results. None means: what the weights file says, else the original's default."""
+    """The network and what is kept of its results. None: what the weights file says, else the original's default."""
 
     weights: str | None = None
     labels: str | None = None

@@ -1,0 +1,35 @@
+"""The capture stage: reads a source and hands every frame on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.records import Frame
+from pipeline.slot import Slot, SlotClosed
+from pipeline.sources.base import Source
+from pipeline.stats import RunStats
+
+
+def capture(
+    source: Source, outlets: Sequence[Slot[Frame]], stats: RunStats, on_undelivered: Callable[[Frame], None]
+) -> None:
+    """Read until the source ends, put each frame into every outlet, close the source in the end.
+
+    Args:
+        source: an open source; it is closed here, in the thread that reads it.
+        outlets: where the frames go; the last one decides whether the frame counts as delivered.
+        stats: told of every frame captured.
+        on_undelivered: called with the frame in hand when the outlets were closed under it.
+    """
+    try:
+        while (frame := source.read()) is not None:
+            stats.captured(frame.captured_at_s)
+            try:
+                for outlet in outlets:
+                    outlet.put(frame)
+            except SlotClosed:
+                on_undelivered(frame)
+                return
+            del frame
+    finally:
+        source.close()

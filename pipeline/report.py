@@ -1,0 +1,145 @@
+"""What a run tells the user in words: progress while it goes, a summary when it ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import TracebackType
+from typing import IO, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.settings import ProgressMode
+from pipeline.sources.base import Clock
+from pipeline.stats import RunStats
+from pipeline.stream import EndReason, RunSummary
+
+logger = logging.getLogger(__name__)
+
+LINE_EVERY_S = 5.0
+
+
+class ProgressReport:
+    """Shows how far a run is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    Args:
+        info: the source; without a length the bar only counts.
+        limit_frames, start_s, limit_s: what the user asked for, to know the end.
+        mode: bar, lines, off, or by the kind of output stream.
+        stats, clock: where the rate comes from.
+        output: where it is written; standard error, so that results on standard output stay clean.
+    """
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        stats: RunStats,
+        clock: Clock,
+        mode: ProgressMode,
+        limit_frames: int | None = None,
+        output: IO[str] | None = None,
+    ) -> None:
+        self._info = info
+        self._stats = stats
+        self._clock = clock
+        self._output = output if output is not None else sys.stderr
+        counts = [count for count in (info.frame_count, limit_frames) if count is not None]
+        self._total = min(counts) if counts else None
+        if mode is ProgressMode.AUTO:
+            mode = ProgressMode.BAR if self._output.isatty() else ProgressMode.LINES
+        self._mode = mode
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._next_line_s = clock() + LINE_EVERY_S
+
+    def __enter__(self) -> Self:
+        if self._mode is ProgressMode.BAR:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.fields[total_text]} frames"),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(file=self._output),
+            )
+            self._task = self._bar.add_task(
+                self._info.source_id, total=self._total, total_text=str(self._total or "?"), rate=""
+            )
+            self._bar.start()
+        return self
+
+    def update(self, segmented: SegmentedFrame) -> None:
+        """A frame was presented."""
+        done = segmented.frame.index + 1
+        now_s = self._clock()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, rate=_fps(self._stats.recent(now_s).display_fps))
+        elif self._mode is ProgressMode.LINES and now_s >= self._next_line_s:
+            self._next_line_s = now_s + LINE_EVERY_S
+            print(self._line(done, now_s), file=self._output, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _line(self, done: int, now_s: float) -> str:
+        rate = self._stats.recent(now_s).display_fps
+        text = f"{self._info.source_id}: frame {done}"
+        if self._total:
+            text += f" of {self._total} ({100 * done / self._total:.0f} %)"
+        text += f", {_fps(rate)}"
+        if self._total and rate:
+            text += f", {_duration(max(0, self._total - done) / rate)} left"
+        return text
+
+
+def summary_text(summary: RunSummary) -> str:
+    """The closing lines of a run: what was read, inferred, shown and lost, how fast, and where the results lie."""
+    stats = summary.stats
+    lines = [
+        f"{summary.source.source_id}: {_ENDINGS[summary.end]} after {_duration(summary.wall_s)}",
+        f"  model      {summary.model}",
+        f"  frames     captured {stats.captured}, inferred {stats.inferred}, presented {stats.presented}, "
+        f"dropped {stats.dropped_total}",
+    ]
+    for (stage, cause), count in sorted(stats.dropped.items(), key=lambda item: (item[0][0].value, item[0][1].value)):
+        lines.append(f"             {count} before {stage.value} ({cause.value})")
+    for name, count in sorted(stats.sink_dropped.items()):
+        lines.append(f"             {count} presented but not taken by the {name}: it was too slow")
+    lines.append(
+        f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
+        f"display {_fps(stats.display_fps)}"
+    )
+    lines.append(
+        f"  latency    p50 {_ms(stats.latency_p50_s)}, p95 {_ms(stats.latency_p95_s)} from capture to display; "
+        f"inference p50 {_ms(stats.inference_p50_s)}"
+    )
+    if summary.reconnects:
+        lines.append(f"  reconnects {summary.reconnects}")
+    lines.extend(f"  output     {path}" for path in summary.outputs)
+    return "\n".join(lines)
+
+
+_ENDINGS = {EndReason.FINISHED: "finished", EndReason.STOPPED: "stopped", EndReason.FAILED: "failed"}
+
+
+def _fps(rate: float | None) -> str:
+    return "- fps" if rate is None else f"{rate:.1f} fps"
+
+
+def _ms(duration_s: float | None) -> str:
+    return "-" if duration_s is None else f"{1000 * duration_s:.0f} ms"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d} min"

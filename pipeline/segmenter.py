@@ -1,0 +1,41 @@
+"""What turns a frame into instances. `MaskRCNNSegmenter` is in `pipeline/maskrcnn_segmenter.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.records import Instances
+
+
+class Segmenter(ABC):
+    """Finds the instances in single frames.
+
+    Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`, `segment`
+    and `close` are called in the inference thread. `labels` and `description` are valid from construction on.
+    """
+
+    @property
+    @abstractmethod
+    def labels(self) -> Sequence[str]:
+        """Class names by class id; labels[0] is "BG"."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """One line for the user: which network, weights, backend and device."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Load the network. Raises InputError when the weights cannot be used."""
+
+    @abstractmethod
+    def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
+        """The instances of one frame, uint8 (H, W, 3); boxes in its pixels, best score first."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the network. May be called twice, and without `open`."""

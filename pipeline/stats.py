@@ -1,0 +1,200 @@
+"""Counts, rates and latencies of a run, in bounded memory however long it runs.
+
+Every frame is accounted for: captured = presented + dropped, by stage and cause (in smooth presentation a frame that
+was not inferred is still presented; `inferred` counts those that were).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pipeline.records import SegmentedFrame
+
+RATE_WINDOW_S = 3.0
+
+
+class DropStage(Enum):
+    """In front of which stage a frame was lost."""
+
+    INFERENCE = "inference"
+    DISPLAY = "display"
+
+
+class DropCause(Enum):
+    """Why a frame was lost."""
+
+    LOADING = "still loading"
+    BUSY = "busy"
+    STOPPED = "run stopped"
+
+
+class RateMeter:
+    """Events a second: fps = (n - 1) / (last - first), over the last few seconds and over the whole run."""
+
+    def __init__(self, window_s: float = RATE_WINDOW_S) -> None:
+        self._window_s = window_s
+        self._recent: deque[float] = deque(maxlen=4096)
+        self._first_s: float | None = None
+        self.count = 0
+
+    def tick(self, now_s: float) -> None:
+        """Count one event at `now_s`, seconds on a monotonic clock."""
+        self.count += 1
+        if self._first_s is None:
+            self._first_s = now_s
+        self._recent.append(now_s)
+
+    def recent(self, now_s: float) -> float | None:
+        """Events a second lately; None before the second event, 0 when none came for a whole window."""
+        while len(self._recent) > 2 and self._recent[0] < now_s - self._window_s:
+            self._recent.popleft()
+        if self.count < 2:
+            return None
+        first_s, last_s = self._recent[0], self._recent[-1]
+        if last_s < now_s - self._window_s:
+            return 0.0
+        return (len(self._recent) - 1) / (last_s - first_s) if last_s > first_s else None
+
+    def overall(self) -> float | None:
+        """Events a second since the first event; None before the second."""
+        if self._first_s is None or self.count < 2:
+            return None
+        elapsed_s = self._recent[-1] - self._first_s
+        return (self.count - 1) / elapsed_s if elapsed_s > 0 else None
+
+
+class LatencyHistogram:
+    """Quantiles of durations in constant memory: logarithmic bins 2 % wide, from 10 microseconds on."""
+
+    _LOWEST_S = 1e-5
+    _STEP = math.log(1.02)
+
+    def __init__(self) -> None:
+        self._bins: Counter[int] = Counter()
+        self.count = 0
+
+    def add(self, duration_s: float) -> None:
+        """Count one duration in seconds."""
+        self._bins[math.floor(math.log(max(duration_s, self._LOWEST_S) / self._LOWEST_S) / self._STEP)] += 1
+        self.count += 1
+
+    def quantile(self, q: float) -> float | None:
+        """The duration in seconds that a share `q` (0 … 1) of all stays at or below, within 1 %; None when empty."""
+        if not 0.0 <= q <= 1.0:
+            raise ValueError(f"a quantile lies between 0 and 1, got {q}")
+        wanted = max(1, math.ceil(q * self.count))
+        seen = 0
+        for index in sorted(self._bins):
+            seen += self._bins[index]
+            if seen >= wanted:
+                return self._LOWEST_S * math.exp((index + 0.5) * self._STEP)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSnapshot:
+    """The numbers of a run at one moment. Rates in events a second, durations in seconds; None where not yet known.
+
+    Attributes:
+        captured, inferred, presented: frames that passed each stage.
+        dropped: frames lost, by the stage they were lost in front of and the cause.
+        sink_dropped: presented frames that a sink could not take, by the sink's name.
+        capture_fps, inference_fps, display_fps: over the last seconds, or over the run in a final summary.
+        latency_p50_s, latency_p95_s: from capture to presentation.
+        inference_p50_s: time in the segmenter.
+    """
+
+    captured: int
+    inferred: int
+    presented: int
+    dropped: Mapping[tuple[DropStage, DropCause], int]
+    sink_dropped: Mapping[str, int]
+    capture_fps: float | None
+    inference_fps: float | None
+    display_fps: float | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    inference_p50_s: float | None
+    last_latency_s: float | None
+
+    @property
+    def dropped_total(self) -> int:
+        """Frames lost before presentation."""
+        return sum(self.dropped.values())
+
+
+@dataclass
+class RunStats:
+    """Counts what the stages report; safe from any thread."""
+
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _capture: RateMeter = field(default_factory=RateMeter, repr=False)
+    _inference: RateMeter = field(default_factory=RateMeter, repr=False)
+    _display: RateMeter = field(default_factory=RateMeter, repr=False)
+    _latency: LatencyHistogram = field(default_factory=LatencyHistogram, repr=False)
+    _inference_time: LatencyHistogram = field(default_factory=LatencyHistogram, repr=False)
+    _dropped: Counter[tuple[DropStage, DropCause]] = field(default_factory=Counter, repr=False)
+    _sink_dropped: Counter[str] = field(default_factory=Counter, repr=False)
+    _last_latency_s: float | None = None
+
+    def captured(self, now_s: float) -> None:
+        """A source gave a frame."""
+        with self._lock:
+            self._capture.tick(now_s)
+
+    def inferred(self, now_s: float, took_s: float) -> None:
+        """The segmenter finished a frame."""
+        with self._lock:
+            self._inference.tick(now_s)
+            self._inference_time.add(took_s)
+
+    def presented(self, segmented: SegmentedFrame) -> None:
+        """A frame was shown to the sinks; its `times.presented_at_s` is set."""
+        times = segmented.times
+        if times.presented_at_s is None or times.latency_s is None:
+            raise ValueError("a presented frame needs times.presented_at_s")
+        with self._lock:
+            self._display.tick(times.presented_at_s)
+            self._latency.add(times.latency_s)
+            self._last_latency_s = times.latency_s
+
+    def dropped(self, stage: DropStage, cause: DropCause) -> None:
+        """A captured frame will never be presented."""
+        with self._lock:
+            self._dropped[stage, cause] += 1
+
+    def sink_dropped(self, sink_name: str) -> None:
+        """A presented frame did not reach one sink."""
+        with self._lock:
+            self._sink_dropped[sink_name] += 1
+
+    def recent(self, now_s: float) -> StatsSnapshot:
+        """The numbers now, with rates over the last seconds."""
+        with self._lock:
+            return self._snapshot(*(meter.recent(now_s) for meter in (self._capture, self._inference, self._display)))
+
+    def overall(self) -> StatsSnapshot:
+        """The numbers now, with rates over the whole run."""
+        with self._lock:
+            return self._snapshot(*(meter.overall() for meter in (self._capture, self._inference, self._display)))
+
+    def _snapshot(self, capture: float | None, inference: float | None, display: float | None) -> StatsSnapshot:
+        return StatsSnapshot(
+            captured=self._capture.count,
+            inferred=self._inference.count,
+            presented=self._display.count,
+            dropped=dict(self._dropped),
+            sink_dropped=dict(self._sink_dropped),
+            capture_fps=capture,
+            inference_fps=inference,
+            display_fps=display,
+            latency_p50_s=self._latency.quantile(0.50),
+            latency_p95_s=self._latency.quantile(0.95),
+            inference_p50_s=self._inference_time.quantile(0.50),
+            last_latency_s=self._last_latency_s,
+        )

@@ -1,0 +1,389 @@
+"""A run: builds the stages for the settings, presents the frames in the caller's thread, ends everything cleanly.
+
+with Stream(settings) as stream:
+    for segmented in stream:
+        print(segmented.frame.pts_s, len(segmented.instances))
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.capture import capture
+from pipeline.errors import StreamSegmentError
+from pipeline.inference import infer
+from pipeline.join import ExactJoin, HoldCarrier, Join, SmoothJoin
+from pipeline.overlay import Overlay, StatusLine
+from pipeline.records import Frame, SegmentedFrame, SourceInfo, SourceKind
+from pipeline.segmenter import Segmenter
+from pipeline.settings import Policy, PresentationMode, Settings
+from pipeline.sinks.base import Presentation, RunContext, Sink
+from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.worker import SinkWorker
+from pipeline.slot import Overflow, Slot, SlotClosed
+from pipeline.sources.base import Clock, Source
+from pipeline.sources.factory import make_source
+from pipeline.stage import THREAD_PREFIX, FirstError, Stage
+from pipeline.stats import DropCause, DropStage, RunStats, StatsSnapshot
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1 / 30
+"""How often sinks are polled while no frame comes."""
+JOIN_DEADLINE_S = 15.0
+"""How long a stage may take to end: the slowest is an inference that has just begun."""
+SINK_DEADLINE_S = 60.0
+"""How long a sink may take to write what is in its buffer and to finish its file."""
+RECORDED_SLOT = 3
+"""Frames between two stages of a recorded source: enough that none waits for another's hiccup."""
+
+
+class EndReason(Enum):
+    """Why a run ended."""
+
+    FINISHED = "finished"
+    """The source ended, or the number of frames or seconds that was asked for is reached."""
+    STOPPED = "stopped"
+    """`stop()` was called, or the user closed the window."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        source: the source.
+        live: which policy held.
+        model: the segmenter's one-line description.
+        stats: counts, rates over the whole run, latencies.
+        reconnects: how often a live source was lost and came back.
+        outputs: files written.
+        end: why the run ended.
+        wall_s: seconds from the opening to the end.
+    """
+
+    source: SourceInfo
+    live: bool
+    model: str
+    stats: StatsSnapshot
+    reconnects: int
+    outputs: Sequence[str]
+    end: EndReason
+    wall_s: float
+
+
+class Stream:
+    """Segmented frames of one source, with the threads and policies of the command line.
+
+    Iterate over it inside a `with` block: each frame has then been drawn, and handed to every sink. The iteration ends
+    with the source, after `stop()`, or with the first error of any stage, which it raises.
+
+    Args:
+        settings: everything about the run; sinks are made as `output`, `detections` and `window` say.
+        source, segmenter: used in place of those that the settings describe.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        source: Source | None = None,
+        segmenter: Segmenter | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.stats = RunStats()
+        self._clock = clock
+        self._source = source if source is not None else make_source(settings.source, clock)
+        self._segmenter = segmenter
+        self._extra_sinks: list[Sink] = []
+        self._workers: list[SinkWorker] = []
+        self._stages: list[Stage] = []
+        self._slots: list[Slot[Frame] | Slot[SegmentedFrame]] = []
+        self._stop_asked = threading.Event()
+        self._segmenter_ready = threading.Event()
+        self._errors = FirstError(on_first=self._stop_asked.set)
+        self._info: SourceInfo | None = None
+        self._join: Join | None = None
+        self._overlay: Overlay | None = None
+        self._end = EndReason.FINISHED
+        self._opened = False
+        self._closed = False
+        self._opened_at_s = 0.0
+        self._wall_s: float | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def add_sink(self, sink: Sink) -> None:
+        """Add a sink of your own; before the stream is opened."""
+        if self._info is not None:
+            raise RuntimeError("add_sink must be called before the stream is opened")
+        self._extra_sinks.append(sink)
+
+    def open(self) -> None:
+        """Open source and sinks, check the model, start the threads. Raises InputError, leaving nothing behind."""
+        self._opened_at_s = self._clock()
+        try:
+            self._info = self._source.open()
+            logger.info("source: %s", self._info.description or self._info.source_id)
+            if self._segmenter is None:
+                from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
+
+                self._segmenter = MaskRCNNSegmenter(self.settings.model)
+            self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
+            context = RunContext(self._info, self._segmenter.labels)
+            for sink in [*make_sinks(self.settings, self._info), *self._extra_sinks]:
+                worker = SinkWorker(sink, self._info, self.live, self.stats, self._errors)
+                self._workers.append(worker)
+                worker.open(context)
+        except BaseException:
+            self._source.close()
+            self._close_workers()
+            raise
+        self._opened = True
+        self._build_stages()
+        for stage in self._stages:
+            stage.start()
+
+    def stop(self) -> None:
+        """Ask the run to end soon; from any thread or signal handler, more than once."""
+        self._end = EndReason.STOPPED
+        self._stop_asked.set()
+
+    def close(self) -> None:
+        """End all threads, finish all outputs. Raises the run's first error, if there was one. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._opened:
+            return
+        self._halt()
+        try:
+            self._close_workers()
+        finally:
+            self._join_stages()
+            self._wall_s = self._clock() - self._opened_at_s
+        self._errors.raise_if_any()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except StreamSegmentError:
+            if error is None:
+                raise
+            logger.debug("while closing after %r", error, exc_info=True)
+
+    # -- what callers look at -----------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> SourceInfo:
+        """The open source."""
+        if self._info is None:
+            raise RuntimeError("the stream is not open: use it in a `with` block")
+        return self._info
+
+    @property
+    def opened(self) -> bool:
+        """Whether `open` has succeeded (and stays True after `close`)."""
+        return self._opened
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether anything takes the frames, besides the caller."""
+        return bool(self._workers)
+
+    @property
+    def clock(self) -> Clock:
+        """Seconds, monotonic: the clock of all times in this run."""
+        return self._clock
+
+    @classmethod
+    def any_stuck(cls) -> bool:
+        """Whether a thread of any stream in this process did not end within its deadline."""
+        return any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate())
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Class names by class id; labels[0] is "BG"."""
+        if self._segmenter is None:
+            raise RuntimeError("the stream is not open: use it in a `with` block")
+        return self._segmenter.labels
+
+    @property
+    def live(self) -> bool:
+        """Whether the newest frame wins (live) or every frame is processed (recorded)."""
+        policy = self.settings.source.policy
+        return self.info.kind is SourceKind.LIVE if policy is Policy.AUTO else policy is Policy.LIVE
+
+    @property
+    def smooth(self) -> bool:
+        """Whether every captured frame is shown, with the newest masks; only live runs can be smooth."""
+        mode = self.settings.presentation
+        return self.live and mode in (PresentationMode.AUTO, PresentationMode.SMOOTH)
+
+    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
+        """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
+        if self._overlay is None:
+            raise RuntimeError("the stream is not open: use it in a `with` block")
+        status = self._status() if self.settings.overlay.status else None
+        return self._overlay.draw(segmented.frame.image_bgr, segmented.instances, status)
+
+    def summary(self) -> RunSummary:
+        """What the run did so far; final after `close`."""
+        failed = self._errors.error is not None
+        return RunSummary(
+            source=self.info,
+            live=self.live,
+            model=self._segmenter.description if self._segmenter else "",
+            stats=self.stats.overall(),
+            reconnects=self._source.reconnects,
+            outputs=[path for worker in self._workers for path in worker.sink.outputs],
+            end=EndReason.FAILED if failed else self._end,
+            wall_s=self._wall_s if self._wall_s is not None else self._clock() - self._opened_at_s,
+        )
+
+    # -- presenting ---------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[SegmentedFrame]:
+        if self._join is None:
+            raise RuntimeError("the stream is not open: use it in a `with` block")
+        while not self._stop_asked.is_set():
+            try:
+                segmented = self._join.next(POLL_S)
+            except TimeoutError:
+                self._idle()
+                continue
+            except SlotClosed:
+                break
+            yield self._present(segmented)
+        self._halt()
+        self._errors.raise_if_any()
+
+    def _present(self, segmented: SegmentedFrame) -> SegmentedFrame:
+        presented_at_s = self._clock()
+        segmented = replace(segmented, times=replace(segmented.times, presented_at_s=presented_at_s))
+        self.stats.presented(segmented)
+        wanted = any(worker.sink.wants_overlay for worker in self._workers)
+        image_bgr = self.draw(segmented) if wanted else segmented.frame.image_bgr
+        image_bgr.flags.writeable = False
+        presentation = Presentation(segmented, image_bgr)
+        for worker in self._workers:
+            with self._errors.guard(worker.sink.name):
+                worker.write(presentation)
+        self._stop_if_a_sink_asks()
+        return segmented
+
+    def _idle(self) -> None:
+        message = self._source.state_text
+        if not message and not self._segmenter_ready.is_set():
+            message = "loading the model"
+        for worker in self._workers:
+            with self._errors.guard(worker.sink.name):
+                worker.idle(message)
+        self._stop_if_a_sink_asks()
+
+    def _stop_if_a_sink_asks(self) -> None:
+        if any(worker.sink.stop_requested for worker in self._workers):
+            self.stop()
+
+    def _status(self) -> StatusLine:
+        recent = self.stats.recent(self._clock())
+        return StatusLine(
+            capture_fps=recent.capture_fps,
+            inference_fps=recent.inference_fps,
+            display_fps=recent.display_fps,
+            dropped=recent.dropped_total,
+            latency_ms=None if recent.last_latency_s is None else 1000 * recent.last_latency_s,
+        )
+
+    # -- building and ending ------------------------------------------------------------------------------------------
+
+    def _build_stages(self) -> None:
+        assert self._segmenter is not None
+        overflow = Overflow.DROP_OLDEST if self.live else Overflow.WAIT
+        room = 1 if self.live else RECORDED_SLOT
+        outlets: tuple[Slot[Frame], ...]
+        if self.smooth:
+            # Inference frames are copies of a reference here: losing one loses no frame, so nothing is counted.
+            to_inference: Slot[Frame] = Slot(room, overflow)
+            results: Slot[SegmentedFrame] = Slot(4, Overflow.DROP_OLDEST)
+            to_display: Slot[Frame] = Slot(2, overflow, self._lost_before_display)
+            outlets = (to_inference, to_display)
+            self._join = SmoothJoin(to_display, results, HoldCarrier())
+            undelivered = _ignore
+        else:
+            to_inference = Slot(room, overflow, self._lost_before_inference)
+            results = Slot(2 if self.live else RECORDED_SLOT, overflow, self._lost_before_display)
+            outlets = (to_inference,)
+            self._join = ExactJoin(results)
+            undelivered = self._lost_before_display
+        self._slots = [*outlets, results]
+        lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
+        segmenter = self._segmenter
+        self._stages = [
+            Stage(
+                "capture",
+                lambda: capture(self._source, outlets, self.stats, lost_in_capture),
+                self._errors,
+                outlets=outlets,
+            ),
+            Stage(
+                "inference",
+                lambda: infer(
+                    segmenter, to_inference, results, self.stats, self._clock, self._segmenter_ready, undelivered
+                ),
+                self._errors,
+                inlets=(to_inference,),
+                outlets=(results,),
+            ),
+        ]
+
+    def _lost_before_inference(self, _: Frame) -> None:
+        self.stats.dropped(DropStage.INFERENCE, self._cause())
+
+    def _lost_before_display(self, _: Frame | SegmentedFrame) -> None:
+        self.stats.dropped(DropStage.DISPLAY, self._cause())
+
+    def _cause(self) -> DropCause:
+        if self._stop_asked.is_set() or self._closed:
+            return DropCause.STOPPED
+        return DropCause.BUSY if self._segmenter_ready.is_set() else DropCause.LOADING
+
+    def _halt(self) -> None:
+        """Wake everybody; what is between the stages is lost and counted."""
+        self._stop_asked.set()
+        self._source.interrupt()
+        for slot in self._slots:
+            slot.close(discard=True)
+
+    def _close_workers(self) -> None:
+        for worker in self._workers:
+            with self._errors.guard(worker.sink.name):  # every other sink must still be finished
+                worker.close(SINK_DEADLINE_S)
+
+    def _join_stages(self) -> None:
+        for stage in self._stages:
+            with self._errors.guard(stage.name):
+                stage.join(JOIN_DEADLINE_S)
+
+
+def _ignore(_: object) -> None:
+    """In smooth presentation a result that comes too late loses no frame."""

@@ -1,0 +1,281 @@
+"""Real-time instance segmentation of cameras and video with Mask R-CNN: the command line, and the names for Python.
+
+    python stream_segment.py                                    # camera 0 in a window
+    python stream_segment.py --source clip.mp4 --output out.mp4
+    python stream_segment.py weights coco                       # download the COCO weights
+
+From Python:
+
+    import stream_segment
+
+    settings = stream_segment.Settings.model_validate({"source": {"uri": "clip.mp4"}, "window": {"mode": "off"}})
+    with stream_segment.Stream(settings) as stream:
+        for segmented in stream:
+            print(segmented.frame.pts_s, segmented.instances.class_ids)
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn
+
+from pipeline.errors import InputError, RunError, StreamSegmentError
+from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, SourceKind
+from pipeline.report import ProgressReport, summary_text
+from pipeline.settings import ProgressMode, Settings
+from pipeline.settings_file import KeyPath, dump_settings, load_settings, parse_assignment
+from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.stream import EndReason, Stream
+
+__version__ = "0.1.0"
+__all__ = [
+    "Delivery",
+    "Frame",
+    "InputError",
+    "Instances",
+    "Presentation",
+    "RunContext",
+    "RunError",
+    "SegmentedFrame",
+    "Settings",
+    "Sink",
+    "SourceInfo",
+    "Stream",
+    "StreamSegmentError",
+    "load_settings",
+    "main",
+]
+
+logger = logging.getLogger("stream_segment")
+
+CONFIG_BESIDE_THE_PROGRAM = Path(__file__).with_name("config.yaml")
+
+
+class _Flag(NamedTuple):
+    name: str
+    key: str
+    metavar: str
+    help: str
+
+
+_VALUE_FLAGS: dict[str, Sequence[_Flag]] = {
+    "source": (
+        _Flag(
+            "--source",
+            "source.uri",
+            "URI",
+            "camera index or device, video file, RTSP/HTTP URL, image, folder or glob of images, test:WxH@FPS "
+            "(default: camera 0)",
+        ),
+        _Flag("--width", "source.width", "PX", "ask the camera for this width"),
+        _Flag("--height", "source.height", "PX", "ask the camera for this height"),
+        _Flag("--fps", "source.fps", "N", "ask the camera for this rate"),
+        _Flag("--start", "source.start_s", "S", "begin at this second of a file"),
+        _Flag("--duration", "source.duration_s", "S", "end after this many seconds of the source"),
+        _Flag("--max-frames", "source.max_frames", "N", "end after this many frames"),
+        _Flag("--policy", "source.policy", "P", "auto, live (newest frame wins) or recorded (every frame)"),
+    ),
+    "network": (
+        _Flag("--weights", "model.weights", "FILE", "Mask R-CNN weights, .h5"),
+        _Flag("--labels", "model.labels", "FILE", "class names, one a line, the first is the background"),
+        _Flag("--max-dim", "model.max_dim", "PX", "longer side that the network sees: 512, 1024 …"),
+        _Flag("--canvas", "model.canvas", "C", "tight (pad to 64) or square (as the original)"),
+        _Flag("--min-score", "model.min_score", "0..1", "keep objects of at least this score"),
+        _Flag("--classes", "model.classes", "A,B", "keep only these classes, by name or id"),
+        _Flag("--device", "model.device", "D", "auto, cpu or gpu"),
+        _Flag("--backend", "model.backend", "B", "auto, tensorflow, jax or torch"),
+    ),
+    "output": (
+        _Flag("--output", "output.path", "FILE", "annotated video (.mp4, .mkv, .mov); image or folder for images"),
+        _Flag("--detections", "detections.path", "FILE", "JSON lines, one a frame; - for standard output"),
+        _Flag("--present", "presentation", "M", "auto, exact (inferred frames) or smooth (every frame)"),
+        _Flag("--progress", "progress", "M", "auto, bar, lines or off"),
+    ),
+}
+_SWITCHES: Sequence[tuple[str, str, Any, str]] = (
+    ("--realtime", "source.realtime", True, "play a file as if it were a camera"),
+    ("--no-window", "window.mode", "off", "open no window"),
+    ("--window", "window.mode", "on", "open a window, or fail if there is no screen"),
+    ("--fullscreen", "window.fullscreen", True, "fill the screen"),
+    ("--no-masks", "overlay.masks", False, "draw no masks"),
+    ("--no-boxes", "overlay.boxes", False, "draw no boxes"),
+    ("--no-labels", "overlay.labels", False, "draw no labels"),
+    ("--no-scores", "overlay.scores", False, "labels without scores"),
+    ("--no-status", "overlay.status", False, "no status line"),
+    ("--no-audio", "output.audio", "off", "leave the source's sound out"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of a run. Values are checked by the settings, so that a flag and a file give the same errors."""
+    parser = _Parser(
+        prog="stream_segment.py",
+        description="Real-time instance segmentation of cameras and video with Mask R-CNN.",
+        epilog="Also: stream_segment.py weights coco (download the COCO weights). Settings: config.yaml.",
+        allow_abbrev=False,
+    )
+    for title, flags in _VALUE_FLAGS.items():
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            group.add_argument(flag.name, dest=flag.key, metavar=flag.metavar, help=flag.help)
+    group = parser.add_argument_group("switches")
+    for name, key, value, text in _SWITCHES:
+        group.add_argument(name, dest=f"{name} {key}", action="store_const", const=value, help=text)
+    group = parser.add_argument_group("settings")
+    group.add_argument("--config", metavar="FILE", help="settings file (default: config.yaml beside this program)")
+    group.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any setting, such as overlay.mask_alpha=0.3; may be given more than once",
+    )
+    group.add_argument("--print-config", action="store_true", help="print the settings in force and end")
+    group.add_argument("--verbose", action="store_true", help="say more")
+    group.add_argument("--version", action="version", version=f"stream_segment {__version__}")
+    return parser
+
+
+def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, Any]]:
+    """What the command line sets, by key path, with the flag that said so."""
+    overrides: dict[KeyPath, tuple[str, Any]] = {}
+    given = vars(arguments)
+    for flags in _VALUE_FLAGS.values():
+        for flag in flags:
+            value: Any = given[flag.key]
+            if value is not None:
+                if flag.name == "--classes":
+                    value = [part.strip() for part in value.split(",") if part.strip()]
+                overrides[tuple(flag.key.split("."))] = (flag.name, value)
+    for name, key, constant, _ in _SWITCHES:
+        if given[f"{name} {key}"] is not None:
+            overrides[tuple(key.split("."))] = (name, constant)
+    for text in arguments.set:
+        key_path, value = parse_assignment(text)
+        overrides[key_path] = (f"--set {text}", value)
+    return overrides
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """Defaults, then the settings file, then the command line. Raises InputError."""
+    path = Path(arguments.config).expanduser() if arguments.config else None
+    if path is None and CONFIG_BESIDE_THE_PROGRAM.is_file():
+        path = CONFIG_BESIDE_THE_PROGRAM
+    return load_settings(path, overrides_from(arguments))
+
+
+def run(settings: Settings) -> int:
+    """Run until the source ends or somebody stops it; print the summary; return the exit code."""
+    stream = Stream(settings)
+    signals: list[int] = []
+    interrupted_code = 0
+    try:
+        with _stop_on_signals(stream, signals), stream:
+            _present_all(stream, settings)
+    finally:
+        if stream.opened:
+            summary = stream.summary()
+            results_on_stdout = settings.detections.path == "-"
+            print(summary_text(summary), file=sys.stderr if results_on_stdout else sys.stdout, flush=True)
+            if summary.end is EndReason.STOPPED and not summary.live:
+                interrupted_code = 128 + (signals[0] if signals else signal.SIGINT)
+    return interrupted_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130/143 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and arguments[0] == "weights":
+            return _weights_command(arguments[1:])
+        parsed = build_parser().parse_args(arguments)
+        _set_up_logging(parsed.verbose)
+        settings = settings_from(parsed)
+        if parsed.print_config:
+            print(dump_settings(settings), end="")
+            return 0
+        return run(settings)
+    except StreamSegmentError as error:
+        print(f"stream_segment: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stream_segment: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def program() -> NoReturn:
+    """Run `main` as a program of its own: a thread that is stuck in a driver cannot keep the process alive."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if Stream.any_stuck():
+        os._exit(code)
+    sys.exit(code)
+
+
+def _present_all(stream: Stream, settings: Settings) -> None:
+    if not stream.has_sinks:
+        logger.warning("nothing to show or write: no window, no --output, no --detections; only the summary will come")
+    mode = settings.progress
+    if mode is ProgressMode.AUTO and stream.info.kind is SourceKind.LIVE:
+        mode = ProgressMode.OFF
+    with ProgressReport(stream.info, stream.stats, stream.clock, mode, settings.source.max_frames) as progress:
+        for segmented in stream:
+            progress.update(segmented)
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stream: Stream, received: list[int]) -> Iterator[None]:
+    def handle(number: int, _: FrameType | None) -> None:
+        if received or not stream.opened:
+            raise KeyboardInterrupt
+        received.append(number)
+        stream.stop()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _weights_command(argv: Sequence[str]) -> int:
+    parser = _Parser(prog="stream_segment.py weights", description="Get weights.", allow_abbrev=False)
+    parser.add_argument("what", choices=["coco"], help="coco: Matterport's mask_rcnn_coco.h5, 81 classes, 257 MB")
+    parser.add_argument("--dir", metavar="DIR", help="where to put it (default: weights/)")
+    arguments = parser.parse_args(argv)
+    _set_up_logging(verbose=False)
+    from pipeline.download import download_coco_weights
+    from pipeline.weights_file import weights_dir
+
+    path = download_coco_weights(Path(arguments.dir).expanduser() if arguments.dir else weights_dir())
+    print(f"COCO weights: {path}")
+    return 0
+
+
+def _set_up_logging(verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("stream_segment: %(message)s"))
+    for name in ("pipeline", "stream_segment", "mrcnn"):
+        package_logger = logging.getLogger(name)
+        package_logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+        package_logger.handlers = [handler]
+        package_logger.propagate = False
+
+
+if __name__ == "__main__":
+    program()
