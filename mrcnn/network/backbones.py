@@ -1,0 +1,31 @@
+"""The backbones by the name that Config.BACKBONE gives them."""
+
+from __future__ import annotations
+
+from .efficientnet import build_efficientnet_lite0
+from .resnet import build_resnet50, build_resnet101
+
+BACKBONES = {"resnet50": build_resnet50, "resnet101": build_resnet101, "efficientnet_lite0": build_efficientnet_lite0}
+"""Name to builder: takes the image tensor (B, H, W, 3) and the Config, returns [C2, C3, C4, C5] (strides 4, 8, 16, 32)."""
+
+
+def build_backbone(image, config):
+    """The stages [C2, C3, C4, C5] of the backbone that the Config asks for.
+
+    Args:
+        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL.
+        config: BACKBONE is a name from `BACKBONES`, or a callable as Matterport's package knows it, called as
+            BACKBONE(image, stage5=True, train_bn=TRAIN_BN) and returning [C1, C2, C3, C4, C5].
+
+    Raises:
+        ValueError: the name is not known, or the callable does not return the stages.
+    """
+    backbone = config.BACKBONE
+    if callable(backbone):
+        stages = list(backbone(image, stage5=True, train_bn=config.TRAIN_BN))
+        if len(stages) < 4:
+            raise ValueError(f"Config.BACKBONE must return the stages [C1, C2, C3, C4, C5], got {len(stages)} of them")
+        return stages[-4:]
+    if backbone not in BACKBONES:
+        raise ValueError(f"Config.BACKBONE must be one of {', '.join(BACKBONES)} or a callable, got {backbone!r}")
+    return BACKBONES[backbone](image, config)

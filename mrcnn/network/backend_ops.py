@@ -1,0 +1,233 @@
+"""The one file that may hand work to a backend's own op, where that op gives the same result faster.
+
+Everything here has a version in `keras.ops` that runs on every backend, and tests compare the two. Letters: N boxes, R regions, C channels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import keras
+from keras import ops
+
+from .boxes import iou_matrix, iou_one_to_many
+
+DEAD = -1.0
+"""Score of a box that may not be kept; scores are probabilities, so that every live one is 0 or more."""
+
+
+def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):
+    """Greedy non-maximum suppression: the best score is kept, boxes that overlap it by more than the threshold go.
+
+    Args:
+        boxes: float32 (N, 4), (y1, x1, y2, x2), any order of scores.
+        scores: float32 (N,), 0 … 1; `DEAD` for boxes that may neither be kept nor suppress others.
+        max_output: how many are kept at most.
+        iou_threshold: 0 … 1.
+
+    Returns:
+        indices: int32 (max_output,), best score first, 0 from `count` on.
+        count: int32 ().
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return _tensorflow_nms(boxes, scores, max_output, iou_threshold)
+    if backend == "torch" and importlib.util.find_spec("torchvision") is not None:
+        return _torchvision_nms(boxes, scores, max_output, iou_threshold)
+    if backend == "jax" and _jax_has_accelerator():
+        return parallel_nms(boxes, scores, max_output, iou_threshold)
+    return greedy_nms(boxes, scores, max_output, iou_threshold)
+
+
+def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
+    """`non_max_suppression` as a loop of at most max_output rounds over N boxes, on every backend.
+
+    Args:
+        boxes, scores, max_output, iou_threshold: as in `non_max_suppression`.
+        class_ids: int32 (N,); if given, a box suppresses only boxes of its own class.
+    """
+    slots = ops.arange(max_output, dtype="int32")
+
+    def is_live(indices, count, live_scores):
+        return ops.logical_and(count < max_output, ops.max(live_scores) >= 0.0)
+
+    def keep_best(indices, count, live_scores):
+        best = ops.cast(ops.argmax(live_scores), "int32")
+        suppressed = iou_one_to_many(ops.take(boxes, best, axis=0), boxes) > iou_threshold
+        if class_ids is not None:
+            suppressed = ops.logical_and(suppressed, class_ids == ops.take(class_ids, best))
+        suppressed = ops.logical_or(suppressed, ops.arange(boxes.shape[0], dtype="int32") == best)
+        return ops.where(slots == count, best, indices), count + 1, ops.where(suppressed, DEAD, live_scores)
+
+    start = (ops.zeros((max_output,), "int32"), ops.zeros((), "int32"), scores)
+    indices, count, _ = ops.while_loop(is_live, keep_best, start)
+    return indices, count
+
+
+def parallel_nms(boxes, scores, max_output, iou_threshold):
+    """`non_max_suppression` with all overlaps at once: N x N floats, a few rounds; for GPUs.
+
+    A box is kept if no kept box of better score overlaps it. Starting from "all are kept", each round settles at least one more
+    link of every chain of overlaps, so that the rounds end with the greedy result as soon as nothing changes.
+    """
+    count_in = boxes.shape[0]
+    sorted_scores, order = ops.top_k(scores, count_in)
+    order = ops.cast(order, "int32")
+    sorted_boxes = ops.take(boxes, order, axis=0)
+    live = sorted_scores >= 0.0
+    rank = ops.arange(count_in, dtype="int32")
+    overlaps = ops.logical_and(iou_matrix(sorted_boxes, sorted_boxes) > iou_threshold, rank[:, None] < rank[None, :])
+    suppresses = ops.cast(overlaps, "float32")
+
+    def has_changed(kept, before):
+        return ops.any(kept != before)
+
+    def settle(kept, before):
+        hits = ops.matmul(ops.cast(kept, "float32")[None, :], suppresses)[0]
+        return ops.logical_and(live, hits < 0.5), kept
+
+    kept, _ = ops.while_loop(has_changed, settle, (live, ops.logical_not(live)))
+    place = ops.cumsum(ops.cast(kept, "int32")) - 1
+    # ranks of the kept boxes first, in order: what is not kept sorts behind
+    ranks = ops.sort(ops.where(kept, rank, count_in))[:max_output]
+    count = ops.minimum(place[-1] + 1, max_output)
+    padded = ops.pad(ranks, [[0, max_output - ranks.shape[0]]], constant_values=0)
+    is_slot = ops.arange(max_output, dtype="int32") < count
+    return ops.where(is_slot, ops.take(order, ops.where(is_slot, padded, 0)), 0), ops.cast(count, "int32")
+
+
+def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: float):
+    """Non-maximum suppression among boxes of the same class, best max_output of all classes together.
+
+    Args:
+        boxes: float32 (N, 4).
+        scores: float32 (N,); `DEAD` for boxes that may not be kept.
+        class_ids: int32 (N,).
+        max_output: how many are kept at most.
+        iou_threshold: 0 … 1.
+
+    Returns:
+        indices int32 (max_output,), best score first, 0 from count on; count int32 ().
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_class_wise_nms(boxes, scores, class_ids, max_output, iou_threshold)
+    return greedy_nms(boxes, scores, max_output, iou_threshold, class_ids)
+
+
+def crop_levels(feature_maps, boxes, image_indices, levels, pool_size: int):
+    """Sample each region bilinearly from its pyramid level, on a grid whose corners are the box's corners.
+
+    The values are those of tf.image.crop_and_resize: sample i of n along y lies at cell (y1 + (y2 - y1) * i / (n - 1)) * (h - 1)
+    of the level, and 0 is taken where that is outside the level.
+
+    Args:
+        feature_maps: levels of shape (B, h, w, C), finest first.
+        boxes: float32 (R, 4), normalized (y1, x1, y2, x2).
+        image_indices: int32 (R,), which image of the batch.
+        levels: int32 (R,), index into feature_maps.
+        pool_size: n.
+
+    Returns:
+        (R, pool_size, pool_size, C), of the feature maps' dtype.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size)
+    return gather_levels(feature_maps, boxes, image_indices, levels, pool_size)
+
+
+def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
+    """`crop_levels` on every backend: all levels as one table of cells, of which each sample gathers four."""
+    channels = feature_maps[0].shape[-1]
+    dtype = feature_maps[0].dtype
+    table = ops.concatenate([ops.reshape(level, (-1, channels)) for level in feature_maps], axis=0)
+    heights = [level.shape[1] for level in feature_maps]
+    widths = [level.shape[2] for level in feature_maps]
+    starts = [0]
+    for level in feature_maps[:-1]:
+        starts.append(starts[-1] + level.shape[0] * level.shape[1] * level.shape[2])
+    height, width, start = (ops.take(ops.convert_to_tensor(v, "int32"), levels) for v in (heights, widths, starts))
+    start = start + image_indices * height * width
+
+    row, row_weight, row_inside, next_row = _sample_axis(boxes[:, 0], boxes[:, 2], height, pool_size)
+    column, column_weight, column_inside, next_column = _sample_axis(boxes[:, 1], boxes[:, 3], width, pool_size)
+
+    def cells(rows, columns):
+        flat = start[:, None, None] + rows[:, :, None] * width[:, None, None] + columns[:, None, :]
+        return ops.take(table, flat, axis=0)
+
+    weight_x = ops.cast(column_weight, dtype)[:, None, :, None]
+    weight_y = ops.cast(row_weight, dtype)[:, :, None, None]
+    top = cells(row, column) * (1 - weight_x) + cells(row, next_column) * weight_x
+    bottom = cells(next_row, column) * (1 - weight_x) + cells(next_row, next_column) * weight_x
+    inside = ops.logical_and(row_inside[:, :, None], column_inside[:, None, :])[..., None]
+    return ops.where(inside, top * (1 - weight_y) + bottom * weight_y, ops.zeros((), dtype))
+
+
+def _sample_axis(low, high, cells, samples):
+    """Where samples along one axis fall: first cell, weight of the next cell, inside or not, next cell; each (R, samples)."""
+    last = ops.cast(cells - 1, "float32")[:, None]
+    if samples > 1:
+        steps = ops.arange(samples, dtype="float32")[None, :]
+        position = low[:, None] * last + steps * ((high - low)[:, None] * last / (samples - 1))
+    else:
+        position = 0.5 * (low + high)[:, None] * last
+    inside = ops.logical_and(position >= 0.0, position <= last)
+    clipped = ops.minimum(ops.maximum(position, 0.0), last)
+    first = ops.floor(clipped)
+    following = ops.minimum(first + 1.0, last)
+    return ops.cast(first, "int32"), clipped - first, inside, ops.cast(following, "int32")
+
+
+def _jax_has_accelerator() -> bool:
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def _tensorflow_nms(boxes, scores, max_output, iou_threshold):
+    import tensorflow as tf
+
+    indices, count = tf.image.non_max_suppression_padded(
+        boxes, scores, max_output, iou_threshold, score_threshold=DEAD / 2, pad_to_max_output_size=True
+    )
+    return indices, count
+
+
+def _tensorflow_class_wise_nms(boxes, scores, class_ids, max_output, iou_threshold):
+    import tensorflow as tf
+
+    # Few regions are live after the score threshold, so that all their overlaps are a small matrix.
+    live = tf.cast(tf.where(scores >= 0.0)[:, 0], tf.int32)
+    live_boxes, live_ids = tf.gather(boxes, live), tf.gather(class_ids, live)
+    overlaps = tf.where(live_ids[:, None] == live_ids[None, :], iou_matrix(live_boxes, live_boxes), 0.0)
+    chosen = tf.image.non_max_suppression_overlaps(overlaps, tf.gather(scores, live), max_output, iou_threshold)
+    count = tf.shape(chosen)[0]
+    indices = tf.pad(tf.gather(live, chosen), [[0, max_output - count]])
+    return tf.ensure_shape(indices, (max_output,)), count
+
+
+def _torchvision_nms(boxes, scores, max_output, iou_threshold):
+    import torch
+    import torchvision
+
+    live = torch.nonzero(scores >= 0.0)[:, 0]
+    chosen = live[torchvision.ops.nms(boxes[live][:, [1, 0, 3, 2]], scores[live], iou_threshold)][:max_output]
+    indices = torch.zeros(max_output, dtype=torch.int32, device=boxes.device)
+    indices[: len(chosen)] = chosen.to(torch.int32)
+    return indices, torch.tensor(len(chosen), dtype=torch.int32, device=boxes.device)
+
+
+def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size):
+    import tensorflow as tf
+
+    pooled, places = [], []
+    for index, level in enumerate(feature_maps):
+        place = tf.where(levels == index)[:, 0]
+        places.append(place)
+        crops = tf.image.crop_and_resize(
+            level, tf.gather(boxes, place), tf.gather(image_indices, place), (pool_size, pool_size)
+        )
+        pooled.append(tf.cast(crops, level.dtype))  # the op answers in float32
+    order = tf.argsort(tf.concat(places, axis=0))
+    crops = tf.gather(tf.concat(pooled, axis=0), order)
+    return tf.ensure_shape(crops, (boxes.shape[0], pool_size, pool_size, feature_maps[0].shape[-1]))

@@ -1,0 +1,90 @@
+"""EfficientNet-Lite0, the small backbone: inverted residuals without squeeze-excite, ReLU6 (Tan & Le 2019, "lite" variant).
+
+Legend: B batch, H and W the padded image's size in pixels (multiples of 64).
+
+Batch normalisation is folded into the convolutions: every convolution has a bias and there is no normalisation layer. With
+the few images of a batch that fit a desktop machine the statistics of a batch are worse than ImageNet's, so they would be frozen
+anyway, and folded weights run faster. `tools/convert_efficientnet_lite0.py` folds and converts the ImageNet weights.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+MEAN_PIXEL = (127.0, 127.0, 127.0)
+"""What the ImageNet weights were trained with; a Config with this backbone subtracts it."""
+
+PIXEL_SCALE = 1.0 / 128.0
+"""The ImageNet weights saw (pixel - 127) / 128; the network multiplies by this itself."""
+
+
+class BlockGroup(NamedTuple):
+    """One row of the EfficientNet-B0 table (Tan & Le 2019, table 1)."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+BLOCK_GROUPS = (
+    BlockGroup(1, 3, 1, 1, 16),
+    BlockGroup(2, 3, 2, 6, 24),
+    BlockGroup(2, 5, 2, 6, 40),
+    BlockGroup(3, 3, 2, 6, 80),
+    BlockGroup(3, 5, 1, 6, 112),
+    BlockGroup(4, 5, 2, 6, 192),
+    BlockGroup(1, 3, 1, 6, 320),
+)
+
+STEM_FILTERS = 32
+
+_STAGE_ENDS = (1, 2, 4, 6)
+"""Groups whose output is C2, C3, C4 and C5: the last of each stride."""
+
+
+def build_efficientnet_lite0(image, config=None):
+    """Stages of the backbone on an image tensor.
+
+    Args:
+        image: float32 (B, H, W, 3), RGB minus `MEAN_PIXEL`, -127 to 128; H and W multiples of 64.
+        config: not read; every builder takes it.
+
+    Returns:
+        [C2, C3, C4, C5]: (B, H/4, W/4, 24), (B, H/8, W/8, 40), (B, H/16, W/16, 112), (B, H/32, W/32, 320).
+    """
+    x = layers.Rescaling(PIXEL_SCALE, name="lite0_rescale")(image)
+    x = layers.Conv2D(STEM_FILTERS, 3, strides=2, padding="same", name="lite0_stem")(x)
+    x = _relu6(x, "lite0_stem_relu6")
+    stages = []
+    index = 0
+    for group_index, group in enumerate(BLOCK_GROUPS):
+        for repeat in range(group.repeats):
+            x = _block(x, group, stride=group.stride if repeat == 0 else 1, name=f"lite0_block{index}")
+            index += 1
+        if group_index in _STAGE_ENDS:
+            stages.append(x)
+    return stages
+
+
+def _block(x, group: BlockGroup, stride: int, name: str):
+    """One inverted residual: 1x1 expansion, depthwise, 1x1 projection without activation; a skip where shapes allow."""
+    filters_in = x.shape[-1]
+    skip = x
+    if group.expansion != 1:
+        x = layers.Conv2D(filters_in * group.expansion, 1, name=f"{name}_expand")(x)
+        x = _relu6(x, f"{name}_expand_relu6")
+    x = layers.DepthwiseConv2D(group.kernel, strides=stride, padding="same", name=f"{name}_depthwise")(x)
+    x = _relu6(x, f"{name}_depthwise_relu6")
+    x = layers.Conv2D(group.filters, 1, name=f"{name}_project")(x)
+    if stride == 1 and filters_in == group.filters:
+        x = layers.Add(name=f"{name}_add")([x, skip])
+    return x
+
+
+def _relu6(x, name: str):
+    return layers.Activation(keras.ops.relu6, name=name)(x)

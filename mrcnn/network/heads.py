@@ -1,0 +1,64 @@
+"""The two heads that look at one region each (He et al. 2017, figure 4, right): box head and mask head.
+
+Letters: R regions of all images of a batch together, K classes with the background, C channels of the pyramid.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from .resnet import BATCH_NORM_EPSILON
+
+MASK_HEAD_CHANNELS = 256
+"""Width of the mask head; Matterport's is 256 whatever the width of the pyramid."""
+
+
+def build_box_head(channels, config):
+    """Classifies a region and moves its box, for each class on its own.
+
+    Args:
+        channels: C.
+        config: POOL_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE, NUM_CLASSES and TRAIN_BN count.
+
+    Returns:
+        Model: (R, POOL_SIZE, POOL_SIZE, C) to [class logits (R, K), deltas (R, K, 4)], both float32.
+    """
+    size, classes = config.FPN_CLASSIF_FC_LAYERS_SIZE, config.NUM_CLASSES
+    pooled = keras.Input((config.POOL_SIZE, config.POOL_SIZE, channels), name="roi_align_classifier")
+    # Fully connected layers, written as convolutions because the weight files hold them so.
+    x = layers.Conv2D(size, config.POOL_SIZE, name="mrcnn_class_conv1")(pooled)
+    x = _norm_relu(x, "mrcnn_class_bn1", config)
+    x = layers.Conv2D(size, 1, name="mrcnn_class_conv2")(x)
+    x = _norm_relu(x, "mrcnn_class_bn2", config)
+    x = layers.Reshape((size,), name="pool_squeeze")(x)
+    class_logits = layers.Dense(classes, name="mrcnn_class_logits", dtype="float32")(x)
+    deltas = layers.Dense(classes * 4, name="mrcnn_bbox_fc", dtype="float32")(x)
+    deltas = layers.Reshape((classes, 4), name="mrcnn_bbox", dtype="float32")(deltas)
+    return keras.Model(pooled, [class_logits, deltas], name="box_head")
+
+
+def build_mask_head(channels, config):
+    """Draws the mask of a region, for each class on its own.
+
+    Args:
+        channels: C.
+        config: MASK_POOL_SIZE, NUM_CLASSES, TRAIN_BN and, if it has one, MASK_HEAD_CHANNELS (else 256) count.
+
+    Returns:
+        Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 2 * MASK_POOL_SIZE, 2 * MASK_POOL_SIZE, K), float32.
+    """
+    pooled = keras.Input((config.MASK_POOL_SIZE, config.MASK_POOL_SIZE, channels), name="roi_align_mask")
+    width = getattr(config, "MASK_HEAD_CHANNELS", MASK_HEAD_CHANNELS)
+    x = pooled
+    for index in range(1, 5):
+        x = layers.Conv2D(width, 3, padding="same", name=f"mrcnn_mask_conv{index}")(x)
+        x = _norm_relu(x, f"mrcnn_mask_bn{index}", config)
+    x = layers.Conv2DTranspose(width, 2, strides=2, activation="relu", name="mrcnn_mask_deconv")(x)
+    mask_logits = layers.Conv2D(config.NUM_CLASSES, 1, name="mrcnn_mask", dtype="float32")(x)
+    return keras.Model(pooled, mask_logits, name="mask_head")
+
+
+def _norm_relu(x, name, config):
+    x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)(x, training=config.TRAIN_BN)
+    return layers.ReLU(name=name + "_relu")(x)

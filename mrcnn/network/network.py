@@ -1,0 +1,164 @@
+"""Mask R-CNN put together (He et al. 2017), as three Keras models and the stages between them.
+
+Letters: B images; H, W canvas height and width in pixels, multiples of 64; A anchors; N regions of an image; K classes with the
+background; C channels of the pyramid.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from .anchors import AnchorSettings, normalized_anchors
+from .backbones import build_backbone
+from .detections import detect
+from .fpn import build_fpn
+from .heads import build_box_head, build_mask_head
+from .proposals import propose
+from .roi_align import roi_align
+from .rpn import RPN_CHANNELS, build_rpn
+
+CANVAS_MULTIPLE = 64
+"""Height and width of a canvas are multiples of this: P6 has one cell for 64 pixels."""
+
+
+class MaskRCNNNetwork:
+    """The weights and the stages of the network. All stages take and return tensors of the Keras backend.
+
+    Attributes:
+        config: the Config it was built from; thresholds and limits are read from it when a stage is traced.
+        features: Model: images float32 (B, H, W, 3), RGB minus MEAN_PIXEL, to
+            [[P2, P3, P4, P5, P6], rpn class logits (B, A, 2), rpn deltas (B, A, 4)].
+        box_head: Model: (R, POOL_SIZE, POOL_SIZE, C) to [class logits (R, K), deltas (R, K, 4)].
+        mask_head: Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 28, 28, K).
+    """
+
+    def __init__(self, config):
+        """Build the three models with random weights.
+
+        Raises:
+            ValueError: a setting that the network cannot be built from.
+        """
+        self.config = config
+        self.anchor_settings = AnchorSettings.from_config(config)
+        self.features = _build_features(config)
+        self.box_head = build_box_head(config.TOP_DOWN_PYRAMID_SIZE, config)
+        self.mask_head = build_mask_head(config.TOP_DOWN_PYRAMID_SIZE, config)
+
+    @property
+    def models(self) -> tuple[keras.Model, keras.Model, keras.Model]:
+        """(features, box_head, mask_head)."""
+        return self.features, self.box_head, self.mask_head
+
+    @property
+    def variables(self) -> list:
+        """All weights of the three models."""
+        return [variable for model in self.models for variable in model.variables]
+
+    def layers_by_name(self) -> dict[str, keras.Layer]:
+        """Every layer that has weights, by its name; those of the RPN under their own names."""
+        found = {}
+        for model in self.models:
+            for layer in _flat_layers(model):
+                if layer.weights:
+                    found[layer.name] = layer
+        return found
+
+    def backbone_layer_names(self) -> list[str]:
+        """Names of the backbone's layers that have weights, in the order they were built."""
+        others = ("fpn_", "rpn_")
+        return [layer.name for layer in _flat_layers(self.features) if layer.weights and not layer.name.startswith(others)]
+
+    def anchors(self, height: int, width: int) -> np.ndarray:
+        """Normalized anchors of a canvas: float32 (A, 4)."""
+        return normalized_anchors(self.anchor_settings, height, width)
+
+    def subtract_mean(self, images):
+        """Images uint8 (B, H, W, 3), RGB, to what `features` takes; float images are taken as such already."""
+        if keras.backend.standardize_dtype(images.dtype) != "uint8":
+            return ops.cast(images, "float32")
+        return ops.cast(images, "float32") - ops.convert_to_tensor(np.asarray(self.config.MEAN_PIXEL, np.float32))
+
+    def extract(self, images):
+        """Backbone, pyramid and RPN.
+
+        Args:
+            images: uint8 RGB, or float32 RGB minus MEAN_PIXEL, (B, H, W, 3).
+
+        Returns:
+            pyramid: [P2, P3, P4, P5, P6]; class logits (B, A, 2) with (background, object); deltas (B, A, 4).
+        """
+        return self.features(self.subtract_mean(images), training=False)
+
+    def propose(self, rpn_class_logits, rpn_deltas, image_shape):
+        """The regions to look at: rois (B, POST_NMS_ROIS_INFERENCE, 4) normalized, zeros from the count on; counts (B,)."""
+        object_probs = ops.softmax(rpn_class_logits, axis=-1)[..., 1]
+        anchors = self.anchors(image_shape[0], image_shape[1])
+        return propose(object_probs, rpn_deltas, anchors, int(self.config.POST_NMS_ROIS_INFERENCE), self.config)
+
+    def classify(self, pyramid, rois, image_shape):
+        """The box head on regions (B, N, 4): class logits (B, N, K), deltas (B, N, K, 4)."""
+        batch, count = rois.shape[0], rois.shape[1]
+        pooled = roi_align(pyramid[:4], rois, self.config.POOL_SIZE, image_shape)
+        class_logits, deltas = self.box_head(ops.reshape(pooled, (batch * count, *pooled.shape[2:])), training=False)
+        classes = class_logits.shape[-1]
+        return ops.reshape(class_logits, (batch, count, classes)), ops.reshape(deltas, (batch, count, classes, 4))
+
+    def detect(self, rois, counts, class_logits, deltas, windows):
+        """Final detections (B, D, 6) and their counts (B,); see `detections.detect`."""
+        return detect(rois, counts, ops.softmax(class_logits, axis=-1), deltas, windows, self.config)
+
+    def find(self, images, windows):
+        """Everything up to the detections.
+
+        Args:
+            images: as in `extract`.
+            windows: float32 (B, 4), normalized part of the canvas that holds the picture.
+
+        Returns:
+            detections (B, D, 6), counts (B,), and [P2, P3, P4, P5] for `draw_masks`.
+        """
+        image_shape = (images.shape[1], images.shape[2])
+        pyramid, rpn_class_logits, rpn_deltas = self.extract(images)
+        rois, roi_counts = self.propose(rpn_class_logits, rpn_deltas, image_shape)
+        class_logits, deltas = self.classify(pyramid, rois, image_shape)
+        detections, counts = self.detect(rois, roi_counts, class_logits, deltas, windows)
+        return detections, counts, list(pyramid[:4])
+
+    def draw_masks(self, pyramid, boxes, class_ids, image_shape):
+        """The mask of each box's own class.
+
+        Args:
+            pyramid: [P2, P3, P4, P5].
+            boxes: float32 (B, N, 4), normalized.
+            class_ids: int32 (B, N).
+            image_shape: (H, W) of the canvas.
+
+        Returns:
+            mask probabilities float32 (B, N, 28, 28).
+        """
+        batch, count = boxes.shape[0], boxes.shape[1]
+        pooled = roi_align(pyramid[:4], boxes, self.config.MASK_POOL_SIZE, image_shape)
+        mask_logits = self.mask_head(ops.reshape(pooled, (batch * count, *pooled.shape[2:])), training=False)
+        own = ops.take_along_axis(mask_logits, ops.reshape(class_ids, (-1, 1, 1, 1)), axis=-1)[..., 0]
+        return ops.reshape(ops.sigmoid(own), (batch, count, *own.shape[1:]))
+
+
+def _build_features(config) -> keras.Model:
+    image = keras.Input((None, None, 3), name="input_image")
+    channels = config.TOP_DOWN_PYRAMID_SIZE
+    pyramid = build_fpn(build_backbone(image, config), channels)
+    shared_channels = getattr(config, "RPN_CHANNELS", RPN_CHANNELS)
+    rpn = build_rpn(channels, len(config.RPN_ANCHOR_RATIOS), config.RPN_ANCHOR_STRIDE, shared_channels)
+    per_level = [rpn(level) for level in pyramid]
+    class_logits = keras.layers.Concatenate(axis=1, name="rpn_class_logits", dtype="float32")([x[0] for x in per_level])
+    deltas = keras.layers.Concatenate(axis=1, name="rpn_bbox", dtype="float32")([x[1] for x in per_level])
+    return keras.Model(image, [pyramid, class_logits, deltas], name="features")
+
+
+def _flat_layers(model: keras.Model) -> list[keras.Layer]:
+    flat = []
+    for layer in model.layers:
+        flat.extend(_flat_layers(layer) if isinstance(layer, keras.Model) else [layer])
+    return flat

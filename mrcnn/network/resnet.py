@@ -1,0 +1,78 @@
+"""ResNet-50 and ResNet-101 (He et al. 2016), with the layer names of Matterport's weight files.
+
+The stride of a stage sits in the first 1x1 convolution of its first block, as in the original Caffe networks; every convolution has
+a bias; batch normalization uses Keras' epsilon of 1e-3. All of it must stay so for mask_rcnn_coco.h5 to mean the same.
+"""
+
+from __future__ import annotations
+
+from keras import layers
+
+BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+"""Bottleneck blocks in the stages 2 to 5."""
+
+BATCH_NORM_EPSILON = 1e-3
+
+
+def build_resnet50(image, config):
+    """ResNet-50; see `build_resnet`."""
+    return build_resnet(image, BLOCKS["resnet50"], config.TRAIN_BN)
+
+
+def build_resnet101(image, config):
+    """ResNet-101; see `build_resnet`."""
+    return build_resnet(image, BLOCKS["resnet101"], config.TRAIN_BN)
+
+
+def build_resnet(image, blocks, train_bn):
+    """Stages 1 to 5.
+
+    Args:
+        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL; H and W multiples of 64.
+        blocks: bottleneck blocks in the stages 2 to 5.
+        train_bn: Config.TRAIN_BN: False keeps batch statistics frozen, None follows the training phase.
+
+    Returns:
+        [C2, C3, C4, C5]: (B, H/4, W/4, 256) … (B, H/32, W/32, 2048).
+    """
+    x = layers.ZeroPadding2D((3, 3), name="zero_padding2d_1")(image)
+    x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
+    x = _batch_norm("bn_conv1", train_bn)(x)
+    x = layers.ReLU(name="conv1_relu")(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="max_pooling2d_1")(x)
+    outputs = []
+    for stage, count in enumerate(blocks, start=2):
+        for index in range(count):
+            x = _bottleneck(x, 64 * 2 ** (stage - 2), f"{stage}{block_letter(index)}", index == 0, train_bn)
+        outputs.append(x)
+    return outputs
+
+
+def block_letter(index: int) -> str:
+    """The letter of a stage's block: a, b, c … (stage 4 of ResNet-101 ends with w)."""
+    return chr(ord("a") + index)
+
+
+def _bottleneck(x, width, block, is_first, train_bn):
+    """1x1 to `width`, 3x3, 1x1 to 4 * width, around a shortcut that is projected in a stage's first block."""
+    stride = 2 if is_first and block[0] != "2" else 1
+    shortcut = x
+    y = _conv_norm(x, width, 1, block, "branch2a", train_bn, stride)
+    y = layers.ReLU(name=f"res{block}_branch2a_relu")(y)
+    y = _conv_norm(y, width, 3, block, "branch2b", train_bn)
+    y = layers.ReLU(name=f"res{block}_branch2b_relu")(y)
+    y = _conv_norm(y, 4 * width, 1, block, "branch2c", train_bn)
+    if is_first:
+        shortcut = _conv_norm(x, 4 * width, 1, block, "branch1", train_bn, stride)
+    y = layers.Add(name=f"res{block}_add")([y, shortcut])
+    return layers.ReLU(name=f"res{block}_out")(y)
+
+
+def _conv_norm(x, filters, size, block, branch, train_bn, stride=1):
+    x = layers.Conv2D(filters, size, strides=stride, padding="same", name=f"res{block}_{branch}")(x)
+    return _batch_norm(f"bn{block}_{branch}", train_bn)(x)
+
+
+def _batch_norm(name, train_bn):
+    layer = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)
+    return lambda x: layer(x, training=train_bn)
