@@ -1,0 +1,98 @@
+"""From a box-local mask (M x M probabilities stretched over a box) to the pixels that it covers.
+
+Shape letters: M side of a mask's grid (28 in Mask R-CNN); h, w size of the part of a box that lies inside the frame.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def box_edges(box_xyxy: NDArray[np.float32]) -> tuple[int, int, int, int] | None:
+    """A box's edges on the pixel grid: x1, y1, x2, y2, where x2 and y2 are just outside. None if it covers nothing.
+
+    Edges go to the nearest pixel edge. A box with an area keeps at least one pixel, so that small objects stay visible.
+
+    Args:
+        box_xyxy: float32 (4,), absolute pixels.
+    """
+    if not np.isfinite(box_xyxy).all():
+        return None
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    if x2 <= x1 or y2 <= y1:
+        return None
+    left, top = int(np.floor(x1 + 0.5)), int(np.floor(y1 + 0.5))
+    right, bottom = int(np.floor(x2 + 0.5)), int(np.floor(y2 + 0.5))
+    if right <= left:
+        left, right = int(np.floor(x1)), int(np.floor(x1)) + 1
+    if bottom <= top:
+        top, bottom = int(np.floor(y1)), int(np.floor(y1)) + 1
+    return left, top, right, bottom
+
+
+def paste_mask(
+    mask_probs: NDArray[np.float32], box_xyxy: NDArray[np.float32], height: int, width: int, threshold: float
+) -> tuple[NDArray[np.bool_], int, int]:
+    """The pixels that one object covers, limited to its box.
+
+    Agrees with `mrcnn.utils.unmold_mask` for boxes on whole pixels: bilinear over the box, pixel centres at half
+    pixels, 0 outside the grid but never less than the grid's least value, then `>= threshold`.
+
+    Args:
+        mask_probs: float32 (M, M), 0 … 1.
+        box_xyxy: float32 (4,), absolute pixels; may lie partly or wholly outside the frame.
+        height, width: the frame's size in pixels.
+        threshold: probability from which on a pixel belongs to the object.
+
+    Returns:
+        bool (h, w), the part of the box inside the frame, and the row y0 and column x0 of its first pixel. (0, 0) shape
+        where nothing of the box is inside.
+    """
+    edges = box_edges(box_xyxy)
+    if edges is None:
+        return np.zeros((0, 0), np.bool_), 0, 0
+    x1, y1, x2, y2 = edges
+    x0, y0, x_end, y_end = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    if x_end <= x0 or y_end <= y0:
+        return np.zeros((0, 0), np.bool_), 0, 0
+    if mask_probs.min() >= threshold:
+        return np.ones((y_end - y0, x_end - x0), np.bool_), y0, x0
+    if (x0, y0, x_end, y_end) == edges:
+        probs = _stretch(mask_probs, y2 - y1, x2 - x1)
+    else:
+        # Only the visible part is computed: a box can be far larger than the frame.
+        rows = _weights(mask_probs.shape[0], y2 - y1, y0 - y1, y_end - y1)
+        columns = _weights(mask_probs.shape[1], x2 - x1, x0 - x1, x_end - x1)
+        probs = np.asarray(rows @ mask_probs @ columns.T, np.float32)
+    return probs >= np.float32(threshold), y0, x0
+
+
+def _stretch(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """float32 (height, width): the whole grid, bilinear, falling to 0 beyond the outermost cell centres."""
+    probs = cv2.resize(mask_probs, (width, height), interpolation=cv2.INTER_LINEAR)
+    # cv2 repeats the border; half a cell from the edge outwards the mask's weight falls, as beside a cell of 0.
+    for axis, size in ((0, height), (1, width)):
+        fall = _edge_fall(mask_probs.shape[axis], size)
+        depth = len(fall)
+        if depth == 0:
+            continue
+        along = probs if axis == 0 else probs.T
+        along[:depth] *= fall[:, None]
+        along[size - depth :] *= fall[::-1, None]
+    return np.asarray(probs, np.float32)
+
+
+def _edge_fall(cells: int, size: int) -> NDArray[np.float32]:
+    """float32 (k,): weight of the grid in the first k pixels, those before the first cell's centre."""
+    depth = int(np.ceil(size / (2 * cells) - 0.5)) if size > cells else 0
+    centres = (np.arange(depth) + 0.5) * cells / size - 0.5
+    return np.asarray(1.0 + centres, np.float32)
+
+
+def _weights(cells: int, size: int, start: int, stop: int) -> NDArray[np.float32]:
+    """float32 (stop - start, cells): how pixels start … stop - 1 of a stretched side mix the grid's cells."""
+    centres = (np.arange(start, stop) + 0.5) * cells / size - 0.5
+    distance = np.abs(centres[:, None] - np.arange(cells)[None, :])
+    return np.asarray(np.maximum(0.0, 1.0 - distance), np.float32)

@@ -1,0 +1,31 @@
+"""Colours of classes: the same class has the same colour in every run."""
+
+from __future__ import annotations
+
+import colorsys
+import random
+
+ColourBgr = tuple[int, int, int]
+"""Blue, green, red, each 0 … 255."""
+
+BLACK: ColourBgr = (0, 0, 0)
+WHITE: ColourBgr = (255, 255, 255)
+
+_SHUFFLE_SEED = 42  # the seed of the tutorial that this program grew from
+
+
+def class_colours(count: int) -> list[ColourBgr]:
+    """Colours for `count` classes, by class id: full hues spread evenly, then shuffled so that neighbours differ."""
+    colours = []
+    for index in range(count):
+        red, green, blue = colorsys.hsv_to_rgb(index / count, 1.0, 1.0)
+        colours.append((round(blue * 255), round(green * 255), round(red * 255)))
+    random.Random(_SHUFFLE_SEED).shuffle(colours)
+    return colours
+
+
+def text_colour(backing_bgr: ColourBgr) -> ColourBgr:
+    """Black or white, whichever can be read better on this colour."""
+    blue, green, red = backing_bgr
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
+    return BLACK if luma >= 128 else WHITE
