@@ -23,8 +23,8 @@ class Config:
     """Settings of one model. Subclass it and override class attributes.
 
     `__init__` computes `BATCH_SIZE` (images per call of `detect`), `IMAGE_SHAPE` (int array (3,): height, width and
-    channels of the network's input) and `IMAGE_META_SIZE` (length of an image's meta data) from them. Nothing is checked
-    before `validate`, which the model calls when it builds the network, so a script may still change an instance.
+    channels of the network's input) and `IMAGE_META_SIZE` (length of an image's meta data) from them. Nothing is
+    checked before `validate`, which the model calls when it builds the network: a script may still change an instance.
     """
 
     NAME: str | None = None
@@ -117,7 +117,7 @@ class Config:
         """Every setting in force by name, in alphabetical order."""
         names = (name for name in sorted(dir(self)) if not name.startswith("__"))
         settings = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in settings.items() if name.isupper() or not callable(value)}
+        return {name: value for name, value in settings.items() if not callable(value)}
 
     def display(self) -> None:
         """Print every setting in force, one a line, in alphabetical order."""
