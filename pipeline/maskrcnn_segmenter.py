@@ -1,4 +1,4 @@
-"""Mask R-CNN as a segmenter: the only file of the pipeline that knows the network. Here Matterport's boxes become ours."""
+"""Mask R-CNN as a segmenter: the only file of the pipeline that knows the network; its boxes become ours here."""
 
 from __future__ import annotations
 

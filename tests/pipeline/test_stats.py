@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from pipeline.records import SegmentedFrame, StageTimes
+from pipeline.stats import DropCause, DropStage, LatencyHistogram, RateMeter, RunStats
+from tests.pipeline.fakes import make_frame, make_instances
+
+
+def test_rate_is_intervals_over_time():
+    meter = RateMeter()
+    for tick in range(11):
+        meter.tick(5.0 + 0.1 * tick)
+    assert meter.overall() == pytest.approx(10.0)
+    assert meter.recent(6.0) == pytest.approx(10.0)
+
+
+def test_rate_needs_two_events():
+    meter = RateMeter()
+    assert meter.overall() is None
+    meter.tick(1.0)
+    assert meter.overall() is None
+    assert meter.recent(1.0) is None
+
+
+def test_recent_rate_follows_a_change_and_falls_to_zero():
+    meter = RateMeter(window_s=2.0)
+    for tick in range(100):
+        meter.tick(tick * 0.1)
+    for tick in range(100):
+        meter.tick(9.9 + (tick + 1) * 0.02)
+    assert meter.recent(11.9) == pytest.approx(50.0, rel=0.02)
+    assert meter.recent(20.0) == 0.0
+    assert meter.overall() == pytest.approx(199 / 11.9)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.05, 0.5, 0.95, 1.0])
+def test_quantiles_against_numpy(q):
+    durations = np.random.default_rng(7).lognormal(-3, 1.2, 5001)
+    histogram = LatencyHistogram()
+    for duration in durations:
+        histogram.add(float(duration))
+    expected = np.quantile(durations, q, method="inverted_cdf")
+    assert histogram.quantile(q) == pytest.approx(expected, rel=0.0101)
+
+
+def test_quantile_of_nothing_and_out_of_range():
+    histogram = LatencyHistogram()
+    assert histogram.quantile(0.5) is None
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        histogram.quantile(1.5)
+    histogram.add(0.0)
+    assert histogram.quantile(0.5) == pytest.approx(1e-5, rel=0.011)
+
+
+def test_counts_of_a_run():
+    stats = RunStats()
+    for index in range(4):
+        stats.captured(10.0 + index)
+    stats.inferred(11.0, 0.2)
+    stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
+    stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
+    stats.dropped(DropStage.DISPLAY, DropCause.STOPPED)
+    stats.sink_dropped("recorder")
+    frame = make_frame(0, captured_at_s=10.0)
+    stats.presented(SegmentedFrame(frame, make_instances(), 0, StageTimes(10.0, presented_at_s=10.5)))
+    now = stats.overall()
+    assert (now.captured, now.inferred, now.presented, now.dropped_total) == (4, 1, 1, 3)
+    assert now.captured == now.presented + now.dropped_total
+    assert now.dropped[DropStage.INFERENCE, DropCause.BUSY] == 2
+    assert now.sink_dropped == {"recorder": 1}
+    assert now.capture_fps == pytest.approx(1.0)
+    assert now.latency_p50_s == pytest.approx(0.5, rel=0.011)
+    assert stats.recent(13.0).last_latency_s == 0.5
+
+
+def test_a_presented_frame_needs_its_time():
+    segmented = SegmentedFrame(make_frame(0), make_instances(), 0, StageTimes(10.0))
+    with pytest.raises(ValueError, match="presented_at_s"):
+        RunStats().presented(segmented)
