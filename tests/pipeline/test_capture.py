@@ -1,0 +1,36 @@
+import pytest
+
+from pipeline.capture import capture
+from pipeline.errors import RunError
+from pipeline.slot import Overflow, Slot
+from pipeline.stats import RunStats
+from tests.pipeline.fakes import FakeSource
+
+
+def test_every_frame_goes_to_every_outlet_and_the_source_is_closed():
+    source, stats = FakeSource(5), RunStats()
+    first, second = Slot(10, Overflow.WAIT), Slot(10, Overflow.WAIT)
+    capture(source, (first, second), stats, pytest.fail)
+    assert [frame.index for frame in first.get_all()] == [0, 1, 2, 3, 4]
+    assert [frame.index for frame in second.get_all()] == [0, 1, 2, 3, 4]
+    assert source.closed == 1
+    assert stats.overall().captured == 5
+
+
+def test_the_frame_in_hand_is_reported_when_nobody_wants_it():
+    source, stats, lost = FakeSource(None), RunStats(), []
+    outlet = Slot(1, Overflow.WAIT)
+    outlet.close()
+    capture(source, (outlet,), stats, lambda frame: lost.append(frame.index))
+    assert lost == [0]
+    assert source.closed == 1
+    assert stats.overall().captured == 1
+
+
+def test_a_failing_source_is_closed_and_its_error_passes():
+    source = FakeSource(2, error=RunError("the cable is out"))
+    outlet = Slot(10, Overflow.WAIT)
+    with pytest.raises(RunError, match="cable"):
+        capture(source, (outlet,), RunStats(), pytest.fail)
+    assert source.closed == 1
+    assert len(outlet) == 2

@@ -1,0 +1,54 @@
+from threading import Event
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.inference import infer
+from pipeline.slot import Overflow, Slot, SlotClosed
+from pipeline.stats import RunStats
+from tests.pipeline.fakes import FakeClock, FakeSegmenter, make_frame
+
+
+def filled(count):
+    frames = Slot(10, Overflow.WAIT)
+    for index in range(count):
+        frames.put(make_frame(index, captured_at_s=90.0))
+    frames.close()
+    return frames
+
+
+def test_each_frame_comes_out_with_its_instances_and_times():
+    clock, stats, ready = FakeClock(100.0), RunStats(), Event()
+
+    def think(index):
+        clock.now_s += 0.25
+
+    segmenter, results = FakeSegmenter(before=think), Slot(10, Overflow.WAIT)
+    with pytest.raises(SlotClosed):
+        infer(segmenter, filled(3), results, stats, clock, ready, pytest.fail)
+    out = results.get_all()
+    assert [item.frame.index for item in out] == [0, 1, 2]
+    assert [item.instances.boxes_xyxy[0, 0] for item in out] == [0, 1, 2]
+    assert out[1].times.inference_started_at_s == 100.25
+    assert out[1].times.inference_s == 0.25
+    assert ready.is_set()
+    assert segmenter.closed == 1
+    assert stats.overall().inferred == 3
+
+
+def test_a_result_that_nobody_takes_is_reported():
+    results, lost = Slot(1, Overflow.WAIT), []
+    results.close()
+    infer(FakeSegmenter(), filled(2), results, RunStats(), FakeClock(), Event(), lambda r: lost.append(r.frame.index))
+    assert lost == [0]
+
+
+def test_a_segmenter_that_cannot_open_never_gets_ready():
+    def refuse():
+        raise InputError("no weights")
+
+    segmenter, ready = FakeSegmenter(opening=refuse), Event()
+    with pytest.raises(InputError):
+        infer(segmenter, filled(1), Slot(1, Overflow.WAIT), RunStats(), FakeClock(), ready, pytest.fail)
+    assert not ready.is_set()
+    assert segmenter.closed == 1

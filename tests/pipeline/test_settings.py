@@ -1,0 +1,35 @@
+import pytest
+from pydantic import ValidationError
+
+from pipeline.settings import Device, Settings
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().progress = "off"
+
+
+def test_enums_are_read_from_their_words():
+    assert Settings.model_validate({"model": {"device": "gpu"}}).model.device is Device.GPU
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"source": {"width": 8}},
+        {"source": {"fps": 0}},
+        {"source": {"start_s": -1}},
+        {"source": {"start_s": float("nan")}},
+        {"source": {"duration_s": 0}},
+        {"source": {"max_frames": 0}},
+        {"source": {"reconnect": {"read_timeout_s": 0.1}}},
+        {"model": {"max_dim": 500}},
+        {"model": {"nms_threshold": 0}},
+        {"overlay": {"mask_threshold": 1.0}},
+        {"output": {"crf": 52}},
+        {"nonsense": 1},
+    ],
+)
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ValidationError):
+        Settings.model_validate(values)
