@@ -62,6 +62,11 @@ class Source(ABC):
         """How often the source was lost and came back."""
         return 0
 
+    @property
+    def warnings(self) -> int:
+        """How many pieces of the source could not be used and were skipped (damaged packets, unreadable images)."""
+        return 0
+
     def __enter__(self) -> Self:
         self.open()
         return self

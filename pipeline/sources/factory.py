@@ -1,0 +1,104 @@
+"""Makes the source that the settings name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from fractions import Fraction
+
+from pipeline.records import SourceKind
+from pipeline.settings import Policy, SourceSettings
+from pipeline.sources.base import Clock, Source
+from pipeline.sources.camera import CameraDevice
+from pipeline.sources.images import ImagesSource
+from pipeline.sources.limits import LimitedSource, Limits
+from pipeline.sources.live import LiveSource
+from pipeline.sources.network import StreamDevice
+from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSource
+from pipeline.sources.pump import Device
+from pipeline.sources.realtime import RealtimeFile
+from pipeline.sources.reconnect import ReconnectingSource
+from pipeline.sources.uri import Target, UriKind, parse_uri
+from pipeline.sources.video_file import VideoFile
+
+CAMERA_OPEN_S = 15.0
+"""Some webcams under Windows take more than ten seconds to open."""
+
+OPEN_GRACE_S = 1.0
+"""FFmpeg's own time-out, which knows the reason, should come before ours."""
+
+
+def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Source:
+    """The source that `settings.uri` names, closed, with reconnection, pace and limits as the settings say.
+
+    Raises:
+        InputError: the uri is not understood, or the file or folder is not there.
+    """
+    target = parse_uri(settings.uri)
+    makers: dict[UriKind, Callable[[Target, SourceSettings, Clock], Source]] = {
+        UriKind.CAMERA: _camera,
+        UriKind.NETWORK: _network,
+        UriKind.PATTERN: _pattern,
+        UriKind.IMAGES: _images,
+        UriKind.VIDEO: _video,
+    }
+    source = makers[target.kind](target, settings, clock)
+    limits = Limits(settings.start_s, settings.duration_s, settings.max_frames)
+    return LimitedSource(source, limits) if limits.any else source
+
+
+def _camera(target: Target, settings: SourceSettings, clock: Clock) -> Source:
+    def make_device() -> Device:
+        return CameraDevice(
+            target.location,
+            target.name,
+            width=settings.width,
+            height=settings.height,
+            fps=settings.fps,
+            clock=clock,
+        )
+
+    return _live(make_device, settings, clock, open_timeout_s=max(CAMERA_OPEN_S, settings.reconnect.read_timeout_s))
+
+
+def _network(target: Target, settings: SourceSettings, clock: Clock) -> Source:
+    timeout_s = settings.reconnect.read_timeout_s
+    if settings.policy is Policy.RECORDED and target.location.lower().startswith(("http://", "https://")):
+        return VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock, timeout_s=timeout_s)
+
+    def make_device() -> Device:
+        transport = settings.rtsp_transport
+        return StreamDevice(target.location, target.name, timeout_s=timeout_s, rtsp_transport=transport, clock=clock)
+
+    # Opening a stream is several steps, each with FFmpeg's time-out: connecting, then learning what it holds.
+    return _live(make_device, settings, clock, open_timeout_s=2 * timeout_s + OPEN_GRACE_S)
+
+
+def _live(make_device: Callable[[], Device], settings: SourceSettings, clock: Clock, open_timeout_s: float) -> Source:
+    def make() -> LiveSource:
+        read_timeout_s = settings.reconnect.read_timeout_s
+        return LiveSource(make_device(), read_timeout_s=read_timeout_s, open_timeout_s=open_timeout_s)
+
+    if settings.reconnect.enabled and settings.policy is not Policy.RECORDED:
+        return ReconnectingSource(make, settings.reconnect, clock)
+    return make()
+
+
+def _pattern(target: Target, settings: SourceSettings, clock: Clock) -> Source:
+    recorded = settings.policy is Policy.RECORDED and not settings.realtime
+    return PatternSource(
+        target.location,
+        size_wh=(settings.width or DEFAULT_SIZE_WH[0], settings.height or DEFAULT_SIZE_WH[1]),
+        rate=DEFAULT_RATE if settings.fps is None else Fraction(str(settings.fps)),
+        kind=SourceKind.RECORDED if recorded else SourceKind.LIVE,
+        clock=clock,
+    )
+
+
+def _images(target: Target, settings: SourceSettings, clock: Clock) -> Source:
+    return ImagesSource(target.images, target.name, clock)
+
+
+def _video(target: Target, settings: SourceSettings, clock: Clock) -> Source:
+    source = VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock)
+    return RealtimeFile(source, clock) if settings.realtime or settings.policy is Policy.LIVE else source

@@ -1,0 +1,148 @@
+"""Single images, a folder of them or those that a pattern matches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Clock, Source
+from pipeline.sources.upright import blend_on_white
+
+log = logging.getLogger(__name__)
+
+_ALPHA_SUFFIXES = frozenset((".png", ".webp", ".tif", ".tiff", ".avif", ".exr"))
+
+
+class ImagesSource(Source):
+    """Reads images one by one, in the order given.
+
+    An image that cannot be read is skipped with a warning and counted in `warnings`; if not a single one can be read,
+    that is an error.
+
+    Args:
+        paths: the files, at least one.
+        name: what the whole is called (the folder, the pattern, or the file's name).
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, paths: Sequence[Path], name: str, clock: Clock = time.monotonic) -> None:
+        if not paths:
+            raise ValueError("ImagesSource needs at least one path")
+        self._paths = tuple(paths)
+        self._name = name
+        self._clock = clock
+        self._position = 0
+        self._index = 0
+        self._first: tuple[Path, NDArray[np.uint8]] | None = None
+        self._warnings = 0
+        self._interrupted = False
+
+    def open(self) -> SourceInfo:
+        self._first = self._next_image()
+        if self._first is None:
+            raise InputError(self._none_readable())
+        _path, image = self._first
+        count = len(self._paths) - self._warnings
+        height, width = image.shape[:2]
+        what = "image" if len(self._paths) == 1 else f"{len(self._paths)} images, the first"
+        return SourceInfo(
+            source_id=self._name,
+            kind=SourceKind.STILLS,
+            width=width,
+            height=height,
+            frame_count=count,
+            time_base=Fraction(1),
+            description=f"{self._name}: {what} {width}x{height}",
+        )
+
+    def read(self) -> Frame | None:
+        if self._interrupted:
+            return None
+        found, self._first = self._first or self._next_image(), None
+        if found is None:
+            if self._index == 0:
+                raise RunError(self._none_readable())
+            return None
+        path, image = found
+        frame = Frame(path.name, self._index, 0, Fraction(1), self._clock(), image)
+        self._index += 1
+        return frame
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def close(self) -> None:
+        self._interrupted = True
+        self._first = None
+
+    @property
+    def warnings(self) -> int:
+        return self._warnings
+
+    def _next_image(self) -> tuple[Path, NDArray[np.uint8]] | None:
+        while self._position < len(self._paths) and not self._interrupted:
+            path = self._paths[self._position]
+            self._position += 1
+            try:
+                return path, load_image(path)
+            except InputError as error:
+                if len(self._paths) == 1:
+                    raise
+                self._warnings += 1
+                log.warning("skipped: %s", error)
+        return None
+
+    def _none_readable(self) -> str:
+        return f"none of the {len(self._paths)} images in {self._name} can be read, first {self._paths[0].name}"
+
+
+def load_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as uint8 (H, W, 3) BGR.
+
+    EXIF orientation is applied; grey, 16-bit and CMYK pictures are converted; transparent parts are laid on white.
+    Raises InputError if the file cannot be read as an image.
+    """
+    try:
+        # Not cv2.imread, which on Windows opens no path outside the system's code page.
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
+    if data.size == 0:
+        raise InputError(f"{path} is empty (0 bytes)")
+    image = _decode(data, cv2.IMREAD_COLOR, path)
+    if image is None or image.size == 0:
+        raise InputError(f"{path} ({data.size:,} bytes) is damaged or not an image of a known format")
+    return _with_alpha(image, data, path)
+
+
+def _with_alpha(image: NDArray[np.uint8], data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    if path.suffix.lower() not in _ALPHA_SUFFIXES:
+        return image
+    stored = _decode(data, cv2.IMREAD_UNCHANGED, path)
+    if stored is None or stored.ndim != 3 or stored.shape[2] != 4 or stored.shape[:2] != image.shape[:2]:
+        return image
+    alpha = stored[:, :, 3]
+    if alpha.dtype == np.uint16:
+        alpha = (alpha >> 8).astype(np.uint8)
+    if alpha.dtype != np.uint8:
+        return image
+    return blend_on_white(np.dstack([image, alpha]))
+
+
+def _decode(data: NDArray[np.uint8], flags: int, path: Path) -> NDArray[np.uint8] | None:
+    try:
+        decoded: NDArray[np.uint8] | None = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise InputError(f"{path} cannot be decoded: {error.err or 'unknown reason'}") from None
+    except MemoryError:
+        raise InputError(f"{path} is too large for this machine's memory") from None
+    return decoded

@@ -1,0 +1,92 @@
+"""`--max-frames`, `--start` and `--duration`, in one place for every kind of source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.errors import InputError
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Source
+from pipeline.sources.wrapper import SourceWrapper
+
+ROUNDING_S = 1e-9
+"""What adding seconds as floating-point numbers may be off by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which part of a source is used.
+
+    Attributes:
+        start_s: time on the frames' own clock before which frames are left out, seconds.
+        duration_s: how much is used from there on, seconds; None for all.
+        max_frames: how many frames are used at most; None for all.
+    """
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+    max_frames: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """True if anything is limited."""
+        return self.start_s > 0 or self.duration_s is not None or self.max_frames is not None
+
+
+class LimitedSource(SourceWrapper):
+    """Gives only the wanted part of a source.
+
+    A file seeks to `start_s` by itself and gives its first frame at or after it; a live source runs from its first
+    frame and the frames before `start_s` are left out. `duration_s` counts from `start_s` and leaves out the frame that
+    would begin at its end. Frame indices count from 0 without gaps.
+
+    Args:
+        inner: the whole source.
+        limits: the part to use.
+    """
+
+    def __init__(self, inner: Source, limits: Limits) -> None:
+        super().__init__(inner)
+        self._limits = limits
+        self._count = 0
+        self._ended = False
+
+    def open(self) -> SourceInfo:
+        info = self._inner.open()
+        if info.kind is SourceKind.STILLS and (self._limits.start_s > 0 or self._limits.duration_s is not None):
+            self._inner.close()
+            raise InputError(
+                f"{info.source_id}: images have no time for a start or duration to apply to; use a number of frames"
+            )
+        return self._limited(info)
+
+    def read(self) -> Frame | None:
+        if self._ended or self._count == self._limits.max_frames:
+            return None
+        frame = self._inner.read()
+        while frame is not None and frame.pts_s < self._limits.start_s - ROUNDING_S:
+            frame = self._inner.read()
+        if frame is None or self._past_end(frame):
+            self._ended = True
+            return None
+        self._count += 1
+        return frame if frame.index == self._count - 1 else replace(frame, index=self._count - 1)
+
+    def _past_end(self, frame: Frame) -> bool:
+        limits = self._limits
+        return limits.duration_s is not None and frame.pts_s >= limits.start_s + limits.duration_s - ROUNDING_S
+
+    def _limited(self, info: SourceInfo) -> SourceInfo:
+        duration_s, frame_count = info.duration_s, info.frame_count
+        limit_s = self._limits.duration_s
+        if limit_s is not None:
+            duration_s = limit_s if duration_s is None else min(duration_s, limit_s)
+            if info.fps is not None and info.kind is not SourceKind.LIVE:
+                expected = max(1, round(duration_s * info.fps))
+                frame_count = expected if frame_count is None else min(frame_count, expected)
+        limit_frames = self._limits.max_frames
+        if limit_frames is not None:
+            frame_count = limit_frames if frame_count is None else min(frame_count, limit_frames)
+            if duration_s is not None and info.fps is not None:
+                duration_s = min(duration_s, frame_count / info.fps)
+        return replace(info, duration_s=duration_s, frame_count=frame_count)

@@ -1,0 +1,48 @@
+"""A recorded file played as if it were a camera."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Clock, Source
+from pipeline.sources.pacing import Pacer
+from pipeline.sources.wrapper import SourceWrapper
+
+
+class RealtimeFile(SourceWrapper):
+    """Hands over each frame of a file at its own time.
+
+    Frames keep the file's time stamps and its sound. A frame that is late is handed over at once: leaving frames out is
+    the work of the slot behind, where it is counted.
+
+    Args:
+        inner: a recorded source.
+        clock: seconds, monotonic.
+        pacer: what waits; for tests.
+    """
+
+    def __init__(self, inner: Source, clock: Clock = time.monotonic, pacer: Pacer | None = None) -> None:
+        super().__init__(inner)
+        self._clock = clock
+        self._pacer = pacer or Pacer(clock)
+        self._offset_s: float | None = None
+
+    def open(self) -> SourceInfo:
+        info = self._inner.open()
+        return replace(info, kind=SourceKind.LIVE, description=f"{info.description}, played in real time")
+
+    def read(self) -> Frame | None:
+        frame = self._inner.read()
+        if frame is None:
+            return None
+        if self._offset_s is None:
+            self._offset_s = self._clock() - frame.pts_s
+        if not self._pacer.until(self._offset_s + frame.pts_s):
+            return None
+        return replace(frame, captured_at_s=self._clock())
+
+    def interrupt(self) -> None:
+        self._pacer.interrupt()
+        self._inner.interrupt()

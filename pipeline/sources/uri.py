@@ -1,0 +1,204 @@
+"""What the text given as `--source` means: a camera, a network stream, a test pattern, images or a video file."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import re
+import stat
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from pipeline.errors import InputError
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .exr .hdr .avif".split()
+)
+NETWORK_SCHEMES = frozenset("rtsp rtsps http https udp tcp rtp rtmp rtmps rtmpt srt mms mmsh".split())
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
+_SECRET_QUERY = re.compile(r"(?i)([?&](?:user|username|usr|pass|password|passwd|pwd|token|key|auth|secret)=)[^&#]*")
+
+
+class UriKind(Enum):
+    """What a source's uri names."""
+
+    CAMERA = "camera"
+    NETWORK = "network"
+    PATTERN = "pattern"
+    IMAGES = "images"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A uri that was understood.
+
+    Attributes:
+        kind: what it names.
+        location: camera index or device path, URL, what follows `test:`, or the path of a video file.
+        name: what people call it, free of passwords; the `source_id` of its frames.
+        images: the image files, in order, if `kind` is IMAGES.
+    """
+
+    kind: UriKind
+    location: str
+    name: str
+    images: tuple[Path, ...] = ()
+
+
+def parse_uri(uri: str) -> Target:
+    """Find out what a uri names and check that a named file is there. Raises InputError with one clear line."""
+    text = uri.strip()
+    if not text or "\0" in text:
+        raise InputError("the source is empty: give a camera number, a video file, images, a URL or 'test:'")
+    if re.fullmatch(r"[0-9]+", text):
+        return Target(UriKind.CAMERA, str(int(text)), f"camera {int(text)}")
+    if text.startswith("test:"):
+        return Target(UriKind.PATTERN, text.removeprefix("test:"), text)
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return _parse_path(text)
+    return _parse_url(text, scheme.group(1).lower())
+
+
+def mask_credentials(text: str) -> str:
+    """A URL, or a message that holds one, without user names, passwords and tokens."""
+    without_user = re.sub(r"(?<=://)[^/?#\s]*@", "***@", text)
+    return _SECRET_QUERY.sub(r"\1***", without_user)
+
+
+def is_image_name(path: Path) -> bool:
+    """True if the file's suffix is that of an image format."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Sorting key that puts "img2" before "img10"."""
+    parts = re.split(r"([0-9]+)", path.name.casefold())
+    return tuple((0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part) for part in parts)
+
+
+def _parse_url(text: str, scheme: str) -> Target:
+    if scheme == "file":
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            return _parse_path(f"//{parts.netloc}{unquote(parts.path)}")
+        return _parse_path(url2pathname(text[text.index("://") + 3 :].removeprefix("localhost")))
+    if scheme not in NETWORK_SCHEMES:
+        known = ", ".join(sorted(NETWORK_SCHEMES | {"file"}))
+        raise InputError(f"{mask_credentials(text)}: '{scheme}://' is no kind of source; known are {known} and 'test:'")
+    _check_address(text, scheme)
+    return Target(UriKind.NETWORK, text, mask_credentials(text))
+
+
+def _check_address(text: str, scheme: str) -> None:
+    name = mask_credentials(text)
+    try:
+        parts = urlsplit(text)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"{name} is no valid address: {mask_credentials(str(error))}") from None
+    if not host and scheme not in ("udp", "rtp"):
+        raise InputError(f"{name} names no host: an address looks like {scheme}://192.168.1.20/stream")
+
+
+def _parse_path(text: str) -> Target:
+    path = Path(text)
+    if text.startswith("~"):
+        try:
+            path = path.expanduser()
+        except RuntimeError:
+            raise InputError(f"{text}: there is no such user's home folder") from None
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return _missing(path)
+    except OSError as error:
+        return _unusable(path, error)
+    if stat.S_ISCHR(mode):
+        return Target(UriKind.CAMERA, str(path), f"camera {path}")
+    if stat.S_ISDIR(mode):
+        return _folder(path)
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is neither a file, a folder nor a camera device")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes): the recording or copy of it failed")
+    if is_image_name(path) or _begins_like_image(path):
+        return Target(UriKind.IMAGES, str(path), path.name, (path,))
+    return Target(UriKind.VIDEO, str(path), path.name)
+
+
+def _begins_like_image(path: Path) -> bool:
+    """True for an image without its usual suffix."""
+    if path.suffix.lower() in (".mjpeg", ".mjpg"):
+        return False  # a stream of JPEG pictures
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*")) or head[:4] + head[8:] == b"RIFFWEBP"
+
+
+def _unusable(path: Path, error: OSError) -> Target:
+    if _is_glob(str(path)):
+        return _glob(path)
+    raise InputError(f"{path} cannot be opened: {error.strerror or error}")
+
+
+def _missing(path: Path) -> Target:
+    text = str(path)
+    if re.fullmatch(r"/dev/video[0-9]+", text):
+        return Target(UriKind.CAMERA, text, f"camera {text}")  # the camera itself says which devices there are
+    if _is_glob(text):
+        return _glob(path)
+    parent = path.parent
+    if not parent.is_dir():
+        raise InputError(f"there is no {path}: the folder {parent} does not exist either")
+    names = sorted(entry.name for entry in _entries(parent))
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise InputError(f"there is no file or folder {path}{hint}")
+
+
+def _is_glob(text: str) -> bool:
+    return any(letter in text for letter in "*?[")
+
+
+def _glob(path: Path) -> Target:
+    found = [Path(name) for name in glob.glob(str(path), recursive=True)]
+    images = sorted((entry for entry in found if entry.is_file() and is_image_name(entry)), key=_path_key)
+    if images:
+        return Target(UriKind.IMAGES, str(path), str(path), tuple(images))
+    videos = [entry for entry in found if entry.is_file()]
+    if len(videos) == 1:
+        return _parse_path(str(videos[0]))
+    if videos:
+        raise InputError(f"{path} matches {len(videos)} files, none an image ({videos[0].name} …): name one video file")
+    raise InputError(f"no file matches {path}")
+
+
+def _folder(path: Path) -> Target:
+    images = sorted((entry for entry in _entries(path) if is_image_name(entry) and entry.is_file()), key=natural_key)
+    if images:
+        return Target(UriKind.IMAGES, str(path), path.name or str(path), tuple(images))
+    count = sum(1 for _ in _entries(path))
+    raise InputError(
+        f"the folder {path} holds no image ({count} other entries): expected files such as .jpg, .png, .tif or .webp; "
+        "subfolders are not searched"
+    )
+
+
+def _path_key(path: Path) -> tuple[str, tuple[tuple[int, int, str], ...]]:
+    return str(path.parent), natural_key(path)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}") from None
