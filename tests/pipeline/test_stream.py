@@ -16,8 +16,8 @@ from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeS
 HEADLESS = {"window": {"mode": "off"}}
 
 
-def stream_of(source, segmenter=None, sinks=(), **values):
-    settings = Settings.model_validate({**HEADLESS, **values})
+def stream_of(source, segmenter=None, sinks=(), values=None):
+    settings = Settings.model_validate({**HEADLESS, **(values or {})})
     stream = Stream(settings, source=source, segmenter=segmenter or FakeSegmenter())
     for sink in sinks:
         stream.add_sink(sink)
@@ -93,7 +93,7 @@ def test_live_exact_the_newest_frame_wins_and_drops_are_counted():
         return True
 
     source = FakeSource(10, SourceKind.LIVE, gate=gate)
-    with stream_of(source, FakeSegmenter(before=think), presentation="exact") as stream:
+    with stream_of(source, FakeSegmenter(before=think), values={"presentation": "exact"}) as stream:
         assert stream.live
         assert not stream.smooth
         shown = [item.frame.index for item in stream]
@@ -143,7 +143,7 @@ def test_live_smooth_shows_frames_while_the_model_is_still_thinking():
 
 
 def test_policy_can_be_forced():
-    with stream_of(FakeSource(30, SourceKind.LIVE), source={"policy": "recorded"}) as stream:
+    with stream_of(FakeSource(30, SourceKind.LIVE), values={"source": {"policy": "recorded"}}) as stream:
         assert [item.frame.index for item in stream] == list(range(30))
     assert stream.summary().stats.dropped_total == 0
 
@@ -158,7 +158,7 @@ def test_frames_lost_while_the_model_loads_say_so():
 
     source = FakeSource(6, SourceKind.LIVE, gate=gate)
     segmenter = FakeSegmenter(opening=lambda: ready.wait(DEADLINE_S))
-    with stream_of(source, segmenter, presentation="exact") as stream:
+    with stream_of(source, segmenter, values={"presentation": "exact"}) as stream:
         list(stream)
     assert stream.summary().stats.dropped[DropStage.INFERENCE, DropCause.LOADING] >= 3
     assert_accounted_for(stream)
@@ -223,7 +223,7 @@ def test_stop_from_another_thread_ends_cleanly_and_counts_what_was_under_way(kin
 
 def test_a_source_that_waits_for_ever_is_interrupted():
     source = FakeSource(None, SourceKind.LIVE, gate=lambda index: index < 2 or not source.interrupted.wait(DEADLINE_S))
-    with stream_of(source, presentation="exact", source={"policy": "recorded"}) as stream:
+    with stream_of(source, values={"source": {"policy": "recorded"}}) as stream:
         for item in stream:
             if item.frame.index == 1:
                 stream.stop()

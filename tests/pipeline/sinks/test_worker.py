@@ -30,6 +30,11 @@ def worker_for(sink, source=HUGE, live=False):
     return worker, stats, errors
 
 
+def write_many(worker):
+    for index in range(1000):
+        worker.write(presentation(index))
+
+
 def test_buffers_are_bounded_by_memory():
     assert buffer_frames(HUGE) == 4
     assert buffer_frames(SMALL) == 60
@@ -107,8 +112,7 @@ def test_a_failing_sink_is_reported_closed_and_takes_no_more():
     sink = FakeSink(Delivery.EVERY_FRAME, on_write=fail)
     worker, _, errors = worker_for(sink)
     with pytest.raises(SlotClosed):
-        for index in range(1000):
-            worker.write(presentation(index))
+        write_many(worker)
     worker.close(DEADLINE_S)
     assert sink.closed == 1
     with pytest.raises(RunError, match="fake sink failed: OSError: No space left"):
