@@ -157,12 +157,15 @@ class CameraDevice(Device):
     def _check_device_file(self) -> None:
         path = self._dev / f"video{self._location}" if isinstance(self._location, int) else Path(self._location)
         if not path.exists():
-            raise InputError(f"there is no {self.name} ({path}): {self._present()}")
+            raise InputError(f"there is no {self._full_name(path)}: {self._present()}")
         if not os.access(path, os.R_OK | os.W_OK):
             raise InputError(
-                f"no permission to use {self.name} ({path}): add yourself to its group "
+                f"no permission to use {self._full_name(path)}: add yourself to its group "
                 "(sudo usermod -aG video $USER) and log in again"
             )
+
+    def _full_name(self, path: Path) -> str:
+        return self.name if str(path) in self.name else f"{self.name} ({path})"
 
     def _present(self) -> str:
         found = sorted(self._dev.glob("video*"), key=lambda path: (len(path.name), path.name))

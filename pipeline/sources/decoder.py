@@ -48,7 +48,7 @@ def pick_video(container: av.container.InputContainer, name: str) -> VideoStream
     best = container.streams.best("video")
     stream = best if isinstance(best, VideoStream) and not is_cover(best) else pictures[0]
     if stream.codec_context is None or stream.codec_context.codec is None:
-        raise InputError(f"{name}: there is no decoder for its video; convert it with ffmpeg first")
+        raise InputError(f"{name}: its video cannot be decoded: the file is cut off, or there is no decoder for it")
     return stream
 
 

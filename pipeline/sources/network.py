@@ -61,6 +61,7 @@ class StreamDevice(Device):
         self._orientation = Orientation()
         self._paced = False
         self._finite = False
+        self._tells_rate = True
         self._offset_s: float | None = None
 
     def open(self) -> DeviceInfo:
@@ -105,6 +106,8 @@ class StreamDevice(Device):
         if not stream.codec_context.has_b_frames:
             stream.codec_context.flags |= CodecFlags.low_delay
         self._finite = container.duration is not None or container.format.name.endswith("_pipe")
+        # Multipart JPEG carries no times: its 25 frames a second are FFmpeg's invention.
+        self._tells_rate = container.format.name != "mpjpeg"
         self._paced = self._finite or container.format.name in ("hls", "dash")
 
     def _next_picture(self) -> av.VideoFrame | None:
@@ -131,6 +134,6 @@ class StreamDevice(Device):
         if self._orientation.transpose:
             width, height, aspect = height, width, 1 / aspect
         rate = stream.average_rate or stream.guessed_rate
-        fps = float(rate) if rate else None
+        fps = float(rate) if rate and self._tells_rate else None
         at = f" at {fps:g} fps" if fps else ""
         return DeviceInfo(width, height, fps, f"{self.name}: {stream.codec_context.name} {width}x{height}{at}", aspect)
