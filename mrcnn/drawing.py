@@ -55,7 +55,7 @@ def apply_mask(image: NDArray[Any], mask: NDArray[Any], color: Color, alpha: flo
 
 
 def draw_box(image: NDArray[Any], box: Sequence[int], color: Any) -> NDArray[Any]:
-    """Draw a box, two pixels wide, into an image (H, W, 3) in place; `color` has the image's range. Returns the image."""
+    """Draw a box, two pixels wide, into an image (H, W, 3) in place and return it; `color` has its range."""
     y1, x1, y2, x2 = box
     image[y1 : y1 + 2, x1:x2] = color
     image[y2 : y2 + 2, x1:x2] = color
