@@ -22,7 +22,7 @@ Window = tuple[int, int, int, int]
 
 TRUNCATE_SIGMAS = 4.0
 """The Gaussian ends at this many standard deviations, as in scipy.ndimage."""
-BLOCK_ELEMENTS = 1 << 15
+BLOCK_ELEMENTS = 1 << 16
 """Values worked on at a time: what a core's cache holds as float64."""
 
 

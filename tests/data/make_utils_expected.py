@@ -81,7 +81,7 @@ def cases():
         inputs["resize_mask/" + name] = (rng.rand(*shape) > 0.6, scale, padding, crop)
     for i, box in enumerate([(5, 9, 90, 60), (0, 0, 11, 97), (40, 3, 41, 80), (7, 50, 71, 51), (0, 0, 100, 110)]):
         mask = rng.rand(28, 28).astype(np.float32)
-        inputs["unmold_mask/{}".format(i)] = (mask, np.array(box, np.int32), (100, 110, 3))
+        inputs[f"unmold_mask/{i}"] = (mask, np.array(box, np.int32), (100, 110, 3))
     boxes = random_boxes(rng, 6, 70, 50, np.int32)
     inputs["minimize_mask/small"] = (boxes, random_masks(rng, boxes, 70, 50), (14, 10))
     inputs["minimize_mask/large"] = (boxes, random_masks(rng, boxes, 70, 50), (56, 56))
@@ -110,7 +110,7 @@ def cases():
 
 
 def metric_cases(rng):
-    """Six objects, their predictions moved a little, one of a wrong class, one missed, two invented; padded with zeros."""
+    """Six objects; predictions that are moved a little, of a wrong class, missing or invented; also padded with zeros."""
     gt_boxes = random_boxes(rng, 6, 70, 50, np.int32)
     moved = np.clip(gt_boxes[1:] + rng.randint(-3, 4, (5, 4)), 0, 50)
     pred_boxes = np.concatenate([random_boxes(rng, 2, 70, 50, np.int32), moved])
@@ -130,11 +130,11 @@ def metric_cases(rng):
     )
     return {
         "compute_matches/some": arguments,
-        "compute_matches/strict": arguments + (0.7,),
-        "compute_matches/padded": padded + (0.4, 0.2),
+        "compute_matches/strict": (*arguments, 0.7),
+        "compute_matches/padded": (*padded, 0.4, 0.2),
         "compute_ap/some": arguments,
-        "compute_ap/strict": arguments + (0.75,),
-        "compute_ap_range/some": arguments + (None, 0),
+        "compute_ap/strict": (*arguments, 0.75),
+        "compute_ap_range/some": (*arguments, None, 0),
         "compute_recall/some": (pred_boxes, gt_boxes, 0.5),
     }
 
@@ -148,7 +148,7 @@ def main():
         value = getattr(utils, key.split("/")[0])(*arguments)
         for i, part in enumerate(value if isinstance(value, tuple) else (value,)):
             if part is not None:
-                results["{}/{}".format(key, i)] = np.asarray(part)
+                results[f"{key}/{i}"] = np.asarray(part)
     np.savez_compressed(os.path.join(os.path.dirname(os.path.abspath(__file__)), "utils_expected.npz"), **results)
 
 
