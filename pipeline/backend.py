@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import os
+import re
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import InputError
 from pipeline.settings import Backend, Device
+
+_NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IWE]\d{4} )")
+"""Lines that TensorFlow's C++ side writes while it loads, and that no setting of its own keeps back."""
 
 _MODULES = {Backend.TENSORFLOW: "tensorflow", Backend.JAX: "jax", Backend.TORCH: "torch"}
 
@@ -59,15 +67,23 @@ def choose_backend(backend: Backend, environment: str | None, loaded: str | None
 
 
 def prepare_backend(backend: Backend, device: Device) -> BackendChoice:
-    """Set the environment for Keras, import it, and see which device there is. Raises InputError."""
+    """Set the environment for Keras, load the backend, and see which device there is.
+
+    To be called while no other thread writes to standard error: TensorFlow's messages are filtered while it loads.
+
+    Raises:
+        InputError: the backend or the device is not there.
+    """
     loaded = sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
     chosen = choose_backend(backend, os.environ.get("KERAS_BACKEND"), loaded)
     os.environ["KERAS_BACKEND"] = chosen.value
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if device is Device.CPU and _MODULES[chosen] not in sys.modules:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         os.environ["JAX_PLATFORMS"] = "cpu"
-    gpu_name = None if device is Device.CPU else _gpu_name(chosen)
+    with _without_noise():
+        importlib.import_module(_MODULES[chosen])
+        gpu_name = None if device is Device.CPU else _gpu_name(chosen)
     if device is Device.GPU and gpu_name is None:
         raise InputError(
             f"--device gpu: {chosen.value} sees no GPU here; install requirements-gpu.txt and a driver, "
@@ -94,3 +110,25 @@ def _gpu_name(backend: Backend) -> str | None:
     import torch
 
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+    """Hold back what is written to standard error inside the block; afterwards pass on all but the known noise."""
+    sys.stderr.flush()
+    try:
+        real = os.dup(2)
+    except OSError:  # no standard error at all, as under pythonw
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            held.seek(0)
+            for line in held:
+                if not _NOISE.match(line):
+                    os.write(real, line)
+            os.close(real)

@@ -17,3 +17,40 @@ def _no_thread_left_behind():
         thread.join(5.0)
     alive = [thread.name for thread in left if thread.is_alive()]
     assert not alive, f"threads outlived the test: {alive}"
+
+
+@pytest.fixture(scope="session")
+def seeded_small_weights(tmp_path_factory):
+    """A real network in a real file, without meaning: it finds "person" wherever its region proposals point.
+
+    Three classes, EfficientNet-Lite0, 256 px."""
+    import keras
+    import numpy as np
+
+    from mrcnn.config import Config
+    from mrcnn.metadata import describe
+    from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.weights import save_weights
+
+    class Small(Config):
+        NAME = "small"
+        BACKBONE = "efficientnet_lite0"
+        GPU_COUNT = IMAGES_PER_GPU = 1
+        NUM_CLASSES = 3
+        TOP_DOWN_PYRAMID_SIZE = 32
+        FPN_CLASSIF_FC_LAYERS_SIZE = 64
+        MASK_HEAD_CHANNELS = 32
+        RPN_CHANNELS = 32
+        IMAGE_MIN_DIM, IMAGE_MAX_DIM = 200, 256
+        POST_NMS_ROIS_INFERENCE = 50
+        DETECTION_MAX_INSTANCES = 6
+
+    keras.utils.set_random_seed(5)
+    config = Small()
+    network = MaskRCNNNetwork(config)
+    layers = network.layers_by_name()
+    layers["mrcnn_class_logits"].bias.assign(np.array([0.0, 9.0, 0.0], np.float32))
+    layers["mrcnn_mask"].bias.assign(np.array([0.0, 4.0, 0.0], np.float32))
+    path = tmp_path_factory.mktemp("weights") / "small.h5"
+    save_weights(network, path, describe(config, ["BG", "person", "dog"]))
+    return path

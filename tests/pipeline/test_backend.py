@@ -1,3 +1,4 @@
+import importlib
 import importlib.util
 import os
 
@@ -55,6 +56,12 @@ def test_a_loaded_backend_cannot_be_changed():
         choose_backend(Backend.JAX, None, loaded="tensorflow")
 
 
+@pytest.fixture
+def _nothing_is_loaded(monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", lambda _: None)
+
+
+@pytest.mark.usefixtures("_nothing_is_loaded")
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr(backend_module, "_gpu_name", lambda _: None)
     with pytest.raises(InputError, match="sees no GPU here"):
@@ -63,8 +70,25 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
     assert (choice.device, choice.device_name) == (Device.CPU, "CPU")
 
 
+@pytest.mark.usefixtures("_nothing_is_loaded")
 def test_a_gpu_is_named(monkeypatch):
     monkeypatch.setattr(backend_module, "_gpu_name", lambda _: "Fast One")
     choice = prepare_backend(Backend.AUTO, Device.AUTO)
     assert (choice.device, choice.device_name) == (Device.GPU, "Fast One")
     assert prepare_backend(Backend.AUTO, Device.CPU).device is Device.CPU
+
+
+def test_only_known_noise_is_kept_from_standard_error(capfd):
+    with backend_module._without_noise():
+        os.write(2, b"I0000 00:00:1795423659.215027 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"something that matters\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "something that matters\nafter\n"
+
+
+def test_an_error_inside_gives_standard_error_back(capfd):
+    with pytest.raises(ZeroDivisionError), backend_module._without_noise():
+        os.write(2, b"before it broke\n")
+        raise ZeroDivisionError
+    assert capfd.readouterr().err == "before it broke\n"

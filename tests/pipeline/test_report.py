@@ -1,0 +1,99 @@
+import io
+
+import pytest
+
+from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
+from pipeline.report import ProgressReport, summary_text
+from pipeline.settings import ProgressMode
+from pipeline.stats import DropCause, DropStage, RunStats
+from pipeline.stream import EndReason, RunSummary
+from tests.pipeline.fakes import FakeClock, make_frame, make_instances
+
+FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def show(stats, clock, index):
+    segmented = SegmentedFrame(
+        make_frame(index), make_instances(), index, StageTimes(clock(), presented_at_s=clock() + 0.1)
+    )
+    stats.presented(segmented)
+    return segmented
+
+
+def run_progress(output, mode, info=FILE, frames=100, limit=None):
+    stats, clock = RunStats(), FakeClock(0.0)
+    with ProgressReport(info, stats, clock, mode, limit, output) as progress:
+        for index in range(frames):
+            clock.now_s += 0.1
+            progress.update(show(stats, clock, index))
+    return output.getvalue()
+
+
+def test_plain_lines_every_five_seconds_with_rate_and_time_left():
+    lines = run_progress(io.StringIO(), ProgressMode.AUTO).splitlines()
+    assert lines == [
+        "clip.mp4: frame 50 of 200 (25 %), 10.0 fps, 15.0 s left",
+        "clip.mp4: frame 100 of 200 (50 %), 10.0 fps, 10.0 s left",
+    ]
+
+
+def test_without_a_length_only_the_count():
+    info = SourceInfo("camera 0", SourceKind.LIVE, 80, 48)
+    assert run_progress(io.StringIO(), ProgressMode.LINES, info, 50).splitlines() == ["camera 0: frame 50, 10.0 fps"]
+
+
+def test_a_limit_is_the_length():
+    assert "frame 50 of 60" in run_progress(io.StringIO(), ProgressMode.LINES, FILE, 50, limit=60)
+
+
+def test_a_terminal_gets_a_bar():
+    text = run_progress(Terminal(), ProgressMode.AUTO)
+    assert "clip.mp4" in text
+    assert "100/200 frames" in text
+
+
+@pytest.mark.parametrize("output", [io.StringIO(), Terminal()])
+def test_off_is_silent(output):
+    assert run_progress(output, ProgressMode.OFF) == ""
+
+
+def test_summary_says_everything_once():
+    stats, clock = RunStats(), FakeClock(10.0)
+    for index in range(11):
+        stats.captured(10.0 + 0.1 * index)
+    for index in range(3):
+        stats.inferred(10.0 + 0.5 * index, 0.4)
+        clock.now_s = 10.0 + 0.5 * index
+        show(stats, clock, index)
+    for _ in range(7):
+        stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
+    stats.dropped(DropStage.DISPLAY, DropCause.STOPPED)
+    stats.sink_dropped("recorder")
+    summary = RunSummary(FILE, True, "a model", stats.overall(), 2, ["out.mp4", "out.jsonl"], EndReason.STOPPED, 95.0)
+    text = summary_text(summary)
+    for part in (
+        "clip.mp4: stopped after 1:35 min",
+        "a model",
+        "captured 11, inferred 3, presented 3, dropped 8",
+        "7 before inference (busy)",
+        "1 before display (run stopped)",
+        "1 presented but not taken by the recorder",
+        "capture 10.0 fps, inference 2.0 fps, display 2.0 fps",
+        "reconnects 2",
+        "out.mp4",
+        "out.jsonl",
+    ):
+        assert text.count(part) == 1, part
+    assert "p50 100 ms" in text.replace("p50 99 ms", "p50 100 ms").replace("p50 101 ms", "p50 100 ms")
+
+
+def test_summary_of_a_run_without_frames():
+    text = summary_text(RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FAILED, 0.2))
+    assert "failed after 0.2 s" in text
+    assert "p50 -" in text
+    assert "reconnects" not in text

@@ -1,0 +1,258 @@
+"""Whole runs as a user starts them: a process of its own, a real network, real files, read back with another reader."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+PROGRAM = Path(__file__).parents[1] / "stream_segment.py"
+DEADLINE_S = 120.0
+
+
+def command(*arguments):
+    return [sys.executable, str(PROGRAM), *map(str, arguments)]
+
+
+def environment(**extra):
+    return {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")} | extra
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=DEADLINE_S, env=environment(), cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    """40 frames of a moving square at 30000/1001 fps with a tone, 160x90, and a gap of a second after frame 20."""
+    path = tmp_path_factory.mktemp("clip") / "a clip.mp4"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=Fraction(30000, 1001))
+        video.width, video.height, video.pix_fmt = 160, 90, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 30000)
+        audio = container.add_stream("aac", rate=48000, layout="mono")
+        for index in range(40):
+            image = np.full((90, 160, 3), 60, np.uint8)
+            image[20:60, 2 * index : 2 * index + 40] = (40, 200, 90)
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts = index * 1001 + (30000 if index > 20 else 0)
+            frame.time_base = Fraction(1, 30000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        for start in range(0, 2 * 48000, 1024):
+            wave = (8000 * np.sin(np.arange(start, start + 1024) * 0.05)).astype(np.int16)[None]
+            sound = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+            sound.sample_rate, sound.pts = 48000, start
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+    return path
+
+
+def packets_s(path, kind):
+    with av.open(str(path)) as container:
+        stream = next(stream for stream in container.streams if stream.type == kind)
+        return [float(packet.pts * packet.time_base) for packet in container.demux(stream) if packet.pts is not None]
+
+
+def test_recorded_file_with_video_sound_and_detections(clip, seeded_small_weights, tmp_path):
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    done = run(
+        "--source", clip, "--output", out, "--detections", lines, "--weights", seeded_small_weights, "--no-window"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "captured 40, inferred 40, presented 40, dropped 0" in done.stdout
+    assert str(out) in done.stdout
+    assert "Traceback" not in done.stderr
+
+    reader = cv2.VideoCapture(str(out))
+    frames = []
+    while (got := reader.read())[0]:
+        frames.append(got[1])
+    assert len(frames) == 40
+    assert frames[0].shape == (90, 160, 3)
+    original = cv2.VideoCapture(str(clip)).read()[1]
+    assert np.abs(frames[0].astype(int) - original).mean() > 2, "nothing was drawn"
+
+    np.testing.assert_allclose(sorted(packets_s(out, "video")), sorted(packets_s(clip, "video")), atol=1e-3)
+    assert len(packets_s(out, "audio")) >= 0.9 * len(packets_s(clip, "audio"))
+
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [record["frame"] for record in records] == list(range(40))
+    assert records[21]["pts"] == pytest.approx((21 * 1001 + 30000) / 30000, abs=1e-3)
+    first = records[0]
+    assert list(first) == ["source", "frame", "pts", "width", "height", "objects"]
+    assert (first["source"], first["width"], first["height"]) == ("a clip.mp4", 160, 90)
+    assert first["objects"]
+    for found in first["objects"]:
+        assert list(found) == ["class_id", "label", "score", "box", "mask", "track_id"]
+        assert (found["class_id"], found["label"]) == (1, "person")
+        x1, y1, x2, y2 = found["box"]
+        assert 0 <= x1 < x2 <= 160
+        assert 0 <= y1 < y2 <= 90
+        decoded = coco_mask.decode({"size": found["mask"]["size"], "counts": found["mask"]["counts"].encode()})
+        assert decoded.shape == (90, 160)
+        rows, columns = np.nonzero(decoded)
+        assert columns.min() >= np.floor(x1)
+        assert rows.max() < np.ceil(y2)
+
+
+def test_detections_on_standard_output_are_alone_there(clip, seeded_small_weights):
+    done = run(
+        "--source", clip, "--detections", "-", "--weights", seeded_small_weights, "--max-frames", 3, "--no-window"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2]
+    assert "captured 3" in done.stderr
+
+
+def test_without_a_screen_the_run_goes_on_and_says_so(clip, seeded_small_weights):
+    done = run("--source", clip, "--weights", seeded_small_weights, "--max-frames", 2)
+    assert done.returncode == 0, done.stderr
+    if sys.platform.startswith("linux"):
+        assert "without a window" in done.stderr
+        assert "nothing to show or write" in done.stderr
+
+
+def test_photographs_to_a_folder(seeded_small_weights, tmp_path):
+    photographs = tmp_path / "in"
+    photographs.mkdir()
+    for name, size in (("b.png", (70, 110)), ("a.jpg", (90, 60))):
+        cv2.imwrite(str(photographs / name), np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8))
+    out, lines = tmp_path / "out", tmp_path / "out.jsonl"
+    done = run(
+        "--source",
+        photographs,
+        "--output",
+        out,
+        "--detections",
+        lines,
+        "--weights",
+        seeded_small_weights,
+        "--no-window",
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg", "b.png"]
+    assert cv2.imread(str(out / "b.png")).shape == (70, 110, 3)
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [(record["source"], record["frame"], record["height"]) for record in records] == [
+        ("a.jpg", 0, 90),
+        ("b.png", 1, 70),
+    ]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupted_file_is_finished_and_says_so_by_its_code(number, code, clip, seeded_small_weights, tmp_path):
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    process = subprocess.Popen(
+        command(
+            "--source",
+            "test:160x90@30",
+            "--set",
+            "source.policy=recorded",
+            "--output",
+            out,
+            "--detections",
+            lines,
+            "--weights",
+            seeded_small_weights,
+            "--no-window",
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    wait_for_lines(process, lines, 5)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == code, stderr
+    assert "stopped after" in stdout
+    assert "Traceback" not in stderr
+    written = len(lines.read_text().splitlines())
+    assert written >= 5
+    assert len(packets_s(out, "video")) == written
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_stopped_live_source_is_a_success(seeded_small_weights, tmp_path):
+    lines = tmp_path / "out.jsonl"
+    process = subprocess.Popen(
+        command("--source", "test:160x90@30", "--detections", lines, "--weights", seeded_small_weights, "--no-window"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    wait_for_lines(process, lines, 5)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, stderr
+    assert "stopped after" in stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_what_was_recorded_plays_after_kill_9(seeded_small_weights, tmp_path):
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    process = subprocess.Popen(
+        command(
+            "--source",
+            "test:160x90@30",
+            "--set",
+            "source.policy=recorded",
+            "--output",
+            out,
+            "--detections",
+            lines,
+            "--weights",
+            seeded_small_weights,
+            "--no-window",
+        ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    wait_for_lines(process, lines, 120)
+    process.kill()
+    process.wait(DEADLINE_S)
+    for line in lines.read_text().splitlines():
+        json.loads(line)
+    reader, count = cv2.VideoCapture(str(out)), 0
+    while reader.read()[0]:
+        count += 1
+    assert count >= 60
+
+
+def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, seeded_small_weights, tmp_path):
+    broken, out = tmp_path / "broken.mkv", tmp_path / "out.mp4"
+    with av.open(str(clip)) as source, av.open(str(broken), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    data = broken.read_bytes()
+    broken.write_bytes(data[: int(len(data) * 0.7)])
+    done = run("--source", broken, "--output", out, "--weights", seeded_small_weights, "--no-window")
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1)
+    assert 3 <= len(packets_s(out, "video")) < 40
+
+
+def wait_for_lines(process, path, count):
+    deadline = time.monotonic() + DEADLINE_S
+    while not path.exists() or len(path.read_bytes().splitlines()) < count:
+        assert process.poll() is None, f"it ended early: {process.communicate()}"
+        assert time.monotonic() < deadline, "no detections came"
+        time.sleep(0.05)
