@@ -1,0 +1,162 @@
+"""Writes what was found as JSON Lines: one line a frame, as it goes.
+
+Shape letters: h, w size of an object's box inside the frame.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from pipeline.errors import RunError
+from pipeline.masks import paste_mask
+from pipeline.records import Frame, Instances
+from pipeline.settings import DetectionsSettings
+from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.paths import Inputs, check_output_file
+
+STDOUT = "-"
+"""The path that means the standard output."""
+
+
+class Detections(Sink):
+    """The detections file. It appears with the first frame; every line reaches it whole and at once.
+
+    Args:
+        settings: path, and whether masks are written.
+        inputs: files that must not be overwritten.
+        mask_threshold: probability from which on a pixel belongs to an object.
+    """
+
+    name = "detections"
+    delivery = Delivery.EVERY_FRAME
+    wants_overlay = False
+
+    def __init__(
+        self, settings: DetectionsSettings, inputs: Inputs | None = None, mask_threshold: float = 0.5
+    ) -> None:
+        if settings.path is None:
+            raise ValueError("Detections needs settings.path")
+        self._settings = settings
+        self._path = settings.path
+        self._inputs = inputs or Inputs()
+        self._mask_threshold = mask_threshold
+        self._labels: Sequence[str] = ()
+        self._file: BinaryIO | None = None
+
+    def open(self, context: RunContext) -> None:
+        """Check the path; nothing is written yet. Raises InputError."""
+        if self._path != STDOUT:
+            check_output_file(Path(self._path), "--detections", self._inputs)
+        self._labels = context.labels
+
+    def write(self, presentation: Presentation) -> None:
+        """Write one frame's line. Raises RunError when it cannot be written (disk full …)."""
+        segmented = presentation.segmented
+        threshold = self._mask_threshold if self._settings.masks else None
+        record = frame_record(segmented.frame, segmented.instances, self._labels, threshold)
+        # ASCII only: whatever reads it, and whatever the file names are made of.
+        line = json.dumps(record, ensure_ascii=True, separators=(", ", ": ")).encode("ascii") + b"\n"
+        try:
+            if self._file is None:
+                self._file = self._opened()
+            _write_whole(self._file, line)
+        except OSError as error:
+            raise RunError(f"Writing the detections to {self._path} failed: {error.strerror or error}.") from error
+
+    def close(self) -> None:
+        """Close the file; the standard output stays open."""
+        file, self._file = self._file, None
+        if file is not None and self._path != STDOUT:
+            file.close()
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """The detections file, once there is one."""
+        return (self._path,) if self._path != STDOUT and Path(self._path).is_file() else ()
+
+    def _opened(self) -> BinaryIO:
+        if self._path == STDOUT:
+            return sys.stdout.buffer
+        # Unbuffered: a line is one call to the system, so that a reader or a killed run never leaves half of one.
+        return open(self._path, "wb", buffering=0)
+
+
+def frame_record(
+    frame: Frame, instances: Instances, labels: Sequence[str], mask_threshold: float | None
+) -> dict[str, Any]:
+    """One frame's line as a dict that JSON can hold; masks are None if `mask_threshold` is None.
+
+    Returns:
+        source, frame, pts (seconds), width, height and objects with class_id, label, score, box (x1, y1, x2, y2 in
+        pixels), mask (COCO compressed run lengths) and track_id.
+    """
+    return {
+        "source": frame.source_id,
+        "frame": frame.index,
+        "pts": round(frame.pts_s, 6),
+        "width": frame.width,
+        "height": frame.height,
+        "objects": [_object_record(frame, instances, i, labels, mask_threshold) for i in range(len(instances))],
+    }
+
+
+def _object_record(
+    frame: Frame, instances: Instances, i: int, labels: Sequence[str], mask_threshold: float | None
+) -> dict[str, Any]:
+    class_id = int(instances.class_ids[i])
+    box = instances.boxes_xyxy[i]
+    mask = None
+    if mask_threshold is not None:
+        pasted, y0, x0 = paste_mask(instances.mask_probs[i], box, frame.height, frame.width, mask_threshold)
+        mask = encode_mask(pasted, y0, x0, frame.height, frame.width)
+    return {
+        "class_id": class_id,
+        "label": labels[class_id] if class_id < len(labels) else f"class {class_id}",
+        "score": round(float(instances.scores[i]), 4),
+        "box": [round(float(edge), 2) for edge in box],
+        "mask": mask,
+        "track_id": None,
+    }
+
+
+def encode_mask(pasted: NDArray[np.bool_], y0: int, x0: int, height: int, width: int) -> dict[str, Any]:
+    """COCO compressed run lengths of a mask of the frame's size that is set only inside one box.
+
+    The run lengths are worked out inside the box; no mask of the frame's size is made.
+
+    Args:
+        pasted: bool (h, w), the box's part of the mask.
+        y0, x0: row and column of its first pixel in the frame.
+        height, width: the frame's size in pixels.
+
+    Returns:
+        {"size": [height, width], "counts": str}, equal to what `pycocotools.mask.encode` gives for the full mask.
+    """
+    # COCO counts down the columns. A change within a column begins or ends a run; w columns, h + 1 places for changes.
+    padded = np.zeros((pasted.shape[1], pasted.shape[0] + 2), np.int8)
+    padded[:, 1:-1] = pasted.T
+    column, row = np.nonzero(np.diff(padded, axis=1))
+    changes = (x0 + column.astype(np.int64)) * height + y0 + row
+    # A run that ends at the foot of a column where the next one begins at its head goes on: both changes cancel.
+    joined = np.flatnonzero(changes[1:] == changes[:-1])
+    changes = np.delete(changes, np.concatenate([joined, joined + 1]))
+    counts = np.diff(np.concatenate([[0], changes, [height * width]]))
+    if len(counts) > 1 and counts[-1] == 0:
+        counts = counts[:-1]
+    compressed = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
+
+
+def _write_whole(file: BinaryIO, line: bytes) -> None:
+    view = memoryview(line)
+    while len(view) > 0:
+        view = view[file.write(view) :]
+    file.flush()

@@ -1,0 +1,282 @@
+"""Records the annotated frames: H.264 in mp4, mov or mkv, on the source's clock, with the source's sound.
+
+The file is written in fragments that play on their own: what was recorded before the process died stays playable.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.container
+import cv2
+import numpy as np
+from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.settings import AudioMode, RecorderSettings
+from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.media_file import MediaFile
+from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.sinks.sound import Sound
+
+if TYPE_CHECKING:
+    Packet = av.Packet[Any]
+
+log = logging.getLogger(__name__)
+
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""The container by the suffix of the path."""
+
+PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+"""libx264's presets, fastest first."""
+
+_FINEST_TIME_BASE = Fraction(1, 10_000_000)
+_LONGEST_STEP_TICKS = 2**29
+"""mp4 keeps a frame's duration in 31 bits: longer pauses are bridged by repeating the frame."""
+_BT709 = 1
+_MPEG_RANGE = 1
+
+
+class Recorder(Sink):
+    """A recording of what is presented. The file appears with the first frame.
+
+    Args:
+        settings: path, quality, sound, length of a fragment.
+        inputs: files that must not be overwritten.
+        clock: seconds on a monotonic clock.
+        open_file: makes the file that is written to.
+    """
+
+    name = "recorder"
+    delivery = Delivery.EVERY_FRAME
+
+    def __init__(
+        self,
+        settings: RecorderSettings,
+        inputs: Inputs | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
+    ) -> None:
+        if settings.path is None:
+            raise ValueError("a Recorder needs settings.path")
+        self._settings = settings
+        self._path = Path(settings.path)
+        self._inputs = inputs or Inputs()
+        self._clock = clock
+        self._open_file = open_file
+        self._source: SourceInfo | None = None
+        self._recording: _Recording | None = None
+
+    def open(self, context: RunContext) -> None:
+        """Check everything that can be checked; nothing is written yet. Raises InputError."""
+        if context.source.kind is SourceKind.STILLS:
+            raise InputError(
+                f"--output {self._path} is a video, but the source gives single images. "
+                "Give an image file (out.png) or a folder (out/)."
+            )
+        check_recording(self._settings, self._inputs)
+        self._source = context.source
+
+    def write(self, presentation: Presentation) -> None:
+        """Encode one frame. Raises RunError when the file cannot be written."""
+        if self._source is None:
+            raise RuntimeError("Recorder.write needs open() first")
+        try:
+            if self._recording is None:
+                file = self._open_file(self._path, self._clock)
+                self._recording = _Recording(self._settings, self._source, file, presentation)
+            self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
+        except (av.FFmpegError, OSError) as error:
+            raise RunError(self._failure(error)) from error
+
+    def close(self) -> None:
+        """Finish the recording: it becomes seekable, and the sound's rest goes in. Raises RunError if that fails."""
+        recording, self._recording = self._recording, None
+        self._source = None
+        if recording is None:
+            return
+        try:
+            recording.close()
+        except (av.FFmpegError, OSError) as error:
+            raise RunError(self._failure(error)) from error
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """The recording, once there is one."""
+        return (str(self._path),) if self._path.is_file() else ()
+
+    def _failure(self, error: OSError | av.FFmpegError) -> str:
+        reason = error.strerror or str(error)
+        return f"Writing {self._path} failed: {reason}. What was recorded until then can be played."
+
+
+def check_recording(settings: RecorderSettings, inputs: Inputs) -> None:
+    """Raises InputError if a recording with these settings could not be made."""
+    path = Path(settings.path or "")
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"--output {path}: a video is written to a file that ends in .mp4, .mkv or .mov.")
+    if settings.preset not in PRESETS:
+        raise InputError(f"output.preset: expected one of {', '.join(PRESETS)}; got {settings.preset!r}.")
+    if "libx264" not in av.codecs_available:
+        raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
+    check_output_file(path, "--output", inputs)
+
+
+class _Recording:
+    """The open file: encoder, container and sound."""
+
+    def __init__(
+        self, settings: RecorderSettings, source: SourceInfo, file: MediaFile, presentation: Presentation
+    ) -> None:
+        first = presentation.segmented.frame
+        suffix = Path(settings.path or "").suffix.lower()
+        self._file = file
+        self._time_base = max(source.time_base, _FINEST_TIME_BASE)
+        self._first_pts_s = first.pts * first.time_base
+        self._last_pts = -1
+        self._last_step = max(1, round(1 / (Fraction(source.fps or 25.0) * self._time_base)))
+        self._last_duration: int | None = None
+        self._last_image: NDArray[np.uint8] | None = None
+        self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
+        self._next_key = 0
+        # Even sizes: 4:2:0 halves the colour planes.
+        self._size_wh = (presentation.annotated_bgr.shape[1], presentation.annotated_bgr.shape[0])
+        self._output = av.open(
+            file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)
+        )
+        self._stream = self._add_video(settings, source)
+        self._sound = self._add_sound(settings, source, suffix)
+
+    def _add_video(self, settings: RecorderSettings, source: SourceInfo) -> av.VideoStream:
+        rate = Fraction(source.fps or 25.0).limit_denominator(1001)
+        # No B-frames: they would delay the first frame in fragments, which have no edit lists; forced-idr makes each
+        # forced key frame one that a fragment can begin with.
+        options = {"crf": str(settings.crf), "preset": settings.preset, "bf": "0", "forced-idr": "1"}
+        stream: av.VideoStream = self._output.add_stream("libx264", rate=rate, options=options)
+        stream.time_base = self._time_base
+        context = stream.codec_context
+        context.time_base = self._time_base
+        context.width, context.height = (side + side % 2 for side in self._size_wh)
+        context.pix_fmt = "yuv420p"
+        context.sample_aspect_ratio = source.sample_aspect_ratio
+        context.thread_count = max(1, min(4, (os.cpu_count() or 1) // 2))
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = _MPEG_RANGE
+        return stream
+
+    def _add_sound(self, settings: RecorderSettings, source: SourceInfo, suffix: str) -> Sound | None:
+        if source.audio is None or settings.audio is AudioMode.OFF:
+            return None
+        try:
+            return Sound(source.audio, float(self._first_pts_s), self._output, suffix)
+        except (av.FFmpegError, OSError, LookupError) as error:
+            log.warning("the recording has no sound: %s", error)
+            return None
+
+    def write(self, frame: Frame, annotated_bgr: NDArray[np.uint8]) -> None:
+        pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
+        # A container takes rising time stamps only; one tick is not visible.
+        pts = max(pts, self._last_pts + 1)
+        self._bridge(pts)
+        if self._last_pts >= 0:
+            self._last_step = pts - self._last_pts
+        image = _even(_letterboxed(annotated_bgr, self._size_wh))
+        self._last_image = image
+        self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
+        self._encode(image, pts)
+        self._file.sync_if_due()
+
+    def _bridge(self, pts: int) -> None:
+        """Repeat the last frame where the pause until `pts` is too long for a container (a camera gone for long)."""
+        while self._last_image is not None and pts - self._last_pts > _LONGEST_STEP_TICKS:
+            self._encode(self._last_image, self._last_pts + _LONGEST_STEP_TICKS)
+
+    def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
+        picture = av.VideoFrame.from_ndarray(image_bgr, format="bgr24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        picture.pts, picture.time_base = pts, self._time_base
+        picture.duration = self._shown_for()
+        if pts >= self._next_key:
+            picture.pict_type = PictureType.I
+            self._next_key = pts + self._key_every
+        self._last_pts = pts
+        self._mux(self._stream.encode(picture))
+
+    def _shown_for(self) -> int:
+        """How long the last frame is shown, in ticks, as long as none follows: as told, else as the one before it."""
+        return self._last_duration or min(self._last_step, max(1, round(1 / self._time_base)))
+
+    def _mux(self, packets: Sequence[Packet]) -> None:
+        for packet in packets:
+            assert packet.pts is not None
+            self._mux_sound(float(packet.pts * packet.time_base))
+            self._output.mux(packet)
+
+    def _mux_sound(self, until_s: float) -> None:
+        if self._sound is not None:
+            for packet in self._sound.until(until_s):
+                self._output.mux(packet)
+
+    def close(self) -> None:
+        try:
+            if self._file.error is None:
+                self._mux(self._stream.encode(None))
+                end = self._last_pts + self._shown_for()
+                self._mux_sound(float(end * self._time_base))
+        finally:
+            try:
+                # After a failed write this reaches the encoder's memory, but no longer the file.
+                self._output.close()
+            finally:
+                if self._sound is not None:
+                    self._sound.close()
+                self._file.close()
+
+
+def _container_options(suffix: str, source: SourceInfo, fragment_s: float) -> dict[str, str]:
+    """What makes each container playable up to its last fragment at any moment."""
+    # Every packet reaches the file at once, and no track waits long for another one that has ended.
+    options = {"flush_packets": "1", "max_interleave_delta": str(round(fragment_s * 1_000_000))}
+    if suffix == ".mkv":
+        return options | {"cluster_time_limit": str(max(1, round(fragment_s * 1000)))}
+    if source.kind is SourceKind.LIVE and source.audio is None:
+        # May go on for days (sound only comes from files, which end): a regular file's index would take 76 bytes of
+        # memory a frame until the end.
+        return options | {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
+    # Fragments while recording; closing turns them into a regular file with an index.
+    return options | {"movflags": "hybrid_fragmented"}
+
+
+def _letterboxed(image_bgr: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image itself if it has this size, else scaled to fit with black bars (the camera changed its size)."""
+    height, width = image_bgr.shape[:2]
+    if (width, height) == size_wh:
+        return image_bgr
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    inner_wh = (max(1, min(size_wh[0], round(width * scale))), max(1, min(size_wh[1], round(height * scale))))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    x, y = (size_wh[0] - inner_wh[0]) // 2, (size_wh[1] - inner_wh[1]) // 2
+    canvas[y : y + inner_wh[1], x : x + inner_wh[0]] = cv2.resize(image_bgr, inner_wh, interpolation=interpolation)
+    return canvas
+
+
+def _even(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image with its last row and column repeated where a side is odd."""
+    bottom, right = image_bgr.shape[0] % 2, image_bgr.shape[1] % 2
+    if not bottom and not right:
+        return image_bgr
+    return np.asarray(cv2.copyMakeBorder(image_bgr, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)
