@@ -10,7 +10,7 @@ import importlib.util
 import keras
 from keras import ops
 
-from .boxes import iou_matrix, iou_one_to_many
+from .boxes import box_areas, iou_matrix, iou_one_to_many
 
 DEAD = -1.0
 """Score of a box that may not be kept; scores are probabilities, so that every live one is 0 or more."""
@@ -44,8 +44,9 @@ def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
 
     Args:
         boxes, scores, max_output, iou_threshold: as in `non_max_suppression`.
-        class_ids: int32 (N,); if given, a box suppresses only boxes of its own class.
+        class_ids: int32 (N,); if given, a box suppresses only boxes of its own class, see `class_wise_nms`.
     """
+    is_empty = box_areas(boxes) <= 0.0
     slots = ops.arange(max_output, dtype="int32")
 
     def is_live(indices, count, live_scores):
@@ -55,6 +56,7 @@ def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
         best = ops.cast(ops.argmax(live_scores), "int32")
         suppressed = iou_one_to_many(ops.take(boxes, best, axis=0), boxes) > iou_threshold
         if class_ids is not None:
+            suppressed = ops.logical_or(suppressed, ops.take(is_empty, best))
             suppressed = ops.logical_and(suppressed, class_ids == ops.take(class_ids, best))
         suppressed = ops.logical_or(suppressed, ops.arange(boxes.shape[0], dtype="int32") == best)
         return ops.where(slots == count, best, indices), count + 1, ops.where(suppressed, DEAD, live_scores)
@@ -98,6 +100,9 @@ def parallel_nms(boxes, scores, max_output, iou_threshold):
 
 def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: float):
     """Non-maximum suppression among boxes of the same class, best max_output of all classes together.
+
+    A box without area that is kept ends its class: nothing of lower score follows. TensorFlow 1's op did so (it answered with
+    that box again and again), and regions in the canvas' padding, cut to such boxes, would crowd out all others.
 
     Args:
         boxes: float32 (N, 4).
@@ -199,8 +204,13 @@ def _tensorflow_class_wise_nms(boxes, scores, class_ids, max_output, iou_thresho
     # Few regions are live after the score threshold, so that all their overlaps are a small matrix.
     live = tf.cast(tf.where(scores >= 0.0)[:, 0], tf.int32)
     live_boxes, live_ids = tf.gather(boxes, live), tf.gather(class_ids, live)
-    overlaps = tf.where(live_ids[:, None] == live_ids[None, :], iou_matrix(live_boxes, live_boxes), 0.0)
-    chosen = tf.image.non_max_suppression_overlaps(overlaps, tf.gather(scores, live), max_output, iou_threshold)
+    live_scores = tf.gather(scores, live)
+    is_empty = box_areas(live_boxes) <= 0.0
+    is_better = live_scores[:, None] >= live_scores[None, :]
+    ends_class = tf.where(is_better, is_empty[:, None], is_empty[None, :])
+    overlaps = tf.where(ends_class, 1.0, iou_matrix(live_boxes, live_boxes))
+    overlaps = tf.where(live_ids[:, None] == live_ids[None, :], overlaps, 0.0)
+    chosen = tf.image.non_max_suppression_overlaps(overlaps, live_scores, max_output, iou_threshold)
     count = tf.shape(chosen)[0]
     indices = tf.pad(tf.gather(live, chosen), [[0, max_output - count]])
     return tf.ensure_shape(indices, (max_output,)), count

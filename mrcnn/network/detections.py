@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from .backend_ops import DEAD, class_wise_nms
-from .boxes import box_areas, clip_boxes, decode_deltas
+from .boxes import clip_boxes, decode_deltas
 
 
 def detect(rois, counts, class_probs, deltas, windows, config):
@@ -21,8 +21,9 @@ def detect(rois, counts, class_probs, deltas, windows, config):
         config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD and DETECTION_MAX_INSTANCES count.
 
     Returns:
-        detections: float32 (B, D, 6) with D = DETECTION_MAX_INSTANCES: normalized y1, x1, y2, x2, class id, score, best score
-            first; zeros from the image's count on. Boxes that are empty after cutting are left out.
+        detections: float32 (B, D, 6) with D = DETECTION_MAX_INSTANCES: normalized y1, x1, y2, x2, class id, score, best
+            score first; zeros from the image's count on. A box of no height is one pixel high: in normalized coordinates
+            both edges are inside.
         counts: int32 (B,).
     """
     batch, regions = rois.shape[0], rois.shape[1]
@@ -33,9 +34,8 @@ def detect(rois, counts, class_probs, deltas, windows, config):
     boxes = clip_boxes(decode_deltas(rois, own_deltas), windows[:, None, :])
 
     is_real = ops.arange(regions, dtype="int32")[None, :] < counts[:, None]
-    is_object = ops.logical_and(class_ids > 0, box_areas(boxes) > 0)
     is_sure = scores >= float(config.DETECTION_MIN_CONFIDENCE or 0.0)
-    live = ops.where(ops.logical_and(ops.logical_and(is_real, is_object), is_sure), scores, DEAD)
+    live = ops.where(ops.logical_and(ops.logical_and(is_real, class_ids > 0), is_sure), scores, DEAD)
 
     rows = ops.concatenate([boxes, ops.cast(class_ids, "float32")[..., None], scores[..., None]], axis=-1)
     limit, threshold = int(config.DETECTION_MAX_INSTANCES), float(config.DETECTION_NMS_THRESHOLD)
