@@ -84,6 +84,11 @@ class Sink(ABC):
         return False
 
     @property
+    def paused(self) -> bool:
+        """True while the user, through this sink, holds the picture: a recorded source waits, a live one goes on."""
+        return False
+
+    @property
     def outputs(self) -> Sequence[str]:
         """Paths of the files written, for the summary."""
         return ()

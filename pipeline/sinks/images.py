@@ -59,7 +59,9 @@ class Images(Sink):
     def open(self, context: RunContext) -> None:
         """Check what can be checked; nothing is written yet. Raises InputError."""
         if context.source.kind is not SourceKind.STILLS:
-            raise InputError(f"--output {self._text}: the source is a video; give a file that ends in .mp4, .mkv or .mov.")
+            raise InputError(
+                f"--output {self._text}: the source is a video; give a file that ends in .mp4, .mkv or .mov."
+            )
         self._target = self._target_of(context.source)
         if self._target is _Target.FILE:
             check_output_file(self._path, "--output", self._inputs)

@@ -1,0 +1,66 @@
+"""Makes the sinks that the settings ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.records import SourceInfo, SourceKind
+from pipeline.settings import Settings, WindowMode
+from pipeline.sinks.base import Sink
+from pipeline.sinks.detections import STDOUT, Detections
+from pipeline.sinks.images import Images
+from pipeline.sinks.paths import Inputs
+from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.screen import screen_available
+from pipeline.sinks.window import Window
+
+log = logging.getLogger(__name__)
+
+
+def make_sinks(
+    settings: Settings, source: SourceInfo, screen: Callable[[], tuple[bool, str]] = screen_available
+) -> list[Sink]:
+    """The sinks of a run, none of them open yet.
+
+    Args:
+        settings: the window, the output and the detections decide.
+        source: the open source: stills are written as images, everything else as a video.
+        screen: tells whether a window can be opened, and why not.
+
+    Raises:
+        InputError: a window is demanded on a machine without a screen, or two outputs have the same path.
+    """
+    _check_distinct(settings)
+    inputs = Inputs.of([settings.source.uri, settings.model.weights, settings.model.labels])
+    sinks: list[Sink] = []
+    if _window_wanted(settings.window.mode, screen):
+        sinks.append(Window(settings.window, screen=lambda: (True, "")))
+    if settings.output.path is not None:
+        kind: type[Images] | type[Recorder] = Images if source.kind is SourceKind.STILLS else Recorder
+        sinks.append(kind(settings.output, inputs))
+    if settings.detections.path is not None:
+        sinks.append(Detections(settings.detections, inputs, settings.overlay.mask_threshold))
+    return sinks
+
+
+def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> bool:
+    if mode is WindowMode.OFF:
+        return False
+    available, reason = screen()
+    if available:
+        return True
+    if mode is WindowMode.ON:
+        raise InputError(f"window.mode is on, but no window can be opened: {reason}.")
+    log.warning("no screen found (%s): running without a window", reason)
+    return False
+
+
+def _check_distinct(settings: Settings) -> None:
+    output, detections = settings.output.path, settings.detections.path
+    if output is None or detections is None or detections == STDOUT:
+        return
+    if Path(output).resolve() == Path(detections).resolve():
+        raise InputError(f"--output and --detections are both {output}: give them different names.")

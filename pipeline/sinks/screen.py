@@ -1,0 +1,48 @@
+"""Whether a window can be opened here, told without opening one in this process: the toolkit may end it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import cv2
+
+_PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
+_PROBE_LIMIT_S = 20.0
+
+
+def screen_available(
+    environment: Mapping[str, str] = os.environ,
+    platform: str = sys.platform,
+    command: Sequence[str] = (sys.executable, "-c", _PROBE),
+) -> tuple[bool, str]:
+    """Whether a window can be opened, and the reason why not ("" if it can).
+
+    Args:
+        environment: environment variables.
+        platform: as `sys.platform`.
+        command: opens a window in a process of its own; ends with 0 if that worked.
+    """
+    if not has_gui():
+        return False, "this OpenCV was built without windows; install opencv-contrib-python, not a -headless build"
+    if platform in ("win32", "darwin"):
+        return True, ""
+    display = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    if not display:
+        return False, "DISPLAY is not set"
+    # Where the display does not answer, Qt aborts the process that asks.
+    try:
+        done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=_PROBE_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False, f"the display {display} does not answer"
+    return (True, "") if done.returncode == 0 else (False, f"the display {display} cannot be opened")
+
+
+def has_gui() -> bool:
+    """Whether OpenCV was built with windows."""
+    try:
+        return bool(cv2.currentUIFramework())
+    except cv2.error:
+        return False

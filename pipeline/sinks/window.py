@@ -1,0 +1,239 @@
+"""A window on this machine's screen, with keys: q or Esc ends, f full screen, s saves a still, space pauses."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.overlay import draw_banner
+from pipeline.records import Frame, SourceKind
+from pipeline.settings import WindowSettings
+from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.screen import screen_available
+
+log = logging.getLogger(__name__)
+
+KEYS_HELP = "q or Esc ends, f full screen, s saves a still, space pauses"
+
+_ESCAPE = 27
+_LARGEST_START_WH = (1280, 720)
+_DARK = 40
+
+
+class Window(Sink):
+    """Shows presented frames; lives in the main thread, as window toolkits demand.
+
+    Args:
+        settings: title, full screen, where stills go.
+        gui: what has cv2's window functions.
+        screen: tells whether a window can be opened, and why not.
+        now: the wall clock, for the names of a live source's stills.
+    """
+
+    name = "window"
+    delivery = Delivery.MAIN_THREAD
+
+    def __init__(
+        self,
+        settings: WindowSettings,
+        gui: Any = cv2,
+        screen: Callable[[], tuple[bool, str]] = screen_available,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._settings = settings
+        self._gui = gui
+        self._screen = screen
+        self._now = now
+        self._title = settings.title or "stream_segment"
+        self._kind = SourceKind.LIVE
+        self._pixel_aspect = 1.0
+        self._open = False
+        self._seen = False
+        self._paused = False
+        self._stop_requested = False
+        self._fullscreen = False
+        self._shown: NDArray[np.uint8] | None = None
+        self._frame: Frame | None = None
+        self._slate = ""
+        self._stills: list[str] = []
+
+    def open(self, context: RunContext) -> None:
+        """Open the window. Raises InputError on a machine without a screen."""
+        available, reason = self._screen()
+        if not available:
+            raise InputError(f"No window can be opened: {reason}. Run without one (--no-window), or set up a screen.")
+        gui = self._gui
+        # Scaled with its aspect ratio kept, without the toolkit's tool bar.
+        gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL)
+        scale = min(1.0, *(most / side for most, side in zip(_LARGEST_START_WH, _size_wh(context), strict=True)))
+        width, height = (max(1, round(side * scale)) for side in _size_wh(context))
+        gui.resizeWindow(self._title, width, height)
+        self._open, self._seen = True, False
+        self._kind = context.source.kind
+        self._pixel_aspect = float(context.source.sample_aspect_ratio)
+        if self._settings.fullscreen:
+            self._toggle_fullscreen()
+
+    def write(self, presentation: Presentation) -> None:
+        """Show one frame, unless paused, and answer keys."""
+        if self._open and not self._paused:
+            self._shown = _with_square_pixels(presentation.annotated_bgr, self._pixel_aspect)
+            self._frame = presentation.segmented.frame
+            self._slate = ""
+            self._show(self._shown)
+        self._poll()
+
+    def idle(self, message: str) -> None:
+        """Answer keys; show `message` over the last frame, dimmed."""
+        if self._open and not self._paused and message and message != self._slate:
+            self._slate = message
+            self._show(slate(self._shown, message))
+        self._poll()
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._open:
+            self._open = False
+            try:
+                self._gui.destroyWindow(self._title)
+                # Some toolkits close a window only while they handle events.
+                self._gui.waitKey(1)
+            except cv2.error as error:
+                log.debug("closing the window: %s", error)
+
+    @property
+    def stop_requested(self) -> bool:
+        """True once q or Esc was pressed or the window was closed."""
+        return self._stop_requested
+
+    @property
+    def paused(self) -> bool:
+        """True between two presses of the space bar."""
+        return self._paused
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The stills that were saved."""
+        return tuple(self._stills)
+
+    def _show(self, image_bgr: NDArray[np.uint8]) -> None:
+        if not self._closed_by_user():
+            self._gui.imshow(self._title, image_bgr)
+
+    def _poll(self) -> None:
+        if not self._open:
+            return
+        code = self._gui.waitKey(1)
+        if self._closed_by_user():
+            self._stop_requested = True
+            return
+        if code >= 0:
+            self._answer(code & 0xFF)
+
+    def _closed_by_user(self) -> bool:
+        """Whether the window was on screen and no longer is; showing a frame would bring it back."""
+        try:
+            visible = self._gui.getWindowProperty(self._title, self._gui.WND_PROP_VISIBLE) >= 1
+        except cv2.error:
+            visible = False
+        self._seen = self._seen or visible
+        return self._seen and not visible
+
+    def _answer(self, code: int) -> None:
+        key = chr(code).lower()
+        if key == "q" or code == _ESCAPE:
+            self._stop_requested = True
+        elif key == "f":
+            self._toggle_fullscreen()
+        elif key == "s":
+            self._save_still()
+        elif key == " ":
+            self._paused = not self._paused
+            self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self._paused else self._title)
+
+    def _toggle_fullscreen(self) -> None:
+        gui = self._gui
+        self._fullscreen = not self._fullscreen
+        mode = gui.WINDOW_FULLSCREEN if self._fullscreen else gui.WINDOW_NORMAL
+        gui.setWindowProperty(self._title, gui.WND_PROP_FULLSCREEN, mode)
+
+    def _save_still(self) -> None:
+        """Save what is shown as a PNG; a failure is said, and does not end the run."""
+        if self._shown is None or self._frame is None:
+            return
+        name = self._still_name(self._frame)
+        folder = Path(self._settings.stills_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = _write_new(folder, name, self._shown)
+        except (OSError, cv2.error) as error:
+            log.warning("the still %s could not be saved: %s", folder / name, error)
+            return
+        self._stills.append(str(path))
+        log.info("saved %s", path)
+
+    def _still_name(self, frame: Frame) -> str:
+        """Source and time as a file name without its suffix: "clip-00-01-23.480", "camera-0-20260314-150926"."""
+        source = frame.source_id if self._kind is SourceKind.LIVE else Path(frame.source_id).stem
+        source = re.sub(r"[^\w.-]+", "-", source).strip("-.") or "still"
+        if self._kind is SourceKind.STILLS:
+            return source
+        if self._kind is SourceKind.LIVE:
+            return f"{source}-{self._now():%Y%m%d-%H%M%S}"
+        minutes, milliseconds = divmod(round(frame.pts_s * 1000), 60_000)
+        hours, minutes = divmod(minutes, 60)
+        return f"{source}-{hours:02d}-{minutes:02d}-{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+
+
+def slate(last_bgr: NDArray[np.uint8] | None, message: str) -> NDArray[np.uint8]:
+    """What is shown while no frame comes: the last frame, dimmed (or darkness), with a message.
+
+    Args:
+        last_bgr: uint8 (H, W, 3), or None if no frame came yet.
+        message: one line.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    if last_bgr is None:
+        image = np.full((360, 640, 3), _DARK, np.uint8)
+    else:
+        image = np.asarray(cv2.convertScaleAbs(last_bgr, alpha=0.35), np.uint8)
+    draw_banner(image, message)
+    return image
+
+
+def _size_wh(context: RunContext) -> tuple[int, int]:
+    """The source's size as it looks on screen: pixels that are not square count as wide as they are."""
+    source = context.source
+    return max(1, round(source.width * source.sample_aspect_ratio)), source.height
+
+
+def _with_square_pixels(image_bgr: NDArray[np.uint8], pixel_aspect: float) -> NDArray[np.uint8]:
+    if pixel_aspect == 1.0:
+        return image_bgr
+    size_wh = (max(1, round(image_bgr.shape[1] * pixel_aspect)), image_bgr.shape[0])
+    return np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _write_new(folder: Path, name: str, image_bgr: NDArray[np.uint8]) -> Path:
+    """Write a PNG under a name that no file has yet; a number is added where it is taken. Raises OSError."""
+    data = cv2.imencode(".png", image_bgr)[1].tobytes()
+    number = 1
+    while True:
+        path = folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+            return path
+        except FileExistsError:
+            number += 1
