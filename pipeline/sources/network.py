@@ -95,7 +95,9 @@ class StreamDevice(Device):
         self._pacer.interrupt()
 
     def _options(self) -> dict[str, str]:
-        options = {"fflags": "nobuffer"}
+        # Not fflags=nobuffer: it throws away what was read to learn the stream's format, the first key frame with it.
+        # What is kept instead comes out in one go, and behind this source the newest frame wins.
+        options: dict[str, str] = {}
         if self._url.lower().startswith(("rtsp:", "rtsps:")):
             options["rtsp_transport"] = self._rtsp_transport.value
         return options

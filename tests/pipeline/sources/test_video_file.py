@@ -180,7 +180,7 @@ def patch_colours(image: np.ndarray) -> np.ndarray:
         (9, False, "yuv420p10le", "libx264"),
         (6, True, "yuvj420p", "mjpeg"),
         (1, False, "yuv444p", "libx264"),
-        (None, None, "bgra", "png"),
+        (None, None, "rgba", "png"),
         (None, True, "gray", "libx264"),
     ],
 )

@@ -1,0 +1,54 @@
+"""A device whose every step a test decides."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from pipeline.errors import RunError
+from pipeline.sources.pump import Device, DeviceInfo, Picture
+
+Step = Picture | Exception | Callable[[], None]
+
+
+def picture(captured_at_s: float, value: int = 0, size_wh: tuple[int, int] = (32, 24)) -> Picture:
+    """A picture of one grey value."""
+    return Picture(np.full((size_wh[1], size_wh[0], 3), value, np.uint8), captured_at_s)
+
+
+class FakeDevice(Device):
+    """Gives what the steps say, one a `grab`; a callable is called (it may block) and the next step taken.
+
+    After the last step the device is lost.
+    """
+
+    def __init__(self, steps: Iterable[Step] = (), open_error: Exception | None = None, name: str = "camera 7") -> None:
+        self.name = name
+        self.steps = deque(steps)
+        self.open_error = open_error
+        self.closed = threading.Event()
+        self.aborted = threading.Event()
+
+    def open(self) -> DeviceInfo:
+        if self.open_error is not None:
+            raise self.open_error
+        return DeviceInfo(32, 24, 30.0, f"{self.name}: 32x24")
+
+    def grab(self) -> Picture:
+        while self.steps:
+            step = self.steps.popleft()
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, Picture):
+                return step
+            step()
+        raise RunError(f"{self.name} was unplugged")
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def abort(self) -> None:
+        self.aborted.set()

@@ -1,0 +1,43 @@
+"""What a source of one's own gets for nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Source, SourceState
+
+
+class Smallest(Source):
+    """Only what must be there."""
+
+    closed = False
+
+    def open(self) -> SourceInfo:
+        return SourceInfo("smallest", SourceKind.RECORDED, 2, 1)
+
+    def read(self) -> Frame | None:
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+    def interrupt(self) -> None:
+        pass
+
+
+def test_defaults_and_with() -> None:
+    source = Smallest()
+    with source as opened:
+        assert opened is source
+        assert (source.state, source.state_text) == (SourceState.RUNNING, "")
+        assert (source.reconnects, source.warnings) == (0, 0)
+        assert not source.closed
+    assert source.closed
+
+
+def test_an_error_inside_closes_it_and_goes_on() -> None:
+    source = Smallest()
+    with pytest.raises(KeyError), source:
+        raise KeyError
+    assert source.closed

@@ -1,0 +1,128 @@
+"""From settings to the right kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import SourceKind
+from pipeline.settings import Policy, ReconnectSettings, SourceSettings
+from pipeline.sources.base import Source
+from pipeline.sources.factory import make_source
+from pipeline.sources.images import ImagesSource
+from pipeline.sources.limits import LimitedSource
+from pipeline.sources.live import LiveSource
+from pipeline.sources.pattern import PatternSource, read_frame_number
+from pipeline.sources.realtime import RealtimeFile
+from pipeline.sources.reconnect import ReconnectingSource
+from pipeline.sources.video_file import VideoFile
+
+from .clips import write_clip
+
+
+def made(uri: object, **arguments: object) -> Source:
+    return make_source(SourceSettings(uri=str(uri), **arguments))
+
+
+def test_kinds(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 3)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((5, 7, 3), np.uint8))
+    assert isinstance(made("0"), ReconnectingSource)
+    assert isinstance(made("rtsp://cam/live"), ReconnectingSource)
+    assert isinstance(made("test:"), PatternSource)
+    assert isinstance(made(tmp_path), ImagesSource)
+    assert isinstance(made(clip), VideoFile)
+
+
+def test_policy_and_realtime(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 3)
+    assert isinstance(made(clip, realtime=True), RealtimeFile)
+    assert isinstance(made(clip, policy=Policy.LIVE), RealtimeFile)
+    assert isinstance(made(clip, policy=Policy.RECORDED), VideoFile)
+    assert isinstance(made("0", policy=Policy.RECORDED), LiveSource), "a recording must not have a hole"
+    assert isinstance(made("0", reconnect=ReconnectSettings(enabled=False)), LiveSource)
+    assert isinstance(made("http://cam/a.mp4", policy=Policy.RECORDED), VideoFile)
+    assert made("test:", policy=Policy.RECORDED).open().kind is SourceKind.RECORDED
+    assert made("test:").open().kind is SourceKind.LIVE
+    assert made("test:", realtime=True, policy=Policy.RECORDED).open().kind is SourceKind.LIVE
+
+
+def test_pattern_takes_size_and_rate_from_the_settings() -> None:
+    info = made("test:", width=320, height=200, fps=12.5).open()
+    assert (info.width, info.height, info.fps) == (320, 200, 12.5)
+    info = made("test:64x48@7", width=320, height=200, fps=12.5).open()
+    assert (info.width, info.height, info.fps) == (64, 48, 7)
+
+
+def test_limits(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 50, options={"g": "10"})
+    source = made(clip, start_s=0.48, duration_s=0.5, max_frames=20)
+    assert isinstance(source, LimitedSource)
+    info = source.open()
+    frames = list(iter(source.read, None))
+    source.close()
+    # 0.48 s is frame 12; 0.98 s lies between frames 24 and 25.
+    assert [read_frame_number(frame.image_bgr) for frame in frames] == list(range(12, 25))
+    assert info.frame_count == pytest.approx(13, abs=1)
+
+
+def test_realtime_with_a_start_begins_at_once(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 50)
+    source = made(clip, realtime=True, start_s=1.92, max_frames=2)
+    source.open()
+    frames = list(iter(source.read, None))
+    source.close()
+    assert [frame.pts_s for frame in frames] == pytest.approx([1.92, 1.96])
+
+
+@pytest.mark.parametrize("uri", ["", "foo://x", "/no/such/file.mp4", "test:big"])
+def test_bad_uris_fail_before_anything_is_opened(uri: str) -> None:
+    with pytest.raises(InputError):
+        made(uri)
+
+
+def test_a_camera_that_is_not_there_is_an_input_error() -> None:
+    source = made("987")
+    with pytest.raises(InputError, match="camera 987"):
+        source.open()
+    source.close()
+
+
+def test_a_source_that_is_lost_for_good_is_a_run_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unplugged:
+        reads = 0
+
+        def __init__(self, *_arguments: object) -> None:
+            pass
+
+        def isOpened(self) -> bool:
+            return True
+
+        def set(self, *_arguments: object) -> bool:
+            return True
+
+        def get(self, _prop: int) -> float:
+            return 25.0
+
+        def grab(self) -> bool:
+            self.reads += 1
+            return self.reads < 4
+
+        def retrieve(self) -> tuple[bool, np.ndarray]:
+            return True, np.zeros((24, 32, 3), np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr("pipeline.sources.camera.cv2.VideoCapture", Unplugged)
+    monkeypatch.setattr("pipeline.sources.camera.CameraDevice._check_device_file", lambda _self: None)
+    source = made("0", policy=Policy.RECORDED)
+    source.open()
+    assert len([source.read() for _ in range(3)]) == 3
+    with pytest.raises(RunError, match="camera 0 gives no more pictures"):
+        source.read()
+    source.close()

@@ -1,0 +1,92 @@
+"""Which frames are left of a source when a part of it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import SourceKind
+from pipeline.sources.limits import LimitedSource, Limits
+
+from .fake_source import FakeSource
+
+PTS_MS = [0, 40, 100, 101, 300, 340, 900]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(), PTS_MS),
+        (Limits(max_frames=3), [0, 40, 100]),
+        (Limits(max_frames=99), PTS_MS),
+        (Limits(start_s=0.1), [100, 101, 300, 340, 900]),
+        (Limits(start_s=0.1001), [101, 300, 340, 900]),
+        (Limits(duration_s=0.3), [0, 40, 100, 101]),
+        (Limits(start_s=0.1, duration_s=0.2), [100, 101]),
+        (Limits(start_s=0.04, duration_s=0.5, max_frames=2), [40, 100]),
+        (Limits(start_s=5), []),
+        (Limits(start_s=0.102, duration_s=0.001), []),
+    ],
+)
+@pytest.mark.parametrize("kind", [SourceKind.RECORDED, SourceKind.LIVE])
+def test_part(kind: SourceKind, limits: Limits, expected: list[int]) -> None:
+    source = LimitedSource(FakeSource(PTS_MS, kind), limits)
+    source.open()
+    frames = list(iter(source.read, None))
+    assert [frame.pts for frame in frames] == expected
+    assert [frame.index for frame in frames] == list(range(len(expected)))
+    assert source.read() is None
+
+
+def test_nothing_more_is_read_once_the_number_is_reached() -> None:
+    inner = FakeSource(PTS_MS, SourceKind.LIVE)
+    source = LimitedSource(inner, Limits(max_frames=2))
+    source.open()
+    list(iter(source.read, None))
+    assert inner.index == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "frame_count", "duration_s"),
+    [
+        (Limits(max_frames=50), 50, 2.0),
+        (Limits(max_frames=5000), 250, 10.0),
+        (Limits(duration_s=4.0), 100, 4.0),
+        (Limits(duration_s=40.0), 250, 10.0),
+        (Limits(duration_s=4.0, max_frames=10), 10, 0.4),
+        (Limits(duration_s=0.001), 1, 0.001),
+    ],
+)
+def test_what_will_come_is_estimated(limits: Limits, frame_count: int, duration_s: float) -> None:
+    inner = FakeSource([], fps=25.0, frame_count=250, duration_s=10.0)
+    info = LimitedSource(inner, limits).open()
+    assert (info.frame_count, info.duration_s) == (frame_count, pytest.approx(duration_s))
+
+
+def test_an_endless_source_gets_an_end() -> None:
+    info = LimitedSource(FakeSource([], SourceKind.LIVE, fps=25.0), Limits(duration_s=4.0)).open()
+    assert (info.frame_count, info.duration_s) == (None, 4.0)
+    info = LimitedSource(FakeSource([], SourceKind.LIVE), Limits(max_frames=7)).open()
+    assert (info.frame_count, info.duration_s) == (7, None)
+
+
+@pytest.mark.parametrize("limits", [Limits(start_s=1.0), Limits(duration_s=1.0)])
+def test_images_have_no_time(limits: Limits) -> None:
+    inner = FakeSource([0, 0], SourceKind.STILLS)
+    with pytest.raises(InputError, match="images have no time"):
+        LimitedSource(inner, limits).open()
+    assert inner.closed
+
+
+def test_images_can_be_counted() -> None:
+    source = LimitedSource(FakeSource([0, 0, 0], SourceKind.STILLS, frame_count=3), Limits(max_frames=2))
+    assert source.open().frame_count == 2
+    assert len(list(iter(source.read, None))) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "any_limit"),
+    [(Limits(), False), (Limits(start_s=1), True), (Limits(duration_s=1), True), (Limits(max_frames=1), True)],
+)
+def test_any(limits: Limits, any_limit: bool) -> None:
+    assert limits.any is any_limit

@@ -1,0 +1,245 @@
+"""A real HTTP server that streams, stalls, drops the line, changes its picture size, and clips served as files."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import Frame, SourceKind
+from pipeline.settings import Policy, ReconnectSettings, RtspTransport, SourceSettings
+from pipeline.sources.base import Source, SourceState
+from pipeline.sources.factory import make_source
+from pipeline.sources.network import StreamDevice
+from pipeline.sources.pacing import Pacer
+from pipeline.sources.pattern import read_frame_number
+from pipeline.sources.pump import DeviceEndedError
+
+from .clips import write_clip
+from .conftest import ManualClock
+from .mjpeg_server import MjpegServer
+
+RECONNECT = ReconnectSettings(read_timeout_s=0.5, first_delay_s=0.05, longest_delay_s=0.1)
+
+
+@pytest.fixture
+def server():
+    with MjpegServer() as running:
+        yield running
+
+
+def source_of(url: str, **arguments: object) -> Source:
+    return make_source(SourceSettings(uri=url, reconnect=RECONNECT, **arguments))
+
+
+def read_until(source: Source, wanted, limit_s: float = 10.0) -> list[Frame]:
+    """Frames until one fulfils `wanted`, that one included."""
+    frames: list[Frame] = []
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        frame = source.read()
+        assert frame is not None
+        frames.append(frame)
+        if wanted(frame):
+            return frames
+    raise AssertionError(f"not seen within {limit_s} s; got {len(frames)} frames")
+
+
+def test_frames_come_at_their_time_of_arrival(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    info = source.open()
+    assert (info.kind, info.width, info.height, info.fps) == (SourceKind.LIVE, 96, 64, None)
+    frames = read_until(source, lambda frame: frame.index == 20)
+    assert [frame.index for frame in frames] == list(range(21))
+    pts = [frame.pts for frame in frames]
+    assert pts[0] == 0
+    assert pts == sorted(set(pts))
+    taken_s = frames[-1].captured_at_s - frames[0].captured_at_s
+    assert frames[-1].pts_s == pytest.approx(taken_s, abs=1e-5)
+    assert taken_s > 0.2
+    assert abs(frames[5].image_bgr[10, 90].astype(int) - (40, 90, 200)).max() < 8
+    source.close()
+
+
+def test_dropped_line_and_new_size(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    before = read_until(source, lambda frame: frame.index == 3)
+    server.size_wh = (128, 48)
+    server.drop()
+    after = read_until(source, lambda frame: frame.width == 128 and source.reconnects > 0)
+    assert after[-1].image_bgr.shape == (48, 128, 3)
+    assert source.reconnects == 1
+    assert server.connections == 2
+    everything = before + after
+    assert [frame.index for frame in everything] == list(range(len(everything)))
+    assert all(first.pts < second.pts for first, second in pairwise(everything))
+    source.close()
+
+
+def test_size_that_changes_within_a_connection_is_passed_on(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    read_until(source, lambda frame: frame.index == 3)
+    server.size_wh = (128, 48)
+    assert read_until(source, lambda frame: frame.width == 128)[-1].height == 48
+    assert source.reconnects == 0
+    source.close()
+
+
+def test_stall_is_noticed_and_overcome(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    last = read_until(source, lambda frame: frame.index == 3)[-1]
+    server.running.clear()
+    seen: list[tuple[SourceState, str]] = []
+
+    def watch() -> None:
+        deadline_s = time.monotonic() + 5
+        while source.state is not SourceState.RECONNECTING and time.monotonic() < deadline_s:
+            threading.Event().wait(0.005)
+        seen.append((source.state, source.state_text))
+        server.running.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    frames = read_until(source, lambda _frame: source.reconnects > 0)
+    watcher.join(5)
+    assert seen == [(SourceState.RECONNECTING, f"{server.url} is gone, trying again …")]
+    assert frames[-1].pts_s - last.pts_s > RECONNECT.read_timeout_s * 0.9
+    source.close()
+
+
+def test_server_that_refuses_for_a_while(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    source.read()
+    server.refuse = True
+    server.drop()
+    threading.Timer(0.4, lambda: setattr(server, "refuse", False)).start()
+    read_until(source, lambda _frame: source.reconnects == 1)
+    source.close()
+
+
+def test_interrupt_returns_at_once_while_the_server_stalls(server: MjpegServer) -> None:
+    source = make_source(SourceSettings(uri=server.url, reconnect=ReconnectSettings(read_timeout_s=3.0)))
+    source.open()
+    read_until(source, lambda frame: frame.index == 1)
+    server.running.clear()
+    threading.Timer(0.1, source.interrupt).start()
+    started_s = time.monotonic()
+    while source.read() is not None:
+        pass
+    source.close()
+    assert time.monotonic() - started_s < 1.0
+    server.drop()  # ends the connection, and with it the thread that was left behind
+
+
+def test_recorded_policy_does_not_reconnect(server: MjpegServer) -> None:
+    source = make_source(
+        SourceSettings(uri=server.url.replace("http", "tcp"), reconnect=RECONNECT, policy=Policy.RECORDED)
+    )
+    with pytest.raises(InputError):
+        source.open()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://user:secret@127.0.0.1:9/video?token=abc", "nothing answers there"),
+        ("rtsp://user:secret@127.0.0.1:9/video?token=abc", "nothing answers there"),
+        ("udp://127.0.0.1:{free}", "no answer in time"),
+    ],
+)
+def test_no_server_is_one_line_without_passwords(url: str, message: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as taken:
+        free = taken.server_port
+    with pytest.raises(InputError, match=message) as caught:
+        source_of(url.format(free=free)).open()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "secret" not in text
+    assert "abc" not in text
+
+
+@pytest.fixture
+def files(tmp_path: Path):
+    """A web server for the test's folder; its URL."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments: object) -> None:
+            """Tests are quiet."""
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
+    thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+    thread.join(5)
+
+
+def test_clip_behind_a_web_address_plays_at_its_pace_and_ends(tmp_path: Path, files: str, clock: ManualClock) -> None:
+    write_clip(tmp_path / "a.mp4", 30)
+    device = StreamDevice(f"{files}/a.mp4", "clip", timeout_s=5, clock=clock, pacer=Pacer(clock, clock.wait))
+    info = device.open()
+    assert (info.width, info.height, info.fps) == (96, 64, 25)
+    pictures = [device.grab() for _ in range(30)]
+    with pytest.raises(DeviceEndedError):
+        device.grab()
+    assert [read_frame_number(picture.image_bgr) for picture in pictures] == list(range(30))
+    assert [picture.captured_at_s for picture in pictures] == pytest.approx([100 + n / 25 for n in range(30)])
+    device.close()
+
+
+def test_clip_as_a_source_ends_without_reconnecting(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "a.mp4", 8)
+    source = source_of(f"{files}/a.mp4")
+    source.open()
+    assert len(list(iter(source.read, None))) == 8
+    assert source.reconnects == 0
+    source.close()
+
+
+def test_clip_with_recorded_policy_is_read_as_a_file(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "a.mp4", 50)
+    source = source_of(f"{files}/a.mp4", policy=Policy.RECORDED, start_s=1.0)
+    assert source.open().kind is SourceKind.RECORDED
+    assert [read_frame_number(frame.image_bgr) for frame in iter(source.read, None)] == list(range(25, 50))
+    source.close()
+
+
+@pytest.mark.parametrize(("name", "message"), [("page.html", "not a video"), ("gone.mp4", "404")])
+def test_what_is_no_stream(tmp_path: Path, files: str, name: str, message: str) -> None:
+    (tmp_path / "page.html").write_text("<html><body>welcome</body></html>" * 20)
+    with pytest.raises(InputError, match=message):
+        source_of(f"{files}/{name}").open()
+
+
+def test_phone_that_streams_sideways_is_upright(tmp_path: Path, files: str, clock: ManualClock) -> None:
+    write_clip(tmp_path / "a.mp4", 3, display_matrix=[0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30])
+    device = StreamDevice(f"{files}/a.mp4", "clip", timeout_s=5, clock=clock, pacer=Pacer(clock, clock.wait))
+    info = device.open()
+    assert (info.width, info.height) == (64, 96)
+    assert device.grab().image_bgr.shape == (96, 64, 3)
+    device.close()
+
+
+@pytest.mark.parametrize("transport", list(RtspTransport))
+def test_rtsp_transport_is_passed_on(transport: RtspTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+
+    def refuse(_url: str, _name: str, options: dict[str, str], _timeout_s: float) -> None:
+        asked.append(options)
+        raise InputError("no")
+
+    monkeypatch.setattr("pipeline.sources.network.open_container", refuse)
+    with pytest.raises(InputError):
+        StreamDevice("rtsp://host/x", "x", timeout_s=1, rtsp_transport=transport).open()
+    assert asked == [{"rtsp_transport": transport.value}]

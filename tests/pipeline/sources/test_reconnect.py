@@ -1,0 +1,161 @@
+"""A camera that goes away and comes back, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, RunError
+from pipeline.settings import ReconnectSettings
+from pipeline.sources.base import SourceState
+from pipeline.sources.live import LiveSource
+from pipeline.sources.pacing import Pacer
+from pipeline.sources.pump import DeviceEndedError
+from pipeline.sources.reconnect import MOST_STUCK, ReconnectingSource
+
+from .conftest import ManualClock
+from .fake_device import FakeDevice, picture
+
+SETTINGS = ReconnectSettings(first_delay_s=0.5, longest_delay_s=3.0, read_timeout_s=0.5)
+
+
+class Connections:
+    """Hands out the devices in turn, as the connections of one camera, and notes when each was made."""
+
+    def __init__(self, clock: ManualClock, *devices: FakeDevice, read_timeout_s: float = 5.0) -> None:
+        self.clock = clock
+        self.devices = list(devices)
+        self.made_at_s: list[float] = []
+        self._read_timeout_s = read_timeout_s
+
+    def __call__(self) -> LiveSource:
+        device = self.devices[len(self.made_at_s)]
+        self.made_at_s.append(self.clock())
+        return LiveSource(device, read_timeout_s=self._read_timeout_s, open_timeout_s=5)
+
+
+def gone() -> FakeDevice:
+    return FakeDevice(open_error=InputError("there is no camera 7"))
+
+
+def reconnecting(make: Callable[[], LiveSource], clock: ManualClock) -> ReconnectingSource:
+    return ReconnectingSource(make, SETTINGS, clock, Pacer(clock, clock.wait))
+
+
+def test_comes_back_with_index_time_and_new_size(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    first = FakeDevice([picture(100.0), picture(100.1)])
+    back = FakeDevice([picture(107.25, size_wh=(64, 48)), picture(107.3, size_wh=(64, 48)), DeviceEndedError()])
+    source = reconnecting(Connections(clock, first, gone(), gone(), back), clock)
+    assert source.state is SourceState.CLOSED
+    info = source.open()
+    assert (info.source_id, source.state) == ("camera 7", SourceState.RUNNING)
+    frames = list(iter(source.read, None))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert [frame.pts for frame in frames] == [0, 100_000, 7_250_000, 7_300_000]
+    assert [(frame.width, frame.height) for frame in frames] == [(32, 24), (32, 24), (64, 48), (64, 48)]
+    assert source.reconnects == 1
+    assert source.state_text == ""
+    assert "camera 7 was unplugged" in caplog.text
+    source.close()
+    assert source.state is SourceState.CLOSED
+    assert source.read() is None
+
+
+def test_pauses_double_up_to_the_longest_and_start_anew(clock: ManualClock) -> None:
+    devices = [FakeDevice([picture(1.0)]), *[gone() for _ in range(5)], FakeDevice([picture(2.0)])]
+    devices += [gone(), FakeDevice([picture(3.0), DeviceEndedError()])]
+    connections = Connections(clock, *devices)
+    source = reconnecting(connections, clock)
+    source.open()
+    assert len(list(iter(source.read, None))) == 3
+    assert np.diff(connections.made_at_s).tolist() == pytest.approx([0.5, 1, 2, 3, 3, 3, 0.5, 1])
+    assert source.reconnects == 2
+    source.close()
+
+
+def test_state_can_be_seen_while_it_is_gone(clock: ManualClock) -> None:
+    seen: list[tuple[SourceState, str]] = []
+    source: ReconnectingSource
+
+    def wait(seconds: float) -> bool:
+        seen.append((source.state, source.state_text))
+        return clock.wait(seconds)
+
+    connections = Connections(clock, FakeDevice([picture(1.0)]), FakeDevice([picture(2.0), DeviceEndedError()]))
+    source = ReconnectingSource(connections, SETTINGS, clock, Pacer(clock, wait))
+    source.open()
+    list(iter(source.read, None))
+    assert set(seen) == {(SourceState.RECONNECTING, "camera 7 is gone, trying again …")}
+    assert source.state is SourceState.RUNNING
+    source.close()
+
+
+def test_first_opening_that_fails_is_an_error(clock: ManualClock) -> None:
+    source = reconnecting(Connections(clock, gone()), clock)
+    with pytest.raises(InputError, match="there is no camera 7"):
+        source.open()
+    source.close()
+    assert source.read() is None
+
+
+def test_a_hung_driver_does_not_hang_the_reader_nor_pile_up_threads(clock: ManualClock) -> None:
+    release = threading.Event()
+    hung = [FakeDevice([picture(number), lambda: release.wait(30) or None]) for number in range(MOST_STUCK)]
+    connections = Connections(clock, *hung, FakeDevice([picture(9.0), DeviceEndedError()]), read_timeout_s=0.02)
+    waits = 0
+
+    def wait(seconds: float) -> bool:
+        nonlocal waits
+        waits += 1
+        if waits == 100:
+            assert len(connections.made_at_s) == MOST_STUCK, "no further thread while these hang"
+            release.set()
+            assert hung[0].closed.wait(5)
+            assert hung[1].closed.wait(5)
+        return clock.wait(seconds)
+
+    source = ReconnectingSource(connections, SETTINGS, clock, Pacer(clock, wait))
+    source.open()
+    assert [frame.pts for frame in iter(source.read, None)] == [0, 1_000_000, 9_000_000]
+    assert waits >= 100
+    source.close()
+
+
+@pytest.mark.parametrize("where", ["reading", "pausing", "opening"])
+def test_interrupt_ends_it_wherever_it_is(where: str) -> None:
+    release = threading.Event()
+    reached = threading.Event()
+
+    def block() -> None:
+        reached.set()
+        release.wait(30)
+
+    again = FakeDevice([picture(2.0)])
+    if where == "opening":
+        again.open = block
+    first = FakeDevice([picture(1.0), block] if where == "reading" else [picture(1.0), RunError("lost")])
+    delays = ReconnectSettings(first_delay_s=60.0 if where == "pausing" else 0.05, longest_delay_s=60.0)
+    connections = Connections(time.monotonic, first, again, read_timeout_s=30)
+    source = ReconnectingSource(connections, delays)
+    source.open()
+    assert source.read() is not None
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(source.read()))
+    thread.start()
+    if where == "pausing":
+        deadline_s = time.monotonic() + 5
+        while source.state is not SourceState.RECONNECTING and time.monotonic() < deadline_s:
+            thread.join(0.005)
+    else:
+        assert reached.wait(5)
+    source.interrupt()
+    thread.join(1.0)
+    assert results == [None]
+    release.set()
+    source.close()

@@ -1,0 +1,161 @@
+"""What people type as a source, right and wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sources.uri import Target, UriKind, mask_credentials, natural_key, parse_uri
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with videos, images of two digits' counts, and other things."""
+    for name in ("clip.mp4", "clip2.mp4", "img10.jpg", "img2.JPG", "img1.png", "notes.txt", ".hidden.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.txt").write_text("x")
+    (tmp_path / "two words é").mkdir()
+    (tmp_path / "two words é" / "clip ü 1.mp4").write_bytes(b"x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("0", Target(UriKind.CAMERA, "0", "camera 0")),
+        (" 12 ", Target(UriKind.CAMERA, "12", "camera 12")),
+        ("/dev/video9999", Target(UriKind.CAMERA, "/dev/video9999", "camera /dev/video9999")),
+        ("test:", Target(UriKind.PATTERN, "", "test:")),
+        ("test:64x48@5", Target(UriKind.PATTERN, "64x48@5", "test:64x48@5")),
+        ("RTSP://cam/live", Target(UriKind.NETWORK, "RTSP://cam/live", "RTSP://cam/live")),
+        ("udp://@:5000", Target(UriKind.NETWORK, "udp://@:5000", "udp://***@:5000")),
+        (
+            "https://joe:p%40ss@cam:8443/v?x=1&token=abc#t",
+            Target(
+                UriKind.NETWORK,
+                "https://joe:p%40ss@cam:8443/v?x=1&token=abc#t",
+                "https://***@cam:8443/v?x=1&token=***#t",
+            ),
+        ),
+    ],
+)
+def test_what_is_no_file(uri: str, expected: Target) -> None:
+    assert parse_uri(uri) == expected
+
+
+def test_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, spaced = folder / "clip.mp4", folder / "two words é" / "clip ü 1.mp4"
+    assert parse_uri(str(clip)) == Target(UriKind.VIDEO, str(clip), "clip.mp4")
+    assert parse_uri(str(spaced)).name == "clip ü 1.mp4"
+    assert parse_uri(spaced.as_uri()).location == str(spaced)
+    assert parse_uri(clip.as_uri().replace("file:///", "file://localhost/")).location == str(clip)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    assert parse_uri("~/clip.mp4").location == str(clip)
+    monkeypatch.chdir(folder)
+    assert parse_uri("clip.mp4").location == "clip.mp4"
+
+
+def test_images(folder: Path) -> None:
+    image = folder / "img2.JPG"
+    assert parse_uri(str(image)) == Target(UriKind.IMAGES, str(image), "img2.JPG", (image,))
+    whole = parse_uri(str(folder))
+    assert (whole.kind, whole.name) == (UriKind.IMAGES, folder.name)
+    assert [path.name for path in whole.images] == ["img1.png", "img2.JPG", "img10.jpg"]
+    matched = parse_uri(str(folder / "img1*"))
+    assert [path.name for path in matched.images] == ["img1.png", "img10.jpg"]
+    assert parse_uri(str(folder / "clip.*")).kind is UriKind.VIDEO, "a pattern that matches one video"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("photo", b"\xff\xd8\xff\xe0 and so on", UriKind.IMAGES),
+        ("photo.download", b"\x89PNG\r\n\x1a\n and so on", UriKind.IMAGES),
+        ("photo.tmp", b"RIFF1234WEBPVP8 ", UriKind.IMAGES),
+        ("clip.tmp", b"RIFF1234AVI LIST", UriKind.VIDEO),
+        ("cam.mjpeg", b"\xff\xd8\xff\xe0 and so on", UriKind.VIDEO),
+    ],
+)
+def test_files_without_their_suffix(tmp_path: Path, name: str, content: bytes, kind: UriKind) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert parse_uri(str(tmp_path / name)).kind is kind
+
+
+@pytest.mark.parametrize("name", ["a[1].jpg", "what?.mp4" if os.name != "nt" else "what.mp4"])
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    assert parse_uri(str(tmp_path / name)).location == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("clpi.mp4", r"there is no file or folder .*clpi\.mp4; did you mean clip2?\.mp4 or clip2?\.mp4"),
+        ("zzzzzzzz", r"there is no file or folder .*zzzzzzzz$"),
+        ("nowhere/clip.mp4", r"the folder .*nowhere does not exist either"),
+        ("empty.mp4", r"empty\.mp4 is empty \(0 bytes\)"),
+        ("none", r"the folder .*none holds no image \(1 other entries\)"),
+        ("*.webm", r"no file matches .*\*\.webm"),
+        ("clip*", r"matches 2 files, none an image"),
+        ("x" * 300, "cannot be opened|there is no"),
+    ],
+)
+def test_bad_paths(folder: Path, name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        parse_uri(str(folder / name))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("", "the source is empty"),
+        ("  ", "the source is empty"),
+        ("a\0b", "the source is empty"),
+        ("foo://x/y", r"'foo://' is no kind of source; known are file, http"),
+        ("http://", "names no host"),
+        ("rtsp:///live", "names no host"),
+        ("rtsp://u:secret@cam:99999/", r"rtsp://\*\*\*@cam:99999/ is no valid address"),
+        ("http://[::1/", "is no valid address"),
+        ("~nobody-of-that-name/clip.mp4", "home folder|there is no"),
+    ],
+)
+def test_bad_uris(uri: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        parse_uri(uri)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="neither a file"):
+        parse_uri(str(tmp_path / "pipe"))
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("rtsp://cam/live", "rtsp://cam/live"),
+        ("failed: rtsp://joe:pw@cam/live and http://a@b/", "failed: rtsp://***@cam/live and http://***@b/"),
+        ("http://cam/?user=joe&pwd=x&size=3", "http://cam/?user=***&pwd=***&size=3"),
+        ("http://cam/path@home", "http://cam/path@home"),
+        ("rtsp://joe:p@ss@cam/live", "rtsp://***@cam/live"),
+    ],
+)
+def test_mask_credentials(text: str, masked: str) -> None:
+    assert mask_credentials(text) == masked
+
+
+def test_natural_order() -> None:
+    names = ["b1.png", "a10.png", "A2.png", "a2b.png", "10.png", "9.png", "a.png", "a٣.png"]
+    ordered = sorted((Path(name) for name in names), key=natural_key)
+    assert [path.name for path in ordered][:2] == ["9.png", "10.png"]
+    assert [path.name for path in ordered].index("A2.png") < [path.name for path in ordered].index("a10.png")
+    assert len(ordered) == len(names)

@@ -1,0 +1,22 @@
+"""A wrapper that changes nothing passes everything on."""
+
+from __future__ import annotations
+
+from pipeline.sources.base import SourceState
+from pipeline.sources.wrapper import SourceWrapper
+
+from .fake_source import FakeSource
+
+
+def test_everything_is_passed_on() -> None:
+    inner = FakeSource([0, 40])
+    wrapper = SourceWrapper(inner)
+    assert wrapper.open() == inner.info
+    assert wrapper.read().pts == 0
+    assert (wrapper.state, wrapper.state_text) == (SourceState.RECONNECTING, "fake is gone")
+    assert (wrapper.reconnects, wrapper.warnings) == (3, 4)
+    wrapper.interrupt()
+    assert inner.interrupted
+    assert wrapper.read() is None
+    wrapper.close()
+    assert inner.closed
