@@ -98,7 +98,7 @@ def apply_box_deltas(boxes: NDArray[Any], deltas: NDArray[Any]) -> NDArray[np.fl
     Returns:
         float32 (N, 4).
     """
-    boxes = boxes.astype(np.float32)
+    boxes, deltas = boxes.astype(np.float32), deltas.astype(np.float32)
     size = boxes[:, 2:4] - boxes[:, :2]
     centre = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
     size = size * np.exp(deltas[:, 2:4])

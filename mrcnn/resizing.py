@@ -3,8 +3,9 @@
 Weights trained with the original have seen its pixels, so the same steps are taken in the same precision: a Gaussian
 that removes what the smaller size cannot hold, then bilinear interpolation in which pixel i covers [i, i + 1) and
 everything outside the image is 0, then clipping to the image's range, then truncation to the image's type.
-scikit-image estimates the scale with a rounding error of about 1e-14; where the exact value is a whole number, its
-truncation falls either way, ours does not.
+scikit-image estimates the scale with a rounding error of about 1e-14 that depends on the processor; where the exact
+value is a whole number, its truncation falls either way (0.03 to 0.6 % of a photograph's values differ by 1 from one
+processor to another, and as many between it and this module).
 
 Shape letters: H, W height and width in pixels; C channels; N instances.
 """
@@ -144,6 +145,9 @@ def resize_mask(mask: NDArray[Any], scale: float, padding: Padding, crop: Window
 def minimize_mask(bbox: NDArray[Any], mask: NDArray[Any], mini_shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Cut each mask out at its box and shrink it, to save memory; `expand_mask` undoes it, with some loss at the edge.
 
+    Unlike the original under scikit-image 0.15 or newer, masks are not smoothed before they shrink: smoothing truncates
+    bool masks to nothing (a mask of 35x15 pixels does not survive `minimize_mask` and `expand_mask` there).
+
     Args:
         bbox: int (N, 4), y1, x1, y2, x2.
         mask: (H, W, N), 0 or 1.
@@ -162,7 +166,7 @@ def minimize_mask(bbox: NDArray[Any], mask: NDArray[Any], mini_shape: tuple[int,
         cut = mask[y1:y2, x1:x2, i].astype(bool)
         if cut.size == 0:
             raise ValueError(f"minimize_mask needs a box with an area for mask {i}, got {list(map(int, bbox[i][:4]))}")
-        mini_mask[:, :, i] = np.around(resize(cut, (height, width), anti_aliasing=True)).astype(bool)
+        mini_mask[:, :, i] = np.around(resize(cut, (height, width))).astype(bool)
     return mini_mask
 
 
@@ -180,7 +184,7 @@ def expand_mask(bbox: NDArray[Any], mini_mask: NDArray[Any], image_shape: tuple[
     mask = np.zeros((*image_shape[:2], mini_mask.shape[-1]), bool)
     for i in range(mask.shape[-1]):
         y1, x1, y2, x2 = bbox[i][:4]
-        in_box = resize(mini_mask[:, :, i], (y2 - y1, x2 - x1), anti_aliasing=True)
+        in_box = resize(mini_mask[:, :, i].astype(bool), (y2 - y1, x2 - x1))
         mask[y1:y2, x1:x2, i] = np.around(in_box).astype(bool)
     return mask
 

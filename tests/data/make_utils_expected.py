@@ -83,9 +83,10 @@ def cases():
         mask = rng.rand(28, 28).astype(np.float32)
         inputs[f"unmold_mask/{i}"] = (mask, np.array(box, np.int32), (100, 110, 3))
     boxes = random_boxes(rng, 6, 70, 50, np.int32)
-    inputs["minimize_mask/small"] = (boxes, random_masks(rng, boxes, 70, 50), (14, 10))
-    inputs["minimize_mask/large"] = (boxes, random_masks(rng, boxes, 70, 50), (56, 56))
-    inputs["expand_mask/up"] = (boxes, rng.rand(14, 10, 6) > 0.5, (70, 50, 3))
+    # Only where masks grow: the original loses bool masks that shrink, see mrcnn/resizing.py.
+    inputs["minimize_mask/up"] = (boxes, random_masks(rng, boxes, 70, 50), (74, 56))
+    large = np.array([[3, 5, 40, 33], [0, 0, 70, 50], [20, 10, 34, 20]])
+    inputs["expand_mask/up"] = (large, rng.rand(14, 10, 3) > 0.5, (70, 50, 3))
     inputs["extract_bboxes/some"] = (np.concatenate([random_masks(rng, boxes, 70, 50), np.zeros((70, 50, 1))], 2),)
     for dtype in ("int32", "float32", "float64"):
         others = random_boxes(rng, 9, 70, 50, dtype)
@@ -110,7 +111,7 @@ def cases():
 
 
 def metric_cases(rng):
-    """Six objects; predictions that are moved a little, of a wrong class, missing or invented; also padded with zeros."""
+    """Six objects; predictions that are moved, of a wrong class, missing or invented; the same padded with zeros."""
     gt_boxes = random_boxes(rng, 6, 70, 50, np.int32)
     moved = np.clip(gt_boxes[1:] + rng.randint(-3, 4, (5, 4)), 0, 50)
     pred_boxes = np.concatenate([random_boxes(rng, 2, 70, 50, np.int32), moved])
