@@ -135,21 +135,26 @@ class Instances:
         class_ids: int32 (N,), 1 … NUM_CLASSES - 1 (0 is the background and never appears).
         scores: float32 (N,), 0 … 1.
         mask_probs: float32 (N, M, M), 0 … 1: the mask's probability on an M x M grid stretched over the box.
+        track_ids: int32 (N,), the same number for the same object in every frame of a run, from 1 on; 0 for an object
+            that has none yet. None where nothing is tracked.
     """
 
     boxes_xyxy: NDArray[np.float32]
     class_ids: NDArray[np.int32]
     scores: NDArray[np.float32]
     mask_probs: NDArray[np.float32]
+    track_ids: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
-        expected = {
+        expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
             "boxes_xyxy": (np.float32, (count, 4)),
             "class_ids": (np.int32, (count,)),
             "scores": (np.float32, (count,)),
             "mask_probs": (np.float32, (count, *self.mask_probs.shape[1:])),
         }
+        if self.track_ids is not None:
+            expected["track_ids"] = (np.int32, (count,))
         for name, (dtype, shape) in expected.items():
             array = getattr(self, name)
             if array.dtype != dtype or array.shape != shape:
@@ -173,7 +178,13 @@ class Instances:
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Instances:
         """The instances that a boolean mask (N,) or an index array names, in that order."""
-        return Instances(self.boxes_xyxy[keep], self.class_ids[keep], self.scores[keep], self.mask_probs[keep])
+        return Instances(
+            self.boxes_xyxy[keep],
+            self.class_ids[keep],
+            self.scores[keep],
+            self.mask_probs[keep],
+            None if self.track_ids is None else self.track_ids[keep],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -52,6 +53,8 @@ def test_instances_count(count):
         ("scores", np.zeros((2, 1), np.float32)),
         ("mask_probs", np.zeros((2, 28, 14), np.float32)),
         ("mask_probs", np.zeros((1, 28, 28), np.float32)),
+        ("track_ids", np.zeros((2,), np.int64)),
+        ("track_ids", np.zeros((3,), np.int32)),
     ],
 )
 def test_instances_refuse_arrays_that_do_not_fit(field, value):
@@ -65,6 +68,13 @@ def test_select_by_mask_and_by_order():
     instances = make_instances(3)
     assert instances.select(np.array([True, False, True])).class_ids.tolist() == [1, 3]
     assert instances.select(np.array([2, 0])).class_ids.tolist() == [3, 1]
+    assert instances.select(np.array([2, 0])).track_ids is None
+
+
+def test_select_carries_the_track_ids():
+    tracked = replace(make_instances(3), track_ids=np.array([7, 0, 12], np.int32))
+    assert tracked.select(np.array([2, 0])).track_ids.tolist() == [12, 7]
+    assert tracked.select(np.zeros(3, bool)).track_ids.shape == (0,)
 
 
 def test_stage_times():
