@@ -157,6 +157,16 @@ class OverlaySettings(Section):
     font_scale: Annotated[float, Field(gt=0.0, le=20.0)] | None = None
 
 
+class TrackingSettings(Section):
+    """Which object of a frame is which of an earlier one. Single images are never tracked."""
+
+    enabled: bool = True
+    max_lost_s: Annotated[float, Field(ge=0.0, le=60.0)] = 2.0
+    hold_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.4
+    steady: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    confirm_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
+
+
 class RecorderSettings(Section):
     """The annotated video (or images, for a source of stills)."""
 
@@ -189,6 +199,7 @@ class Settings(Section):
     source: SourceSettings = SourceSettings()
     model: ModelSettings = ModelSettings()
     presentation: PresentationMode = PresentationMode.AUTO
+    tracking: TrackingSettings = TrackingSettings()
     overlay: OverlaySettings = OverlaySettings()
     output: RecorderSettings = RecorderSettings()
     detections: DetectionsSettings = DetectionsSettings()
