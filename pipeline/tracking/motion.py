@@ -1,0 +1,94 @@
+"""How a box moves: a Kalman filter with constant velocity whose clock is time, not frames.
+
+Centre and size are four independent filters of position and velocity (Kalman 1960; white-noise acceleration as in
+Bar-Shalom, Li, Kirubarajan 2001, section 6.2.2), so that a frame that was dropped only means a longer step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array4 = NDArray[np.float64]
+"""float64 (4,): centre x, centre y, width, height, in pixels."""
+
+MEASUREMENT_STD = 0.05
+"""A detector's jitter as a share of the object's size: a twentieth, as in DeepSORT (Wojke et al. 2017)."""
+FIRST_VELOCITY_STD = np.array([1.5, 1.5, 0.4, 0.4])
+"""What is not known of a new object's velocity, in its own sizes a second."""
+ACCELERATION = np.array([1.2, 1.2, 0.3, 0.3])
+"""How strongly velocities wander: sizes a second, after one second (spectral density squared)."""
+SIZE_VELOCITY_LIFE_S = 0.5
+"""A box does not go on growing: its growth fades with this time constant in seconds."""
+SMALLEST_SIDE = 1.0
+"""Pixels: a predicted box keeps an area."""
+
+
+class BoxMotion:
+    """Follows one box through time.
+
+    Args:
+        box_xyxy: where it was first seen, float (4,), absolute pixels.
+    """
+
+    def __init__(self, box_xyxy: NDArray[np.floating]) -> None:
+        self.position: Array4 = centre_and_size(box_xyxy)
+        self.velocity: Array4 = np.zeros(4)
+        scale = self.scale
+        self._variance: Array4 = np.full(4, (MEASUREMENT_STD * scale) ** 2)
+        self._covariance: Array4 = np.zeros(4)
+        self._velocity_variance: Array4 = (FIRST_VELOCITY_STD * scale) ** 2
+
+    @property
+    def scale(self) -> float:
+        """The object's size in pixels: the square root of its box's area."""
+        width, height = np.maximum(self.position[2:], SMALLEST_SIDE)
+        return float(np.sqrt(width * height))
+
+    @property
+    def centre_std(self) -> float:
+        """How uncertain the centre is, standard deviation in pixels."""
+        return float(np.sqrt(self._variance[:2].max()))
+
+    @property
+    def box_xyxy(self) -> NDArray[np.float32]:
+        """Where the box is now, float32 (4,), absolute pixels."""
+        return corners(self.position)
+
+    def predict(self, elapsed_s: float) -> None:
+        """Let time pass. `elapsed_s`: seconds, 0 or more."""
+        t = elapsed_s
+        density = (ACCELERATION * self.scale) ** 2
+        self.position = self.position + t * self.velocity
+        self.position[2:] = np.maximum(self.position[2:], SMALLEST_SIDE)
+        self._variance = (
+            self._variance + 2 * t * self._covariance + t**2 * self._velocity_variance + density * (t**3 / 3)
+        )
+        self._covariance = self._covariance + t * self._velocity_variance + density * (t**2 / 2)
+        self._velocity_variance = self._velocity_variance + density * t
+        self.velocity = self.velocity.copy()
+        self.velocity[2:] *= np.exp(-t / SIZE_VELOCITY_LIFE_S)
+
+    def correct(self, box_xyxy: NDArray[np.floating]) -> None:
+        """Take in where the box was seen at this moment, float (4,), absolute pixels."""
+        innovation = centre_and_size(box_xyxy) - self.position
+        total = self._variance + (MEASUREMENT_STD * self.scale) ** 2
+        gain, velocity_gain = self._variance / total, self._covariance / total
+        self.position = self.position + gain * innovation
+        self.position[2:] = np.maximum(self.position[2:], SMALLEST_SIDE)
+        self.velocity = self.velocity + velocity_gain * innovation
+        self._velocity_variance = self._velocity_variance - velocity_gain * self._covariance
+        self._covariance = (1 - gain) * self._covariance
+        self._variance = (1 - gain) * self._variance
+
+
+def centre_and_size(box_xyxy: NDArray[np.floating]) -> Array4:
+    """float64 (4,): centre x, centre y, width, height of a box given by its corners."""
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
+
+
+def corners(position: Array4) -> NDArray[np.float32]:
+    """float32 (4,): the corners x1, y1, x2, y2 of a box given by centre and size."""
+    half = position[2:] / 2
+    return np.concatenate([position[:2] - half, position[:2] + half]).astype(np.float32)
