@@ -39,9 +39,16 @@ def parse_arguments():
         path = getattr(arguments, option)
         if not os.path.isfile(path):
             parser.error(f"--{option}: there is no file {path}")
+    if arguments.output and not can_write(arguments.output):
+        parser.error(f"--output: expected an image such as result.jpg in a folder that exists, got {arguments.output}")
     if not arguments.output and sys.platform.startswith("linux") and not has_screen():
         parser.error("there is no screen to show the result on: save it with --output FILE.jpg")
     return arguments
+
+
+def can_write(path):
+    """Whether OpenCV knows this kind of image, and the folder is there; asked before the network works for seconds."""
+    return os.path.isdir(os.path.dirname(os.path.abspath(path))) and cv2.haveImageWriter(path)
 
 
 def has_screen():
