@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -71,6 +72,8 @@ class Window(Sink):
         available, reason = self._screen()
         if not available:
             raise InputError(f"No window can be opened: {reason}. Run without one (--no-window), or set up a screen.")
+        # Qt complains about fonts that nothing here uses.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         gui = self._gui
         # Scaled with its aspect ratio kept, without the toolkit's tool bar.
         gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL)
