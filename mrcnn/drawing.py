@@ -49,7 +49,7 @@ def apply_mask(image: NDArray[Any], mask: NDArray[Any], color: Color, alpha: flo
     covered = mask == 1
     pixels = image[covered]
     for channel in range(3):
-        pixels[:, channel] = pixels[:, channel] * (1 - alpha) + alpha * color[channel] * 255
+        pixels[:, channel] = pixels[:, channel] * (1 - alpha) + alpha * float(color[channel]) * 255
     image[covered] = pixels
     return image
 

@@ -122,7 +122,7 @@ def test_a_missing_file_is_named(script, monkeypatch, files, capsys, option):
 
 @pytest.mark.parametrize("name", ["out.xyz", "out", "nowhere/out.png"])
 def test_an_output_that_cannot_be_written_is_refused_first(script, monkeypatch, files, capsys, name):
-    files["-o"] = files["-o"].with_name(name)
+    files["-o"] = files["-o"].parent / name
     with pytest.raises(SystemExit, match="2"):
         run(script, monkeypatch, files)
     assert "expected an image such as result.jpg" in capsys.readouterr().err
