@@ -169,11 +169,17 @@ def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
 
 
 def _sample_axis(low, high, cells, samples):
-    """Where samples along one axis fall: first cell, weight of the next cell, inside or not, next cell; each (R, samples)."""
+    """Where samples along one axis fall.
+
+    Returns, each (R, samples): the cell before the sample, the weight of the cell after it, inside or not, the cell after it.
+    """
     last = ops.cast(cells - 1, "float32")[:, None]
     if samples > 1:
-        steps = ops.arange(samples, dtype="float32")[None, :]
-        position = low[:, None] * last + steps * ((high - low)[:, None] * last / (samples - 1))
+        # Every step rounded as the op does it: a box that ends at the canvas' edge has its last sample exactly there, or one
+        # rounding error outside, where it counts as 0.
+        exact = _exact_arithmetic(cells[:, None])
+        step = exact((high - low)[:, None] * last) / exact(ops.full_like(last, samples - 1))
+        position = exact(low[:, None] * last) + exact(ops.arange(samples, dtype="float32")[None, :] * exact(step))
     else:
         position = 0.5 * (low + high)[:, None] * last
     inside = ops.logical_and(position >= 0.0, position <= last)
@@ -181,6 +187,28 @@ def _sample_axis(low, high, cells, samples):
     first = ops.floor(clipped)
     following = ops.minimum(first + 1.0, last)
     return ops.cast(first, "int32"), clipped - first, inside, ops.cast(following, "int32")
+
+
+def _exact_arithmetic(counts):
+    """A function that keeps float32 intermediates as IEEE rounds them, where a compiler would contract or rewrite them.
+
+    XLA makes a fused multiply-add of a product and a sum, and a multiplication of a division by a constant. Adding an integer that
+    only we know to be 0 to the bits of a value hides it from both.
+
+    Args:
+        counts: int32, 1 or more, of a shape that broadcasts to the values'.
+    """
+    if keras.backend.backend() != "jax":
+        return lambda values: values
+    import jax
+
+    zero = ops.minimum(counts, 1) - 1
+
+    def exact(values):
+        bits = jax.lax.bitcast_convert_type(values, "int32")
+        return jax.lax.bitcast_convert_type(bits + zero, "float32")
+
+    return exact
 
 
 def _jax_has_accelerator() -> bool:
