@@ -25,11 +25,11 @@ def show(stats, clock, index):
     return segmented
 
 
-def run_progress(output, mode, info=FILE, frames=100, limit=None):
+def run_progress(output, mode, info=FILE, frames=50, limit=None):
     stats, clock = RunStats(), FakeClock(0.0)
     with ProgressReport(info, stats, clock, mode, limit, output) as progress:
         for index in range(frames):
-            clock.now_s += 0.1
+            clock.now_s += 0.25
             progress.update(show(stats, clock, index))
     return output.getvalue()
 
@@ -37,24 +37,24 @@ def run_progress(output, mode, info=FILE, frames=100, limit=None):
 def test_plain_lines_every_five_seconds_with_rate_and_time_left():
     lines = run_progress(io.StringIO(), ProgressMode.AUTO).splitlines()
     assert lines == [
-        "clip.mp4: frame 50 of 200 (25 %), 10.0 fps, 15.0 s left",
-        "clip.mp4: frame 100 of 200 (50 %), 10.0 fps, 10.0 s left",
+        "clip.mp4: frame 20 of 200 (10 %), 4.0 fps, 45.0 s left",
+        "clip.mp4: frame 40 of 200 (20 %), 4.0 fps, 40.0 s left",
     ]
 
 
 def test_without_a_length_only_the_count():
     info = SourceInfo("camera 0", SourceKind.LIVE, 80, 48)
-    assert run_progress(io.StringIO(), ProgressMode.LINES, info, 50).splitlines() == ["camera 0: frame 50, 10.0 fps"]
+    assert run_progress(io.StringIO(), ProgressMode.LINES, info, 30).splitlines() == ["camera 0: frame 20, 4.0 fps"]
 
 
 def test_a_limit_is_the_length():
-    assert "frame 50 of 60" in run_progress(io.StringIO(), ProgressMode.LINES, FILE, 50, limit=60)
+    assert "frame 40 of 60" in run_progress(io.StringIO(), ProgressMode.LINES, FILE, 50, limit=60)
 
 
 def test_a_terminal_gets_a_bar():
     text = run_progress(Terminal(), ProgressMode.AUTO)
     assert "clip.mp4" in text
-    assert "100/200 frames" in text
+    assert "50/200 frames" in text
 
 
 @pytest.mark.parametrize("output", [io.StringIO(), Terminal()])

@@ -1,0 +1,95 @@
+"""Class names: COCO's, those of a file, and which of them the user asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+BACKGROUND = "BG"
+
+COCO_LABELS: tuple[str, ...] = (
+    BACKGROUND,
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
+    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
+    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
+    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
+    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
+    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
+    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard"),
+    *("cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors"),
+    *("teddy bear", "hair drier", "toothbrush"),
+)
+"""The 80 classes of COCO in the order of Matterport's model, behind the background."""
+
+
+def load_labels(path: str | None, num_classes: int | None) -> tuple[str, ...]:
+    """Class names from a file with one a line, the first being the background; COCO's if there is no file.
+
+    Args:
+        path: UTF-8 text file, or None.
+        num_classes: how many there must be, the background included; None if any number will do.
+
+    Raises:
+        InputError: the file is missing, empty, has a blank line inside or a name twice, or another number of names.
+    """
+    labels = COCO_LABELS if path is None else _read_labels(Path(path).expanduser())
+    if num_classes is not None and len(labels) != num_classes:
+        source = "COCO's list" if path is None else path
+        raise InputError(
+            f"{source} has {len(labels)} class names with the background, the weights have {num_classes} classes; "
+            "give --labels a file with one name a line, the background first"
+        )
+    return labels
+
+
+def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str]) -> frozenset[int]:
+    """The class ids that the user asked for.
+
+    Args:
+        names_or_ids: names of `labels` in any case, or ids as digits; 0, the background, is not allowed.
+        labels: class names by id.
+
+    Raises:
+        InputError: a name or id that the model does not have, with the names that come near.
+    """
+    ids_by_name = {label.casefold(): class_id for class_id, label in enumerate(labels) if class_id > 0}
+    return frozenset(_resolve(text.strip(), ids_by_name, len(labels)) for text in names_or_ids)
+
+
+def _resolve(text: str, ids_by_name: dict[str, int], num_classes: int) -> int:
+    if text.casefold() in ids_by_name:
+        return ids_by_name[text.casefold()]
+    if text.isdecimal() and 0 < int(text) < num_classes:
+        return int(text)
+    if text.isdecimal():
+        raise InputError(f"--classes: the ids of this model go from 1 to {num_classes - 1}, got {text}")
+    near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
+    known = ", ".join(near) if near else ", ".join(list(ids_by_name)[:10]) + (" …" if num_classes > 11 else "")
+    raise InputError(f"--classes: this model has no class {text!r}; {'did you mean' if near else 'it has'} {known}?")
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the labels file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"the labels file {path} is not UTF-8 text: expected one class name a line") from None
+    labels = [line.strip() for line in lines]
+    while labels and not labels[-1]:
+        labels.pop()
+    if len(labels) < 2:
+        raise InputError(
+            f"the labels file {path} has {len(labels)} names: expected the background and at least one class, one a line"
+        )
+    first_line: dict[str, int] = {}
+    for number, label in enumerate(labels, start=1):
+        if not label:
+            raise InputError(f"{path}:{number}: a blank line; expected one class name a line")
+        if label in first_line:
+            raise InputError(f"{path}:{number}: the class {label!r} is already on line {first_line[label]}")
+        first_line[label] = number
+    return tuple(labels)

@@ -1,0 +1,67 @@
+"""Which weight file a run uses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+SHIPPED_NAME = "stream_segment_person.h5"
+COCO_NAME = "mask_rcnn_coco.h5"
+DIR_VARIABLE = "STREAM_SEGMENT_WEIGHTS_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsChoice:
+    """A weight file and why it was taken."""
+
+    path: Path
+    reason: str
+
+
+def weights_dir() -> Path:
+    """Where weights lie: STREAM_SEGMENT_WEIGHTS_DIR, else weights/ of a clone, else a folder of the user's."""
+    named = os.environ.get(DIR_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    beside = Path(__file__).resolve().parents[1] / "weights"
+    return beside if beside.is_dir() else _user_dir()
+
+
+def find_weights(explicit: str | None) -> WeightsChoice:
+    """The file the user named; else the shipped one; else COCO's; else the only other in the weights folder.
+
+    Raises:
+        InputError: the named file is missing, or there is none and here is how to get one.
+    """
+    if explicit is not None:
+        path = Path(explicit).expanduser()
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(f"--weights {explicit}: the file {what}; expected Mask R-CNN weights (.h5)")
+        return WeightsChoice(path, "named by the user")
+    folder = weights_dir()
+    for name, reason in ((SHIPPED_NAME, "shipped with the program"), (COCO_NAME, "COCO weights")):
+        if (folder / name).is_file():
+            return WeightsChoice(folder / name, reason)
+    others = sorted(folder.glob("*.h5")) if folder.is_dir() else []
+    if len(others) == 1:
+        return WeightsChoice(others[0], "the only one in the weights folder")
+    found = f"{len(others)} files lie there, name one with --weights" if others else "there is none"
+    raise InputError(
+        f"no weights: looked in {folder} and {found}. Get the COCO weights with "
+        f"`python stream_segment.py weights coco`, or put {COCO_NAME} there by hand"
+    )
+
+
+def _user_dir() -> Path:
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "stream_segment" / "weights"
