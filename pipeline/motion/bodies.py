@@ -1,0 +1,187 @@
+"""Objects on their way through the frames: the points that each is followed by, and what became of it so far.
+
+Shape letters: N objects; P points of an object; M side of a box-local mask. Points are complex numbers x + iy in small
+pixels (see `flow.py`), pixel centres on whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.motion.align import Looks, align, differences, nearest_look
+from pipeline.motion.flow import FLOW_STRIDE, Step, sample
+from pipeline.motion.similarity import Complexes, Floats, Similarity, fit
+from pipeline.records import Instances
+
+POINTS = 48
+"""Points that an object is followed by."""
+_FASTEST = 0.15
+"""Share of the frame's width that an object may cross in one step; more is a failure of the flow."""
+_GROWTH = 1.25
+"""How much an object may grow, or shrink by its inverse, in one step."""
+_GROWTH_IN_ALL = 2.5
+"""The same from the frame that its mask was computed on."""
+_CHANGED = 30.0
+"""Grey levels: a point that differs more from what it showed at first is covered by something else."""
+_LEARNING = 0.06
+"""How quickly a point's expected grey level follows what it shows, a step."""
+_LEAST_SEEN = 0.25
+"""Share of an object's points, by weight, that must look as they did."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bodies:
+    """N objects under way.
+
+    Attributes:
+        points: complex64 (N, P), where their points are now.
+        weights: float32 (N, P), how much each counts: more towards the middle of the mask.
+        looks: what the points showed on the frame that the masks were computed on.
+        levels: float32 (N, P), the grey level that each is expected to show now.
+        alike: bool (N, P), whether it did show that on the last frame.
+        path: from the frame that the masks were computed on to now.
+        velocity: complex64 (N,), the last step of each object's middle.
+        unseen_s: float32 (N,), for how many seconds too little of the object was to be seen.
+        time_s: of the frame that they lie on now.
+    """
+
+    points: Complexes
+    weights: Floats
+    looks: Looks
+    levels: Floats
+    alike: NDArray[np.bool_]
+    path: Similarity
+    velocity: Complexes
+    unseen_s: Floats
+    time_s: float
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @classmethod
+    def of(cls, instances: Instances, scale: tuple[float, float], grey: NDArray[np.uint8], time_s: float) -> Bodies:
+        """The objects of a frame, at rest.
+
+        Args:
+            instances: in pixels of the frame.
+            scale: small pixels per pixel of the frame, in x and y.
+            grey: uint8 (h, w), the small frame.
+            time_s: the frame's time in seconds.
+        """
+        count = len(instances)
+        points, weights = np.zeros((count, POINTS), np.complex64), np.zeros((count, POINTS), np.float32)
+        for i in range(count):
+            points[i], weights[i] = _points_of(instances.mask_probs[i], instances.boxes_xyxy[i], scale)
+        weights *= _inside(points, grey.shape)
+        looks = Looks.of(points, weights, grey)
+        still = Similarity.identity(count)
+        return cls(points, weights, looks, looks.levels, weights > 0, still, still.shift, np.zeros(count, np.float32), time_s)
+
+    def through(self, steps: Sequence[Step]) -> Bodies:
+        """After all the steps, one by one."""
+        bodies = self
+        for step in steps:
+            bodies = bodies.advance(step)
+        return bodies
+
+    def advance(self, step: Step) -> Bodies:
+        """On the next frame."""
+        if len(self) == 0:
+            return replace(self, time_s=step.time_s)
+        shape = step.grey.shape
+        flow = sample(step.flow, self.points, FLOW_STRIDE)
+        moves = np.asarray(flow[..., 0] + 1j * flow[..., 1], np.complex64)
+        usable = self.weights * _inside(self.points, shape)
+        by_flow = self._sane(fit(self.points, moves, usable * self.alike), shape[1]).after(self.path)
+        straight_on = Similarity(self.path.turn, self.path.shift + self.velocity)
+        predicted = nearest_look(self.looks, self.levels, (by_flow, straight_on), self.weights, step.grey)
+        inside = self.weights * _inside(predicted.apply(self.looks.home), shape)
+        path = align(self.looks, self.levels, predicted, inside, step.grey)
+        points = path.apply(self.looks.home)
+        shown = sample(step.grey, points)
+        alike = np.abs(differences(self.looks, self.levels, shown, inside)) < _CHANGED
+        seen = (inside * alike).sum(1) >= _LEAST_SEEN * self.weights.sum(1)
+        return replace(
+            self,
+            points=points,
+            levels=np.where(alike, self.levels + _LEARNING * (shown - self.levels), self.levels).astype(np.float32),
+            alike=alike,
+            path=path,
+            velocity=(path.apply(self.looks.centre[:, 0]) - self.path.apply(self.looks.centre[:, 0])),
+            unseen_s=np.where(seen, 0, self.unseen_s + step.time_s - self.time_s).astype(np.float32),
+            time_s=step.time_s,
+        )
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Bodies:
+        """Some of them."""
+        return replace(
+            self,
+            points=self.points[keep],
+            weights=self.weights[keep],
+            looks=self.looks.select(keep),
+            levels=self.levels[keep],
+            alike=self.alike[keep],
+            path=self.path.select(keep),
+            velocity=self.velocity[keep],
+            unseen_s=self.unseen_s[keep],
+        )
+
+    def join(self, other: Bodies) -> Bodies:
+        """These and the other ones, which lie on the same frame."""
+        return replace(
+            self,
+            points=np.concatenate([self.points, other.points]),
+            weights=np.concatenate([self.weights, other.weights]),
+            looks=self.looks.join(other.looks),
+            levels=np.concatenate([self.levels, other.levels]),
+            alike=np.concatenate([self.alike, other.alike]),
+            path=self.path.join(other.path),
+            velocity=np.concatenate([self.velocity, other.velocity]),
+            unseen_s=np.concatenate([self.unseen_s, other.unseen_s]),
+        )
+
+    def _sane(self, motion: Similarity, width: int) -> Similarity:
+        """The motion, where it can be one; else the last one again."""
+        centre = self.points.mean(1)
+        way = np.abs(motion.apply(centre) - centre)
+        growth = np.abs(motion.turn)
+        in_all = growth * np.abs(self.path.turn)
+        believed = (
+            np.isfinite(way)
+            & (way <= _FASTEST * width)
+            & (growth <= _GROWTH)
+            & (growth >= 1 / _GROWTH)
+            & (in_all <= _GROWTH_IN_ALL)
+            & (in_all >= 1 / _GROWTH_IN_ALL)
+        )
+        # Only the shift is repeated: a growth that goes on by itself ends in nonsense.
+        turn = np.where(believed, motion.turn, 1)
+        return Similarity(turn.astype(np.complex64), np.where(believed, motion.shift, self.velocity).astype(np.complex64))
+
+
+def _points_of(mask_probs: Floats, box_xyxy: Floats, scale: tuple[float, float]) -> tuple[Complexes, Floats]:
+    """complex64 (P,) points spread over a mask, and float32 (P,) weights that grow towards its middle."""
+    side = mask_probs.shape[0]
+    covered = np.pad(mask_probs >= 0.5, 1).astype(np.uint8)
+    if not covered.any():
+        covered[1:-1, 1:-1] = 1
+    size = np.maximum((box_xyxy[2:] - box_xyxy[:2]) * scale, 1e-3)
+    # Distances are taken in cells; the shorter side of the box makes them pixels.
+    depth = cv2.distanceTransform(covered, cv2.DIST_L2, 3)[1:-1, 1:-1] * float(size.min()) / side
+    inner = depth > 0.35 * depth.max()
+    rows, columns = np.nonzero(inner)
+    chosen = np.linspace(0, len(rows) - 1, POINTS).round().astype(np.intp)
+    rows, columns = rows[chosen], columns[chosen]
+    x = box_xyxy[0] * scale[0] + (columns + 0.5) * size[0] / side - 0.5
+    y = box_xyxy[1] * scale[1] + (rows + 0.5) * size[1] / side - 0.5
+    return (x + 1j * y).astype(np.complex64), np.minimum(depth[rows, columns], 8.0).astype(np.float32)
+
+
+def _inside(points: Complexes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    x, y = points.real, points.imag
+    return np.asarray((x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1))

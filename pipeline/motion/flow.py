@@ -1,0 +1,155 @@
+"""How the picture moved from each presented frame to the next: dense optical flow on small grey frames.
+
+Shape letters: h, w size of a small grey frame in its pixels ("small pixels").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.records import Frame
+
+MOST_STEPS = 400
+"""Steps kept at most, whatever their age: about 60 MB at 320x180."""
+FLOW_STRIDE = 2
+"""Flow is kept for every second pixel: DIS computes it on a coarser grid than that anyway."""
+CUT_CORRELATION = 0.5
+"""Below this correlation between a frame and the one before, moved along the flow, the scene has changed. Continuous
+video stays above 0.9, unrelated pictures below 0.4."""
+CUT_DIFFERENCE = 8.0
+"""Grey levels: mean difference below which two frames are alike whatever their correlation (black frames, fog)."""
+_CHECK_STRIDE = 5
+"""Every how many small pixels the flow is checked for a cut."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """The way from one presented frame to the next.
+
+    Attributes:
+        index: of the frame that the step leads to.
+        grey: uint8 (h, w), that frame.
+        flow: float16 (h / 2, w / 2, 2): where each pixel of the frame before went, x and y in small pixels.
+    """
+
+    index: int
+    time_s: float
+    grey: NDArray[np.uint8]
+    flow: NDArray[np.float16]
+
+
+class FlowTrail:
+    """The steps between the frames of the last seconds.
+
+    Args:
+        width: of the small frames; a narrower video keeps its own.
+        keep_s: how many seconds of steps are kept, on the frames' own clock.
+    """
+
+    def __init__(self, width: int, keep_s: float) -> None:
+        self._width = width
+        self._keep_s = keep_s
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._steps: deque[Step] = deque()
+        self._size_wh = (0, 0)
+        self._too_old = -1
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the small frames, in pixels."""
+        grey = self._steps[-1].grey
+        return grey.shape[1], grey.shape[0]
+
+    def see(self, frame: Frame) -> bool:
+        """Take the next presented frame. False if it does not continue the one before it: then the trail starts anew."""
+        grey = self.small_grey(frame)
+        last = self._steps[-1] if self._steps else None
+        flow = None
+        if last is not None and (frame.width, frame.height) == self._size_wh and frame.pts_s >= last.time_s:
+            flow = self._flow_between(last.grey, grey)
+        if flow is None:
+            self._too_old = last.index if last is not None else -1
+            self._steps.clear()
+            flow = np.zeros((0, 0, 2), np.float16)
+            self._size_wh = (frame.width, frame.height)
+        self._steps.append(Step(frame.index, frame.pts_s, grey, flow))
+        while self._steps[0].time_s < frame.pts_s - self._keep_s or len(self._steps) > MOST_STEPS:
+            self._too_old = self._steps.popleft().index
+        return len(self._steps) > 1
+
+    def since(self, frame: Frame) -> tuple[NDArray[np.uint8], Sequence[Step]] | None:
+        """The small grey picture of an earlier frame and the steps from it to the last one seen.
+
+        A frame that was never presented is bridged to the first one presented after it. None if the way back is lost:
+        too long ago, or the scene has changed since.
+        """
+        if frame.index <= self._too_old or (frame.width, frame.height) != self._size_wh:
+            return None
+        later = [step for step in self._steps if step.index >= frame.index]
+        if not later:
+            return None
+        if later[0].index == frame.index:
+            return later[0].grey, later[1:]
+        grey = self.small_grey(frame)
+        flow = self._flow_between(grey, later[0].grey)
+        if flow is None:
+            return None
+        first = Step(later[0].index, later[0].time_s, later[0].grey, flow)
+        return grey, [first, *later[1:]]
+
+    def small_grey(self, frame: Frame) -> NDArray[np.uint8]:
+        """uint8 (h, w): the frame, small and without colour."""
+        grey = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY)
+        width = min(self._width, frame.width)
+        # DIS needs a few of its 8-pixel patches in each direction.
+        height = max(16, round(frame.height * width / frame.width))
+        return np.asarray(cv2.resize(grey, (max(16, width), height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _flow_between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float16] | None:
+        flow = self._dis.calc(before, after, None)
+        if _is_cut(before, after, flow):
+            return None
+        return np.asarray(flow[::FLOW_STRIDE, ::FLOW_STRIDE], np.float16)
+
+
+def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], flow: NDArray[np.float32]) -> bool:
+    """Whether the second picture cannot be the first one, moved: compared on a sparse grid, blind to brightness."""
+    rows = np.arange(_CHECK_STRIDE // 2, before.shape[0], _CHECK_STRIDE)
+    columns = np.arange(_CHECK_STRIDE // 2, before.shape[1], _CHECK_STRIDE)
+    grid = np.ix_(rows, columns)
+    moved = flow[grid]
+    x = (columns[None, :] + moved[..., 0]).astype(np.float32)
+    y = (rows[:, None] + moved[..., 1]).astype(np.float32)
+    there = cv2.remap(after, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    here = before[grid].astype(np.float32)
+    inside = (x >= 0) & (y >= 0) & (x <= before.shape[1] - 1) & (y <= before.shape[0] - 1)
+    if inside.sum() < here.size / 4:
+        return True
+    here, there = here[inside], there[inside]
+    if np.abs(here - there).mean() < CUT_DIFFERENCE:
+        return False
+    here, there = here - here.mean(), there - there.mean()
+    power = float(np.sqrt((here**2).mean() * (there**2).mean()))
+    return power < 1.0 or float((here * there).mean()) / power < CUT_CORRELATION
+
+
+def sample(image: NDArray[np.generic], points: NDArray[np.complex64], stride: int = 1) -> NDArray[np.float32]:
+    """An image's values at points x + iy in pixels of the unstrided image, bilinear; the border's beyond it.
+
+    Args:
+        image: (h, w) or (h, w, 2), any of uint8, float16, float32.
+        points: complex64 (N, P); pixel centres lie on whole numbers.
+        stride: every how many pixels the image was sampled.
+    """
+    source = image if image.dtype == np.uint8 else image.astype(np.float32)
+    # remap takes at most 32767 rows or columns: points are laid out as (N, P) and N is far below.
+    x = np.ascontiguousarray(points.real / stride, np.float32)
+    y = np.ascontiguousarray(points.imag / stride, np.float32)
+    values = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(values, np.float32)

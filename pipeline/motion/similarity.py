@@ -1,0 +1,97 @@
+"""Robust motion of many point sets at once: shift, scale and rotation, as one complex number each.
+
+Points are complex numbers x + iy. A similarity moves z to turn * z + shift: |turn| is the scale, its angle the rotation.
+
+Shape letters: N objects; P points of an object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Complexes = NDArray[np.complex64]
+Floats = NDArray[np.float32]
+
+_ROUNDS = 3
+_LEAST_SPREAD = 0.25
+"""Small pixels: flow that scatters less than this is taken as it is; finer differences are noise of the flow."""
+_STIFFNESS = 9.0
+"""Square small pixels: an object must extend well beyond 3 pixels from its centre before its scale and rotation are
+believed; for smaller ones the flow is that of the pixels around it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarity:
+    """N similarities.
+
+    Attributes:
+        turn: complex64 (N,), scale and rotation.
+        shift: complex64 (N,), pixels.
+    """
+
+    turn: Complexes
+    shift: Complexes
+
+    @classmethod
+    def identity(cls, count: int) -> Similarity:
+        """`count` times no motion."""
+        return cls(np.ones(count, np.complex64), np.zeros(count, np.complex64))
+
+    def apply(self, points: Complexes) -> Complexes:
+        """The points, complex64 (N, P) or (N,), moved."""
+        if points.ndim == 1:
+            return self.turn * points + self.shift
+        return self.turn[:, None] * points + self.shift[:, None]
+
+    def after(self, first: Similarity) -> Similarity:
+        """First the other, then this."""
+        return Similarity(self.turn * first.turn, self.turn * first.shift + self.shift)
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Similarity:
+        """Some of them."""
+        return Similarity(self.turn[keep], self.shift[keep])
+
+    def join(self, other: Similarity) -> Similarity:
+        """These and the other ones."""
+        return Similarity(np.concatenate([self.turn, other.turn]), np.concatenate([self.shift, other.shift]))
+
+
+def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
+    """The similarity that most points of each object follow: least squares, points that disagree count ever less.
+
+    Args:
+        points: complex64 (N, P).
+        moves: complex64 (N, P), where each point went, relative to itself.
+        weights: float32 (N, P), 0 or more; an object without weight does not move.
+    """
+    total = weights.sum(1, keepdims=True)
+    share = weights / np.maximum(total, 1e-9)
+    centre = (share * points).sum(1, keepdims=True)
+    offset = points - centre
+    move = weighted_median(moves.real, share) + 1j * weighted_median(moves.imag, share)
+    turn = np.zeros_like(move)
+    for _ in range(_ROUNDS):
+        error = np.abs(moves - move - turn * offset)
+        spread = np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
+        trust = share / (1.0 + (error / spread) ** 2) ** 2
+        trust /= np.maximum(trust.sum(1, keepdims=True), 1e-9)
+        middle = (trust * offset).sum(1, keepdims=True)
+        mean = (trust * moves).sum(1, keepdims=True)
+        arm = offset - middle
+        size = (trust * np.abs(arm) ** 2).sum(1, keepdims=True)
+        turn = (trust * np.conj(arm) * (moves - mean)).sum(1, keepdims=True) / (size + _STIFFNESS)
+        move = mean - turn * middle
+    still = total[:, 0] <= 0
+    turn, move = np.where(still, 0, turn[:, 0]), np.where(still, 0, move[:, 0])
+    return Similarity((1 + turn).astype(np.complex64), (move - turn * centre[:, 0]).astype(np.complex64))
+
+
+def weighted_median(values: Floats, shares: Floats) -> Floats:
+    """float32 (N, 1): each row's median under weights (N, P) whose rows sum to 1 (or to 0: then the least value)."""
+    order = np.argsort(values, axis=1)
+    passed = np.cumsum(np.take_along_axis(shares, order, 1), 1) >= 0.5 * shares.sum(1, keepdims=True) - 1e-6
+    first = np.argmax(passed, axis=1)[:, None]
+    return np.asarray(np.take_along_axis(values, np.take_along_axis(order, first, 1), 1), np.float32)
