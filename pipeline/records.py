@@ -137,6 +137,8 @@ class Instances:
         mask_probs: float32 (N, M, M), 0 … 1: the mask's probability on an M x M grid stretched over the box.
         track_ids: int32 (N,), the same number for the same object in every frame of a run, from 1 on; 0 for an object
             that has none yet. None where nothing is tracked.
+        opacity: float32 (N,), 0 … 1: how strongly each is drawn, less than 1 while it fades in or out. None: all of
+            them fully.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -144,6 +146,7 @@ class Instances:
     scores: NDArray[np.float32]
     mask_probs: NDArray[np.float32]
     track_ids: NDArray[np.int32] | None = None
+    opacity: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -155,6 +158,8 @@ class Instances:
         }
         if self.track_ids is not None:
             expected["track_ids"] = (np.int32, (count,))
+        if self.opacity is not None:
+            expected["opacity"] = (np.float32, (count,))
         for name, (dtype, shape) in expected.items():
             array = getattr(self, name)
             if array.dtype != dtype or array.shape != shape:
@@ -184,6 +189,7 @@ class Instances:
             self.scores[keep],
             self.mask_probs[keep],
             None if self.track_ids is None else self.track_ids[keep],
+            None if self.opacity is None else self.opacity[keep],
         )
 
 

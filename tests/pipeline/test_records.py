@@ -55,6 +55,8 @@ def test_instances_count(count):
         ("mask_probs", np.zeros((1, 28, 28), np.float32)),
         ("track_ids", np.zeros((2,), np.int64)),
         ("track_ids", np.zeros((3,), np.int32)),
+        ("opacity", np.zeros((2,), np.float64)),
+        ("opacity", np.zeros((1,), np.float32)),
     ],
 )
 def test_instances_refuse_arrays_that_do_not_fit(field, value):
@@ -75,6 +77,12 @@ def test_select_carries_the_track_ids():
     tracked = replace(make_instances(3), track_ids=np.array([7, 0, 12], np.int32))
     assert tracked.select(np.array([2, 0])).track_ids.tolist() == [12, 7]
     assert tracked.select(np.zeros(3, bool)).track_ids.shape == (0,)
+
+
+def test_select_carries_the_opacity():
+    fading = replace(make_instances(3), opacity=np.array([1.0, 0.5, 0.25], np.float32))
+    assert fading.select(np.array([2, 0])).opacity.tolist() == [0.25, 1.0]
+    assert fading.select(np.array([2, 0])).track_ids is None
 
 
 def test_stage_times():
