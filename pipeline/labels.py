@@ -83,7 +83,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
         labels.pop()
     if len(labels) < 2:
         raise InputError(
-            f"the labels file {path} has {len(labels)} names: expected the background and at least one class, one a line"
+            f"the labels file {path} has {len(labels)} names: expected the background and at least one class"
         )
     first_line: dict[str, int] = {}
     for number, label in enumerate(labels, start=1):

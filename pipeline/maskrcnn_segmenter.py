@@ -97,14 +97,16 @@ class MaskRCNNSegmenter(Segmenter):
 def _read_config(path: Any) -> tuple[Any, tuple[str, ...] | None]:
     """The Config that a weight file asks for, and its class names if it carries them."""
     from mrcnn.config import Config
-    from mrcnn.weights import WeightsError, config_from_metadata, read_metadata
+    from mrcnn.metadata import class_names_from_metadata, config_from_metadata
+    from mrcnn.weights import WeightsError, read_metadata
 
     try:
         metadata = read_metadata(path)
         if metadata is None:
             return Config(), None
-        return config_from_metadata(metadata), tuple(metadata["class_names"])
-    except (WeightsError, KeyError) as error:
+        names = class_names_from_metadata(metadata)
+        return config_from_metadata(metadata), None if names is None else tuple(names)
+    except WeightsError as error:
         raise InputError(str(error)) from None
 
 

@@ -136,18 +136,9 @@ class Stream:
         """Open source and sinks, check the model, start the threads. Raises InputError, leaving nothing behind."""
         self._opened_at_s = self._clock()
         try:
-            self._info = self._source.open()
-            logger.info("source: %s", self._info.description or self._info.source_id)
-            if self._segmenter is None:
-                from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
-
-                self._segmenter = MaskRCNNSegmenter(self.settings.model)
-            self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
-            context = RunContext(self._info, self._segmenter.labels)
-            for sink in [*make_sinks(self.settings, self._info), *self._extra_sinks]:
-                worker = SinkWorker(sink, self._info, self.live, self.stats, self._errors)
-                self._workers.append(worker)
-                worker.open(context)
+            with self._errors.guard("start"):
+                self._acquire()
+            self._errors.raise_if_any()
         except BaseException:
             self._source.close()
             self._close_workers()
@@ -156,6 +147,20 @@ class Stream:
         self._build_stages()
         for stage in self._stages:
             stage.start()
+
+    def _acquire(self) -> None:
+        self._info = self._source.open()
+        logger.info("source: %s", self._info.description or self._info.source_id)
+        if self._segmenter is None:
+            from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
+
+            self._segmenter = MaskRCNNSegmenter(self.settings.model)
+        self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
+        context = RunContext(self._info, self._segmenter.labels)
+        for sink in [*make_sinks(self.settings, self._info), *self._extra_sinks]:
+            worker = SinkWorker(sink, self._info, self.live, self.stats, self._errors)
+            self._workers.append(worker)
+            worker.open(context)
 
     def stop(self) -> None:
         """Ask the run to end soon; from any thread or signal handler, more than once."""
