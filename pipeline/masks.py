@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_GAUSSIAN_REACH_SIGMAS = 4.0
+
 
 def box_edges(box_xyxy: NDArray[np.float32]) -> tuple[int, int, int, int] | None:
     """A box's edges on the pixel grid: x1, y1, x2, y2, where x2 and y2 are just outside. None if it covers nothing.
@@ -37,8 +39,9 @@ def paste_mask(
 ) -> tuple[NDArray[np.bool_], int, int]:
     """The pixels that one object covers, limited to its box.
 
-    Agrees with `mrcnn.utils.unmold_mask` for boxes on whole pixels: bilinear over the box, pixel centres at half
-    pixels, 0 outside the grid but never less than the grid's least value, then `>= threshold`.
+    Agrees with `mrcnn.utils.unmold_mask` for boxes on whole pixels: smoothed where the box has fewer pixels than the
+    grid has cells, bilinear over the box, pixel centres at half pixels, 0 outside the grid but never less than the
+    grid's least value, then `>= threshold`.
 
     Args:
         mask_probs: float32 (M, M), 0 … 1.
@@ -57,6 +60,7 @@ def paste_mask(
     x0, y0, x_end, y_end = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     if x_end <= x0 or y_end <= y0:
         return np.zeros((0, 0), np.bool_), 0, 0
+    mask_probs = _smoothed(mask_probs, y2 - y1, x2 - x1)
     if mask_probs.min() >= threshold:
         return np.ones((y_end - y0, x_end - x0), np.bool_), y0, x0
     if (x0, y0, x_end, y_end) == edges:
@@ -67,6 +71,20 @@ def paste_mask(
         columns = _weights(mask_probs.shape[1], x2 - x1, x0 - x1, x_end - x1)
         probs = np.asarray(rows @ mask_probs @ columns.T, np.float32)
     return probs >= np.float32(threshold), y0, x0
+
+
+def _smoothed(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """float32 (M, M): a Gaussian takes away what a box of this size, smaller than the grid, cannot show."""
+    sigma_y, sigma_x = (
+        max(0.0, (cells / size - 1) / 2) for cells, size in zip(mask_probs.shape, (height, width), strict=True)
+    )
+    if sigma_y == 0 and sigma_x == 0:
+        return mask_probs
+    reach = _GAUSSIAN_REACH_SIGMAS
+    kernel_wh = (2 * int(reach * sigma_x + 0.5) + 1, 2 * int(reach * sigma_y + 0.5) + 1)
+    return np.asarray(
+        cv2.GaussianBlur(mask_probs, kernel_wh, sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_CONSTANT), np.float32
+    )
 
 
 def _stretch(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
