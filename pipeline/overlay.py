@@ -155,9 +155,16 @@ class Overlay:
         edges = box_edges(instances.boxes_xyxy[i])
         if edges is None:
             return
-        x1, y1, x2, y2 = _within_reach(edges, canvas.shape[0], canvas.shape[1])
-        colour = self.colour(int(instances.class_ids[i]))
-        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), colour, style.line_width)
+        x1, y1, x2, y2 = edges
+        # Within the box; cv2.rectangle would make even widths one pixel wider.
+        colour, line = self.colour(int(instances.class_ids[i])), style.line_width
+        for left, top, right, bottom in (
+            (x1, y1, x2, min(y1 + line, y2)),
+            (x1, max(y2 - line, y1), x2, y2),
+            (x1, y1, min(x1 + line, x2), y2),
+            (max(x2 - line, x1), y1, x2, y2),
+        ):
+            canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
 
     def _draw_label(self, canvas: Image, instances: Instances, i: int, style: _Style) -> None:
         edges = box_edges(instances.boxes_xyxy[i])
@@ -237,15 +244,3 @@ def draw_banner(canvas: Image, text: str) -> None:
 def _touches(edges: tuple[int, int, int, int], height: int, width: int) -> bool:
     x1, y1, x2, y2 = edges
     return x1 < width and y1 < height and x2 > 0 and y2 > 0
-
-
-def _within_reach(edges: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
-    """Edges that cv2 can take (32-bit), far enough outside that a clipped line stays invisible."""
-    margin = 200
-    x1, y1, x2, y2 = edges
-    return (
-        min(max(x1, -margin), width + margin),
-        min(max(y1, -margin), height + margin),
-        min(max(x2, -margin), width + margin),
-        min(max(y2, -margin), height + margin),
-    )
