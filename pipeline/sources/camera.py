@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError, RunError
 from pipeline.sources.base import Clock
 from pipeline.sources.pump import Device, DeviceInfo, Picture
+from pipeline.sources.quiet import quiet_opencv
 
 WARM_UP_READS = 10
 """Cameras give a few empty reads while they start."""
@@ -202,15 +202,3 @@ def as_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
     return np.ascontiguousarray(image[:, :, :3]) if image.shape[2] == 4 else image
-
-
-@contextlib.contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """OpenCV prints no warnings of its own inside."""
-    logging = cv2.utils.logging
-    before = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        logging.setLogLevel(before)

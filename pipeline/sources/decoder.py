@@ -8,6 +8,7 @@ from typing import cast
 
 import av
 import av.container
+from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
@@ -42,7 +43,7 @@ def pick_video(container: av.container.InputContainer, name: str) -> VideoStream
     """The container's main video stream. Raises InputError if it has none that can be decoded."""
     pictures = [stream for stream in container.streams.video if not is_cover(stream)]
     if not pictures:
-        sounds = [stream.codec_context.name for stream in container.streams.audio]
+        sounds = [codec_name(stream) for stream in container.streams.audio]
         has = f"only sound ({', '.join(sounds)})" if sounds else "nothing that can be shown"
         raise InputError(f"{name} has no video in it: {has}")
     best = container.streams.best("video")
@@ -50,6 +51,12 @@ def pick_video(container: av.container.InputContainer, name: str) -> VideoStream
     if stream.codec_context is None or stream.codec_context.codec is None:
         raise InputError(f"{name}: its video cannot be decoded: the file is cut off, or there is no decoder for it")
     return stream
+
+
+def codec_name(stream: VideoStream | AudioStream) -> str:
+    """The codec's own name ("av1"), not that of the library that decodes it."""
+    context = stream.codec_context
+    return str(context.codec.canonical_name) if context is not None else "unknown"
 
 
 def is_cover(stream: VideoStream) -> bool:

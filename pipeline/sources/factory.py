@@ -18,7 +18,7 @@ from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSourc
 from pipeline.sources.pump import Device
 from pipeline.sources.realtime import RealtimeFile
 from pipeline.sources.reconnect import ReconnectingSource
-from pipeline.sources.uri import Target, UriKind, parse_uri
+from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
 from pipeline.sources.video_file import VideoFile
 
 CAMERA_OPEN_S = 15.0
@@ -63,7 +63,7 @@ def _camera(target: Target, settings: SourceSettings, clock: Clock) -> Source:
 
 def _network(target: Target, settings: SourceSettings, clock: Clock) -> Source:
     timeout_s = settings.reconnect.read_timeout_s
-    if settings.policy is Policy.RECORDED and target.location.lower().startswith(("http://", "https://")):
+    if settings.policy is Policy.RECORDED and is_video_address(target.location):
         return VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock, timeout_s=timeout_s)
 
     def make_device() -> Device:

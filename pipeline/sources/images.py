@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.sources.base import Clock, Source
+from pipeline.sources.quiet import quiet_opencv
 from pipeline.sources.upright import blend_on_white
 
 log = logging.getLogger(__name__)
 
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _ALPHA_SUFFIXES = frozenset((".png", ".webp", ".tif", ".tiff", ".avif", ".exr"))
 
 
@@ -118,6 +120,9 @@ def load_image(path: Path) -> NDArray[np.uint8]:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
     if data.size == 0:
         raise InputError(f"{path} is empty (0 bytes)")
+    if data[:8].tobytes() == _PNG_HEAD and b"IEND" not in data[-64:].tobytes():
+        # Said here, because libpng would print its own line before OpenCV gives up.
+        raise InputError(f"{path} ({data.size:,} bytes) is cut off: the end of the PNG is missing")
     image = _decode(data, cv2.IMREAD_COLOR, path)
     if image is None or image.size == 0:
         raise InputError(f"{path} ({data.size:,} bytes) is damaged or not an image of a known format")
@@ -140,7 +145,8 @@ def _with_alpha(image: NDArray[np.uint8], data: NDArray[np.uint8], path: Path) -
 
 def _decode(data: NDArray[np.uint8], flags: int, path: Path) -> NDArray[np.uint8] | None:
     try:
-        decoded: NDArray[np.uint8] | None = cv2.imdecode(data, flags)
+        with quiet_opencv():
+            decoded: NDArray[np.uint8] | None = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise InputError(f"{path} cannot be decoded: {error.err or 'unknown reason'}") from None
     except MemoryError:

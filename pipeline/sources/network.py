@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import InputError, RunError
 from pipeline.settings import RtspTransport
 from pipeline.sources.base import Clock
-from pipeline.sources.decoder import Decoder, open_container, pick_video
+from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pump import Device, DeviceEndedError, DeviceInfo, Picture
 from pipeline.sources.upright import BgrConverter, Orientation, orientation_of
@@ -138,4 +138,4 @@ class StreamDevice(Device):
         rate = stream.average_rate or stream.guessed_rate
         fps = float(rate) if rate and self._tells_rate else None
         at = f" at {fps:g} fps" if fps else ""
-        return DeviceInfo(width, height, fps, f"{self.name}: {stream.codec_context.name} {width}x{height}{at}", aspect)
+        return DeviceInfo(width, height, fps, f"{self.name}: {codec_name(stream)} {width}x{height}{at}", aspect)

@@ -19,6 +19,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 NETWORK_SCHEMES = frozenset("rtsp rtsps http https udp tcp rtp rtmp rtmps rtmpt srt mms mmsh".split())
 
+VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .flv .wmv .ogv .3gp".split())
+
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _SECRET_QUERY = re.compile(r"(?i)([?&](?:user|username|usr|pass|password|passwd|pwd|token|key|auth|secret)=)[^&#]*")
 
@@ -74,6 +76,12 @@ def mask_credentials(text: str) -> str:
 def is_image_name(path: Path) -> bool:
     """True if the file's suffix is that of an image format."""
     return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_video_address(url: str) -> bool:
+    """True if a web address names a recorded file ("http://host/clip.mp4?x=1") rather than a stream."""
+    parts = urlsplit(url)
+    return parts.scheme.lower() in ("http", "https") and Path(parts.path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import InputError, RunError
 from pipeline.records import AudioTrack, Frame, SourceInfo, SourceKind
 from pipeline.sources.base import Clock, Source
-from pipeline.sources.decoder import Decoder, open_container, pick_video
+from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
 from pipeline.sources.limits import ROUNDING_S
 from pipeline.sources.timestamps import PtsClock
 from pipeline.sources.upright import BgrConverter, Orientation, orientation_of
@@ -194,7 +194,7 @@ class VideoFile(Source):
         last = self._pts.last if self._pts is not None else None
         if length_s is None and last is not None:
             length_s = float(last * self._time_base)
-        codec = stream.codec_context.name
+        codec = codec_name(stream)
         self.close()
         if self._start_s > 0 and last is not None and length_s is not None:
             return InputError(
@@ -226,11 +226,11 @@ class VideoFile(Source):
         )
 
     def _estimate_count(self, stream: VideoStream, left_s: float | None, rate: Fraction | None) -> int | None:
-        if self._start_s == 0 and stream.frames:
-            return int(stream.frames)
-        if left_s is None or not rate:
-            return None
-        return max(1, round(left_s * float(rate)))
+        by_length = max(1, round(left_s * rate)) if left_s is not None and rate else None
+        if self._start_s > 0 or not stream.frames:
+            return by_length
+        # An edit list can leave out pictures that the container counts.
+        return int(stream.frames) if by_length is None else min(int(stream.frames), by_length)
 
     def _audio(self, container: av.container.InputContainer, begins_s: float) -> AudioTrack | None:
         if self._path is None or not container.streams.audio:
@@ -247,12 +247,12 @@ class VideoFile(Source):
         rate: Fraction | None,
         length_s: float | None,
     ) -> str:
-        parts = [f"{self._name}: {stream.codec_context.name} {size}"]
+        parts = [f"{self._name}: {codec_name(stream)} {size}"]
         parts += [f"{float(rate):.6g} fps"] if rate else []
         parts += [f"{length_s:.1f} s"] if length_s is not None else []
         parts += [self._orientation.text] if self._orientation.text else []
         parts += ["interlaced"] if picture.interlaced_frame else []
-        parts += [f"sound {container.streams.audio[0].codec_context.name}"] if container.streams.audio else []
+        parts += [f"sound {codec_name(container.streams.audio[0])}"] if container.streams.audio else []
         return ", ".join(parts)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.sources.camera import BAD_READS, WARM_UP_READS, CameraDevice, as_bgr, quiet_opencv
+from pipeline.sources.camera import BAD_READS, WARM_UP_READS, CameraDevice, as_bgr
 from pipeline.sources.live import LiveSource
 
 from .conftest import ManualClock
@@ -200,13 +200,6 @@ def test_the_real_opencv_on_a_file_that_is_no_camera_prints_nothing(
     with pytest.raises(InputError, match="camera 99 cannot be opened"):
         device.open()
     assert capfd.readouterr() == ("", "")
-
-
-def test_opencv_is_as_loud_afterwards_as_before() -> None:
-    before = cv2.utils.logging.getLogLevel()
-    with quiet_opencv():
-        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
-    assert cv2.utils.logging.getLogLevel() == before
 
 
 def test_grey_and_four_channel_cameras() -> None:

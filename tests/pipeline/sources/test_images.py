@@ -111,6 +111,19 @@ def test_single_bad_image_is_an_error(tmp_path: Path, content: bytes | None, mes
         ImagesSource([path], "a.jpg").open()
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("kept", [0.1, 0.6])
+def test_image_that_was_cut_off_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, kept: float
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    path = write(tmp_path / name, noise)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(InputError, match=r"is damaged|is cut off"):
+        load_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_folder_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
     paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
     for path in paths:

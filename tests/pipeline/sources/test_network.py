@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceKind
 from pipeline.settings import Policy, ReconnectSettings, RtspTransport, SourceSettings
 from pipeline.sources.base import Source, SourceState
@@ -24,6 +24,7 @@ from pipeline.sources.pump import DeviceEndedError
 from .clips import write_clip
 from .conftest import ManualClock
 from .mjpeg_server import MjpegServer
+from .rtsp_server import RtspServer
 
 RECONNECT = ReconnectSettings(read_timeout_s=0.5, first_delay_s=0.05, longest_delay_s=0.1)
 
@@ -141,12 +142,14 @@ def test_interrupt_returns_at_once_while_the_server_stalls(server: MjpegServer) 
     server.drop()  # ends the connection, and with it the thread that was left behind
 
 
-def test_recorded_policy_does_not_reconnect(server: MjpegServer) -> None:
-    source = make_source(
-        SourceSettings(uri=server.url.replace("http", "tcp"), reconnect=RECONNECT, policy=Policy.RECORDED)
-    )
-    with pytest.raises(InputError):
-        source.open()
+def test_with_the_recorded_policy_a_lost_stream_is_an_error(server: MjpegServer) -> None:
+    source = source_of(server.url, policy=Policy.RECORDED)
+    source.open()
+    read_until(source, lambda frame: frame.index == 3)
+    server.drop()
+    with pytest.raises(RunError, match="reading failed|stream ended"):
+        read_until(source, lambda _frame: False)
+    source.close()
 
 
 @pytest.mark.parametrize(
@@ -229,6 +232,23 @@ def test_phone_that_streams_sideways_is_upright(tmp_path: Path, files: str, cloc
     assert (info.width, info.height) == (64, 96)
     assert device.grab().image_bgr.shape == (96, 64, 3)
     device.close()
+
+
+def test_rtsp_with_a_password(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.ts", 60, options={"g": "12", "bf": "0"})
+    with RtspServer(clip, user="joe:secret") as camera:
+        source = source_of(f"rtsp://joe:secret@127.0.0.1:{camera.port}/live")
+        info = source.open()
+        assert info.source_id == f"rtsp://***@127.0.0.1:{camera.port}/live"
+        assert (info.width, info.height) == (96, 64)
+        frames = read_until(source, lambda frame: frame.index == 40)
+        seen = [read_frame_number(frame.image_bgr) for frame in frames]
+        assert seen == list(range(seen[0], seen[0] + 41))
+        assert all("TCP" in transport for transport in camera.transports)
+        source.interrupt()
+        source.close()
+    with RtspServer(clip, user="joe:secret") as camera, pytest.raises(InputError, match="user name and password"):
+        source_of(f"rtsp://joe:wrong@127.0.0.1:{camera.port}/live").open()
 
 
 @pytest.mark.parametrize("transport", list(RtspTransport))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.uri import Target, UriKind, mask_credentials, natural_key, parse_uri
+from pipeline.sources.uri import Target, UriKind, is_video_address, mask_credentials, natural_key, parse_uri
 
 
 @pytest.fixture
@@ -151,6 +151,21 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
 )
 def test_mask_credentials(text: str, masked: str) -> None:
     assert mask_credentials(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://host/a/clip.MP4?x=1", True),
+        ("HTTPS://joe:x@host/clip.webm", True),
+        ("http://host/video.mjpg", False),
+        ("http://host/live.m3u8", False),
+        ("http://host.ts/", False),
+        ("rtsp://host/clip.mp4", False),
+    ],
+)
+def test_is_video_address(url: str, expected: bool) -> None:
+    assert is_video_address(url) is expected
 
 
 def test_natural_order() -> None:
