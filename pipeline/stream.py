@@ -19,10 +19,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.capture import capture
-from pipeline.errors import StreamSegmentError
+from pipeline.capture import Outlet, capture
+from pipeline.errors import InputError, StreamSegmentError
 from pipeline.inference import infer
-from pipeline.join import ExactJoin, HoldCarrier, Join, SmoothJoin
+from pipeline.join import ExactJoin, Join, KeyFrameJoin, SmoothJoin, frames_between_keys, make_carrier
+from pipeline.motion.key_frames import KeyFrameOutlet, KeyFrames
 from pipeline.overlay import Overlay, StatusLine
 from pipeline.records import Frame, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.segmenter import Segmenter
@@ -35,6 +36,7 @@ from pipeline.sources.base import Clock, Source
 from pipeline.sources.factory import make_source
 from pipeline.stage import THREAD_PREFIX, FirstError, Stage
 from pipeline.stats import DropCause, DropStage, RunStats, StatsSnapshot
+from pipeline.tracking.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -138,19 +140,19 @@ class Stream:
         try:
             with self._errors.guard("start"):
                 self._acquire()
+                self._build_stages()
             self._errors.raise_if_any()
         except BaseException:
             self._source.close()
             self._close_workers()
             raise
         self._opened = True
-        self._build_stages()
+        logger.info("source: %s", self.info.description or self.info.source_id)
         for stage in self._stages:
             stage.start()
 
     def _acquire(self) -> None:
         self._info = self._source.open()
-        logger.info("source: %s", self._info.description or self._info.source_id)
         if self._segmenter is None:
             from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 
@@ -240,9 +242,10 @@ class Stream:
 
     @property
     def smooth(self) -> bool:
-        """Whether every captured frame is shown, with the newest masks; only live runs can be smooth."""
-        mode = self.settings.presentation
-        return self.live and mode in (PresentationMode.AUTO, PresentationMode.SMOOTH)
+        """Whether frames are shown that were not inferred, with masks carried onto them; never for single images."""
+        if self.settings.presentation is PresentationMode.EXACT:
+            return False
+        return self.live or not (self.settings.motion.infers_all or self.info.kind is SourceKind.STILLS)
 
     def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
@@ -321,45 +324,76 @@ class Stream:
 
     # -- building and ending ------------------------------------------------------------------------------------------
 
+    def _check_presentation(self) -> None:
+        motion = self.settings.motion
+        if self.settings.presentation is PresentationMode.EXACT and not motion.infers_all:
+            asked = "motion.infer_every" if motion.infer_every > 1 else "motion.infer_fps"
+            raise InputError(
+                f"{asked} carries masks onto frames that are not inferred, but presentation: exact shows only frames "
+                "that are; leave out one of them"
+            )
+
     def _build_stages(self) -> None:
         assert self._segmenter is not None
         overflow = Overflow.DROP_OLDEST if self.live else Overflow.WAIT
         room = 1 if self.live else RECORDED_SLOT
-        outlets: tuple[Slot[Frame], ...]
+        outlets: tuple[Outlet, ...]
+        frame_slots: tuple[Slot[Frame], ...]
         if self.smooth:
             # Inference frames are copies of a reference here: losing one loses no frame, so nothing is counted.
+            motion = self.settings.motion
+            carrier = make_carrier(motion, self.live)
             to_inference: Slot[Frame] = Slot(room, overflow)
-            results: Slot[SegmentedFrame] = Slot(4, Overflow.DROP_OLDEST)
-            to_display: Slot[Frame] = Slot(2, overflow, self._lost_before_display)
-            outlets = (to_inference, to_display)
-            self._join = SmoothJoin(to_display, results, HoldCarrier())
+            shown = 2 if self.live else RECORDED_SLOT + frames_between_keys(motion, self.info)
+            to_display: Slot[Frame] = Slot(shown, overflow, self._lost_before_display)
+            results: Slot[SegmentedFrame] = Slot(4, overflow)
+            if self.live:
+                self._join = SmoothJoin(to_display, results, carrier)
+            else:
+                keys = KeyFrames(motion.infer_every, motion.infer_fps)
+                self._join = KeyFrameJoin(to_display, results, carrier, keys, self._lost_before_display)
+            frame_slots = (to_inference, to_display)
+            # The inference first: the join may wait for what it is given.
+            outlets = (KeyFrameOutlet(to_inference, KeyFrames(motion.infer_every, motion.infer_fps)), to_display)
             undelivered = _ignore
         else:
             to_inference = Slot(room, overflow, self._lost_before_inference)
             results = Slot(2 if self.live else RECORDED_SLOT, overflow, self._lost_before_display)
-            outlets = (to_inference,)
+            outlets = frame_slots = (to_inference,)
             self._join = ExactJoin(results)
             undelivered = self._lost_before_display
-        self._slots = [*outlets, results]
+        self._slots = [*frame_slots, results]
         lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
-        segmenter = self._segmenter
+        segmenter, tracker = self._segmenter, self._make_tracker()
         self._stages = [
             Stage(
                 "capture",
                 lambda: capture(self._source, outlets, self.stats, lost_in_capture),
                 self._errors,
-                outlets=outlets,
+                outlets=frame_slots,
             ),
             Stage(
                 "inference",
                 lambda: infer(
-                    segmenter, to_inference, results, self.stats, self._clock, self._segmenter_ready, undelivered
+                    segmenter,
+                    to_inference,
+                    results,
+                    self.stats,
+                    self._clock,
+                    self._segmenter_ready,
+                    undelivered,
+                    tracker,
                 ),
                 self._errors,
                 inlets=(to_inference,),
                 outlets=(results,),
             ),
         ]
+
+    def _make_tracker(self) -> Tracker | None:
+        """Single images are not tracked: there is no time between them."""
+        tracked = self.settings.tracking.enabled and self.info.kind is not SourceKind.STILLS
+        return Tracker(self.settings.tracking) if tracked else None
 
     def _lost_before_inference(self, _: Frame) -> None:
         self.stats.dropped(DropStage.INFERENCE, self._cause())
@@ -378,6 +412,8 @@ class Stream:
         self._source.interrupt()
         for slot in self._slots:
             slot.close(discard=True)
+        if self._join is not None:
+            self._join.close()
 
     def _close_workers(self) -> None:
         for worker in self._workers:
