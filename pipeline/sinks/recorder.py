@@ -99,7 +99,8 @@ class Recorder(Sink):
                 self._recording = _Recording(self._settings, self._source, file, presentation)
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
-            raise RunError(self._failure(error)) from error
+            cause = self._recording.file.error if self._recording is not None else None
+            raise RunError(self._failure(cause or error)) from error
 
     def close(self) -> None:
         """Finish the recording: it becomes seekable, and the sound's rest goes in. Raises RunError if that fails."""
@@ -107,10 +108,13 @@ class Recorder(Sink):
         self._source = None
         if recording is None:
             return
+        failed_before = recording.file.error is not None
         try:
             recording.close()
         except (av.FFmpegError, OSError) as error:
-            raise RunError(self._failure(error)) from error
+            if not failed_before:
+                raise RunError(self._failure(recording.file.error or error)) from error
+            log.debug("closing %s after its failure: %s", self._path, error)
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -142,12 +146,13 @@ class _Recording:
     ) -> None:
         first = presentation.segmented.frame
         suffix = Path(settings.path or "").suffix.lower()
-        self._file = file
+        self.file = file
         self._time_base = max(source.time_base, _FINEST_TIME_BASE)
         self._first_pts_s = first.pts * first.time_base
         self._last_pts = -1
         self._last_step = max(1, round(1 / (Fraction(source.fps or 25.0) * self._time_base)))
         self._last_duration: int | None = None
+        self._durations: dict[int, int] = {}
         self._last_image: NDArray[np.uint8] | None = None
         self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
         self._next_key = 0
@@ -196,7 +201,7 @@ class _Recording:
         self._last_image = image
         self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
         self._encode(image, pts)
-        self._file.sync_if_due()
+        self.file.sync_if_due()
 
     def _bridge(self, pts: int) -> None:
         """Repeat the last frame where the pause until `pts` is too long for a container (a camera gone for long)."""
@@ -208,7 +213,7 @@ class _Recording:
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         picture.pts, picture.time_base = pts, self._time_base
-        picture.duration = self._shown_for()
+        self._durations[pts] = self._shown_for()
         if pts >= self._next_key:
             picture.pict_type = PictureType.I
             self._next_key = pts + self._key_every
@@ -222,6 +227,8 @@ class _Recording:
     def _mux(self, packets: Sequence[Packet]) -> None:
         for packet in packets:
             assert packet.pts is not None
+            # The encoder does not hand the durations on.
+            packet.duration = self._durations.pop(packet.pts, self._last_step)
             self._mux_sound(float(packet.pts * packet.time_base))
             self._output.mux(packet)
 
@@ -232,7 +239,7 @@ class _Recording:
 
     def close(self) -> None:
         try:
-            if self._file.error is None:
+            if self.file.error is None:
                 self._mux(self._stream.encode(None))
                 end = self._last_pts + self._shown_for()
                 self._mux_sound(float(end * self._time_base))
@@ -243,7 +250,7 @@ class _Recording:
             finally:
                 if self._sound is not None:
                     self._sound.close()
-                self._file.close()
+                self.file.close()
 
 
 def _container_options(suffix: str, source: SourceInfo, fragment_s: float) -> dict[str, str]:
