@@ -56,7 +56,7 @@ class Sound:
         stream = self._input.streams.audio[0]
         origin_s = first_pts_s + track.origin_s
         packets = self._from(stream, origin_s)
-        if stream.codec_context.name in COPIED_CODECS[suffix]:
+        if stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]:
             self._packets = _copied(packets, stream, output, origin_s)
         else:
             self._packets = _reencoded(packets, stream, output, origin_s)

@@ -1,0 +1,227 @@
+"""The detections file: its keys and order, masks against pycocotools, what happens when things go wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from mrcnn.utils import unmold_mask
+from pipeline.errors import InputError, RunError
+from pipeline.records import Instances
+from pipeline.settings import DetectionsSettings
+from pipeline.sinks.detections import Detections, encode_mask, frame_record
+from pipeline.sinks.paths import Inputs
+from tests.pipeline.sinks.presentations import LABELS, context, presentation
+
+HEIGHT, WIDTH = 53, 71
+
+
+def some_instances(count=2, seed=0):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-10, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
+    return Instances(
+        boxes,
+        rng.integers(1, 3, count).astype(np.int32),
+        np.sort(rng.random(count, np.float32))[::-1].copy(),
+        rng.random((count, 28, 28), np.float32),
+    )
+
+
+def item(index=17, instances=None, pts=680, time_base=Fraction(1, 1000), source_id="clip.mp4"):
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    return presentation(index, pts, image, time_base, instances=instances, source_id=source_id)
+
+
+def write(path, items, **settings):
+    sink = Detections(DetectionsSettings(path=str(path), **settings))
+    sink.open(context())
+    for one in items:
+        sink.write(one)
+    sink.close()
+    return sink
+
+
+def test_a_line_has_exactly_the_promised_keys_in_order(tmp_path):
+    instances = Instances(
+        np.array([[10, 5, 40, 45]], np.float32),
+        np.array([1], np.int32),
+        np.array([0.9983], np.float32),
+        np.ones((1, 28, 28), np.float32),
+    )
+    path = tmp_path / "out.jsonl"
+    sink = write(path, [item(17, instances)])
+    assert sink.outputs == (str(path),)
+    text = path.read_text()
+    assert text.endswith("\n")
+    line = json.loads(text)
+    assert list(line) == ["source", "frame", "pts", "width", "height", "objects"]
+    assert {key: line[key] for key in list(line)[:5]} == {
+        "source": "clip.mp4",
+        "frame": 17,
+        "pts": 0.68,
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
+    (found,) = line["objects"]
+    assert list(found) == ["class_id", "label", "score", "box", "mask", "track_id"]
+    assert (found["class_id"], found["label"], found["score"]) == (1, "person", 0.9983)
+    assert found["box"] == [10.0, 5.0, 40.0, 45.0]
+    assert found["track_id"] is None
+    assert list(found["mask"]) == ["size", "counts"]
+    assert found["mask"]["size"] == [HEIGHT, WIDTH]
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[5:45, 10:40] = 1
+    assert (coco_mask.decode(found["mask"]) == expected).all()
+
+
+def test_masks_decode_to_what_the_network_says():
+    instances = Instances(
+        np.array([[3, 4, 66, 51], [0, 0, WIDTH, HEIGHT]], np.float32),
+        np.array([1, 2], np.int32),
+        np.array([0.9, 0.8], np.float32),
+        np.random.default_rng(5).random((2, 28, 28), np.float32),
+    )
+    record = frame_record(item().segmented.frame, instances, LABELS, 0.5)
+    for found, probs, (x1, y1, x2, y2) in zip(
+        record["objects"], instances.mask_probs, instances.boxes_xyxy.astype(int), strict=True
+    ):
+        expected = unmold_mask(probs, (y1, x1, y2, x2), (HEIGHT, WIDTH))
+        assert np.count_nonzero(coco_mask.decode(found["mask"]) != expected) <= 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
+def test_run_lengths_equal_those_of_pycocotools(seed, density):
+    rng = np.random.default_rng(seed)
+    y0, x0 = rng.integers(0, (HEIGHT, WIDTH)) * (seed % 3 > 0)
+    height, width = (int(rng.integers(1, most + 1)) for most in (HEIGHT - y0, WIDTH - x0))
+    if seed % 4 == 0:
+        y0, height = 0, HEIGHT  # runs go on from the foot of a column to the head of the next
+    pasted = rng.random((height, width)) < density
+    full = np.zeros((HEIGHT, WIDTH), np.uint8)
+    full[y0 : y0 + height, x0 : x0 + width] = pasted
+    expected = coco_mask.encode(np.asfortranarray(full))
+    assert encode_mask(pasted, int(y0), int(x0), HEIGHT, WIDTH) == {
+        "size": [HEIGHT, WIDTH],
+        "counts": expected["counts"].decode(),
+    }
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_run_lengths_of_full_and_empty_masks(value):
+    pasted = np.full((HEIGHT, WIDTH), value)
+    expected = coco_mask.encode(np.asfortranarray(pasted.astype(np.uint8)))["counts"].decode()
+    assert encode_mask(pasted, 0, 0, HEIGHT, WIDTH)["counts"] == expected
+    nothing = coco_mask.encode(np.zeros((HEIGHT, WIDTH), np.uint8, order="F"))["counts"].decode()
+    assert encode_mask(np.zeros((0, 0), bool), 0, 0, HEIGHT, WIDTH)["counts"] == nothing
+
+
+def test_frames_without_objects_have_a_line_too(tmp_path):
+    path = tmp_path / "out.jsonl"
+    write(path, [item(0), item(1, some_instances(100)), item(2)])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [len(line["objects"]) for line in lines] == [0, 100, 0]
+
+
+def test_masks_can_be_left_out(tmp_path):
+    path = tmp_path / "out.jsonl"
+    write(path, [item(0, some_instances(3))], masks=False)
+    assert [found["mask"] for found in json.loads(path.read_text())["objects"]] == [None] * 3
+
+
+def test_figures_are_rounded_to_what_they_mean(tmp_path):
+    path = tmp_path / "out.jsonl"
+    write(path, [item(1, some_instances(2), pts=1, time_base=Fraction(1001, 30000))], masks=False)
+    line = json.loads(path.read_text())
+    assert line["pts"] == 0.033367
+    for found in line["objects"]:
+        assert found["score"] == round(found["score"], 4)
+        assert found["box"] == [round(edge, 2) for edge in found["box"]]
+
+
+def test_names_of_any_alphabet_and_broken_ones(tmp_path):
+    path = tmp_path / "out.jsonl"
+    names = ["Füße 人.jpg", "broken \udcff.jpg", 'quote " and \n.jpg']
+    write(path, [item(source_id=name) for name in names])
+    assert [json.loads(line)["source"] for line in path.read_bytes().splitlines()] == names
+
+
+def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
+    path = tmp_path / "out.jsonl"
+    sink = Detections(DetectionsSettings(path=str(path)))
+    sink.open(context())
+    assert not path.exists()
+    for i in range(3):
+        sink.write(item(i))
+        assert path.read_bytes().count(b"\n") == i + 1
+    sink.close()
+    sink.close()
+
+
+def test_the_standard_output(monkeypatch):
+    class Stdout:
+        buffer = io.BytesIO()
+
+    monkeypatch.setattr(sys, "stdout", Stdout())
+    sink = write("-", [item(3)])
+    assert sink.outputs == ()
+    assert json.loads(Stdout.buffer.getvalue())["frame"] == 3
+
+
+KILLED = textwrap.dedent(
+    """
+    import os, signal, sys
+    from pipeline.settings import DetectionsSettings
+    from pipeline.sinks.detections import Detections
+    from tests.pipeline.sinks.presentations import context
+    from tests.pipeline.sinks.test_detections import item, some_instances
+    sink = Detections(DetectionsSettings(path=sys.argv[1]))
+    sink.open(context())
+    for i in range(20):
+        sink.write(item(i, some_instances(3)))
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_run_leaves_whole_lines(tmp_path):
+    path = tmp_path / "out.jsonl"
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=root, timeout=60, check=False)
+    assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == list(range(20))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_an_error_that_says_so():
+    sink = Detections(DetectionsSettings(path="/dev/full"))
+    sink.open(context())
+    with pytest.raises(RunError, match="/dev/full failed: No space left"):
+        sink.write(item())
+    sink.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing/out.jsonl", "does not exist"), ("folder", "is a folder"), ("input.mp4", "is the input itself")],
+)
+def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, name, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "input.mp4").write_bytes(b"the input")
+    sink = Detections(DetectionsSettings(path=str(tmp_path / name)), Inputs.of([tmp_path / "input.mp4"]))
+    with pytest.raises(InputError, match=f"--detections .*{message}"):
+        sink.open(context())
+    assert (tmp_path / "input.mp4").read_bytes() == b"the input"
+    assert len(os.listdir(tmp_path)) == 2
