@@ -1,0 +1,97 @@
+"""Which sinks the settings make."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import SourceKind
+from pipeline.settings import (
+    DetectionsSettings,
+    OverlaySettings,
+    RecorderSettings,
+    Settings,
+    SourceSettings,
+    WindowMode,
+    WindowSettings,
+)
+from pipeline.sinks.detections import Detections
+from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.images import Images
+from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.window import Window
+from tests.pipeline.sinks.presentations import context, presentation
+
+SCREEN = (True, "")
+NO_SCREEN = (False, "DISPLAY is not set")
+
+
+def settings(window=WindowMode.OFF, output=None, detections=None, uri="0"):
+    return Settings(
+        source=SourceSettings(uri=str(uri)),
+        window=WindowSettings(mode=window),
+        output=RecorderSettings(path=output and str(output)),
+        detections=DetectionsSettings(path=detections and str(detections)),
+        overlay=OverlaySettings(mask_threshold=0.25),
+    )
+
+
+def kinds(wanted, kind=SourceKind.RECORDED, screen=SCREEN):
+    return [type(sink) for sink in make_sinks(wanted, context(kind=kind).source, lambda: screen)]
+
+
+def test_nothing_wanted():
+    assert kinds(settings()) == []
+
+
+def test_everything_wanted(tmp_path):
+    wanted = settings(WindowMode.AUTO, tmp_path / "out.mp4", tmp_path / "out.jsonl")
+    assert kinds(wanted) == [Window, Recorder, Detections]
+    assert kinds(wanted, SourceKind.LIVE) == [Window, Recorder, Detections]
+    assert kinds(wanted, SourceKind.STILLS) == [Window, Images, Detections]
+
+
+def test_a_machine_without_a_screen_runs_without_a_window_and_says_so(caplog):
+    assert kinds(settings(WindowMode.AUTO), screen=NO_SCREEN) == []
+    assert "no screen found (DISPLAY is not set): running without a window" in caplog.text
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_window_that_is_demanded_is_an_error_without_a_screen():
+    with pytest.raises(InputError, match="DISPLAY is not set"):
+        kinds(settings(WindowMode.ON), screen=NO_SCREEN)
+
+
+def test_the_screen_is_not_looked_for_when_no_window_is_wanted():
+    def looked():
+        raise AssertionError
+
+    assert make_sinks(settings(WindowMode.OFF), context().source, looked) == []
+
+
+def test_outputs_must_differ(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--output and --detections are both"):
+        kinds(settings(output=tmp_path / "x.mp4", detections="x.mp4"))
+    assert kinds(settings(output="-", detections="-")) == [Recorder, Detections]
+
+
+def test_no_sink_may_overwrite_the_source(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"x")
+    run = context()
+    for wanted in (settings(output=clip, uri=clip), settings(detections=clip, uri=clip)):
+        (sink,) = make_sinks(wanted, run.source)
+        with pytest.raises(InputError, match="is the input itself"):
+            sink.open(run)
+
+
+def test_detections_use_the_overlays_threshold(tmp_path):
+    (sink,) = make_sinks(settings(detections=tmp_path / "out.jsonl"), context().source)
+    assert isinstance(sink, Detections)
+    sink.open(context())
+    sink.write(presentation(0))
+    sink.close()
+    assert sink._mask_threshold == 0.25

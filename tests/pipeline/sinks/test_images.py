@@ -1,0 +1,125 @@
+"""Annotated stills: one file or a folder."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import SourceKind
+from pipeline.settings import RecorderSettings
+from pipeline.sinks.images import ENCODING, Images, write_image
+from pipeline.sinks.paths import Inputs
+from tests.pipeline.sinks.presentations import context, picture, presentation
+
+
+def stills(frame_count=None):
+    return context(kind=SourceKind.STILLS, frame_count=frame_count)
+
+
+def still(index, name):
+    return presentation(index, image=picture(index), source_id=name)
+
+
+def write(path, items, inputs=None, frame_count=None):
+    sink = Images(RecorderSettings(path=str(path)), inputs)
+    sink.open(stills(frame_count))
+    for one in items:
+        sink.write(one)
+    sink.close()
+    return sink
+
+
+@pytest.mark.parametrize("suffix", [*ENCODING, ".PNG"])
+def test_one_image_in_every_format(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    sink = write(path, [still(3, "photo.jpg")], frame_count=1)
+    assert sink.outputs == (str(path),)
+    assert np.abs(cv2.imread(str(path)).astype(int) - picture(3)).mean() < 6
+    assert [child.name for child in tmp_path.iterdir()] == [path.name]
+
+
+def test_png_is_exact(tmp_path):
+    write(tmp_path / "out.png", [still(3, "photo.jpg")])
+    assert (cv2.imread(str(tmp_path / "out.png")) == picture(3)).all()
+
+
+@pytest.mark.parametrize("name", ["new", "deep/er", "results.v2/"])
+def test_a_folder_is_made_and_keeps_the_names(tmp_path, name):
+    sink = Images(RecorderSettings(path=f"{tmp_path}/{name}"))
+    sink.open(stills(3))
+    folder = tmp_path / name
+    assert not folder.exists()
+    for i, source in enumerate(["b.png", "a.jpg", "c.JPG"]):
+        sink.write(still(i, source))
+    sink.close()
+    assert sorted(child.name for child in folder.iterdir()) == ["a.jpg", "b.png", "c.JPG"]
+    assert (cv2.imread(str(folder / "b.png")) == picture(0)).all()
+
+
+def test_an_existing_folder_may_have_a_suffix(tmp_path):
+    folder = tmp_path / "results.v2"
+    folder.mkdir()
+    write(folder, [still(0, "a.png")])
+    assert (folder / "a.png").is_file()
+
+
+def test_names_that_meet_get_numbers_and_foreign_formats_become_png(tmp_path):
+    write(tmp_path / "out", [still(i, name) for i, name in enumerate(["a.png", "A.png", "a.gif", "b.heic"])])
+    assert sorted(child.name for child in (tmp_path / "out").iterdir()) == ["A-2.png", "a-3.png", "a.png", "b.png"]
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    source = tmp_path / "a.png"
+    write_image(source, picture(9))
+    before = source.read_bytes()
+    inputs = Inputs.of([tmp_path])
+    with pytest.raises(InputError, match="is the input itself"):
+        write(source, [], inputs)
+    with pytest.raises(RunError, match=r"a\.png is one of the images that are read"):
+        write(tmp_path, [still(0, "a.png")], inputs)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").symlink_to(source)
+    with pytest.raises(RunError, match="is one of the images that are read"):
+        write(tmp_path / "out", [still(0, "a.png")], inputs)
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "frame_count", "message"),
+    [
+        ("out.mp4", 1, "is a video, but the source gives single images"),
+        ("out.xyz", 1, "images are written as"),
+        ("out.png", 3, r"is one image, but the source gives 3: give a folder"),
+        ("missing/out.png", 1, "does not exist"),
+        ("file.txt/out", 2, "is not a folder"),
+    ],
+)
+def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, name, frame_count, message):
+    (tmp_path / "file.txt").write_text("x")
+    with pytest.raises(InputError, match=message):
+        write(tmp_path / name, [], frame_count=frame_count)
+    assert [child.name for child in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_second_image_for_one_file_is_an_error_when_the_count_was_unknown(tmp_path):
+    with pytest.raises(RunError, match="the source gives more"):
+        write(tmp_path / "out.png", [still(0, "a.png"), still(1, "b.png")])
+
+
+def test_a_video_source_is_refused(tmp_path):
+    sink = Images(RecorderSettings(path=str(tmp_path / "out")))
+    with pytest.raises(InputError, match=r"the source is a video; .*\.mp4"):
+        sink.open(context())
+
+
+def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "out"
+    (folder / "a.png").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"Writing .*a\.png failed"):
+        write(folder, [still(0, "a.png")])
+    assert [child.name for child in folder.iterdir()] == ["a.png"]
+    with pytest.raises(OSError, match="cannot hold a picture of 20000x1"):
+        write_image(tmp_path / "wide.webp", np.zeros((1, 20000, 3), np.uint8))
+    assert not (tmp_path / "wide.webp").exists()

@@ -1,0 +1,68 @@
+"""The file under a recording."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.sinks.media_file import MediaFile
+from tests.pipeline.fakes import FakeClock
+
+
+def test_bytes_are_in_the_file_at_once(tmp_path):
+    path = tmp_path / "x"
+    file = MediaFile(path, FakeClock())
+    assert file.write(b"hello") == 5
+    assert path.read_bytes() == b"hello"
+    assert file.seekable()
+    assert file.seek(1) == 1
+    assert file.write(b"E") == 1
+    assert file.tell() == 2
+    file.close()
+    file.close()
+    assert path.read_bytes() == b"hEllo"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_after_the_first_failure_it_swallows():
+    file = MediaFile(Path("/dev/full"), FakeClock())
+    with pytest.raises(OSError, match="No space left"):
+        file.write(b"hello")
+    assert file.error is not None
+    assert file.error.errno == errno.ENOSPC
+    assert file.write(b"hello") == 5
+    file.close()
+
+
+def test_it_is_forced_to_the_disk_now_and_then(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    clock = FakeClock()
+    file = MediaFile(tmp_path / "x", clock, sync_every_s=5.0)
+    for step_s, count in [(4.0, 0), (1.0, 1), (4.9, 1), (0.1, 2), (60.0, 3), (0.0, 3)]:
+        clock.now_s += step_s
+        file.sync_if_due()
+        assert len(synced) == count
+    file.close()
+
+
+def test_short_writes_are_continued(tmp_path):
+    class Short:
+        def __init__(self):
+            self.data = b""
+
+        def write(self, view):
+            self.data += bytes(view[:3])
+            return min(3, len(view))
+
+        def close(self):
+            pass
+
+    file = MediaFile(tmp_path / "x", FakeClock())
+    file.close()
+    file._file = Short()
+    assert file.write(b"abcdefgh") == 8
+    assert file._file.data == b"abcdefgh"

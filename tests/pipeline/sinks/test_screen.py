@@ -1,0 +1,79 @@
+"""Whether a window can be opened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.sinks import screen
+from pipeline.sinks.screen import loaded_too_late, screen_available
+
+WORKS = (sys.executable, "-c", "pass")
+ABORTS = (sys.executable, "-c", "import os; os.abort()")
+HANGS = (sys.executable, "-c", "import time; time.sleep(60)")
+
+
+@pytest.fixture(autouse=True)
+def _a_build_with_windows(monkeypatch):
+    monkeypatch.setattr(screen, "has_gui", lambda: True)
+
+
+@pytest.mark.parametrize("environment", [{}, {"DISPLAY": ""}, {"WAYLAND_DISPLAY": ""}])
+def test_linux_without_a_display(environment):
+    assert screen_available(environment, "linux", WORKS, ()) == (False, "DISPLAY is not set")
+
+
+@pytest.mark.parametrize("environment", [{"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}])
+def test_linux_with_a_display_that_answers(environment):
+    assert screen_available(environment, "linux", WORKS, ()) == (True, "")
+
+
+def test_linux_with_a_display_that_ends_the_process():
+    assert screen_available({"DISPLAY": ":99"}, "linux", ABORTS, ()) == (False, "the display :99 cannot be opened")
+
+
+def test_linux_with_a_display_that_never_answers(monkeypatch):
+    monkeypatch.setattr(screen, "_PROBE_LIMIT_S", 0.2)
+    assert screen_available({"DISPLAY": "far:0"}, "linux", HANGS, ()) == (False, "the display far:0 does not answer")
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_systems_that_always_have_one(platform):
+    assert screen_available({}, platform, ABORTS, ()) == (True, "")
+
+
+def test_a_build_of_opencv_without_windows(monkeypatch):
+    monkeypatch.setattr(screen, "has_gui", lambda: False)
+    available, reason = screen_available({"DISPLAY": ":0"}, "linux", WORKS, ())
+    assert not available
+    assert "opencv-contrib-python" in reason
+
+
+def test_pyav_before_opencv_would_hang():
+    available, reason = screen_available({"DISPLAY": ":0"}, "linux", WORKS, ("sys", "av", "cv2"))
+    assert not available
+    assert "PyAV was imported before OpenCV" in reason
+
+
+@pytest.mark.parametrize(
+    ("modules", "late"),
+    [(("cv2", "av"), False), (("av", "cv2"), True), (("cv2",), False), (("av",), False), ((), False)],
+)
+def test_the_order_of_imports(modules, late):
+    assert loaded_too_late(modules) == late
+
+
+def test_importing_the_pipeline_loads_them_in_the_right_order():
+    code = "import sys; from pipeline.sinks import recorder, screen; print(screen.loaded_too_late([*sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "False"

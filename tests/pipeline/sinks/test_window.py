@@ -1,0 +1,334 @@
+"""The window: keys, pause, stills, slate, the end; with a toolkit made of Python, and once with a real X server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import SourceKind
+from pipeline.settings import WindowSettings
+from pipeline.sinks.base import Delivery
+from pipeline.sinks.window import Window, slate
+from tests.pipeline.sinks.presentations import context, picture, presentation
+
+
+class FakeGui:
+    """The window functions of cv2, on a screen that a test can look at, with a keyboard that it can press."""
+
+    WINDOW_NORMAL, WINDOW_KEEPRATIO, WINDOW_GUI_NORMAL, WINDOW_FULLSCREEN = 0, 256, 16, 1
+    WND_PROP_FULLSCREEN, WND_PROP_VISIBLE = 0, 4
+
+    def __init__(self):
+        self.windows = {}
+        self.shown = []
+        self.keys = []
+        self.fullscreen = []
+        self.titles = []
+        self.sizes = []
+
+    def namedWindow(self, title, flags):
+        self.windows[title] = flags
+
+    def resizeWindow(self, title, width, height):
+        self.sizes.append((width, height))
+
+    def imshow(self, title, image):
+        assert title in self.windows, "showing a frame would bring the closed window back"
+        self.shown.append(np.array(image))
+
+    def waitKey(self, delay):
+        return self.keys.pop(0) if self.keys else -1
+
+    def getWindowProperty(self, title, name):
+        if title not in self.windows:
+            raise cv2.error("NULL window")
+        return 1.0
+
+    def setWindowProperty(self, title, name, value):
+        assert name == self.WND_PROP_FULLSCREEN
+        self.fullscreen.append(value)
+
+    def setWindowTitle(self, title, text):
+        self.titles.append(text)
+
+    def destroyWindow(self, title):
+        if title not in self.windows:
+            raise cv2.error("NULL window")
+        del self.windows[title]
+
+    def press(self, *keys):
+        self.keys += [key if isinstance(key, int) else ord(key) for key in keys]
+
+
+@pytest.fixture
+def gui():
+    return FakeGui()
+
+
+def opened(gui, run=None, tmp_path=None, **settings):
+    if tmp_path is not None:
+        settings["stills_dir"] = str(tmp_path)
+    window = Window(
+        WindowSettings(**settings),
+        gui=gui,
+        screen=lambda: (True, ""),
+        now=lambda: datetime(2026, 3, 14, 15, 9, 26),
+    )
+    window.open(run or context())
+    return window
+
+
+def test_it_lives_in_the_main_thread():
+    assert Window(WindowSettings()).delivery is Delivery.MAIN_THREAD
+
+
+def test_a_machine_without_a_screen_is_told_so(gui):
+    window = Window(WindowSettings(), gui=gui, screen=lambda: (False, "DISPLAY is not set"))
+    with pytest.raises(InputError, match="No window can be opened: DISPLAY is not set"):
+        window.open(context())
+    window.close()
+    assert not gui.windows
+
+
+def test_frames_are_shown_as_they_come(gui):
+    window = opened(gui)
+    for i in range(3):
+        window.write(presentation(i))
+    assert [(shown == picture(i)).all() for i, shown in enumerate(gui.shown)] == [True] * 3
+    assert not window.stop_requested
+
+
+def test_it_is_resizable_keeps_the_aspect_ratio_and_starts_no_larger_than_a_screen(gui):
+    opened(gui, context((3840, 2160)))
+    opened(gui, context((640, 272)))
+    opened(gui, context((1080, 1920)))
+    opened(gui, context((720, 576), sample_aspect_ratio=Fraction(64, 45)))
+    assert gui.sizes == [(1280, 720), (640, 272), (405, 720), (1024, 576)]
+    assert gui.windows["stream_segment"] == gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL
+
+
+def test_pixels_that_are_not_square_are_shown_as_they_look(gui):
+    window = opened(gui, context(sample_aspect_ratio=Fraction(3, 2)))
+    window.write(presentation(0))
+    assert gui.shown[0].shape == (64, 144, 3)
+
+
+@pytest.mark.parametrize("key", ["q", "Q", 27, 27 | 0x100000])
+def test_q_and_escape_end(gui, key):
+    window = opened(gui)
+    gui.press(key)
+    window.write(presentation(0))
+    assert window.stop_requested
+
+
+def test_keys_are_answered_while_no_frame_comes(gui):
+    window = opened(gui)
+    gui.press("q")
+    window.idle("")
+    assert window.stop_requested
+    assert not gui.shown
+
+
+def test_other_keys_do_nothing(gui):
+    window = opened(gui)
+    gui.press("x", 13, 0, 255)
+    for i in range(4):
+        window.write(presentation(i))
+    assert not window.stop_requested
+    assert not window.paused
+
+
+def test_closing_the_window_ends_and_it_does_not_come_back(gui):
+    window = opened(gui)
+    window.write(presentation(0))
+    gui.windows.clear()
+    window.write(presentation(1))
+    window.idle("camera 0 is gone")
+    assert window.stop_requested
+    assert len(gui.shown) == 1
+    window.close()
+
+
+def test_f_toggles_full_screen(gui):
+    window = opened(gui)
+    gui.press("f", "F")
+    window.write(presentation(0))
+    window.write(presentation(1))
+    assert gui.fullscreen == [gui.WINDOW_FULLSCREEN, gui.WINDOW_NORMAL]
+
+
+def test_full_screen_from_the_start(gui):
+    opened(gui, fullscreen=True)
+    assert gui.fullscreen == [gui.WINDOW_FULLSCREEN]
+
+
+def test_space_holds_the_picture_until_space(gui):
+    window = opened(gui)
+    gui.press(" ")
+    window.write(presentation(0))
+    assert window.paused
+    window.write(presentation(1))
+    window.idle("camera 0 is gone")
+    assert len(gui.shown) == 1
+    gui.press(" ")
+    window.idle("")
+    assert not window.paused
+    window.write(presentation(2))
+    assert (gui.shown[-1] == picture(2)).all()
+    assert gui.titles == ["stream_segment (paused)", "stream_segment"]
+
+
+def test_the_end_can_be_asked_for_while_paused(gui):
+    window = opened(gui)
+    gui.press(" ", "q")
+    window.write(presentation(0))
+    window.idle("")
+    assert window.stop_requested
+
+
+@pytest.mark.parametrize(
+    ("run", "pts", "names"),
+    [
+        (context(source_id="a clip.mp4"), 83_480, ["a-clip-00-01-23.480.png", "a-clip-00-01-23.480-2.png"]),
+        (
+            context(source_id="camera 0", kind=SourceKind.LIVE),
+            83_480,
+            ["camera-0-20260314-150926.png", "camera-0-20260314-150926-2.png"],
+        ),
+        (context(source_id="photos", kind=SourceKind.STILLS), 0, ["x.png", "x-2.png"]),
+        (
+            context(source_id="rtsp://host:554/a/b", kind=SourceKind.LIVE),
+            0,
+            ["rtsp-host-554-a-b-20260314-150926.png", "rtsp-host-554-a-b-20260314-150926-2.png"],
+        ),
+    ],
+)
+def test_s_saves_stills_and_never_overwrites(gui, tmp_path, run, pts, names, caplog):
+    window = opened(gui, run, tmp_path / "new")
+    source_id = "x.jpg" if run.source.kind is SourceKind.STILLS else run.source.source_id
+    item = presentation(4, pts, source_id=source_id)
+    gui.press("s", "S")
+    with caplog.at_level(logging.INFO):
+        window.write(item)
+        window.write(item)
+    saved = [tmp_path / "new" / name for name in names]
+    assert window.outputs == tuple(str(path) for path in saved)
+    assert all((cv2.imread(str(path)) == picture(4)).all() for path in saved)
+    assert "saved" in caplog.text
+
+
+def test_a_still_that_cannot_be_saved_is_said_and_the_run_goes_on(gui, tmp_path, caplog):
+    (tmp_path / "file").write_text("x")
+    window = opened(gui, tmp_path=tmp_path / "file")
+    gui.press("s")
+    window.write(presentation(0))
+    assert "could not be saved" in caplog.text
+    assert window.outputs == ()
+    assert not window.stop_requested
+
+
+def test_s_before_the_first_frame_does_nothing(gui, tmp_path):
+    window = opened(gui, tmp_path=tmp_path)
+    gui.press("s")
+    window.idle("loading the model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_message_is_shown_over_the_dimmed_last_frame_once(gui):
+    window = opened(gui)
+    window.write(presentation(0))
+    for _ in range(3):
+        window.idle("camera 0 is gone, trying again")
+    window.idle("camera 0 is gone, trying again in 2 s")
+    assert len(gui.shown) == 3
+    assert gui.shown[1][:20].mean() < 0.5 * picture(0)[:20].mean()
+    window.write(presentation(1))
+    window.idle("camera 0 is gone, trying again")
+    assert len(gui.shown) == 5
+
+
+def test_a_slate_without_a_frame_is_dark_with_a_message():
+    image = slate(None, "loading the model")
+    assert image.shape == (360, 640, 3)
+    assert np.median(image) < 60
+    assert image.max() > 200
+
+
+def test_closing_twice_and_unopened_is_fine(gui):
+    window = opened(gui)
+    window.close()
+    window.close()
+    window.write(presentation(0))
+    window.idle("x")
+    assert not gui.windows
+    assert not gui.shown
+    Window(WindowSettings(), gui=gui).close()
+
+
+REAL = textwrap.dedent(
+    """
+    import sys, time
+    from pipeline.settings import WindowSettings
+    from pipeline.sinks.window import Window
+    from tests.pipeline.sinks.presentations import context, presentation
+    import cv2
+    window = Window(WindowSettings(stills_dir=sys.argv[1]))
+    window.open(context((320, 240)))
+    deadline = time.monotonic() + 30
+    index = 0
+    while not window.stop_requested and time.monotonic() < deadline:
+        window.write(presentation(index))
+        index += 1
+        if index == 20:
+            print("shown", flush=True)
+    print("ended" if window.stop_requested else "timed out", len(window.outputs), flush=True)
+    window.close()
+    """
+)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool; the tests above use a fake"
+)
+def test_a_real_window_shows_saves_and_ends(tmp_path):
+    read_end, write_end = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "640x480x24", "-nolisten", "tcp"],
+        pass_fds=[write_end],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as numbers:
+            environment = {**os.environ, "DISPLAY": f":{numbers.readline().strip()}"}
+        program = subprocess.Popen(
+            [sys.executable, "-c", REAL, str(tmp_path)],
+            cwd=Path(__file__).parents[3],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert program.stdout.readline() == "shown\n", program.communicate()[1]
+        find = ["xdotool", "search", "--sync", "--name", "stream_segment", "windowfocus", "--sync"]
+        subprocess.run([*find, "key", "s"], env=environment, check=True, timeout=20)
+        subprocess.run([*find, "key", "Escape"], env=environment, check=True, timeout=20)
+        output, complaints = program.communicate(timeout=40)
+        assert output == "ended 1\n", complaints
+        assert "Qt" not in complaints
+        assert len(list(tmp_path.glob("clip-*.png"))) == 1
+    finally:
+        server.terminate()
+        server.wait(10)
