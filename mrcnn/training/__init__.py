@@ -1,0 +1,1 @@
+"""Training: annotated images in, weights out. Nothing of the inference path imports from here."""

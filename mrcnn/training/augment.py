@@ -1,0 +1,258 @@
+"""Turns annotated images into varied training windows: scale, crop, copy-paste of objects, flip, colour.
+
+Everything is placed at the window's resolution; boxes are (y1, x1, y2, x2) in pixels of the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .coco import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentSettings:
+    """How far a training window may differ from the photograph.
+
+    Attributes:
+        window: side of the square window, pixels.
+        smallest_scale: photograph to window; drawn log-uniformly.
+        largest_scale: the same.
+        flip: probability of a mirror image.
+        colour: strength of the change of brightness, contrast, saturation and hue; 0 leaves colours alone.
+        pastes: most objects that are copied in from other photographs.
+        focus: probability that the window is laid around an object rather than anywhere.
+    """
+
+    window: int = 320
+    smallest_scale: float = 0.4
+    largest_scale: float = 1.5
+    flip: float = 0.5
+    colour: float = 1.0
+    pastes: int = 3
+    focus: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedInstance:
+    """An object in the window: class_id and category as in `Instance`, box int (4,), mask uint8 0 … 255 of the box's size."""
+
+    class_id: int
+    category: int
+    box: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """One training window.
+
+    Attributes:
+        image_rgb: uint8 (window, window, 3).
+        instances: its objects, at least `SMALLEST_VISIBLE` pixels on each side.
+        ignored_boxes: float32 (m, 4): crowd regions and objects of which too little is to be seen.
+    """
+
+    image_rgb: np.ndarray
+    instances: tuple[PlacedInstance, ...]
+    ignored_boxes: np.ndarray
+
+
+SMALLEST_VISIBLE = 4
+"""Pixels: an object with a shorter side in the window is ignored."""
+
+VISIBLE_SHARE = 0.25
+"""An object of which less than this share is in the window, or not hidden by a pasted one, is ignored."""
+
+PADDING_RGB = (127, 127, 127)
+
+
+def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, rng) -> Window:
+    """Lay a window over a photograph.
+
+    Args:
+        image_rgb: uint8 (H, W, 3).
+        instances: the photograph's `Instance`s.
+        crowd_boxes: float32 (m, 4), pixels of the photograph.
+        settings: scales, window and focus count.
+        rng: numpy Generator.
+    """
+    side = settings.window
+    scale = np.exp(rng.uniform(np.log(settings.smallest_scale), np.log(settings.largest_scale)))
+    height, width = image_rgb.shape[:2]
+    centre = None
+    if instances and rng.random() < settings.focus:
+        wanted = [instance for instance in instances if instance.class_id > 0] or instances
+        box = wanted[rng.integers(len(wanted))].box
+        centre = scale * (box[:2] + box[2:]) / 2 + rng.uniform(-0.3, 0.3, 2) * side
+    offset = np.array([_offset(size * scale, side, None if centre is None else centre[i], rng) for i, size in enumerate((height, width))])
+    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    placed, ignored = [], []
+    for instance in instances:
+        result = _place(instance, scale, offset, side, shrink)
+        if isinstance(result, PlacedInstance):
+            placed.append(result)
+        elif result is not None:
+            ignored.append(result)
+    for box in crowd_boxes:
+        cut = np.clip(box * scale - np.tile(offset, 2), 0, side)
+        if cut[2] > cut[0] and cut[3] > cut[1]:
+            ignored.append(cut)
+    window = _cut_picture(image_rgb, scale, offset, side, shrink)
+    return Window(window, tuple(placed), np.array(ignored, np.float32).reshape(-1, 4))
+
+
+def _offset(length: float, side: int, centre: float | None, rng) -> float:
+    """Where the window starts along one axis, in scaled pixels; it stays on the picture if that is longer than the window."""
+    slack = length - side
+    if slack <= 0:
+        return float(rng.uniform(slack, 0))
+    if centre is None:
+        return float(rng.uniform(0, slack))
+    return float(np.clip(centre - side / 2, 0, slack))
+
+
+def _cut_picture(image_rgb, scale, offset, side, interpolation):
+    """Only the part of the photograph under the window is resized: uint8 (side, side, 3)."""
+    height, width = image_rgb.shape[:2]
+    low = np.maximum(np.floor(offset / scale), 0).astype(int)
+    high = np.minimum(np.ceil((offset + side) / scale), (height, width)).astype(int)
+    part = image_rgb[low[0] : high[0], low[1] : high[1]]
+    size = np.maximum(np.round((high - low) * scale), 1).astype(int)
+    resized = cv2.resize(part, (int(size[1]), int(size[0])), interpolation=interpolation)
+    start = np.round(low * scale - offset).astype(int)
+    window = np.full((side, side, 3), PADDING_RGB, np.uint8)
+    _paste_array(window, resized, start)
+    return window
+
+
+def _paste_array(canvas, patch, start) -> None:
+    """Copy a patch whose first row and column belong at `start`, which may lie outside the canvas."""
+    low = np.maximum(start, 0)
+    high = np.minimum(start + patch.shape[:2], canvas.shape[:2])
+    if (high > low).all():
+        canvas[low[0] : high[0], low[1] : high[1]] = patch[low[0] - start[0] : high[0] - start[0], low[1] - start[1] : high[1] - start[1]]
+
+
+def _place(instance: Instance, scale, offset, side, interpolation):
+    """The instance in the window, its box if too little of it is to be seen, or None if it lies outside."""
+    box = instance.box * scale - np.tile(offset, 2)
+    whole = np.round(box).astype(int)
+    whole[2:] = np.maximum(whole[2:], whole[:2] + 1)
+    cut = np.clip(whole, 0, side)
+    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+        return None
+    mask = cv2.resize(instance.mask, (int(whole[3] - whole[1]), int(whole[2] - whole[0])), interpolation=interpolation)
+    area = np.count_nonzero(mask > 127)
+    mask = mask[cut[0] - whole[0] : cut[2] - whole[0], cut[1] - whole[1] : cut[3] - whole[1]]
+    return _tightened(instance.class_id, instance.category, cut, mask, area)
+
+
+def _tightened(class_id, category, box, mask, whole_area):
+    """A PlacedInstance whose box is the extent of what is visible of the mask, or its box where too little is."""
+    visible = mask > 127
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    if len(rows) == 0:
+        return np.asarray(box, np.float32) if whole_area == 0 else None
+    tight = np.array([box[0] + rows[0], box[1] + columns[0], box[0] + rows[-1] + 1, box[1] + columns[-1] + 1])
+    too_small = min(tight[2] - tight[0], tight[3] - tight[1]) < SMALLEST_VISIBLE
+    if too_small or np.count_nonzero(visible) < VISIBLE_SHARE * whole_area:
+        return tight.astype(np.float32)
+    cut = np.ascontiguousarray(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return PlacedInstance(class_id, category, tight, cut)
+
+
+def paste_instance(window: Window, image_rgb, instance: Instance, settings: AugmentSettings, rng) -> Window:
+    """Copy an object from another photograph to a random place of the window (Ghiasi et al. 2021).
+
+    What it hides is taken away from the masks of the objects behind it.
+
+    Args:
+        window: is not changed.
+        image_rgb: uint8 (H, W, 3), the photograph that the object is cut from.
+        instance: the object.
+        settings: window and scales count.
+        rng: numpy Generator.
+    """
+    side = settings.window
+    size = instance.box[2:] - instance.box[:2]
+    largest = min(settings.largest_scale, 0.9 * side / size.max())
+    smallest = min(settings.smallest_scale, largest)
+    scale = np.exp(rng.uniform(np.log(smallest), np.log(largest)))
+    height, width = np.maximum(np.round(size * scale), 1).astype(int)
+    if min(height, width) < SMALLEST_VISIBLE:
+        return window
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    y1, x1, y2, x2 = instance.box
+    patch = cv2.resize(image_rgb[y1:y2, x1:x2], (int(width), int(height)), interpolation=interpolation)
+    mask = cv2.resize(instance.mask, (int(width), int(height)), interpolation=interpolation)
+    if rng.random() < 0.5:
+        patch, mask = patch[:, ::-1], mask[:, ::-1]
+    top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
+    pasted = _tightened(instance.class_id, instance.category, np.array([top, left, top + height, left + width]), mask, 0)
+    if not isinstance(pasted, PlacedInstance):
+        return window
+    picture = window.image_rgb.copy()
+    area = picture[top : top + height, left : left + width]
+    alpha = cv2.GaussianBlur(mask, (3, 3), 0)[..., None].astype(np.float32) / 255
+    area[...] = np.round(alpha * patch + (1 - alpha) * area).astype(np.uint8)
+    kept, ignored = [], list(window.ignored_boxes)
+    for other in window.instances:
+        result = _hidden_by(other, pasted)
+        if isinstance(result, PlacedInstance):
+            kept.append(result)
+        elif result is not None:
+            ignored.append(result)
+    return Window(picture, (*kept, pasted), np.array(ignored, np.float32).reshape(-1, 4))
+
+
+def _hidden_by(behind: PlacedInstance, front: PlacedInstance):
+    low, high = np.maximum(behind.box[:2], front.box[:2]), np.minimum(behind.box[2:], front.box[2:])
+    if (high <= low).any():
+        return behind
+    mask = behind.mask.copy()
+    part = mask[low[0] - behind.box[0] : high[0] - behind.box[0], low[1] - behind.box[1] : high[1] - behind.box[1]]
+    cover = front.mask[low[0] - front.box[0] : high[0] - front.box[0], low[1] - front.box[1] : high[1] - front.box[1]]
+    area = np.count_nonzero(mask > 127)
+    np.minimum(part, 255 - cover, out=part)
+    if not (mask > 127).any():
+        return None  # nothing of it is left to be seen
+    return _tightened(behind.class_id, behind.category, behind.box, mask, area)
+
+
+def flip(window: Window) -> Window:
+    """The mirror image, left and right exchanged."""
+    side = window.image_rgb.shape[1]
+    instances = tuple(
+        replace(one, box=_mirrored(one.box, side), mask=np.ascontiguousarray(one.mask[:, ::-1])) for one in window.instances
+    )
+    ignored = np.array([_mirrored(box, side) for box in window.ignored_boxes], np.float32).reshape(-1, 4)
+    return Window(np.ascontiguousarray(window.image_rgb[:, ::-1]), instances, ignored)
+
+
+def _mirrored(box, side):
+    return np.array([box[0], side - box[3], box[2], side - box[1]])
+
+
+def change_colours(image_rgb, strength: float, rng):
+    """Another brightness, contrast, saturation and hue, and now and then none at all: uint8 (H, W, 3).
+
+    Args:
+        image_rgb: uint8 (H, W, 3).
+        strength: 1: brightness and contrast by up to 30 %, saturation by 40 %, hue by 9 degrees; grey one time in twenty.
+        rng: numpy Generator.
+    """
+    if strength <= 0:
+        return image_rgb
+    contrast, brightness = 1 + strength * rng.uniform(-0.3, 0.3), strength * rng.uniform(-38, 38)
+    table = np.clip((np.arange(256) - 127.5) * contrast + 127.5 + brightness, 0, 255).astype(np.uint8)
+    picture = cv2.LUT(image_rgb, table)
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    saturation = 0.0 if rng.random() < 0.05 * strength else 1 + strength * rng.uniform(-0.4, 0.4)
+    hue = np.int32(round(strength * rng.uniform(-4.5, 4.5)))  # OpenCV counts hue in steps of 2 degrees
+    hsv[..., 0] = (hsv[..., 0].astype(np.int32) + hue) % 180
+    hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(saturation), 0, 255).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -1,0 +1,57 @@
+"""Checkpoints that resume: weights, their moving average, the optimizer's state and the step, in one file that is replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def save_checkpoint(path: Path, variables: Sequence[keras.Variable], state: dict[str, Any]) -> None:
+    """Write a checkpoint; an older one at `path` survives until the new one is complete.
+
+    Args:
+        path: the .npz.
+        variables: all variables of the run, in a fixed order.
+        state: JSON-able: the step, the settings.
+
+    Raises:
+        OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
+    """
+    arrays = {f"v{index}": np.asarray(keras.ops.convert_to_numpy(variable)) for index, variable in enumerate(variables)}
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, state=np.array(json.dumps(state)), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
+    """Set the variables from a checkpoint and return its state.
+
+    Raises:
+        ValueError: the file is no checkpoint, or of a run with other settings.
+    """
+    try:
+        with np.load(path) as file:
+            state = json.loads(str(file["state"]))
+            arrays = [file[f"v{index}"] for index in range(len(file.files) - 1)]
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a readable checkpoint of a training run: {error}") from None
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [array.shape for array in arrays]:
+        raise ValueError(f"{path} belongs to a run with other settings (it has {len(arrays)} arrays, this run {len(shapes)})")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return state

@@ -1,0 +1,84 @@
+"""The five losses of Mask R-CNN (Ren et al. 2015, equation 1; He et al. 2017, section 3), each a scalar.
+
+Letters: B images of a batch; A anchors; T sampled regions of an image; M regions of an image whose masks are trained; K classes with the
+background; S side of a mask. Each loss is a mean over what counts in the whole batch, 0 where nothing counts.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+def smooth_l1(difference):
+    """0.5 d^2 where |d| < 1, else |d| - 0.5 (Girshick 2015, equation 3), element by element."""
+    size = ops.abs(difference)
+    return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
+
+
+def masked_mean(values, weights):
+    """Sum of values * weights over the sum of weights; 0 where all weights are 0."""
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-6)
+
+
+def rpn_class_loss(match, class_logits):
+    """Cross-entropy of the anchors that were sampled.
+
+    Args:
+        match: int32 (B, A): 1 object, -1 background, 0 does not count.
+        class_logits: float32 (B, A, 2), (background, object).
+    """
+    losses = keras.losses.sparse_categorical_crossentropy(ops.maximum(match, 0), class_logits, from_logits=True)
+    return masked_mean(losses, ops.cast(ops.not_equal(match, 0), "float32"))
+
+
+def rpn_box_loss(match, target_deltas, deltas):
+    """Smooth L1 of the anchors that hold an object, averaged over anchors and the four deltas.
+
+    Args:
+        match: as in `rpn_class_loss`.
+        target_deltas: float32 (B, A, 4), divided by RPN_BBOX_STD_DEV; only rows of objects are read.
+        deltas: float32 (B, A, 4).
+    """
+    losses = ops.mean(smooth_l1(target_deltas - deltas), axis=-1)
+    return masked_mean(losses, ops.cast(ops.equal(match, 1), "float32"))
+
+
+def class_loss(class_ids, counts, class_logits):
+    """Cross-entropy of the regions.
+
+    Args:
+        class_ids: int32 (B, T), 0 … K - 1.
+        counts: float32 (B, T), 1 where the slot holds a region, else 0.
+        class_logits: float32 (B, T, K).
+    """
+    losses = keras.losses.sparse_categorical_crossentropy(class_ids, class_logits, from_logits=True)
+    return masked_mean(losses, counts)
+
+
+def box_loss(class_ids, is_object, target_deltas, deltas):
+    """Smooth L1 of the deltas of each region's own class.
+
+    Args:
+        class_ids: int32 (B, T), which of the K boxes is trained; 0 trains the background's slot, which nothing reads.
+        is_object: float32 (B, T), 1 where the slot holds an object.
+        target_deltas: float32 (B, T, 4), divided by BBOX_STD_DEV.
+        deltas: float32 (B, T, K, 4).
+    """
+    own = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0]
+    return masked_mean(ops.mean(smooth_l1(target_deltas - own), axis=-1), is_object)
+
+
+def mask_loss(class_ids, is_object, target_masks, mask_logits):
+    """Binary cross-entropy of each region's own class, averaged over the cells of its mask.
+
+    Args:
+        class_ids: int32 (B, M).
+        is_object: float32 (B, M), 1 where the slot holds an object.
+        target_masks: float32 (B, M, S, S), 0 … 1.
+        mask_logits: float32 (B, M, S, S, K).
+    """
+    own = ops.take_along_axis(mask_logits, class_ids[..., None, None, None], axis=-1)[..., 0]
+    # log(1 + exp(x)) - x y, in the form that does not overflow
+    losses = ops.relu(own) - own * target_masks + ops.log1p(ops.exp(-ops.abs(own)))
+    return masked_mean(ops.mean(losses, axis=(-2, -1)), is_object)

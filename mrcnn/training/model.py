@@ -1,0 +1,133 @@
+"""The network with its losses: what the optimizer sees.
+
+Letters: B images of a batch; T sampled regions of an image; M of them with a mask; K classes; Q categories of the annotation file.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.network.proposals import propose
+from mrcnn.network.roi_align import roi_align
+
+from . import losses
+from .targets import RegionTargets, mask_targets, sample_regions
+
+LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss", "category_loss")
+"""Matterport's five, and the classifier of all categories that is thrown away after training."""
+
+
+class TrainingModel(keras.Model):
+    """Computes the losses of a batch; `fit` and `train_on_batch` minimise their weighted sum.
+
+    Next to the network's own classifier a second one tells all categories of the annotation file apart. It is not saved: with few
+    classes and many categories it makes the features of the box head richer (an auxiliary task).
+    """
+
+    def __init__(self, network: MaskRCNNNetwork, categories: int, mask_regions: int, category_weight: float = 0.5):
+        """Wrap a network.
+
+        Args:
+            network: its weights are trained.
+            categories: Q; 0 for no second classifier.
+            mask_regions: M, at most the regions for objects (TRAIN_ROIS_PER_IMAGE * ROI_POSITIVE_RATIO).
+            category_weight: weight of the second classifier's loss.
+        """
+        super().__init__(name="training", dtype="float32")  # boxes of a batch are not to be rounded
+        self.network = network
+        self.features, self.mask_head = network.features, network.mask_head
+        head = network.box_head
+        self.box_head = keras.Model(head.input, [*head.outputs, head.get_layer("pool_squeeze").output], name="box_head_with_features")
+        self.category_classifier = keras.layers.Dense(categories + 1, name="category_logits", dtype="float32") if categories else None
+        config = network.config
+        self.sampled = int(config.TRAIN_ROIS_PER_IMAGE)
+        self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
+        self.mask_regions = min(mask_regions, self.objects)
+        weights = dict(config.LOSS_WEIGHTS, category_loss=category_weight)
+        self.loss_weights = {name: float(weights.get(name, 1.0)) for name in LOSS_NAMES}
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
+
+    def call(self, batch, training=True):
+        """The losses of a batch by name (see `data.Batch`)."""
+        config = self.network.config
+        image_shape = batch["images"].shape[1:3]
+        pyramid, rpn_class_logits, rpn_deltas = self.features(self.network.subtract_mean(batch["images"]), training=training)
+        # under mixed precision: TensorFlow's cropping op does not take bfloat16
+        pyramid = [ops.cast(level, "float32") for level in pyramid[:4]]
+        count = int(config.POST_NMS_ROIS_TRAINING)
+        proposals, _ = propose(
+            ops.stop_gradient(ops.softmax(rpn_class_logits, axis=-1)[..., 1]),
+            ops.stop_gradient(rpn_deltas),
+            self.network.anchors(*image_shape),
+            count,
+            config,
+        )
+        regions = self._regions(batch, proposals)
+        result = {
+            "rpn_class_loss": losses.rpn_class_loss(batch["rpn_match"], rpn_class_logits),
+            "rpn_bbox_loss": losses.rpn_box_loss(batch["rpn_match"], batch["rpn_deltas"], rpn_deltas),
+        }
+        result.update(self._box_losses(batch, pyramid, regions, image_shape, training))
+        result["mrcnn_mask_loss"] = self._mask_loss(batch, pyramid, regions, image_shape, training)
+        return result
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The weighted sum of the losses that `call` gave."""
+        for name, value in y_pred.items():
+            self.trackers[name].update_state(value)
+        return sum(self.loss_weights[name] * value for name, value in y_pred.items())
+
+    def _regions(self, batch, proposals) -> RegionTargets:
+        """The sampled regions of all images, stacked: every field gets a leading B."""
+        per_image = [
+            sample_regions(
+                proposals[image],
+                batch["gt_boxes"][image],
+                batch["gt_class_ids"][image],
+                batch["gt_used"][image],
+                batch["ignored_boxes"][image],
+                batch["noise"][image],
+                self.sampled,
+                self.objects,
+                np.asarray(self.network.config.BBOX_STD_DEV, np.float32),
+            )
+            for image in range(proposals.shape[0])
+        ]
+        return RegionTargets(*(ops.stop_gradient(ops.stack(field)) for field in zip(*per_image, strict=True)))
+
+    def _box_losses(self, batch, pyramid, regions, image_shape, training):
+        size = self.network.config.POOL_SIZE
+        pooled = roi_align(pyramid, regions.rois, size, image_shape)
+        batch_size = regions.rois.shape[0]
+        flat = ops.reshape(pooled, (-1, *pooled.shape[2:]))
+        class_logits, deltas, features = self.box_head(flat, training=training)
+        class_logits = ops.reshape(class_logits, (batch_size, self.sampled, -1))
+        deltas = ops.reshape(deltas, (batch_size, self.sampled, -1, 4))
+        result = {
+            "mrcnn_class_loss": losses.class_loss(regions.class_ids, regions.counts, class_logits),
+            "mrcnn_bbox_loss": losses.box_loss(regions.class_ids, regions.is_object, regions.deltas, deltas),
+        }
+        if self.category_classifier is not None:
+            category_logits = ops.reshape(self.category_classifier(features), (batch_size, self.sampled, -1))
+            of_object = ops.take_along_axis(batch["gt_categories"], regions.object_indices, axis=1)
+            categories = of_object * ops.cast(regions.is_object, "int32")
+            result["category_loss"] = losses.class_loss(categories, regions.counts, category_logits)
+        return result
+
+    def _mask_loss(self, batch, pyramid, regions, image_shape, training):
+        config, count = self.network.config, self.mask_regions
+        rois, indices = regions.rois[:, :count], regions.object_indices[:, :count]
+        pooled = roi_align(pyramid, rois, config.MASK_POOL_SIZE, image_shape)
+        mask_logits = self.mask_head(ops.reshape(pooled, (-1, *pooled.shape[2:])), training=training)
+        mask_logits = ops.reshape(mask_logits, (*rois.shape[:2], *mask_logits.shape[1:]))
+        side = mask_logits.shape[2]
+        targets = ops.stack(
+            [
+                mask_targets(rois[i], batch["gt_boxes"][i], batch["mini_masks"][i], indices[i], side)
+                for i in range(rois.shape[0])
+            ]
+        )
+        return losses.mask_loss(regions.class_ids[:, :count], regions.is_object[:, :count], targets, mask_logits)

@@ -1,0 +1,55 @@
+"""AdamW with a learning rate per layer group, a moving average of the weights, and the schedule of the rate."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+
+class GroupedAdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) whose learning rate is multiplied by a factor for some variables."""
+
+    def __init__(self, factors: dict[str, float] | None = None, **settings):
+        """Store the factors.
+
+        Args:
+            factors: variable path to factor, for the variables that `build` gets; 1 where a path is not named.
+            settings: those of keras.optimizers.AdamW.
+        """
+        super().__init__(**settings)
+        self._factors = dict(factors or {})
+        self._factor_by_index: list[float] = []
+
+    def build(self, variables):
+        """Make the state for these variables."""
+        super().build(variables)
+        self._factor_by_index = [self._factors.get(variable.path, 1.0) for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One variable's step, with its own learning rate."""
+        # under TensorFlow `variable` is the backend's own, which has no path
+        factor = self._factor_by_index[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly from a tenth to `peak`, then falls along a half cosine to `last` * peak at `total` steps."""
+
+    def __init__(self, peak: float, warmup: int, total: int, last: float = 0.02):
+        """Store; all in steps but the peak, and `last`, a share of it."""
+        super().__init__()
+        self.peak, self.warmup, self.total, self.last = peak, warmup, total, last
+
+    def __call__(self, step):
+        """The learning rate of a step, float32."""
+        step = ops.cast(step, "float32")
+        rise = 0.1 + 0.9 * step / max(self.warmup, 1)
+        share = ops.clip((step - self.warmup) / max(self.total - self.warmup, 1), 0.0, 1.0)
+        fall = self.last + (1 - self.last) * 0.5 * (1 + ops.cos(math.pi * share))
+        return self.peak * ops.where(step < self.warmup, rise, fall)
+
+    def get_config(self) -> dict:
+        """The arguments."""
+        return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "last": self.last}
