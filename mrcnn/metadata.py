@@ -39,8 +39,9 @@ NETWORK_SETTINGS = (
 )
 """Settings of a Config that decide what the weights mean and how images are shown to them."""
 
-OPTIONAL_SETTINGS = ("RPN_CHANNELS", "MASK_HEAD_CHANNELS")
-"""Settings of ours that a Config need not have: widths that Matterport's package fixes at 512 and 256."""
+OPTIONAL_SETTINGS = ("RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND")
+"""Settings of ours that a Config need not have: widths that Matterport's package fixes at 512 and 256, and what `detect` makes of regions
+that are most probably background."""
 
 
 def describe(config: Config, class_names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ def detect(rois, counts, class_probs, deltas, windows, config):
         class_probs: float32 (B, N, K).
         deltas: float32 (B, N, K, 4), as the head gives them (not yet multiplied by BBOX_STD_DEV).
         windows: float32 (B, 4), normalized: the part of the canvas that holds the picture; boxes are cut at its edges.
-        config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD and DETECTION_MAX_INSTANCES count.
+        config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD, DETECTION_MAX_INSTANCES and, if it has one,
+            DETECTION_IGNORE_BACKGROUND (take the best class other than the background; a region whose best is the background is
+            left out otherwise) count.
 
     Returns:
         detections: float32 (B, D, 6) with D = DETECTION_MAX_INSTANCES: normalized y1, x1, y2, x2, class id, score, best
@@ -28,6 +30,9 @@ def detect(rois, counts, class_probs, deltas, windows, config):
     """
     batch, regions = rois.shape[0], rois.shape[1]
     std_dev = ops.convert_to_tensor(np.asarray(config.BBOX_STD_DEV, np.float32))
+    if getattr(config, "DETECTION_IGNORE_BACKGROUND", False):
+        # with one or two classes an object is often less probable than the background, and still the best guess
+        class_probs = ops.concatenate([ops.zeros_like(class_probs[..., :1]), class_probs[..., 1:]], axis=-1)
     class_ids = ops.cast(ops.argmax(class_probs, axis=-1), "int32")
     scores = ops.max(class_probs, axis=-1)
     own_deltas = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0] * std_dev
