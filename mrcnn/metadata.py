@@ -40,8 +40,8 @@ NETWORK_SETTINGS = (
 """Settings of a Config that decide what the weights mean and how images are shown to them."""
 
 OPTIONAL_SETTINGS = ("RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND")
-"""Settings of ours that a Config need not have: widths that Matterport's package fixes at 512 and 256, and what `detect` makes of regions
-that are most probably background."""
+"""Settings of ours that a Config need not have: widths that Matterport's package fixes at 512 and 256, and what
+`detect` makes of regions that are most probably background."""
 
 
 def describe(config: Config, class_names: Sequence[str]) -> dict[str, Any]:
@@ -58,9 +58,13 @@ def describe(config: Config, class_names: Sequence[str]) -> dict[str, Any]:
         ValueError: another number of names than NUM_CLASSES.
     """
     if len(class_names) != config.NUM_CLASSES:
-        raise ValueError(f"class_names must be NUM_CLASSES = {config.NUM_CLASSES} names with the background, got {len(class_names)}")
+        raise ValueError(
+            f"class_names must be NUM_CLASSES = {config.NUM_CLASSES} names with the background, got {len(class_names)}"
+        )
     if callable(config.BACKBONE):
-        raise ValueError("a BACKBONE that is a function cannot be stored in a weight file: register it in BACKBONES under a name")
+        raise ValueError(
+            "a BACKBONE that is a function cannot be stored in a weight file: register it in BACKBONES under a name"
+        )
     names = [*NETWORK_SETTINGS, *(name for name in OPTIONAL_SETTINGS if hasattr(config, name))]
     settings = {name: _plain(getattr(config, name)) for name in names if hasattr(config, name)}
     return {"config": settings, "class_names": [str(name) for name in class_names]}
@@ -83,7 +87,9 @@ def config_from_metadata(metadata: Mapping[str, Any], **overrides: Any) -> Confi
     stored = dict(metadata["config"])
     unknown = sorted(set(stored) - known)
     if unknown:
-        raise WeightsError(f"the weight file carries the unknown setting {unknown[0]!r}: it was made by a newer version")
+        raise WeightsError(
+            f"the weight file carries the unknown setting {unknown[0]!r}: it was made by a newer version"
+        )
     settings = {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1, **stored, **overrides}
     settings = {name: _as_default(name, value) for name, value in settings.items()}
     try:

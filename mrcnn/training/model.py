@@ -1,6 +1,7 @@
 """The network with its losses: what the optimizer sees.
 
-Letters: B images of a batch; T sampled regions of an image; M of them with a mask; K classes; Q categories of the annotation file.
+Letters: B images of a batch; T sampled regions of an image; M of them with a mask; K classes; Q categories of the
+annotation file.
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from mrcnn.network.roi_align import roi_align
 from . import losses
 from .targets import RegionTargets, mask_targets, sample_regions
 
-LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss", "category_loss")
+LOSS_NAMES = (
+    "rpn_class_loss",
+    "rpn_bbox_loss",
+    "mrcnn_class_loss",
+    "mrcnn_bbox_loss",
+    "mrcnn_mask_loss",
+    "category_loss",
+)
 """Matterport's five, and the classifier of all categories that is thrown away after training."""
 
 
 class TrainingModel(keras.Model):
     """Computes the losses of a batch; `fit` and `train_on_batch` minimise their weighted sum.
 
-    Next to the network's own classifier a second one tells all categories of the annotation file apart. It is not saved: with few
-    classes and many categories it makes the features of the box head richer (an auxiliary task).
+    Next to the network's own classifier a second one tells all categories of the annotation file apart. It is not
+    saved: with few classes and many categories it makes the features of the box head richer (an auxiliary task).
     """
 
     def __init__(self, network: MaskRCNNNetwork, categories: int, mask_regions: int, category_weight: float = 0.5):
@@ -40,8 +48,12 @@ class TrainingModel(keras.Model):
         self.network = network
         self.features, self.mask_head = network.features, network.mask_head
         head = network.box_head
-        self.box_head = keras.Model(head.input, [*head.outputs, head.get_layer("pool_squeeze").output], name="box_head_with_features")
-        self.category_classifier = keras.layers.Dense(categories + 1, name="category_logits", dtype="float32") if categories else None
+        self.box_head = keras.Model(
+            head.input, [*head.outputs, head.get_layer("pool_squeeze").output], name="box_head_with_features"
+        )
+        self.category_classifier = (
+            keras.layers.Dense(categories + 1, name="category_logits", dtype="float32") if categories else None
+        )
         config = network.config
         self.sampled = int(config.TRAIN_ROIS_PER_IMAGE)
         self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
@@ -54,7 +66,9 @@ class TrainingModel(keras.Model):
         """The losses of a batch by name (see `data.Batch`)."""
         config = self.network.config
         image_shape = batch["images"].shape[1:3]
-        pyramid, rpn_class_logits, rpn_deltas = self.features(self.network.subtract_mean(batch["images"]), training=training)
+        pyramid, rpn_class_logits, rpn_deltas = self.features(
+            self.network.subtract_mean(batch["images"]), training=training
+        )
         # under mixed precision: TensorFlow's cropping op does not take bfloat16
         pyramid = [ops.cast(level, "float32") for level in pyramid[:4]]
         count = int(config.POST_NMS_ROIS_TRAINING)

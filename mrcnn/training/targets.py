@@ -1,7 +1,7 @@
 """What the network should have said: targets of the RPN's anchors and of the regions that the heads look at.
 
-Letters: A anchors; G slots for objects, the first of which are used; C slots for crowd regions; N proposals; T sampled regions, the first
-P of which are for objects; M of those get a mask; S side of a mask. Boxes are (y1, x1, y2, x2).
+Letters: A anchors; G slots for objects, the first of which are used; C slots for crowd regions; N proposals; T sampled
+regions, the first P of which are for objects; M of those get a mask; S side of a mask. Boxes are (y1, x1, y2, x2).
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def rpn_targets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which anchors are objects, which background, and the deltas that take an anchor to its object.
 
-    An anchor is an object if it overlaps one by 0.7 or is one of the best for that object; background if it overlaps none by 0.3 and does
-    not lie in a crowd region. At most half of the sampled ones are objects.
+    An anchor is an object if it overlaps one by 0.7 or is one of the best for that object; background if it overlaps
+    none by 0.3 and does not lie in a crowd region. At most half of the sampled ones are objects.
 
     Args:
         anchors: float32 (A, 4), pixels.
@@ -83,7 +83,9 @@ def rpn_targets(
     positives = np.flatnonzero(match == 1)
     _thin_out(match, -1, sampled - len(positives), rng)
     if len(positives):
-        deltas[positives] = numpy_deltas(anchors[positives], gt_boxes[best_object[positives]]) / np.asarray(std_dev, np.float32)
+        deltas[positives] = numpy_deltas(anchors[positives], gt_boxes[best_object[positives]]) / np.asarray(
+            std_dev, np.float32
+        )
     return match, deltas
 
 
@@ -95,7 +97,8 @@ def numpy_deltas(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 class RegionTargets(NamedTuple):
-    """The sampled regions of one image: P slots for objects first, then those for background. Unused slots count for nothing.
+    """The sampled regions of one image: P slots for objects first, then those for background. Unused slots count for
+    nothing.
 
     Attributes:
         rois: float32 (T, 4), normalized; no gradient flows into them.
@@ -117,9 +120,9 @@ class RegionTargets(NamedTuple):
 def sample_regions(proposals, gt_boxes, gt_class_ids, gt_used, crowd_boxes, noise, sampled: int, objects: int, std_dev):
     """Choose the regions of one image that the heads are trained on.
 
-    The objects' own boxes join the proposals. A region is an object if it overlaps one by 0.5. Regions of objects with a class above 0 come
-    before those of class 0 (objects of categories that are not among the classes: regions and masks are learned from them, but the
-    classifier takes them for background).
+    The objects' own boxes join the proposals. A region is an object if it overlaps one by 0.5. Regions of objects with
+    a class above 0 come before those of class 0 (objects of categories that are not among the classes: regions and
+    masks are learned from them, but the classifier takes them for background).
 
     Args:
         proposals: float32 (N, 4), normalized, zeros in unused rows.
@@ -181,7 +184,8 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     relative_high = (rois[:, 2:] - boxes[:, :2]) / sizes
     half_cell = 0.5 * (relative_high - relative_low) / side
     cells = mini_masks.shape[1]
-    # The sampler puts 0 and 1 on the centres of the first and last cell; as a share of the box those are 0.5 / m and 1 - 0.5 / m.
+    # The sampler puts 0 and 1 on the centres of the first and last cell; as a share of the box those are 0.5 / m and 1
+    # - 0.5 / m.
     low = ((relative_low + half_cell) * cells - 0.5) / (cells - 1)
     high = ((relative_high - half_cell) * cells - 0.5) / (cells - 1)
     grid = ops.concatenate([low, high], axis=1)
@@ -191,8 +195,12 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
 
 
 def _share_inside(rois, areas, regions):
-    height = ops.relu(ops.minimum(rois[:, None, 2], regions[None, :, 2]) - ops.maximum(rois[:, None, 0], regions[None, :, 0]))
-    width = ops.relu(ops.minimum(rois[:, None, 3], regions[None, :, 3]) - ops.maximum(rois[:, None, 1], regions[None, :, 1]))
+    height = ops.relu(
+        ops.minimum(rois[:, None, 2], regions[None, :, 2]) - ops.maximum(rois[:, None, 0], regions[None, :, 0])
+    )
+    width = ops.relu(
+        ops.minimum(rois[:, None, 3], regions[None, :, 3]) - ops.maximum(rois[:, None, 1], regions[None, :, 1])
+    )
     return ops.max(height * width, axis=1) / ops.maximum(areas, 1e-9)
 
 

@@ -156,7 +156,9 @@ class Trainer:
             if self.step % self._settings.log_every == 0:
                 line = {name: round(float(value), 5) for name, value in logs.items()}
                 if not np.isfinite(line["loss"]):
-                    raise FloatingPointError(f"the loss is {line['loss']} after {self.step} steps: try a smaller learning rate")
+                    raise FloatingPointError(
+                        f"the loss is {line['loss']} after {self.step} steps: try a smaller learning rate"
+                    )
                 seconds = (time.monotonic() - started) / (self.step - first)
                 self._log({"step": self.step, "seconds_per_step": round(seconds, 4), **line}, report)
                 self._model.reset_metrics()
