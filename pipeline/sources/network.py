@@ -107,7 +107,7 @@ class StreamDevice(Device):
         stream.thread_type = "SLICE"
         if not stream.codec_context.has_b_frames:
             stream.codec_context.flags |= CodecFlags.low_delay
-        self._finite = container.duration is not None or container.format.name.endswith("_pipe")
+        self._finite = is_finite(container)
         # Multipart JPEG carries no times: its 25 frames a second are FFmpeg's invention.
         self._tells_rate = container.format.name != "mpjpeg"
         self._paced = self._finite or container.format.name in ("hls", "dash")
@@ -139,3 +139,12 @@ class StreamDevice(Device):
         fps = float(rate) if rate and self._tells_rate else None
         at = f" at {fps:g} fps" if fps else ""
         return DeviceInfo(width, height, fps, f"{self.name}: {codec_name(stream)} {width}x{height}{at}", aspect)
+
+
+def is_finite(container: av.container.InputContainer) -> bool:
+    """True for a clip, whose end is an end; False for a camera, whose end is a loss."""
+    name = container.format.name
+    if name in ("flv", "live_flv", "mpegts") or name.endswith("_pipe"):
+        # Cameras stream these as well, with any duration in the header; only a file has a length in bytes.
+        return container.size > 0
+    return container.duration is not None and container.duration > 0

@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from pipeline.records import Frame, SourceKind
 from pipeline.settings import Policy, ReconnectSettings, RtspTransport, SourceSettings
 from pipeline.sources.base import Source, SourceState
 from pipeline.sources.factory import make_source
-from pipeline.sources.network import StreamDevice
+from pipeline.sources.network import StreamDevice, is_finite
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import read_frame_number
 from pipeline.sources.pump import DeviceEndedError
@@ -147,7 +148,7 @@ def test_with_the_recorded_policy_a_lost_stream_is_an_error(server: MjpegServer)
     source.open()
     read_until(source, lambda frame: frame.index == 3)
     server.drop()
-    with pytest.raises(RunError, match="reading failed|stream ended"):
+    with pytest.raises(RunError, match=r"reading failed|stream ended"):
         read_until(source, lambda _frame: False)
     source.close()
 
@@ -208,6 +209,47 @@ def test_clip_as_a_source_ends_without_reconnecting(tmp_path: Path, files: str) 
     assert len(list(iter(source.read, None))) == 8
     assert source.reconnects == 0
     source.close()
+
+
+def test_a_transport_stream_with_a_length_is_a_clip(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "a.ts", 8, options={"bf": "0"})
+    source = source_of(f"{files}/a.ts")
+    source.open()
+    frames = [source.read() for _ in range(8)]
+    assert None not in frames
+    assert source.read() is None, "the end, not a loss"
+    source.close()
+
+
+def test_a_photograph_behind_a_web_address_is_one_frame(tmp_path: Path, files: str, server: MjpegServer) -> None:
+    (tmp_path / "snapshot.jpg").write_bytes(server.jpeg(3))
+    source = source_of(f"{files}/snapshot.jpg")
+    source.open()
+    assert [frame.image_bgr.shape for frame in iter(source.read, None)] == [(64, 96, 3)]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "duration", "size", "finite"),
+    [
+        ("mov,mp4,m4a,3gp,3g2,mj2", 1_000_000, -1, True),
+        ("mov,mp4,m4a,3gp,3g2,mj2", None, -1, False),
+        ("mpjpeg", None, -1, False),
+        ("rtsp", None, -22, False),
+        ("flv", 0, -1, False),
+        ("flv", 5_000_000, -1, False),
+        ("mpegts", 5_000_000, 1000, True),
+        ("mpegts", None, 1000, True),
+        ("mpegts", None, -38, False),
+        ("jpeg_pipe", None, -1, False),
+        ("jpeg_pipe", None, 1000, True),
+        ("hls", 5_000_000, -22, True),
+        ("hls", None, -22, False),
+    ],
+)
+def test_clips_and_cameras_are_told_apart(name: str, duration: int | None, size: int, finite: bool) -> None:
+    container = SimpleNamespace(format=SimpleNamespace(name=name), duration=duration, size=size)
+    assert is_finite(container) is finite
 
 
 def test_clip_with_recorded_policy_is_read_as_a_file(tmp_path: Path, files: str) -> None:
