@@ -10,6 +10,7 @@ from pipeline.segmenter import Segmenter
 from pipeline.slot import Slot, SlotClosed
 from pipeline.sources.base import Clock
 from pipeline.stats import RunStats
+from pipeline.tracking.tracker import Tracker
 
 
 def infer(
@@ -20,6 +21,7 @@ def infer(
     clock: Clock,
     ready: Event,
     on_undelivered: Callable[[SegmentedFrame], None],
+    tracker: Tracker | None = None,
 ) -> None:
     """Open the segmenter, then turn each frame into a SegmentedFrame until `frames` is closed and empty.
 
@@ -31,6 +33,7 @@ def infer(
         clock: seconds, monotonic.
         ready: set once the segmenter is open.
         on_undelivered: called with the result in hand when `results` was closed under it.
+        tracker: gives the instances their ids and steadies them; None where nothing is tracked.
     """
     try:
         segmenter.open()
@@ -39,6 +42,8 @@ def infer(
             frame = frames.get()
             started_at_s = clock()
             instances = segmenter.segment(frame.image_bgr)
+            if tracker is not None:
+                instances = tracker.update(frame.pts_s, instances, (frame.height, frame.width))
             ended_at_s = clock()
             stats.inferred(ended_at_s, ended_at_s - started_at_s)
             times = StageTimes(frame.captured_at_s, started_at_s, ended_at_s)

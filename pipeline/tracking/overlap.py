@@ -22,7 +22,8 @@ def box_overlaps(a_xyxy: Boxes, b_xyxy: Boxes) -> NDArray[np.float32]:
     """Intersection over union of every box with every other: float32 (N, 4), (K, 4) -> float32 (N, K), 0 … 1."""
     low = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
     high = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    intersection = np.prod(np.maximum(high - low, 0), axis=2)
+    sides = np.maximum(high - low, 0)
+    intersection = sides[:, :, 0] * sides[:, :, 1]
     union = _areas(a_xyxy)[:, None] + _areas(b_xyxy)[None, :] - intersection
     return np.asarray(intersection / np.maximum(union, 1e-6), np.float32)
 
@@ -80,4 +81,5 @@ def _weights(
 
 
 def _areas(boxes_xyxy: Boxes) -> NDArray[np.float32]:
-    return np.asarray(np.prod(np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0), axis=1), np.float32)
+    sides = np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0)
+    return np.asarray(sides[:, 0] * sides[:, 1], np.float32)

@@ -61,7 +61,7 @@ class Tracker:
 
         Returns:
             The instances to show, best score first: those found, steadied and with `track_ids`, and those missed for a
-            moment, where they are expected, with a falling score.
+            moment, where they are expected, with falling score and opacity.
         """
         self._advance(pts_s, size_hw)
         sure = instances.scores >= self._sure_score
@@ -75,8 +75,8 @@ class Tracker:
             self._confirm(track)
         self._tracks = [track for track in self._tracks if track.lost_s(pts_s) <= self._patience_s(track)]
         held = self._held(pts_s, size_hw, seen)
-        scores = [track.score for track in seen] + [track.score * self._hold_share(track, pts_s) for track in held]
-        shown = _instances([*seen, *held], scores, instances.mask_probs.shape[1])
+        shares = np.array([1.0] * len(seen) + [self._hold_share(track, pts_s) for track in held], np.float32)
+        shown = _instances([*seen, *held], shares, instances.mask_probs.shape[1])
         return _within_frame(shown.select(np.argsort(-shown.scores, kind="stable")), size_hw)
 
     def _advance(self, pts_s: float, size_hw: SizeHW) -> None:
@@ -187,16 +187,17 @@ def _begin(instances: Instances, index: int, pts_s: float) -> Track:
     )
 
 
-def _instances(tracks: list[Track], scores: list[float], mask_size: int) -> Instances:
-    """What to show of some tracks."""
+def _instances(tracks: list[Track], shares: NDArray[np.float32], mask_size: int) -> Instances:
+    """What to show of some tracks; `shares`, float32 (T,), is what is left of their scores and opacities."""
     if not tracks:
         return replace(Instances.empty(mask_size), track_ids=np.zeros(0, np.int32))
     return Instances(
         boxes_xyxy=np.stack([track.shown_xyxy for track in tracks]),
         class_ids=np.array([track.class_id for track in tracks], np.int32),
-        scores=np.array(scores, np.float32),
+        scores=np.array([track.score for track in tracks], np.float32) * shares,
         mask_probs=np.stack([track.mask for track in tracks]),
         track_ids=np.array([track.id for track in tracks], np.int32),
+        opacity=None if (shares >= 1).all() else shares,
     )
 
 

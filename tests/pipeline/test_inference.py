@@ -1,12 +1,14 @@
+from dataclasses import replace
 from threading import Event
 
+import numpy as np
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.inference import infer
 from pipeline.slot import Overflow, Slot, SlotClosed
 from pipeline.stats import RunStats
-from tests.pipeline.fakes import FakeClock, FakeSegmenter, make_frame
+from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, FakeSegmenter, make_frame
 
 
 def filled(count):
@@ -34,6 +36,22 @@ def test_each_frame_comes_out_with_its_instances_and_times():
     assert ready.is_set()
     assert segmenter.closed == 1
     assert stats.overall().inferred == 3
+
+
+def test_a_tracker_gets_every_result_with_its_time_and_size():
+    class FakeTracker:
+        def __init__(self):
+            self.seen = []
+
+        def update(self, pts_s, instances, size_hw):
+            self.seen.append((pts_s, size_hw))
+            return replace(instances, track_ids=np.array([7], np.int32))
+
+    results, tracker = Slot(10, Overflow.WAIT), FakeTracker()
+    with pytest.raises(SlotClosed):
+        infer(FakeSegmenter(), filled(2), results, RunStats(), FakeClock(), Event(), pytest.fail, tracker)
+    assert tracker.seen == [(0.0, (HEIGHT, WIDTH)), (0.04, (HEIGHT, WIDTH))]
+    assert [item.instances.track_ids.tolist() for item in results.get_all()] == [[7], [7]]
 
 
 def test_a_result_that_nobody_takes_is_reported():

@@ -32,9 +32,10 @@ def assert_accounted_for(stream):
 def test_recorded_every_frame_in_order_with_its_own_instances():
     sink = FakeSink()
     source = FakeSource(40)
-    with stream_of(source, sinks=[sink]) as stream:
+    with stream_of(source, sinks=[sink], values={"tracking": {"enabled": False}}) as stream:
         shown = list(stream)
     assert [item.frame.index for item in shown] == list(range(40))
+    assert all(item.instances.track_ids is None for item in shown)
     assert [item.instances_index for item in shown] == list(range(40))
     assert [item.instances.boxes_xyxy[0, 0] for item in shown] == list(range(40))
     assert sink.written == list(range(40))
@@ -45,6 +46,14 @@ def test_recorded_every_frame_in_order_with_its_own_instances():
     assert (summary.stats.captured, summary.stats.inferred, summary.stats.presented) == (40, 40, 40)
     assert summary.outputs == ["fake.out"]
     assert_accounted_for(stream)
+
+
+def test_objects_of_videos_are_tracked_and_those_of_single_images_are_not():
+    with stream_of(FakeSource(40)) as stream:
+        ids = {tuple(item.instances.track_ids) for item in stream}
+    assert ids == {(1,)}  # one object that moves a pixel a frame
+    with stream_of(FakeSource(3, SourceKind.STILLS)) as stream:
+        assert [item.instances.track_ids for item in stream] == [None] * 3
 
 
 def test_sinks_get_the_drawn_frame_and_the_labels():
