@@ -111,7 +111,7 @@ class Overlay:
         """
         canvas = np.array(frame_bgr, np.uint8, order="C")
         style = self._style(canvas.shape[0], canvas.shape[1])
-        worst_first = range(len(instances) - 1, -1, -1)
+        worst_first = [i for i in range(len(instances) - 1, -1, -1) if _opacity(instances, i) > 0]
         if self._settings.masks:
             for i in worst_first:
                 self._draw_mask(canvas, instances, i)
@@ -142,7 +142,7 @@ class Overlay:
         )
         if mask.size == 0:
             return
-        alpha = self._settings.mask_alpha
+        alpha = self._settings.mask_alpha * _opacity(instances, i)
         region = canvas[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
         # A plane of one colour for cv2 to blend with: filling by whole rows is the fastest way numpy knows.
         blended = np.empty(region.shape, np.uint8)
@@ -158,13 +158,16 @@ class Overlay:
         x1, y1, x2, y2 = edges
         # Within the box; cv2.rectangle would make even widths one pixel wider.
         colour, line = self.colour(int(instances.class_ids[i])), style.line_width
+        inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
+        inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
         for left, top, right, bottom in (
-            (x1, y1, x2, min(y1 + line, y2)),
-            (x1, max(y2 - line, y1), x2, y2),
-            (x1, y1, min(x1 + line, x2), y2),
-            (max(x2 - line, x1), y1, x2, y2),
+            (x1, y1, x2, inner_y1),
+            (x1, inner_y2, x2, y2),
+            (x1, inner_y1, inner_x1, inner_y2),
+            (inner_x2, inner_y1, x2, inner_y2),
         ):
-            canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
+            side = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+            _paint(side, np.broadcast_to(np.array(colour, np.uint8), side.shape), _opacity(instances, i))
 
     def _draw_label(self, canvas: Image, instances: Instances, i: int, style: _Style) -> None:
         edges = box_edges(instances.boxes_xyxy[i])
@@ -175,7 +178,7 @@ class Overlay:
         block = _text_block(text, style.font_scale, canvas.shape[1])
         # On top of the box; inside it where there is no room above.
         top = edges[1] - block.height
-        _draw_block(canvas, block, edges[0], top if top >= 0 else edges[1], colour)
+        _draw_block(canvas, block, edges[0], top if top >= 0 else edges[1], colour, _opacity(instances, i))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +214,32 @@ def _text_width(text: str, font_scale: float) -> int:
     return int(cv2.getTextSize(text, _FONT, font_scale, _thickness(font_scale))[0][0])
 
 
-def _draw_block(canvas: Image, block: _TextBlock, x: int, y: int, backing_bgr: ColourBgr) -> None:
-    """Draws a block of text on its backing with its top left corner near (x, y), moved inside the frame."""
+def _draw_block(
+    canvas: Image, block: _TextBlock, x: int, y: int, backing_bgr: ColourBgr, opacity: float = 1.0
+) -> None:
+    """Draws text on its backing with its top left corner near (x, y), moved inside the frame."""
     height, width = canvas.shape[:2]
     x = max(0, min(x, width - block.width))
     y = max(0, min(y, height - block.height))
-    canvas[y : y + block.height, x : x + block.width] = backing_bgr
-    colour = text_colour(backing_bgr)
-    origin = (x + block.padding, y + block.ascent)
-    cv2.putText(canvas, block.text, origin, _FONT, block.font_scale, colour, _thickness(block.font_scale), cv2.LINE_AA)
+    region = canvas[y : y + block.height, x : x + block.width]
+    drawn = np.empty(region.shape, np.uint8)
+    drawn[:] = backing_bgr
+    colour, thickness = text_colour(backing_bgr), _thickness(block.font_scale)
+    origin = (block.padding, block.ascent)
+    cv2.putText(drawn, block.text, origin, _FONT, block.font_scale, colour, thickness, cv2.LINE_AA)
+    _paint(region, drawn, opacity)
+
+
+def _paint(region: Image, drawn: Image, opacity: float) -> None:
+    """Lays `drawn` over a part of the canvas of the same size, in place."""
+    if opacity >= 1:
+        region[:] = drawn
+    elif region.size:
+        region[:] = cv2.addWeighted(region, 1.0 - opacity, np.ascontiguousarray(drawn), opacity, 0.0)
+
+
+def _opacity(instances: Instances, i: int) -> float:
+    return 1.0 if instances.opacity is None else float(instances.opacity[i])
 
 
 def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:

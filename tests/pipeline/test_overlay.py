@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -171,6 +173,19 @@ def test_the_best_score_lies_on_top():
     drawn = painter.draw(image, instances((1, 0.9, 50, 50, 150, 150), (2, 0.8, 100, 100, 200, 200)))
     assert tuple(drawn[120, 120]) == painter.colour(1)
     assert tuple(drawn[180, 180]) == painter.colour(2)
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes", "labels"])
+def test_what_fades_is_drawn_as_faintly(kind):
+    image = frame()
+    found = instances((1, 0.9, 50, 60, 200, 180))
+    painter = overlay(**{kind: True})
+    full = painter.draw(image, found).astype(float)
+    for opacity in (1.0, 0.25, 0.0):
+        drawn = painter.draw(image, replace(found, opacity=np.array([opacity], np.float32)))
+        expected = opacity * full + (1 - opacity) * image
+        assert np.abs(drawn - expected).max() <= 1.01
+    assert (full != image).any()
 
 
 def test_a_hundred_objects_of_every_odd_size():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -139,6 +140,15 @@ def test_masks_can_be_left_out(tmp_path):
     path = tmp_path / "out.jsonl"
     write(path, [item(0, some_instances(3))], masks=False)
     assert [found["mask"] for found in json.loads(path.read_text())["objects"]] == [None] * 3
+
+
+def test_track_ids_are_written_where_there_are_some(tmp_path):
+    path = tmp_path / "out.jsonl"
+    tracked = replace(some_instances(3), track_ids=np.array([7, 0, 2], np.int32))
+    write(path, [item(0, tracked), item(1, some_instances(1))])
+    first, second = (json.loads(line)["objects"] for line in path.read_text().splitlines())
+    assert [found["track_id"] for found in first] == [7, None, 2]
+    assert [found["track_id"] for found in second] == [None]
 
 
 def test_figures_are_rounded_to_what_they_mean(tmp_path):
