@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pipeline.records import Frame
-from pipeline.slot import Slot, SlotClosed
+from pipeline.slot import SlotClosed
 from pipeline.sources.base import Source
 from pipeline.stats import RunStats
 
 
+class Outlet(Protocol):
+    """Where captured frames go: a slot, or what lets some frames through to one."""
+
+    def put(self, item: Frame, /) -> None:
+        """Take the next frame; may wait. Raises SlotClosed."""
+        ...
+
+
 def capture(
-    source: Source, outlets: Sequence[Slot[Frame]], stats: RunStats, on_undelivered: Callable[[Frame], None]
+    source: Source, outlets: Sequence[Outlet], stats: RunStats, on_undelivered: Callable[[Frame], None]
 ) -> None:
     """Read until the source ends, put each frame into every outlet, close the source in the end.
 

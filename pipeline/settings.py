@@ -38,7 +38,7 @@ class PresentationMode(Enum):
     EXACT = "exact"
     """Each inferred frame with the masks that were computed on it."""
     SMOOTH = "smooth"
-    """Every captured frame with the newest masks there are."""
+    """Every captured frame with the newest masks there are, carried onto it (see `MotionSettings`)."""
 
 
 class Device(Enum):
@@ -157,6 +157,32 @@ class OverlaySettings(Section):
     font_scale: Annotated[float, Field(gt=0.0, le=20.0)] | None = None
 
 
+class CarryMode(Enum):
+    """What becomes of masks on the frames between two results."""
+
+    FLOW = "flow"
+    """They follow the motion of their objects."""
+    HOLD = "hold"
+    """They stay where they were."""
+
+
+class MotionSettings(Section):
+    """Frames that are shown but not inferred, and the masks on them."""
+
+    carry: CarryMode = CarryMode.FLOW
+    infer_every: Annotated[int, Field(ge=1, le=1000)] = 1
+    infer_fps: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
+    flow_width: Annotated[int, Field(ge=64, le=1280)] = 320
+    max_age_s: Annotated[float, Field(ge=0.1, le=60.0)] = 10.0
+    blend_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.15
+    fade_s: Annotated[float, Field(ge=0.0, le=5.0)] = 0.2
+
+    @property
+    def infers_all(self) -> bool:
+        """Whether every frame is to be inferred."""
+        return self.infer_every == 1 and self.infer_fps is None
+
+
 class TrackingSettings(Section):
     """Which object of a frame is which of an earlier one. Single images are never tracked."""
 
@@ -199,6 +225,7 @@ class Settings(Section):
     source: SourceSettings = SourceSettings()
     model: ModelSettings = ModelSettings()
     presentation: PresentationMode = PresentationMode.AUTO
+    motion: MotionSettings = MotionSettings()
     tracking: TrackingSettings = TrackingSettings()
     overlay: OverlaySettings = OverlaySettings()
     output: RecorderSettings = RecorderSettings()

@@ -80,7 +80,9 @@ class Bodies:
         weights *= _inside(points, grey.shape)
         looks = Looks.of(points, weights, grey)
         still = Similarity.identity(count)
-        return cls(points, weights, looks, looks.levels, weights > 0, still, still.shift, np.zeros(count, np.float32), time_s)
+        return cls(
+            points, weights, looks, looks.levels, weights > 0, still, still.shift, np.zeros(count, np.float32), time_s
+        )
 
     def through(self, steps: Sequence[Step]) -> Bodies:
         """After all the steps, one by one."""
@@ -161,7 +163,8 @@ class Bodies:
         )
         # Only the shift is repeated: a growth that goes on by itself ends in nonsense.
         turn = np.where(believed, motion.turn, 1)
-        return Similarity(turn.astype(np.complex64), np.where(believed, motion.shift, self.velocity).astype(np.complex64))
+        shift = np.where(believed, motion.shift, self.velocity)
+        return Similarity(turn.astype(np.complex64), shift.astype(np.complex64))
 
 
 def _points_of(mask_probs: Floats, box_xyxy: Floats, scale: tuple[float, float]) -> tuple[Complexes, Floats]:

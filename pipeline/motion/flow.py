@@ -55,19 +55,28 @@ class FlowTrail:
     def __init__(self, width: int, keep_s: float) -> None:
         self._width = width
         self._keep_s = keep_s
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._steps: deque[Step] = deque()
         self._size_wh = (0, 0)
         self._too_old = -1
 
     @property
-    def size_wh(self) -> tuple[int, int]:
-        """Width and height of the small frames, in pixels."""
-        grey = self._steps[-1].grey
-        return grey.shape[1], grey.shape[0]
+    def last(self) -> Step:
+        """The step to the last frame seen."""
+        return self._steps[-1]
+
+    @property
+    def width(self) -> int:
+        """Of the small frames, in pixels."""
+        return int(self._steps[-1].grey.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Of the small frames, in pixels."""
+        return int(self._steps[-1].grey.shape[0])
 
     def see(self, frame: Frame) -> bool:
-        """Take the next presented frame. False if it does not continue the one before it: then the trail starts anew."""
+        """Take the next presented frame. False if it does not continue the one before: then the trail starts anew."""
         grey = self.small_grey(frame)
         last = self._steps[-1] if self._steps else None
         flow = None
@@ -147,8 +156,9 @@ def sample(image: NDArray[np.generic], points: NDArray[np.complex64], stride: in
         points: complex64 (N, P); pixel centres lie on whole numbers.
         stride: every how many pixels the image was sampled.
     """
+    if points.size == 0:
+        return np.zeros(points.shape + image.shape[2:], np.float32)
     source = image if image.dtype == np.uint8 else image.astype(np.float32)
-    # remap takes at most 32767 rows or columns: points are laid out as (N, P) and N is far below.
     x = np.ascontiguousarray(points.real / stride, np.float32)
     y = np.ascontiguousarray(points.imag / stride, np.float32)
     values = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,6 +1,7 @@
 """Robust motion of many point sets at once: shift, scale and rotation, as one complex number each.
 
-Points are complex numbers x + iy. A similarity moves z to turn * z + shift: |turn| is the scale, its angle the rotation.
+Points are complex numbers x + iy. A similarity moves z to turn * z + shift: |turn| is the scale, its angle the
+rotation.
 
 Shape letters: N objects; P points of an object.
 """
