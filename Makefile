@@ -1,46 +1,57 @@
-# `make demo` and `make test` need Python 3.11 or newer and nothing else. PYTHON=python3.12 make demo chooses another.
+# make demo   installs into .venv and segments samples/people.mp4 -> out/people_segmented.mp4
+# make test   installs what the tests need and runs them, under TensorFlow and (the network) under JAX
+# make lint   style and types
+# Another Python: make demo PYTHON=python3.12. More flags for the demo: make demo DEMO_FLAGS="--max-frames 50"
+# Windows has no make: the README gives the plain commands.
 
-PYTHON ?= python3
+PYTHON ?=
 VENV ?= .venv
-RUN := $(VENV)/bin/python
-OUT ?= out
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
 
-.PHONY: demo test lint clean help
+PY := $(VENV)/bin/python
+RUN_STAMP := $(VENV)/.installed-run
+TEST_STAMP := $(VENV)/.installed-test
+PIP := $(PY) -m pip --disable-pip-version-check
+
+export PYTHONUNBUFFERED := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help demo test lint install clean
+.DELETE_ON_ERROR:
 
 help:
-	@echo "make demo   install, segment the sample video, say where the result lies"
-	@echo "make test   install what the tests need, run them under TensorFlow and JAX"
-	@echo "make lint   ruff and mypy"
-	@echo "make clean  remove the virtual environment and $(OUT)/"
+	@sed -n '1,/^$$/s/^# //p' Makefile
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "stream_segment needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 demo" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+demo: $(RUN_STAMP)
+	@$(PY) tools/demo.py $(DEMO_FLAGS)
 
-$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+test: $(TEST_STAMP)
+	@echo "== tests, Keras on TensorFlow"
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(PYTEST_FLAGS)
+	@echo "== tests of the network, Keras on JAX"
+	KERAS_BACKEND=jax $(PY) -m pytest $(PYTEST_FLAGS) tests/mrcnn
 
-$(VENV)/.installed-test: requirements-test.txt requirements-test-nodeps.txt $(VENV)/.installed
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-test-nodeps.txt
-	@touch $@
+lint: $(TEST_STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m mypy
 
-demo: $(VENV)/.installed
-	@mkdir -p $(OUT)
-	$(RUN) stream_segment.py weights any
-	$(RUN) stream_segment.py --source samples/people.mp4 --no-window \
-	  --output $(OUT)/people_segmented.mp4 --detections $(OUT)/people.jsonl
-	@echo "The annotated video: $(abspath $(OUT))/people_segmented.mp4"
-
-test: $(VENV)/.installed-test
-	KERAS_BACKEND=tensorflow $(RUN) -m pytest
-	KERAS_BACKEND=jax $(RUN) -m pytest tests/mrcnn
-
-lint: $(VENV)/.installed-test
-	$(RUN) -m ruff check .
-	$(RUN) -m mypy
+install: $(RUN_STAMP)
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) out
+
+$(RUN_STAMP): requirements.txt
+	@set -e; python="$$(sh tools/find_python.sh $(PYTHON))"; \
+	if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+		echo "== making $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); \
+	fi
+	@echo "== installing requirements.txt into $(VENV): about 2 GB on disk, once, some minutes"
+	@$(PIP) install --quiet -r requirements.txt
+	@touch $@
+
+$(TEST_STAMP): $(RUN_STAMP) requirements-test.txt requirements-test-nodeps.txt
+	@echo "== installing what the tests need"
+	@$(PIP) install --quiet -r requirements.txt -r requirements-test.txt
+	@$(PIP) install --quiet --no-deps -r requirements-test-nodeps.txt
+	@touch $@
