@@ -26,7 +26,9 @@ BAD_READS = 3
 """So many empty reads in a row are the loss of the camera."""
 
 RAW_SIZE_WH, RAW_FPS = (640, 480), 30.0
-"""Beyond this, USB 2 cameras under V4L2 reach their rate only with compressed (MJPG) pictures."""
+"""Beyond this, USB 2 cameras reach their rate only with compressed (MJPG) pictures; AVFoundation chooses by itself."""
+
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 
 _APIS = {
     "linux": ("CAP_V4L2", "CAP_ANY"),
@@ -113,6 +115,9 @@ class CameraDevice(Device):
                 capture.release()
 
     def _open_any(self) -> Capture:
+        if self._platform == "win32":
+            # Without this, Media Foundation can take minutes to open a camera (opencv issue 17687).
+            os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
         for api in _APIS.get(self._platform, ("CAP_ANY",)):
             try:
                 capture = self._open_capture(self._location, getattr(cv2, api))
@@ -126,12 +131,15 @@ class CameraDevice(Device):
     def _configure(self, capture: Capture) -> None:
         width, height, fps = self._wanted
         big = (width or 0) > RAW_SIZE_WH[0] or (height or 0) > RAW_SIZE_WH[1] or (fps or 0) > RAW_FPS
-        if big and self._platform.startswith("linux"):
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        compressed = big and self._platform != "darwin"
+        if compressed:
+            capture.set(cv2.CAP_PROP_FOURCC, MJPG)
         wanted = ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height), (cv2.CAP_PROP_FPS, fps))
         for prop, value in wanted:
             if value is not None:
                 capture.set(prop, value)
+        if compressed and self._platform == "win32":
+            capture.set(cv2.CAP_PROP_FOURCC, MJPG)  # DirectShow forgets it with every new size
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
     def _warm_up(self) -> Picture:
@@ -177,7 +185,8 @@ class CameraDevice(Device):
     def _cannot_open(self) -> str:
         if self._platform == "darwin":
             hint = (
-                "is it connected, and may this terminal use the camera (System Settings, Privacy & Security, Camera)?"
+                "is it connected, and may this terminal use the camera (System Settings, Privacy & Security, Camera)? "
+                "If macOS has just asked, allow it and start again"
             )
         elif self._platform.startswith("linux"):
             hint = "another program may be using it, or it is no capture device (a camera often has two device files)"

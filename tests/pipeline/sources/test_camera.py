@@ -15,6 +15,12 @@ from pipeline.sources.live import LiveSource
 from .conftest import ManualClock
 
 
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What opening a camera "under Windows" sets is gone after the test."""
+    monkeypatch.setenv("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
+
+
 class FakeCapture:
     """Behaves as cv2.VideoCapture with a camera that knows one size and rate."""
 
@@ -87,14 +93,16 @@ def test_rates_that_cannot_be_true_are_unknown(tmp_path: Path, fps: float) -> No
         ("linux", {"width": 320, "height": 240, "fps": 30.0}, False),
         ("linux", {}, False),
         ("darwin", {"width": 1280, "height": 720}, False),
+        ("win32", {"width": 1280, "height": 720}, True),
     ],
 )
-def test_compressed_pictures_for_big_wishes_on_linux(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
+def test_compressed_pictures_for_big_wishes(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
     (tmp_path / "video0").touch()
     capture = FakeCapture()
     camera(capture, tmp_path, platform, **wanted).open()
     props = [prop for prop, _value in capture.asked]
     assert (cv2.CAP_PROP_FOURCC in props) is mjpg
+    assert props.count(cv2.CAP_PROP_FOURCC) == (2 if platform == "win32" else int(mjpg))
     if mjpg:
         assert props[0] == cv2.CAP_PROP_FOURCC, "before the size, or the driver refuses the size"
         assert capture.asked[0][1] == int.from_bytes(b"MJPG", "little")
