@@ -1,7 +1,8 @@
 """The order and the names of the layers in Matterport's weight files: the name table of `mrcnn.weights`.
 
-Keras 2 wrote one HDF5 group per layer, also for those without weights, in the model's order. The names of the latter carry running numbers
-(activation_1 …). Files written here have the same groups in the same order, so that the original package loads them.
+Keras 2 wrote one HDF5 group per layer, also for those without weights, in the model's order. The names of the latter
+carry running numbers (activation_1 …). Files written here have the same groups in the same order, so that the
+original package loads them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`MaskRCNN` and its helpers, with the names that users of Matterport's package know.
 
-Letters: B images of a batch (BATCH_SIZE); H, W pixels of an image or of the canvas it is molded to; N instances; K classes with the
-background; A anchors. Boxes are (y1, x1, y2, x2); y2 and x2 of a pixel box lie outside it.
+Letters: B images of a batch (BATCH_SIZE); H, W pixels of an image or of the canvas it is molded to; N instances; K
+classes with the background; A anchors. Boxes are (y1, x1, y2, x2); y2 and x2 of a pixel box lie outside it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ class MaskRCNN:
             ValueError: another mode, or a setting that no network can be built from.
         """
         if mode == "training":
-            raise ValueError('mode="training" is not available in this version: MaskRCNN runs inference only (mode="inference")')
+            raise ValueError(
+                'mode="training" is not available in this version: MaskRCNN runs inference only (mode="inference")'
+            )
         if mode != "inference":
             raise ValueError(f'mode must be "inference" or "training", got {mode!r}')
         if isinstance(config, type):
@@ -128,7 +130,9 @@ class MaskRCNN:
         self.keras_model = _as_keras_model(self.network)
         self.detector = Detector(self.network)
 
-    def load_weights(self, filepath: str | os.PathLike[str], by_name: bool = False, exclude: Iterable[str] | None = None) -> None:
+    def load_weights(
+        self, filepath: str | os.PathLike[str], by_name: bool = False, exclude: Iterable[str] | None = None
+    ) -> None:
         """Load weights that Matterport's `save_weights` or ours wrote, layer by layer and by name.
 
         Args:
@@ -149,7 +153,9 @@ class MaskRCNN:
             FileNotFoundError: there is none.
         """
         prefix = (self.config.NAME or "").lower()
-        runs = sorted(entry.path for entry in os.scandir(self.model_dir) if entry.is_dir() and entry.name.startswith(prefix))
+        runs = sorted(
+            entry.path for entry in os.scandir(self.model_dir) if entry.is_dir() and entry.name.startswith(prefix)
+        )
         if not runs:
             raise FileNotFoundError(f"no training run whose name begins with {prefix!r} under {self.model_dir}")
         files = sorted(entry.path for entry in os.scandir(runs[-1]) if entry.name.startswith("mask_rcnn"))
@@ -166,7 +172,7 @@ class MaskRCNN:
         name = IMAGENET_URL.rsplit("/", 1)[1]
         try:
             return keras.utils.get_file(name, IMAGENET_URL, cache_subdir="models", file_hash=IMAGENET_MD5)
-        except Exception as error:  # noqa: BLE001  Keras raises bare Exception for any network failure
+        except Exception as error:  # Keras raises a bare Exception for any network failure
             folder = os.path.join(keras.config.keras_home(), "models")
             raise OSError(f"cannot download {IMAGENET_URL} ({error}). Put the file into {folder} by hand") from error
 
@@ -243,7 +249,9 @@ class MaskRCNN:
         molded_images, image_metas, windows = self.mold_inputs(images)
         return self._detect_canvases(molded_images, image_metas, windows, [image.shape for image in images], verbose)
 
-    def detect_molded(self, molded_images: np.ndarray, image_metas: np.ndarray, verbose: int = 0) -> list[dict[str, np.ndarray]]:
+    def detect_molded(
+        self, molded_images: np.ndarray, image_metas: np.ndarray, verbose: int = 0
+    ) -> list[dict[str, np.ndarray]]:
         """Find the instances on canvases that `mold_inputs` made; results are in pixels of the canvas.
 
         Args:
@@ -262,7 +270,8 @@ class MaskRCNN:
         return self._detect_canvases(np.asarray(molded_images), image_metas, canvas_windows, shapes, verbose)
 
     def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
-        """Normalized anchors of a canvas of image_shape (H, W, ...): float32 (A, 4). `self.anchors` holds them in pixels."""
+        """Normalized anchors of a canvas of image_shape (H, W, ...): float32 (A, 4). `self.anchors` holds them in
+        pixels."""
         height, width = int(image_shape[0]), int(image_shape[1])
         self.anchors = pyramid_anchors(self.network.anchor_settings, height, width)
         return self.network.anchors(height, width)
@@ -270,8 +279,8 @@ class MaskRCNN:
     def _check_count(self, images) -> None:
         if len(images) != self.config.BATCH_SIZE:
             raise ValueError(
-                f"detect takes BATCH_SIZE = GPU_COUNT * IMAGES_PER_GPU = {self.config.BATCH_SIZE} images at a time, got {len(images)}. "
-                "For single images set GPU_COUNT = 1 and IMAGES_PER_GPU = 1 in the Config"
+                f"detect takes BATCH_SIZE = GPU_COUNT * IMAGES_PER_GPU = {self.config.BATCH_SIZE} images at a time, "
+                f"got {len(images)}. For single images set GPU_COUNT = 1 and IMAGES_PER_GPU = 1 in the Config"
             )
 
     def _log_inputs(self, images, verbose: int) -> None:
@@ -310,7 +319,9 @@ def _unmold(raw: RawDetections, original_image_shape, image_shape, window):
 
 def _check_image(index: int, image: Any, channels: int) -> None:
     if image is None:
-        raise ValueError(f"image {index} is None: the file was not read (cv2.imread answers None for a missing or damaged file)")
+        raise ValueError(
+            f"image {index} is None: the file was not read (cv2.imread answers None for a missing or damaged file)"
+        )
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != channels or image.size == 0:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"image {index} must be an RGB array (H, W, {channels}), got {found}")
@@ -320,7 +331,8 @@ def _check_same_shape(images: Sequence[np.ndarray]) -> None:
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise ValueError(
-            f"all images of a batch must have one size after resizing, got {shapes}: use IMAGE_RESIZE_MODE 'square' or images of one size"
+            f"all images of a batch must have one size after resizing, got {shapes}: "
+            "use IMAGE_RESIZE_MODE 'square' or images of one size"
         )
 
 

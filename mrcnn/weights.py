@@ -1,7 +1,8 @@
 """Reads and writes weight files in the layout of Matterport's package (Keras 2 HDF5), layer by layer and by name.
 
-Every layer of the network must find its partner in the file and the other way round; a leftover is an error that names it, unless the
-caller excludes the layer. Files written here carry their settings and class names in one HDF5 attribute.
+Every layer of the network must find its partner in the file and the other way round; a leftover is an error that
+names it, unless the caller excludes the layer. Files written here carry their settings and class names in one HDF5
+attribute.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class WeightsError(ValueError):
 
 
 def load_weights(
-    network: MaskRCNNNetwork, path: str | os.PathLike[str], exclude: Iterable[str] | None = None, backbone_only: bool = False
+    network: MaskRCNNNetwork,
+    path: str | os.PathLike[str],
+    exclude: Iterable[str] | None = None,
+    backbone_only: bool = False,
 ) -> None:
     """Set the network's weights from a file. Nothing is changed if the file does not fit.
 
@@ -47,10 +51,12 @@ def load_weights(
         network: whose weights are set.
         path: a file that Matterport's `save_weights` or ours wrote; weights may sit under `model_weights`.
         exclude: layers that keep the weights they have, whether or not the file has them.
-        backbone_only: the file holds a backbone and nothing else (ImageNet weights); all other layers keep their weights.
+        backbone_only: the file holds a backbone and nothing else (ImageNet weights); all other layers keep their
+        weights.
 
     Raises:
-        WeightsError: the file is missing, damaged or foreign; a layer has no partner or another shape; `exclude` names no layer.
+        WeightsError: the file is missing, damaged or foreign; a layer has no partner or another shape; `exclude`
+        names no layer.
     """
     path = Path(path)
     layers = network.layers_by_name()
@@ -76,7 +82,8 @@ def load_weights(
 def save_weights(
     network: MaskRCNNNetwork, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the network's weights in Matterport's layout; an existing file is replaced only when the new one is complete.
+    """Write the network's weights in Matterport's layout; an existing file is replaced only when the new one is
+    complete.
 
     Args:
         network: whose weights are written.
@@ -121,7 +128,9 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     try:
         metadata = json.loads(text)
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: the settings in its attribute {METADATA_ATTRIBUTE!r} are not valid JSON: {error}") from None
+        raise WeightsError(
+            f"{path}: the settings in its attribute {METADATA_ATTRIBUTE!r} are not valid JSON: {error}"
+        ) from None
     if not isinstance(metadata, dict) or not isinstance(metadata.get("config"), dict):
         raise WeightsError(f"{path}: the attribute {METADATA_ATTRIBUTE!r} has no object 'config'")
     return metadata
@@ -131,7 +140,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, LayerArrays]:
     """All arrays of a weight file by layer and kind.
 
     Raises:
-        WeightsError: the file is missing, a folder, empty, cut off, not HDF5, or not written by Keras 2's save_weights.
+        WeightsError: the file is missing, a folder, empty, cut off, not HDF5, or not written by Keras 2's
+        save_weights.
     """
     path = Path(path)
     with _open(path) as file:
@@ -147,7 +157,9 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, LayerArrays]:
         try:
             return _read_groups(path, root, groups)
         except (OSError, KeyError, RuntimeError) as error:
-            raise WeightsError(f"{path} is damaged or cut off ({path.stat().st_size:,} bytes): {error}. Download it again") from None
+            raise WeightsError(
+                f"{path} is damaged or cut off ({path.stat().st_size:,} bytes): {error}. Download it again"
+            ) from None
 
 
 def _open(path: Path) -> h5py.File:
@@ -165,7 +177,9 @@ def _open(path: Path) -> h5py.File:
     if size == 0:
         raise WeightsError(f"weight file {path} is empty (0 bytes). {DOWNLOAD_HINT}")
     if signature != HDF5_SIGNATURE:
-        raise WeightsError(f"{path} is not an HDF5 file (it begins with {signature!r}): expected weights in Keras' .h5 format")
+        raise WeightsError(
+            f"{path} is not an HDF5 file (it begins with {signature!r}): expected weights in Keras' .h5 format"
+        )
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -219,8 +233,8 @@ def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any]) -
     unknown = sorted(expanded - set(layers))
     if unknown:
         raise WeightsError(
-            f"exclude names {_listed(unknown)}, which the network does not have. The layers that depend on the number of classes are "
-            f"{', '.join(HEAD_LAYERS)}"
+            f"exclude names {_listed(unknown)}, which the network does not have. "
+            f"The layers that depend on the number of classes are {', '.join(HEAD_LAYERS)}"
         )
     return expanded
 
@@ -229,14 +243,14 @@ def _check_partners(path: Path, network: MaskRCNNNetwork, ours: set[str], theirs
     missing = [name for name in network.layers_by_name() if name in ours - theirs]
     if missing:
         raise WeightsError(
-            f"{path} has no layer {_listed(missing)}, which this network (BACKBONE {network.config.BACKBONE!r}) needs. Is it a file of "
-            "another architecture? To leave layers as they are, name them in exclude"
+            f"{path} has no layer {_listed(missing)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
+            "needs. Is it a file of another architecture? To leave layers as they are, name them in exclude"
         )
     surplus = sorted(theirs - ours)
     if surplus:
         raise WeightsError(
-            f"{path} has the layer {_listed(surplus)}, which this network (BACKBONE {network.config.BACKBONE!r}) does not have. "
-            "Is it a file of another architecture?"
+            f"{path} has the layer {_listed(surplus)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
+            "does not have. Is it a file of another architecture?"
         )
 
 
@@ -245,13 +259,16 @@ def _match_layer(path: Path, name: str, layer: Any, arrays: LayerArrays) -> list
     kinds = [_kind(variable) for variable in layer.weights]
     if set(kinds) != set(arrays):
         raise WeightsError(
-            f"{path}: layer {name} must have the weights {', '.join(sorted(kinds))}, the file has {', '.join(sorted(arrays)) or 'none'}"
+            f"{path}: layer {name} must have the weights {', '.join(sorted(kinds))}, "
+            f"the file has {', '.join(sorted(arrays)) or 'none'}"
         )
     for kind, variable in zip(kinds, layer.weights, strict=True):
         if tuple(variable.shape) != arrays[kind].shape:
             raise WeightsError(_shape_message(path, f"{name}/{kind}", tuple(variable.shape), arrays[kind].shape))
         if arrays[kind].dtype.kind != "f":
-            raise WeightsError(f"{path}: {name}/{kind} must hold floating-point numbers, the file has {arrays[kind].dtype}")
+            raise WeightsError(
+                f"{path}: {name}/{kind} must hold floating-point numbers, the file has {arrays[kind].dtype}"
+            )
     return [(variable, arrays[kind]) for kind, variable in zip(kinds, layer.weights, strict=True)]
 
 
@@ -259,10 +276,14 @@ def _shape_message(path: Path, weight: str, expected: tuple[int, ...], found: tu
     text = f"{path}: {weight} has shape {found}, this network needs {expected}"
     name = weight.split("/")[0]
     if name not in HEAD_LAYERS:
-        return text + ". The file was made with other settings (BACKBONE, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE …)"
+        return (
+            text
+            + ". The file was made with other settings (BACKBONE, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE …)"
+        )
     per_class = 4 if name == "mrcnn_bbox_fc" else 1
     return (
-        f"{text}: the file has {found[-1] // per_class} classes with the background, NUM_CLASSES is {expected[-1] // per_class}. "
+        f"{text}: the file has {found[-1] // per_class} classes with the background, "
+        f"NUM_CLASSES is {expected[-1] // per_class}. "
         f"Set NUM_CLASSES to the file's, or load all but the heads with exclude={list(HEAD_LAYERS)}"
     )
 

@@ -65,7 +65,8 @@ def level_anchors(
         anchor_stride: cells from one anchor place to the next.
 
     Returns:
-        float64 (places * ratios, 4), (y1, x1, y2, x2) in pixels. Centres lie on the cells' corners, as in Matterport's package.
+        float64 (places * ratios, 4), (y1, x1, y2, x2) in pixels. Centres lie on the cells' corners, as in
+        Matterport's package.
     """
     root_ratios = np.sqrt(np.asarray(ratios, np.float64))
     half_sizes_yx = 0.5 * scale * np.stack([1.0 / root_ratios, root_ratios], axis=-1)  # (R, 2)

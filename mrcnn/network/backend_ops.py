@@ -1,6 +1,7 @@
 """The one file that may hand work to a backend's own op, where that op gives the same result faster.
 
-Everything here has a version in `keras.ops` that runs on every backend, and tests compare the two. Letters: N boxes, R regions, C channels.
+Everything here has a version in `keras.ops` that runs on every backend, and tests compare the two. Letters: N boxes,
+R regions, C channels.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
 def parallel_nms(boxes, scores, max_output, iou_threshold):
     """`non_max_suppression` with all overlaps at once: N x N floats, a few rounds; for GPUs.
 
-    A box is kept if no kept box of better score overlaps it. Starting from "all are kept", each round settles at least one more
-    link of every chain of overlaps, so that the rounds end with the greedy result as soon as nothing changes.
+    A box is kept if no kept box of better score overlaps it. Starting from "all are kept", each round settles at
+    least one more link of every chain of overlaps, so that the rounds end with the greedy result as soon as nothing
+    changes.
     """
     count_in = boxes.shape[0]
     sorted_scores, order = ops.top_k(scores, count_in)
@@ -101,8 +103,9 @@ def parallel_nms(boxes, scores, max_output, iou_threshold):
 def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: float):
     """Non-maximum suppression among boxes of the same class, best max_output of all classes together.
 
-    A box without area that is kept ends its class: nothing of lower score follows. TensorFlow 1's op did so (it answered with
-    that box again and again), and regions in the canvas' padding, cut to such boxes, would crowd out all others.
+    A box without area that is kept ends its class: nothing of lower score follows. TensorFlow 1's op did so (it
+    answered with that box again and again), and regions in the canvas' padding, cut to such boxes, would crowd out
+    all others.
 
     Args:
         boxes: float32 (N, 4).
@@ -122,8 +125,8 @@ def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: flo
 def crop_levels(feature_maps, boxes, image_indices, levels, pool_size: int):
     """Sample each region bilinearly from its pyramid level, on a grid whose corners are the box's corners.
 
-    The values are those of tf.image.crop_and_resize: sample i of n along y lies at cell (y1 + (y2 - y1) * i / (n - 1)) * (h - 1)
-    of the level, and 0 is taken where that is outside the level.
+    The values are those of tf.image.crop_and_resize: sample i of n along y lies at cell
+    (y1 + (y2 - y1) * i / (n - 1)) * (h - 1) of the level, and 0 is taken where that is outside the level.
 
     Args:
         feature_maps: levels of shape (B, h, w, C), finest first.
@@ -171,12 +174,13 @@ def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
 def _sample_axis(low, high, cells, samples):
     """Where samples along one axis fall.
 
-    Returns, each (R, samples): the cell before the sample, the weight of the cell after it, inside or not, the cell after it.
+    Returns, each (R, samples): the cell before the sample, the weight of the cell after it, inside or not, the cell
+    after it.
     """
     last = ops.cast(cells - 1, "float32")[:, None]
     if samples > 1:
-        # Every step rounded as the op does it: a box that ends at the canvas' edge has its last sample exactly there, or one
-        # rounding error outside, where it counts as 0.
+        # Every step rounded as the op does it: a box that ends at the canvas' edge has its last sample exactly there,
+        # or one rounding error outside, where it counts as 0.
         exact = _exact_arithmetic(cells[:, None])
         step = exact((high - low)[:, None] * last) / exact(ops.full_like(last, samples - 1))
         position = exact(low[:, None] * last) + exact(ops.arange(samples, dtype="float32")[None, :] * exact(step))
@@ -190,10 +194,11 @@ def _sample_axis(low, high, cells, samples):
 
 
 def _exact_arithmetic(counts):
-    """A function that keeps float32 intermediates as IEEE rounds them, where a compiler would contract or rewrite them.
+    """A function that keeps float32 intermediates as IEEE rounds them, where a compiler would contract or rewrite
+    them.
 
-    XLA makes a fused multiply-add of a product and a sum, and a multiplication of a division by a constant. Adding an integer that
-    only we know to be 0 to the bits of a value hides it from both.
+    XLA makes a fused multiply-add of a product and a sum, and a multiplication of a division by a constant. Adding an
+    integer that only we know to be 0 to the bits of a value hides it from both.
 
     Args:
         counts: int32, 1 or more, of a shape that broadcasts to the values'.

@@ -1,4 +1,5 @@
-"""Compiles a function of tensors with whatever the Keras backend has for it: tf.function, jax.jit, torch.inference_mode."""
+"""Compiles a function of tensors with whatever the Keras backend has for it: tf.function, jax.jit,
+torch.inference_mode."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ def compile_function(function: Callable, variables: Sequence[keras.Variable]) ->
     """A fast version of `function`, compiled once for each set of argument shapes and dtypes.
 
     Args:
-        function: takes tensors (or lists of them) and returns tensors (or lists, tuples of them). It reads `variables`
+        function: takes tensors (or lists of them) and returns tensors (or lists, tuples of them). It reads
+        `variables`
             and writes none. Static shapes are those of the arguments.
         variables: every Keras variable that it reads.
 
@@ -45,6 +47,8 @@ def _compile_torch(function):
 
     def run(*arguments):
         with torch.inference_mode():
-            return function(*(keras.tree.map_structure(keras.ops.convert_to_tensor, argument) for argument in arguments))
+            return function(
+                *(keras.tree.map_structure(keras.ops.convert_to_tensor, argument) for argument in arguments)
+            )
 
     return run

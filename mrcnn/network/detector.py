@@ -1,4 +1,5 @@
-"""Runs the network on batches of canvases: arrays in, arrays out. Both MaskRCNN.detect and the video pipeline stand on it."""
+"""Runs the network on batches of canvases: arrays in, arrays out. Both MaskRCNN.detect and the video pipeline stand
+on it."""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ def _check_canvas(images: np.ndarray, windows: np.ndarray) -> None:
         raise ValueError(f"images must be (B, H, W, 3), got {images.dtype} {images.shape}")
     if images.shape[1] % CANVAS_MULTIPLE or images.shape[2] % CANVAS_MULTIPLE:
         raise ValueError(
-            f"height and width of a canvas must be multiples of {CANVAS_MULTIPLE}, got {images.shape[1]} x {images.shape[2]}; "
+            f"height and width of a canvas must be multiples of {CANVAS_MULTIPLE}, "
+            f"got {images.shape[1]} x {images.shape[2]}; "
             "for MaskRCNN, choose IMAGE_MAX_DIM accordingly (256, 320, 384 …) or IMAGE_RESIZE_MODE 'square' or 'pad64'"
         )
     if np.shape(windows) != (len(images), 4):

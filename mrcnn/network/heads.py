@@ -46,7 +46,8 @@ def build_mask_head(channels, config):
         config: MASK_POOL_SIZE, NUM_CLASSES, TRAIN_BN and, if it has one, MASK_HEAD_CHANNELS (else 256) count.
 
     Returns:
-        Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 2 * MASK_POOL_SIZE, 2 * MASK_POOL_SIZE, K), float32.
+        Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 2 * MASK_POOL_SIZE, 2 * MASK_POOL_SIZE, K),
+        float32.
     """
     pooled = keras.Input((config.MASK_POOL_SIZE, config.MASK_POOL_SIZE, channels), name="roi_align_mask")
     width = getattr(config, "MASK_HEAD_CHANNELS", MASK_HEAD_CHANNELS)

@@ -1,7 +1,7 @@
 """Mask R-CNN put together (He et al. 2017), as three Keras models and the stages between them.
 
-Letters: B images; H, W canvas height and width in pixels, multiples of 64; A anchors; N regions of an image; K classes with the
-background; C channels of the pyramid.
+Letters: B images; H, W canvas height and width in pixels, multiples of 64; A anchors; N regions of an image; K
+classes with the background; C channels of the pyramid.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class MaskRCNNNetwork:
     def backbone_layer_names(self) -> list[str]:
         """Names of the backbone's layers that have weights, in the order they were built."""
         others = ("fpn_", "rpn_")
-        return [layer.name for layer in _flat_layers(self.features) if layer.weights and not layer.name.startswith(others)]
+        return [
+            layer.name for layer in _flat_layers(self.features) if layer.weights and not layer.name.startswith(others)
+        ]
 
     def anchors(self, height: int, width: int) -> np.ndarray:
         """Normalized anchors of a canvas: float32 (A, 4)."""
@@ -92,7 +94,8 @@ class MaskRCNNNetwork:
         return self.features(self.subtract_mean(images), training=False)
 
     def propose(self, rpn_class_logits, rpn_deltas, image_shape):
-        """The regions to look at: rois (B, POST_NMS_ROIS_INFERENCE, 4) normalized, zeros from the count on; counts (B,)."""
+        """The regions to look at: rois (B, POST_NMS_ROIS_INFERENCE, 4) normalized, zeros from the count on; counts
+        (B,)."""
         object_probs = ops.softmax(rpn_class_logits, axis=-1)[..., 1]
         anchors = self.anchors(image_shape[0], image_shape[1])
         return propose(object_probs, rpn_deltas, anchors, int(self.config.POST_NMS_ROIS_INFERENCE), self.config)

@@ -9,7 +9,8 @@ from .backend_ops import non_max_suppression
 from .boxes import clip_boxes, decode_deltas
 
 PRE_NMS_LIMIT = 6000
-"""Best anchors that enter suppression, where the Config has no PRE_NMS_LIMIT: the paper's number, and Matterport's."""
+"""Best anchors that enter suppression, where the Config has no PRE_NMS_LIMIT: the paper's number, and
+Matterport's."""
 
 
 def propose(object_probs, rpn_deltas, anchors, count: int, config):

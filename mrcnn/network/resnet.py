@@ -1,7 +1,8 @@
 """ResNet-50 and ResNet-101 (He et al. 2016), with the layer names of Matterport's weight files.
 
-The stride of a stage sits in the first 1x1 convolution of its first block, as in the original Caffe networks; every convolution has
-a bias; batch normalization uses Keras' epsilon of 1e-3. All of it must stay so for mask_rcnn_coco.h5 to mean the same.
+The stride of a stage sits in the first 1x1 convolution of its first block, as in the original Caffe networks; every
+convolution has a bias; batch normalization uses Keras' epsilon of 1e-3. All of it must stay so for mask_rcnn_coco.h5
+to mean the same.
 """
 
 from __future__ import annotations

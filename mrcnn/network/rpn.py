@@ -19,7 +19,8 @@ def build_rpn(channels, anchors_per_place, anchor_stride, shared_channels=RPN_CH
         shared_channels: width of the shared 3x3 convolution.
 
     Returns:
-        Model named rpn_model: (B, h, w, channels) to [class logits (B, a, 2) with (background, object), deltas (B, a, 4)] with
+        Model named rpn_model: (B, h, w, channels) to [class logits (B, a, 2) with (background, object), deltas (B, a,
+        4)] with
         a = rows * columns * anchors_per_place, in that order.
     """
     level = keras.Input((None, None, channels), name="input_rpn_feature_map")
