@@ -275,6 +275,25 @@ def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, suffix
     assert len(read_frames(path)) >= 10
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("missing", [1, 400, 900])
+def test_a_disk_that_fills_up_while_finishing_leaves_what_plays(tmp_path, suffix, missing):
+    whole, path = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
+    items = [presentation(i) for i in range(60)]
+    record(whole, items)
+
+    class AlmostEnough(FullDisk):
+        room = whole.stat().st_size - missing
+
+    recorder = Recorder(RecorderSettings(path=str(path)), open_file=AlmostEnough)
+    recorder.open(context())
+    write_all(recorder, items)
+    with pytest.raises(RunError, match="No space left"):
+        recorder.close()
+    recorder.close()
+    assert len(read_frames(path)) >= 25
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_the_systems_own_full_disk(tmp_path):
     path = tmp_path / "out.mkv"

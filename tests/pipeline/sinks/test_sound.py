@@ -70,6 +70,17 @@ def test_flash_and_beep_stay_together(source, tmp_path, suffix, skip):
 
 
 @pytest.mark.parametrize(
+    ("name", "codec"), [("clip.mp4", "aac"), ("clip.mkv", "libopus"), ("clip.mov", "pcm_s16le"), ("clip.ts", "mp2")]
+)
+def test_a_start_far_into_the_file_is_found_by_seeking(tmp_path, name, codec):
+    source = flash_and_beep(tmp_path / name, codec, 0.0, event_s=3.5, length_s=4.0)
+    record_clip(source, tmp_path / "out.mp4", skip=90)
+    flash_s, beep_s = flash_and_beep_times(tmp_path / "out.mp4")
+    assert flash_s == pytest.approx(0.5, abs=0.002)
+    assert beep_s == pytest.approx(0.5, abs=PACKET_S)
+
+
+@pytest.mark.parametrize(
     ("name", "codec", "expected"),
     [
         ("a.mp4", "aac", {".mp4": "aac", ".mov": "aac", ".mkv": "aac"}),
