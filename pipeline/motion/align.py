@@ -1,7 +1,7 @@
 """Takes the drift out of a path: fits what an object's points show now to what they showed at first.
 
-Inverse-compositional alignment (Baker and Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, section 3.2) of a similarity,
-for all objects at once, with weights that make covered points count little.
+Inverse-compositional alignment (Baker and Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, section 3.2) of a
+similarity, for all objects at once, with weights that make covered points count little.
 
 Shape letters: N objects; P points of an object.
 """

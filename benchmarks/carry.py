@@ -1,0 +1,244 @@
+"""How well carried masks fit, and what carrying costs.
+
+    python -m benchmarks.carry                              # moving cut-outs with exact truth, and the cost
+    python -m benchmarks.carry --clip clip.mp4              # a real clip: the network on every frame is the truth
+    python -m benchmarks.carry --clip clip.mp4 --frames 60 --set model.max_dim=512
+    python -m benchmarks.carry --pictures out               # also writes frames with the carried masks drawn
+
+Inferring every 6th frame and carrying is compared with holding the masks still, as recorded (the result is there when
+its frame is shown) and as live (each result comes six frames late).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.moving_scene import MovingScene, crowd
+from pipeline.errors import StreamSegmentError
+from pipeline.join import Carrier, KeyFrameJoin, SmoothJoin, make_carrier
+from pipeline.masks import paste_mask
+from pipeline.motion.key_frames import KeyFrames
+from pipeline.overlay import Overlay
+from pipeline.records import Frame, Instances, SegmentedFrame, StageTimes
+from pipeline.settings import CarryMode, MotionSettings, OverlaySettings
+from pipeline.settings_file import load_settings, parse_assignment
+from pipeline.slot import Overflow, Slot
+
+LABELS = ("BG", "person", *(f"class {i}" for i in range(2, 16)), "cat")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A frame, what a network finds on it, and the masks that count as true, bool (H, W) each."""
+
+    frame: Frame
+    found: Instances
+    masks: Sequence[NDArray[np.bool_]]
+
+
+def scene_examples(scene: MovingScene, count: int) -> list[Example]:
+    """The first frames of a scene with its exact truth."""
+    return [Example(*scene.frame(index)) for index in range(count)]
+
+
+def recorded(examples: Sequence[Example], every: int, carrier: Carrier) -> list[SegmentedFrame]:
+    """What a recorded run presents that infers every Nth frame."""
+    frames: Slot[Frame] = Slot(len(examples), Overflow.WAIT)
+    results: Slot[SegmentedFrame] = Slot(len(examples), Overflow.WAIT)
+    for i, example in enumerate(examples):
+        frames.put(example.frame)
+        if i % every == 0:
+            results.put(_result(example))
+    join = KeyFrameJoin(frames, results, carrier, KeyFrames(every), lambda _: None)
+    return [join.next(1.0) for _ in examples]
+
+
+def live(examples: Sequence[Example], every: int, late: int, carrier: Carrier) -> list[SegmentedFrame]:
+    """What a live run presents that infers every Nth frame and gets each result `late` frames after it."""
+    frames: Slot[Frame] = Slot(len(examples), Overflow.WAIT)
+    results: Slot[SegmentedFrame] = Slot(len(examples), Overflow.WAIT)
+    join = SmoothJoin(frames, results, carrier)
+    shown = []
+    for i, example in enumerate(examples):
+        if i >= late and (i - late) % every == 0:
+            results.put(_result(examples[i - late]))
+        frames.put(example.frame)
+        shown.append(join.next(1.0))
+    return shown
+
+
+def mean_iou(examples: Sequence[Example], shown: Sequence[SegmentedFrame], first: int = 0) -> float:
+    """Mean mask IoU over all true objects of the frames from `first` on; a true object that is not shown counts 0."""
+    ious: list[float] = []
+    for example, segmented in zip(examples[first:], shown[first:], strict=True):
+        drawn = [full_mask(segmented.instances, i, example.frame) for i in range(len(segmented.instances))]
+        table = np.array([[_iou(true, mask) for mask in drawn] for true in example.masks if true.any()])
+        if table.size:
+            rows, columns = linear_sum_assignment(table, maximize=True)
+            ious += table[rows, columns].tolist()
+        ious += [0.0] * (sum(bool(true.any()) for true in example.masks) - min(table.shape if table.size else (0, 0)))
+    return float(np.mean(ious))
+
+
+def full_mask(instances: Instances, i: int, frame: Frame) -> NDArray[np.bool_]:
+    """bool (H, W): the pixels that one object covers."""
+    mask, y, x = paste_mask(instances.mask_probs[i], instances.boxes_xyxy[i], frame.height, frame.width, 0.5)
+    full = np.zeros((frame.height, frame.width), np.bool_)
+    full[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    return full
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean mask IoU of carried and of held masks, and of inferring every frame."""
+
+    name: str
+    carried: float
+    held: float
+    every_frame: float
+
+
+def compare(examples: Sequence[Example], every: int) -> list[Comparison]:
+    """Carrying against holding, recorded and live."""
+    settings = MotionSettings()
+    still = MotionSettings(carry=CarryMode.HOLD)
+    best = mean_iou(examples, [_result(example) for example in examples])
+    rows = []
+    scores = [mean_iou(examples, recorded(examples, every, make_carrier(s, live=False))) for s in (settings, still)]
+    rows.append(Comparison(f"recorded, every {every}th frame inferred", *scores, best))
+    # Nothing can be shown before the first result; live begins to count once it is there and has faded in.
+    first = every + 8
+    scores = [
+        mean_iou(examples, live(examples, every, every, make_carrier(s, live=True)), first) for s in (settings, still)
+    ]
+    rows.append(Comparison(f"live, results {every} frames late", *scores, best))
+    return rows
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Milliseconds a presented frame, everything included, and on the frames where a result lands."""
+
+    median_ms: float
+    p95_ms: float
+    landing_ms: float
+
+
+def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 60, every: int = 6) -> Cost:
+    """What a live join with carrying takes, with a new result every Nth frame that is N frames late."""
+    examples = scene_examples(MovingScene(width, height, crowd(objects)), count)
+    frames: Slot[Frame] = Slot(2, Overflow.WAIT)
+    results: Slot[SegmentedFrame] = Slot(2, Overflow.WAIT)
+    join = SmoothJoin(frames, results, make_carrier(MotionSettings(), live=True))
+    taken, landings = [], []
+    for i, example in enumerate(examples):
+        lands = i >= every and i % every == 0
+        if lands:
+            results.put(_result(examples[i - every]))
+        frames.put(example.frame)
+        began = time.perf_counter()
+        join.next(1.0)
+        took = 1000 * (time.perf_counter() - began)
+        if i > every:
+            taken.append(took)
+            landings += [took] if lands else []
+    return Cost(float(np.median(taken)), float(np.percentile(taken, 95)), float(np.median(landings)))
+
+
+def clip_examples(path: str, count: int, assignments: Sequence[str]) -> list[Example]:
+    """Frames of a clip with what the network finds on each; its masks count as true."""
+    from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
+    from pipeline.sources.factory import make_source
+
+    overrides = dict((key, ("--set", value)) for key, value in map(parse_assignment, assignments))
+    overrides["source", "uri"] = ("--clip", path)
+    settings = load_settings(None, overrides)
+    segmenter = MaskRCNNSegmenter(settings.model)
+    source = make_source(settings.source, time.monotonic)
+    source.open()
+    segmenter.open()
+    examples: list[Example] = []
+    try:
+        while len(examples) < count and (frame := source.read()) is not None:
+            found = segmenter.segment(frame.image_bgr)
+            examples.append(Example(frame, found, [full_mask(found, i, frame) for i in range(len(found))]))
+            print(f"\r{len(examples)} of {count} frames inferred", end="", file=sys.stderr, flush=True)
+    finally:
+        source.close()
+        segmenter.close()
+    print(file=sys.stderr)
+    return examples
+
+
+def write_pictures(folder: Path, examples: Sequence[Example], every: int) -> None:
+    """Frames halfway between results with the carried masks drawn on them, and with held ones for comparison."""
+    folder.mkdir(parents=True, exist_ok=True)
+    overlay = Overlay(OverlaySettings(), LABELS)
+    for mode in CarryMode:
+        carrier = make_carrier(MotionSettings(carry=mode), live=True)
+        for i, segmented in enumerate(live(examples, every, every, carrier)):
+            if i % 5 == 0:
+                drawn = overlay.draw(segmented.frame.image_bgr, segmented.instances)
+                cv2.imwrite(str(folder / f"{mode.value}_{i:03d}.png"), drawn)
+
+
+def _result(example: Example) -> SegmentedFrame:
+    times = StageTimes(example.frame.captured_at_s, example.frame.captured_at_s, example.frame.captured_at_s)
+    return SegmentedFrame(example.frame, example.found, example.frame.index, times)
+
+
+def _iou(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    union = int((mask | other).sum())
+    return int((mask & other).sum()) / union if union else 0.0
+
+
+def _print(rows: Sequence[Comparison]) -> None:
+    print(f"  {'mean mask IoU':42}{'carried':>9}{'held':>9}{'gain':>9}{'each frame':>12}")
+    for row in rows:
+        gain = 100 * (row.carried - row.held)
+        print(f"  {row.name:42}{row.carried:9.3f}{row.held:9.3f}{gain:+8.1f}p{row.every_frame:12.3f}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.carry", description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=int, default=6, help="infer every Nth frame (default: 6)")
+    parser.add_argument("--frames", type=int, default=90, help="frames of each sequence (default: 90)")
+    parser.add_argument("--clip", help="a video; needs weights")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings for --clip")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write frames with masks drawn")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.clip:
+            examples = clip_examples(arguments.clip, arguments.frames, arguments.set)
+            print(f"{arguments.clip}: {len(examples)} frames, the network on every frame counts as true")
+        else:
+            examples = scene_examples(MovingScene(), arguments.frames)
+            print(f"moving cut-outs, 640x360, {len(examples)} frames, exact truth")
+    except StreamSegmentError as error:
+        print(f"benchmarks.carry: error: {error}", file=sys.stderr)
+        return error.exit_code
+    _print(compare(examples, arguments.every))
+    if arguments.pictures:
+        write_pictures(arguments.pictures, examples, arguments.every)
+    if not arguments.clip:
+        taken = cost(every=arguments.every)
+        print(
+            f"cost a frame, 10 objects, 1280x720: median {taken.median_ms:.1f} ms, p95 {taken.p95_ms:.1f} ms, "
+            f"where a result lands {taken.landing_ms:.1f} ms"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
