@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import TracebackType
@@ -339,6 +339,7 @@ class Stream:
         room = 1 if self.live else RECORDED_SLOT
         outlets: tuple[Outlet, ...]
         frame_slots: tuple[Slot[Frame], ...]
+        undelivered: Callable[[SegmentedFrame], None]
         if self.smooth:
             # Inference frames are copies of a reference here: losing one loses no frame, so nothing is counted.
             motion = self.settings.motion
