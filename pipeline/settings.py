@@ -6,9 +6,9 @@ Reading YAML and the command line is `settings_file.py`'s and `stream_segment.py
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -143,6 +143,14 @@ class ModelSettings(Section):
     classes: tuple[str, ...] = ()
 
 
+class ColourBy(Enum):
+    """What the colour of an object tells."""
+
+    CLASS = "class"
+    TRACK = "track"
+    """Which object it is; objects without an id have the colour of their class."""
+
+
 class OverlaySettings(Section):
     """What is drawn on a frame."""
 
@@ -151,6 +159,10 @@ class OverlaySettings(Section):
     labels: bool = True
     scores: bool = True
     status: bool = True
+    ids: bool = True
+    counts: bool = True
+    places: bool = True
+    color_by: ColourBy = ColourBy.CLASS
     mask_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     mask_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     line_width: Annotated[int, Field(ge=1, le=64)] | None = None
@@ -193,6 +205,49 @@ class TrackingSettings(Section):
     confirm_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
 
 
+class Anchor(Enum):
+    """The point that stands for an object on lines and in zones."""
+
+    BOTTOM = "bottom"
+    """The middle of its box's lower edge: where it stands."""
+    CENTRE = "centre"
+    """The middle of its box."""
+
+
+Coordinate = Annotated[float, Field(ge=0.0, le=16384.0, allow_inf_nan=False)]
+
+
+class PlaceSettings(Section):
+    """A line or zone: points (x, y), relative to the frame if none of their numbers is above 1, else in pixels."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    classes: tuple[str, ...] = ()
+    anchor: Anchor = Anchor.BOTTOM
+
+
+class LineSettings(PlaceSettings):
+    """A line whose crossings are counted."""
+
+    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=2, max_length=100)]
+
+
+class ZoneSettings(PlaceSettings):
+    """A zone, as a polygon, in which objects and the time that they stay are counted."""
+
+    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3, max_length=100)]
+
+
+Place = TypeVar("Place", bound=PlaceSettings)
+
+
+def _named_apart(places: tuple[Place, ...]) -> tuple[Place, ...]:
+    names = [place.name for place in places]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the name {twice!r} is given twice")
+    return places
+
+
 class RecorderSettings(Section):
     """The annotated video (or images, for a source of stills)."""
 
@@ -208,6 +263,7 @@ class DetectionsSettings(Section):
 
     path: str | None = None
     masks: bool = True
+    events: bool = False
 
 
 class WindowSettings(Section):
@@ -227,6 +283,8 @@ class Settings(Section):
     presentation: PresentationMode = PresentationMode.AUTO
     motion: MotionSettings = MotionSettings()
     tracking: TrackingSettings = TrackingSettings()
+    lines: Annotated[tuple[LineSettings, ...], AfterValidator(_named_apart)] = ()
+    zones: Annotated[tuple[ZoneSettings, ...], AfterValidator(_named_apart)] = ()
     overlay: OverlaySettings = OverlaySettings()
     output: RecorderSettings = RecorderSettings()
     detections: DetectionsSettings = DetectionsSettings()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -100,6 +100,10 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 
 def _key_lines(node: yaml.Node, prefix: KeyPath, path: Path) -> Iterator[tuple[KeyPath, int]]:
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*prefix, str(index)), item.start_mark.line + 1
+            yield from _key_lines(item, (*prefix, str(index)), path)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
@@ -160,13 +164,20 @@ def _where(location: KeyPath, path: Path | None, lines: Mapping[KeyPath, int], o
 def _suggest(location: KeyPath) -> str:
     model: type[BaseModel] = Settings
     for part in location[:-1]:
-        annotation = model.model_fields[part].annotation
-        assert isinstance(annotation, type)
-        model = annotation
+        if not part.isdecimal():  # the number of an item in a list
+            model = _section_type(model.model_fields[part].annotation)
     near = difflib.get_close_matches(location[-1], model.model_fields, n=1)
     if near:
         return f"; did you mean {'.'.join((*location[:-1], near[0]))}?"
     return f"; the settings there are {', '.join(model.model_fields)}"
+
+
+def _section_type(annotation: Any) -> type[BaseModel]:
+    """The group of settings that a field holds, or holds a list of."""
+    if not isinstance(annotation, type):
+        annotation = get_args(annotation)[0]
+    section: type[BaseModel] = annotation
+    return section
 
 
 def section_keys(model: type[BaseModel] = Settings) -> Sequence[KeyPath]:

@@ -146,3 +146,16 @@ def test_assignment():
     for bad in ("overlay", "=3", "a=[1"):
         with pytest.raises(InputError, match="--set"):
             parse_assignment(bad)
+
+
+def test_errors_in_lists_name_the_line_of_the_item(write):
+    head = "lines:\n  - {name: door, points: [[0, 0.5], [1, 0.5]]}\n"
+    assert load_settings(write(head)).lines[0].points == ((0.0, 0.5), (1.0, 0.5))
+    message = refused(write(head + "  - name: gate\n    points: [[0, 0.5]]\n"))
+    assert "mine.yaml:4: lines.1.points: " in message
+    message = refused(write(head + "  - name: gate\n    piont: [[0, 0.5], [1, 1]]\n"))
+    assert "mine.yaml:4: unknown setting lines.1.piont; did you mean lines.1.points?" in message
+    message = refused(write("zones:\n  - {name: a, points: [[0, 0], [9, 0], [9, -1]]}\n"))
+    assert "mine.yaml:2: zones.0.points.2.1: " in message
+    message = refused(write(head + "  - {name: door, points: [[0, 0], [9, 0]]}\n"))
+    assert "mine.yaml:1: lines: value error, the name 'door' is given twice" in message
