@@ -1,0 +1,84 @@
+"""Class names from a file, and the classes that a user asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.labels import COCO_LABELS, load_labels, resolve_classes
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "coco_labels.txt"
+
+
+def labels_file(folder, content):
+    path = folder / "labels.txt"
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_coco_is_80_classes_behind_the_background_as_the_example_file_says():
+    assert len(COCO_LABELS) == 81
+    assert [COCO_LABELS[index] for index in (0, 1, 17, 80)] == ["BG", "person", "dog", "toothbrush"]
+    assert tuple(EXAMPLE.read_text(encoding="utf-8").split("\n")[:81]) == COCO_LABELS
+    assert load_labels(str(EXAMPLE), 81) == COCO_LABELS == load_labels(None, 81)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"BG\nperson\n", ("BG", "person")),
+        (b"BG\r\nperson\r\n\r\n", ("BG", "person")),
+        ("\ufeffBG\n  été  \n犬".encode(), ("BG", "été", "犬")),
+    ],
+)
+def test_files_of_all_systems(tmp_path, content, expected):
+    assert load_labels(labels_file(tmp_path, content), None) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "has 0 names"),
+        (b"\n\n", "has 0 names"),
+        (b"BG\n", "has 1 names"),
+        (b"BG\nperson\n\ndog\n", r"labels.txt:3: a blank line"),
+        (b"BG\nperson\ndog\nperson\n", r"labels.txt:4: the class 'person' is already on line 2"),
+        (b"BG\n\xff\xfe\n", "not UTF-8"),
+    ],
+)
+def test_bad_files_are_named_with_their_line(tmp_path, content, reason):
+    with pytest.raises(InputError, match=reason):
+        load_labels(labels_file(tmp_path, content), None)
+
+
+def test_missing_files_folders_and_wrong_numbers(tmp_path):
+    with pytest.raises(InputError, match="cannot read the labels file"):
+        load_labels(str(tmp_path / "none.txt"), None)
+    with pytest.raises(InputError, match="cannot read the labels file"):
+        load_labels(str(tmp_path), None)
+    with pytest.raises(InputError, match="has 3 class names with the background, the weights have 81 classes"):
+        load_labels(labels_file(tmp_path, b"BG\na\nb\n"), 81)
+    with pytest.raises(InputError, match="COCO's list has 81 class names with the background, the weights have 2"):
+        load_labels(None, 2)
+
+
+def test_classes_by_name_in_any_case_and_by_id():
+    assert resolve_classes([" Person ", "17", "traffic light"], COCO_LABELS) == {1, 17, 10}
+    assert resolve_classes([], COCO_LABELS) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("persn", r"no class 'persn'; did you mean person\?"),
+        ("xyzzy", "no class 'xyzzy'; it has person, bicycle, car"),
+        ("0", "go from 1 to 80, got 0"),
+        ("81", "go from 1 to 80, got 81"),
+        ("-1", "no class '-1'"),
+        ("bg", "no class 'bg'"),
+        ("", "no class ''"),
+    ],
+)
+def test_unknown_classes_are_named_with_what_comes_near(text, reason):
+    with pytest.raises(InputError, match=reason):
+        resolve_classes(["car", text], COCO_LABELS)
