@@ -127,7 +127,8 @@ class Decoder:
                         errors_in_row = 0
                     yield packet
                 return
-            except av.error.EOFError:
+            except (av.error.EOFError, IndexError):
+                # IndexError: PyAV 18 stumbles at the end of a file in which further streams appeared on the way.
                 break
             except av.error.InvalidDataError as error:
                 errors_in_row += 1

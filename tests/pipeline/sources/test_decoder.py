@@ -42,6 +42,18 @@ def test_a_few_bad_reads_are_skipped_and_counted(tmp_path: Path) -> None:
     real.close()
 
 
+def test_a_stream_that_appears_late_does_not_matter(tmp_path: Path) -> None:
+    silent = write_clip(tmp_path / "silent.flv", 400, options={"bf": "0"}).read_bytes()
+    with_sound = write_clip(tmp_path / "sound.flv", 30, options={"bf": "0"}, sound_s=1.2).read_bytes()
+    path = tmp_path / "joined.flv"
+    path.write_bytes(silent + with_sound[13:])  # without the second file's header
+    with open_container(str(path), path.name) as container:
+        assert len(container.streams) == 1, "or this test shows nothing"
+        decoder = Decoder(container, pick_video(container, path.name), path.name)
+        assert len(list(decoder.frames())) == 430
+        assert decoder.damaged == 0
+
+
 def test_endless_bad_reads_end(tmp_path: Path) -> None:
     container = FailingContainer(*[invalid() for _ in range(GIVE_UP_AFTER + 10)])
     decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
