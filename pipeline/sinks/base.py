@@ -10,6 +10,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.controls import ControlState
 from pipeline.records import SegmentedFrame, SourceInfo
 
 
@@ -33,10 +34,17 @@ class Presentation:
         segmented: the frame and its instances.
         annotated_bgr: uint8 (H, W, 3), read-only: the frame with the overlay drawn. The bare frame if no open sink has
             `wants_overlay`.
+        controls: how the run's controls stood when the frame was drawn; None in a presentation of your own.
     """
 
     segmented: SegmentedFrame
     annotated_bgr: NDArray[np.uint8]
+    controls: ControlState | None = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the overlay was drawn."""
+        return self.annotated_bgr is not self.segmented.frame.image_bgr
 
 
 @dataclass(frozen=True, slots=True)

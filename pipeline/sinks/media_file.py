@@ -11,8 +11,8 @@ from typing import BinaryIO
 class MediaFile:
     """What PyAV writes to: unbuffered, and after the first failed write everything is swallowed.
 
-    The swallowing matters when the disk is full: finishing a recording rewrites its head to point at an index at the
-    end that did not fit any more. Without the rewriting, what was written before still plays.
+    Finishing a recording rewrites its head to point at an index at the end. Where the disk is too full for that index,
+    the old head comes back: with it, what was written before still plays.
 
     Args:
         path: the file; made or emptied.
@@ -21,24 +21,48 @@ class MediaFile:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float], sync_every_s: float = 5.0) -> None:
-        self._file: BinaryIO = open(path, "wb", buffering=0)
+        self._file: BinaryIO = open(path, "w+b", buffering=0)
         self._clock = clock
         self._sync_every_s = sync_every_s
         self._synced_at_s = clock()
+        self._replaced: list[tuple[int, bytes]] | None = None
         self.error: OSError | None = None
+
+    def finishing(self) -> None:
+        """From now on remember what is written over, to bring it back if a write fails."""
+        self._replaced = []
 
     def write(self, data: bytes) -> int:
         """Write all of it; raises OSError (disk full …) once, and later says nothing."""
         if self.error is not None:
             return len(data)
-        view = memoryview(data)
         try:
-            while len(view) > 0:
-                view = view[self._file.write(view) :]
+            if self._replaced is not None:
+                self._remember(len(data))
+            self._write_all(data)
         except OSError as error:
             self.error = error
+            self._bring_back()
             raise
         return len(data)
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while len(view) > 0:
+            view = view[self._file.write(view) :]
+
+    def _remember(self, size: int) -> None:
+        assert self._replaced is not None
+        offset = self._file.tell()
+        old = self._file.read(size)
+        self._file.seek(offset)
+        if old:
+            self._replaced.append((offset, old))
+
+    def _bring_back(self) -> None:
+        for offset, old in reversed(self._replaced or []):
+            self._file.seek(offset)
+            self._write_all(old)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As of files."""

@@ -246,6 +246,7 @@ class _Recording:
         finally:
             try:
                 # After a failed write this reaches the encoder's memory, but no longer the file.
+                self.file.finishing()
                 self._output.close()
             finally:
                 if self._sound is not None:

@@ -37,6 +37,30 @@ def test_after_the_first_failure_it_swallows():
     file.close()
 
 
+def test_what_finishing_wrote_over_comes_back_when_it_fails(tmp_path):
+    class Full(MediaFile):
+        def _write_all(self, data):
+            if data == b"index":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super()._write_all(data)
+
+    path = tmp_path / "x"
+    file = Full(path, FakeClock())
+    file.write(b"head, body")
+    file.seek(0)
+    file.write(b"HEAD")
+    file.finishing()
+    for offset, data in [(0, b"moov"), (2, b"XX"), (9, b"yend")]:
+        file.seek(offset)
+        file.write(data)
+    with pytest.raises(OSError, match="No space left"):
+        file.write(b"index")
+    file.seek(0)
+    assert file.write(b"more") == 4
+    file.close()
+    assert path.read_bytes() == b"HEAD, bodyend"
+
+
 def test_it_is_forced_to_the_disk_now_and_then(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
