@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -275,6 +275,37 @@ class WindowSettings(Section):
     stills_dir: str = "."
 
 
+class ServeSettings(Section):
+    """The page on which a run is watched in a browser. It is served when there is an address."""
+
+    address: str | None = None
+    token: Annotated[SecretStr, Field(min_length=12, max_length=256)] | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 80
+    max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280
+    max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
+    stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
+    record_dir: str = "."
+
+    @field_validator("address")
+    @classmethod
+    def _address_has_a_port(cls, address: str | None) -> str | None:
+        if address is not None:
+            split_address(address)
+        return address
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "8080", "0.0.0.0:8080" or "[::1]:8080"; without a host, this machine. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535) or (colon and not bare):
+        raise ValueError("expected [HOST:]PORT such as 8080 or 0.0.0.0:8080")
+    if ":" in bare and host == bare:
+        raise ValueError("an IPv6 address goes in brackets, such as [::1]:8080")
+    return bare or "127.0.0.1", int(port)
+
+
 class Settings(Section):
     """All settings of a run."""
 
@@ -289,4 +320,5 @@ class Settings(Section):
     output: RecorderSettings = RecorderSettings()
     detections: DetectionsSettings = DetectionsSettings()
     window: WindowSettings = WindowSettings()
+    serve: ServeSettings = ServeSettings()
     progress: ProgressMode = ProgressMode.AUTO

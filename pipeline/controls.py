@@ -1,0 +1,91 @@
+"""What can be changed while a run goes on: what is drawn, from which score on, and whether it is recorded."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.settings import OverlaySettings, Section
+
+
+class DisplayChange(Section):
+    """A change of what is drawn; None leaves a switch as it is.
+
+    Attributes:
+        masks, boxes, labels, scores, status: the switches of `OverlaySettings`.
+        min_score: objects below it are not drawn.
+    """
+
+    masks: bool | None = None
+    boxes: bool | None = None
+    labels: bool | None = None
+    scores: bool | None = None
+    status: bool | None = None
+    min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """How the controls stand at one moment.
+
+    Attributes:
+        overlay: what is drawn and how.
+        min_score: objects below it are not drawn. They stay in the detections file and in what a `Stream` yields.
+        recording: whether frames are to be recorded.
+        file: the recording that is being written; None when none is.
+        error: why the last recording ended by itself; "" if it did not.
+    """
+
+    overlay: OverlaySettings
+    min_score: float = 0.0
+    recording: bool = False
+    file: str | None = None
+    error: str = ""
+
+
+class Controls:
+    """Holds the state; safe from any thread. Whoever reads `state` gets one that never changes.
+
+    Args:
+        overlay: how it stands at first.
+        recording: whether the run begins with a recording.
+    """
+
+    def __init__(self, overlay: OverlaySettings, recording: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._state = ControlState(overlay, recording=recording)
+
+    @property
+    def state(self) -> ControlState:
+        """How the controls stand now."""
+        return self._state
+
+    def change_display(self, change: DisplayChange) -> ControlState:
+        """Switch what is drawn from the next frame on; returns the new state."""
+        switches = {name: value for name, value in change.model_dump().items() if value is not None}
+        with self._lock:
+            min_score = switches.pop("min_score", self._state.min_score)
+            overlay = self._state.overlay.model_copy(update=switches)
+            self._state = replace(self._state, overlay=overlay, min_score=min_score)
+            return self._state
+
+    def set_recording(self, on: bool) -> ControlState:
+        """Start a recording, or end it, with the next frame; returns the new state."""
+        with self._lock:
+            error = "" if on else self._state.error
+            self._state = replace(self._state, recording=on, error=error)
+            return self._state
+
+    def recording_started(self, file: str) -> None:
+        """The recorder has begun to write this file."""
+        with self._lock:
+            self._state = replace(self._state, file=file)
+
+    def recording_ended(self, error: str = "") -> None:
+        """The recorder has finished its file; with an error, recording is switched off."""
+        with self._lock:
+            recording = self._state.recording and not error
+            self._state = replace(self._state, recording=recording, file=None, error=error or self._state.error)
