@@ -33,6 +33,9 @@ _LEARNING = 0.06
 _LEAST_SEEN = 0.25
 """Share of an object's points, by weight, that must look as they did."""
 
+_ALIGN_EVERY = 3
+"""Steps of the way from a result's frame to the newest one after which the drift is taken out."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bodies:
@@ -85,14 +88,14 @@ class Bodies:
         )
 
     def through(self, steps: Sequence[Step]) -> Bodies:
-        """After all the steps, one by one."""
+        """After all the steps, one by one. To save time only some of them, the last one always, are aligned."""
         bodies = self
-        for step in steps:
-            bodies = bodies.advance(step)
+        for i, step in enumerate(steps):
+            bodies = bodies.advance(step, aligned=(len(steps) - 1 - i) % _ALIGN_EVERY == 0)
         return bodies
 
-    def advance(self, step: Step) -> Bodies:
-        """On the next frame."""
+    def advance(self, step: Step, *, aligned: bool = True) -> Bodies:
+        """On the next frame; `aligned`: with the drift taken out."""
         if len(self) == 0:
             return replace(self, time_s=step.time_s)
         shape = step.grey.shape
@@ -103,7 +106,7 @@ class Bodies:
         straight_on = Similarity(self.path.turn, self.path.shift + self.velocity)
         predicted = nearest_look(self.looks, self.levels, (by_flow, straight_on), self.weights, step.grey)
         inside = self.weights * _inside(predicted.apply(self.looks.home), shape)
-        path = align(self.looks, self.levels, predicted, inside, step.grey)
+        path = align(self.looks, self.levels, predicted, inside, step.grey) if aligned else predicted
         points = path.apply(self.looks.home)
         shown = sample(step.grey, points)
         alike = np.abs(differences(self.looks, self.levels, shown, inside)) < _CHANGED

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Complexes = NDArray[np.complex64]
 Floats = NDArray[np.float32]
 
-_ROUNDS = 3
+_ROUNDS = 2
 _LEAST_SPREAD = 0.25
 """Small pixels: flow that scatters less than this is taken as it is; finer differences are noise of the flow."""
 _STIFFNESS = 9.0
@@ -74,9 +74,11 @@ def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
     offset = points - centre
     move = weighted_median(moves.real, share) + 1j * weighted_median(moves.imag, share)
     turn = np.zeros_like(move)
-    for _ in range(_ROUNDS):
-        error = np.abs(moves - move - turn * offset)
-        spread = np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
+    error = np.abs(moves - move)
+    spread = np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
+    for round_number in range(_ROUNDS):
+        if round_number:
+            error = np.abs(moves - move - turn * offset)
         trust = share / (1.0 + (error / spread) ** 2) ** 2
         trust /= np.maximum(trust.sum(1, keepdims=True), 1e-9)
         middle = (trust * offset).sum(1, keepdims=True)
