@@ -18,16 +18,14 @@ def detect(rois, counts, class_probs, deltas, windows, config):
         class_probs: float32 (B, N, K).
         deltas: float32 (B, N, K, 4), as the head gives them (not yet multiplied by BBOX_STD_DEV).
         windows: float32 (B, 4), normalized: the part of the canvas that holds the picture; boxes are cut at its
-        edges.
+            edges.
         config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD, DETECTION_MAX_INSTANCES and, if it
-        has one,
-            DETECTION_IGNORE_BACKGROUND (take the best class other than the background; a region whose best is the
-            background is left out otherwise) count.
+            has one, DETECTION_IGNORE_BACKGROUND (take the best class other than the background; a region whose best
+            is the background is left out otherwise) count.
 
     Returns:
         detections: float32 (B, D, 6) with D = DETECTION_MAX_INSTANCES: normalized y1, x1, y2, x2, class id, score,
-        best
-            score first; zeros from the image's count on. A box of no height is one pixel high: in normalized
+            best score first; zeros from the image's count on. A box of no height is one pixel high: in normalized
             coordinates both edges are inside.
         counts: int32 (B,).
     """
