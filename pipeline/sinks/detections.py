@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -147,10 +148,12 @@ def encode_mask(pasted: NDArray[np.bool_], y0: int, x0: int, height: int, width:
         {"size": [height, width], "counts": str}, equal to what `pycocotools.mask.encode` gives for the full mask.
     """
     # COCO counts down the columns. A change within a column begins or ends a run; w columns, h + 1 places for changes.
-    padded = np.zeros((pasted.shape[1], pasted.shape[0] + 2), np.int8)
-    padded[:, 1:-1] = pasted.T
-    column, row = np.nonzero(np.diff(padded, axis=1))
-    changes = (x0 + column.astype(np.int64)) * height + y0 + row
+    padded = np.zeros((pasted.shape[1], pasted.shape[0] + 2), np.uint8)
+    if pasted.size:
+        cv2.transpose(pasted.view(np.uint8), dst=padded[:, 1:-1])
+    places = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+    column, row = np.divmod(places, pasted.shape[0] + 1)
+    changes = (x0 + column) * height + y0 + row
     # A run that ends at the foot of a column where the next one begins at its head goes on: both changes cancel.
     joined = np.flatnonzero(changes[1:] == changes[:-1])
     changes = np.delete(changes, np.concatenate([joined, joined + 1]))
