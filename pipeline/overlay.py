@@ -1,4 +1,4 @@
-"""Draws instances on a frame: masks, boxes and labels in the colour of their class, and a status line.
+"""Draws instances on a frame: masks, boxes and labels in the colour of their class or track, and a status line.
 
 Everything is limited to an object's box: no array of the frame's size is made but the result.
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.masks import box_edges, paste_mask
-from pipeline.palette import ColourBgr, class_colours, text_colour
+from pipeline.palette import ColourBgr, class_colours, text_colour, track_colour
 from pipeline.records import Instances
-from pipeline.settings import OverlaySettings
+from pipeline.settings import ColourBy, OverlaySettings
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STATUS_BACKING_BGR: ColourBgr = (32, 32, 32)
@@ -35,6 +35,7 @@ class StatusLine:
         capture_fps, inference_fps, display_fps: frames a second.
         dropped: frames dropped so far.
         latency_ms: from capture to presentation, milliseconds.
+        counts: objects by class, such as "2 person (5 so far)"; left out where the frame is too narrow.
     """
 
     capture_fps: float | None = None
@@ -42,6 +43,7 @@ class StatusLine:
     display_fps: float | None = None
     dropped: int | None = None
     latency_ms: float | None = None
+    counts: Sequence[str] = ()
 
     def compact(self) -> list[str]:
         """The entries as short as can be, for small frames: the three rates, the drops, the latency."""
@@ -62,7 +64,7 @@ class StatusLine:
             texts.append(f"dropped {self.dropped}")
         if self.latency_ms is not None:
             texts.append(f"latency {self.latency_ms:.0f} ms")
-        return texts
+        return texts + list(self.counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,20 @@ class Overlay:
         """The colour of a class."""
         return self._colours[class_id % len(self._colours)]
 
-    def label(self, class_id: int, score: float) -> str:
-        """The text beside an object, such as "person: 0.998"."""
+    def label(self, class_id: int, score: float, track_id: int = 0) -> str:
+        """The text beside an object, such as "person: 0.998", or "person #7: 0.998" if it has a track id."""
         name = self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
-        parts = [name] if self._settings.labels else []
+        words = [name] if self._settings.labels else []
+        words += [f"#{track_id}"] if self._settings.ids and track_id > 0 else []
+        parts = [" ".join(words)] if words else []
         parts += [f"{score:.3f}"] if self._settings.scores else []
         return ": ".join(parts)
+
+    def _colour_of(self, instances: Instances, i: int) -> ColourBgr:
+        track_id = _track_id(instances, i)
+        if self._settings.color_by is ColourBy.TRACK and track_id > 0:
+            return track_colour(track_id)
+        return self.colour(int(instances.class_ids[i]))
 
     def draw(self, frame_bgr: Image, instances: Instances, status: StatusLine | None = None) -> Image:
         """A copy of the frame with everything drawn on it; the best score lies on top.
@@ -118,7 +128,7 @@ class Overlay:
         if self._settings.boxes:
             for i in worst_first:
                 self._draw_box(canvas, instances, i, style)
-        if self._settings.labels or self._settings.scores:
+        if self._settings.labels or self._settings.scores or self._settings.ids:
             for i in worst_first:
                 self._draw_label(canvas, instances, i, style)
         if status is not None and self._settings.status:
@@ -146,7 +156,7 @@ class Overlay:
         region = canvas[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
         # A plane of one colour for cv2 to blend with: filling by whole rows is the fastest way numpy knows.
         blended = np.empty(region.shape, np.uint8)
-        blended[0] = self.colour(int(instances.class_ids[i]))
+        blended[0] = self._colour_of(instances, i)
         blended[1:] = blended[:1]
         cv2.addWeighted(region, 1.0 - alpha, blended, alpha, 0.0, dst=blended)
         cv2.copyTo(blended, mask.view(np.uint8), region)
@@ -157,7 +167,7 @@ class Overlay:
             return
         x1, y1, x2, y2 = edges
         # Within the box; cv2.rectangle would make even widths one pixel wider.
-        colour, line = self.colour(int(instances.class_ids[i])), style.line_width
+        colour, line = self._colour_of(instances, i), style.line_width
         inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
         inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
         for left, top, right, bottom in (
@@ -173,8 +183,10 @@ class Overlay:
         edges = box_edges(instances.boxes_xyxy[i])
         if edges is None or not _touches(edges, canvas.shape[0], canvas.shape[1]):
             return
-        text = self.label(int(instances.class_ids[i]), float(instances.scores[i]))
-        colour = self.colour(int(instances.class_ids[i]))
+        text = self.label(int(instances.class_ids[i]), float(instances.scores[i]), _track_id(instances, i))
+        if not text:
+            return
+        colour = self._colour_of(instances, i)
         block = _text_block(text, style.font_scale, canvas.shape[1])
         # On top of the box; inside it where there is no room above.
         top = edges[1] - block.height
@@ -236,6 +248,10 @@ def _paint(region: Image, drawn: Image, opacity: float) -> None:
         region[:] = drawn
     elif region.size:
         region[:] = cv2.addWeighted(region, 1.0 - opacity, np.ascontiguousarray(drawn), opacity, 0.0)
+
+
+def _track_id(instances: Instances, i: int) -> int:
+    return 0 if instances.track_ids is None else int(instances.track_ids[i])
 
 
 def _opacity(instances: Instances, i: int) -> float:

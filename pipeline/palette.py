@@ -1,4 +1,4 @@
-"""Colours of classes: the same class has the same colour in every run."""
+"""Colours of classes and tracks: the same class, or track id, has the same colour in every run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ ColourBgr = tuple[int, int, int]
 BLACK: ColourBgr = (0, 0, 0)
 WHITE: ColourBgr = (255, 255, 255)
 
+_GOLDEN_SECTION = (5**0.5 - 1) / 2
+_SHADES = ((1.0, 1.0), (0.55, 1.0), (1.0, 0.7))
 _SHUFFLE_SEED = 42  # the seed of the tutorial that this program grew from
 
 
@@ -22,6 +24,14 @@ def class_colours(count: int) -> list[ColourBgr]:
         colours.append((round(blue * 255), round(green * 255), round(red * 255)))
     random.Random(_SHUFFLE_SEED).shuffle(colours)
     return colours
+
+
+def track_colour(track_id: int) -> ColourBgr:
+    """The colour of a track: hues a golden section apart, so that ids near one another differ clearly."""
+    hue = track_id * _GOLDEN_SECTION % 1.0
+    saturation, value = _SHADES[track_id % len(_SHADES)]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return (round(blue * 255), round(green * 255), round(red * 255))
 
 
 def text_colour(backing_bgr: ColourBgr) -> ColourBgr:

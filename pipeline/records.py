@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.tracking.scene import Scene
+
 
 class SourceKind(Enum):
     """What kind of source a frame comes from; the default policy follows from it."""
@@ -225,12 +227,14 @@ class SegmentedFrame:
         instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
             earlier one in smooth; None while no result has come yet.
         times: when the frame passed each stage.
+        scene: counts, lines, zones and events at this frame; None where nothing is tracked.
     """
 
     frame: Frame
     instances: Instances
     instances_index: int | None
     times: StageTimes
+    scene: Scene | None = None
 
 
 def read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -15,6 +15,8 @@ from pipeline.settings import ProgressMode
 from pipeline.sources.base import Clock
 from pipeline.stats import RunStats
 from pipeline.stream import EndReason, RunSummary
+from pipeline.tracking.drawing import line_text
+from pipeline.tracking.scene import ZoneState
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +118,11 @@ def summary_text(summary: RunSummary) -> str:
         f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
         f"display {_fps(stats.display_fps)}"
     )
+    if summary.scene is not None and summary.scene.seen:
+        seen = ", ".join(f"{count} {name}" for name, count in summary.scene.seen.items())
+        lines.append(f"  seen       {seen} (different objects)")
+        lines.extend(f"  line       {line_text(line)}" for line in summary.scene.lines)
+        lines.extend(f"  zone       {_zone_line(zone)}" for zone in summary.scene.zones)
     lines.append(
         f"  latency    p50 {_ms(stats.latency_p50_s)}, p95 {_ms(stats.latency_p95_s)} from capture to display; "
         f"inference p50 {_ms(stats.inference_p50_s)}"
@@ -124,6 +131,15 @@ def summary_text(summary: RunSummary) -> str:
         lines.append(f"  reconnects {summary.reconnects}")
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
+
+
+def _zone_line(zone: ZoneState) -> str:
+    text = f"{zone.name}: {zone.entered} entered, {zone.occupancy} inside at the end"
+    if zone.dwell_mean_s is not None:
+        text += f", stayed {_duration(zone.dwell_mean_s)} on average"
+    if zone.dwell_max_s is not None:
+        text += f", {_duration(zone.dwell_max_s)} at most"
+    return text
 
 
 _ENDINGS = {EndReason.FINISHED: "finished", EndReason.STOPPED: "stopped", EndReason.FAILED: "failed"}

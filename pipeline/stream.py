@@ -36,7 +36,10 @@ from pipeline.sources.base import Clock, Source
 from pipeline.sources.factory import make_source
 from pipeline.stage import THREAD_PREFIX, FirstError, Stage
 from pipeline.stats import DropCause, DropStage, RunStats, StatsSnapshot
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.drawing import draw_places
+from pipeline.tracking.scene import Scene
+from pipeline.tracking.tracker import make_tracker
+from pipeline.tracking.watch import SceneWatcher, make_watcher
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class RunSummary:
         outputs: files written.
         end: why the run ended.
         wall_s: seconds from the opening to the end.
+        scene: counts, lines and zones at the end; None where nothing was tracked.
     """
 
     source: SourceInfo
@@ -83,6 +87,7 @@ class RunSummary:
     outputs: Sequence[str]
     end: EndReason
     wall_s: float
+    scene: Scene | None = None
 
 
 class Stream:
@@ -120,6 +125,7 @@ class Stream:
         self._info: SourceInfo | None = None
         self._join: Join | None = None
         self._overlay: Overlay | None = None
+        self._watcher: SceneWatcher | None = None
         self._end = EndReason.FINISHED
         self._opened = False
         self._closed = False
@@ -158,6 +164,7 @@ class Stream:
 
             self._segmenter = MaskRCNNSegmenter(self.settings.model)
         self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
+        self._watcher = make_watcher(self.settings, self._info, self._segmenter.labels)
         context = RunContext(self._info, self._segmenter.labels)
         for sink in [*make_sinks(self.settings, self._info), *self._extra_sinks]:
             worker = SinkWorker(sink, self._info, self.live, self.stats, self._errors)
@@ -251,8 +258,11 @@ class Stream:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
         if self._overlay is None:
             raise RuntimeError("the stream is not open: use it in a `with` block")
-        status = self._status() if self.settings.overlay.status else None
-        return self._overlay.draw(segmented.frame.image_bgr, segmented.instances, status)
+        status = self._status(segmented.scene) if self.settings.overlay.status else None
+        canvas = self._overlay.draw(segmented.frame.image_bgr, segmented.instances, status)
+        if self._watcher is not None and segmented.scene is not None and self.settings.overlay.places:
+            draw_places(canvas, segmented.scene, self._watcher.lines, self._watcher.zones)
+        return canvas
 
     def summary(self) -> RunSummary:
         """What the run did so far; final after `close`."""
@@ -266,6 +276,7 @@ class Stream:
             outputs=[path for worker in self._workers for path in worker.sink.outputs],
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self._clock() - self._opened_at_s,
+            scene=self._watcher.scene if self._watcher is not None else None,
         )
 
     # -- presenting ---------------------------------------------------------------------------------------------------
@@ -288,6 +299,8 @@ class Stream:
     def _present(self, segmented: SegmentedFrame) -> SegmentedFrame:
         presented_at_s = self._clock()
         segmented = replace(segmented, times=replace(segmented.times, presented_at_s=presented_at_s))
+        if self._watcher is not None:
+            segmented = replace(segmented, scene=self._watcher.update(segmented.frame, segmented.instances))
         self.stats.presented(segmented)
         wanted = any(worker.sink.wants_overlay for worker in self._workers)
         image_bgr = self.draw(segmented) if wanted else segmented.frame.image_bgr
@@ -312,7 +325,7 @@ class Stream:
         if any(worker.sink.stop_requested for worker in self._workers):
             self.stop()
 
-    def _status(self) -> StatusLine:
+    def _status(self, scene: Scene | None) -> StatusLine:
         recent = self.stats.recent(self._clock())
         return StatusLine(
             capture_fps=recent.capture_fps,
@@ -320,6 +333,7 @@ class Stream:
             display_fps=recent.display_fps,
             dropped=recent.dropped_total,
             latency_ms=None if recent.last_latency_s is None else 1000 * recent.last_latency_s,
+            counts=scene.count_texts() if scene is not None and self.settings.overlay.counts else (),
         )
 
     # -- building and ending ------------------------------------------------------------------------------------------
@@ -365,7 +379,7 @@ class Stream:
             undelivered = self._lost_before_display
         self._slots = [*frame_slots, results]
         lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
-        segmenter, tracker = self._segmenter, self._make_tracker()
+        segmenter, tracker = self._segmenter, make_tracker(self.settings.tracking, self.info)
         self._stages = [
             Stage(
                 "capture",
@@ -390,11 +404,6 @@ class Stream:
                 outlets=(results,),
             ),
         ]
-
-    def _make_tracker(self) -> Tracker | None:
-        """Single images are not tracked: there is no time between them."""
-        tracked = self.settings.tracking.enabled and self.info.kind is not SourceKind.STILLS
-        return Tracker(self.settings.tracking) if tracked else None
 
     def _lost_before_inference(self, _: Frame) -> None:
         self.stats.dropped(DropStage.INFERENCE, self._cause())

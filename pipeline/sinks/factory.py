@@ -42,7 +42,9 @@ def make_sinks(
         kind: type[Images] | type[Recorder] = Images if source.kind is SourceKind.STILLS else Recorder
         sinks.append(kind(settings.output, inputs))
     if settings.detections.path is not None:
-        sinks.append(Detections(settings.detections, inputs, settings.overlay.mask_threshold))
+        events = settings.detections.events or bool(settings.lines or settings.zones)
+        detections = settings.detections.model_copy(update={"events": events})
+        sinks.append(Detections(detections, inputs, settings.overlay.mask_threshold))
     return sinks
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import Instances
+from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.settings import TrackingSettings
 from pipeline.tracking.association import Expected, associate
 from pipeline.tracking.overlap import box_overlaps, resample
@@ -21,6 +21,8 @@ from pipeline.tracking.track import Track
 UNCONFIRMED_S = 0.5
 """How long an object that was seen once is waited for, seconds."""
 CONFIRMING_HITS = 2
+SETTLED_HITS = 4
+"""Until an object was seen so often its motion is not known, and it is shown as it is found."""
 INTERVAL_MEMORY = 0.8
 """Share of the earlier value in the running mean of the time between results."""
 HELD_VISIBLE = 0.6
@@ -127,7 +129,7 @@ class Tracker:
         weights = np.empty(len(tracks), np.float32)
         for i, track in enumerate(tracks):
             lost_s = track.lost_s(pts_s)
-            weight = memory_weight(self._settings.steady, lost_s)
+            weight = memory_weight(self._settings.steady, lost_s) if track.hits >= SETTLED_HITS else 1.0
             fast = speed_change(track.motion, lost_s)
             track.position, change = steady_position(track.position, track.motion.scale, found.boxes_xyxy[i], weight)
             weights[i] = weight + (1 - weight) * max(fast, change)
@@ -166,6 +168,11 @@ class Tracker:
         """What is left of the score of a track that is held over: 1 … 0."""
         hold_s = self._settings.hold_s
         return max(0.0, 1 - track.lost_s(pts_s) / hold_s) if hold_s > 0 else 0.0
+
+
+def make_tracker(settings: TrackingSettings, source: SourceInfo) -> Tracker | None:
+    """A tracker if there is to be one. Single images are not tracked: there is no time between them."""
+    return Tracker(settings) if settings.enabled and source.kind is not SourceKind.STILLS else None
 
 
 _NOTHING = (
