@@ -1,5 +1,8 @@
-"""The failure table of the design, row by row, with real files; rows that need a process are in
-tests/test_end_to_end.py, cameras that go away in tests/pipeline/sources, slow disks and viewers in sinks/test_worker.py."""
+"""The failure table of the design, row by row, with real files.
+
+Rows that need a process are in tests/test_end_to_end.py, cameras that go away in tests/pipeline/sources, slow disks and
+slow viewers in sinks/test_worker.py.
+"""
 
 import json
 
