@@ -1,0 +1,79 @@
+"""Draws lines and zones thinly on a frame, each with its name and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.palette import BLACK, ColourBgr
+from pipeline.tracking.geometry import Points
+from pipeline.tracking.scene import LineCount, Scene, ZoneState
+from pipeline.tracking.zones import LineCounter, ZoneCounter
+
+LINE_BGR: ColourBgr = (0, 220, 255)
+ZONE_BGR: ColourBgr = (255, 200, 0)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SUBPIXEL = 16
+_FARTHEST = 16384.0
+
+Image = NDArray[np.uint8]
+
+
+def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones: Sequence[ZoneCounter]) -> None:
+    """Draw all lines and zones in place.
+
+    Args:
+        canvas: uint8 (H, W, 3), BGR.
+        scene: the numbers, in the order of `lines` and `zones`.
+        lines, zones: where they lie.
+    """
+    size = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
+    width = max(1, round(size / 700))
+    scale = max(0.35, 0.00075 * size)
+    for zone, state in zip(zones, scene.zones, strict=True):
+        _draw_path(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
+        _write(canvas, zone_text(state), zone.polygon.mean(axis=0), scale, ZONE_BGR)
+    for line, count in zip(lines, scene.lines, strict=True):
+        _draw_path(canvas, line.path, LINE_BGR, width, is_closed=False)
+        _draw_in_side(canvas, line.path, width, 0.03 * size)
+        _write(canvas, line_text(count), line.path[:2].mean(axis=0), scale, LINE_BGR)
+
+
+def line_text(count: LineCount) -> str:
+    """What is written beside a line, such as "door: in 3, out 1"."""
+    return f"{count.name}: in {count.crossed_in}, out {count.crossed_out}"
+
+
+def zone_text(state: ZoneState) -> str:
+    """What is written in a zone, such as "desk: 2 now, 4 s" or "desk: 0 now"."""
+    longest = "" if state.dwell_now_s is None else f", {state.dwell_now_s:.0f} s"
+    return f"{state.name}: {state.occupancy} now{longest}"
+
+
+def _draw_path(canvas: Image, path: Points, colour: ColourBgr, width: int, *, is_closed: bool) -> None:
+    points = np.round(np.clip(path, 0, _FARTHEST) * _SUBPIXEL).astype(np.int32)
+    cv2.polylines(canvas, [points], is_closed, colour, width, cv2.LINE_AA, 4)
+
+
+def _draw_in_side(canvas: Image, path: Points, width: int, length: float) -> None:
+    """A short arrow from the middle of the first segment to the side that counts as in."""
+    step = path[1] - path[0]
+    extent = float(np.linalg.norm(step))
+    if extent < 1:
+        return
+    middle = path[:2].mean(axis=0)
+    tip = middle + np.array([-step[1], step[0]]) / extent * length
+    start, end = (tuple(int(value) for value in np.round(point)) for point in (middle, tip))
+    cv2.arrowedLine(canvas, start, end, LINE_BGR, width, cv2.LINE_AA, tipLength=0.4)
+
+
+def _write(canvas: Image, text: str, at: NDArray[np.float64], scale: float, colour: ColourBgr) -> None:
+    """Text with a dark edge, its middle near `at`, moved inside the frame."""
+    (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    x = min(max(0, int(at[0] - width / 2)), max(0, canvas.shape[1] - width))
+    y = min(max(height, int(at[1] - height)), canvas.shape[0] - 2)
+    cv2.putText(canvas, text, (x, y), _FONT, scale, BLACK, 3, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), _FONT, scale, colour, 1, cv2.LINE_AA)

@@ -1,0 +1,146 @@
+"""Watches the presented frames of a run: who is there, who came and went, who crossed a line or stayed in a zone.
+
+Presented frames are in order and carry their own time, whichever way their instances came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.errors import InputError
+from pipeline.labels import resolve_classes
+from pipeline.records import Frame, Instances, SourceInfo, SourceKind
+from pipeline.settings import PlaceSettings, Settings
+from pipeline.tracking.counts import ClassCounts, count_now
+from pipeline.tracking.scene import Event, EventKind, Scene
+from pipeline.tracking.zones import Box, LineCounter, ZoneCounter
+
+LONG_INTERVALS = 3.0
+"""An object is not gone before it was missed for so many times the usual step between frames."""
+
+
+@dataclass(slots=True)
+class _Known:
+    class_id: int
+    seen_at_s: float
+
+
+class SceneWatcher:
+    """Turns tracked instances into a `Scene`, frame by frame.
+
+    Args:
+        settings: lines, zones, and how long an object may be lost.
+        labels: class names by class id.
+
+    Attributes:
+        scene: the newest.
+
+    Raises:
+        InputError: a line or zone names a class that the model does not have.
+    """
+
+    def __init__(self, settings: Settings, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._max_lost_s = settings.tracking.max_lost_s
+        self._lines = [(LineCounter(line), _class_ids(f"line {line.name!r}", line, labels)) for line in settings.lines]
+        self._zones = [(ZoneCounter(zone), _class_ids(f"zone {zone.name!r}", zone, labels)) for zone in settings.zones]
+        self._size_hw: tuple[int, int] | None = None
+        self._counts = ClassCounts()
+        self._known: dict[int, _Known] = {}
+        self._pts_s: float | None = None
+        self.scene = Scene()
+
+    @property
+    def lines(self) -> Sequence[LineCounter]:
+        """The lines, in the order of the settings."""
+        return [counter for counter, _ in self._lines]
+
+    @property
+    def zones(self) -> Sequence[ZoneCounter]:
+        """The zones, in the order of the settings."""
+        return [counter for counter, _ in self._zones]
+
+    def update(self, frame: Frame, instances: Instances) -> Scene:
+        """Take in the next presented frame and the instances shown on it."""
+        if self._size_hw != (frame.height, frame.width):
+            self._size_hw = (frame.height, frame.width)
+            places: Sequence[LineCounter | ZoneCounter] = (*self.lines, *self.zones)
+            for place in places:
+                place.place(frame.height, frame.width)
+        pts_s = frame.pts_s
+        step_s = 0.0 if self._pts_s is None else pts_s - self._pts_s
+        self._pts_s = pts_s
+        events = self._gone(list(self._known)) if step_s < 0 else []
+        track_ids = [] if instances.track_ids is None else instances.track_ids.tolist()
+        for i, track_id in enumerate(track_ids):
+            if track_id > 0:
+                x1, y1, x2, y2 = instances.boxes_xyxy[i].tolist()
+                events += self._seen(pts_s, track_id, int(instances.class_ids[i]), (x1, y1, x2, y2))
+        patience_s = max(self._max_lost_s, LONG_INTERVALS * step_s)
+        events += self._gone([i for i, known in self._known.items() if pts_s - known.seen_at_s > patience_s])
+        self.scene = Scene(
+            now=self._by_name(count_now(instances.class_ids.tolist())),
+            seen=self._by_name(self._counts.seen()),
+            lines=tuple(line.state() for line in self.lines),
+            zones=tuple(zone.state(pts_s) for zone in self.zones),
+            events=tuple(events),
+        )
+        return self.scene
+
+    def _seen(self, pts_s: float, track_id: int, class_id: int, box_xyxy: Box) -> list[Event]:
+        def event(kind: EventKind) -> Event:
+            return Event(kind, pts_s, track_id, class_id, self._label(class_id))
+
+        events = [event(EventKind.APPEARED)] if self._counts.update(track_id, class_id) else []
+        self._known[track_id] = _Known(class_id, pts_s)
+        for line, class_ids in self._lines:
+            direction = line.update(track_id, box_xyxy) if class_ids is None or class_id in class_ids else None
+            if direction is not None:
+                events.append(replace(event(EventKind.CROSSED), place=line.settings.name, direction=direction))
+        for zone, class_ids in self._zones:
+            change = zone.update(track_id, box_xyxy, pts_s) if class_ids is None or class_id in class_ids else None
+            if change is not None:
+                events.append(replace(event(change.kind), place=zone.settings.name, dwell_s=change.dwell_s))
+        return events
+
+    def _gone(self, track_ids: Sequence[int]) -> list[Event]:
+        """Forget objects; the events happened when they were last seen."""
+        events = []
+        for track_id in track_ids:
+            known = self._known.pop(track_id)
+            self._counts.forget(track_id)
+            event = Event(EventKind.LEFT, known.seen_at_s, track_id, known.class_id, self._label(known.class_id))
+            for line in self.lines:
+                line.forget(track_id)
+            for zone in self.zones:
+                change = zone.forget(track_id)
+                if change is not None:
+                    events.append(replace(event, place=zone.settings.name, dwell_s=change.dwell_s))
+            events.append(replace(event, kind=EventKind.DISAPPEARED))
+        return events
+
+    def _label(self, class_id: int) -> str:
+        return self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
+
+    def _by_name(self, counts: Mapping[int, int]) -> Mapping[str, int]:
+        return {self._label(class_id): count for class_id, count in counts.items()}
+
+
+def make_watcher(settings: Settings, source: SourceInfo, labels: Sequence[str]) -> SceneWatcher | None:
+    """A watcher where objects are tracked. Raises InputError when lines or zones are set but tracking is off."""
+    if not settings.tracking.enabled and (settings.lines or settings.zones):
+        raise InputError("lines and zones need tracked objects: set tracking.enabled to true, or leave them out")
+    if source.kind is SourceKind.STILLS or not settings.tracking.enabled:
+        return None
+    return SceneWatcher(settings, labels)
+
+
+def _class_ids(what: str, place: PlaceSettings, labels: Sequence[str]) -> frozenset[int] | None:
+    """The classes that count at a place; None for all. Raises InputError."""
+    if not place.classes:
+        return None
+    try:
+        return resolve_classes(place.classes, labels)
+    except InputError as error:
+        raise InputError(f"{what}: classes: {str(error).removeprefix('--classes: ')}") from None
