@@ -31,7 +31,7 @@ class Detections(Sink):
     """The detections file. It appears with the first frame; every line reaches it whole and at once.
 
     Args:
-        settings: path, and whether masks are written.
+        settings: path, and whether masks and events are written.
         inputs: files that must not be overwritten.
         mask_threshold: probability from which on a pixel belongs to an object.
     """
@@ -63,6 +63,8 @@ class Detections(Sink):
         segmented = presentation.segmented
         threshold = self._mask_threshold if self._settings.masks else None
         record = frame_record(segmented.frame, segmented.instances, self._labels, threshold)
+        if self._settings.events:
+            record["events"] = [event.record() for event in segmented.scene.events] if segmented.scene else []
         # ASCII only: whatever reads it, and whatever the file names are made of.
         line = json.dumps(record, ensure_ascii=True, separators=(", ", ": ")).encode("ascii") + b"\n"
         try:
