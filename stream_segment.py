@@ -99,7 +99,7 @@ _VALUE_FLAGS: dict[str, Sequence[_Flag]] = {
         _Flag("--present", "presentation", "M", "auto, exact (inferred frames) or smooth (every frame)"),
         _Flag("--infer-every", "motion.infer_every", "N", "infer every Nth frame and carry its masks to the rest"),
         _Flag("--infer-fps", "motion.infer_fps", "R", "infer at most R frames a second, carry masks to the rest"),
-        _Flag("--serve", "serve.address", "[HOST:]PORT", "a page to watch the run on, for this machine only or for HOST"),
+        _Flag("--serve", "serve.address", "[HOST:]PORT", "a page to watch the run on; without HOST, on this machine"),
         _Flag("--serve-token", "serve.token", "TEXT", "what the page asks for (better: variable STREAM_SEGMENT_TOKEN)"),
         _Flag("--progress", "progress", "M", "auto, bar, lines or off"),
     ),
@@ -259,25 +259,15 @@ def _stop_on_signals(stream: Stream, received: list[int]) -> Iterator[None]:
 
 def _weights_command(argv: Sequence[str]) -> int:
     parser = _Parser(prog="stream_segment.py weights", description="Get weights.", allow_abbrev=False)
-    parser.add_argument(
-        "what",
-        choices=["coco", "any"],
-        help="coco: download Matterport's mask_rcnn_coco.h5 (81 classes, 257 MB); "
-        "any: say which weights a run would use, and download those only if there are none",
-    )
+    parser.add_argument("what", choices=["coco"], help="coco: Matterport's mask_rcnn_coco.h5, 81 classes, 257 MB")
     parser.add_argument("--dir", metavar="DIR", help="where to put it (default: weights/)")
     arguments = parser.parse_args(argv)
     _set_up_logging(verbose=False)
     from pipeline.download import download_coco_weights
-    from pipeline.weights_file import find_weights, weights_dir
+    from pipeline.weights_file import weights_dir
 
-    if arguments.what == "any":
-        with contextlib.suppress(InputError):
-            choice = find_weights(None)
-            print(f"weights: {choice.path} ({choice.reason})")
-            return 0
     path = download_coco_weights(Path(arguments.dir).expanduser() if arguments.dir else weights_dir())
-    print(f"weights: {path} (COCO weights)")
+    print(f"COCO weights: {path}")
     return 0
 
 
