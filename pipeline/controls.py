@@ -15,13 +15,14 @@ class DisplayChange(Section):
     """A change of what is drawn; None leaves a switch as it is.
 
     Attributes:
-        masks, boxes, labels, scores, status: the switches of `OverlaySettings`.
+        masks, boxes, labels, ids, scores, status: the switches of `OverlaySettings`.
         min_score: objects below it are not drawn.
     """
 
     masks: bool | None = None
     boxes: bool | None = None
     labels: bool | None = None
+    ids: bool | None = None
     scores: bool | None = None
     status: bool | None = None
     min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
@@ -35,6 +36,7 @@ class ControlState:
         overlay: what is drawn and how.
         min_score: objects below it are not drawn. They stay in the detections file and in what a `Stream` yields.
         recording: whether frames are to be recorded.
+        take: how often recording was switched on; each take is a file of its own.
         file: the recording that is being written; None when none is.
         error: why the last recording ended by itself; "" if it did not.
     """
@@ -42,6 +44,7 @@ class ControlState:
     overlay: OverlaySettings
     min_score: float = 0.0
     recording: bool = False
+    take: int = 0
     file: str | None = None
     error: str = ""
 
@@ -56,7 +59,7 @@ class Controls:
 
     def __init__(self, overlay: OverlaySettings, recording: bool = False) -> None:
         self._lock = threading.Lock()
-        self._state = ControlState(overlay, recording=recording)
+        self._state = ControlState(overlay, recording=recording, take=int(recording))
 
     @property
     def state(self) -> ControlState:
@@ -75,8 +78,11 @@ class Controls:
     def set_recording(self, on: bool) -> ControlState:
         """Start a recording, or end it, with the next frame; returns the new state."""
         with self._lock:
-            error = "" if on else self._state.error
-            self._state = replace(self._state, recording=on, error=error)
+            state = self._state
+            if on and not state.recording:
+                self._state = replace(state, recording=True, take=state.take + 1, error="")
+            elif not on:
+                self._state = replace(state, recording=False)
             return self._state
 
     def recording_started(self, file: str) -> None:
@@ -84,8 +90,9 @@ class Controls:
         with self._lock:
             self._state = replace(self._state, file=file)
 
-    def recording_ended(self, error: str = "") -> None:
-        """The recorder has finished its file; with an error, recording is switched off."""
+    def recording_ended(self, take: int, error: str = "") -> None:
+        """The recorder has finished the file of this take; an error switches the recording off, if it is still that."""
         with self._lock:
-            recording = self._state.recording and not error
-            self._state = replace(self._state, recording=recording, file=None, error=error or self._state.error)
+            state = self._state
+            recording = state.recording and not (error and take == state.take)
+            self._state = replace(state, recording=recording, file=None, error=error or state.error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -77,11 +77,18 @@ class LatencyHistogram:
     def __init__(self) -> None:
         self._bins: Counter[int] = Counter()
         self.count = 0
+        self.total_s = 0.0
 
     def add(self, duration_s: float) -> None:
         """Count one duration in seconds."""
         self._bins[math.floor(math.log(max(duration_s, self._LOWEST_S) / self._LOWEST_S) / self._STEP)] += 1
         self.count += 1
+        self.total_s += duration_s
+
+    def count_up_to(self, bound_s: float) -> int:
+        """How many durations were at most `bound_s` seconds; those within 1 % of it may be taken for either."""
+        last = round(math.log(max(bound_s, self._LOWEST_S) / self._LOWEST_S) / self._STEP)
+        return sum(count for index, count in self._bins.items() if index < last)
 
     def quantile(self, q: float) -> float | None:
         """The duration in seconds that a share `q` (0 … 1) of all stays at or below, within 1 %; None when empty."""
@@ -128,6 +135,25 @@ class StatsSnapshot:
         return sum(self.dropped.values())
 
 
+@dataclass(frozen=True, slots=True)
+class LatencySnapshot:
+    """Latencies from capture to presentation at one moment, seconds.
+
+    Attributes:
+        recent_p50_s, recent_p95_s: over the last few seconds; None when nothing was presented in them.
+        counts_up_to: frames of the whole run whose latency was at most each bound that was asked for.
+        count, total_s: frames of the whole run, and the sum of their latencies.
+        last_presented_s: when the last frame was presented, seconds on the run's clock; None before the first.
+    """
+
+    recent_p50_s: float | None
+    recent_p95_s: float | None
+    counts_up_to: Sequence[int]
+    count: int
+    total_s: float
+    last_presented_s: float | None
+
+
 @dataclass
 class RunStats:
     """Counts what the stages report; safe from any thread."""
@@ -137,6 +163,7 @@ class RunStats:
     _inference: RateMeter = field(default_factory=RateMeter, repr=False)
     _display: RateMeter = field(default_factory=RateMeter, repr=False)
     _latency: LatencyHistogram = field(default_factory=LatencyHistogram, repr=False)
+    _recent_latency: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4096), repr=False)
     _inference_time: LatencyHistogram = field(default_factory=LatencyHistogram, repr=False)
     _dropped: Counter[tuple[DropStage, DropCause]] = field(default_factory=Counter, repr=False)
     _sink_dropped: Counter[str] = field(default_factory=Counter, repr=False)
@@ -162,6 +189,7 @@ class RunStats:
             self._display.tick(times.presented_at_s)
             self._latency.add(times.latency_s)
             self._last_latency_s = times.latency_s
+            self._recent_latency.append((times.presented_at_s, times.latency_s))
 
     def dropped(self, stage: DropStage, cause: DropCause) -> None:
         """A captured frame will never be presented."""
@@ -183,6 +211,19 @@ class RunStats:
         with self._lock:
             return self._snapshot(*(meter.overall() for meter in (self._capture, self._inference, self._display)))
 
+    def latency(self, now_s: float, bounds_s: Sequence[float] = ()) -> LatencySnapshot:
+        """Latencies now: over the last seconds, and over the whole run as a histogram with these upper bounds."""
+        with self._lock:
+            recent = sorted(took for at, took in self._recent_latency if at >= now_s - RATE_WINDOW_S)
+            return LatencySnapshot(
+                recent_p50_s=_nearest_rank(recent, 0.50),
+                recent_p95_s=_nearest_rank(recent, 0.95),
+                counts_up_to=[self._latency.count_up_to(bound_s) for bound_s in bounds_s],
+                count=self._latency.count,
+                total_s=self._latency.total_s,
+                last_presented_s=self._recent_latency[-1][0] if self._recent_latency else None,
+            )
+
     def _snapshot(self, capture: float | None, inference: float | None, display: float | None) -> StatsSnapshot:
         return StatsSnapshot(
             captured=self._capture.count,
@@ -198,3 +239,7 @@ class RunStats:
             inference_p50_s=self._inference_time.quantile(0.50),
             last_latency_s=self._last_latency_s,
         )
+
+
+def _nearest_rank(ordered: Sequence[float], q: float) -> float | None:
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None

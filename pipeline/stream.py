@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.capture import Outlet, capture
+from pipeline.controls import Controls, ControlState
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.inference import infer
 from pipeline.join import ExactJoin, Join, KeyFrameJoin, SmoothJoin, frames_between_keys, make_carrier
@@ -40,6 +41,7 @@ from pipeline.tracking.drawing import draw_places
 from pipeline.tracking.scene import Scene
 from pipeline.tracking.tracker import make_tracker
 from pipeline.tracking.watch import SceneWatcher, make_watcher
+from pipeline.web.view import RunView
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,7 @@ class Stream:
     ) -> None:
         self.settings = settings
         self.stats = RunStats()
+        self.controls = Controls(settings.overlay, recording=settings.output.path is not None)
         self._clock = clock
         self._source = source if source is not None else make_source(settings.source, clock)
         self._segmenter = segmenter
@@ -125,6 +128,7 @@ class Stream:
         self._info: SourceInfo | None = None
         self._join: Join | None = None
         self._overlay: Overlay | None = None
+        self._overlay_settings = settings.overlay
         self._watcher: SceneWatcher | None = None
         self._end = EndReason.FINISHED
         self._opened = False
@@ -166,10 +170,26 @@ class Stream:
         self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
         self._watcher = make_watcher(self.settings, self._info, self._segmenter.labels)
         context = RunContext(self._info, self._segmenter.labels)
-        for sink in [*make_sinks(self.settings, self._info), *self._extra_sinks]:
+        sinks = make_sinks(self.settings, self._info, controls=self.controls)
+        if self.settings.serve.address is not None:
+            from pipeline.web.sink import WebSink
+
+            sinks.append(WebSink(self.settings.serve, self._view()))
+        for sink in [*sinks, *self._extra_sinks]:
             worker = SinkWorker(sink, self._info, self.live, self.stats, self._errors)
             self._workers.append(worker)
             worker.open(context)
+
+    def _view(self) -> RunView:
+        return RunView(
+            self.stats,
+            self.controls,
+            self._clock,
+            live=self.live,
+            model=self._segmenter.description if self._segmenter else "",
+            waiting_for=self._waiting_for,
+            reconnects=lambda: self._source.reconnects,
+        )
 
     def stop(self) -> None:
         """Ask the run to end soon; from any thread or signal handler, more than once."""
@@ -258,9 +278,19 @@ class Stream:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
         if self._overlay is None:
             raise RuntimeError("the stream is not open: use it in a `with` block")
-        status = self._status(segmented.scene) if self.settings.overlay.status else None
-        canvas = self._overlay.draw(segmented.frame.image_bgr, segmented.instances, status)
-        if self._watcher is not None and segmented.scene is not None and self.settings.overlay.places:
+        return self._draw(segmented, self.controls.state)
+
+    def _draw(self, segmented: SegmentedFrame, controls: ControlState) -> NDArray[np.uint8]:
+        assert self._overlay is not None
+        if controls.overlay is not self._overlay_settings:
+            self._overlay_settings = controls.overlay
+            self._overlay = Overlay(controls.overlay, self.labels)
+        instances = segmented.instances
+        if controls.min_score > 0:
+            instances = instances.select(instances.scores >= controls.min_score)
+        status = self._status(segmented.scene) if controls.overlay.status else None
+        canvas = self._overlay.draw(segmented.frame.image_bgr, instances, status)
+        if self._watcher is not None and segmented.scene is not None and controls.overlay.places:
             draw_places(canvas, segmented.scene, self._watcher.lines, self._watcher.zones)
         return canvas
 
@@ -302,10 +332,11 @@ class Stream:
         if self._watcher is not None:
             segmented = replace(segmented, scene=self._watcher.update(segmented.frame, segmented.instances))
         self.stats.presented(segmented)
+        controls = self.controls.state  # read once: the frame and every sink go by the same
         wanted = any(worker.sink.wants_overlay for worker in self._workers)
-        image_bgr = self.draw(segmented) if wanted else segmented.frame.image_bgr
+        image_bgr = self._draw(segmented, controls) if wanted else segmented.frame.image_bgr
         image_bgr.flags.writeable = False
-        presentation = Presentation(segmented, image_bgr)
+        presentation = Presentation(segmented, image_bgr, controls)
         for worker in self._workers:
             with self._errors.guard(worker.sink.name):
                 worker.write(presentation)
@@ -313,13 +344,16 @@ class Stream:
         return segmented
 
     def _idle(self) -> None:
-        message = self._source.state_text
-        if not message and not self._segmenter_ready.is_set():
-            message = "loading the model"
+        message = self._waiting_for()
         for worker in self._workers:
             with self._errors.guard(worker.sink.name):
                 worker.idle(message)
         self._stop_if_a_sink_asks()
+
+    def _waiting_for(self) -> str:
+        """What keeps frames from coming, in words for the user; "" if nothing is known to."""
+        message = self._source.state_text
+        return message if message or self._segmenter_ready.is_set() else "loading the model"
 
     def _stop_if_a_sink_asks(self) -> None:
         if any(worker.sink.stop_requested for worker in self._workers):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings import Settings, WindowMode
@@ -15,13 +16,17 @@ from pipeline.sinks.images import Images
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.screen import screen_available
+from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.window import Window
 
 log = logging.getLogger(__name__)
 
 
 def make_sinks(
-    settings: Settings, source: SourceInfo, screen: Callable[[], tuple[bool, str]] = screen_available
+    settings: Settings,
+    source: SourceInfo,
+    screen: Callable[[], tuple[bool, str]] = screen_available,
+    controls: Controls | None = None,
 ) -> list[Sink]:
     """The sinks of a run, none of them open yet.
 
@@ -29,6 +34,7 @@ def make_sinks(
         settings: the window, the output and the detections decide.
         source: the open source: stills are written as images, everything else as a video.
         screen: tells whether a window can be opened, and why not.
+        controls: switch the recording of a served run on and off.
 
     Raises:
         InputError: a window is demanded on a machine without a screen, or two outputs have the same path.
@@ -38,7 +44,10 @@ def make_sinks(
     sinks: list[Sink] = []
     if _window_wanted(settings.window.mode, screen):
         sinks.append(Window(settings.window, screen=lambda: (True, "")))
-    if settings.output.path is not None:
+    switched = settings.serve.address is not None and source.kind is not SourceKind.STILLS
+    if switched and controls is not None:
+        sinks.append(SwitchedRecorder(settings.output, Path(settings.serve.record_dir), controls, inputs))
+    elif settings.output.path is not None:
         kind: type[Images] | type[Recorder] = Images if source.kind is SourceKind.STILLS else Recorder
         sinks.append(kind(settings.output, inputs))
     if settings.detections.path is not None:

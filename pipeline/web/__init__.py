@@ -1,0 +1,1 @@
+"""The page: a run in a browser, its health and its numbers over HTTP."""

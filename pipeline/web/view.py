@@ -1,0 +1,169 @@
+"""What the page, /healthz and /metrics tell of a run: the run's numbers, gathered when somebody asks."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from pipeline.controls import Controls
+from pipeline.records import SourceInfo, SourceKind
+from pipeline.sinks.base import Presentation, RunContext
+from pipeline.sources.base import Clock
+from pipeline.stats import RunStats, StatsSnapshot
+
+SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
+"""What of the overlay can be switched on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as far as it may be looked at from outside; all of it safe from any thread.
+
+    Attributes:
+        stats: counts, rates, latencies.
+        controls: what can be changed while it goes on.
+        clock: the run's monotonic clock, seconds.
+        live: whether the newest frame wins.
+        model: the segmenter's one-line description.
+        waiting_for: what keeps frames from coming, in words; "" if nothing is known to.
+        reconnects: how often the source was lost and came back.
+    """
+
+    stats: RunStats
+    controls: Controls
+    clock: Clock
+    live: bool = True
+    model: str = ""
+    waiting_for: Callable[[], str] = str
+    reconnects: Callable[[], int] = int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether frames flow.
+
+    Attributes:
+        ok: a frame was presented lately.
+        reason: what is wrong, in words; "" if nothing is.
+        frame_age_s: seconds since the last frame was presented; None before the first.
+    """
+
+    ok: bool
+    reason: str
+    frame_age_s: float | None
+
+
+class RunMonitor:
+    """Answers what is asked about a run; remembers the objects on the frame that was presented last.
+
+    Args:
+        view: the run.
+        stalled_after_s: frames have stopped when none was presented for this long.
+    """
+
+    def __init__(self, view: RunView, stalled_after_s: float) -> None:
+        self.view = view
+        self._stalled_after_s = stalled_after_s
+        self._opened_at_s = view.clock()
+        self._lock = threading.Lock()
+        self._objects: Counter[str] = Counter()
+        self._source: SourceInfo | None = None
+        self._labels: Sequence[str] = ()
+
+    def open(self, context: RunContext) -> None:
+        """The run begins."""
+        self._source, self._labels = context.source, context.labels
+
+    @property
+    def can_record(self) -> bool:
+        """Whether recording can be switched: single images make no video."""
+        return self._source is not None and self._source.kind is not SourceKind.STILLS
+
+    def presented(self, presentation: Presentation) -> None:
+        """Count the objects that are drawn on a frame."""
+        instances = presentation.segmented.instances
+        least = presentation.controls.min_score if presentation.controls is not None else 0.0
+        ids, counts = np.unique(instances.class_ids[instances.scores >= least], return_counts=True)
+        with self._lock:
+            # A class that was seen once stays, at 0: a line that goes down, not one that ends.
+            self._objects = Counter(dict.fromkeys(self._objects, 0))
+            self._objects.update({self._label(int(i)): int(count) for i, count in zip(ids, counts, strict=True)})
+
+    def objects(self) -> Mapping[str, int]:
+        """Objects on the last frame by class; 0 for classes that were on an earlier one."""
+        with self._lock:
+            return dict(sorted(self._objects.items()))
+
+    def health(self) -> Health:
+        """Whether frames flow now."""
+        now_s = self.view.clock()
+        last_s = self.view.stats.latency(now_s).last_presented_s
+        age_s = None if last_s is None else now_s - last_s
+        if age_s is not None and age_s <= self._stalled_after_s:
+            return Health(True, "", age_s)
+        reason = "no frame was shown yet" if age_s is None else f"no frame was shown for {age_s:.0f} s"
+        cause = self.view.waiting_for()
+        return Health(False, f"{reason}: {cause}" if cause else reason, age_s)
+
+    def status(self, viewers: int) -> dict[str, Any]:
+        """Everything that the page shows, ready for JSON. Rates a second, durations as the names say, None: unknown."""
+        view, now_s = self.view, self.view.clock()
+        stats, latency, health = view.stats.recent(now_s), view.stats.latency(now_s), self.health()
+        state = view.controls.state
+        return {
+            "source": self._source_dict(),
+            "model": view.model,
+            "uptime_s": round(now_s - self._opened_at_s, 1),
+            "health": {"ok": health.ok, "reason": health.reason},
+            "frame_age_s": health.frame_age_s,
+            "waiting_for": view.waiting_for(),
+            "fps": {"capture": stats.capture_fps, "inference": stats.inference_fps, "display": stats.display_fps},
+            "latency_ms": {"p50": _ms(latency.recent_p50_s), "p95": _ms(latency.recent_p95_s)},
+            "inference_ms": _ms(stats.inference_p50_s),
+            "frames": {"captured": stats.captured, "inferred": stats.inferred, "presented": stats.presented},
+            "drops": [{"stage": stage, "cause": cause, "count": count} for stage, cause, count in drops(stats)],
+            "sink_drops": dict(stats.sink_dropped),
+            "objects": self.objects(),
+            "viewers": viewers,
+            "reconnects": view.reconnects(),
+            "display": {
+                **{name: getattr(state.overlay, name) for name in SWITCHES},
+                "min_score": state.min_score,
+            },
+            "recording": {
+                "possible": self.can_record,
+                "on": state.recording,
+                "file": None if state.file is None else PurePath(state.file).name,
+                "error": state.error,
+            },
+        }
+
+    def _source_dict(self) -> dict[str, Any]:
+        source = self._source
+        if source is None:
+            return {}
+        return {
+            "name": source.source_id,
+            "live": self.view.live,
+            "width": source.width,
+            "height": source.height,
+            "fps": source.fps,
+        }
+
+    def _label(self, class_id: int) -> str:
+        return self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
+
+
+def drops(stats: StatsSnapshot) -> list[tuple[str, str, int]]:
+    """Frames lost by stage and cause, in a steady order."""
+    return sorted((stage.value, cause.value, count) for (stage, cause), count in stats.dropped.items())
+
+
+def _ms(duration_s: float | None) -> float | None:
+    return None if duration_s is None else round(1000 * duration_s, 1)
