@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 SMALLEST_SIDE = 1.0
@@ -189,11 +188,11 @@ def _draw(path: Path, annotation: dict[str, Any], height: int, width: int) -> np
             if tuple(rle["size"]) != (height, width):
                 raise ValueError(f"its mask is {rle['size']}, the image {[height, width]}")
             return coco_mask.decode(rle)
-        mask = np.zeros((height, width), np.uint8)
-        for polygon in segmentation:
-            points = np.asarray(polygon, np.float64).reshape(-1, 2)
-            cv2.fillPoly(mask, [np.round(points * 16 - 8).astype(np.int32)], 1, shift=4)
-        return mask
+        polygons = [np.asarray(polygon, np.float64).reshape(-1, 2).ravel().tolist() for polygon in segmentation]
+        polygons = [polygon for polygon in polygons if len(polygon) >= 6]
+        if not polygons:
+            return np.zeros((height, width), np.uint8)
+        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
     except (ValueError, TypeError, KeyError) as error:
         raise AnnotationError(
             f"{path}: annotation {annotation.get('id')} has an unreadable segmentation: {error}"

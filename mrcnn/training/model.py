@@ -55,6 +55,8 @@ class TrainingModel(keras.Model):
             keras.layers.Dense(categories + 1, name="category_logits", dtype="float32") if categories else None
         )
         config = network.config
+        # Keras hands the outermost `training` down to every layer, so that Config.TRAIN_BN has to be applied here
+        self.train_norms = config.TRAIN_BN is not False
         self.sampled = int(config.TRAIN_ROIS_PER_IMAGE)
         self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
         self.mask_regions = min(mask_regions, self.objects)
@@ -66,6 +68,7 @@ class TrainingModel(keras.Model):
         """The losses of a batch by name (see `data.Batch`)."""
         config = self.network.config
         image_shape = batch["images"].shape[1:3]
+        training = bool(training) and self.train_norms
         pyramid, rpn_class_logits, rpn_deltas = self.features(
             self.network.subtract_mean(batch["images"]), training=training
         )

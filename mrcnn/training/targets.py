@@ -183,14 +183,15 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     relative_low = (rois[:, :2] - boxes[:, :2]) / sizes
     relative_high = (rois[:, 2:] - boxes[:, :2]) / sizes
     half_cell = 0.5 * (relative_high - relative_low) / side
+    # A frame of zeros, so that a sample in the outermost half cell is not taken for one outside the mask.
+    framed = ops.pad(mini_masks, [[0, 0], [1, 1], [1, 1]])
     cells = mini_masks.shape[1]
-    # The sampler puts 0 and 1 on the centres of the first and last cell; as a share of the box those are 0.5 / m and 1
-    # - 0.5 / m.
-    low = ((relative_low + half_cell) * cells - 0.5) / (cells - 1)
-    high = ((relative_high - half_cell) * cells - 0.5) / (cells - 1)
+    # The sampler puts 0 and 1 on the centres of the first and last cell of the framed mask.
+    low = ((relative_low + half_cell) * cells + 0.5) / (cells + 1)
+    high = ((relative_high - half_cell) * cells + 0.5) / (cells + 1)
     grid = ops.concatenate([low, high], axis=1)
     levels = ops.zeros_like(object_indices)
-    sampled = gather_levels([mini_masks[..., None]], grid, object_indices, levels, side)
+    sampled = gather_levels([framed[..., None]], grid, object_indices, levels, side)
     return ops.stop_gradient(sampled[..., 0])
 
 

@@ -171,7 +171,9 @@ class Trainer:
         report(line)
 
     def _variables(self) -> list:
-        return [*self._model.trainable_variables, *self._optimizer.variables]
+        classifier = self._model.category_classifier
+        own = classifier.variables if classifier is not None else []
+        return [*self._network.variables, *own, *self._optimizer.variables]
 
 
 def _freeze(network: MaskRCNNNetwork, blocks: int) -> None:

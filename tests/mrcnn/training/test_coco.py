@@ -1,0 +1,112 @@
+"""Annotation files: masks as drawn, crowd regions, and every way in which a file can be wrong."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mrcnn.training.coco import AnnotationError, load_coco
+
+HEIGHT, WIDTH = 30, 50
+
+
+def document(*annotations, file_name="a.png"):
+    return {
+        "images": [{"id": 7, "file_name": file_name, "height": HEIGHT, "width": WIDTH}],
+        "categories": [{"id": 3, "name": "cup"}, {"id": 1, "name": "person"}],
+        "annotations": [{"id": 100 + index, "image_id": 7} | one for index, one in enumerate(annotations)],
+    }
+
+
+def square(category_id=1, x=10, y=4, width=20, height=8, **more):
+    polygon = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return {"category_id": category_id, "segmentation": [polygon], "iscrowd": 0} | more
+
+
+@pytest.fixture
+def folder(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    return tmp_path
+
+
+def load(folder, content, **settings):
+    (folder / "a.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    return load_coco(folder, folder / "a.json", **settings)
+
+
+def test_polygon_becomes_box_and_mask(folder):
+    data = load(folder, document(square(), square(category_id=3, x=30, y=10, width=6, height=15)))
+    assert data.class_names == ("BG", "cup", "person")
+    person, cup = data.images[0].instances
+    assert (person.class_id, cup.class_id) == (2, 1)
+    assert person.box.tolist() == [4, 10, 12, 30]
+    assert cup.box.tolist() == [10, 30, 25, 36]
+    assert person.mask.shape == (8, 20)
+    assert person.mask.dtype == np.uint8
+    assert (person.mask == 255).all()
+
+
+def test_run_lengths_crowds_and_other_categories(folder):
+    counts = [0, HEIGHT * 2, HEIGHT * (WIDTH - 2)]  # the two leftmost columns
+    rle = {"size": [HEIGHT, WIDTH], "counts": counts}
+    data = load(
+        folder,
+        document(square(category_id=3), square(), {"category_id": 1, "segmentation": rle, "iscrowd": 1}),
+        classes=["person"],
+    )
+    assert data.class_names == ("BG", "person")
+    assert data.category_names == ("cup", "person")
+    assert [(one.class_id, one.category) for one in data.images[0].instances] == [(0, 1), (1, 2)]
+    assert data.images[0].crowd_boxes.tolist() == [[0, 0, HEIGHT, 2]]
+
+
+def test_objects_without_area_are_left_out_and_counted(folder):
+    outside = square(x=WIDTH + 10)
+    data = load(folder, document(square(), outside, {"category_id": 1, "segmentation": [[]], "iscrowd": 0}))
+    assert len(data.images[0].instances) == 1
+    assert data.warnings == {"objects without area inside the image": 2}
+
+
+def test_a_box_over_the_edge_is_cut(folder):
+    data = load(folder, document(square(x=40, y=20, width=30, height=30)))
+    assert data.images[0].instances[0].box.tolist() == [20, 40, HEIGHT, WIDTH]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("categories"), "has no categories"),
+        (lambda d: d["annotations"][0].update(category_id=99), "annotation 100 has category 99"),
+        (lambda d: d["annotations"][0].update(image_id=8), "annotation 100 belongs to image 8"),
+        (lambda d: d["annotations"][0].pop("segmentation"), "annotation 100 has no segmentation"),
+        (
+            lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3]]),
+            "annotation 100 has an unreadable segmentation",
+        ),
+        (
+            lambda d: d["annotations"][0].update(segmentation={"size": [9, 9], "counts": [81]}),
+            "annotation 100 has an unreadable segmentation",
+        ),
+        (lambda d: d["images"][0].update(file_name="gone.png"), "gone.png does not exist"),
+        (lambda d: d["annotations"].clear(), "no usable object"),
+    ],
+)
+def test_errors_name_the_annotation(folder, change, message):
+    content = document(square())
+    change(content)
+    with pytest.raises(AnnotationError, match=message):
+        load(folder, content)
+
+
+def test_errors_of_files_and_classes(folder):
+    with pytest.raises(AnnotationError, match="does not exist"):
+        load_coco(folder, folder / "none.json")
+    with pytest.raises(AnnotationError, match="not readable as JSON"):
+        load(folder, "{")
+    with pytest.raises(AnnotationError, match="no category dog"):
+        load(folder, document(square()), classes=["dog"])
+    with pytest.raises(AnnotationError, match="no usable object of the class cup"):
+        load(folder, document(square()), classes=["cup"])
+    with pytest.raises(AnnotationError, match="different names"):
+        load(folder, document(square()), classes=["person", "person"])

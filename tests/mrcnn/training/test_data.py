@@ -1,0 +1,99 @@
+"""Batches: shapes, repeatability, and the thread that makes them ahead."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.training.augment import AugmentSettings
+from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
+from mrcnn.training.data import BatchMaker, BatchSettings, BatchThread, WindowMaker, mini_mask, read_picture
+
+AUGMENT = AugmentSettings(window=128, smallest_scale=0.8, largest_scale=1.2)
+
+
+class SmallAnchors(Config):
+    NUM_CLASSES = 2
+    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+
+
+@pytest.fixture
+def data(tmp_path):
+    images = []
+    for index, (height, width) in enumerate(((100, 150), (140, 90))):
+        path = tmp_path / f"{index}.png"
+        cv2.imwrite(str(path), np.random.default_rng(index).integers(0, 256, (height, width, 3)).astype(np.uint8))
+        box = np.array([20, 30, 80, 60])
+        instance = Instance(1 - index, 1 + index, box, np.full((60, 30), 255, np.uint8))
+        images.append(AnnotatedImage(index, path, height, width, (instance,), np.zeros((0, 4), np.float32)))
+    return AnnotatedImages(("BG", "person"), ("person", "cup"), tuple(images))
+
+
+@pytest.fixture
+def batches(data):
+    maker = WindowMaker(data, AUGMENT, seed=3)
+    return BatchMaker(maker, SmallAnchors(), AUGMENT, BatchSettings(windows=2, proposals=10, seed=3))
+
+
+def test_batch_has_the_shapes_that_the_model_expects(batches):
+    batch = batches.make(0)
+    anchors = 3 * (32 * 32 + 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2)
+    slots = batch["gt_boxes"].shape[1]
+    shapes = {name: array.shape for name, array in batch.items()}
+    assert shapes == {
+        "images": (2, 128, 128, 3),
+        "rpn_match": (2, anchors),
+        "rpn_deltas": (2, anchors, 4),
+        "gt_boxes": (2, slots, 4),
+        "gt_class_ids": (2, slots),
+        "gt_categories": (2, slots),
+        "gt_used": (2, slots),
+        "mini_masks": (2, slots, 56, 56),
+        "ignored_boxes": (2, shapes["ignored_boxes"][1], 4),
+        "noise": (2, 10 + slots),
+    }
+    used = batch["gt_used"].astype(bool)
+    assert used.any()
+    assert not batch["gt_boxes"][~used].any()
+    assert (batch["gt_boxes"][used][:, 2:] > batch["gt_boxes"][used][:, :2]).all()
+    assert (batch["gt_categories"][used] > 0).all()
+
+
+def test_a_step_gives_the_same_batch_whatever_came_before(data, batches):
+    again = BatchMaker(WindowMaker(data, AUGMENT, 3), SmallAnchors(), AUGMENT, BatchSettings(2, 10, 3))
+    batches.make(0)
+    first, second = batches.make(5), again.make(5)
+    assert all((first[name] == second[name]).all() for name in first)
+    assert (batches.make(6)["images"] != first["images"]).any()
+
+
+def test_thread_hands_out_batches_in_order_from_any_step(batches):
+    with BatchThread(batches, first_step=4) as thread:
+        found = iter(thread)
+        for step in (4, 5):
+            np.testing.assert_array_equal(next(found)["images"], batches.make(step)["images"])
+
+
+def test_thread_raises_what_went_wrong(data, tmp_path):
+    (tmp_path / "0.png").unlink()
+    (tmp_path / "1.png").unlink()
+    maker = BatchMaker(WindowMaker(data, AUGMENT, 3), SmallAnchors(), AUGMENT, BatchSettings(2, 10, 3))
+    with BatchThread(maker, 0) as thread, pytest.raises(ValueError, match="cannot be read as an image"):
+        next(iter(thread))
+
+
+def test_picture_of_another_size_than_annotated_is_an_error(data, tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((50, 60, 3), np.uint8))
+    with pytest.raises(ValueError, match="60 x 50 pixels, the annotations say 150 x 100"):
+        read_picture(data.images[0])
+
+
+@pytest.mark.parametrize("shape", [(7, 13), (200, 90)])
+def test_mini_mask_stretches(shape):
+    mask = np.zeros(shape, np.uint8)
+    mask[: shape[0] // 2] = 255
+    found = mini_mask(mask)
+    assert found.shape == (56, 56)
+    assert found.mean() == pytest.approx((shape[0] // 2) / shape[0], abs=0.02)
+    assert found[0, 0] == 1
+    assert found[-1, -1] == 0
