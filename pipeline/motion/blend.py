@@ -83,7 +83,7 @@ class Shown:
             return self
         remaining_s = max_age_s - (time_s - self.computed_s)
         target = np.clip(remaining_s / fade_s, 0, 1) if fade_s > 0 else remaining_s > 0
-        target = np.where(self.leaving | (self.bodies.unseen_s > UNSEEN_S), 0, target)
+        target = np.where(self.leaving | (self.bodies.unseen_s > UNSEEN_S), 0, target * _opacity(self.origin))
         # The first frame of a run has no elapsed time; something should be seen to begin.
         most = max(elapsed_s, 1 / 60) / fade_s if fade_s > 0 else 1.0
         opacity = self.opacity + np.clip(target - self.opacity, -most, most)
@@ -190,7 +190,12 @@ def _join_instances(first: Instances, second: Instances) -> Instances:
         np.concatenate([first.scores, second.scores]),
         np.concatenate([first.mask_probs, _resized(second.mask_probs, first.mask_probs.shape[1])]),
         ids,
+        np.concatenate([_opacity(first), _opacity(second)]),
     )
+
+
+def _opacity(instances: Instances) -> Floats:
+    return instances.opacity if instances.opacity is not None else np.ones(len(instances), np.float32)
 
 
 def _track_ids(instances: Instances) -> NDArray[np.int32]:
