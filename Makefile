@@ -46,7 +46,7 @@ $(RUN_STAMP): requirements.txt
 	if ! $(PY) -m pip --version >/dev/null 2>&1; then \
 		echo "== making $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); \
 	fi
-	@echo "== installing requirements.txt into $(VENV): about 2 GB on disk, once, some minutes"
+	@echo "== installing requirements.txt into $(VENV): about 3 GB on disk, once, some minutes"
 	@$(PIP) install --quiet -r requirements.txt
 	@touch $@
 

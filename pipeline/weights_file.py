@@ -27,8 +27,9 @@ def weights_dir() -> Path:
     named = os.environ.get(DIR_VARIABLE)
     if named:
         return Path(named).expanduser()
-    beside = Path(__file__).resolve().parents[1] / "weights"
-    return beside if beside.is_dir() else _user_dir()
+    root = Path(__file__).resolve().parents[1]
+    is_clone = (root / "pyproject.toml").is_file() and (root / "stream_segment.py").is_file()
+    return root / "weights" if is_clone else _user_dir()
 
 
 def find_weights(explicit: str | None) -> WeightsChoice:
