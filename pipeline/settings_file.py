@@ -99,11 +99,16 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     return values, lines
 
 
-def _key_lines(node: yaml.Node, prefix: KeyPath, path: Path) -> Iterator[tuple[KeyPath, int]]:
+def _key_lines(
+    node: yaml.Node, prefix: KeyPath, path: Path, around: tuple[yaml.Node, ...] = ()
+) -> Iterator[tuple[KeyPath, int]]:
+    if node in around:
+        raise InputError(f"{path}:{node.start_mark.line + 1}: {'.'.join(prefix)} contains itself")
+    around = (*around, node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield (*prefix, str(index)), item.start_mark.line + 1
-            yield from _key_lines(item, (*prefix, str(index)), path)
+            yield from _key_lines(item, (*prefix, str(index)), path, around)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
@@ -114,7 +119,7 @@ def _key_lines(node: yaml.Node, prefix: KeyPath, path: Path) -> Iterator[tuple[K
             raise InputError(f"{path}:{line}: {'.'.join((*prefix, key))} is given twice")
         seen.add(key)
         yield (*prefix, key), line
-        yield from _key_lines(value_node, (*prefix, key), path)
+        yield from _key_lines(value_node, (*prefix, key), path, around)
 
 
 def _put(values: dict[str, Any], key_path: KeyPath, value: Any, origin: str) -> None:

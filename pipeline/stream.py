@@ -315,6 +315,10 @@ class Stream:
         if self._join is None:
             raise RuntimeError("the stream is not open: use it in a `with` block")
         while not self._stop_asked.is_set():
+            if not self.live and any(worker.sink.paused for worker in self._workers):
+                self._idle()
+                self._stop_asked.wait(POLL_S)
+                continue
             try:
                 segmented = self._join.next(POLL_S)
             except TimeoutError:

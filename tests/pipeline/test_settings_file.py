@@ -123,6 +123,12 @@ def test_broken_yaml_names_the_line(write):
     assert "mine.yaml:2: not valid YAML" in refused(write("source:\n  uri: ]\nmodel: {}\n"))
 
 
+@pytest.mark.parametrize("text", ["source: &a {uri: *a}", "lines: &b [*b]"])
+def test_an_alias_to_itself_is_refused(write, text):
+    assert "mine.yaml:1: " in (message := refused(write(text)))
+    assert "contains itself" in message
+
+
 def test_a_list_is_not_settings(write):
     assert "expected settings such as" in refused(write("- 1\n- 2\n"))
 

@@ -258,6 +258,29 @@ def test_a_sink_can_end_the_run():
     assert sink.written[-1] == 3
 
 
+def test_a_paused_sink_holds_a_recorded_source():
+    class Pausing(FakeSink):
+        paused = False
+
+        def write(self, presentation):
+            super().write(presentation)
+            self.paused = len(self.written) == 3
+
+        def idle(self, message):
+            super().idle(message)
+            self.paused = len(self.messages) < 4
+
+    sink, source = Pausing(Delivery.MAIN_THREAD), FakeSource(30)
+    given_while_paused = []
+    with stream_of(source, sinks=[sink]) as stream:
+        for item in stream:
+            if item.frame.index == 3:
+                given_while_paused.append(source.given)
+    assert sink.written == list(range(30))
+    assert len(sink.messages) >= 4
+    assert given_while_paused[0] < 30
+
+
 def test_while_no_frame_comes_the_sinks_hear_why():
     sink = FakeSink(Delivery.MAIN_THREAD)
     source = FakeSource(None, SourceKind.LIVE, gate=lambda _: not source.interrupted.wait(DEADLINE_S))
