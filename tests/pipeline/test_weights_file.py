@@ -55,7 +55,8 @@ def test_a_named_file_must_be_there(folder):
 
 def test_the_folder_is_the_clones_unless_it_is_installed(tmp_path, monkeypatch):
     monkeypatch.delenv("STREAM_SEGMENT_WEIGHTS_DIR", raising=False)
-    for folder, names in (("clone", ("pyproject.toml", "stream_segment.py")), ("site-packages", ("stream_segment.py",))):
+    found = {"clone": ("pyproject.toml", "stream_segment.py"), "site-packages": ("stream_segment.py",)}
+    for folder, names in found.items():
         (tmp_path / folder).mkdir()
         put(tmp_path / folder, *names)
     monkeypatch.setattr(weights_file, "__file__", str(tmp_path / "clone" / "pipeline" / "weights_file.py"))
