@@ -261,11 +261,11 @@ def _opacity(instances: Instances, i: int) -> float:
 def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:
     """Draws the status line at the bottom left, shortened where the frame is too narrow for words."""
     font_scale = max(0.36, 0.8 * style.font_scale)
-    text = " | ".join(status.entries())
-    if not text:
+    wordings = (status.entries(), [*status.compact(), *status.counts], status.compact())
+    texts = [" | ".join(wording) for wording in wordings]
+    if not texts[0]:
         return
-    if _text_width(text, font_scale) + 8 > canvas.shape[1]:
-        text = " | ".join(status.compact())
+    text = next((text for text in texts if _text_width(text, font_scale) + 8 <= canvas.shape[1]), texts[-1])
     block = _text_block(text, font_scale, canvas.shape[1])
     _draw_block(canvas, block, 0, canvas.shape[0] - block.height, _STATUS_BACKING_BGR)
 

@@ -16,7 +16,7 @@ from pipeline.sources.base import Clock
 from pipeline.stats import RunStats
 from pipeline.stream import EndReason, RunSummary
 from pipeline.tracking.drawing import line_text
-from pipeline.tracking.scene import ZoneState
+from pipeline.tracking.scene import Scene, ZoneState
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +118,8 @@ def summary_text(summary: RunSummary) -> str:
         f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
         f"display {_fps(stats.display_fps)}"
     )
-    if summary.scene is not None and summary.scene.seen:
-        seen = ", ".join(f"{count} {name}" for name, count in summary.scene.seen.items())
-        lines.append(f"  seen       {seen} (different objects)")
-        lines.extend(f"  line       {line_text(line)}" for line in summary.scene.lines)
-        lines.extend(f"  zone       {_zone_line(zone)}" for zone in summary.scene.zones)
+    if summary.scene is not None:
+        lines.extend(_scene_lines(summary.scene))
     lines.append(
         f"  latency    p50 {_ms(stats.latency_p50_s)}, p95 {_ms(stats.latency_p95_s)} from capture to display; "
         f"inference p50 {_ms(stats.inference_p50_s)}"
@@ -131,6 +128,14 @@ def summary_text(summary: RunSummary) -> str:
         lines.append(f"  reconnects {summary.reconnects}")
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
+
+
+def _scene_lines(scene: Scene) -> list[str]:
+    seen = ", ".join(f"{count} {name}" for name, count in scene.seen.items())
+    lines = [f"  seen       {seen} (different objects)"] if seen else []
+    lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
+    lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
+    return lines
 
 
 def _zone_line(zone: ZoneState) -> str:

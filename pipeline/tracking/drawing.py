@@ -32,14 +32,14 @@ def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones
     """
     size = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
     width = max(1, round(size / 700))
-    scale = max(0.35, 0.00075 * size)
+    scale = max(0.4, 0.0009 * size)
     for zone, state in zip(zones, scene.zones, strict=True):
         _draw_path(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
-        _write(canvas, zone_text(state), zone.polygon.mean(axis=0), scale, ZONE_BGR)
+        _write(canvas, zone_text(state), zone.polygon[zone.polygon[:, 1].argmin()], scale, ZONE_BGR)
     for line, count in zip(lines, scene.lines, strict=True):
         _draw_path(canvas, line.path, LINE_BGR, width, is_closed=False)
         _draw_in_side(canvas, line.path, width, 0.03 * size)
-        _write(canvas, line_text(count), line.path[:2].mean(axis=0), scale, LINE_BGR)
+        _write(canvas, line_text(count), line.path[line.path[:, 1].argmin()], scale, LINE_BGR)
 
 
 def line_text(count: LineCount) -> str:
@@ -71,9 +71,9 @@ def _draw_in_side(canvas: Image, path: Points, width: int, length: float) -> Non
 
 
 def _write(canvas: Image, text: str, at: NDArray[np.float64], scale: float, colour: ColourBgr) -> None:
-    """Text with a dark edge, its middle near `at`, moved inside the frame."""
+    """Text with a dark edge above `at`, moved inside the frame."""
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
     x = min(max(0, int(at[0] - width / 2)), max(0, canvas.shape[1] - width))
-    y = min(max(height, int(at[1] - height)), canvas.shape[0] - 2)
+    y = min(max(height + 2, int(at[1]) - height // 2), canvas.shape[0] - 4)
     cv2.putText(canvas, text, (x, y), _FONT, scale, BLACK, 3, cv2.LINE_AA)
     cv2.putText(canvas, text, (x, y), _FONT, scale, colour, 1, cv2.LINE_AA)

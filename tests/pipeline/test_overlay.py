@@ -10,7 +10,7 @@ import pytest
 
 from mrcnn.utils import unmold_mask
 from pipeline.overlay import Overlay, StatusLine, draw_banner
-from pipeline.palette import text_colour
+from pipeline.palette import text_colour, track_colour
 from pipeline.records import Instances
 from pipeline.settings import OverlaySettings
 
@@ -261,3 +261,44 @@ def test_a_banner_is_in_the_middle():
     assert abs((rows.min() + rows.max()) / 2 - 180) <= 2
     assert abs((columns.min() + columns.max()) / 2 - 320) <= 2
     assert cv2.minMaxLoc(image[:, :, 0])[1] > 200
+
+
+def test_labels_name_the_track():
+    labelled = overlay(labels=True, scores=True)
+    assert labelled.label(1, 0.9984, track_id=7) == "person #7: 0.998"
+    assert labelled.label(1, 0.9984) == "person: 0.998"
+    assert overlay(labels=True, ids=False).label(1, 0.5, track_id=7) == "person"
+    assert overlay(scores=True).label(1, 0.5, track_id=7) == "#7: 0.500"
+    assert overlay(ids=False).label(1, 0.5, track_id=7) == ""
+
+
+def test_colours_by_track_or_by_class():
+    image = frame()
+    two = replace(
+        instances((1, 0.9, 20, 30, 60, 90), (1, 0.8, 120, 30, 160, 90)), track_ids=np.array([4, 9], np.int32)
+    )
+
+    def colours(found, **switches):
+        drawn = overlay(masks=True, mask_alpha=1.0, ids=False, **switches).draw(image, found)
+        return tuple(drawn[60, 40].tolist()), tuple(drawn[60, 140].tolist())
+
+    by_class = overlay().colour(1)
+    assert colours(two) == (by_class, by_class)
+    assert colours(two, color_by="track") == (track_colour(4), track_colour(9))
+    without_id = replace(two, track_ids=np.array([4, 0], np.int32))
+    assert colours(without_id, color_by="track") == (track_colour(4), by_class)
+    assert colours(replace(two, track_ids=None), color_by="track") == (by_class, by_class)
+
+
+def test_counts_follow_in_the_status_line_where_there_is_room():
+    status = StatusLine(dropped=3, counts=["2 person (5 so far)"])
+    assert status.entries() == ["dropped 3", "2 person (5 so far)"]
+    image = frame(480, 640)
+
+    def width(found):
+        drawn = overlay(status=True).draw(image, Instances.empty(), found)
+        return np.ptp(np.nonzero(changed(image, drawn))[1])
+
+    assert width(status) > 1.5 * width(StatusLine(dropped=3))
+    too_many = StatusLine(dropped=3, counts=["2 person (5 so far)"] * 9)
+    assert 0 < width(too_many) < width(status)

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from pipeline.palette import BLACK, WHITE, class_colours, text_colour
+from pipeline.palette import BLACK, WHITE, class_colours, text_colour, track_colour
 
 
 def test_eighty_one_classes_have_distinct_saturated_colours():
@@ -37,3 +37,11 @@ def test_few_classes(count):
 )
 def test_text_is_black_on_light_and_white_on_dark(backing_bgr, text):
     assert text_colour(backing_bgr) == text
+
+
+def test_tracks_near_one_another_have_colours_that_differ_clearly():
+    colours = [track_colour(track_id) for track_id in range(1, 201)]
+    assert track_colour(7) == colours[6]
+    for first, colour in enumerate(colours):
+        for other in colours[first + 1 : first + 6]:
+            assert sum(abs(a - b) for a, b in zip(colour, other, strict=True)) > 120

@@ -7,6 +7,7 @@ from pipeline.report import ProgressReport, summary_text
 from pipeline.settings import ProgressMode
 from pipeline.stats import DropCause, DropStage, RunStats
 from pipeline.stream import EndReason, RunSummary
+from pipeline.tracking.scene import LineCount, Scene, ZoneState
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 
 FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
@@ -97,3 +98,19 @@ def test_summary_of_a_run_without_frames():
     assert "failed after 0.2 s" in text
     assert "p50 -" in text
     assert "reconnects" not in text
+
+
+def test_summary_tells_what_was_seen_at_lines_and_in_zones():
+    scene = Scene(
+        seen={"person": 3, "dog": 1},
+        lines=[LineCount("door", 3, 1)],
+        zones=[ZoneState("desk", 1, 4, 2.0, 65.0, 90.5), ZoneState("empty", 0, 0, None, None, None)],
+    )
+    text = summary_text(RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, scene))
+    assert "  seen       3 person, 1 dog (different objects)\n" in text
+    assert "  line       door: in 3, out 1\n" in text
+    assert "  zone       desk: 4 entered, 1 inside at the end, stayed 1:05 min on average, 1:30 min at most\n" in text
+    assert "  zone       empty: 0 entered, 0 inside at the end\n" in text
+    assert "seen" not in summary_text(
+        RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, Scene())
+    )

@@ -23,6 +23,7 @@ from pipeline.records import Instances
 from pipeline.settings import DetectionsSettings
 from pipeline.sinks.detections import Detections, encode_mask, frame_record
 from pipeline.sinks.paths import Inputs
+from pipeline.tracking.scene import Direction, Event, EventKind, Scene
 from tests.pipeline.sinks.presentations import LABELS, context, presentation
 
 HEIGHT, WIDTH = 53, 71
@@ -52,6 +53,30 @@ def write(path, items, **settings):
         sink.write(one)
     sink.close()
     return sink
+
+
+def test_events_stand_on_their_frames_line_where_they_are_asked_for(tmp_path):
+    crossed = Event(EventKind.CROSSED, 0.68, 7, 1, "person", "door", Direction.OUT)
+    with_event = item(17)
+    segmented = replace(with_event.segmented, scene=Scene(events=(crossed,)))
+    items = [replace(with_event, segmented=segmented), item(18)]
+    write(tmp_path / "off.jsonl", items)
+    assert all("events" not in json.loads(line) for line in (tmp_path / "off.jsonl").read_text().splitlines())
+    write(tmp_path / "on.jsonl", items, events=True)
+    lines = [json.loads(line) for line in (tmp_path / "on.jsonl").read_text().splitlines()]
+    assert [list(line)[-1] for line in lines] == ["events", "events"]
+    assert lines[0]["events"] == [
+        {
+            "event": "crossed",
+            "pts": 0.68,
+            "track_id": 7,
+            "class_id": 1,
+            "label": "person",
+            "line": "door",
+            "direction": "out",
+        }
+    ]
+    assert lines[1]["events"] == []
 
 
 def test_a_line_has_exactly_the_promised_keys_in_order(tmp_path):

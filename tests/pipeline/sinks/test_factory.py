@@ -95,3 +95,19 @@ def test_detections_use_the_overlays_threshold(tmp_path):
     sink.write(presentation(0))
     sink.close()
     assert sink._mask_threshold == 0.25
+
+
+def test_events_are_written_where_lines_or_zones_are_set(tmp_path):
+    def written(name, **values):
+        path = tmp_path / name
+        plain = settings(detections=path, uri=tmp_path / "in.mp4")
+        chosen = Settings.model_validate({**plain.model_dump(), **values})
+        (sink,) = make_sinks(chosen, context().source)
+        sink.open(context())
+        sink.write(presentation(0))
+        sink.close()
+        return "events" in path.read_text()
+
+    assert not written("plain.jsonl")
+    assert written("line.jsonl", lines=[{"name": "a", "points": [[0, 0], [1, 1]]}])
+    assert written("zone.jsonl", zones=[{"name": "a", "points": [[0, 0], [1, 1], [1, 0]]}])
