@@ -78,6 +78,21 @@ class WindowMode(Enum):
     OFF = "off"
 
 
+class X264Preset(Enum):
+    """How long the H.264 encoder takes to save bits, fastest first."""
+
+    ULTRAFAST = "ultrafast"
+    SUPERFAST = "superfast"
+    VERYFAST = "veryfast"
+    FASTER = "faster"
+    FAST = "fast"
+    MEDIUM = "medium"
+    SLOW = "slow"
+    SLOWER = "slower"
+    VERYSLOW = "veryslow"
+    PLACEBO = "placebo"
+
+
 class AudioMode(Enum):
     """What happens to the source's sound."""
 
@@ -253,7 +268,7 @@ class RecorderSettings(Section):
 
     path: str | None = None
     crf: Annotated[int, Field(ge=0, le=51)] = 23
-    preset: str = "veryfast"
+    preset: X264Preset = X264Preset.VERYFAST
     audio: AudioMode = AudioMode.COPY
     fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
 

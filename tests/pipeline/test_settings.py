@@ -27,6 +27,7 @@ def test_enums_are_read_from_their_words():
         {"model": {"nms_threshold": 0}},
         {"overlay": {"mask_threshold": 1.0}},
         {"output": {"crf": 52}},
+        {"output": {"preset": "warp"}},
         {"tracking": {"max_lost_s": -0.1}},
         {"tracking": {"steady": 1.01}},
         {"lines": [{"name": "", "points": [[0, 0], [1, 1]]}]},

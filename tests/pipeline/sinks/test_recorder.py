@@ -350,11 +350,6 @@ def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, na
     assert source.read_bytes() == b"the input"
 
 
-def test_an_unknown_preset_names_the_known_ones(tmp_path):
-    recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4"), preset="quick"))
-    with pytest.raises(InputError, match=r"output\.preset: .*veryfast.*'quick'"):
-        recorder.open(context())
-
 
 def test_a_video_of_single_images_is_refused(tmp_path):
     recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4")))
