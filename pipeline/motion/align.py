@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from pipeline.motion.flow import sample
 from pipeline.motion.similarity import Complexes, Floats, Similarity
 
-_ROUNDS = 3
-_SCALE = 8.0
-"""Grey levels: points that differ more than about this count less and less."""
+_SCALES = (24.0, 12.0, 8.0)
+"""Grey levels, a round each: points that differ more than about this count less and less. Wide at first, since before the
+first correction even good points differ."""
+_LIGHT_SCALE = 16.0
 _WORST = 32.0
 """Grey levels: a point that differs by more is no worse for it: it is covered."""
-_DAMPING = 12.0
+_DAMPING = 4.0
 """Square grey levels a square pixel: what an object must have of texture for a correction to be believed."""
 _FARTHEST = 2.5
 """Small pixels: the alignment sees no farther than the slopes of the picture reach."""
@@ -73,8 +74,8 @@ def differences(looks: Looks, levels: Floats, shown: Floats, weights: Floats) ->
     """float32 (N, P): how far each point's grey level is from what it should be, apart from a change of the light."""
     difference = shown - levels
     total = np.maximum(weights.sum(1, keepdims=True), 1e-9)
-    middle = (weights * difference).sum(1, keepdims=True) / total
-    trust = weights / (1 + ((difference - middle) / (2 * _SCALE)) ** 2)
+    middle = (weights * np.clip(difference, -2 * _LIGHT_SCALE, 2 * _LIGHT_SCALE)).sum(1, keepdims=True) / total
+    trust = weights / (1 + ((difference - middle) / _LIGHT_SCALE) ** 2)
     light = (trust * difference).sum(1, keepdims=True) / np.maximum(trust.sum(1, keepdims=True), 1e-9)
     return np.asarray(difference - np.clip(light, -60, 60), np.float32)
 
@@ -117,14 +118,14 @@ def align(looks: Looks, levels: Floats, path: Similarity, weights: Floats, grey:
     total = np.maximum(weights.sum(1, keepdims=True), 1e-9)
     share = weights / total
     first_cost = None
-    for round_number in range(_ROUNDS + 1):
+    for scale in (*_SCALES, None):
         error = differences(looks, levels, sample(grey, better.apply(looks.home)), weights)
-        trust = share / (1 + (error / _SCALE) ** 2)
         cost = (share * np.minimum(np.abs(error), _WORST)).sum(1)
         if first_cost is None:
             first_cost = cost
-        if round_number == _ROUNDS:
+        if scale is None:
             break
+        trust = share / (1 + (error / scale) ** 2)
         slopes = looks.slopes - (trust[..., None] * looks.slopes).sum(1, keepdims=True) / np.maximum(
             trust.sum(1)[:, None, None], 1e-9
         )

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from pipeline.motion.align import Looks, align, differences, nearest_look
+from pipeline.motion.similarity import Similarity
+from tests.pipeline.motion.scenes import texture, window
+
+GREY = window(texture(), 20, 20)[..., 0]
+POINTS = (np.linspace(80, 200, 12)[:, None] + 1j * np.linspace(50, 120, 8)[None, :]).reshape(1, -1).astype(np.complex64)
+WEIGHTS = np.ones(POINTS.shape, np.float32)
+
+
+def shifted(x, y):
+    return window(texture(), 20 - x, 20 - y)[..., 0]
+
+
+def path_of(turn, shift):
+    return Similarity(np.array([turn], np.complex64), np.array([shift], np.complex64))
+
+
+@pytest.mark.parametrize("error", [1.2 - 0.8j, -1.5j, 0.4])
+def test_drift_is_taken_out(error):
+    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    found = align(looks, looks.levels, path_of(1, 7 + 3j + error), WEIGHTS, shifted(7, 3))
+    np.testing.assert_allclose(found.apply(POINTS), POINTS + 7 + 3j, atol=0.25)
+
+
+def test_drift_in_scale_and_rotation_is_taken_out():
+    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    centre = looks.centre[0, 0]
+    turn = 1.015 * np.exp(0.012j)
+    found = align(looks, looks.levels, path_of(turn, centre - turn * centre), WEIGHTS, GREY)
+    np.testing.assert_allclose(found.apply(POINTS), POINTS, atol=0.25)
+
+
+@pytest.mark.parametrize("change", ["covered", "another light"])
+def test_a_quarter_covered_or_another_light_do_not_matter(change):
+    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    now = GREY.copy()
+    if change == "covered":
+        now[:, :110] = 255
+    else:
+        now = (GREY * 0.9 + 12).astype(np.uint8)
+    found = align(looks, looks.levels, path_of(1, 0.8 - 0.5j), WEIGHTS, now)
+    np.testing.assert_allclose(found.apply(POINTS), POINTS, atol=0.3)
+
+
+def test_where_nothing_fits_the_path_stays():
+    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    other = window(texture(50), 0, 0)[..., 0]
+    given = path_of(1, 2 + 1j)
+    found = align(looks, looks.levels, given, WEIGHTS, other)
+    assert np.abs(found.apply(POINTS) - given.apply(POINTS)).max() <= 2.5 + 1e-3
+
+
+def test_the_better_of_two_paths_is_found_for_each_object():
+    both = np.concatenate([POINTS, POINTS + 40])
+    weights = np.ones(both.shape, np.float32)
+    looks = Looks.of(both, weights, GREY)
+    right = np.array([0, 6], np.complex64)
+    wrong = np.array([9, 0], np.complex64)
+    now = GREY.copy()
+    one = Similarity(np.ones(2, np.complex64), np.array([0, 0], np.complex64))
+    two = Similarity(np.ones(2, np.complex64), wrong + right)
+    assert nearest_look(looks, looks.levels, (two, one), weights, now).shift.tolist() == [0, 0]
+    mixed = Similarity(np.ones(2, np.complex64), np.array([9, 0], np.complex64))
+    other = Similarity(np.ones(2, np.complex64), np.array([0, 6], np.complex64))
+    assert nearest_look(looks, looks.levels, (mixed, other), weights, now).shift.tolist() == [0, 0]
+
+
+def test_differences_leave_the_light_out():
+    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    np.testing.assert_allclose(differences(looks, looks.levels, looks.levels + 20, WEIGHTS), 0, atol=1e-3)
+    shown = looks.levels.copy()
+    shown[0, :5] += 90
+    found = differences(looks, looks.levels, shown, WEIGHTS)
+    assert (found[0, :5] > 60).all()
+    assert (np.abs(found[0, 5:]) < 10).all()
+
+
+def test_no_objects_and_no_weight():
+    none = np.zeros((0, 5), np.complex64)
+    looks = Looks.of(none, np.zeros((0, 5), np.float32), GREY)
+    assert align(looks, looks.levels, Similarity.identity(0), np.zeros((0, 5), np.float32), GREY).turn.shape == (0,)
+    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    found = align(looks, looks.levels, path_of(1, 3), 0 * WEIGHTS, GREY)
+    np.testing.assert_allclose(found.shift, [3], atol=1e-3)

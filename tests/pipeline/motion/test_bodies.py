@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from pipeline.motion.bodies import POINTS, Bodies
+from pipeline.motion.flow import FlowTrail
+from tests.pipeline.motion.scenes import WIDTH, box_instances, frame_of, patch_frame, texture, window
+
+FULL = (1.0, 1.0)
+
+
+def follow(frames, instances, aligned=True):
+    """The bodies on each frame, at full size."""
+    trail = FlowTrail(WIDTH, 60.0)
+    trail.see(frames[0])
+    bodies = [Bodies.of(instances, FULL, trail.last.grey, frames[0].pts_s)]
+    for frame in frames[1:]:
+        assert trail.see(frame)
+        bodies.append(bodies[-1].advance(trail.last, aligned=aligned))
+    return bodies
+
+
+def way_of(bodies, x, y):
+    """Where the frame's point (x, y) went, in pixels, for each object."""
+    start = complex(x - 0.5, y - 0.5)
+    moved = bodies.path.turn * start + bodies.path.shift
+    return np.stack([moved.real + 0.5, moved.imag + 0.5], axis=1)
+
+
+def test_points_lie_inside_the_mask_and_count_more_in_its_middle():
+    instances = box_instances((100, 40, 180, 140))
+    mask = np.zeros((1, 28, 28), np.float32)
+    mask[0, 14:, :] = 1  # only the lower half
+    instances = box_instances((100, 40, 180, 140)).__class__(
+        instances.boxes_xyxy, instances.class_ids, instances.scores, mask
+    )
+    bodies = Bodies.of(instances, (0.5, 0.5), np.zeros((90, 160), np.uint8), 0.0)
+    x, y = (bodies.points.real + 0.5) / 0.5, (bodies.points.imag + 0.5) / 0.5
+    assert bodies.points.shape == (1, POINTS)
+    assert (x > 100).all() and (x < 180).all() and (y > 90).all() and (y < 140).all()  # noqa: PT018
+    middle = np.abs(y - 115) < 8
+    assert bodies.weights[middle].mean() > bodies.weights[~middle].mean()
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_an_object_is_followed_by_its_own_motion_not_by_the_background_s(aligned):
+    frames = [patch_frame(i, 60 + 5.5 * i, 50 + 2.25 * i) for i in range(9)]
+    still, moving = (200, 20, 300, 90), (60, 50, 130, 110)
+    last = follow(frames, box_instances(moving, still), aligned)[-1]
+    np.testing.assert_allclose(way_of(last, 95, 80)[0], [95 + 44, 80 + 18], atol=0.5 if aligned else 4.0)
+    np.testing.assert_allclose(way_of(last, 250, 55)[1], [250, 55], atol=0.3)
+
+
+def test_growth_is_followed():
+    picture, frames = texture(), []
+    import cv2
+
+    for i in range(8):
+        growth = 1.02**i
+        matrix = np.array([[growth, 0, 161 * (1 - growth)], [0, growth, 90 * (1 - growth)]])
+        frames.append(frame_of(i, cv2.warpAffine(window(picture, 20, 20), matrix, (WIDTH, 180))))
+    last = follow(frames, box_instances((60, 40, 200, 150)))[-1]
+    assert abs(last.path.turn[0]) == pytest.approx(1.02**7, abs=0.01)
+    np.testing.assert_allclose(way_of(last, 60, 40)[0], [161 - 101 * 1.02**7, 90 - 50 * 1.02**7], atol=0.8)
+
+
+def test_what_is_covered_is_noticed_in_seconds_not_frames():
+    picture = window(texture(), 20, 20)
+    covered = picture.copy()
+    covered[30:140, 50:200] = 255
+    frames = [frame_of(0, picture), *(frame_of(i, covered) for i in range(1, 6))]
+    bodies = follow(frames, box_instances((80, 50, 160, 120), (230, 50, 300, 120)))
+    assert bodies[0].unseen_s.tolist() == [0, 0]
+    np.testing.assert_allclose(bodies[-1].unseen_s, [5 * 0.04, 0], atol=1e-6)
+
+
+def test_light_that_changes_covers_nothing():
+    picture = window(texture(), 20, 20)
+    frames = [frame_of(i, (picture * (1 - 0.05 * i)).astype(np.uint8)) for i in range(6)]
+    last = follow(frames, box_instances((80, 50, 160, 120)))[-1]
+    assert last.unseen_s.tolist() == [0]
+    np.testing.assert_allclose(way_of(last, 120, 80)[0], [120, 80], atol=0.3)
+
+
+def test_a_body_without_texture_or_outside_the_frame_keeps_calm():
+    grey = frame_of(0, np.full((180, WIDTH, 3), 90, np.uint8))
+    frames = [grey, frame_of(1, grey.image_bgr), frame_of(2, grey.image_bgr)]
+    last = follow(frames, box_instances((80, 50, 160, 120), (-90, -50, -20, -10), (10, 10, 10.5, 10.5)))[-1]
+    np.testing.assert_allclose(last.path.turn, 1, atol=1e-3)
+    np.testing.assert_allclose(last.path.shift, 0, atol=0.1)
+
+
+def test_through_select_join_and_none():
+    frames = [patch_frame(i, 60 + 4 * i, 50) for i in range(5)]
+    trail = FlowTrail(WIDTH, 60.0)
+    for frame in frames:
+        trail.see(frame)
+    grey, steps = trail.since(frames[0])
+    both = Bodies.of(box_instances((60, 50, 130, 110), (200, 20, 300, 90)), FULL, grey, 0.0).through(steps)
+    np.testing.assert_allclose(way_of(both, 95, 80), [[95 + 16, 80], [95, 80]], atol=0.6)
+    swapped = both.select(np.array([1])).join(both.select(np.array([0])))
+    np.testing.assert_allclose(way_of(swapped, 95, 80), way_of(both, 95, 80)[::-1])
+    none = Bodies.of(box_instances(), FULL, grey, 0.0).through(steps)
+    assert len(none) == 0
+    assert none.time_s == frames[-1].pts_s

@@ -1,0 +1,58 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.motion.match import box_iou, mask_iou, match
+from tests.pipeline.motion.scenes import box_instances
+
+
+def with_ids(instances, *ids):
+    return replace(instances, track_ids=np.array(ids, np.int32))
+
+
+def test_box_iou_by_hand():
+    a = np.array([[0, 0, 10, 10], [5, 5, 5, 9]], np.float32)
+    b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 0, 30, 4]], np.float32)
+    np.testing.assert_allclose(box_iou(a, b), [[1, 50 / 150, 0], [0, 0, 0]], atol=1e-6)
+
+
+def test_mask_iou_sees_what_boxes_do_not():
+    one, other = box_instances((0, 0, 40, 40)), box_instances((0, 0, 40, 40))
+    left = np.zeros((1, 28, 28), np.float32)
+    left[:, :, :14] = 1
+    assert mask_iou(one, 0, other, 0) == 1
+    assert mask_iou(replace(one, mask_probs=left), 0, other, 0) == pytest.approx(0.5, abs=0.03)
+    assert mask_iou(replace(one, mask_probs=left), 0, replace(other, mask_probs=1 - left), 0) == pytest.approx(0, abs=0.05)
+
+
+def test_the_best_pairs_in_all_not_the_first_ones():
+    shown = box_instances((0, 0, 100, 50), (60, 0, 160, 50))
+    found = box_instances((50, 0, 150, 50), (110, 0, 210, 50))
+    # the first new one overlaps the second old one most, but then the second new one fits that one too:
+    # 0-0 is 50/150, 1-0 is 90/110, 1-1 is 50/150; the best sum is 1-0 alone against 0-0 and 1-1
+    assert sorted(match(shown, found)) in ([(1, 0)], [(0, 0), (1, 1)])
+    far = box_instances((50, 0, 150, 50), (400, 0, 500, 50))
+    assert match(shown, far) == [(1, 0)]
+
+
+def test_classes_do_not_mix():
+    assert match(box_instances((0, 0, 10, 10)), box_instances((0, 0, 10, 10), class_id=2)) == []
+
+
+def test_track_ids_win_over_place():
+    shown = with_ids(box_instances((0, 0, 20, 20), (100, 0, 120, 20)), 7, 8)
+    found = with_ids(box_instances((100, 0, 120, 20), (0, 0, 20, 20)), 7, 8)
+    assert sorted(match(shown, found)) == [(0, 0), (1, 1)]
+
+
+def test_two_ids_are_two_objects_but_none_may_be_any():
+    shown = with_ids(box_instances((0, 0, 20, 20)), 7)
+    assert match(shown, with_ids(box_instances((0, 0, 20, 20)), 9)) == []
+    assert match(shown, with_ids(box_instances((0, 0, 20, 20)), 0)) == [(0, 0)]
+    assert match(shown, box_instances((0, 0, 20, 20))) == [(0, 0)]
+
+
+def test_nothing_to_match():
+    none, one = box_instances(), box_instances((0, 0, 9, 9))
+    assert match(none, one) == match(one, none) == match(none, none) == []
