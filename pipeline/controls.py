@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings import OverlaySettings, Section
+from pipeline.settings import OverlaySettings
+from pipeline.settings_section import Section
 
 
 class DisplayChange(Section):

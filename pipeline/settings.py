@@ -8,15 +8,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True)
+from pipeline.settings_kiosk import BackgroundSettings, PrivacySettings
+from pipeline.settings_section import Seconds, Section
 
 
 class Policy(Enum):
@@ -331,6 +326,8 @@ class Settings(Section):
     tracking: TrackingSettings = TrackingSettings()
     lines: Annotated[tuple[LineSettings, ...], AfterValidator(_named_apart)] = ()
     zones: Annotated[tuple[ZoneSettings, ...], AfterValidator(_named_apart)] = ()
+    privacy: PrivacySettings = PrivacySettings()
+    background: BackgroundSettings = BackgroundSettings()
     overlay: OverlaySettings = OverlaySettings()
     output: RecorderSettings = RecorderSettings()
     detections: DetectionsSettings = DetectionsSettings()
