@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backend import BackendChoice, prepare_backend
-from pipeline.canvas import CanvasFit, fit_canvas
+from pipeline.canvas import MIN_DIM_SHARE, CanvasFit, fit_canvas
 from pipeline.errors import InputError
 from pipeline.labels import load_labels, resolve_classes
 from pipeline.records import Instances
@@ -18,10 +18,8 @@ from pipeline.segmenter import Segmenter
 from pipeline.settings import ModelSettings
 from pipeline.weights_file import find_weights
 
-logger = logging.getLogger(__name__)
-
-COCO_CLASSES = 81
-"""Classes of a weight file that does not say: Matterport's COCO model, the background included."""
+FIND_MOST = 100
+"""So many objects are looked for at least where more are to be found than are shown."""
 
 
 class MaskRCNNSegmenter(Segmenter):
@@ -29,21 +27,26 @@ class MaskRCNNSegmenter(Segmenter):
 
     Args:
         settings: weights, labels, size, thresholds, device.
+        find_from: find objects of every class from this score on, however few and whichever of them `settings` ask for:
+            `segment` gives them all, and `chosen` those that were asked for. None: find only those.
 
     Raises:
         InputError: weights or labels are missing or do not fit, or the backend or device is not there.
     """
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, find_from: float | None = None) -> None:
         self._settings = settings
         self._weights = find_weights(settings.weights)
-        self._backend: BackendChoice = prepare_backend(settings.backend, settings.device)
-        self._config, file_labels = _read_config(self._weights.path)
-        labels = load_labels(settings.labels, None) if settings.labels else file_labels
-        self._labels: Sequence[str] = labels if labels is not None else load_labels(None, COCO_CLASSES)
-        self._config.NUM_CLASSES = len(self._labels)
-        self._max_dim = _apply(settings, self._config)
+        self._config, self._labels = _read_file(self._weights.path, settings)
+        self._max_dim = int(self._config.IMAGE_MAX_DIM)
+        self._chosen_score = float(self._config.DETECTION_MIN_CONFIDENCE or 0.0)
+        self._chosen_most = int(self._config.DETECTION_MAX_INSTANCES)
+        self._finds_more = find_from is not None
+        if find_from is not None:
+            self._config.DETECTION_MIN_CONFIDENCE = min(self._chosen_score, find_from)
+            self._config.DETECTION_MAX_INSTANCES = max(self._chosen_most, FIND_MOST)
         self._keep_ids = resolve_classes(settings.classes, self._labels) if settings.classes else None
+        self._backend: BackendChoice = prepare_backend(settings.backend, settings.device)
         self._detector: Any = None
         self._fit: CanvasFit | None = None
 
@@ -63,11 +66,11 @@ class MaskRCNNSegmenter(Segmenter):
 
     def open(self) -> None:
         """Build the network and load the weights. Raises InputError when they do not fit."""
+        from mrcnn.checkpoint import WeightsError
         from mrcnn.network.detector import Detector
         from mrcnn.network.network import MaskRCNNNetwork
-        from mrcnn.weights import WeightsError, load_weights
+        from mrcnn.weights import load_weights
 
-        self._config.validate()
         network = MaskRCNNNetwork(self._config)
         try:
             load_weights(network, self._weights.path)
@@ -85,41 +88,70 @@ class MaskRCNNSegmenter(Segmenter):
         raw = self._detector.detect_molded(canvas_rgb[None], np.array([fit.window]))[0]
         boxes_xyxy = fit.boxes_on_frame(raw.boxes_in_pixels(*fit.canvas_hw))
         keep = (boxes_xyxy[:, 2] > boxes_xyxy[:, 0]) & (boxes_xyxy[:, 3] > boxes_xyxy[:, 1])
-        if self._keep_ids is not None:
-            keep &= np.isin(raw.class_ids, list(self._keep_ids))
-        return Instances(boxes_xyxy, raw.class_ids, raw.scores, raw.mask_probs).select(keep)
+        found = Instances(boxes_xyxy, raw.class_ids, raw.scores, raw.mask_probs).select(keep)
+        return found if self._finds_more else self._of_kept_classes(found)
+
+    def chosen(self, instances: Instances) -> Instances:
+        """See `Segmenter.chosen`."""
+        if not self._finds_more:
+            return instances
+        # Best first, as found: the most are counted before classes are left out, as the network itself does it.
+        enough = np.flatnonzero(instances.scores >= self._chosen_score)[: self._chosen_most]
+        return self._of_kept_classes(instances.select(enough))
+
+    def _of_kept_classes(self, instances: Instances) -> Instances:
+        if self._keep_ids is None:
+            return instances
+        return instances.select(np.isin(instances.class_ids, list(self._keep_ids)))
 
     def close(self) -> None:
         """Let the network go."""
         self._detector = None
 
 
-def _read_config(path: Any) -> tuple[Any, tuple[str, ...] | None]:
-    """The Config that a weight file asks for, and its class names if it carries them."""
-    from mrcnn.config import Config
+def _read_file(path: Path, settings: ModelSettings) -> tuple[Any, tuple[str, ...]]:
+    """The Config that a weight file asks for, the user's settings over it, and the class names. Loads no Keras.
+
+    Raises:
+        InputError: the file is no Mask R-CNN checkpoint, or the class names are not as many as its classes.
+    """
+    from mrcnn.checkpoint import WeightsError, summarize
     from mrcnn.metadata import class_names_from_metadata, config_from_metadata
-    from mrcnn.weights import WeightsError, read_metadata
 
     try:
-        metadata = read_metadata(path)
-        if metadata is None:
-            return Config(), None
-        names = class_names_from_metadata(metadata)
-        return config_from_metadata(metadata), None if names is None else tuple(names)
+        summary = summarize(path)
+        names = class_names_from_metadata(summary.metadata) if summary.metadata else None
+        if settings.labels is not None or names is None:
+            labels = load_labels(settings.labels, summary.num_classes)
+        else:
+            labels = tuple(names)
+        overrides = _overrides(settings)
+        if summary.metadata is not None:
+            return config_from_metadata(summary.metadata, **overrides), labels
+        if summary.backbone is None:
+            raise InputError(f"{path} has another backbone than ResNet-50 or ResNet-101, and does not say which")
+        return _matterport_config(summary.num_classes, summary.backbone, overrides), labels
     except WeightsError as error:
         raise InputError(str(error)) from None
 
 
-def _apply(settings: ModelSettings, config: Any) -> int:
-    """Put the user's settings over the weights' own; returns the longer side of the canvas in pixels."""
-    if settings.max_dim is not None:
-        config.IMAGE_MAX_DIM = settings.max_dim
-    overrides = {
+def _matterport_config(num_classes: int, backbone: str, overrides: dict[str, Any]) -> Any:
+    """The original's defaults, for a file of the original's."""
+    from mrcnn.config import Config
+
+    settings = {"NAME": "stream", "NUM_CLASSES": num_classes, "BACKBONE": backbone, "GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
+    config = type("StreamConfig", (Config,), {**settings, **overrides})()
+    config.validate()
+    return config
+
+
+def _overrides(settings: ModelSettings) -> dict[str, Any]:
+    """What the user set, under the names that Config has for it."""
+    named = {
+        "IMAGE_MAX_DIM": settings.max_dim,
+        "IMAGE_MIN_DIM": None if settings.max_dim is None else round(settings.max_dim * MIN_DIM_SHARE),
         "DETECTION_MIN_CONFIDENCE": settings.min_score,
         "DETECTION_NMS_THRESHOLD": settings.nms_threshold,
         "DETECTION_MAX_INSTANCES": settings.max_instances,
     }
-    for name, value in overrides.items():
-        if value is not None:
-            setattr(config, name, value)
-    return int(config.IMAGE_MAX_DIM)
+    return {name: value for name, value in named.items() if value is not None}
