@@ -23,7 +23,9 @@ def test_mask_iou_sees_what_boxes_do_not():
     left[:, :, :14] = 1
     assert mask_iou(one, 0, other, 0) == 1
     assert mask_iou(replace(one, mask_probs=left), 0, other, 0) == pytest.approx(0.5, abs=0.03)
-    assert mask_iou(replace(one, mask_probs=left), 0, replace(other, mask_probs=1 - left), 0) == pytest.approx(0, abs=0.05)
+    assert mask_iou(replace(one, mask_probs=left), 0, replace(other, mask_probs=1 - left), 0) == pytest.approx(
+        0, abs=0.05
+    )
 
 
 def test_the_best_pairs_in_all_not_the_first_ones():
