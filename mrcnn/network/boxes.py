@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from keras import ops
 
+LONGEST_STRETCH = 30.0
+"""Limit of log dh and log dw: e^30 times is far outside any canvas, and still a number that can be cut at its edges."""
+
 
 def decode_deltas(boxes, deltas):
     """Move and stretch boxes by deltas; the inverse of `encode_deltas`.
@@ -23,8 +26,8 @@ def decode_deltas(boxes, deltas):
     width = boxes[..., 3] - boxes[..., 1]
     centre_y = boxes[..., 0] + 0.5 * height + deltas[..., 0] * height
     centre_x = boxes[..., 1] + 0.5 * width + deltas[..., 1] * width
-    height = height * ops.exp(deltas[..., 2])
-    width = width * ops.exp(deltas[..., 3])
+    height = height * ops.exp(ops.minimum(deltas[..., 2], LONGEST_STRETCH))
+    width = width * ops.exp(ops.minimum(deltas[..., 3], LONGEST_STRETCH))
     y1 = centre_y - 0.5 * height
     x1 = centre_x - 0.5 * width
     return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)

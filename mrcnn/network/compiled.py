@@ -13,8 +13,7 @@ def compile_function(function: Callable, variables: Sequence[keras.Variable]) ->
 
     Args:
         function: takes tensors (or lists of them) and returns tensors (or lists, tuples of them). It reads
-        `variables`
-            and writes none. Static shapes are those of the arguments.
+            `variables` and writes none. Static shapes are those of the arguments.
         variables: every Keras variable that it reads.
 
     Returns:
@@ -22,12 +21,25 @@ def compile_function(function: Callable, variables: Sequence[keras.Variable]) ->
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, reduce_retracing=False, autograph=False)
+        return _compile_tensorflow(function)
     if backend == "jax":
         return _compile_jax(function, variables)
     return _compile_torch(function)
+
+
+def _compile_tensorflow(function):
+    import tensorflow as tf
+
+    traced = {}
+
+    def run(*arguments):
+        specs = keras.tree.map_structure(lambda a: tf.TensorSpec(a.shape, tf.as_dtype(a.dtype)), arguments)
+        key = tuple((tuple(spec.shape), spec.dtype) for spec in keras.tree.flatten(specs))
+        if key not in traced:
+            traced[key] = tf.function(function, autograph=False).get_concrete_function(*specs)
+        return traced[key](*keras.tree.map_structure(tf.convert_to_tensor, arguments))
+
+    return run
 
 
 def _compile_jax(function, variables):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from .resnet import BATCH_NORM_EPSILON
+from .norm import BatchNorm
 
 MASK_HEAD_CHANNELS = 256
 """Width of the mask head; Matterport's is 256 whatever the width of the pyramid."""
@@ -61,5 +61,5 @@ def build_mask_head(channels, config):
 
 
 def _norm_relu(x, name, config):
-    x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)(x, training=config.TRAIN_BN)
+    x = BatchNorm(config.TRAIN_BN, name=name)(x)
     return layers.ReLU(name=name + "_relu")(x)

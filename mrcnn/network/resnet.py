@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from keras import layers
 
+from .norm import BatchNorm
+
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 """Bottleneck blocks in the stages 2 to 5."""
-
-BATCH_NORM_EPSILON = 1e-3
 
 
 def build_resnet50(image, config):
@@ -38,7 +38,7 @@ def build_resnet(image, blocks, train_bn):
     """
     x = layers.ZeroPadding2D((3, 3), name="zero_padding2d_1")(image)
     x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
-    x = _batch_norm("bn_conv1", train_bn)(x)
+    x = BatchNorm(train_bn, name="bn_conv1")(x)
     x = layers.ReLU(name="conv1_relu")(x)
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="max_pooling2d_1")(x)
     outputs = []
@@ -71,9 +71,4 @@ def _bottleneck(x, width, block, is_first, train_bn):
 
 def _conv_norm(x, filters, size, block, branch, train_bn, stride=1):
     x = layers.Conv2D(filters, size, strides=stride, padding="same", name=f"res{block}_{branch}")(x)
-    return _batch_norm(f"bn{block}_{branch}", train_bn)(x)
-
-
-def _batch_norm(name, train_bn):
-    layer = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)
-    return lambda x: layer(x, training=train_bn)
+    return BatchNorm(train_bn, name=f"bn{block}_{branch}")(x)
