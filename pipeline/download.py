@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import h5py
 from rich.console import Console
 
+from mrcnn.checkpoint import WeightsError, summarize
 from pipeline.download_progress import DownloadProgress
 from pipeline.errors import InputError, RunError
 from pipeline.weights_file import COCO_NAME
@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 COCO_URL = "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
 COCO_BYTES = 257_557_808
 COCO_CLASSES = 81
-REQUIRED_LAYERS = ("conv1", "fpn_p5", "rpn_model", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
-"""Layers that every weight file of Matterport's package has; one from each part of the network."""
-
 CHUNK_BYTES = 1 << 18
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -116,27 +113,11 @@ def check_weights(path: Path, size: int) -> None:
     if actual != size:
         raise _WrongFile(f"expected {size:,} bytes, it has {actual:,}")
     try:
-        with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
-            missing = [name for name in REQUIRED_LAYERS if name not in root]
-            classes = _class_count(root["mrcnn_class_logits"]) if not missing else None
-    except (OSError, RuntimeError, KeyError) as error:
-        raise _WrongFile(f"it cannot be read as HDF5: {error}") from None
-    if missing:
-        raise _WrongFile(f"it has no layer {missing[0]!r}")
-    if classes != COCO_CLASSES:
-        raise _WrongFile(f"expected {COCO_CLASSES} classes in mrcnn_class_logits, it has {classes}")
-
-
-def _class_count(layer: Any) -> int | None:
-    found: list[int] = []
-
-    def visit(name: str, item: Any) -> None:
-        if name.split("/")[-1].startswith("bias") and isinstance(item, h5py.Dataset):
-            found.append(int(item.shape[0]))
-
-    layer.visititems(visit)
-    return found[0] if found else None
+        summary = summarize(path)
+    except WeightsError as error:
+        raise _WrongFile(str(error)) from None
+    if summary.num_classes != COCO_CLASSES:
+        raise _WrongFile(f"expected {COCO_CLASSES} classes in mrcnn_class_logits, it has {summary.num_classes}")
 
 
 def _prepare_folder(target: Path, part: Path, size: int) -> None:

@@ -75,13 +75,19 @@ class FakeServer:
 
 def weights_bytes(classes=81, leave_out=None):
     """A small file with the layer names of Matterport's."""
+    layers = [
+        name
+        for name in ("conv1", "fpn_p5", "rpn_model", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
+        if name != leave_out
+    ]
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
-        for name in ("conv1", "fpn_p5", "rpn_model", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"):
-            if name != leave_out:
-                width = classes if name == "mrcnn_class_logits" else 7
-                file[f"{name}/{name}/bias:0"] = np.arange(width, dtype=np.float32)
-                file[f"{name}/{name}/kernel:0"] = np.ones((30, width), np.float32)
+        file.attrs["layer_names"] = np.array([name.encode() for name in layers])
+        for name in layers:
+            width = classes if name == "mrcnn_class_logits" else 7
+            file[f"{name}/{name}/bias:0"] = np.arange(width, dtype=np.float32)
+            file[f"{name}/{name}/kernel:0"] = np.ones((30, width), np.float32)
+            file[name].attrs["weight_names"] = [f"{name}/bias:0", f"{name}/kernel:0"]
     return memory.getvalue()
 
 
@@ -245,7 +251,7 @@ def test_lengths_that_the_server_does_not_tell_are_counted(fetch, server, data, 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (bytes(len(GOOD)), "cannot be read as HDF5"),
+        (bytes(len(GOOD)), "not an HDF5 file"),
         (weights_bytes(leave_out="rpn_model"), "no layer 'rpn_model'"),
         (weights_bytes(classes=5), "expected 81 classes in mrcnn_class_logits, it has 5"),
     ],
