@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event
 
-from pipeline.records import Frame, SegmentedFrame, StageTimes
+from pipeline.records import Finding, Frame, SegmentedFrame, StageTimes
 from pipeline.segmenter import Segmenter
 from pipeline.slot import Slot, SlotClosed
 from pipeline.sources.base import Clock
@@ -41,13 +41,14 @@ def infer(
         while True:
             frame = frames.get()
             started_at_s = clock()
-            instances = segmenter.segment(frame.image_bgr)
+            found = segmenter.segment(frame.image_bgr)
+            instances = segmenter.chosen(found)
             if tracker is not None:
                 instances = tracker.update(frame.pts_s, instances, (frame.height, frame.width))
             ended_at_s = clock()
             stats.inferred(ended_at_s, ended_at_s - started_at_s)
             times = StageTimes(frame.captured_at_s, started_at_s, ended_at_s)
-            segmented = SegmentedFrame(frame, instances, frame.index, times)
+            segmented = SegmentedFrame(frame, instances, frame.index, times, finding=Finding(frame, found))
             try:
                 results.put(segmented)
             except SlotClosed:

@@ -218,6 +218,19 @@ class StageTimes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """A frame that was inferred and everything that was found on it, before anything was filtered or moved.
+
+    Attributes:
+        frame: the inferred frame.
+        instances: in its pixels; also those that the user did not ask to see.
+    """
+
+    frame: Frame
+    instances: Instances
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SegmentedFrame:
     """A frame with the instances to show on it.
 
@@ -228,6 +241,8 @@ class SegmentedFrame:
             earlier one in smooth; None while no result has come yet.
         times: when the frame passed each stage.
         scene: counts, lines, zones and events at this frame; None where nothing is tracked.
+        finding: what the instances come from, for the stream's own use (privacy); None once it is presented, before the
+            first result, and for a frame on which the engine failed.
     """
 
     frame: Frame
@@ -235,6 +250,7 @@ class SegmentedFrame:
     instances_index: int | None
     times: StageTimes
     scene: Scene | None = None
+    finding: Finding | None = None
 
 
 def read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -36,6 +36,10 @@ class Segmenter(ABC):
     def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
         """The instances of one frame, uint8 (H, W, 3); boxes in its pixels, best score first."""
 
+    def chosen(self, instances: Instances) -> Instances:
+        """Those of the instances from `segment` that the user asked to see: all, unless it was asked to find more."""
+        return instances
+
     @abstractmethod
     def close(self) -> None:
         """Release the network. May be called twice, and without `open`."""

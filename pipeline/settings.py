@@ -11,7 +11,8 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from pipeline.settings_kiosk import BackgroundSettings, PrivacySettings
-from pipeline.settings_section import Seconds, Section
+from pipeline.settings_section import Seconds
+from pipeline.settings_section import Section as Section  # this module is where others look for it
 
 
 class Policy(Enum):

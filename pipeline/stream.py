@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.capture import Outlet, capture
 from pipeline.controls import Controls, ControlState
-from pipeline.errors import InputError, StreamSegmentError
+from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.inference import infer
 from pipeline.join import ExactJoin, Join, KeyFrameJoin, SmoothJoin, frames_between_keys, make_carrier
 from pipeline.motion.key_frames import KeyFrameOutlet, KeyFrames
@@ -41,6 +41,7 @@ from pipeline.tracking.drawing import draw_places
 from pipeline.tracking.scene import Scene
 from pipeline.tracking.tracker import make_tracker
 from pipeline.tracking.watch import SceneWatcher, make_watcher
+from pipeline.veil import Veil, make_veil
 from pipeline.web.view import RunView
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class Stream:
         self._info: SourceInfo | None = None
         self._join: Join | None = None
         self._overlay: Overlay | None = None
+        self._veil: Veil | None = None
         self._overlay_settings = settings.overlay
         self._watcher: SceneWatcher | None = None
         self._end = EndReason.FINISHED
@@ -166,7 +168,9 @@ class Stream:
         if self._segmenter is None:
             from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 
-            self._segmenter = MaskRCNNSegmenter(self.settings.model)
+            privacy = self.settings.privacy
+            self._segmenter = MaskRCNNSegmenter(self.settings.model, privacy.min_score if privacy.on else None)
+        self._veil = make_veil(self.settings, self._segmenter.labels)
         self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
         self._watcher = make_watcher(self.settings, self._info, self._segmenter.labels)
         context = RunContext(self._info, self._segmenter.labels)
@@ -331,6 +335,7 @@ class Stream:
         self._errors.raise_if_any()
 
     def _present(self, segmented: SegmentedFrame) -> SegmentedFrame:
+        segmented = self._veiled(segmented)
         presented_at_s = self._clock()
         segmented = replace(segmented, times=replace(segmented.times, presented_at_s=presented_at_s))
         if self._watcher is not None:
@@ -346,6 +351,15 @@ class Stream:
                 worker.write(presentation)
         self._stop_if_a_sink_asks()
         return segmented
+
+    def _veiled(self, segmented: SegmentedFrame) -> SegmentedFrame:
+        """The frame as it may be seen; where that fails the run ends, and nobody sees it."""
+        assert self._veil is not None
+        with self._errors.guard("privacy"):
+            return self._veil.over(segmented)
+        self._lost_before_display(segmented)
+        self._errors.raise_if_any()
+        raise RunError("the privacy cover ended before the run")
 
     def _idle(self) -> None:
         message = self._waiting_for()
