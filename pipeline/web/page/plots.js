@@ -1,0 +1,101 @@
+// Small plots of the last minute: one line a series, the newest value in words beside it.
+
+const SAMPLES = 120; // a minute, two samples a second
+const LINES = 6;
+const WIDTH = 240, HEIGHT = 64;
+const SVG = "http://www.w3.org/2000/svg";
+
+export class Plot {
+  // `card`: the element to fill; `empty`: what it says while there is nothing to show.
+  constructor(card, empty) {
+    this.empty = empty;
+    this.series = new Map(); // name → {values, colour, line, item, value}
+    this.time = 0;
+    this.svg = document.createElementNS(SVG, "svg");
+    this.svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    this.svg.setAttribute("preserveAspectRatio", "none");
+    this.svg.setAttribute("aria-hidden", "true"); // the list below says the same in words
+    this.top = document.createElement("div");
+    this.top.className = "top";
+    this.top.setAttribute("aria-hidden", "true");
+    this.list = document.createElement("ul");
+    card.append(this.top, this.svg, this.list);
+  }
+
+  // `rows`: [name, number to plot or null, text]; a series that is not among them has ended.
+  add(rows) {
+    this.time += 1;
+    for (const [name, number, text] of rows) {
+      const one = this.series.get(name) ?? this.#begin(name);
+      if (!one) continue;
+      one.points.push([this.time, number]);
+      one.value.textContent = text;
+    }
+    let most = 0;
+    for (const [name, one] of this.series) {
+      while (one.points.length && one.points[0][0] <= this.time - SAMPLES) one.points.shift();
+      if (!one.points.length) this.#end(name, one);
+      for (const [, number] of one.points) most = Math.max(most, number ?? 0);
+    }
+    const top = roundedUp(most);
+    for (const one of this.series.values()) one.line.setAttribute("points", this.#line(one.points, top));
+    this.#caption(top);
+  }
+
+  #line(points, top) {
+    return points
+      .filter(([, number]) => number !== null)
+      .map(([at, number]) => {
+        const x = WIDTH * (1 - (this.time - at) / (SAMPLES - 1));
+        const y = HEIGHT - 2 - (HEIGHT - 4) * (number / top);
+        return `${x.toFixed(1)},${y.toFixed(1)}`;
+      })
+      .join(" ");
+  }
+
+  #caption(top) {
+    const texts = this.series.size ? [String(top), "last minute"] : [];
+    if (this.top.dataset.text === texts.join()) return;
+    this.top.dataset.text = texts.join();
+    this.top.replaceChildren(...texts.map((text) => element("span", "", text)));
+    const none = this.list.querySelector(".none");
+    if (!this.series.size && !none) this.list.append(element("li", "none", this.empty));
+    if (this.series.size && none) none.remove();
+  }
+
+  #begin(name) {
+    const used = new Set([...this.series.values()].map((one) => one.colour));
+    const colour = [...Array(LINES).keys()].find((index) => !used.has(index));
+    if (colour === undefined) return null;
+    const line = document.createElementNS(SVG, "polyline");
+    line.setAttribute("class", `s${colour}`);
+    this.svg.append(line);
+    const item = element("li", `s${colour}`);
+    const value = element("span", "value");
+    item.append(element("span", "", name), value);
+    item.dataset.name = name;
+    this.list.append(item);
+    const one = { points: [], colour, line, item, value };
+    this.series.set(name, one);
+    return one;
+  }
+
+  #end(name, one) {
+    one.line.remove();
+    one.item.remove();
+    this.series.delete(name);
+  }
+}
+
+export function element(kind, className = "", text = "") {
+  const made = document.createElement(kind);
+  if (className) made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+// The next of 1, 2, 5, 10, 20, 50 …
+function roundedUp(number) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(number, 1)));
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= number) ?? 1;
+}

@@ -1,0 +1,72 @@
+"""Runs the web application in a thread of its own, so that no request is served at the pipeline's cost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+from aiohttp import web
+
+from pipeline.errors import RunError, StageStuckError
+from pipeline.stage import THREAD_PREFIX
+
+START_DEADLINE_S = 10.0
+END_DEADLINE_S = 5.0
+_LAST_WORDS_S = 0.5
+"""How long connections may take to end by themselves when the run is over."""
+
+
+class WebServer:
+    """Owns the event loop's thread and, once started, the socket.
+
+    Args:
+        app: what answers.
+        listening: where; it is closed at the end.
+    """
+
+    def __init__(self, app: web.Application, listening: socket.socket) -> None:
+        self._app = app
+        self._listening = listening
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._main, name=THREAD_PREFIX + "page server", daemon=True)
+
+    def start(self) -> None:
+        """Start serving; raises RunError if that fails."""
+        self._thread.start()
+        if not self._ready.wait(START_DEADLINE_S):
+            raise StageStuckError(f"the page's server did not start within {START_DEADLINE_S:g} s")
+        if self._error is not None:
+            raise RunError(f"the page's server failed to start: {self._error}") from self._error
+
+    def close(self) -> None:
+        """End all connections and the thread. Raises StageStuckError after a deadline."""
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(END_DEADLINE_S)
+        if self._thread.is_alive():
+            raise StageStuckError(f"the page's server did not end within {END_DEADLINE_S:g} s")
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except (OSError, RuntimeError, ValueError) as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_WORDS_S)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, self._listening).start()
+            self._ready.set()
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
