@@ -15,7 +15,7 @@ TEST_STAMP := $(VENV)/.installed-test
 PIP := $(PY) -m pip --disable-pip-version-check
 
 export PYTHONUNBUFFERED := 1
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help demo test lint install clean
 .DELETE_ON_ERROR:

@@ -1,0 +1,129 @@
+import cv2
+import numpy as np
+import pytest
+
+from mrcnn.network.detector import RawDetections
+from pipeline.errors import InputError
+from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
+from pipeline.settings import ModelSettings
+from tests.mrcnn.test_checkpoint import checkpoint, write_file
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """A scene of blurred noise, 90 x 160, that the random network finds many "objects" in."""
+    noise = np.random.default_rng(3).integers(0, 255, (90, 160, 3), np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 4)
+
+
+def segmenter_of(weights, **settings):
+    return MaskRCNNSegmenter(ModelSettings.model_validate({"weights": str(weights), **settings}))
+
+
+def test_the_file_says_classes_size_and_limits(seeded_small_weights, photograph):
+    segmenter = segmenter_of(seeded_small_weights)
+    assert segmenter.labels == ("BG", "person", "dog")
+    assert "efficientnet_lite0, 3 classes, 256 px" in segmenter.description
+    segmenter.open()
+    instances = segmenter.segment(photograph)
+    segmenter.close()
+    assert 0 < len(instances) <= 6
+    assert set(instances.class_ids.tolist()) == {1}
+    assert instances.mask_probs.shape[1:] == (28, 28)
+    assert (np.diff(instances.scores) <= 0).all()
+    boxes = instances.boxes_xyxy
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2] <= 160).all()
+    assert (boxes[:, 3] <= 90).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+class RectangleDetector:
+    """Stands in for the compiled network: finds the one bright rectangle on the canvas, exactly."""
+
+    def __init__(self):
+        self.canvases = []
+
+    def detect_molded(self, images, windows):
+        canvas_rgb = images[0]
+        self.canvases.append((canvas_rgb.shape, windows.tolist()))
+        rows, columns = np.nonzero(canvas_rgb[..., 0] > 127)
+        height, width = canvas_rgb.shape[:2]
+        # Matterport's normalized boxes: far edges are shifted by a pixel, then divided by size - 1
+        y1, x1, y2, x2 = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+        box = [y1 / (height - 1), x1 / (width - 1), (y2 - 1) / (height - 1), (x2 - 1) / (width - 1)]
+        nothing = [0.5, 0.5, 0.5, 0.5 - 1 / (width - 1)]
+        boxes = np.array([box, nothing], np.float32)
+        return [
+            RawDetections(
+                boxes, np.array([1, 2], np.int32), np.array([0.9, 0.8], np.float32), np.ones((2, 28, 28), np.float32)
+            )
+        ]
+
+
+@pytest.mark.parametrize("canvas", ["tight", "square"])
+@pytest.mark.parametrize("frame_hw", [(360, 640), (641, 363), (1080, 1920), (100, 130)])
+def test_boxes_come_back_in_pixels_of_the_frame(seeded_small_weights, canvas, frame_hw):
+    height, width = frame_hw
+    x1, y1, x2, y2 = round(0.2 * width), round(0.3 * height), round(0.7 * width), round(0.9 * height)
+    frame_bgr = np.zeros((height, width, 3), np.uint8)
+    frame_bgr[y1:y2, x1:x2, 2] = 255
+    segmenter = segmenter_of(seeded_small_weights, canvas=canvas)
+    segmenter._detector = detector = RectangleDetector()
+    instances = segmenter.segment(frame_bgr)
+    assert len(instances) == 1, "the box without an area is left out"
+    on_canvas = max(height, width) / 256
+    np.testing.assert_allclose(instances.boxes_xyxy[0], [x1, y1, x2, y2], atol=1.1 * max(1.0, on_canvas))
+    shape, window = detector.canvases[0]
+    assert shape[:2] == (256, 256) if canvas == "square" else all(side % 64 == 0 for side in shape[:2])
+    assert window == [list(segmenter._fit.window)]
+
+
+def test_another_frame_size_gets_another_canvas(seeded_small_weights):
+    segmenter = segmenter_of(seeded_small_weights, canvas="tight")
+    segmenter._detector = detector = RectangleDetector()
+    for height, width in ((360, 640), (640, 360), (360, 640)):
+        segmenter.segment(np.full((height, width, 3), 255, np.uint8))
+    assert [shape[:2] for shape, _ in detector.canvases] == [(192, 256), (256, 192), (192, 256)]
+
+
+def test_settings_win_over_the_file(seeded_small_weights, photograph):
+    segmenter = segmenter_of(seeded_small_weights, max_dim=128, max_instances=2, min_score=0.1, canvas="tight")
+    assert "128 px tight" in segmenter.description
+    segmenter.open()
+    assert len(segmenter.segment(photograph)) <= 2
+    assert len(segmenter.segment(np.ascontiguousarray(photograph.transpose(1, 0, 2)))) <= 2
+
+
+def test_classes_that_were_not_asked_for_are_left_out(seeded_small_weights, photograph):
+    segmenter = segmenter_of(seeded_small_weights, classes=["dog"])
+    segmenter.open()
+    assert len(segmenter.segment(photograph)) == 0
+    with pytest.raises(InputError, match="no class 'cat'"):
+        segmenter_of(seeded_small_weights, classes=["cat"])
+
+
+def test_labels_must_be_as_many_as_the_classes(seeded_small_weights, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("BG\nhuman\nhound\n", encoding="utf-8")
+    assert segmenter_of(seeded_small_weights, labels=str(labels)).labels == ("BG", "human", "hound")
+    labels.write_text("BG\nhuman\n", encoding="utf-8")
+    with pytest.raises(InputError, match="2 class names with the background, the weights have 3 classes"):
+        segmenter_of(seeded_small_weights, labels=str(labels))
+
+
+def test_a_file_of_the_originals_is_coco_with_the_backbone_that_it_has(tmp_path):
+    coco = segmenter_of(write_file(tmp_path / "coco.h5", checkpoint(81, 23)))
+    assert coco.labels[1] == "person"
+    assert "resnet101, 81 classes, 1024 px" in coco.description
+    assert "resnet50" in segmenter_of(write_file(tmp_path / "coco50.h5", checkpoint(81, 6)), max_dim=512).description
+    with pytest.raises(InputError, match="COCO's list has 81 class names with the background, the weights have 5"):
+        segmenter_of(write_file(tmp_path / "own.h5", checkpoint(5, 23)))
+    with pytest.raises(InputError, match="another backbone"):
+        segmenter_of(write_file(tmp_path / "other.h5", checkpoint(81, 0)))
+
+
+def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(tmp_path):
+    segmenter = segmenter_of(write_file(tmp_path / "hollow.h5", checkpoint(81, 6)), max_dim=128)
+    with pytest.raises(InputError, match=r"hollow\.h5"):
+        segmenter.open()
