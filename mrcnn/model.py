@@ -173,7 +173,8 @@ class MaskRCNN:
         try:
             return keras.utils.get_file(name, IMAGENET_URL, cache_subdir="models", file_hash=IMAGENET_MD5)
         except Exception as error:  # Keras raises a bare Exception for any network failure
-            folder = os.path.join(keras.config.keras_home(), "models")
+            home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+            folder = os.path.join(home, "models")
             raise OSError(f"cannot download {IMAGENET_URL} ({error}). Put the file into {folder} by hand") from error
 
     def mold_inputs(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

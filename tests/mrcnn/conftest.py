@@ -190,3 +190,13 @@ def match_one_to_one(overlaps: np.ndarray, least: float) -> list[tuple[int, int]
 def on_tensorflow() -> bool:
     """Whether the tests run under the TensorFlow backend."""
     return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+
+
+def mask_pixels_outside(result) -> int:
+    """How many mask pixels of a result of `detect` lie outside their boxes."""
+    outside = 0
+    for index, (y1, x1, y2, x2) in enumerate(result["rois"]):
+        mask = result["masks"][:, :, index].copy()
+        mask[y1:y2, x1:x2] = False
+        outside += int(mask.sum())
+    return outside

@@ -127,8 +127,9 @@ def test_another_number_of_classes_is_explained_and_nothing_changes(path):
     other = tiny_network(FourClasses(), seed=2)
     before = all_values(other)
     message = (
-        r"tiny.h5: mrcnn_(class_logits|bbox_fc)/kernel has shape \(16, \d+\), this network needs \(16, \d+\): the file has "
-        r"3 classes with the background, NUM_CLASSES is 4.*exclude=\['mrcnn_class_logits', 'mrcnn_bbox_fc', 'mrcnn_mask'\]"
+        r"tiny.h5: mrcnn_(class_logits|bbox_fc)/kernel has shape \(16, \d+\), this network needs \(16, \d+\): "
+        r"the file has 3 classes with the background, NUM_CLASSES is 4.*"
+        r"exclude=\['mrcnn_class_logits', 'mrcnn_bbox_fc', 'mrcnn_mask'\]"
     )
     with pytest.raises(WeightsError, match=message):
         load_weights(other, path)
