@@ -1,0 +1,135 @@
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.settings import ServeSettings
+from pipeline.web.access import Access, Refusal, Request, choose_token, own_names
+
+TOKEN = "correct-horse-battery"
+
+
+def ask(access, method="GET", path="/api/status", token=None, cookies=None, **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return access.refusal(Request(method, path, {"Host": "127.0.0.1:8080", **named}, cookies or {}, token))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:9000", "localhost.", "127.0.0.1:8080", "[::1]:8080", "192.168.1.5", "kiosk.local:8080"],
+)
+def test_names_that_are_ours(host):
+    assert ask(Access(None, frozenset({"kiosk.local"})), Host=host) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8080", "[::1", "@"]
+)
+def test_names_that_are_not_ours(host):
+    assert ask(Access(None), Host=host) is Refusal.HOST
+
+
+def test_own_names(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "Box.lan.example")
+    names = own_names(ServeSettings(allowed_hosts=("Cam.Example.Org",)), "0.0.0.0")
+    assert names == {"box.lan.example", "box", "box.local", "0.0.0.0", "cam.example.org"}
+
+
+def test_without_a_token_everybody_on_this_machine_may_look():
+    assert ask(Access(None)) is None
+
+
+def test_the_three_ways_to_show_the_token():
+    access = Access(TOKEN, port=8080)
+    assert ask(access) is Refusal.TOKEN
+    assert ask(access, Authorization=f"Bearer {TOKEN}") is None
+    assert ask(access, Authorization=f"bearer  {TOKEN}") is None
+    assert ask(access, token=TOKEN) is None
+    assert ask(access, cookies={"stream_segment_8080": access.cookie}) is None
+
+
+@pytest.mark.parametrize("wrong", ["", "correct-horse-batter", "correct-horse-batteryy", "Correct-horse-battery", "ü"])
+def test_wrong_tokens(wrong):
+    access = Access(TOKEN, port=8080)
+    assert ask(access, Authorization=f"Bearer {wrong}") is Refusal.TOKEN
+    assert ask(access, Authorization=wrong) is Refusal.TOKEN
+    assert ask(access, token=wrong) is Refusal.TOKEN
+    assert ask(access, cookies={"stream_segment_8080": wrong}) is Refusal.TOKEN
+    assert not access.matches(wrong)
+    assert not access.matches(None)
+
+
+def test_the_cookie_tells_nothing_of_the_token_and_belongs_to_it():
+    access = Access(TOKEN, port=8080)
+    assert TOKEN not in access.cookie
+    assert len(access.cookie) == 64
+    other = Access("another-token-altogether", port=8080)
+    assert ask(other, cookies={"stream_segment_8080": access.cookie}) is Refusal.TOKEN
+    assert ask(access, cookies={"stream_segment_8081": access.cookie}) is Refusal.TOKEN
+    assert ask(access, cookies={"stream_segment_8080": TOKEN}) is Refusal.TOKEN
+
+
+def test_health_is_open_to_supervisors():
+    assert ask(Access(TOKEN), path="/healthz") is None
+    assert ask(Access(TOKEN), path="/metrics") is Refusal.TOKEN
+    assert ask(Access(TOKEN), path="/") is Refusal.TOKEN
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({}, False),
+        ({"Origin": "http://127.0.0.1:8080"}, False),
+        ({"Origin": "https://127.0.0.1:8080"}, False),  # behind a proxy that speaks TLS
+        ({"Origin": "http://127.0.0.1:8081"}, True),
+        ({"Origin": "http://evil.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Sec_Fetch_Site": "same-origin"}, False),
+        ({"Sec_Fetch_Site": "none"}, False),
+        ({"Sec_Fetch_Site": "cross-site"}, True),
+        ({"Sec_Fetch_Site": "same-site"}, True),
+        ({"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}, True),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_other_sites(headers, refused, method):
+    got = ask(Access(None), method=method, path="/snapshot.jpg", X_Stream_Segment="1", **headers)
+    assert got is (Refusal.OTHER_SITE if refused else None)
+
+
+def test_a_link_from_another_site_may_open_the_page_but_not_frame_it():
+    headers = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    assert ask(Access(None), path="/", Sec_Fetch_Dest="document", **headers) is None
+    assert ask(Access(None), path="/", Sec_Fetch_Dest="iframe", **headers) is Refusal.OTHER_SITE
+    posted = ask(Access(None), method="POST", path="/", Sec_Fetch_Dest="document", **headers)
+    assert posted is Refusal.OTHER_SITE
+
+
+def test_controls_need_a_header_that_forms_cannot_send():
+    assert ask(Access(None), method="POST") is Refusal.NO_HEADER
+    assert ask(Access(None), method="POST", X_Stream_Segment="1") is None
+    # Also with the token: a cookie comes along by itself.
+    access = Access(TOKEN, port=8080)
+    assert ask(access, method="POST", cookies={"stream_segment_8080": access.cookie}) is Refusal.NO_HEADER
+
+
+def test_which_token_holds():
+    environment = {"STREAM_SEGMENT_TOKEN": "from-the-environment"}
+    given = ServeSettings(token="from-the-settings")
+    assert choose_token(given, True, environment) == ("from-the-settings", False)
+    assert choose_token(ServeSettings(), False, environment) == ("from-the-environment", False)
+    assert choose_token(ServeSettings(), False, {}) == (None, False)
+    (first, made_up), (second, _) = (choose_token(ServeSettings(), True, {"STREAM_SEGMENT_TOKEN": ""}) for _ in "12")
+    assert made_up
+    assert first != second
+    assert len(first) >= 32
+
+
+def test_a_short_token_in_the_environment_is_an_error_that_does_not_tell_it():
+    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN must have 12 to 256 characters, it has 5") as caught:
+        choose_token(ServeSettings(), False, {"STREAM_SEGMENT_TOKEN": "short"})
+    assert "short" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_the_token_is_not_printed_with_the_settings():
+    assert TOKEN not in str(ServeSettings(token=TOKEN))
+    assert TOKEN not in ServeSettings(token=TOKEN).model_dump_json()

@@ -1,0 +1,136 @@
+"""The page in a real browser: the picture moves, the numbers change, the switches switch, a stall shows as such."""
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.pipeline.web.browser import browser_page, find_browser
+from tests.pipeline.web.served import served
+
+BROWSER = find_browser()
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no Chromium or Chrome found: the page was not tried in a browser"
+)
+
+COPY = """(() => {
+  const copy = new OffscreenCanvas(picture.width, picture.height);
+  const pen = copy.getContext("2d", { willReadFrequently: true });
+  pen.drawImage(picture, 0, 0);
+  return pen;
+})()"""
+FINGERPRINT = f"{COPY}.getImageData(0, 0, picture.width, picture.height).data.reduce((a, b) => (a * 31 + b) % 1000003)"
+STATE = "document.getElementById('state')"
+WITHIN_S = 2.0
+SLACK_S = 1.0
+"""A busy machine's share of what the page promises within two seconds."""
+
+
+def pixel(x, y):
+    return f"[...{COPY}.getImageData({x}, {y}, 1, 1).data].slice(0, 3)"
+
+
+async def try_live(page, run):
+    await page.open(run.url)
+    await page.until(f"{STATE}.dataset.state === 'good'")
+    assert await page.ask(f"{STATE}.textContent") == "Live"
+    assert await page.ask("[picture.width, picture.height]") == [322, 180]
+    assert await page.ask("document.getElementById('source').textContent") == "camera <1>"
+    before = await page.ask(FINGERPRINT)
+    await page.until(f"{FINGERPRINT} !== {before}")
+    frames = await page.ask("document.querySelector('#facts dd:nth-of-type(3)').textContent")
+    await page.until(f"document.querySelector('#facts dd:nth-of-type(3)').textContent !== {frames!r}")
+    await page.until("document.querySelectorAll('#rates polyline')[2].getAttribute('points').split(' ').length > 2")
+    await page.until("document.querySelector('#rates li:nth-child(3) .value').textContent > '1'")
+    assert await page.ask("[...document.querySelectorAll('#objects li')].map((li) => li.innerText.split(/\\s+/))") == [
+        ["other", "1"],
+        ["thing", "1"],
+    ]
+
+
+async def try_switches(page, run):
+    inside_mask = pixel(250, 120)
+    masked = await page.ask(inside_mask)
+    assert max(masked) - min(masked) > 20  # coloured
+    await page.ask("document.querySelector('[data-switch=masks]').click()")
+    await page.until(f"Math.max(...{inside_mask}.map((v) => Math.abs(v - 60))) < 6")
+    assert run.stream.controls.state.overlay.masks is False
+    await page.ask("document.querySelector('[data-switch=masks]').click()")
+    await page.until(f"JSON.stringify({inside_mask}) !== '[60,60,60]'")
+    # The threshold takes the object of score 0.5 away and leaves the one of 0.9.
+    await page.ask("threshold.value = 0.7; threshold.dispatchEvent(new Event('input'))")
+    await page.until(f"Math.max(...{inside_mask}.map((v) => Math.abs(v - 60))) < 6")
+    await page.until("document.querySelector('#objects li[data-name=other] .value').textContent === '0'")
+    assert await page.ask("document.querySelector('#objects li[data-name=thing] .value').textContent") == "1"
+    assert run.stream.controls.state.min_score == 0.7
+
+
+async def try_recording(page, run, folder):
+    await page.ask("record.click()")
+    await page.until("recording.textContent.startsWith('Recording to ')")
+    assert await page.ask("record.textContent") == "Stop recording"
+    await page.ask("record.click()")
+    await page.until("recording.hidden && record.textContent === 'Start recording'")
+    assert len(list(folder.glob("*.mp4"))) == 1
+
+
+async def try_silence(page, run):
+    """The server still holds the connections but says nothing."""
+    release = threading.Event()
+    run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
+    assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
+    await page.until(f"{STATE}.textContent === 'Connection lost. Trying again …'")
+    release.set()
+    assert await page.until(f"{STATE}.textContent === 'Live'") < 2 * (WITHIN_S + SLACK_S)
+
+
+async def try_stall(page, run):
+    run.camera.flowing.clear()
+    took_s = await page.until(f"{STATE}.dataset.state === 'bad'")
+    assert took_s < WITHIN_S + SLACK_S
+    assert await page.ask(f"{STATE}.textContent") == "Stalled: no new picture"
+    assert await page.ask("!banner.hidden && banner.textContent.startsWith('Stalled: no new picture for ')")
+    run.camera.flowing.set()
+    assert await page.until(f"{STATE}.textContent === 'Live'") < WITHIN_S + SLACK_S
+
+
+def test_the_page_in_a_browser(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+
+    async def everything(run):
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            await try_live(page, run)
+            assert page.problems == []  # nothing blocked, nothing missing, nothing thrown
+            await try_switches(page, run)
+            await try_recording(page, run, folder)
+            await try_stall(page, run)
+            await try_silence(page, run)
+            assert page.problems == []
+            await page.resize(390, 844, mobile=True)
+            assert await page.ask("document.documentElement.scrollWidth") <= 390
+            heights = (
+                "[...document.querySelectorAll('button:not([hidden]), .switches label')].map((e) => e.offsetHeight)"
+            )
+            assert min(await page.ask(heights)) >= 44  # a finger's width
+
+    with served(serve={"record_dir": str(folder)}, overlay={"status": False}) as run:
+        asyncio.run(everything(run))
+
+
+def test_the_page_says_that_the_run_is_over_and_finds_the_next_one(tmp_path):
+    async def over_and_again():
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            with served() as run:
+                port = run.port
+                await page.open(run.url)
+                await page.until(f"{STATE}.textContent === 'Live'")
+            assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
+            assert await page.ask(f"{STATE}.textContent") in (
+                "The run has ended. Waiting for the next one …",
+                "Connection lost. Trying again …",
+            )
+            with served(serve={"address": str(port)}):
+                await page.until(f"{STATE}.textContent === 'Live'")
+
+    asyncio.run(over_and_again())

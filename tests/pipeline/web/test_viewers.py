@@ -1,0 +1,115 @@
+import asyncio
+import threading
+import weakref
+
+import pytest
+
+from pipeline.web.viewers import NoMorePictures, TooManyViewers, Viewers
+from tests.pipeline.fakes import DEADLINE_S
+
+
+def in_a_loop(work):
+    async def limited():
+        async with asyncio.timeout(DEADLINE_S):
+            await work()
+
+    asyncio.run(limited())
+
+
+def attached(limit=3):
+    viewers = Viewers(limit)
+    viewers.attach()
+    return viewers
+
+
+def test_the_newest_picture_and_none_twice():
+    async def work():
+        viewers = attached()
+        with viewers.place():
+            for picture in (b"one", b"two", b"three"):
+                viewers.offer(picture)
+            number, picture = await viewers.newer_than(0)
+            assert (number, picture) == (3, b"three")
+            waiting = asyncio.create_task(viewers.newer_than(number))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            viewers.offer(b"four")
+            assert await waiting == (4, b"four")
+
+    in_a_loop(work)
+
+
+def test_everybody_is_woken_from_another_thread():
+    async def work():
+        viewers = attached(limit=20)
+        with viewers.place():
+            waiting = [asyncio.create_task(viewers.newer_than(0)) for _ in range(20)]
+            await asyncio.sleep(0)
+            thread = threading.Thread(target=viewers.offer, args=(b"x",))
+            thread.start()
+            assert await asyncio.gather(*waiting) == [(1, b"x")] * 20
+            thread.join()
+
+    in_a_loop(work)
+
+
+def test_nothing_is_kept_while_nobody_watches():
+    async def work():
+        viewers = attached()
+        viewers.offer(b"before anybody came")
+        with viewers.place():
+            viewers.offer(b"old")
+        with viewers.place():
+            waiting = asyncio.create_task(viewers.newer_than(0))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            viewers.offer(b"new")
+            assert (await waiting)[1] == b"new"
+
+    in_a_loop(work)
+
+
+def test_only_one_picture_is_held():
+    class Picture(bytearray):  # unlike bytes, it can be referenced weakly
+        pass
+
+    async def work():
+        viewers = attached()
+        with viewers.place():
+            pictures = [Picture(b"1"), Picture(b"2"), Picture(b"3")]
+            kept = [weakref.ref(picture) for picture in pictures]
+            while pictures:
+                viewers.offer(pictures.pop(0))
+            assert [one() is None for one in kept] == [True, True, False]
+        assert kept[2]() is None
+
+    in_a_loop(work)
+
+
+def test_places_are_limited_and_given_back():
+    viewers = Viewers(2)
+    with viewers.place(), viewers.place():
+        assert viewers.count == 2
+        with pytest.raises(TooManyViewers), viewers.place():
+            pass
+    assert viewers.count == 0
+    with pytest.raises(ZeroDivisionError), viewers.place():
+        raise ZeroDivisionError
+    assert viewers.count == 0
+
+
+def test_the_end_wakes_those_who_wait_and_those_who_come_later():
+    async def work():
+        viewers = attached()
+        with viewers.place():
+            waiting = asyncio.create_task(viewers.newer_than(0))
+            await asyncio.sleep(0)
+            viewers.close()
+            with pytest.raises(NoMorePictures):
+                await waiting
+            viewers.offer(b"too late")
+            with pytest.raises(NoMorePictures):
+                await viewers.newer_than(0)
+
+    in_a_loop(work)
