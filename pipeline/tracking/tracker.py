@@ -18,7 +18,7 @@ from pipeline.tracking.overlap import box_overlaps, resample
 from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
 from pipeline.tracking.track import Track
 
-UNCONFIRMED_S = 0.5
+UNCONFIRMED_S = 0.2
 """How long an object that was seen once is waited for, seconds."""
 CONFIRMING_HITS = 2
 SETTLED_HITS = 4

@@ -83,7 +83,7 @@ def _meeting(side: int) -> Callable[[float], tuple[float, float, float]]:
 ACTORS = (
     Actor("walking", 1, _while(0.4, 14, lambda t: (-40 + 75 * (t - 0.4), 325, 130))),
     Actor("running", 1, _while(0.8, 14, lambda t: (690 - 115 * (t - 0.8), 345, 140))),
-    Actor("standing", 1, lambda t: (330 + 5 * sin(1.7 * t), 300, 118)),
+    Actor("standing", 1, lambda t: (330 + 5 * sin(1.7 * t), 322, 88)),
     Actor("bicycle", 4, _while(3.5, 14, lambda t: (-90 + 165 * (t - 3.5), 356, 92))),
     Actor("dog", 2, lambda t: (320 + 255 * sin(2 * pi * t / 5.5), 262 + 38 * cos(2 * pi * t / 5.5), 74)),
     Actor("cat", 3, _cat),

@@ -1,0 +1,141 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.settings import Settings
+from pipeline.tracking.scene import Direction, EventKind
+from pipeline.tracking.watch import SceneWatcher, make_watcher
+from tests.pipeline.tracking.scenes import found
+
+LABELS = ("BG", "person", "dog", "cat")
+HEIGHT, WIDTH = 300, 500
+DOOR = {"name": "door", "points": [[0.5, 0.9], [0.5, 0.1]], "classes": ["person"]}
+DESK = {"name": "desk", "points": [[100, 100], [200, 100], [200, 200], [100, 200]]}
+
+
+def watcher(**values):
+    return SceneWatcher(Settings.model_validate(values), LABELS)
+
+
+def frame(pts_s, height=HEIGHT, width=WIDTH):
+    return Frame("clip", 0, round(pts_s * 1000), Fraction(1, 1000), 0.0, np.zeros((height, width, 3), np.uint8))
+
+
+def people(**places):
+    """id=(class id, x) with feet at y = 150: `people(t7=(1, 90))`."""
+    rows = [(class_id, 0.9, x - 20, 110, x + 20, 150) for class_id, x in places.values()]
+    track_ids = np.array([int(name[1:]) for name in places], np.int32)
+    return replace(found(*rows), track_ids=track_ids)
+
+
+def story(scene):
+    return [(event.kind, event.track_id, event.place) for event in scene.events]
+
+
+def test_counts_now_and_so_far():
+    watch = watcher()
+    first = watch.update(frame(0.0), people(t1=(1, 50), t2=(2, 150)))
+    assert (first.now, first.seen) == ({"person": 1, "dog": 1}, {"person": 1, "dog": 1})
+    second = watch.update(frame(0.1), people(t1=(1, 50), t3=(1, 250), t0=(3, 350)))
+    assert second.now == {"person": 2, "cat": 1}  # without an id it is there, but not yet counted as somebody
+    assert second.seen == {"person": 2, "dog": 1}
+    assert watch.scene is second
+
+
+def test_appearing_crossing_staying_disappearing():
+    watch = watcher(lines=[DOOR], zones=[DESK])
+    assert story(watch.update(frame(0.0), people(t7=(1, 150)))) == [
+        (EventKind.APPEARED, 7, None),
+        (EventKind.ENTERED, 7, "desk"),
+    ]
+    left = watch.update(frame(1.5), people(t7=(1, 220)))
+    assert story(left) == [(EventKind.LEFT, 7, "desk")]
+    assert left.events[0].dwell_s == 1.5
+    crossed = watch.update(frame(2.0), people(t7=(1, 300)))
+    assert story(crossed) == [(EventKind.CROSSED, 7, "door")]
+    assert crossed.events[0].direction is Direction.IN
+    assert (crossed.lines[0].crossed_in, crossed.lines[0].crossed_out) == (1, 0)
+    for i in range(1, 21):
+        assert story(watch.update(frame(2 + i / 10), people())) == []
+    gone = watch.update(frame(4.1), people())
+    assert story(gone) == [(EventKind.DISAPPEARED, 7, None)]
+    assert gone.events[0].pts_s == 2.0
+
+
+def test_who_is_missed_for_a_moment_stays_in_the_zone():
+    watch = watcher(zones=[DESK])
+    watch.update(frame(0.0), people(t7=(1, 150)))
+    assert watch.update(frame(1.0), people()).zones[0].occupancy == 1
+    assert story(watch.update(frame(1.5), people(t7=(1, 155)))) == []
+    for i in range(30):
+        last = watch.update(frame(1.6 + i / 10), people())
+    assert last.zones[0].occupancy == 0
+    assert last.zones[0].dwell_max_s == 1.5  # until it was last seen
+
+
+def test_only_the_classes_asked_for():
+    watch = watcher(lines=[DOOR])
+    for t, x in ((0.0, 200), (0.5, 300)):
+        scene = watch.update(frame(t), people(t1=(1, x), t2=(2, x)))
+    assert [event.track_id for event in scene.events] == [1]
+
+
+def test_time_that_runs_backwards_ends_all_stays():
+    watch = watcher(zones=[DESK])
+    watch.update(frame(5.0), people(t7=(1, 150)))
+    watch.update(frame(6.0), people(t7=(1, 150)))
+    scene = watch.update(frame(0.0), people(t8=(1, 150)))
+    assert story(scene)[:2] == [(EventKind.LEFT, 7, "desk"), (EventKind.DISAPPEARED, 7, None)]
+    assert scene.events[0].dwell_s == 1.0
+    assert scene.zones[0].occupancy == 1
+
+
+def test_slow_frames_do_not_end_a_stay():
+    watch = watcher(zones=[DESK])
+    events = [story(watch.update(frame(5.0 * i), people(t7=(1, 150)))) for i in range(4)]
+    assert events[1:] == [[], [], []]
+
+
+def test_another_frame_size_keeps_the_counts():
+    watch = watcher(lines=[DOOR])
+    for t, x in ((0.0, 200), (0.5, 300)):
+        watch.update(frame(t), people(t1=(1, x)))
+    scene = watch.update(frame(1.0, 2 * HEIGHT, 2 * WIDTH), people(t1=(1, 300)))
+    assert scene.lines[0].crossed_in == 1
+    assert watch.lines[0].path[0].tolist() == [500, 540]
+
+
+def test_memory_stays_bounded():
+    watch = watcher(lines=[DOOR], zones=[DESK])
+    for i in range(300):
+        watch.update(frame(i * 1.0), people(**{f"t{i + 1}": (1, 150)}))
+    assert watch.scene.seen == {"person": 300}
+    assert watch.scene.zones[0].entered == 300
+    assert len(watch._known) <= 4
+    assert len(watch.lines[0]._clear_points) <= 4
+
+
+def test_an_unknown_class_names_the_place():
+    with pytest.raises(InputError, match=r"line 'door': classes: this model has no class 'persn'; did you mean person"):
+        watcher(lines=[{**DOOR, "classes": ["persn"]}])
+
+
+def test_untracked_instances_are_counted_only_as_present():
+    scene = watcher().update(frame(0.0), found((1, 0.9, 10, 10, 30, 50)))
+    assert (scene.now, scene.seen, scene.events) == ({"person": 1}, {}, ())
+
+
+def test_when_there_is_a_watcher():
+    def made(kind, **values):
+        return make_watcher(Settings.model_validate(values), SourceInfo("a", kind, WIDTH, HEIGHT), LABELS)
+
+    off = {"tracking": {"enabled": False}}
+    assert made(SourceKind.LIVE) is not None
+    assert made(SourceKind.STILLS, lines=[DOOR]) is None
+    assert made(SourceKind.LIVE, **off) is None
+    with pytest.raises(InputError, match=r"tracking\.enabled"):
+        made(SourceKind.LIVE, zones=[DESK], **off)

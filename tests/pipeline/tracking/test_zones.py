@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+
+from pipeline.settings import Anchor, LineSettings, ZoneSettings
+from pipeline.tracking.scene import Direction, EventKind, LineCount
+from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, clearance
+
+HEIGHT, WIDTH = 300, 500
+
+
+def a_line(anchor=Anchor.BOTTOM):
+    line = LineCounter(LineSettings(name="door", points=((0.5, 0.9), (0.5, 0.1)), anchor=anchor))
+    line.place(HEIGHT, WIDTH)  # x = 250, y 270 to 30; in is towards x > 250
+    return line
+
+
+def a_zone():
+    zone = ZoneCounter(ZoneSettings(name="desk", points=((100, 100), (200, 100), (200, 200), (100, 200))))
+    zone.place(HEIGHT, WIDTH)
+    return zone
+
+
+def at(x, y, size=40.0):
+    """A box whose lower edge's middle is (x, y)."""
+    return x - size / 2, y - size, x + size / 2, y
+
+
+def test_anchors():
+    assert anchor_of((10, 20, 30, 80), Anchor.BOTTOM) == (20, 80)
+    assert anchor_of((10, 20, 30, 80), Anchor.CENTRE) == (20, 50)
+
+
+def test_clearance_grows_with_the_object():
+    assert clearance(at(0, 0, 40)) == 4
+    assert clearance(at(0, 0, 5)) == 2
+
+
+def test_crossings_are_counted_by_direction():
+    line = a_line()
+    ways = {1: (200, 230, 262, 300), 2: (300, 240, 200), 3: (100, 240), 4: (260, 300)}
+    crossed = {track: [line.update(track, at(x, 150)) for x in xs] for track, xs in ways.items()}
+    assert crossed == {
+        1: [None, None, Direction.IN, None],
+        2: [None, Direction.OUT, None],
+        3: [None, None],
+        4: [None, None],
+    }
+    assert line.state() == LineCount("door", 1, 1)
+
+
+def test_jitter_on_the_line_counts_once():
+    line, rng = a_line(), np.random.default_rng(1)
+    xs = [*np.linspace(200, 249, 15), *(250 + rng.normal(0, 1.2, 200)), *np.linspace(251, 300, 15)]
+    crossed = [line.update(1, at(x, 150)) for x in xs]
+    assert [one for one in crossed if one is not None] == [Direction.IN]
+
+
+def test_who_turns_back_on_the_line_has_not_crossed():
+    line = a_line()
+    assert [line.update(1, at(x, 150)) for x in (200, 240, 251, 253, 247, 240, 200)] == [None] * 7
+
+
+def test_who_goes_round_the_end_has_not_crossed():
+    line = a_line()
+    for x, y in ((200, 250), (200, 299), (250, 299), (300, 299), (300, 150)):
+        assert line.update(1, at(x, y)) is None
+
+
+def test_a_jump_over_the_line_counts():
+    line = a_line()
+    line.update(1, at(100, 150))
+    assert line.update(1, at(400, 160)) is Direction.IN
+
+
+def test_the_anchor_decides():
+    foot, middle = a_line(), a_line(Anchor.CENTRE)
+    before, after = (
+        (180.0, 250.0, 240.0, 330.0),
+        (260.0, 250.0, 320.0, 330.0),
+    )  # feet below the line's end, middles above
+    for line in (foot, middle):
+        line.update(1, before)
+    assert foot.update(1, after) is None
+    assert middle.update(1, after) is None  # 290 is still below 270
+    higher = (180.0, 180.0, 240.0, 290.0), (260.0, 180.0, 320.0, 290.0)
+    foot.update(2, higher[0])
+    middle.update(2, higher[0])
+    assert foot.update(2, higher[1]) is None
+    assert middle.update(2, higher[1]) is Direction.IN
+
+
+def test_forgotten_objects_start_anew():
+    line = a_line()
+    line.update(1, at(200, 150))
+    line.forget(1)
+    line.forget(99)
+    assert line.update(1, at(300, 150)) is None
+
+
+def test_another_frame_size_moves_the_line_and_keeps_the_counts():
+    line = a_line()
+    line.update(1, at(200, 150))
+    line.update(1, at(300, 150))
+    line.place(2 * HEIGHT, 2 * WIDTH)
+    assert line.update(1, at(600, 300)) is None
+    assert line.update(1, at(400, 300)) is Direction.OUT
+    assert line.state() == LineCount("door", 1, 1)
+
+
+def test_a_stay_in_a_zone():
+    zone = a_zone()
+    assert zone.state(0.0).dwell_max_s is None
+    assert zone.update(1, at(90, 150), 0.0) is None
+    assert zone.update(1, at(110, 150), 1.0).kind is EventKind.ENTERED
+    assert zone.update(1, at(150, 150), 2.0) is None
+    inside = zone.state(2.5)
+    assert (inside.occupancy, inside.entered) == (1, 1)
+    assert (inside.dwell_now_s, inside.dwell_mean_s, inside.dwell_max_s) == (1.5, None, 1.5)
+    left = zone.update(1, at(206, 150), 4.0)
+    assert (left.kind, left.dwell_s) == (EventKind.LEFT, 3.0)
+    after = zone.state(9.0)
+    assert (after.occupancy, after.entered, after.dwell_now_s) == (0, 1, None)
+    assert (after.dwell_mean_s, after.dwell_max_s) == (3.0, 3.0)
+
+
+def test_mean_and_longest_stay_of_several():
+    zone = a_zone()
+    for track, enters, leaves in ((1, 0.0, 2.0), (2, 1.0, 7.0), (3, 5.0, None)):
+        zone.update(track, at(150, 150), enters)
+        if leaves is not None:
+            zone.update(track, at(400, 150), leaves)
+    state = zone.state(20.0)
+    assert (state.occupancy, state.entered) == (1, 3)
+    assert (state.dwell_mean_s, state.dwell_now_s, state.dwell_max_s) == (4.0, 15.0, 15.0)
+
+
+def test_jitter_on_the_edge_enters_once():
+    zone, rng = a_zone(), np.random.default_rng(2)
+    changes = [zone.update(1, at(100 + rng.normal(0, 1.2), 150), i / 25) for i in range(300)]
+    assert [change.kind for change in changes if change is not None] == [EventKind.ENTERED]
+
+
+def test_who_disappears_inside_left_when_last_seen():
+    zone = a_zone()
+    zone.update(1, at(150, 150), 3.0)
+    zone.update(1, at(150, 150), 4.5)
+    assert zone.forget(1).dwell_s == pytest.approx(1.5)
+    assert zone.forget(1) is None
+    assert zone.state(10.0).occupancy == 0
