@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,10 @@ def load_checkpoint(path: Path, variables: Sequence[keras.Variable]) -> dict[str
         ValueError: the file is no checkpoint, or of a run with other settings.
     """
     try:
-        with np.load(path) as file:
+        with path.open("rb") as handle, np.load(handle) as file:
             state = json.loads(str(file["state"]))
             arrays = [file[f"v{index}"] for index in range(len(file.files) - 1)]
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a readable checkpoint of a training run: {error}") from None
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [array.shape for array in arrays]:

@@ -1,0 +1,34 @@
+"""The optimizer's own additions: a rate per variable, and the schedule."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from mrcnn.training.optimizer import GroupedAdamW, WarmupCosine
+
+
+def test_factor_scales_the_step_of_its_variable_only():
+    whole, tenth = keras.Variable(np.ones(2), name="whole"), keras.Variable(np.ones(2), name="tenth")
+    optimizer = GroupedAdamW({tenth.path: 0.1}, learning_rate=0.5, weight_decay=0.0)
+    optimizer.build([whole, tenth])
+    gradient = ops.convert_to_tensor(np.array([3.0, -0.2], "float32"))
+    optimizer.apply([gradient, gradient], [whole, tenth])
+    # Adam's first step is the learning rate in the direction against the gradient, whatever its size
+    np.testing.assert_allclose(ops.convert_to_numpy(whole), [0.5, 1.5], atol=1e-4)
+    np.testing.assert_allclose(ops.convert_to_numpy(tenth), [0.95, 1.05], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 0.02), (50, 0.11), (100, 0.2), (200, 0.2 * (0.1 + 0.9 / 2)), (300, 0.02), (5000, 0.02)],
+)
+def test_schedule_rises_falls_and_stays(step, expected):
+    schedule = WarmupCosine(peak=0.2, warmup=100, total=300, last=0.1)
+    assert float(ops.convert_to_numpy(schedule(step))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_schedule_can_be_rebuilt_from_its_config():
+    schedule = WarmupCosine(0.3, 10, 50)
+    again = WarmupCosine(**schedule.get_config())
+    assert float(again(33)) == float(schedule(33))
