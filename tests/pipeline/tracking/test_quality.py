@@ -12,9 +12,10 @@ from tests.pipeline.tracking.sequence import true_frames as make_truth
 
 SEEDS = (1, 2)
 SURE_SCORE = 0.6
-# Measured over seeds 1 to 6: HOTA 0.81 (0.77 at least), IDF1 0.91 (0.84), 1 to 5 switches of ids; with the motion model
-# switched off HOTA 0.70 (0.62), IDF1 0.74 (0.63), 15 to 26 switches. One switch is the cat, who leaves and comes back.
-LEAST_HOTA, LEAST_IDF1, MOST_SWITCHES = 0.76, 0.84, 5
+# Measured: with these seeds HOTA 0.82, IDF1 0.93, 1 switch of ids (the cat, who leaves and comes back); with the motion
+# model switched off at most HOTA 0.74, IDF1 0.80, at least 15 switches. Over seeds 1 to 6: HOTA 0.81 (0.77 at least),
+# IDF1 0.91 (0.84 at least), 1 to 3 switches.
+LEAST_HOTA, LEAST_IDF1, MOST_SWITCHES = 0.78, 0.87, 4
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_without_its_motion_model_it_fails(truth, monkeypatch):
     for seed in SEEDS:
         scores = evaluate(*track(truth, seed, TrackingSettings()))
         assert scores.hota < LEAST_HOTA - 0.02
-        assert scores.idf1 < LEAST_IDF1 - 0.05
+        assert scores.idf1 < LEAST_IDF1 - 0.04
         assert scores.id_switches > 2 * MOST_SWITCHES
 
 
