@@ -20,7 +20,11 @@ class Outlet(Protocol):
 
 
 def capture(
-    source: Source, outlets: Sequence[Outlet], stats: RunStats, on_undelivered: Callable[[Frame], None]
+    source: Source,
+    outlets: Sequence[Outlet],
+    stats: RunStats,
+    on_undelivered: Callable[[Frame], None],
+    fresh_from_s: float | None = None,
 ) -> None:
     """Read until the source ends, put each frame into every outlet, close the source in the end.
 
@@ -28,11 +32,16 @@ def capture(
         source: an open source; it is closed here, in the thread that reads it.
         outlets: where the frames go; the last one decides whether the frame counts as delivered.
         stats: told of every frame captured.
-        on_undelivered: called with the frame in hand when the outlets were closed under it.
+        on_undelivered: called with the frame in hand when the outlets were closed under it, and with stale ones.
+        fresh_from_s: for live sources: frames captured before this moment waited while the run was being set up; they
+            are not handed on. Seconds on the run's clock.
     """
     try:
         while (frame := source.read()) is not None:
             stats.captured(frame.captured_at_s)
+            if fresh_from_s is not None and frame.captured_at_s < fresh_from_s:
+                on_undelivered(frame)
+                continue
             try:
                 for outlet in outlets:
                     outlet.put(frame)

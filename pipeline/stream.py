@@ -432,10 +432,11 @@ class Stream:
         self._slots = [*frame_slots, results]
         lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
         segmenter, tracker = self._segmenter, make_tracker(self.settings.tracking, self.info)
+        fresh_from_s = self._clock() if self.live else None
         self._stages = [
             Stage(
                 "capture",
-                lambda: capture(self._source, outlets, self.stats, lost_in_capture),
+                lambda: capture(self._source, outlets, self.stats, lost_in_capture, fresh_from_s),
                 self._errors,
                 outlets=frame_slots,
             ),

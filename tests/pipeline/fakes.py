@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -55,7 +56,7 @@ class FakeSource(Source):
         kind: SourceKind = SourceKind.RECORDED,
         gate: Callable[[int], bool] | None = None,
         error: Exception | None = None,
-        clock: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.count, self.kind, self.error = count, kind, error
         self._gate, self._clock = gate, clock

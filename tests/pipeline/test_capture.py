@@ -34,3 +34,13 @@ def test_a_failing_source_is_closed_and_its_error_passes():
         capture(source, (outlet,), RunStats(), pytest.fail)
     assert source.closed == 1
     assert len(outlet) == 2
+
+
+def test_frames_that_waited_while_the_run_was_set_up_are_not_handed_on():
+    times = iter([1.0, 2.0, 7.0, 8.0])
+    source, stats, stale = FakeSource(4, clock=lambda: next(times)), RunStats(), []
+    outlet = Slot(10, Overflow.WAIT)
+    capture(source, (outlet,), stats, lambda frame: stale.append(frame.index), fresh_from_s=6.5)
+    assert stale == [0, 1]
+    assert [frame.index for frame in outlet.get_all()] == [2, 3]
+    assert stats.overall().captured == 4
