@@ -81,16 +81,20 @@ class MovingScene:
         """Frame `index`, its instances (best score first: front to back) and their exact visible masks, bool (H, W)."""
         t = index / FPS
         image = self._draw_background(t)
-        alphas = []
+        regions, alphas = [], []
         for actor in self._actors:
             cutout = self._cutouts[actor.picture]
-            layer = cv2.warpAffine(cutout, self._placement(actor.path(t), cutout), (self.width, self.height))
-            image = image * (1.0 - layer[..., 3:]) + layer[..., :3]
+            region, layer = self._layer(cutout, self._placement(actor.path(t), cutout))
+            image[region] = image[region] * (1.0 - layer[..., 3:]) + layer[..., :3]
+            regions.append(region)
             alphas.append(layer[..., 3])
+        covered = np.zeros((self.height, self.width), np.bool_)
         masks = []
-        for i in reversed(range(len(alphas))):
-            hidden = np.max([np.zeros_like(alphas[i]), *alphas[i + 1 :]], axis=0)
-            masks.append((alphas[i] >= 0.5) & (hidden < 0.5))
+        for region, alpha in zip(reversed(regions), reversed(alphas), strict=True):
+            mask = np.zeros_like(covered)
+            mask[region] = (alpha >= 0.5) & ~covered[region]
+            covered |= mask
+            masks.append(mask)
         pixels = np.clip(image + 0.5, 0, 255).astype(np.uint8)
         frame = Frame("scene", index, index, Fraction(1, FPS), t, pixels)
         return frame, truth([actor.class_id for actor in reversed(self._actors)], masks), masks
@@ -109,6 +113,19 @@ class MovingScene:
         size = (self.width, self.height)
         drawn = cv2.warpAffine(self._background, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(drawn, np.float32)
+
+    def _layer(
+        self, cutout: NDArray[np.float32], placement: NDArray[np.float64]
+    ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+        """The rows and columns of the frame that a placed cut-out reaches, and the cut-out there, BGR and alpha."""
+        height, width = cutout.shape[:2]
+        corners = placement @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+        low = np.clip(np.floor(corners.min(1)) - 1, 0, (self.width - 1, self.height - 1)).astype(int)
+        high = np.clip(np.ceil(corners.max(1)) + 1, low + 1, (self.width, self.height)).astype(int)
+        moved = placement.copy()
+        moved[:, 2] -= low
+        layer = cv2.warpAffine(cutout, moved, (int(high[0] - low[0]), int(high[1] - low[1])))
+        return (slice(low[1], high[1]), slice(low[0], high[0])), np.asarray(layer, np.float32)
 
     def _placement(self, pose: Pose, cutout: NDArray[np.float32]) -> NDArray[np.float64]:
         x, y, share, degrees = pose

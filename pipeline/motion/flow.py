@@ -21,8 +21,8 @@ FLOW_STRIDE = 2
 """Flow is kept for every second pixel: DIS computes it on a coarser grid than that anyway."""
 CUT_SHARE = 0.42
 """Share of the picture that must have changed, by more than 15 grey levels and beyond what the flow and another light
-explain, for a new scene. Between unrelated photographs it is 0.46 and more, in pans and zooms by 12 pixels at most 0.37,
-where a third of the picture is covered at once at most 0.36."""
+explain, for a new scene. Between unrelated photographs it is 0.46 and more, in pans and zooms by 12 pixels at most 0.37
+and where a third of the picture is covered at once at most 0.36."""
 CUT_CORRELATION = 0.75
 """Correlation that a new scene stays below: unrelated photographs reach 0.71, a picture in another light has 0.99."""
 _CHANGED = 15.0

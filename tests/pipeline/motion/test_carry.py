@@ -178,18 +178,18 @@ def test_every_frame_inferred_is_shown_as_it_is(scene):
         np.testing.assert_array_equal(segmented.instances.mask_probs, example.found.mask_probs)
 
 
-def test_ten_objects_in_720p_cost_at_most_8_ms_a_frame():
+def test_ten_objects_in_720p_cost_at_most_8_ms_of_processor_time_a_frame():
     examples = scene_examples(MovingScene(1280, 720, crowd(10)), 16)
     still = [Example(example.frame, example.found, ()) for example in examples]
     best_ms = []
-    for _ in range(3):  # other programs may be busy: the best of three runs counts
+    for _ in range(2):
         carrier = make_carrier(SETTINGS, live=True)
         taken = []
         for index, example in enumerate(still):
-            began = time.perf_counter()
+            began = time.process_time()  # not the clock on the wall: other programs may be busy
             carrier.see(example.frame)
             shown = carrier.carry(result_on(still[index // 6 * 6].frame, still[index // 6 * 6].found), example.frame)
-            taken.append(1000 * (time.perf_counter() - began))
+            taken.append(1000 * (time.process_time() - began))
         assert len(shown) == 10
         best_ms.append(float(np.median(taken)))
     assert min(best_ms) <= 8.0, best_ms
