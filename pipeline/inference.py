@@ -42,9 +42,11 @@ def infer(
             frame = frames.get()
             started_at_s = clock()
             found = segmenter.segment(frame.image_bgr)
-            instances = segmenter.chosen(found)
-            if tracker is not None:
-                instances = tracker.update(frame.pts_s, instances, (frame.height, frame.width))
+            if tracker is None:
+                instances = segmenter.chosen(found)
+            else:
+                candidates = segmenter.candidates(found, tracker.unsure_score)
+                instances = tracker.update(frame.pts_s, candidates, (frame.height, frame.width))
             ended_at_s = clock()
             stats.inferred(ended_at_s, ended_at_s - started_at_s)
             times = StageTimes(frame.captured_at_s, started_at_s, ended_at_s)

@@ -99,6 +99,18 @@ class MaskRCNNSegmenter(Segmenter):
         enough = np.flatnonzero(instances.scores >= self._chosen_score)[: self._chosen_most]
         return self._of_kept_classes(instances.select(enough))
 
+    @property
+    def sure_score(self) -> float:
+        """See `Segmenter.sure_score`."""
+        return self._chosen_score if self._finds_more else 0.0
+
+    def candidates(self, instances: Instances, least_score: float) -> Instances:
+        """See `Segmenter.candidates`."""
+        if not self._finds_more:
+            return instances
+        enough = np.flatnonzero(instances.scores >= min(least_score, self._chosen_score))[: self._chosen_most]
+        return self._of_kept_classes(instances.select(enough))
+
     def _of_kept_classes(self, instances: Instances) -> Instances:
         if self._keep_ids is None:
             return instances

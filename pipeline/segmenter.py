@@ -40,6 +40,15 @@ class Segmenter(ABC):
         """Those of the instances from `segment` that the user asked to see: all, unless it was asked to find more."""
         return instances
 
+    @property
+    def sure_score(self) -> float:
+        """Instances below it were not asked for; they may only continue what is tracked. 0: all were asked for."""
+        return 0.0
+
+    def candidates(self, instances: Instances, least_score: float) -> Instances:
+        """What a tracker is given of the instances from `segment`: `chosen`, and others of at least `least_score`."""
+        return self.chosen(instances)
+
     @abstractmethod
     def close(self) -> None:
         """Release the network. May be called twice, and without `open`."""

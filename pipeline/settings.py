@@ -214,6 +214,7 @@ class TrackingSettings(Section):
     hold_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.4
     steady: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     confirm_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
+    unsure_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.4
 
 
 class Anchor(Enum):

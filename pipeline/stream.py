@@ -39,7 +39,7 @@ from pipeline.stage import THREAD_PREFIX, FirstError, Stage
 from pipeline.stats import DropCause, DropStage, RunStats, StatsSnapshot
 from pipeline.tracking.drawing import draw_places
 from pipeline.tracking.scene import Scene
-from pipeline.tracking.tracker import make_tracker
+from pipeline.tracking.tracker import finding_score, make_tracker
 from pipeline.tracking.watch import SceneWatcher, make_watcher
 from pipeline.veil import Veil, make_veil
 from pipeline.web.view import RunView
@@ -169,7 +169,9 @@ class Stream:
             from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 
             privacy = self.settings.privacy
-            self._segmenter = MaskRCNNSegmenter(self.settings.model, privacy.min_score if privacy.on else None)
+            wanted = [privacy.min_score if privacy.on else None, finding_score(self.settings.tracking, self._info)]
+            scores = [score for score in wanted if score is not None]
+            self._segmenter = MaskRCNNSegmenter(self.settings.model, min(scores, default=None))
         self._veil = make_veil(self.settings, self._segmenter.labels)
         self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
         self._watcher = make_watcher(self.settings, self._info, self._segmenter.labels)
@@ -431,7 +433,8 @@ class Stream:
             undelivered = self._lost_before_display
         self._slots = [*frame_slots, results]
         lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
-        segmenter, tracker = self._segmenter, make_tracker(self.settings.tracking, self.info)
+        segmenter = self._segmenter
+        tracker = make_tracker(self.settings.tracking, self.info, segmenter.sure_score)
         fresh_from_s = self._clock() if self.live else None
         self._stages = [
             Stage(

@@ -53,6 +53,11 @@ class Tracker:
         self._interval_s: float | None = None
         self._size_hw: SizeHW | None = None
 
+    @property
+    def unsure_score(self) -> float:
+        """Detections below `sure_score` are of use from this score on."""
+        return 1.0 if self._settings.unsure_score is None else self._settings.unsure_score
+
     def update(self, pts_s: float, instances: Instances, size_hw: SizeHW) -> Instances:
         """Take in the detections of the next frame.
 
@@ -170,9 +175,19 @@ class Tracker:
         return max(0.0, 1 - track.lost_s(pts_s) / hold_s) if hold_s > 0 else 0.0
 
 
-def make_tracker(settings: TrackingSettings, source: SourceInfo) -> Tracker | None:
-    """A tracker if there is to be one. Single images are not tracked: there is no time between them."""
-    return Tracker(settings) if settings.enabled and source.kind is not SourceKind.STILLS else None
+def is_tracked(settings: TrackingSettings, source: SourceInfo) -> bool:
+    """Whether objects are tracked. Those of single images are not: there is no time between them."""
+    return settings.enabled and source.kind is not SourceKind.STILLS
+
+
+def make_tracker(settings: TrackingSettings, source: SourceInfo, sure_score: float = 0.0) -> Tracker | None:
+    """A tracker if there is to be one; `sure_score` as in `Tracker`."""
+    return Tracker(settings, sure_score) if is_tracked(settings, source) else None
+
+
+def finding_score(settings: TrackingSettings, source: SourceInfo) -> float | None:
+    """The score from which the segmenter should find objects so that tracks are not lost; None: what is asked for."""
+    return settings.unsure_score if is_tracked(settings, source) else None
 
 
 _NOTHING = (

@@ -6,9 +6,11 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.inference import infer
+from pipeline.settings import TrackingSettings
 from pipeline.slot import Overflow, Slot, SlotClosed
 from pipeline.stats import RunStats
-from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, FakeSegmenter, make_frame
+from pipeline.tracking.tracker import Tracker
+from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, FakeSegmenter, make_frame, make_instances
 
 
 def filled(count):
@@ -40,6 +42,8 @@ def test_each_frame_comes_out_with_its_instances_and_times():
 
 def test_a_tracker_gets_every_result_with_its_time_and_size():
     class FakeTracker:
+        unsure_score = 0.4
+
         def __init__(self):
             self.seen = []
 
@@ -52,6 +56,37 @@ def test_a_tracker_gets_every_result_with_its_time_and_size():
         infer(FakeSegmenter(), filled(2), results, RunStats(), FakeClock(), Event(), pytest.fail, tracker)
     assert tracker.seen == [(0.0, (HEIGHT, WIDTH)), (0.04, (HEIGHT, WIDTH))]
     assert [item.instances.track_ids.tolist() for item in results.get_all()] == [[7], [7]]
+
+
+class Finder(FakeSegmenter):
+    """Finds three objects; from the second frame on the first one's score is below what was asked for, 0.7."""
+
+    sure_score = 0.7
+
+    def segment(self, image_bgr):
+        scores = (0.6, 0.5, 0.3) if image_bgr[0, 0, 0] else (0.9, 0.6, 0.3)
+        return replace(make_instances(3), scores=np.array(scores, np.float32))
+
+    def chosen(self, instances):
+        return self.candidates(instances, self.sure_score)
+
+    def candidates(self, instances, least_score):
+        return instances.select(instances.scores >= min(least_score, self.sure_score))
+
+
+@pytest.mark.parametrize(
+    ("tracker", "shown"),
+    [
+        (None, [[1], []]),
+        (Tracker(TrackingSettings(hold_s=0.0), sure_score=0.7), [[1], [1]]),
+        (Tracker(TrackingSettings(hold_s=0.0, unsure_score=None), sure_score=0.7), [[1], []]),
+    ],
+)
+def test_below_the_score_that_was_asked_for_only_what_is_tracked_is_kept(tracker, shown):
+    results = Slot(10, Overflow.WAIT)
+    with pytest.raises(SlotClosed):
+        infer(Finder(), filled(2), results, RunStats(), FakeClock(), Event(), pytest.fail, tracker)
+    assert [item.instances.class_ids.tolist() for item in results.get_all()] == shown
 
 
 def test_a_result_that_nobody_takes_is_reported():

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.settings import TrackingSettings
-from pipeline.tracking.tracker import Tracker, make_tracker
+from pipeline.tracking.tracker import Tracker, finding_score, make_tracker
 from tests.pipeline.tracking.scenes import box_at, found
 
 SIZE_HW = (361, 643)
@@ -236,5 +236,6 @@ def test_an_empty_frame_of_an_unused_tracker():
     ],
 )
 def test_when_there_is_a_tracker(kind, enabled, made):
-    tracker = make_tracker(TrackingSettings(enabled=enabled), SourceInfo("a", kind, 643, 361))
-    assert (tracker is not None) is made
+    settings, source = TrackingSettings(enabled=enabled, unsure_score=0.35), SourceInfo("a", kind, 643, 361)
+    assert (make_tracker(settings, source) is not None) is made
+    assert finding_score(settings, source) == (0.35 if made else None)
