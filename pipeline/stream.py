@@ -165,6 +165,7 @@ class Stream:
 
     def _acquire(self) -> None:
         self._info = self._source.open()
+        self._check_presentation()
         if self._segmenter is None:
             from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 
