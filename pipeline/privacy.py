@@ -31,6 +31,8 @@ Image = NDArray[np.uint8]
 
 _SAME_OBJECT = 0.2
 """Boxes of two results that overlap by this much may be the same object."""
+_CHANGE_MARGIN = 0.03
+"""Of the frame's height, besides the margin: parts of somebody may look like what was there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Privacy:
         if self._finding_grey is None:
             self._finding_grey = small_grey(before.image_bgr, size)
         changed = changes_plane(self._finding_grey, small_grey(now.image_bgr, size))
-        return widened(changed, self._settings.margin * size.height)
+        return widened(changed, (self._settings.margin + _CHANGE_MARGIN) * size.height)
 
     def _learn(self, finding: Finding) -> None:
         """A new result: objects of the one before that it does not find again are held."""
