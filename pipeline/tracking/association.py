@@ -48,6 +48,7 @@ class Expected:
         class_ids: int32 (T,).
         centre_std: float32 (T,): how uncertain the centres are, pixels.
         lost: float32 (T,), 0 … 1: 0 seen in the last result, 1 about to be given up.
+        confirmed: bool (T,): which have an id; only those are continued by detections with a poor score.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -55,6 +56,7 @@ class Expected:
     class_ids: NDArray[np.int32]
     centre_std: NDArray[np.float32]
     lost: NDArray[np.float32]
+    confirmed: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -74,15 +76,16 @@ def associate(expected: Expected, detected: Instances, sure: NDArray[np.bool_]) 
     tracks, detections = np.arange(len(expected)), np.arange(len(detected))
     pairs: list[tuple[int, int]] = []
 
-    def assign_round(scores: NDArray[np.float32], candidates: NDArray[np.bool_], least: float) -> None:
-        free_tracks = np.setdiff1d(tracks, [track for track, _ in pairs])
+    def assign_round(
+        scores: NDArray[np.float32], takers: NDArray[np.intp], candidates: NDArray[np.bool_], least: float
+    ) -> None:
+        free_tracks = np.setdiff1d(takers, [track for track, _ in pairs])
         free_detections = np.setdiff1d(detections[candidates], [detection for _, detection in pairs])
         pairs.extend(_assign(scores, free_tracks, free_detections, least))
 
-    assign_round(similarity, sure, SURE_SIMILARITY)
-    assign_round(similarity, ~sure, UNSURE_SIMILARITY)
-    if len(pairs) < min(len(tracks), int(np.count_nonzero(sure))):
-        assign_round(_nearness(expected, detected), sure, 0.0)
+    assign_round(similarity, tracks, sure, SURE_SIMILARITY)
+    assign_round(similarity, tracks[expected.confirmed], ~sure, UNSURE_SIMILARITY)
+    assign_round(_nearness(expected, detected), tracks, sure, 0.0)
     return pairs
 
 

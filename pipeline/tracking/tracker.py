@@ -117,6 +117,7 @@ class Tracker:
             class_ids=np.array([track.class_id for track in tracks], np.int32),
             centre_std=np.array([track.motion.centre_std for track in tracks], np.float32),
             lost=np.array([self._lost_share(track, pts_s) for track in tracks], np.float32),
+            confirmed=np.array([track.id > 0 for track in tracks], np.bool_),
         )
 
     def _lost_share(self, track: Track, pts_s: float) -> float:
@@ -196,6 +197,7 @@ _NOTHING = (
     np.zeros(0, np.int32),
     np.zeros(0, np.float32),
     np.zeros(0, np.float32),
+    np.zeros(0, np.bool_),
 )
 
 

@@ -64,7 +64,7 @@ class Finder(FakeSegmenter):
     sure_score = 0.7
 
     def segment(self, image_bgr):
-        scores = (0.6, 0.5, 0.3) if image_bgr[0, 0, 0] else (0.9, 0.6, 0.3)
+        scores = (0.6, 0.5, 0.3) if image_bgr[0, 0, 0] else (0.95, 0.6, 0.3)
         return replace(make_instances(3), scores=np.array(scores, np.float32))
 
     def chosen(self, instances):

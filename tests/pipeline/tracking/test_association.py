@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from pipeline.tracking.association import Expected, associate, similarities
 from tests.pipeline.tracking.scenes import box_at, found
 
 
-def expected(*rows, std=2.0, lost=None):
+def expected(*rows, std=2.0, lost=None, confirmed=True):
     tracks = found(*[(class_id, 0.9, *box) for class_id, box in rows])
     count = len(rows)
     return Expected(
@@ -14,6 +16,7 @@ def expected(*rows, std=2.0, lost=None):
         tracks.class_ids,
         np.full(count, std, np.float32),
         np.zeros(count, np.float32) if lost is None else np.array(lost, np.float32),
+        np.full(count, confirmed),
     )
 
 
@@ -42,6 +45,9 @@ def test_an_unsure_object_only_takes_what_the_sure_ones_left_and_fits_well():
     detected = found((1, 0.9, *near), (1, 0.4, *exact), (1, 0.4, *poor))
     assert pairs(tracks, detected, [True, False, False]) == [(0, 0)]
     assert pairs(tracks, detected, [True, False, True]) == [(0, 0), (1, 2)]
+    without_ids = expected((1, exact), confirmed=False)
+    assert pairs(without_ids, detected, [False, False, False]) == []
+    assert pairs(without_ids, detected, [False, True, False]) == [(0, 1)]
 
 
 def test_another_class_is_the_last_choice_but_possible():
@@ -54,9 +60,9 @@ def test_masks_tell_objects_apart_whose_boxes_are_the_same():
     lower = np.tril(np.ones((28, 28)))
     tracks = expected((1, box_at(100, 100)), (1, box_at(100, 100)))
     masks = np.stack([lower, lower.T]).astype(np.float32)
-    tracks = Expected(tracks.boxes_xyxy, masks, tracks.class_ids, tracks.centre_std, tracks.lost)
+    tracks = replace(tracks, mask_probs=masks)
     both = found((1, 0.9, *box_at(100, 100)), (1, 0.8, *box_at(100, 100)), mask=lower)
-    swapped = type(both)(both.boxes_xyxy, both.class_ids, both.scores, masks[::-1].copy())
+    swapped = replace(both, mask_probs=masks[::-1].copy())
     assert pairs(tracks, swapped) == [(0, 1), (1, 0)]
     assert similarities(tracks, swapped)[0, 1] == pytest.approx(1)
 
@@ -75,5 +81,8 @@ def test_without_overlap_only_the_same_class_and_size_within_reach():
     assert pairs(uncertain, found(beside), [False]) == []
     assert pairs(uncertain, found((2, *beside[1:]))) == []
     assert pairs(uncertain, found((1, 0.9, *box_at(180, 100, 20, 40)))) == []
+    # The same where the other track is continued by an unsure object.
+    two = expected((1, box_at(100, 100)), (1, box_at(400, 100)), std=25.0)
+    assert pairs(two, found(beside, (1, 0.4, *box_at(400, 100))), [True, False]) == [(0, 0), (1, 1)]
     far = expected((1, box_at(100, 100)), std=500.0)
     assert pairs(far, found((1, 0.9, *box_at(100 + 2.1 * 57, 100)))) == []

@@ -144,6 +144,16 @@ def test_unsure_detections_only_continue_tracks():
     assert shown[2].opacity is None
 
 
+def test_an_unsure_detection_gives_nobody_an_id():
+    shown = feed(
+        Tracker(SETTINGS, sure_score=0.7),
+        (0.0, [person(100, score=0.75)]),
+        (0.04, [person(100, score=0.6)]),
+        (0.08, [person(100, score=0.75)]),
+    )
+    assert [ids(one) for one in shown] == [[0], [], [1]]
+
+
 def test_jitter_is_steadied_without_lag_on_motion():
     rng = np.random.default_rng(5)
     raw, shown, truth = [], [], []
