@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,38 @@ def test_objects_of_videos_are_tracked_and_those_of_single_images_are_not():
     assert ids == [[0]] + [[1]] * 39  # one object that moves a pixel a frame; no id before it is seen again
     with stream_of(FakeSource(3, SourceKind.STILLS)) as stream:
         assert [item.instances.track_ids for item in stream] == [None] * 3
+
+
+def test_lines_zones_and_counts_reach_frames_pictures_and_summary():
+    # The object's anchor goes from x = 5 to x = 44, a pixel a frame.
+    places = {
+        "lines": [{"name": "gate", "points": [[25, 48], [25, 0]]}],
+        "zones": [{"name": "yard", "points": [[10, 0], [30, 0], [30, 48], [10, 48]]}],
+    }
+    pictures = []
+    with stream_of(FakeSource(40), values=places) as stream:
+        shown = list(stream)
+        pictures = [stream.draw(shown[20]), stream.draw(replace(shown[20], scene=None))]
+    events = [(event.kind.value, event.place) for item in shown for event in item.scene.events]
+    assert events == [("appeared", None), ("entered", "yard"), ("crossed", "gate"), ("left", "yard")]
+    assert shown[-1].scene.now == {"thing": 1}
+    summary = stream.summary().scene
+    assert summary is shown[-1].scene
+    assert summary.seen == {"thing": 1}
+    assert (summary.lines[0].crossed_in, summary.lines[0].crossed_out) == (1, 0)
+    assert summary.zones[0].entered == 1
+    assert summary.zones[0].dwell_max_s == pytest.approx(0.8, abs=0.15)  # 20 pixels
+    assert (pictures[0] != pictures[1]).any()
+
+
+def test_untracked_runs_have_no_scene():
+    with stream_of(FakeSource(3), values={"tracking": {"enabled": False}}) as stream:
+        assert [item.scene for item in stream] == [None] * 3
+    assert stream.summary().scene is None
+    with pytest.raises(InputError, match=r"tracking\.enabled"):
+        stream_of(
+            FakeSource(3), values={"tracking": {"enabled": False}, "lines": [{"name": "a", "points": [[0, 0], [1, 1]]}]}
+        ).open()
 
 
 def test_sinks_get_the_drawn_frame_and_the_labels():
