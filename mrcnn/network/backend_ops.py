@@ -6,7 +6,6 @@ R regions, C channels.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 
 import keras
@@ -261,19 +260,6 @@ def _torchvision_nms(boxes, scores, max_output, iou_threshold):
     return indices, torch.tensor(len(chosen), dtype=torch.int32, device=boxes.device)
 
 
-@functools.cache
-def _tensorflow_crop():
-    """The op as a function of its own: the graph optimizer's cost model, which warns of each op with a number of boxes
-    that only the run will tell, does not look into it."""
-    import tensorflow as tf
-
-    @functools.partial(tf.function, experimental_attributes={"_noinline": True})
-    def crop(level, boxes, image_indices, pool_size):
-        return tf.image.crop_and_resize(level, boxes, image_indices, (pool_size, pool_size))
-
-    return crop
-
-
 def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size):
     import tensorflow as tf
 
@@ -281,7 +267,9 @@ def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_siz
     for index, level in enumerate(feature_maps):
         place = tf.where(levels == index)[:, 0]
         places.append(place)
-        crops = _tensorflow_crop()(level, tf.gather(boxes, place), tf.gather(image_indices, place), pool_size)
+        crops = tf.image.crop_and_resize(
+            level, tf.gather(boxes, place), tf.gather(image_indices, place), (pool_size, pool_size)
+        )
         pooled.append(tf.cast(crops, level.dtype))  # the op answers in float32
     order = tf.argsort(tf.concat(places, axis=0))
     crops = tf.gather(tf.concat(pooled, axis=0), order)
