@@ -1,0 +1,175 @@
+from dataclasses import replace
+from datetime import datetime
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.controls import Controls
+from pipeline.errors import InputError, RunError
+from pipeline.settings import OverlaySettings, RecorderSettings
+from pipeline.sinks.switched_recorder import SwitchedRecorder
+from tests.pipeline.sinks.presentations import context, presentation
+
+NOON = datetime(2026, 3, 4, 12, 5, 6)
+
+
+def frames_in(path):
+    with av.open(str(path)) as file:
+        return sum(1 for _ in file.decode(video=0))
+
+
+class Run:
+    """A recorder and the frames that it is given, each with the controls as they stand."""
+
+    def __init__(self, folder, path=None, recording=None):
+        self.controls = Controls(OverlaySettings(), recording=path is not None if recording is None else recording)
+        settings = RecorderSettings(path=path and str(path), preset="ultrafast")
+        self.sink = SwitchedRecorder(settings, folder, self.controls, wall_clock=lambda: NOON)
+        self.sink.open(context())
+        self.index = 0
+
+    def frame(self, drawn=True):
+        made = presentation(self.index)
+        picture = np.array(made.annotated_bgr) if drawn else made.annotated_bgr
+        self.index += 1
+        return replace(made, annotated_bgr=picture, controls=self.controls.state)
+
+    def frames(self, count):
+        for _ in range(count):
+            self.sink.write(self.frame())
+
+
+def test_two_recordings_started_while_running(tmp_path):
+    run = Run(tmp_path)
+    assert not run.sink.wants_overlay
+    run.frames(3)
+    assert list(tmp_path.iterdir()) == []
+    for count in (4, 6):
+        run.controls.set_recording(True)
+        assert run.sink.wants_overlay
+        run.frames(count)
+        assert run.controls.state.file == run.sink.outputs[-1]
+        run.controls.set_recording(False)
+        run.frames(2)
+        assert run.controls.state.file is None
+    run.sink.close()
+    names = ["2026-03-04_12-05-06.mp4", "2026-03-04_12-05-06-2.mp4"]
+    assert list(run.sink.outputs) == [str(tmp_path / name) for name in names]
+    assert [frames_in(tmp_path / name) for name in names] == [4, 6]
+
+
+def test_the_output_that_was_asked_for_then_numbered_siblings(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"an older run's")
+    (tmp_path / "out-2.mp4").write_bytes(b"somebody's")
+    run = Run(tmp_path / "nowhere", path)
+    run.frames(5)
+    run.controls.set_recording(False)
+    run.frames(1)
+    run.controls.set_recording(True)
+    run.frames(3)
+    run.sink.close()
+    assert [frames_in(tmp_path / name) for name in ("out.mp4", "out-3.mp4")] == [5, 3]
+    assert (tmp_path / "out-2.mp4").read_bytes() == b"somebody's"
+
+
+def test_off_and_on_between_two_frames_makes_two_files(tmp_path):
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    run.frames(2)
+    run.controls.set_recording(False)
+    run.controls.set_recording(True)
+    run.frames(3)
+    run.sink.close()
+    assert [frames_in(path) for path in run.sink.outputs] == [2, 3]
+
+
+def test_frames_count_as_they_were_when_they_were_made(tmp_path):
+    run = Run(tmp_path)
+    early = run.frame()
+    run.controls.set_recording(True)
+    run.sink.write(early)  # made before the start, written after it
+    assert run.sink.outputs == ()
+    late = [run.frame() for _ in range(2)]
+    run.controls.set_recording(False)
+    for one in late:  # made before the end, written after it
+        run.sink.write(one)
+    run.sink.write(run.frame())
+    assert [frames_in(path) for path in run.sink.outputs] == [2]
+
+
+def test_a_frame_without_its_overlay_is_left_out(tmp_path):
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    run.sink.write(run.frame(drawn=False))
+    assert run.sink.outputs == ()
+    run.frames(2)
+    run.sink.close()
+    assert [frames_in(path) for path in run.sink.outputs] == [2]
+
+
+def test_a_recording_that_cannot_start_does_not_end_the_run_and_can_be_tried_again(tmp_path, caplog):
+    folder = tmp_path / "absent"
+    run = Run(folder)
+    run.controls.set_recording(True)
+    old = [run.frame() for _ in range(3)]
+    for one in old:
+        run.sink.write(one)
+    state = run.controls.state
+    assert not state.recording
+    assert "the folder" in state.error
+    assert "does not exist" in state.error
+    assert len(caplog.records) == 1  # not once a frame
+    folder.mkdir()
+    run.controls.set_recording(True)
+    run.frames(2)
+    assert run.controls.state.error == ""
+    run.sink.close()
+    assert [frames_in(path) for path in run.sink.outputs] == [2]
+
+
+def failing(monkeypatch, after):
+    """The next recorder fails with its frame number `after`."""
+    from pipeline.sinks.recorder import Recorder
+
+    real, written = Recorder.write, []
+
+    def write(self, made):
+        written.append(made)
+        if len(written) > after:
+            raise RunError("Writing failed: No space left on device.")
+        real(self, made)
+
+    monkeypatch.setattr(Recorder, "write", write)
+
+
+def test_a_full_disk_ends_a_recording_started_while_running_only(tmp_path, monkeypatch):
+    failing(monkeypatch, after=2)
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    run.frames(5)
+    assert run.controls.state.error == "Writing failed: No space left on device."
+    assert not run.controls.state.recording
+    assert [frames_in(path) for path in run.sink.outputs] == [2]
+    run.sink.close()
+
+
+def test_a_full_disk_ends_the_run_whose_output_was_asked_for(tmp_path, monkeypatch):
+    failing(monkeypatch, after=2)
+    run = Run(tmp_path, tmp_path / "out.mp4")
+    with pytest.raises(RunError, match="No space left"):
+        run.frames(3)
+    run.sink.close()
+
+
+def test_a_path_that_cannot_be_is_told_at_once(tmp_path):
+    with pytest.raises(InputError, match=r"out\.avi"):
+        Run(tmp_path, tmp_path / "out.avi")
+
+
+def test_closing_twice_and_without_frames(tmp_path):
+    run = Run(tmp_path)
+    run.sink.close()
+    run.sink.close()
+    assert run.sink.outputs == ()

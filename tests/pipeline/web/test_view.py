@@ -1,0 +1,106 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from pipeline.controls import Controls, DisplayChange
+from pipeline.records import SegmentedFrame, SourceKind, StageTimes
+from pipeline.settings import OverlaySettings
+from pipeline.sinks.base import Presentation
+from pipeline.stats import DropCause, DropStage, RunStats
+from pipeline.web.view import RunMonitor, RunView
+from tests.pipeline.fakes import FakeClock, make_frame, make_instances
+from tests.pipeline.sinks.presentations import context
+
+
+class Watched:
+    def __init__(self, kind=SourceKind.LIVE):
+        self.clock = FakeClock()
+        self.stats, self.controls = RunStats(), Controls(OverlaySettings())
+        self.waiting = ""
+        view = RunView(
+            self.stats, self.controls, self.clock, True, "a model", lambda: self.waiting, reconnects=lambda: 3
+        )
+        self.monitor = RunMonitor(view, stalled_after_s=5.0)
+        self.monitor.open(context(kind=kind, source_id="camera 0"))
+
+    def present(self, count=2, latency_s=0.25):
+        times = StageTimes(self.clock.now_s - latency_s, presented_at_s=self.clock.now_s)
+        segmented = SegmentedFrame(make_frame(0), make_instances(count), 0, times)
+        self.stats.presented(segmented)
+        self.monitor.presented(Presentation(segmented, segmented.frame.image_bgr, self.controls.state))
+
+
+def test_health_from_the_start_over_a_stall_to_the_next_frame():
+    run = Watched()
+    run.waiting = "loading the model"
+    assert (run.monitor.health().ok, run.monitor.health().reason) == (
+        False,
+        "no frame was shown yet: loading the model",
+    )
+    run.waiting = ""
+    run.present()
+    assert run.monitor.health().ok
+    run.clock.now_s += 5.0
+    assert run.monitor.health().ok
+    run.clock.now_s += 2.0
+    health = run.monitor.health()
+    assert (health.ok, health.reason, health.frame_age_s) == (False, "no frame was shown for 7 s", 7.0)
+    run.waiting = "camera 0 is gone"
+    assert run.monitor.health().reason == "no frame was shown for 7 s: camera 0 is gone"
+    run.present()
+    assert run.monitor.health().ok
+
+
+def test_objects_are_those_drawn_and_classes_stay_at_zero():
+    run = Watched()
+    assert run.monitor.objects() == {}
+    run.present(count=3)  # classes 1, 2, 3 with scores 0.9, 0.7, 0.5; only two have a label
+    assert run.monitor.objects() == {"class 3": 1, "dog": 1, "person": 1}
+    run.controls.change_display(DisplayChange(min_score=0.65))
+    run.present(count=3)
+    assert run.monitor.objects() == {"class 3": 0, "dog": 1, "person": 1}
+    run.present(count=0)
+    assert run.monitor.objects() == {"class 3": 0, "dog": 0, "person": 0}
+
+
+def test_status_says_everything_and_is_json():
+    run = Watched()
+    run.stats.captured(run.clock.now_s)
+    for latency_s in [0.1] * 18 + [0.5] * 2:
+        run.present(latency_s=latency_s)
+    run.stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
+    run.stats.dropped(DropStage.DISPLAY, DropCause.LOADING)
+    run.stats.dropped(DropStage.DISPLAY, DropCause.LOADING)
+    run.stats.sink_dropped("recorder")
+    run.controls.set_recording(True)
+    run.controls.recording_started("/home/somebody/films/a.mp4")
+    run.clock.now_s += 1.0
+    status = json.loads(json.dumps(run.monitor.status(viewers=4)))
+    assert status["source"] == {"name": "camera 0", "live": True, "width": 96, "height": 64, "fps": 25.0}
+    assert status["model"] == "a model"
+    assert status["uptime_s"] == 1.0
+    assert status["frame_age_s"] == 1.0
+    assert status["frames"] == {"captured": 1, "inferred": 0, "presented": 20}
+    assert status["latency_ms"] == {"p50": pytest.approx(100, abs=0.1), "p95": pytest.approx(500, abs=0.1)}
+    assert status["drops"] == [
+        {"stage": "display", "cause": "still loading", "count": 2},
+        {"stage": "inference", "cause": "busy", "count": 1},
+    ]
+    assert status["sink_drops"] == {"recorder": 1}
+    assert (status["viewers"], status["reconnects"]) == (4, 3)
+    assert status["recording"] == {"possible": True, "on": True, "file": "a.mp4", "error": ""}
+    assert status["display"]["min_score"] == 0.0
+    assert status["display"]["masks"] is True
+
+
+def test_single_images_cannot_be_recorded():
+    assert not Watched(SourceKind.STILLS).monitor.can_record
+    assert Watched(SourceKind.RECORDED).monitor.can_record
+
+
+def test_a_presentation_of_your_own_has_no_threshold():
+    run = Watched()
+    segmented = SegmentedFrame(make_frame(0), make_instances(1), 0, StageTimes(0.0))
+    run.monitor.presented(replace(Presentation(segmented, segmented.frame.image_bgr), controls=None))
+    assert run.monitor.objects() == {"person": 1}
