@@ -34,16 +34,20 @@ from pipeline.settings import ProgressMode, Settings
 from pipeline.settings_file import KeyPath, dump_settings, load_settings, parse_assignment
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.stream import EndReason, Stream
+from pipeline.tracking.scene import Event, EventKind, Scene
 
 __version__ = "0.1.0"
 __all__ = [
     "Delivery",
+    "Event",
+    "EventKind",
     "Frame",
     "InputError",
     "Instances",
     "Presentation",
     "RunContext",
     "RunError",
+    "Scene",
     "SegmentedFrame",
     "Settings",
     "Sink",
