@@ -161,8 +161,8 @@ class Config:
             )
 
     def _validate_backbone(self) -> None:
-        if self.BACKBONE not in BACKBONES:
-            self._fail("BACKBONE", f"one of {', '.join(BACKBONES)}")
+        if not callable(self.BACKBONE) and self.BACKBONE not in BACKBONES:
+            self._fail("BACKBONE", f"one of {', '.join(BACKBONES)}, or a function that builds one")
         if tuple(self.BACKBONE_STRIDES) != PYRAMID_STRIDES:
             self._fail("BACKBONE_STRIDES", f"{list(PYRAMID_STRIDES)}, the strides of P2 to P6")
         self._need_count("TOP_DOWN_PYRAMID_SIZE")

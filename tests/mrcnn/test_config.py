@@ -189,3 +189,7 @@ def test_number_of_classes_changed_after_the_fact():
 
 def test_making_a_wrong_configuration_does_not_fail():
     assert changed(BACKBONE="mine", IMAGE_MAX_DIM=500).IMAGE_SHAPE[0] == 500
+
+
+def test_a_function_may_build_the_backbone():
+    changed(BACKBONE=lambda image, config: [image] * 4).validate()
