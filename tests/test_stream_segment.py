@@ -87,6 +87,8 @@ def test_a_settings_file_and_its_mistakes(capsys, tmp_path):
         (["--device", "tpu"], ["--device", "'auto', 'cpu' or 'gpu'", "'tpu'"]),
         (["--start", "-3"], ["--start", "greater than or equal to 0"]),
         (["--duration", "0"], ["--duration", "greater than 0"]),
+        (["--serve", "localhost"], ["--serve", "[HOST:]PORT", "'localhost'"]),
+        (["--serve-token", "short"], ["--serve-token", "at least 12"]),
         (["--set", "overlay.alpha=1"], ["--set overlay.alpha=1", "overlay.alpha", "mask_alpha"]),
         (["--set", "overlay"], ["--set needs KEY=VALUE"]),
         (["--config", "absent.yaml"], ["absent.yaml", "No such file"]),

@@ -63,10 +63,11 @@ class WebServer:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_WORDS_S)
-        await runner.setup()
         try:
+            await runner.setup()
             await web.SockSite(runner, self._listening).start()
             self._ready.set()
             await self._stop.wait()
         finally:
             await runner.cleanup()
+            self._listening.close()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,22 @@ def test_a_presented_frame_needs_its_time():
     segmented = SegmentedFrame(make_frame(0), make_instances(), 0, StageTimes(10.0))
     with pytest.raises(ValueError, match="presented_at_s"):
         RunStats().presented(segmented)
+
+
+def test_latencies_lately_and_as_a_histogram():
+    stats = RunStats()
+    assert stats.latency(0.0, (0.1,)).recent_p50_s is None
+    assert stats.latency(0.0).last_presented_s is None
+    segmented = SegmentedFrame(make_frame(0), make_instances(), 0, StageTimes(0.0))
+    # Twenty old frames of 3 s, then from 100 s on a hundred of 10, 20 … 1000 ms.
+    for presented_at_s, latency_s in [(50.0, 3.0)] * 20 + [(100.0 + n / 100, n / 100) for n in range(1, 101)]:
+        times = StageTimes(presented_at_s - latency_s, presented_at_s=presented_at_s)
+        stats.presented(replace(segmented, times=times))
+    latency = stats.latency(101.0, (0.005, 0.505, 2.0, 4.0))
+    assert latency.recent_p50_s == pytest.approx(0.50)
+    assert latency.recent_p95_s == pytest.approx(0.95)
+    assert latency.count == 120
+    assert latency.total_s == pytest.approx(20 * 3.0 + 50.5)
+    assert latency.counts_up_to == [0, pytest.approx(50, abs=1), 100, 120]
+    assert latency.last_presented_s == pytest.approx(101.0)
+    assert stats.latency(200.0).recent_p95_s is None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.controls import DisplayChange
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings import Settings
@@ -383,3 +384,26 @@ def test_an_unopened_stream_says_how_to_use_it():
         with pytest.raises(RuntimeError, match="before the stream is opened"):
             stream.add_sink(FakeSink())
         list(stream)
+
+
+def test_controls_hold_from_the_next_frame_on_and_leave_the_results_alone():
+    seen = []
+
+    class Looker(FakeSink):
+        def write(self, presentation):
+            seen.append(presentation)
+
+    stream = stream_of(FakeSource(4), sinks=[Looker(wants_overlay=True)], values={"overlay": {"status": False}})
+    with stream:
+        frames = iter(stream)
+        next(frames)
+        stream.controls.change_display(DisplayChange(masks=False, boxes=False, labels=False, scores=False, ids=False))
+        next(frames)
+        stream.controls.change_display(DisplayChange(masks=True, min_score=0.95))
+        next(frames)
+        stream.controls.change_display(DisplayChange(min_score=0.5))
+        next(frames)
+    drawn = [(one.annotated_bgr != one.segmented.frame.image_bgr).any() for one in seen]
+    assert drawn == [True, False, False, True]
+    assert [one.controls.min_score for one in seen] == [0.0, 0.0, 0.95, 0.5]
+    assert [len(one.segmented.instances) for one in seen] == [1, 1, 1, 1]

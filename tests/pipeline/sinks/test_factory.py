@@ -6,12 +6,14 @@ import logging
 
 import pytest
 
+from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
 from pipeline.settings import (
     DetectionsSettings,
     OverlaySettings,
     RecorderSettings,
+    ServeSettings,
     Settings,
     SourceSettings,
     WindowMode,
@@ -21,6 +23,7 @@ from pipeline.sinks.detections import Detections
 from pipeline.sinks.factory import make_sinks
 from pipeline.sinks.images import Images
 from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.window import Window
 from tests.pipeline.sinks.presentations import context, presentation
 
@@ -111,3 +114,13 @@ def test_events_are_written_where_lines_or_zones_are_set(tmp_path):
     assert not written("plain.jsonl")
     assert written("line.jsonl", lines=[{"name": "a", "points": [[0, 0], [1, 1]]}])
     assert written("zone.jsonl", zones=[{"name": "a", "points": [[0, 0], [1, 1], [1, 0]]}])
+
+
+def test_a_served_video_is_recorded_when_asked_and_single_images_as_ever(tmp_path):
+    served = settings(output=tmp_path / "out.mp4").model_copy(update={"serve": ServeSettings(address="8080")})
+    controls = Controls(served.overlay)
+    for kind, expected in ((SourceKind.LIVE, SwitchedRecorder), (SourceKind.STILLS, Images)):
+        (sink,) = make_sinks(served, context(kind=kind).source, controls=controls)
+        assert type(sink) is expected
+    (sink,) = make_sinks(served.model_copy(update={"output": RecorderSettings()}), context().source, controls=controls)
+    assert type(sink) is SwitchedRecorder

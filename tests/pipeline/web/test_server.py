@@ -1,0 +1,78 @@
+import asyncio
+import socket
+import threading
+import urllib.request
+
+import pytest
+from aiohttp import web
+
+from pipeline.errors import RunError, StageStuckError
+from pipeline.web import server
+from pipeline.web.address import listen, url_of
+from pipeline.web.server import WebServer
+from tests.pipeline.fakes import DEADLINE_S
+
+
+def app_of(handler, **signals):
+    app = web.Application()
+    app.router.add_get("/", handler)
+    for name, work in signals.items():
+        getattr(app, name).append(work)
+    return app
+
+
+async def hello(_):
+    return web.Response(text=threading.current_thread().name)
+
+
+def test_it_answers_in_a_thread_of_its_own_until_it_is_closed():
+    listening = listen("127.0.0.1", 0)
+    url = url_of(listening)
+    one = WebServer(app_of(hello), listening)
+    one.start()
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+        assert answer.read() == b"stream_segment page server"
+    one.close()
+    one.close()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(url, timeout=DEADLINE_S)
+
+
+def test_a_handler_that_waits_for_ever_does_not_hold_up_the_end():
+    entered = threading.Event()
+
+    async def wait(_):
+        entered.set()
+        await asyncio.Event().wait()
+
+    listening = listen("127.0.0.1", 0)
+    place = listening.getsockname()
+    one = WebServer(app_of(wait), listening)
+    one.start()
+    with socket.create_connection(place, DEADLINE_S) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert entered.wait(DEADLINE_S)
+        one.close()
+        connection.settimeout(DEADLINE_S)
+        assert connection.recv(100) == b""
+
+
+def test_a_start_that_fails():
+    async def fail(_):
+        raise ValueError("no such file")
+
+    one = WebServer(app_of(hello, on_startup=fail), listen("127.0.0.1", 0))
+    with pytest.raises(RunError, match="failed to start: no such file"):
+        one.start()
+    one.close()
+
+
+def test_an_event_loop_that_is_stuck_is_named(monkeypatch):
+    monkeypatch.setattr(server, "END_DEADLINE_S", 0.1)
+    release = threading.Event()
+    one = WebServer(app_of(hello), listen("127.0.0.1", 0))
+    one.start()
+    one._loop.call_soon_threadsafe(release.wait, DEADLINE_S)
+    with pytest.raises(StageStuckError, match=r"page's server did not end within 0\.1 s"):
+        one.close()
+    release.set()

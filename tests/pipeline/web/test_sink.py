@@ -1,0 +1,187 @@
+"""The sink behind the page: what a viewer costs, what an absent one does not, and errors before the run."""
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from pipeline.controls import Controls
+from pipeline.errors import InputError, RunError
+from pipeline.settings import OverlaySettings, ServeSettings
+from pipeline.stats import RunStats
+from pipeline.web import sink as sink_module
+from pipeline.web.address import listen
+from pipeline.web.sink import WebSink
+from pipeline.web.view import RunView
+from tests.pipeline.fakes import DEADLINE_S
+from tests.pipeline.sinks.presentations import context, presentation
+from tests.pipeline.web.served import Camera, served
+
+VIEWERS = 20
+MEASURED_S = 2.0
+FPS = 25.0
+
+
+def sink_of(**values):
+    view = RunView(RunStats(), Controls(OverlaySettings()), time.monotonic)
+    return WebSink(ServeSettings.model_validate({"address": "0", **values}), view)
+
+
+class Crowd:
+    """Viewers that read what comes, in one thread; `stalled` of them never read."""
+
+    def __init__(self, port, count, stalled):
+        self.received = [0] * count
+        self._end = threading.Event()
+        self._sockets = [self._connect(port, tiny=index < stalled) for index in range(count)]
+        self._selector = selectors.DefaultSelector()
+        for index, one in enumerate(self._sockets):
+            if index >= stalled:
+                self._selector.register(one, selectors.EVENT_READ, index)
+        self._thread = threading.Thread(target=self._read)
+
+    @staticmethod
+    def _connect(port, tiny):
+        one = socket.socket()
+        if tiny:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.settimeout(DEADLINE_S)
+        one.connect(("127.0.0.1", port))
+        one.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        return one
+
+    def _read(self):
+        while not self._end.is_set():
+            for key, _ in self._selector.select(0.2):
+                data = key.fileobj.recv(1 << 20)
+                self.received[key.data] += data.count(b"Content-Length: ")
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join(DEADLINE_S)
+        self._selector.close()
+        for one in self._sockets:
+            one.close()
+
+
+def presented_fps(run):
+    """Frames presented a second, over a while."""
+    began_s, before = time.monotonic(), run.stream.stats.overall().presented
+    run.camera.interrupted.wait(MEASURED_S)
+    return (run.stream.stats.overall().presented - before) / (time.monotonic() - began_s)
+
+
+def until(condition):
+    end_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        threading.Event().wait(0.01)
+
+
+def test_twenty_viewers_one_of_them_stalled_cost_the_display_nothing():
+    with served(Camera(FPS, size_wh=(640, 360)), serve={"max_viewers": VIEWERS}) as run:
+        until(lambda: run.stream.stats.overall().presented > 10)
+        alone = presented_fps(run)
+        with Crowd(run.port, VIEWERS, stalled=1) as crowd:
+            until(lambda: run.sink.pictures.count == VIEWERS)
+            until(lambda: min(crowd.received[1:]) > 0)
+            before = list(crowd.received)
+            together = presented_fps(run)
+            seen = [(after - first) / MEASURED_S for first, after in zip(before[1:], crowd.received[1:], strict=True)]
+        print(f"{alone:.1f} frames/s alone, {together:.1f} with {VIEWERS} viewers, who saw {min(seen):.1f} or more")
+        assert alone > 0.7 * FPS
+        assert together > 0.9 * alone
+        assert min(seen) > 0.5 * together
+        until(lambda: run.sink.pictures.count == 0)
+    assert run.stream.summary().stats.dropped_total <= 5 + 0.1 * run.stream.summary().stats.captured
+
+
+def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
+    monkeypatch.setattr("pipeline.web.routes.SEND_TIMEOUT_S", 0.3)
+    with served(Camera(FPS, size_wh=(640, 360)), serve={"jpeg_quality": 100}) as run:
+        noisy = np.random.default_rng(3).integers(0, 256, (360, 640, 3), np.uint8)
+        with contextlib.closing(Crowd._connect(run.port, tiny=True)):
+            until(lambda: run.sink.pictures.count == 1)
+            end_s = time.monotonic() + DEADLINE_S
+            while run.sink.pictures.count == 1:
+                # Much data, so that the system's buffers fill soon.
+                run.sink.pictures.offer(noisy.tobytes())
+                assert time.monotonic() < end_s
+                threading.Event().wait(0.01)
+
+
+def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
+    def encode(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(sink_module, "_jpeg", encode)
+    one = sink_of()
+    one.open(context())
+    made = presentation(0)
+    assert not one.wants_overlay
+    one.write(made)
+    with one.pictures.place():
+        assert one.wants_overlay
+        one.write(made)  # bare: drawn before the viewer came
+        with pytest.raises(AssertionError):
+            one.write(type(made)(made.segmented, made.annotated_bgr.copy()))
+    one.close()
+    one.close()
+
+
+def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is():
+    wide = np.zeros((101, 400, 3), np.uint8)
+    assert sink_module._scaled(wide, 200).shape == (50, 200, 3)
+    assert sink_module._scaled(wide, 400) is wide
+    assert sink_module._scaled(wide, None) is wide
+    assert sink_module._scaled(np.zeros((1, 4000, 3), np.uint8), 100).shape == (1, 100, 3)
+
+
+def test_a_picture_too_large_for_jpeg_is_an_error_with_a_way_out():
+    with pytest.raises(RunError, match=r"serve\.max_width"):
+        sink_module._jpeg(np.zeros((1, 70000, 3), np.uint8), 80)
+
+
+def test_a_port_that_is_taken_is_bad_usage():
+    with contextlib.closing(listen("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        one = sink_of(address=str(port))
+        with pytest.raises(InputError, match=f"port {port} is taken"):
+            one.open(context())
+        one.close()
+
+
+def test_the_address_is_said_and_the_token_only_where_it_was_made_up(caplog, monkeypatch):
+    monkeypatch.delenv("STREAM_SEGMENT_TOKEN", raising=False)
+    caplog.set_level(logging.INFO)
+    cases = (
+        ("127.0.0.1:0", None, "page: {url}"),
+        ("0.0.0.0:0", None, "page: {url}?token={token}"),
+        ("0.0.0.0:0", "correct-horse-battery", "page: {url} (asks for the token)"),
+        ("127.0.0.1:0", "correct-horse-battery", "page: {url} (asks for the token)"),
+    )
+    for address, token, text in cases:
+        caplog.clear()
+        one = sink_of(address=address, token=token)
+        one.open(context())
+        one.close()
+        assert caplog.messages == [text.format(url=one.url, token=one.token)]
+        assert (one.token is None) == (text == "page: {url}")
+
+
+def test_a_short_token_in_the_environment_leaves_no_socket_behind(monkeypatch):
+    monkeypatch.setenv("STREAM_SEGMENT_TOKEN", "short")
+    with contextlib.closing(listen("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN"):
+        sink_of(address=str(port)).open(context())
+    listen("127.0.0.1", port).close()
