@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.palette import BLACK, ColourBgr
-from pipeline.tracking.geometry import Points
+from pipeline.tracking.geometry import Path, Point
 from pipeline.tracking.scene import LineCount, Scene, ZoneState
 from pipeline.tracking.zones import LineCounter, ZoneCounter
 
@@ -35,11 +36,11 @@ def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones
     scale = max(0.4, 0.0009 * size)
     for zone, state in zip(zones, scene.zones, strict=True):
         _draw_path(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
-        _write(canvas, zone_text(state), zone.polygon[zone.polygon[:, 1].argmin()], scale, ZONE_BGR)
+        _write(canvas, zone_text(state), _highest(zone.polygon), scale, ZONE_BGR)
     for line, count in zip(lines, scene.lines, strict=True):
         _draw_path(canvas, line.path, LINE_BGR, width, is_closed=False)
         _draw_in_side(canvas, line.path, width, 0.03 * size)
-        _write(canvas, line_text(count), line.path[line.path[:, 1].argmin()], scale, LINE_BGR)
+        _write(canvas, line_text(count), _highest(line.path), scale, LINE_BGR)
 
 
 def line_text(count: LineCount) -> str:
@@ -53,24 +54,27 @@ def zone_text(state: ZoneState) -> str:
     return f"{state.name}: {state.occupancy} now{longest}"
 
 
-def _draw_path(canvas: Image, path: Points, colour: ColourBgr, width: int, *, is_closed: bool) -> None:
-    points = np.round(np.clip(path, 0, _FARTHEST) * _SUBPIXEL).astype(np.int32)
+def _draw_path(canvas: Image, path: Path, colour: ColourBgr, width: int, *, is_closed: bool) -> None:
+    points = np.round(np.clip(np.array(path), 0, _FARTHEST) * _SUBPIXEL).astype(np.int32)
     cv2.polylines(canvas, [points], is_closed, colour, width, cv2.LINE_AA, 4)
 
 
-def _draw_in_side(canvas: Image, path: Points, width: int, length: float) -> None:
+def _draw_in_side(canvas: Image, path: Path, width: int, length: float) -> None:
     """A short arrow from the middle of the first segment to the side that counts as in."""
-    step = path[1] - path[0]
-    extent = float(np.linalg.norm(step))
+    (x1, y1), (x2, y2) = path[:2]
+    extent = hypot(x2 - x1, y2 - y1)
     if extent < 1:
         return
-    middle = path[:2].mean(axis=0)
-    tip = middle + np.array([-step[1], step[0]]) / extent * length
-    start, end = (tuple(int(value) for value in np.round(point)) for point in (middle, tip))
-    cv2.arrowedLine(canvas, start, end, LINE_BGR, width, cv2.LINE_AA, tipLength=0.4)
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    tip = round(x - (y2 - y1) / extent * length), round(y + (x2 - x1) / extent * length)
+    cv2.arrowedLine(canvas, (round(x), round(y)), tip, LINE_BGR, width, cv2.LINE_AA, tipLength=0.4)
 
 
-def _write(canvas: Image, text: str, at: NDArray[np.float64], scale: float, colour: ColourBgr) -> None:
+def _highest(path: Path) -> Point:
+    return min(path, key=lambda point: point[1])
+
+
+def _write(canvas: Image, text: str, at: Point, scale: float, colour: ColourBgr) -> None:
     """Text with a dark edge above `at`, moved inside the frame."""
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
     x = min(max(0, int(at[0] - width / 2)), max(0, canvas.shape[1] - width))

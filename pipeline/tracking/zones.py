@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipeline.settings import Anchor, LineSettings, ZoneSettings
-from pipeline.tracking.geometry import Point, Points, closed, crossings, distance_to_path, in_pixels, inside
+from pipeline.tracking.geometry import Point, closed, crossings, distance_to_path, in_pixels, inside
 from pipeline.tracking.scene import Direction, EventKind, LineCount, ZoneState
 
 CLEAR_SIZES = 0.1
@@ -44,7 +42,7 @@ class LineCounter:
 
     def __init__(self, settings: LineSettings) -> None:
         self.settings = settings
-        self.path: Points = np.zeros((0, 2))
+        self.path: tuple[Point, ...] = ()
         self._clear_points: dict[int, Point] = {}
         self._counts = {Direction.IN: 0, Direction.OUT: 0}
 
@@ -99,7 +97,7 @@ class ZoneCounter:
 
     def __init__(self, settings: ZoneSettings) -> None:
         self.settings = settings
-        self.polygon: Points = np.zeros((0, 2))
+        self.polygon: tuple[Point, ...] = ()
         self._stays: dict[int, _Stay] = {}
         self._entered = 0
         self._ended = 0

@@ -4,14 +4,14 @@ import pytest
 
 from pipeline.tracking.geometry import closed, crossings, distance_to_path, in_pixels, inside
 
-UP = np.array([[100.0, 200.0], [100.0, 50.0]])  # the right-hand side is x > 100
-BENT = np.array([[0.0, 100.0], [100.0, 100.0], [100.0, 0.0]])
-RING = np.array([[10.0, 10], [90, 20], [80, 70], [50, 40], [15, 75]])
+UP = ((100.0, 200.0), (100.0, 50.0))  # the right-hand side is x > 100
+BENT = ((0.0, 100.0), (100.0, 100.0), (100.0, 0.0))
+RING = ((10.0, 10.0), (90.0, 20.0), (80.0, 70.0), (50.0, 40.0), (15.0, 75.0))
 
 
 def test_points_are_relative_or_pixels():
-    assert in_pixels([(0.5, 0.25), (1, 1)], 361, 643).tolist() == [[321.5, 90.25], [643, 361]]
-    assert in_pixels([(0, 0), (1, 1.5)], 361, 643).tolist() == [[0, 0], [1, 1.5]]
+    assert in_pixels([(0.5, 0.25), (1, 1)], 361, 643) == ((321.5, 90.25), (643, 361))
+    assert in_pixels([(0, 0), (1, 1.5)], 361, 643) == ((0, 0), (1, 1.5))
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_distances():
     assert distance_to_path((104, 100), UP) == 4
     assert distance_to_path((103, 204), UP) == 5
     assert distance_to_path((110, 90), BENT) == 10
-    assert distance_to_path((7, 7), np.array([[7.0, 3.0], [7.0, 3.0]])) == 4
+    assert distance_to_path((7, 7), ((7.0, 3.0), (7.0, 3.0))) == 4
 
 
 def test_inside_agrees_with_opencv():
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 100, (500, 2))
-    contour = RING.astype(np.float32)
+    contour = np.array(RING, np.float32)
     for x, y in points:
         assert inside((x, y), RING) == (cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0)
     assert {inside(tuple(point), RING) for point in points} == {True, False}
 
 
 def test_the_outline_of_a_zone_is_closed():
-    assert closed(RING).shape == (6, 2)
+    assert closed(RING)[5] == RING[0]
     assert distance_to_path((12, 40), closed(RING)) == pytest.approx(0, abs=0.7)  # on the closing side

@@ -106,7 +106,7 @@ def test_another_frame_size_keeps_the_counts():
         watch.update(frame(t), people(t1=(1, x)))
     scene = watch.update(frame(1.0, 2 * HEIGHT, 2 * WIDTH), people(t1=(1, 300)))
     assert scene.lines[0].crossed_in == 1
-    assert watch.lines[0].path[0].tolist() == [500, 540]
+    assert watch.lines[0].path[0] == (500, 540)
 
 
 def test_memory_stays_bounded():
