@@ -50,6 +50,37 @@ def test_a_result_that_is_late_is_brought_forward_through_every_frame():
     assert shown.opacity is None
 
 
+def test_a_very_late_result_lands_a_few_frames_later_but_where_it_belongs(monkeypatch):
+    monkeypatch.setattr("pipeline.motion.carry.STEPS_A_FRAME", 4)
+    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+    frames = [moving_frame(index, 2.0) for index in range(18)]
+    for frame in frames[:13]:
+        carrier.see(frame)
+    late = result_on(frames[2], box_instances(moving_box(2, 2.0)))
+    counts = [len(carrier.carry(late, frames[12]))]
+    for frame in frames[13:]:
+        carrier.see(frame)
+        shown = carrier.carry(late, frame)
+        counts.append(len(shown))
+    # 10 steps to go, 4 a frame, one more a frame: after 4, 8, 12 of 10, 11, 12
+    assert counts == [0, 0, 1, 1, 1, 1]
+    np.testing.assert_allclose(shown.boxes_xyxy[0], moving_box(17, 2.0), atol=1.0)
+
+
+def test_a_result_on_its_way_is_dropped_by_a_new_scene(monkeypatch):
+    monkeypatch.setattr("pipeline.motion.carry.STEPS_A_FRAME", 2)
+    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+    frames = [moving_frame(index, 2.0) for index in range(8)]
+    for frame in frames:
+        carrier.see(frame)
+    late = result_on(frames[0], box_instances(moving_box(0)))
+    assert len(carrier.carry(late, frames[7])) == 0
+    for index in range(8, 16):
+        frame = frame_of(index, window(texture(77), 3, 2))
+        carrier.see(frame)
+        assert len(carrier.carry(late, frame)) == 0
+
+
 def test_on_its_own_frame_a_recorded_result_is_shown_to_the_last_bit():
     carrier = FlowCarrier(SETTINGS, AT_ONCE)
     instances = box_instances((10.3, 20.7, 99.9, 77.1), (150.5, 3.3, 200.1, 55.5))
