@@ -121,12 +121,14 @@ def test_without_a_sink_that_wants_it_nothing_is_drawn():
 
 
 def test_live_exact_the_newest_frame_wins_and_drops_are_counted():
-    started, release = threading.Event(), threading.Event()
+    started, release, first_shown = threading.Event(), threading.Event(), threading.Event()
 
     def think(index):
         if index == 0:
             started.set()
             release.wait(DEADLINE_S)
+        else:
+            first_shown.wait(DEADLINE_S)  # else its result may be pushed out by the next ones
 
     def gate(index):
         if index == 1:
@@ -139,7 +141,10 @@ def test_live_exact_the_newest_frame_wins_and_drops_are_counted():
     with stream_of(source, FakeSegmenter(before=think), values={"presentation": "exact"}) as stream:
         assert stream.live
         assert not stream.smooth
-        shown = [item.frame.index for item in stream]
+        shown = []
+        for item in stream:
+            shown.append(item.frame.index)
+            first_shown.set()
     assert shown[0] == 0
     assert shown[-1] == 9
     stats = stream.summary().stats
