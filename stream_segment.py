@@ -31,7 +31,7 @@ from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.report import ProgressReport, summary_text
 from pipeline.settings import ProgressMode, Settings
-from pipeline.settings_file import KeyPath, dump_settings, load_settings, parse_assignment
+from pipeline.settings_file import KeyPath, dump_settings, load_settings, parse_assignment, preset_overrides
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.stream import EndReason, Stream
 from pipeline.tracking.scene import Event, EventKind, Scene
@@ -145,6 +145,11 @@ def build_parser() -> argparse.ArgumentParser:
     for name, key, value, text in _SWITCHES:
         group.add_argument(name, dest=f"{name} {key}", action="store_const", const=value, help=text)
     group = parser.add_argument_group("settings")
+    group.add_argument(
+        "--kiosk",
+        action="store_true",
+        help="settings for an unattended screen (pipeline/presets/kiosk.yaml); --config and other flags lie over them",
+    )
     group.add_argument("--config", metavar="FILE", help="settings file (default: config.yaml beside this program)")
     group.add_argument(
         "--set",
@@ -180,11 +185,11 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
-    """Defaults, then the settings file, then the command line. Raises InputError."""
-    path = Path(arguments.config).expanduser() if arguments.config else None
-    if path is None and CONFIG_BESIDE_THE_PROGRAM.is_file():
-        path = CONFIG_BESIDE_THE_PROGRAM
-    return load_settings(path, overrides_from(arguments))
+    """Defaults, config.yaml, then a preset, the user's settings file, the command line. Raises InputError."""
+    given = Path(arguments.config).expanduser() if arguments.config else None
+    preset = preset_overrides("kiosk", given) if arguments.kiosk else {}
+    shipped = CONFIG_BESIDE_THE_PROGRAM if CONFIG_BESIDE_THE_PROGRAM.is_file() else None
+    return load_settings(given or shipped, {**preset, **overrides_from(arguments)})
 
 
 def run(settings: Settings) -> int:

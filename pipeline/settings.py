@@ -10,7 +10,13 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from pipeline.settings_kiosk import BackgroundSettings, PrivacySettings
+from pipeline.settings_kiosk import (
+    AttractSettings,
+    BackgroundSettings,
+    EngineSettings,
+    PrivacySettings,
+    SlateSettings,
+)
 from pipeline.settings_section import Seconds
 from pipeline.settings_section import Section as Section  # this module is where others look for it
 
@@ -118,6 +124,7 @@ class ReconnectSettings(Section):
     """A live source that goes away is opened again, for ever, with growing pauses."""
 
     enabled: bool = True
+    at_start: bool = False
     read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 5.0
     first_delay_s: Annotated[float, Field(ge=0.05, le=60.0)] = 0.5
     longest_delay_s: Annotated[float, Field(ge=0.05, le=3600.0)] = 30.0
@@ -268,6 +275,10 @@ class RecorderSettings(Section):
     preset: X264Preset = X264Preset.VERYFAST
     audio: AudioMode = AudioMode.COPY
     fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
+    segment_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None
+    keep_bytes: Annotated[int, Field(ge=1_000_000)] | None = None
+    keep_s: Annotated[float, Field(ge=1.0)] | None = None
+    min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
 
 
 class DetectionsSettings(Section):
@@ -283,6 +294,8 @@ class WindowSettings(Section):
 
     mode: WindowMode = WindowMode.AUTO
     fullscreen: bool = False
+    monitor: Annotated[int, Field(ge=0, le=63)] | None = None
+    cursor: bool = True
     title: str = "stream_segment"
     stills_dir: str = "."
 
@@ -334,5 +347,8 @@ class Settings(Section):
     output: RecorderSettings = RecorderSettings()
     detections: DetectionsSettings = DetectionsSettings()
     window: WindowSettings = WindowSettings()
+    slate: SlateSettings = SlateSettings()
+    attract: AttractSettings = AttractSettings()
+    engine: EngineSettings = EngineSettings()
     serve: ServeSettings = ServeSettings()
     progress: ProgressMode = ProgressMode.AUTO

@@ -58,6 +58,29 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
         raise InputError("; ".join(_describe(detail, path, lines, origins) for detail in details)) from None
 
 
+def preset_overrides(name: str, file: Path | None = None) -> dict[KeyPath, tuple[str, Any]]:
+    """What a shipped preset sets, as overrides; without what a settings file says itself.
+
+    Args:
+        name: of the preset; "kiosk" is the one there is.
+        file: the settings file that the user gave; what is in it lies over the preset.
+
+    Raises:
+        InputError: the settings file cannot be read.
+    """
+    values, _ = _read_yaml(Path(__file__).parent / "presets" / f"{name}.yaml")
+    given = set(_read_yaml(file)[1]) if file is not None else set()
+    return {key: (f"--{name}", value) for key, value in _leaves(values, ()) if key not in given}
+
+
+def _leaves(values: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value
+
+
 def dump_settings(settings: Settings) -> str:
     """The settings as YAML that `load_settings` reads back."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

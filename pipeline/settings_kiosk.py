@@ -67,8 +67,8 @@ class SlateSettings(Section):
     """What is said in place of the picture while there is none. None: what the program has to say."""
 
     source: str | None = None
-    loading: str = "Loading the model …"
-    engine: str = "One moment please …"
+    loading: str = "loading the model"
+    engine: str = "starting the model again"
 
 
 class AttractSettings(Section):

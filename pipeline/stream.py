@@ -373,8 +373,10 @@ class Stream:
 
     def _waiting_for(self) -> str:
         """What keeps frames from coming, in words for the user; "" if nothing is known to."""
-        message = self._source.state_text
-        return message if message or self._segmenter_ready.is_set() else "loading the model"
+        slate, gone = self.settings.slate, self._source.state_text
+        if gone:
+            return slate.source or gone
+        return "" if self._segmenter_ready.is_set() else slate.loading
 
     def _stop_if_a_sink_asks(self) -> None:
         if any(worker.sink.stop_requested for worker in self._workers):

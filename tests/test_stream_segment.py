@@ -139,3 +139,31 @@ def test_python_names():
     for name in stream_segment.__all__:
         assert hasattr(stream_segment, name)
     assert json.loads(Settings().model_dump_json())["source"]["uri"] == "0"
+
+
+def test_the_kiosk_preset_lies_over_config_yaml_and_under_everything_else(capsys, tmp_path):
+    code, out, _ = run_main(capsys, "--kiosk", "--print-config")
+    values = yaml.safe_load(out)
+    assert code == 0
+    assert values["window"] | {"mode": "on", "fullscreen": True, "cursor": False} == values["window"]
+    assert values["source"]["reconnect"]["at_start"] is True
+    assert values["engine"]["restart"] is True
+    assert values["attract"]["after_s"] == 30.0
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("window: {cursor: true}\nattract: {after_s: 7}\n")
+    flags = ["--set", "engine.restart=false", "--no-window"]
+    code, out, _ = run_main(capsys, "--kiosk", "--config", str(mine), *flags, "--print-config")
+    values = yaml.safe_load(out)
+    assert code == 0
+    assert values["window"] | {"mode": "off", "fullscreen": True, "cursor": True} == values["window"]
+    assert values["attract"]["after_s"] == 7.0
+    assert values["engine"]["restart"] is False
+    assert values["source"]["reconnect"]["at_start"] is True
+
+
+@pytest.mark.parametrize("text", ["attract: {after_s: -1}", "privacy: {mode: fog}", "nonsense: 1"])
+def test_mistakes_in_a_file_over_the_preset_name_the_file(capsys, tmp_path, text):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text + "\n")
+    code, _, err = run_main(capsys, "--kiosk", "--config", str(mine), "--print-config")
+    assert_one_line_error(code, err, "mine.yaml:1: ")

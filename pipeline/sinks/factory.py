@@ -43,7 +43,7 @@ def make_sinks(
     inputs = Inputs.of([settings.source.uri, settings.model.weights, settings.model.labels])
     sinks: list[Sink] = []
     if _window_wanted(settings.window.mode, screen):
-        sinks.append(Window(settings.window, screen=lambda: (True, "")))
+        sinks.append(Window(settings.window, screen=lambda: (True, ""), attract=settings.attract))
     switched = settings.serve.address is not None and source.kind is not SourceKind.STILLS
     if switched and controls is not None:
         sinks.append(SwitchedRecorder(settings.output, Path(settings.serve.record_dir), controls, inputs))

@@ -18,7 +18,10 @@ from pipeline.errors import InputError
 from pipeline.overlay import draw_banner
 from pipeline.records import Frame, SourceKind
 from pipeline.settings import WindowSettings
+from pipeline.settings_kiosk import AttractSettings
+from pipeline.sinks.attract import Attract
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.monitors import Monitor, hide_pointer, list_monitors
 from pipeline.sinks.screen import screen_available
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,9 @@ class Window(Sink):
         gui: what has cv2's window functions.
         screen: tells whether a window can be opened, and why not.
         now: the wall clock, for the names of a live source's stills.
+        attract: what is shown when nobody was seen for a while.
+        monitors: lists this machine's monitors.
+        hide: hides the mouse pointer and returns what shows it again.
     """
 
     name = "window"
@@ -49,11 +55,19 @@ class Window(Sink):
         gui: Any = cv2,
         screen: Callable[[], tuple[bool, str]] = screen_available,
         now: Callable[[], datetime] = datetime.now,
+        attract: AttractSettings | None = None,
+        monitors: Callable[[], list[Monitor]] = list_monitors,
+        hide: Callable[[], Callable[[], None]] = hide_pointer,
     ) -> None:
         self._settings = settings
         self._gui = gui
         self._screen = screen
         self._now = now
+        self._attract_settings = attract or AttractSettings()
+        self._attract: Attract | None = None
+        self._monitors = monitors
+        self._hide = hide
+        self._show_pointer: Callable[[], None] | None = None
         self._title = settings.title or "stream_segment"
         self._kind = SourceKind.LIVE
         self._pixel_aspect = 1.0
@@ -72,6 +86,9 @@ class Window(Sink):
         available, reason = self._screen()
         if not available:
             raise InputError(f"No window can be opened: {reason}. Run without one (--no-window), or set up a screen.")
+        if self._attract_settings.after_s is not None:
+            self._attract = Attract(self._attract_settings, context.labels)
+        monitor = self._monitor()
         # Qt complains about fonts that nothing here uses.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         gui = self._gui
@@ -83,8 +100,12 @@ class Window(Sink):
         self._open, self._seen = True, False
         self._kind = context.source.kind
         self._pixel_aspect = float(context.source.sample_aspect_ratio)
+        if monitor is not None:
+            gui.moveWindow(self._title, monitor.x, monitor.y)
         if self._settings.fullscreen:
             self._toggle_fullscreen()
+        if not self._settings.cursor:
+            self._hide_pointer()
 
     def write(self, presentation: Presentation) -> None:
         """Show one frame, unless paused, and answer keys."""
@@ -92,7 +113,8 @@ class Window(Sink):
             self._shown = _with_square_pixels(presentation.annotated_bgr, self._pixel_aspect)
             self._frame = presentation.segmented.frame
             self._slate = ""
-            self._show(self._shown)
+            attract = self._attract
+            self._show(attract.instead_of(presentation.segmented, self._shown) if attract else self._shown)
         self._poll()
 
     def idle(self, message: str) -> None:
@@ -104,6 +126,9 @@ class Window(Sink):
 
     def close(self) -> None:
         """Close the window."""
+        if self._show_pointer is not None:
+            self._show_pointer()
+            self._show_pointer = None
         if self._open:
             self._open = False
             try:
@@ -127,6 +152,26 @@ class Window(Sink):
     def outputs(self) -> tuple[str, ...]:
         """The stills that were saved."""
         return tuple(self._stills)
+
+    def _monitor(self) -> Monitor | None:
+        """The monitor that was asked for. Raises InputError if it is not there."""
+        wanted = self._settings.monitor
+        if wanted is None:
+            return None
+        try:
+            monitors = self._monitors()
+        except OSError as error:
+            raise InputError(f"window.monitor: this machine's monitors cannot be listed: {error}") from None
+        if wanted >= len(monitors):
+            there = ", ".join(f"{number}: {monitor}" for number, monitor in enumerate(monitors)) or "none"
+            raise InputError(f"window.monitor: there is no monitor {wanted}; there are {there}")
+        return monitors[wanted]
+
+    def _hide_pointer(self) -> None:
+        try:
+            self._show_pointer = self._hide()
+        except OSError as error:
+            log.warning("the mouse pointer cannot be hidden: %s", error)
 
     def _show(self, image_bgr: NDArray[np.uint8]) -> None:
         if not self._closed_by_user():

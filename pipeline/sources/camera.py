@@ -52,7 +52,8 @@ class CameraDevice(Device):
     """One camera.
 
     Args:
-        location: its number ("0") or device path ("/dev/video0").
+        location: its number ("0"), device path ("/dev/video0", "/dev/v4l/by-id/…") or, under Linux, its serial number
+            ("serial:AB12"), or another part of its name in /dev/v4l/by-id.
         name: how people call it.
         width, height, fps: what to ask for; None leaves the camera's own choice.
         clock: seconds, monotonic.
@@ -76,6 +77,7 @@ class CameraDevice(Device):
     ) -> None:
         self.name = name
         self._location: int | str = int(location) if location.isdecimal() else location
+        self._serial = location.removeprefix("serial:").strip() if location.startswith("serial:") else None
         self._wanted = (width, height, fps)
         self._open_capture = open_capture or cv2.VideoCapture
         self._platform = platform
@@ -85,6 +87,8 @@ class CameraDevice(Device):
         self._clock = clock
 
     def open(self) -> DeviceInfo:
+        if self._serial is not None:
+            self._location = str(self._find_by_serial(self._serial))
         if self._platform.startswith("linux"):
             self._check_device_file()
         with quiet_opencv():
@@ -161,6 +165,20 @@ class CameraDevice(Device):
         except cv2.error as error:
             raise RunError(f"{self.name}: reading failed: {error.err or error}") from None
         return Picture(as_bgr(image), captured_at_s) if ok and image is not None and image.size else None
+
+    def _find_by_serial(self, serial: str) -> Path:
+        """The camera's device file, looked up anew each time: its number changes as cameras come and go."""
+        if not self._platform.startswith("linux"):
+            raise InputError(f"{self.name}: cameras are found by serial number under Linux only; give a number here")
+        links = sorted((self._dev / "v4l" / "by-id").glob("*-video-index0"))
+        found = [link for link in links if serial.casefold() in link.name.casefold()]
+        if len(found) == 1:
+            return found[0].resolve()
+        if found:
+            names = ", ".join(one.name for one in found)
+            raise InputError(f"{self.name} fits {len(found)} cameras ({names}): give more of it")
+        there = f"there are {', '.join(one.name for one in links)}" if links else self._present()
+        raise InputError(f"there is no {self.name}: {there}")
 
     def _check_device_file(self) -> None:
         path = self._dev / f"video{self._location}" if isinstance(self._location, int) else Path(self._location)

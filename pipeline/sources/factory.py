@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 
-from pipeline.records import SourceKind
+from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings import Policy, SourceSettings
 from pipeline.sources.base import Clock, Source
 from pipeline.sources.camera import CameraDevice
@@ -23,6 +23,9 @@ from pipeline.sources.video_file import VideoFile
 
 CAMERA_OPEN_S = 15.0
 """Some webcams under Windows take more than ten seconds to open."""
+
+EXPECTED_SIZE_WH = (1280, 720)
+"""Size of the window's first slate when a camera is waited for and no size was asked for."""
 
 OPEN_GRACE_S = 1.0
 """FFmpeg's own time-out, which knows the reason, should come before ours."""
@@ -58,7 +61,8 @@ def _camera(target: Target, settings: SourceSettings, clock: Clock) -> Source:
             clock=clock,
         )
 
-    return _live(make_device, settings, clock, open_timeout_s=max(CAMERA_OPEN_S, settings.reconnect.read_timeout_s))
+    open_timeout_s = max(CAMERA_OPEN_S, settings.reconnect.read_timeout_s)
+    return _live(target.name, make_device, settings, clock, open_timeout_s)
 
 
 def _network(target: Target, settings: SourceSettings, clock: Clock) -> Source:
@@ -71,17 +75,31 @@ def _network(target: Target, settings: SourceSettings, clock: Clock) -> Source:
         return StreamDevice(target.location, target.name, timeout_s=timeout_s, rtsp_transport=transport, clock=clock)
 
     # Opening a stream is several steps, each with FFmpeg's time-out: connecting, then learning what it holds.
-    return _live(make_device, settings, clock, open_timeout_s=2 * timeout_s + OPEN_GRACE_S)
+    return _live(target.name, make_device, settings, clock, open_timeout_s=2 * timeout_s + OPEN_GRACE_S)
 
 
-def _live(make_device: Callable[[], Device], settings: SourceSettings, clock: Clock, open_timeout_s: float) -> Source:
+def _live(
+    name: str, make_device: Callable[[], Device], settings: SourceSettings, clock: Clock, open_timeout_s: float
+) -> Source:
     def make() -> LiveSource:
         read_timeout_s = settings.reconnect.read_timeout_s
         return LiveSource(make_device(), read_timeout_s=read_timeout_s, open_timeout_s=open_timeout_s)
 
     if settings.reconnect.enabled and settings.policy is not Policy.RECORDED:
-        return ReconnectingSource(make, settings.reconnect, clock)
+        return ReconnectingSource(make, settings.reconnect, clock, expected=_expected(name, settings))
     return make()
+
+
+def _expected(name: str, settings: SourceSettings) -> SourceInfo:
+    """What is assumed of a live source that cannot be asked yet; its frames will tell."""
+    return SourceInfo(
+        source_id=name,
+        kind=SourceKind.LIVE,
+        width=settings.width or EXPECTED_SIZE_WH[0],
+        height=settings.height or EXPECTED_SIZE_WH[1],
+        fps=settings.fps,
+        description=f"{name}: not there yet, trying again",
+    )
 
 
 def _pattern(target: Target, settings: SourceSettings, clock: Clock) -> Source:

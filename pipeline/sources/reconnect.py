@@ -24,16 +24,17 @@ MOST_STUCK = 2
 class ReconnectingSource(Source):
     """Wraps a maker of live sources: when one is lost, it makes and opens the next.
 
-    The first `open` that fails is an error. Later, a read that fails or times out closes the source; after
-    `first_delay_s` it is made anew, and after each further failure the pause doubles up to `longest_delay_s`. Indices
-    and time stamps go on: the gap in the time stamps is the true one. A frame resets the pause. A source that ends by
-    itself ends this one too.
+    The first `open` that fails is an error, unless `settings.at_start` says to wait for it. Later, a read that fails
+    or times out closes the source; after `first_delay_s` it is made anew, and after each further failure the pause
+    doubles up to `longest_delay_s`. Indices and time stamps go on: the gap in the time stamps is the true one. A frame
+    resets the pause. A source that ends by itself ends this one too.
 
     Args:
         make: makes a closed source whose frames carry `captured_at_s`.
         settings: the pauses.
         clock: seconds, monotonic.
         pacer: what waits; for tests.
+        expected: what is said of the source while it was never there; needed for `settings.at_start`.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ReconnectingSource(Source):
         settings: ReconnectSettings,
         clock: Clock = time.monotonic,
         pacer: Pacer | None = None,
+        expected: SourceInfo | None = None,
     ) -> None:
         self._make = make
         self._settings = settings
@@ -57,10 +59,17 @@ class ReconnectingSource(Source):
         self._index = 0
         self._reconnects = 0
         self._stuck: list[LiveSource] = []
+        self._expected = expected if settings.at_start else None
+        self._never_there = False
 
     def open(self) -> SourceInfo:
         source = self._take(self._make())
-        info = source.open()
+        try:
+            info = source.open()
+        except (InputError, RunError) as error:
+            if self._expected is None:
+                raise
+            return self._wait_for_first(self._expected, str(error))
         self._name = info.source_id
         self._state = SourceState.RUNNING
         return replace(info, time_base=TIME_BASE)
@@ -110,6 +119,14 @@ class ReconnectingSource(Source):
             source.interrupt()
         return source
 
+    def _wait_for_first(self, expected: SourceInfo, reason: str) -> SourceInfo:
+        """Go on without it: `read` will open it as if it had been lost."""
+        self._name = expected.source_id
+        self._never_there = True
+        self._lose(reason)
+        self._state_text = f"{self._name} is not there yet, trying again …"
+        return replace(expected, time_base=TIME_BASE)
+
     def _drop(self) -> None:
         with self._lock:
             source, self._source = self._source, None
@@ -137,7 +154,8 @@ class ReconnectingSource(Source):
             log.info("%s", error)
             self._drop()
             return False
-        self._reconnects += 1
+        self._reconnects += 0 if self._never_there else 1
+        self._never_there = False
         self._state = SourceState.RUNNING
         self._state_text = ""
         return True

@@ -59,6 +59,10 @@ def parse_uri(uri: str) -> Target:
         raise InputError("the source is empty: give a camera number, a video file, images, a URL or 'test:'")
     if re.fullmatch(r"[0-9]+", text):
         return Target(UriKind.CAMERA, str(int(text)), f"camera {int(text)}")
+    if text.startswith("serial:"):
+        if not text.removeprefix("serial:").strip():
+            raise InputError("serial: names no camera: give its serial number, or a part of its name in /dev/v4l/by-id")
+        return Target(UriKind.CAMERA, text, f"camera {text}")
     if text.startswith("test:"):
         return Target(UriKind.PATTERN, text.removeprefix("test:"), text)
     scheme = _SCHEME.match(text)
@@ -160,7 +164,7 @@ def _unusable(path: Path, error: OSError) -> Target:
 
 def _missing(path: Path) -> Target:
     text = str(path)
-    if re.fullmatch(r"/dev/video[0-9]+", text):
+    if re.fullmatch(r"/dev/(video[0-9]+|v4l/by-(id|path)/[^/]+)", text):
         return Target(UriKind.CAMERA, text, f"camera {text}")  # the camera itself says which devices there are
     if _is_glob(text):
         return _glob(path)

@@ -412,3 +412,24 @@ def test_controls_hold_from_the_next_frame_on_and_leave_the_results_alone():
     assert drawn == [True, False, False, True]
     assert [one.controls.min_score for one in seen] == [0.0, 0.0, 0.95, 0.5]
     assert [len(one.segmented.instances) for one in seen] == [1, 1, 1, 1]
+
+
+def test_what_is_waited_for_is_said_in_the_words_of_the_settings():
+    ready, told = threading.Event(), []
+
+    class Listener(FakeSink):
+        def idle(self, message):
+            told.append(message)
+            if len(told) == 3:
+                source.text = "camera 0 is gone"
+            if len(told) == 6:
+                ready.set()
+                stream.stop()
+
+    source = FakeSource(None, SourceKind.LIVE, gate=lambda _: not ready.wait(DEADLINE_S))
+    slate = {"source": "No camera!", "loading": "One moment"}
+    sinks = [Listener(Delivery.MAIN_THREAD)]
+    stream = stream_of(source, FakeSegmenter(opening=lambda: ready.wait(DEADLINE_S)), sinks, {"slate": slate})
+    with stream:
+        list(stream)
+    assert told[:6] == ["One moment"] * 3 + ["No camera!"] * 3

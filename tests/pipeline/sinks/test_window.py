@@ -37,12 +37,17 @@ class FakeGui:
         self.fullscreen = []
         self.titles = []
         self.sizes = []
+        self.moves = []
 
     def namedWindow(self, title, flags):
         self.windows[title] = flags
 
     def resizeWindow(self, title, width, height):
         self.sizes.append((width, height))
+
+    def moveWindow(self, title, x, y):
+        assert not self.fullscreen, "a window that fills a screen is not moved to another"
+        self.moves.append((x, y))
 
     def imshow(self, title, image):
         assert title in self.windows, "showing a frame would bring the closed window back"

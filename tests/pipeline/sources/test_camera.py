@@ -225,3 +225,49 @@ def test_as_a_source(tmp_path: Path, clock: ManualClock) -> None:
     assert [source.read().pts for _ in range(3)] == [0, 40_000, 80_000]
     source.close()
     assert capture.released
+
+
+def by_id(dev: Path, *names: str) -> None:
+    """Cameras plugged in, in this order: links in by-id to video0, video2 …, and one to each one's second device."""
+    folder = dev / "v4l" / "by-id"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        for index in range(2):
+            device = dev / f"video{2 * number + index}"
+            device.touch()
+            (folder / f"usb-{name}-video-index{index}").symlink_to(device)
+
+
+def test_a_serial_number_finds_its_camera_wherever_it_is_plugged_in(tmp_path: Path) -> None:
+    by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
+    opened: list[object] = []
+
+    def open_capture(where: int | str, _api: int) -> FakeCapture:
+        opened.append(where)
+        return FakeCapture()
+
+    device = CameraDevice(
+        "serial:ab12", "camera serial:ab12", open_capture=open_capture, platform="linux", dev=tmp_path
+    )
+    device.open()
+    assert opened == [str(tmp_path / "video2")]
+
+
+@pytest.mark.parametrize(
+    ("serial", "message"),
+    [
+        ("EF56", r"there is no camera serial:EF56: there are usb-Maker_Cam_AB12-video-index0, usb-Maker_Cam_CD34-"),
+        ("Maker", r"fits 2 cameras \(usb-Maker_Cam_AB12-video-index0, usb-Maker_Cam_CD34-video-index0\)"),
+    ],
+)
+def test_a_serial_number_that_fits_none_or_several(tmp_path: Path, serial: str, message: str) -> None:
+    by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
+    with pytest.raises(InputError, match=message):
+        CameraDevice(f"serial:{serial}", f"camera serial:{serial}", platform="linux", dev=tmp_path).open()
+
+
+def test_serial_numbers_without_cameras_or_linux(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no camera device; plug one in"):
+        CameraDevice("serial:x", "camera serial:x", platform="linux", dev=tmp_path).open()
+    with pytest.raises(InputError, match="under Linux only"):
+        CameraDevice("serial:x", "camera serial:x", platform="win32", dev=tmp_path).open()

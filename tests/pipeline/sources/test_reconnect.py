@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
+from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings import ReconnectSettings
 from pipeline.sources.base import SourceState
 from pipeline.sources.live import LiveSource
@@ -65,6 +66,31 @@ def test_comes_back_with_index_time_and_new_size(clock: ManualClock, caplog: pyt
     source.close()
     assert source.state is SourceState.CLOSED
     assert source.read() is None
+
+
+def test_a_camera_that_is_not_there_at_the_start_is_waited_for(clock: ManualClock) -> None:
+    settings = SETTINGS.model_copy(update={"at_start": True})
+    expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
+    devices = [gone() for _ in range(3)]
+    back = FakeDevice([picture(3.0), picture(3.1), DeviceEndedError()])
+    connections = Connections(clock, *devices, back)
+    source = ReconnectingSource(connections, settings, clock, Pacer(clock, clock.wait), expected)
+    info = source.open()
+    assert (info.source_id, info.width, info.height) == ("camera 7", 1280, 720)
+    assert source.state is SourceState.RECONNECTING
+    assert source.state_text == "camera 7 is not there yet, trying again …"
+    frames = list(iter(source.read, None))
+    assert [frame.pts for frame in frames] == [0, 100_000]
+    assert np.diff(connections.made_at_s).tolist() == pytest.approx([0.5, 1, 2])
+    assert (source.state_text, source.reconnects) == ("", 0)
+    source.close()
+
+
+def test_without_being_asked_to_wait_the_first_failure_is_an_error(clock: ManualClock) -> None:
+    expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
+    source = ReconnectingSource(Connections(clock, gone()), SETTINGS, clock, Pacer(clock, clock.wait), expected)
+    with pytest.raises(InputError, match="there is no camera 7"):
+        source.open()
 
 
 def test_pauses_double_up_to_the_longest_and_start_anew(clock: ManualClock) -> None:

@@ -174,3 +174,16 @@ def test_natural_order() -> None:
     assert [path.name for path in ordered][:2] == ["9.png", "10.png"]
     assert [path.name for path in ordered].index("A2.png") < [path.name for path in ordered].index("a10.png")
     assert len(ordered) == len(names)
+
+
+@pytest.mark.parametrize("text", ["/dev/v4l/by-id/usb-Cam_AB12-video-index0", "/dev/v4l/by-path/pci-0:2:1.0-video"])
+def test_stable_device_paths_are_cameras_also_while_they_are_unplugged(text: str) -> None:
+    target = parse_uri(text)
+    assert (target.kind, target.location, target.name) == (UriKind.CAMERA, text, f"camera {text}")
+
+
+def test_a_camera_by_its_serial_number() -> None:
+    target = parse_uri("serial:AB12")
+    assert (target.kind, target.location, target.name) == (UriKind.CAMERA, "serial:AB12", "camera serial:AB12")
+    with pytest.raises(InputError, match="names no camera"):
+        parse_uri("serial: ")

@@ -1,0 +1,64 @@
+"""What a kiosk's window shows when nobody has been seen for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.background import filling, read_picture
+from pipeline.overlay import draw_banner
+from pipeline.privacy import class_ids
+from pipeline.records import SegmentedFrame
+from pipeline.settings_kiosk import AttractSettings
+
+Image = NDArray[np.uint8]
+
+
+class Attract:
+    """Decides frame by frame whether the attract screen is due, and draws it.
+
+    Args:
+        settings: after how long, for lack of whom, what is shown.
+        labels: class names by class id.
+
+    Raises:
+        InputError: the model does not have one of the classes, or the picture cannot be read.
+    """
+
+    def __init__(self, settings: AttractSettings, labels: Sequence[str]) -> None:
+        if settings.after_s is None:
+            raise ValueError("Attract needs after_s")
+        self._after_s = settings.after_s
+        self._text = settings.text
+        self._class_ids = sorted(class_ids("attract.classes", settings.classes, tuple(labels)))
+        self._picture = read_picture("attract.picture", settings.picture) if settings.picture else None
+        self._seen_at_s: float | None = None
+        self._screen: Image | None = None
+
+    def instead_of(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
+        """The image itself, or the attract screen of its size while nobody has been seen for long.
+
+        Args:
+            segmented: a presented frame; its time of capture is the clock.
+            image_bgr: uint8 (H, W, 3), what would be shown.
+        """
+        now_s = segmented.frame.captured_at_s
+        if self._seen_at_s is None or np.isin(segmented.instances.class_ids, self._class_ids).any():
+            self._seen_at_s = now_s
+        if now_s - self._seen_at_s < self._after_s:
+            return image_bgr
+        if self._picture is None:
+            return _with_text(np.asarray(cv2.convertScaleAbs(image_bgr, alpha=0.45), np.uint8), self._text)
+        if self._screen is None or self._screen.shape != image_bgr.shape:
+            filled = filling(self._picture, image_bgr.shape[0], image_bgr.shape[1])
+            self._screen = _with_text(filled, self._text)
+        return self._screen
+
+
+def _with_text(image_bgr: Image, text: str) -> Image:
+    if text:
+        draw_banner(image_bgr, text)
+    return image_bgr

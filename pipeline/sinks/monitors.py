@@ -1,0 +1,139 @@
+"""The monitors of this machine, and its mouse pointer: what OpenCV's windows cannot tell or do.
+
+Asked of the system's own libraries; where they are not there, that is said, and nothing else fails.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """Where a monitor lies on the desktop, in its pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}+{self.x}+{self.y}"
+
+
+def list_monitors(platform: str = sys.platform) -> list[Monitor]:
+    """The monitors, in the system's order. Raises OSError where it cannot be asked."""
+    if platform == "win32":
+        return _windows_monitors()
+    if platform == "darwin":
+        return _mac_monitors()
+    return _x11_monitors()
+
+
+def hide_pointer(platform: str = sys.platform) -> Callable[[], None]:
+    """Hide the mouse pointer; what is returned shows it again. Raises OSError where that cannot be done."""
+    if platform == "win32":
+        user32: Any = getattr(ctypes, "windll").user32  # noqa: B009 - only there under Windows
+        user32.ShowCursor(False)
+        return lambda: user32.ShowCursor(True)
+    if platform == "darwin":
+        graphics = _library("CoreGraphics")
+        display = graphics.CGMainDisplayID()
+        graphics.CGDisplayHideCursor(display)
+        return lambda: graphics.CGDisplayShowCursor(display)
+    return _hide_x11_pointer()
+
+
+def _library(name: str) -> Any:
+    path = ctypes.util.find_library(name)
+    if path is None:
+        raise OSError(f"the library {name} is not installed")
+    return ctypes.CDLL(path)
+
+
+def _open_display() -> tuple[Any, ctypes.c_void_p]:
+    x11 = _library("X11")
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    display = x11.XOpenDisplay(None)
+    if not display:
+        raise OSError("the X display cannot be opened")
+    return x11, ctypes.c_void_p(display)
+
+
+class _XineramaScreen(ctypes.Structure):
+    _fields_ = (
+        ("screen", ctypes.c_int),
+        ("x", ctypes.c_short),
+        ("y", ctypes.c_short),
+        ("width", ctypes.c_short),
+        ("height", ctypes.c_short),
+    )
+
+
+def _x11_monitors() -> list[Monitor]:
+    xinerama = _library("Xinerama")
+    x11, display = _open_display()
+    try:
+        xinerama.XineramaQueryScreens.restype = ctypes.POINTER(_XineramaScreen)
+        count = ctypes.c_int(0)
+        screens = xinerama.XineramaQueryScreens(display, ctypes.byref(count))
+        if screens:
+            return [Monitor(one.x, one.y, one.width, one.height) for one in screens[: count.value]]
+        screen = x11.XDefaultScreen(display)
+        return [Monitor(0, 0, x11.XDisplayWidth(display, screen), x11.XDisplayHeight(display, screen))]
+    finally:
+        x11.XCloseDisplay(display)
+
+
+def _hide_x11_pointer() -> Callable[[], None]:
+    """XFixes hides it on the whole screen for as long as the connection that asked for it stays open."""
+    fixes = _library("Xfixes")
+    x11, display = _open_display()
+    event, error = ctypes.c_int(0), ctypes.c_int(0)
+    if not fixes.XFixesQueryExtension(display, ctypes.byref(event), ctypes.byref(error)):
+        x11.XCloseDisplay(display)
+        raise OSError("the X display cannot hide it")
+    major, minor = ctypes.c_int(4), ctypes.c_int(0)
+    fixes.XFixesQueryVersion(display, ctypes.byref(major), ctypes.byref(minor))
+    x11.XDefaultRootWindow.restype = ctypes.c_ulong
+    fixes.XFixesHideCursor(display, ctypes.c_ulong(x11.XDefaultRootWindow(display)))
+    x11.XSync(display, 0)
+    return lambda: x11.XCloseDisplay(display)
+
+
+class _Rect(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_long) for name in ("left", "top", "right", "bottom"))
+
+
+def _windows_monitors() -> list[Monitor]:
+    found: list[Monitor] = []
+    # The type of callbacks in Windows; elsewhere only there for tests.
+    make_type: Any = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)
+    pointer = ctypes.c_void_p
+    kind = make_type(ctypes.c_int, pointer, pointer, ctypes.POINTER(_Rect), pointer)
+
+    def remember(_monitor: Any, _context: Any, rect: Any, _data: Any) -> int:
+        box = rect.contents
+        found.append(Monitor(box.left, box.top, box.right - box.left, box.bottom - box.top))
+        return 1
+
+    getattr(ctypes, "windll").user32.EnumDisplayMonitors(None, None, kind(remember), 0)  # noqa: B009
+    return found
+
+
+class _CgRect(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_double) for name in ("x", "y", "width", "height"))
+
+
+def _mac_monitors() -> list[Monitor]:
+    graphics = _library("CoreGraphics")
+    graphics.CGDisplayBounds.restype = _CgRect
+    displays, count = (ctypes.c_uint32 * 16)(), ctypes.c_uint32(0)
+    graphics.CGGetActiveDisplayList(16, displays, ctypes.byref(count))
+    bounds = [graphics.CGDisplayBounds(displays[place]) for place in range(count.value)]
+    return [Monitor(*(int(side) for side in (one.x, one.y, one.width, one.height))) for one in bounds]
