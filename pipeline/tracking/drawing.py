@@ -9,14 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.palette import BLACK, ColourBgr
+from pipeline.palette import ColourBgr
 from pipeline.tracking.geometry import Path, Point
 from pipeline.tracking.scene import LineCount, Scene, ZoneState
 from pipeline.tracking.zones import LineCounter, ZoneCounter
 
 LINE_BGR: ColourBgr = (0, 220, 255)
 ZONE_BGR: ColourBgr = (255, 200, 0)
+_BACKING_BGR: ColourBgr = (32, 32, 32)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PADDING = 2
 _SUBPIXEL = 16
 _FARTHEST = 16384.0
 
@@ -75,9 +77,10 @@ def _highest(path: Path) -> Point:
 
 
 def _write(canvas: Image, text: str, at: Point, scale: float, colour: ColourBgr) -> None:
-    """Text with a dark edge above `at`, moved inside the frame."""
-    (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
-    x = min(max(0, int(at[0] - width / 2)), max(0, canvas.shape[1] - width))
-    y = min(max(height + 2, int(at[1]) - height // 2), canvas.shape[0] - 4)
-    cv2.putText(canvas, text, (x, y), _FONT, scale, BLACK, 3, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x, y), _FONT, scale, colour, 1, cv2.LINE_AA)
+    """Text on a dark backing, at the height of `at`, moved inside the frame."""
+    (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
+    width, height = width + 2 * _PADDING, ascent + descent + 2 * _PADDING
+    left = max(0, min(int(at[0] - width / 2), canvas.shape[1] - width))
+    top = max(0, min(int(at[1]), canvas.shape[0] - height))
+    canvas[top : top + height, left : left + width] = _BACKING_BGR
+    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), _FONT, scale, colour, 1, cv2.LINE_AA)
