@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event
 
-from pipeline.records import Finding, Frame, SegmentedFrame, StageTimes
+from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTimes
 from pipeline.segmenter import Segmenter
 from pipeline.slot import Slot, SlotClosed
 from pipeline.sources.base import Clock
 from pipeline.stats import RunStats
 from pipeline.tracking.tracker import Tracker
+from pipeline.watchdog import EngineLostError
 
 
 def infer(
@@ -41,7 +42,18 @@ def infer(
         while True:
             frame = frames.get()
             started_at_s = clock()
-            found = segmenter.segment(frame.image_bgr)
+            try:
+                found = segmenter.segment(frame.image_bgr)
+            except (EngineLostError, SlotClosed) as lost:
+                # The frame is shown with nothing on it; nothing is known of what is in it.
+                times = StageTimes(frame.captured_at_s, started_at_s, clock())
+                unknown = SegmentedFrame(frame, Instances.empty(), frame.index, times)
+                if isinstance(lost, SlotClosed):  # the run ends
+                    on_undelivered(unknown)
+                    return
+                if not _delivered(unknown, results, on_undelivered):
+                    return
+                continue
             if tracker is None:
                 instances = segmenter.chosen(found)
             else:
@@ -51,11 +63,20 @@ def infer(
             stats.inferred(ended_at_s, ended_at_s - started_at_s)
             times = StageTimes(frame.captured_at_s, started_at_s, ended_at_s)
             segmented = SegmentedFrame(frame, instances, frame.index, times, finding=Finding(frame, found))
-            try:
-                results.put(segmented)
-            except SlotClosed:
-                on_undelivered(segmented)
+            if not _delivered(segmented, results, on_undelivered):
                 return
             del frame, segmented
     finally:
         segmenter.close()
+
+
+def _delivered(
+    segmented: SegmentedFrame, results: Slot[SegmentedFrame], on_undelivered: Callable[[SegmentedFrame], None]
+) -> bool:
+    """Hand a result over, unless nobody takes results any more."""
+    try:
+        results.put(segmented)
+    except SlotClosed:
+        on_undelivered(segmented)
+        return False
+    return True

@@ -126,6 +126,8 @@ def summary_text(summary: RunSummary) -> str:
     )
     if summary.reconnects:
         lines.append(f"  reconnects {summary.reconnects}")
+    if summary.engine_restarts:
+        lines.append(f"  engine     started again {summary.engine_restarts} times")
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
 

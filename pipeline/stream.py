@@ -42,6 +42,7 @@ from pipeline.tracking.scene import Scene
 from pipeline.tracking.tracker import finding_score, make_tracker
 from pipeline.tracking.watch import SceneWatcher, make_watcher
 from pipeline.veil import Veil, make_veil
+from pipeline.watchdog import SupervisedSegmenter
 from pipeline.web.view import RunView
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class RunSummary:
         end: why the run ended.
         wall_s: seconds from the opening to the end.
         scene: counts, lines and zones at the end; None where nothing was tracked.
+        engine_restarts: how often the network was started again after it had failed or hung.
     """
 
     source: SourceInfo
@@ -91,6 +93,7 @@ class RunSummary:
     end: EndReason
     wall_s: float
     scene: Scene | None = None
+    engine_restarts: int = 0
 
 
 class Stream:
@@ -130,6 +133,7 @@ class Stream:
         self._join: Join | None = None
         self._overlay: Overlay | None = None
         self._veil: Veil | None = None
+        self._engine: SupervisedSegmenter | None = None
         self._overlay_settings = settings.overlay
         self._watcher: SceneWatcher | None = None
         self._end = EndReason.FINISHED
@@ -173,6 +177,9 @@ class Stream:
             wanted = [privacy.min_score if privacy.on else None, finding_score(self.settings.tracking, self._info)]
             scores = [score for score in wanted if score is not None]
             self._segmenter = MaskRCNNSegmenter(self.settings.model, min(scores, default=None))
+        if self.settings.engine.restart and self.live:
+            engine = SupervisedSegmenter(self._segmenter, self.settings.engine, self._stop_asked, self._clock)
+            self._segmenter = self._engine = engine
         self._veil = make_veil(self.settings, self._segmenter.labels)
         self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
         self._watcher = make_watcher(self.settings, self._info, self._segmenter.labels)
@@ -310,6 +317,7 @@ class Stream:
             model=self._segmenter.description if self._segmenter else "",
             stats=self.stats.overall(),
             reconnects=self._source.reconnects,
+            engine_restarts=self._engine.restarts if self._engine is not None else 0,
             outputs=[path for worker in self._workers for path in worker.sink.outputs],
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self._clock() - self._opened_at_s,
@@ -376,6 +384,8 @@ class Stream:
         slate, gone = self.settings.slate, self._source.state_text
         if gone:
             return slate.source or gone
+        if self._engine is not None and self._engine.restarting:
+            return slate.engine
         return "" if self._segmenter_ready.is_set() else slate.loading
 
     def _stop_if_a_sink_asks(self) -> None:
