@@ -14,8 +14,8 @@ from pipeline.sinks.base import Sink
 from pipeline.sinks.detections import STDOUT, Detections
 from pipeline.sinks.images import Images
 from pipeline.sinks.paths import Inputs
-from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.screen import screen_available
+from pipeline.sinks.segments import make_recorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.window import Window
 
@@ -48,8 +48,8 @@ def make_sinks(
     if switched and controls is not None:
         sinks.append(SwitchedRecorder(settings.output, Path(settings.serve.record_dir), controls, inputs))
     elif settings.output.path is not None:
-        kind: type[Images] | type[Recorder] = Images if source.kind is SourceKind.STILLS else Recorder
-        sinks.append(kind(settings.output, inputs))
+        stills = source.kind is SourceKind.STILLS
+        sinks.append(Images(settings.output, inputs) if stills else make_recorder(settings.output, inputs))
     if settings.detections.path is not None:
         events = settings.detections.events or bool(settings.lines or settings.zones)
         detections = settings.detections.model_copy(update={"events": events})

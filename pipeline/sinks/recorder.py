@@ -95,7 +95,7 @@ class Recorder(Sink):
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
             cause = self._recording.file.error if self._recording is not None else None
-            raise RunError(self._failure(cause or error)) from error
+            raise RunError(self._failure(cause or error)) from (cause or error)
 
     def close(self) -> None:
         """Finish the recording: it becomes seekable, and the sound's rest goes in. Raises RunError if that fails."""
@@ -108,7 +108,7 @@ class Recorder(Sink):
             recording.close()
         except (av.FFmpegError, OSError) as error:
             if not failed_before:
-                raise RunError(self._failure(recording.file.error or error)) from error
+                raise RunError(self._failure(recording.file.error or error)) from (recording.file.error or error)
             log.debug("closing %s after its failure: %s", self._path, error)
 
     @property

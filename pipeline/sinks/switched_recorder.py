@@ -12,7 +12,7 @@ from pipeline.errors import StreamSegmentError
 from pipeline.settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Inputs
-from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.segments import make_recorder
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,9 @@ class SwitchedRecorder(Sink):
         self._inputs = inputs or Inputs()
         self._wall_clock = wall_clock
         self._context: RunContext | None = None
-        self._recorder: Recorder | None = None
-        self._asked_for: Recorder | None = None
+        self._recorder: Sink | None = None
+        self._asked_for: Sink | None = None
+        self._recorders: list[Sink] = []
         self._take = 0
         self._outputs: list[str] = []
 
@@ -66,7 +67,7 @@ class SwitchedRecorder(Sink):
         """Check the recording that was asked for beforehand. Raises InputError."""
         self._context = context
         if self._settings.path is not None:
-            self._asked_for = Recorder(self._settings, self._inputs)
+            self._asked_for = make_recorder(self._settings, self._inputs)
             self._asked_for.open(context)
 
     def write(self, presentation: Presentation) -> None:
@@ -90,7 +91,7 @@ class SwitchedRecorder(Sink):
     @property
     def outputs(self) -> Sequence[str]:
         """The recordings, in the order in which they began."""
-        return tuple(path for path in self._outputs if Path(path).is_file())
+        return tuple(dict.fromkeys(path for recorder in self._recorders for path in recorder.outputs))
 
     def _start(self) -> None:
         if self._context is None:
@@ -99,15 +100,18 @@ class SwitchedRecorder(Sink):
             self._recorder, path = self._asked_for, Path(self._settings.path or "")
         else:
             path = self._new_path()
-            self._recorder = Recorder(self._settings.model_copy(update={"path": str(path)}), self._inputs)
+            self._recorder = make_recorder(self._settings.model_copy(update={"path": str(path)}), self._inputs)
             context = self._context
             self._guarded(lambda recorder: recorder.open(context))
         if self._recorder is not None:
             self._outputs.append(str(path))
+            self._recorders.append(self._recorder)
             self._controls.recording_started(str(path))
 
     def _new_path(self) -> Path:
-        """A path at which nothing lies yet."""
+        """A path at which nothing lies yet; segments are numbered on, and so have one path for all takes."""
+        if self._settings.segment_s is not None:
+            return Path(self._settings.path or self._folder / "recording.mp4")
         if self._settings.path is not None:
             wanted, number = Path(self._settings.path), 2
         else:
@@ -125,7 +129,7 @@ class SwitchedRecorder(Sink):
         self._recorder = None
         self._controls.recording_ended(self._take)
 
-    def _guarded(self, do: Callable[[Recorder], None]) -> None:
+    def _guarded(self, do: Callable[[Sink], None]) -> None:
         """Do something with the recorder; a failure of a recording that was started while running ends only that."""
         recorder = self._recorder
         assert recorder is not None

@@ -1,0 +1,217 @@
+"""Segments: no frame is lost between them, the oldest make room, nothing else is touched, a full disk is a pause."""
+
+import errno
+import logging
+import os
+from datetime import datetime, timedelta
+
+import cv2
+import pytest
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import SourceKind
+from pipeline.settings import RecorderSettings
+from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.segments import CHECK_EVERY_S, SegmentRecorder, make_recorder
+from tests.pipeline.fakes import FakeClock
+from tests.pipeline.sinks.presentations import context, presentation
+
+
+class Disk:
+    """A disk whose room a test decides; time goes as the frames go, 25 a second."""
+
+    def __init__(self, tmp_path, **settings):
+        self.folder, self.free, self.clock = tmp_path, 10**12, FakeClock()
+        self.frames = 0
+        values = {"path": str(tmp_path / "kiosk.mp4"), "segment_s": 1.0, "preset": "ultrafast", **settings}
+        self.recorder = SegmentRecorder(
+            RecorderSettings(**values),
+            wall_clock=lambda: datetime(2026, 3, 14, 15, 9, 26) + timedelta(seconds=self.frames // 25),
+            clock=self.clock,
+            unix_time=lambda: self.unix_s,
+            free_bytes=lambda folder: self.free,
+        )
+        self.unix_s = 0.0
+
+    def record(self, count):
+        for _ in range(count):
+            self.clock.now_s += 0.04
+            self.recorder.write(presentation(self.frames))
+            self.frames += 1
+
+    def names(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def opened(self):
+        self.recorder.open(context(kind=SourceKind.LIVE))
+        return self
+
+
+def frames_of(path):
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    capture.release()
+    return count
+
+
+def test_segments_hold_every_frame_and_play_by_themselves(tmp_path):
+    disk = Disk(tmp_path).opened()
+    disk.record(60)
+    disk.recorder.close()
+    assert disk.names() == [
+        "kiosk-20260314-150926-0001.mp4",
+        "kiosk-20260314-150927-0002.mp4",
+        "kiosk-20260314-150928-0003.mp4",
+    ]
+    assert [frames_of(tmp_path / name) for name in disk.names()] == [25, 25, 10]
+    assert list(disk.recorder.outputs) == [str(tmp_path / name) for name in disk.names()]
+
+
+def test_numbers_go_on_after_the_last_run_and_a_segment_that_is_written_plays_already(tmp_path):
+    (tmp_path / "kiosk-20251231-235959-0041.mp4").write_bytes(b"x")
+    disk = Disk(tmp_path).opened()
+    disk.record(30)
+    assert disk.names()[1:] == ["kiosk-20260314-150926-0042.mp4", "kiosk-20260314-150927-0043.mp4"]
+    assert frames_of(tmp_path / "kiosk-20260314-150926-0042.mp4") == 25
+    disk.recorder.close()
+
+
+OTHERS = (
+    "kiosk.mp4",
+    "kiosk-2.mp4",
+    "kiosk-20260314-150926-0001.mkv",
+    "kiosk-20260314-150926-1.mp4",
+    "my-kiosk-20260314-150926-0001.mp4",
+    "kiosk-20260314-150926-0001.mp4.part",
+    "notes.txt",
+)
+
+
+def old_segments(folder, *sizes):
+    for number, size in enumerate(sizes, start=1):
+        path = folder / f"kiosk-20260101-00000{number}-{number:04d}.mp4"
+        path.write_bytes(bytes(size))
+        os.utime(path, (1000.0 * number, 1000.0 * number))
+
+
+def with_others(folder):
+    for name in OTHERS:
+        (folder / name).write_bytes(bytes(2_000_000))
+        os.utime(folder / name, (1.0, 1.0))
+    (folder / "kiosk-20260101-000000-0000.mp4").mkdir()
+
+
+def others_are_there(folder):
+    return all((folder / name).stat().st_size == 2_000_000 for name in OTHERS)
+
+
+def kept(disk):
+    return [name for name in disk.names() if name.startswith("kiosk-20260101-00000") and name[-8:-4] != "0000"]
+
+
+def test_the_oldest_are_deleted_beyond_a_size_and_only_ours(tmp_path):
+    with_others(tmp_path)
+    old_segments(tmp_path, 600_000, 600_000, 600_000)
+    disk = Disk(tmp_path, keep_bytes=1_300_000).opened()
+    disk.record(1)
+    assert kept(disk) == ["kiosk-20260101-000002-0002.mp4", "kiosk-20260101-000003-0003.mp4"]
+    assert others_are_there(tmp_path)
+    disk.recorder.close()
+
+
+def test_the_old_are_deleted_beyond_an_age(tmp_path):
+    with_others(tmp_path)
+    old_segments(tmp_path, 10, 10, 10)
+    disk = Disk(tmp_path, keep_s=500.0)
+    disk.unix_s = 2400.0
+    disk.opened().record(1)
+    assert kept(disk) == ["kiosk-20260101-000002-0002.mp4", "kiosk-20260101-000003-0003.mp4"]
+    assert others_are_there(tmp_path)
+    disk.recorder.close()
+
+
+def test_a_link_to_another_file_is_left_alone(tmp_path):
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "precious.mp4").write_bytes(b"x")
+    link = tmp_path / "kiosk-20260101-000001-0001.mp4"
+    link.symlink_to(tmp_path / "else" / "precious.mp4")
+    disk = Disk(tmp_path, min_free_bytes=1000)
+    disk.free = 0
+    disk.opened().record(1)
+    assert link.is_symlink()
+    assert (tmp_path / "else" / "precious.mp4").exists()
+
+
+def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses_and_goes_on(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    old_segments(tmp_path, 500, 500)
+    disk = Disk(tmp_path, min_free_bytes=1_000_000, segment_s=3600.0).opened()
+    disk.record(10)
+    assert len(kept(disk)) == 2
+    disk.free = 999_999
+    disk.record(round(25 * CHECK_EVERY_S))
+    assert kept(disk) == []
+    assert "recording pauses: less than 1 MB are free" in caplog.text
+    first = disk.names()
+    assert len(first) == 1  # its frames are what was recorded until then
+    recorded = frames_of(tmp_path / first[0])
+    assert 10 <= recorded < 10 + 25 * CHECK_EVERY_S
+    disk.free = 1_010_000  # not yet: it would soon be full again
+    disk.record(round(25 * CHECK_EVERY_S) + 1)
+    assert disk.names() == first
+    disk.free = 2_000_000
+    disk.record(round(25 * CHECK_EVERY_S) + 1)
+    disk.recorder.close()
+    second = [name for name in disk.names() if name not in first]
+    assert len(second) == 1
+    assert "recording goes on" in caplog.text
+    missed = int(caplog.text.split("recording goes on; ")[1].split()[0])
+    assert recorded + missed + frames_of(tmp_path / second[0]) == disk.frames
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_write_that_finds_no_room_is_a_pause_and_not_the_end(tmp_path, monkeypatch, caplog, number):
+    disk = Disk(tmp_path).opened()
+    disk.record(3)
+
+    def full(*_):
+        raise RunError("Writing failed") from OSError(number, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "write", full)
+        disk.record(1)
+    assert "recording pauses: Writing failed" in caplog.text
+    disk.record(25 * 6)
+    disk.recorder.close()
+    assert "recording goes on" in caplog.text
+    assert sum(frames_of(tmp_path / name) for name in disk.names()) > 10
+
+
+def test_any_other_failure_is_the_end(tmp_path, monkeypatch):
+    disk = Disk(tmp_path).opened()
+
+    def broken(*_):
+        raise RunError("Writing failed") from OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(Recorder, "write", broken)
+    with pytest.raises(RunError, match="Writing failed"):
+        disk.record(1)
+    disk.recorder.close()
+
+
+def test_what_cannot_work_is_refused_at_the_start(tmp_path):
+    with pytest.raises(InputError, match=r"ends in \.mp4, \.mkv or \.mov"):
+        SegmentRecorder(RecorderSettings(path=str(tmp_path / "a.avi"), segment_s=5)).open(context())
+    with pytest.raises(InputError, match="does not exist"):
+        SegmentRecorder(RecorderSettings(path=str(tmp_path / "no" / "a.mp4"), segment_s=5)).open(context())
+    with pytest.raises(ValueError, match="segment_s"):
+        SegmentRecorder(RecorderSettings(path="a.mp4"))
+
+
+def test_one_file_or_segments_as_the_settings_say(tmp_path):
+    from pipeline.sinks.paths import Inputs
+
+    assert isinstance(make_recorder(RecorderSettings(path="a.mp4"), Inputs()), Recorder)
+    assert isinstance(make_recorder(RecorderSettings(path="a.mp4", segment_s=9.0), Inputs()), SegmentRecorder)
