@@ -118,9 +118,9 @@ function showNumbers(status) {
 function showFacts(status) {
   const { source, frames } = status;
   by("source").textContent = source.name ?? "stream_segment";
-  by("model").textContent = status.model;
   document.title = `${source.name} – stream_segment`;
   const facts = [
+    ["Model", status.model],
     ["Source", `${source.width}×${source.height}${source.fps ? `, ${source.fps.toFixed(2)} fps` : ""}, ${source.live ? "live" : "recorded"}`],
     ["Running for", duration(status.uptime_s)],
     ["Frames", `${frames.captured} captured, ${frames.inferred} inferred, ${frames.presented} shown`],

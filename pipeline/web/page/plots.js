@@ -94,8 +94,8 @@ export function element(kind, className = "", text = "") {
   return made;
 }
 
-// The next of 1, 2, 5, 10, 20, 50 …
+// The next round number.
 function roundedUp(number) {
   const power = 10 ** Math.floor(Math.log10(Math.max(number, 1)));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= number) ?? 1;
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= number) ?? 10 * power;
 }

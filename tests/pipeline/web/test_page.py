@@ -38,8 +38,8 @@ async def try_live(page, run):
     assert await page.ask("document.getElementById('source').textContent") == "camera <1>"
     before = await page.ask(FINGERPRINT)
     await page.until(f"{FINGERPRINT} !== {before}")
-    frames = await page.ask("document.querySelector('#facts dd:nth-of-type(3)').textContent")
-    await page.until(f"document.querySelector('#facts dd:nth-of-type(3)').textContent !== {frames!r}")
+    frames = await page.ask("document.querySelector('#facts dd:nth-of-type(4)').textContent")
+    await page.until(f"document.querySelector('#facts dd:nth-of-type(4)').textContent !== {frames!r}")
     await page.until("document.querySelectorAll('#rates polyline')[2].getAttribute('points').split(' ').length > 2")
     await page.until("document.querySelector('#rates li:nth-child(3) .value').textContent > '1'")
     assert await page.ask("[...document.querySelectorAll('#objects li')].map((li) => li.innerText.split(/\\s+/))") == [
