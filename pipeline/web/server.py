@@ -16,6 +16,7 @@ START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
 _LAST_WORDS_S = 0.5
 """How long connections may take to end by themselves when the run is over."""
+_KEEP_ALIVE_S = 20.0
 
 
 class WebServer:
@@ -62,7 +63,13 @@ class WebServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_WORDS_S)
+        runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_LAST_WORDS_S,
+            keepalive_timeout=_KEEP_ALIVE_S,
+        )
         try:
             await runner.setup()
             await web.SockSite(runner, self._listening).start()
