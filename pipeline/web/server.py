@@ -67,6 +67,7 @@ class WebServer:
             self._app,
             access_log=None,
             handle_signals=False,
+            handler_cancellation=True,  # who has left gives his place back, also while no picture comes
             shutdown_timeout=_LAST_WORDS_S,
             keepalive_timeout=_KEEP_ALIVE_S,
         )

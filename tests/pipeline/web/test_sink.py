@@ -4,6 +4,7 @@ import contextlib
 import logging
 import selectors
 import socket
+import struct
 import threading
 import time
 
@@ -46,13 +47,13 @@ class Crowd:
         self._thread = threading.Thread(target=self._read)
 
     @staticmethod
-    def _connect(port, tiny):
+    def _connect(port, tiny, path=b"/stream.mjpg"):
         one = socket.socket()
         if tiny:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         one.settimeout(DEADLINE_S)
         one.connect(("127.0.0.1", port))
-        one.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        one.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         return one
 
     def _read(self):
@@ -117,6 +118,30 @@ def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
                 run.sink.pictures.offer(noisy.tobytes())
                 assert time.monotonic() < end_s
                 threading.Event().wait(0.01)
+
+
+def test_who_leaves_while_no_picture_comes_gives_the_place_back():
+    camera = Camera(FPS)
+    with served(camera) as run:
+        camera.flowing.clear()
+        for path in (b"/stream.mjpg", b"/snapshot.jpg", b"/api/events"):
+            with contextlib.closing(Crowd._connect(run.port, tiny=False, path=path)):
+                if path != b"/api/events":
+                    until(lambda: run.sink.wants_overlay)
+            until(lambda: not run.sink.wants_overlay)
+
+
+def test_viewers_who_come_and_go_leave_nothing_behind():
+    with served(Camera(FPS)) as run:
+        threads = threading.active_count()
+        for round_ in range(30):
+            path = (b"/stream.mjpg", b"/api/events", b"/api/status")[round_ % 3]
+            with contextlib.closing(Crowd._connect(run.port, tiny=False, path=path)) as one:
+                assert one.recv(100).startswith(b"HTTP/1.1 200 OK")
+                if round_ % 2:  # vanishes without a word
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        until(lambda: not run.sink.wants_overlay)
+        assert threading.active_count() == threads
 
 
 def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
