@@ -134,3 +134,19 @@ def test_the_page_says_that_the_run_is_over_and_finds_the_next_one(tmp_path):
                 await page.until(f"{STATE}.textContent === 'Live'")
 
     asyncio.run(over_and_again())
+
+
+def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(tmp_path):
+    async def with_token(run):
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            await page.open(run.url)
+            assert "A token is needed" in await page.ask("document.body.innerText")
+            await page.open(f"{run.url}?token={run.sink.token}")
+            await page.until(f"{STATE}.textContent === 'Live'")
+            assert await page.ask("location.href") == run.url
+            assert await page.ask("document.cookie") == ""  # no script can read it
+            await page.ask("document.querySelector('[data-switch=boxes]').click()")
+            await page.until("fetch('/api/status').then((a) => a.json()).then((s) => !s.display.boxes)")
+
+    with served(serve={"token": "correct-horse-battery"}) as run:
+        asyncio.run(with_token(run))
