@@ -107,6 +107,14 @@ def test_proposals(case, model, extracted):
     rois, counts = propose(extracted[1], extracted[2])
     rois = ops.convert_to_numpy(rois)[0][: int(ops.convert_to_numpy(counts)[0])]
     recorded = case.expected["rois_normalized"]
+    if case.dim == 1024:
+        # A quarter of the proposals lie wholly in the black bars, where anchors in a row have the very same score: 952
+        # of the best 6,000 are exact ties here, and TensorFlow 1 took ties in its heap's order, later releases by
+        # index. Those that see any of the picture must be the same; of the others there must be as many.
+        at_large, rois_at_large = len(recorded), len(rois)
+        recorded, rois = (boxes[touches(boxes, case)] for boxes in (recorded, rois))
+        assert len(recorded) > 600
+        assert abs((at_large - len(recorded)) - (rois_at_large - len(rois))) <= 0.03 * at_large
     pairs = match_one_to_one(pixel_iou(recorded, rois), 0.95)
     assert len(pairs) >= 0.97 * len(recorded)
     assert len(rois) - len(pairs) <= 0.03 * len(recorded)
@@ -175,6 +183,12 @@ def test_detect_from_the_photographs(cases, coco_model):
     assert recorded_count > 10
     assert matched_count >= 0.97 * recorded_count
     assert found_count - matched_count <= 0.03 * recorded_count
+
+
+def touches(boxes: np.ndarray, case) -> np.ndarray:
+    """Which normalized boxes (N, 4) overlap the part of the canvas that holds the picture: bool (N,)."""
+    y1, x1, y2, x2 = case.expected["window"] / (case.dim - 1)
+    return (boxes[:, 0] < y2) & (boxes[:, 2] > y1) & (boxes[:, 1] < x2) & (boxes[:, 3] > x1)
 
 
 def matched_results(case, result) -> list[tuple[int, int]]:
