@@ -46,7 +46,8 @@ class Attract:
             image_bgr: uint8 (H, W, 3), what would be shown.
         """
         now_s = segmented.frame.captured_at_s
-        if self._seen_at_s is None or np.isin(segmented.instances.class_ids, self._class_ids).any():
+        unknown = segmented.instances_index is None  # no result yet: there may be somebody
+        if self._seen_at_s is None or unknown or np.isin(segmented.instances.class_ids, self._class_ids).any():
             self._seen_at_s = now_s
         if now_s - self._seen_at_s < self._after_s:
             return image_bgr

@@ -16,6 +16,7 @@ from pipeline.sinks.images import Images
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.screen import screen_available
 from pipeline.sinks.segments import make_recorder
+from pipeline.sinks.supervisor import make_supervisor
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.window import Window
 
@@ -54,7 +55,9 @@ def make_sinks(
         events = settings.detections.events or bool(settings.lines or settings.zones)
         detections = settings.detections.model_copy(update={"events": events})
         sinks.append(Detections(detections, inputs, settings.overlay.mask_threshold))
-    return sinks
+    supervisor = make_supervisor()
+    # The first to be closed: it says that the run ends before the others take their time to finish files.
+    return sinks if supervisor is None else [supervisor, *sinks]
 
 
 def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> bool:

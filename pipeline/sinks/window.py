@@ -100,8 +100,11 @@ class Window(Sink):
         self._open, self._seen = True, False
         self._kind = context.source.kind
         self._pixel_aspect = float(context.source.sample_aspect_ratio)
-        if monitor is not None:
+        if monitor is not None and self._settings.monitor is not None:
             gui.moveWindow(self._title, monitor.x, monitor.y)
+        if monitor is not None and self._settings.fullscreen:
+            # Where no window manager runs, as on some kiosks, nobody else makes it as large as the screen.
+            gui.resizeWindow(self._title, monitor.width, monitor.height)
         if self._settings.fullscreen:
             self._toggle_fullscreen()
         if not self._settings.cursor:
@@ -154,14 +157,18 @@ class Window(Sink):
         return tuple(self._stills)
 
     def _monitor(self) -> Monitor | None:
-        """The monitor that was asked for. Raises InputError if it is not there."""
+        """The monitor that was asked for, or the only one. Raises InputError if the one asked for is not there."""
         wanted = self._settings.monitor
-        if wanted is None:
+        if wanted is None and not self._settings.fullscreen:
             return None
         try:
             monitors = self._monitors()
         except OSError as error:
+            if wanted is None:
+                return None
             raise InputError(f"window.monitor: this machine's monitors cannot be listed: {error}") from None
+        if wanted is None:
+            return monitors[0] if len(monitors) == 1 else None
         if wanted >= len(monitors):
             there = ", ".join(f"{number}: {monitor}" for number, monitor in enumerate(monitors)) or "none"
             raise InputError(f"window.monitor: there is no monitor {wanted}; there are {there}")

@@ -124,3 +124,12 @@ def test_a_served_video_is_recorded_when_asked_and_single_images_as_ever(tmp_pat
         assert type(sink) is expected
     (sink,) = make_sinks(served.model_copy(update={"output": RecorderSettings()}), context().source, controls=controls)
     assert type(sink) is SwitchedRecorder
+
+
+def test_a_service_manager_is_told_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    settings = Settings.model_validate(
+        {"window": {"mode": "off"}, "output": {"path": str(tmp_path / "a.mp4"), "segment_s": 60}}
+    )
+    sinks = make_sinks(settings, context().source)
+    assert [type(sink).__name__ for sink in sinks] == ["Supervisor", "SegmentRecorder"]

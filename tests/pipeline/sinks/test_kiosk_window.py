@@ -29,7 +29,22 @@ def test_the_window_goes_to_its_monitor_before_it_fills_the_screen():
     gui = FakeGui()
     window_of(gui, monitor=1, fullscreen=True).open(context())
     assert gui.moves == [(1920, 100)]
+    assert gui.sizes[-1] == (1080, 1920)
     assert gui.fullscreen == [gui.WINDOW_FULLSCREEN]
+
+
+def test_the_only_monitor_is_filled_also_without_a_window_manager():
+    gui = FakeGui()
+    window_of(gui, monitors=lambda: TWO[:1], fullscreen=True).open(context())
+    assert (gui.moves, gui.sizes[-1]) == ([], (1920, 1080))
+    gui = FakeGui()
+    window_of(gui, fullscreen=True).open(context())  # of two, the system chooses
+    assert (gui.moves, len(gui.sizes)) == ([], 1)
+
+    def unknown():
+        raise OSError("no X")
+
+    window_of(FakeGui(), monitors=unknown, fullscreen=True).open(context())
 
 
 def test_without_a_monitor_nothing_is_asked_or_moved():
@@ -88,6 +103,15 @@ def test_the_attract_screen_comes_after_a_while_and_goes_when_somebody_comes():
         item = seen(at_s, people)
         shown.append(attract.instead_of(item, item.frame.image_bgr) is item.frame.image_bgr)
     assert shown == [True, True, False, True, True, False]
+
+
+def test_before_the_first_result_nobody_is_called_away():
+    from dataclasses import replace
+
+    attract = Attract(AttractSettings(after_s=5.0, classes=("thing",)), LABELS)
+    for at_s in (100.0, 120.0):
+        item = replace(seen(at_s), instances_index=None)
+        assert attract.instead_of(item, item.frame.image_bgr) is item.frame.image_bgr
 
 
 def test_the_attract_screen_is_the_dark_picture_with_the_text_or_a_picture(tmp_path):
