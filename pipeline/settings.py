@@ -177,7 +177,7 @@ class OverlaySettings(Section):
     labels: bool = True
     scores: bool = True
     status: bool = True
-    ids: bool = True
+    ids: bool = False
     counts: bool = True
     places: bool = True
     color_by: ColourBy = ColourBy.CLASS

@@ -28,7 +28,7 @@ from pipeline.motion.key_frames import KeyFrameOutlet, KeyFrames
 from pipeline.overlay import Overlay, StatusLine
 from pipeline.records import Frame, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.segmenter import Segmenter
-from pipeline.settings import Policy, PresentationMode, Settings
+from pipeline.settings import Policy, PresentationMode, Settings, TrackingSettings
 from pipeline.sinks.base import Presentation, RunContext, Sink
 from pipeline.sinks.factory import make_sinks
 from pipeline.sinks.worker import SinkWorker
@@ -55,6 +55,10 @@ SINK_DEADLINE_S = 60.0
 """How long a sink may take to write what is in its buffer and to finish its file."""
 RECORDED_SLOT = 3
 """Frames between two stages of a recorded source: enough that none waits for another's hiccup."""
+
+
+AS_FOUND = {"hold_s": 0.0, "steady": 0.0, "unsure_score": None}
+"""Settings of tracking that leave instances as the network found them."""
 
 
 class EndReason(Enum):
@@ -174,7 +178,7 @@ class Stream:
             from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 
             privacy = self.settings.privacy
-            wanted = [privacy.min_score if privacy.on else None, finding_score(self.settings.tracking, self._info)]
+            wanted = [privacy.min_score if privacy.on else None, finding_score(self._tracking, self._info)]
             scores = [score for score in wanted if score is not None]
             self._segmenter = MaskRCNNSegmenter(self.settings.model, min(scores, default=None))
         if self.settings.engine.restart and self.live:
@@ -287,6 +291,12 @@ class Stream:
         if self.settings.presentation is PresentationMode.EXACT:
             return False
         return self.live or not (self.settings.motion.infers_all or self.info.kind is SourceKind.STILLS)
+
+    @property
+    def _tracking(self) -> TrackingSettings:
+        """Exact presentation shows what was found on each frame: ids are given, nothing is steadied or held over."""
+        tracking = self.settings.tracking
+        return tracking if self.smooth else tracking.model_copy(update=AS_FOUND)
 
     def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
@@ -447,7 +457,7 @@ class Stream:
         self._slots = [*frame_slots, results]
         lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
         segmenter = self._segmenter
-        tracker = make_tracker(self.settings.tracking, self.info, segmenter.sure_score)
+        tracker = make_tracker(self._tracking, self.info, segmenter.sure_score)
         fresh_from_s = self._clock() if self.live else None
         self._stages = [
             Stage(

@@ -264,12 +264,12 @@ def test_a_banner_is_in_the_middle():
 
 
 def test_labels_name_the_track():
-    labelled = overlay(labels=True, scores=True)
+    labelled = overlay(labels=True, scores=True, ids=True)
     assert labelled.label(1, 0.9984, track_id=7) == "person #7: 0.998"
     assert labelled.label(1, 0.9984) == "person: 0.998"
-    assert overlay(labels=True, ids=False).label(1, 0.5, track_id=7) == "person"
-    assert overlay(scores=True).label(1, 0.5, track_id=7) == "#7: 0.500"
-    assert overlay(ids=False).label(1, 0.5, track_id=7) == ""
+    assert overlay(labels=True).label(1, 0.5, track_id=7) == "person"
+    assert overlay(scores=True, ids=True).label(1, 0.5, track_id=7) == "#7: 0.500"
+    assert overlay().label(1, 0.5, track_id=7) == ""
 
 
 def test_colours_by_track_or_by_class():

@@ -34,9 +34,10 @@ def assert_accounted_for(stream):
 def test_recorded_every_frame_in_order_with_its_own_instances():
     sink = FakeSink()
     source = FakeSource(40)
-    with stream_of(source, sinks=[sink], values={"tracking": {"enabled": False}}) as stream:
+    with stream_of(source, sinks=[sink]) as stream:
         shown = list(stream)
     assert [item.frame.index for item in shown] == list(range(40))
+    assert [item.instances.track_ids.tolist() for item in shown[1:]] == [[1]] * 39
     assert all(item.instances.track_ids is None for item in shown)
     assert [item.instances_index for item in shown] == list(range(40))
     assert [item.instances.boxes_xyxy[0, 0] for item in shown] == list(range(40))
