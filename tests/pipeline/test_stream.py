@@ -38,7 +38,6 @@ def test_recorded_every_frame_in_order_with_its_own_instances():
         shown = list(stream)
     assert [item.frame.index for item in shown] == list(range(40))
     assert [item.instances.track_ids.tolist() for item in shown[1:]] == [[1]] * 39
-    assert all(item.instances.track_ids is None for item in shown)
     assert [item.instances_index for item in shown] == list(range(40))
     assert [item.instances.boxes_xyxy[0, 0] for item in shown] == list(range(40))
     assert sink.written == list(range(40))
