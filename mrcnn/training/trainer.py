@@ -124,6 +124,12 @@ class Trainer:
         self.step = int(load_checkpoint(path, self._variables())["step"])
         return True
 
+    def take_over(self, earlier: Trainer) -> None:
+        """Start with the second classifier of an earlier run that trained the same network object."""
+        mine, theirs = self._model.category_classifier, earlier._model.category_classifier
+        if mine is not None and theirs is not None:
+            mine.set_weights(theirs.get_weights())
+
     def run(self, report: Callable[[dict[str, float]], None] = lambda _: None) -> None:
         """Train to the last step, with log lines and checkpoints on the way.
 
