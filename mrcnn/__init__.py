@@ -4,4 +4,4 @@ import os
 
 # TensorFlow's graph optimizer warns of every crop whose number of boxes only the run will tell, with ten lines each;
 # errors are still shown. It reads this when it is imported; a value that is set already stays.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
