@@ -146,6 +146,14 @@ def build_parser() -> argparse.ArgumentParser:
         group.add_argument(name, dest=f"{name} {key}", action="store_const", const=value, help=text)
     group = parser.add_argument_group("settings")
     group.add_argument(
+        "--virtual-camera",
+        dest="virtual_camera.device",
+        nargs="?",
+        const="auto",
+        metavar="DEVICE",
+        help="offer the annotated frames as a camera to other programs (needs pyvirtualcam)",
+    )
+    group.add_argument(
         "--kiosk",
         action="store_true",
         help="settings for an unattended screen (pipeline/presets/kiosk.yaml); --config and other flags lie over them",
@@ -175,6 +183,8 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
                 if flag.name == "--classes":
                     value = [part.strip() for part in value.split(",") if part.strip()]
                 overrides[tuple(flag.key.split("."))] = (flag.name, value)
+    if given["virtual_camera.device"] is not None:
+        overrides["virtual_camera", "device"] = ("--virtual-camera", given["virtual_camera.device"])
     for name, key, constant, _ in _SWITCHES:
         if given[f"{name} {key}"] is not None:
             overrides[tuple(key.split("."))] = (name, constant)

@@ -169,6 +169,4 @@ class KeyFrameJoin:
 
 def _carried(carrier: Carrier, result: SegmentedFrame, frame: Frame) -> SegmentedFrame:
     times = StageTimes(frame.captured_at_s, result.times.inference_started_at_s, result.times.inference_ended_at_s)
-    return SegmentedFrame(
-        frame, carrier.carry(result, frame), result.frame.index, times, finding=result.finding
-    )
+    return SegmentedFrame(frame, carrier.carry(result, frame), result.frame.index, times, finding=result.finding)

@@ -16,6 +16,7 @@ from pipeline.settings_kiosk import (
     EngineSettings,
     PrivacySettings,
     SlateSettings,
+    VirtualCameraSettings,
 )
 from pipeline.settings_section import Seconds
 from pipeline.settings_section import Section as Section  # this module is where others look for it
@@ -347,6 +348,7 @@ class Settings(Section):
     output: RecorderSettings = RecorderSettings()
     detections: DetectionsSettings = DetectionsSettings()
     window: WindowSettings = WindowSettings()
+    virtual_camera: VirtualCameraSettings = VirtualCameraSettings()
     slate: SlateSettings = SlateSettings()
     attract: AttractSettings = AttractSettings()
     engine: EngineSettings = EngineSettings()

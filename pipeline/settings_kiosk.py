@@ -80,6 +80,12 @@ class AttractSettings(Section):
     picture: str | None = None
 
 
+class VirtualCameraSettings(Section):
+    """A camera that other programs see. There is one when a device is named."""
+
+    device: Annotated[str, Field(min_length=1)] | None = None
+
+
 class EngineSettings(Section):
     """What happens when the network fails or does not answer. Live runs only."""
 

@@ -167,3 +167,9 @@ def test_mistakes_in_a_file_over_the_preset_name_the_file(capsys, tmp_path, text
     mine.write_text(text + "\n")
     code, _, err = run_main(capsys, "--kiosk", "--config", str(mine), "--print-config")
     assert_one_line_error(code, err, "mine.yaml:1: ")
+
+
+@pytest.mark.parametrize(("flags", "device"), [("", None), ("--virtual-camera", "auto"), ("--virtual-camera x", "x")])
+def test_the_virtual_camera_flag_may_name_a_device(capsys, flags, device):
+    code, out, _ = run_main(capsys, "--print-config", *flags.split())
+    assert (code, yaml.safe_load(out)["virtual_camera"]["device"]) == (0, device)

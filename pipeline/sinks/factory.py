@@ -18,6 +18,7 @@ from pipeline.sinks.screen import screen_available
 from pipeline.sinks.segments import make_recorder
 from pipeline.sinks.supervisor import make_supervisor
 from pipeline.sinks.switched_recorder import SwitchedRecorder
+from pipeline.sinks.virtual_camera import VirtualCamera
 from pipeline.sinks.window import Window
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ def make_sinks(
         events = settings.detections.events or bool(settings.lines or settings.zones)
         detections = settings.detections.model_copy(update={"events": events})
         sinks.append(Detections(detections, inputs, settings.overlay.mask_threshold))
+    if settings.virtual_camera.device is not None:
+        sinks.append(VirtualCamera(settings.virtual_camera))
     supervisor = make_supervisor()
     # The first to be closed: it says that the run ends before the others take their time to finish files.
     return sinks if supervisor is None else [supervisor, *sinks]

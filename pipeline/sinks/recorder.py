@@ -190,7 +190,7 @@ class _Recording:
         self._bridge(pts)
         if self._last_pts >= 0:
             self._last_step = pts - self._last_pts
-        image = _even(_letterboxed(annotated_bgr, self._size_wh))
+        image = _even(letterboxed(annotated_bgr, self._size_wh))
         self._last_image = image
         self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
         self._encode(image, pts)
@@ -261,7 +261,7 @@ def _container_options(suffix: str, source: SourceInfo, fragment_s: float) -> di
     return options | {"movflags": "hybrid_fragmented"}
 
 
-def _letterboxed(image_bgr: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+def letterboxed(image_bgr: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
     """The image itself if it has this size, else scaled to fit with black bars (the camera changed its size)."""
     height, width = image_bgr.shape[:2]
     if (width, height) == size_wh:
