@@ -54,14 +54,15 @@ class Background:
 
     def _weight(self, instances: Instances, height: int, width: int) -> NDArray[np.float32]:
         """float32 (H, W), 0 … 1: how much of each pixel is an object."""
-        weight = np.zeros((height, width), np.float32)
+        plane = np.zeros((height, width), np.uint8)
         for i in np.flatnonzero(np.isin(instances.class_ids, self._class_ids)):
             mask, y0, x0 = paste_mask(instances.mask_probs[i], instances.boxes_xyxy[i], height, width, _MASK_FROM)
-            part = weight[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+            part = plane[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
             opacity = 1.0 if instances.opacity is None else float(instances.opacity[i])
-            np.maximum(part, mask.astype(np.float32) * np.float32(opacity), out=part)
+            np.maximum(part, mask.view(np.uint8) * np.uint8(round(255 * opacity)), out=part)
         side = 2 * round(self._settings.edge * height) + 1
-        return np.asarray(cv2.blur(weight, (side, side)), np.float32) if side > 1 else weight
+        soft = cv2.blur(plane, (side, side)) if side > 1 else plane
+        return np.asarray(soft, np.float32) * np.float32(1 / 255)
 
     def _background(self, image_bgr: Image) -> Image:
         if self._settings.mode is BackgroundMode.BLUR:
