@@ -1,8 +1,6 @@
 """The window of a kiosk: monitor, mouse pointer, attract screen."""
 
-import shutil
-import subprocess
-import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,15 +8,12 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.settings import WindowSettings
 from pipeline.settings_kiosk import AttractSettings
-from pipeline.sinks.attract import Attract
-from pipeline.sinks.monitors import Monitor, list_monitors
+from pipeline.sinks.monitors import Monitor
 from pipeline.sinks.window import Window
-from tests.pipeline.fakes import make_frame, make_instances
-from tests.pipeline.sinks.presentations import context
+from tests.pipeline.sinks.presentations import context, presentation
 from tests.pipeline.sinks.test_window import FakeGui
 
 TWO = [Monitor(0, 0, 1920, 1080), Monitor(1920, 100, 1080, 1920)]
-LABELS = ("BG", "thing", "other")
 
 
 def window_of(gui, monitors=lambda: TWO, hide=lambda: lambda: None, **settings):
@@ -89,71 +84,21 @@ def test_a_pointer_that_cannot_be_hidden_is_only_a_warning(caplog):
     assert "the mouse pointer cannot be hidden: the library Xfixes" in caplog.text
 
 
-def seen(at_s, people=0):
-    from pipeline.records import SegmentedFrame, StageTimes
-
-    frame = make_frame(9, captured_at_s=at_s)
-    return SegmentedFrame(frame, make_instances(people), 9, StageTimes(at_s))
-
-
-def test_the_attract_screen_comes_after_a_while_and_goes_when_somebody_comes():
-    attract = Attract(AttractSettings(after_s=5.0, classes=("thing",), text="Hello"), LABELS)
-    shown = []
-    for at_s, people in ((100.0, 0), (104.9, 0), (105.0, 0), (106.0, 1), (110.9, 0), (111.0, 0)):
-        item = seen(at_s, people)
-        shown.append(attract.instead_of(item, item.frame.image_bgr) is item.frame.image_bgr)
-    assert shown == [True, True, False, True, True, False]
+def test_the_window_shows_the_attract_screen_and_saves_the_picture(tmp_path):
+    gui = FakeGui()
+    settings = WindowSettings(stills_dir=str(tmp_path))
+    attract = AttractSettings(after_s=0.001, text="Hello")
+    window = Window(settings, gui=gui, screen=lambda: (True, ""), attract=attract)
+    window.open(context())
+    image = np.full((64, 96, 3), 200, np.uint8)
+    window.write(presentation(0, image=image))
+    assert (gui.shown[-1] == image).all()
+    window.write(later(presentation(1, image=image)))
+    assert (gui.shown[-1][0, 0] == 90).all()
+    window.close()
 
 
-def test_before_the_first_result_nobody_is_called_away():
-    from dataclasses import replace
-
-    attract = Attract(AttractSettings(after_s=5.0, classes=("thing",)), LABELS)
-    for at_s in (100.0, 120.0):
-        item = replace(seen(at_s), instances_index=None)
-        assert attract.instead_of(item, item.frame.image_bgr) is item.frame.image_bgr
-
-
-def test_the_attract_screen_is_the_dark_picture_with_the_text_or_a_picture(tmp_path):
-    import cv2
-
-    item = seen(100.0)
-    image = np.full((240, 320, 3), 200, np.uint8)
-    attract = Attract(AttractSettings(after_s=1.0, classes=("thing",), text="Hello"), LABELS)
-    attract.instead_of(item, image)
-    dark = attract.instead_of(seen(101.0), image)
-    assert (dark[5, 5] == 90).all()
-    assert (dark[110:130] > 200).any()
-    assert (image == 200).all()
-    cv2.imwrite(str(tmp_path / "poster.png"), np.full((50, 70, 3), (1, 2, 3), np.uint8))
-    settings = AttractSettings(after_s=1.0, classes=("thing",), text="", picture=str(tmp_path / "poster.png"))
-    poster = Attract(settings, LABELS)
-    poster.instead_of(item, image)
-    screen = poster.instead_of(seen(101.0), image)
-    assert screen.shape == image.shape
-    assert (screen == (1, 2, 3)).all()
-
-
-def test_attract_needs_a_time_and_classes_that_are_there():
-    with pytest.raises(ValueError, match="after_s"):
-        Attract(AttractSettings(), LABELS)
-    with pytest.raises(InputError, match=r"attract\.classes"):
-        Attract(AttractSettings(after_s=1.0), LABELS)
-
-
-@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs the X server Xvfb")
-def test_monitors_and_pointer_of_a_real_x_server():
-    script = (
-        "from pipeline.sinks.monitors import hide_pointer, list_monitors; print(*list_monitors()); hide_pointer()()"
-    )
-    command = ["xvfb-run", "-a", "-s", "-screen 0 1024x600x24", sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "1024x600+0+0"), done.stderr
-
-
-def test_without_a_display_the_monitors_cannot_be_listed(monkeypatch):
-    if sys.platform in ("win32", "darwin"):
-        pytest.skip("these always have a display")
-    monkeypatch.setenv("DISPLAY", ":987")
-    with pytest.raises(OSError, match=r"display|not installed"):
-        list_monitors()
+def later(given):
+    """The same presentation, captured a second later."""
+    frame = replace(given.segmented.frame, captured_at_s=given.segmented.frame.captured_at_s + 1.0)
+    return replace(given, segmented=replace(given.segmented, frame=frame))
