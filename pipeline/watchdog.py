@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import RunError
+from pipeline.errors import RunError, StageStuckError
 from pipeline.records import Instances
 from pipeline.segmenter import Segmenter
 from pipeline.settings_kiosk import EngineSettings
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.05
 """How often a wait looks whether the run has ended."""
-CLOSE_DEADLINE_S = 5.0
+CLOSE_DEADLINE_S = 3.0
 """How long the end of a run waits for an inference that has begun."""
 
 
@@ -37,8 +37,9 @@ class _Engine:
     A thread that hangs cannot be ended: it is left behind, and ends by itself should it ever come back.
     """
 
-    def __init__(self, segmenter: Segmenter, number: int) -> None:
+    def __init__(self, segmenter: Segmenter, number: int, close_deadline_s: float) -> None:
         self._segmenter = segmenter
+        self._close_deadline_s = close_deadline_s
         self._requests: Slot[NDArray[np.uint8]] = Slot(1, Overflow.WAIT)
         self._replies: Slot[Instances | None] = Slot(1, Overflow.WAIT)
         self._given_up = threading.Event()
@@ -71,7 +72,7 @@ class _Engine:
         """Let it end; one that does not in time is left behind."""
         self._requests.close(discard=True)
         self._replies.close(discard=True)
-        self._stage.join(CLOSE_DEADLINE_S)
+        self._stage.join(self._close_deadline_s)
 
     def _work(self) -> None:
         try:
@@ -96,6 +97,7 @@ class SupervisedSegmenter(Segmenter):
         settings: times and budget.
         stopped: set when the run ends; a wait then ends with SlotClosed.
         clock: seconds, monotonic.
+        close_deadline_s: how long `close` waits for an inference that has begun.
     """
 
     def __init__(
@@ -104,8 +106,10 @@ class SupervisedSegmenter(Segmenter):
         settings: EngineSettings,
         stopped: threading.Event,
         clock: Clock = time.monotonic,
+        close_deadline_s: float = CLOSE_DEADLINE_S,
     ) -> None:
         self._segmenter = segmenter
+        self._close_deadline_s = close_deadline_s
         self._settings = settings
         self._stopped = stopped
         self._clock = clock
@@ -181,15 +185,20 @@ class SupervisedSegmenter(Segmenter):
         return found
 
     def close(self) -> None:
-        """End the engine. Raises StageStuckError if it hangs."""
+        """End the engine; one that hangs, or still loads, is left behind."""
         engine, self._engine = self._engine, None
-        if engine is not None:
+        if engine is None:
+            return
+        try:
             engine.close()
+        except StageStuckError as error:
+            engine.give_up()
+            log.info("%s", error)
 
     def _start(self) -> None:
         self._engines += 1
         self._warm_shapes.clear()
-        self._engine = _Engine(self._segmenter, self._engines)
+        self._engine = _Engine(self._segmenter, self._engines, self._close_deadline_s)
 
     def _wait_until_open(self) -> str:
         return self._wait(self._settings.start_timeout_s)[1]

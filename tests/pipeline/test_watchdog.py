@@ -168,6 +168,18 @@ def test_the_end_of_the_run_ends_a_wait():
     engine.close()
 
 
+def test_closing_an_engine_that_still_loads_leaves_it_behind():
+    load, stopped = threading.Event(), threading.Event()
+    fake = FakeSegmenter(opening=lambda: load.wait(DEADLINE_S))
+    engine = SupervisedSegmenter(fake, EngineSettings(), stopped, close_deadline_s=0.1)
+    stopped.set()
+    with pytest.raises(SlotClosed):
+        engine.open()
+    engine.close()
+    assert fake.closed == 0
+    load.set()
+
+
 ENGINE = {"restart": True, "timeout_s": 0.3, "start_timeout_s": 0.3}
 
 
