@@ -33,7 +33,8 @@ from pipeline.report import ProgressReport, summary_text
 from pipeline.settings import ProgressMode, Settings
 from pipeline.settings_file import KeyPath, dump_settings, load_settings, parse_assignment, preset_overrides
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.stream import EndReason, Stream
+from pipeline.stream import Stream
+from pipeline.summary import EndReason
 from pipeline.tracking.scene import Event, EventKind, Scene
 
 __version__ = "0.1.0"

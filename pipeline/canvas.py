@@ -16,7 +16,7 @@ from pipeline.settings import Canvas
 MULTIPLE = 64
 """Height and width of a canvas are multiples of this: the network's coarsest level has a stride of 64 pixels."""
 MIN_DIM_SHARE = 800 / 1024
-"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is brought up to it if the longer lets it."""
+"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is brought to it if the longer lets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class CanvasFit:
         return canvas_rgb
 
     def boxes_on_frame(self, boxes_yxyx: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (N, 4) float32, from (y1, x1, y2, x2) on the canvas to (x1, y1, x2, y2) on the frame, cut at its edges."""
+        """Boxes (N, 4) float32, (y1, x1, y2, x2) on the canvas, as (x1, y1, x2, y2) on the frame, cut at its edges."""
         (height, width), (resized_height, resized_width) = self.frame_hw, self.resized_hw
         boxes_xyxy = boxes_yxyx[:, [1, 0, 3, 2]] - np.array([self.left, self.top] * 2, np.float32)
         boxes_xyxy *= np.array([width / resized_width, height / resized_height] * 2, np.float32)

@@ -14,7 +14,7 @@ from pipeline.records import SegmentedFrame, SourceInfo
 from pipeline.settings import ProgressMode
 from pipeline.sources.base import Clock
 from pipeline.stats import RunStats
-from pipeline.stream import EndReason, RunSummary
+from pipeline.summary import EndReason, RunSummary
 from pipeline.tracking.drawing import line_text
 from pipeline.tracking.scene import Scene, ZoneState
 

@@ -10,33 +10,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.capture import Outlet, capture
+from pipeline.capture import capture
 from pipeline.controls import Controls, ControlState
-from pipeline.errors import InputError, RunError, StreamSegmentError
+from pipeline.errors import RunError, StreamSegmentError
 from pipeline.inference import infer
-from pipeline.join import ExactJoin, Join, KeyFrameJoin, SmoothJoin, frames_between_keys, make_carrier
-from pipeline.motion.key_frames import KeyFrameOutlet, KeyFrames
+from pipeline.join import Join
 from pipeline.overlay import Overlay, StatusLine
 from pipeline.records import Frame, SegmentedFrame, SourceInfo, SourceKind
+from pipeline.route import Losses, check_presentation, make_route
 from pipeline.segmenter import Segmenter
 from pipeline.settings import Policy, PresentationMode, Settings, TrackingSettings
 from pipeline.sinks.base import Presentation, RunContext, Sink
 from pipeline.sinks.factory import make_sinks
 from pipeline.sinks.worker import SinkWorker
-from pipeline.slot import Overflow, Slot, SlotClosed
+from pipeline.slot import Slot, SlotClosed
 from pipeline.sources.base import Clock, Source
 from pipeline.sources.factory import make_source
 from pipeline.stage import THREAD_PREFIX, FirstError, Stage
-from pipeline.stats import DropCause, DropStage, RunStats, StatsSnapshot
+from pipeline.stats import DropCause, DropStage, RunStats
+from pipeline.summary import EndReason, RunSummary
 from pipeline.tracking.drawing import draw_places
 from pipeline.tracking.scene import Scene
 from pipeline.tracking.tracker import finding_score, make_tracker
@@ -53,51 +53,8 @@ JOIN_DEADLINE_S = 15.0
 """How long a stage may take to end: the slowest is an inference that has just begun."""
 SINK_DEADLINE_S = 60.0
 """How long a sink may take to write what is in its buffer and to finish its file."""
-RECORDED_SLOT = 3
-"""Frames between two stages of a recorded source: enough that none waits for another's hiccup."""
-
-
 AS_FOUND = {"hold_s": 0.0, "steady": 0.0, "unsure_score": None}
 """Settings of tracking that leave instances as the network found them."""
-
-
-class EndReason(Enum):
-    """Why a run ended."""
-
-    FINISHED = "finished"
-    """The source ended, or the number of frames or seconds that was asked for is reached."""
-    STOPPED = "stopped"
-    """`stop()` was called, or the user closed the window."""
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """What a run did.
-
-    Attributes:
-        source: the source.
-        live: which policy held.
-        model: the segmenter's one-line description.
-        stats: counts, rates over the whole run, latencies.
-        reconnects: how often a live source was lost and came back.
-        outputs: files written.
-        end: why the run ended.
-        wall_s: seconds from the opening to the end.
-        scene: counts, lines and zones at the end; None where nothing was tracked.
-        engine_restarts: how often the network was started again after it had failed or hung.
-    """
-
-    source: SourceInfo
-    live: bool
-    model: str
-    stats: StatsSnapshot
-    reconnects: int
-    outputs: Sequence[str]
-    end: EndReason
-    wall_s: float
-    scene: Scene | None = None
-    engine_restarts: int = 0
 
 
 class Stream:
@@ -129,7 +86,7 @@ class Stream:
         self._extra_sinks: list[Sink] = []
         self._workers: list[SinkWorker] = []
         self._stages: list[Stage] = []
-        self._slots: list[Slot[Frame] | Slot[SegmentedFrame]] = []
+        self._slots: Sequence[Slot[Frame] | Slot[SegmentedFrame]] = ()
         self._stop_asked = threading.Event()
         self._segmenter_ready = threading.Event()
         self._errors = FirstError(on_first=self._stop_asked.set)
@@ -173,7 +130,7 @@ class Stream:
 
     def _acquire(self) -> None:
         self._info = self._source.open()
-        self._check_presentation()
+        check_presentation(self.settings)
         if self._segmenter is None:
             from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 
@@ -378,7 +335,7 @@ class Stream:
         assert self._veil is not None
         with self._errors.guard("privacy"):
             return self._veil.over(segmented)
-        self._lost_before_display(segmented)
+        self._lost_before(DropStage.DISPLAY)
         self._errors.raise_if_any()
         raise RunError("the privacy cover ended before the run")
 
@@ -415,80 +372,40 @@ class Stream:
 
     # -- building and ending ------------------------------------------------------------------------------------------
 
-    def _check_presentation(self) -> None:
-        motion = self.settings.motion
-        if self.settings.presentation is PresentationMode.EXACT and not motion.infers_all:
-            asked = "motion.infer_every" if motion.infer_every > 1 else "motion.infer_fps"
-            raise InputError(
-                f"{asked} carries masks onto frames that are not inferred, but presentation: exact shows only frames "
-                "that are; leave out one of them"
-            )
-
     def _build_stages(self) -> None:
         assert self._segmenter is not None
-        overflow = Overflow.DROP_OLDEST if self.live else Overflow.WAIT
-        room = 1 if self.live else RECORDED_SLOT
-        outlets: tuple[Outlet, ...]
-        frame_slots: tuple[Slot[Frame], ...]
-        undelivered: Callable[[SegmentedFrame], None]
-        if self.smooth:
-            # Inference frames are copies of a reference here: losing one loses no frame, so nothing is counted.
-            motion = self.settings.motion
-            carrier = make_carrier(motion, self.live)
-            to_inference: Slot[Frame] = Slot(room, overflow)
-            shown = 2 if self.live else RECORDED_SLOT + frames_between_keys(motion, self.info)
-            to_display: Slot[Frame] = Slot(shown, overflow, self._lost_before_display)
-            results: Slot[SegmentedFrame] = Slot(4, overflow)
-            if self.live:
-                self._join = SmoothJoin(to_display, results, carrier)
-            else:
-                keys = KeyFrames(motion.infer_every, motion.infer_fps)
-                self._join = KeyFrameJoin(to_display, results, carrier, keys, self._lost_before_display)
-            frame_slots = (to_inference, to_display)
-            # The inference first: the join may wait for what it is given.
-            outlets = (KeyFrameOutlet(to_inference, KeyFrames(motion.infer_every, motion.infer_fps)), to_display)
-            undelivered = _ignore
-        else:
-            to_inference = Slot(room, overflow, self._lost_before_inference)
-            results = Slot(2 if self.live else RECORDED_SLOT, overflow, self._lost_before_display)
-            outlets = frame_slots = (to_inference,)
-            self._join = ExactJoin(results)
-            undelivered = self._lost_before_display
-        self._slots = [*frame_slots, results]
-        lost_in_capture = self._lost_before_display if self.smooth else self._lost_before_inference
+        route = make_route(self.settings, self.info, self.live, self.smooth, Losses(self._lost_before))
+        self._slots, self._join = route.slots, route.join
         segmenter = self._segmenter
         tracker = make_tracker(self._tracking, self.info, segmenter.sure_score)
         fresh_from_s = self._clock() if self.live else None
         self._stages = [
             Stage(
                 "capture",
-                lambda: capture(self._source, outlets, self.stats, lost_in_capture, fresh_from_s),
+                lambda: capture(self._source, route.outlets, self.stats, route.lost_in_capture, fresh_from_s),
                 self._errors,
-                outlets=frame_slots,
+                outlets=route.frame_slots,
             ),
             Stage(
                 "inference",
                 lambda: infer(
                     segmenter,
-                    to_inference,
-                    results,
+                    route.to_inference,
+                    route.results,
                     self.stats,
                     self._clock,
                     self._segmenter_ready,
-                    undelivered,
+                    route.lost_after_inference,
                     tracker,
                 ),
                 self._errors,
-                inlets=(to_inference,),
-                outlets=(results,),
+                inlets=(route.to_inference,),
+                outlets=(route.results,),
             ),
         ]
 
-    def _lost_before_inference(self, _: Frame) -> None:
-        self.stats.dropped(DropStage.INFERENCE, self._cause())
-
-    def _lost_before_display(self, _: Frame | SegmentedFrame) -> None:
-        self.stats.dropped(DropStage.DISPLAY, self._cause())
+    def _lost_before(self, stage: DropStage) -> None:
+        self.stats.dropped(stage, self._cause())
 
     def _cause(self) -> DropCause:
         if self._stop_asked.is_set() or self._closed:
@@ -513,7 +430,3 @@ class Stream:
         for stage in self._stages:
             with self._errors.guard(stage.name):
                 stage.join(JOIN_DEADLINE_S)
-
-
-def _ignore(_: object) -> None:
-    """In smooth presentation a result that comes too late loses no frame."""

@@ -13,7 +13,8 @@ from pipeline.errors import RunError
 from pipeline.records import SourceKind
 from pipeline.settings import Settings
 from pipeline.sinks.base import Delivery
-from pipeline.stream import EndReason, Stream
+from pipeline.stream import Stream
+from pipeline.summary import EndReason
 from tests.pipeline.fakes import FakeSegmenter, FakeSink, FakeSource
 
 

@@ -6,7 +6,7 @@ from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.report import ProgressReport, summary_text
 from pipeline.settings import ProgressMode
 from pipeline.stats import DropCause, DropStage, RunStats
-from pipeline.stream import EndReason, RunSummary
+from pipeline.summary import EndReason, RunSummary
 from pipeline.tracking.scene import LineCount, Scene, ZoneState
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 

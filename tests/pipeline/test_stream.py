@@ -12,7 +12,8 @@ from pipeline.records import SourceKind
 from pipeline.settings import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.stats import DropCause, DropStage
-from pipeline.stream import EndReason, Stream
+from pipeline.stream import Stream
+from pipeline.summary import EndReason
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource
 
 HEADLESS = {"window": {"mode": "off"}}

@@ -9,7 +9,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.sinks.base import Delivery
 from pipeline.stats import DropCause, DropStage
-from pipeline.stream import EndReason
+from pipeline.summary import EndReason
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.test_stream import assert_accounted_for, stream_of
 
