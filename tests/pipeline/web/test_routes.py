@@ -196,7 +196,7 @@ def test_switches_and_threshold(run):
         "masks": False,
         "boxes": True,
         "labels": True,
-        "ids": True,
+        "ids": False,
         "scores": True,
         "status": True,
         "min_score": 0.6,
