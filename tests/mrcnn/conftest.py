@@ -73,6 +73,13 @@ class OracleCase:
     expected: dict[str, np.ndarray]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _same_random_weights_every_time():
+    import keras
+
+    keras.utils.set_random_seed(8)
+
+
 @pytest.fixture(scope="session")
 def seeded_weights(tmp_path_factory) -> Path:
     """The seeded stand-in for mask_rcnn_coco.h5 that the original's numbers were computed from."""

@@ -2,7 +2,6 @@
 
 import re
 
-import keras
 import numpy as np
 import pytest
 
@@ -22,7 +21,6 @@ class Batch(SmallConfig):
 @pytest.fixture(scope="module")
 def model():
     """A narrow ResNet-50 whose every region is of class 1."""
-    keras.utils.set_random_seed(8)
     model = modellib.MaskRCNN(mode="inference", config=SmallConfig(), model_dir="logs")
     set_bias(model.network, "mrcnn_class_logits", [0, 5])
     return model
