@@ -101,7 +101,9 @@ def evaluate(truth: COCO, results: list[dict], kind: str, category_ids: list[int
         {area: {"AP", "AP50", "AR50"}}, each 0 … 1, NaN where there is no object.
     """
     areas = {area: {"AP": float("nan"), "AP50": float("nan"), "AR50": float("nan")} for area in AREAS}
-    rows = [{key: value for key, value in row.items() if kind == "segm" or key != "segmentation"} for row in results]
+    # pycocotools takes a result's area from its box if it has one, and an object of masks must not be sorted by its box
+    unused = "bbox" if kind == "segm" else "segmentation"
+    rows = [{key: value for key, value in row.items() if key != unused} for row in results]
     if not rows:
         return {area: dict.fromkeys(numbers, 0.0) for area, numbers in areas.items()}
     with contextlib.redirect_stdout(io.StringIO()):

@@ -25,6 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 SEED_NEW_LAYERS = 0
 STAGE_TWO_STEPS = 4700
+MASK_LOGIT_SHIFT = 0.619
+"""Added to the masks' bias at the end: what the network gives 0.35 becomes 0.5, where masks are cut.
+
+Masks cut at 0.35 fit the validation photographs best (AP50 0.36 against 0.34 at 0.5, after 2400 steps).
+"""
 STAGE_ONE_STOP = 400
 """Stage one is planned for 800 steps and stopped here, before its learning rate gets small."""
 
@@ -103,15 +108,15 @@ def person_config():
         ROI_POSITIVE_RATIO = 1 / 3
         LOSS_WEIGHTS = {**Config.LOSS_WEIGHTS, "mrcnn_mask_loss": 1.5}  # noqa: RUF012
         DETECTION_IGNORE_BACKGROUND = True
-        DETECTION_MIN_CONFIDENCE = 0.5
-        DETECTION_NMS_THRESHOLD = 0.5
+        DETECTION_MIN_CONFIDENCE = 0.6
+        DETECTION_NMS_THRESHOLD = 0.4
         DETECTION_MAX_INSTANCES = 50
 
     return PersonConfig()
 
 
 def finish(source: Path, target: Path) -> None:
-    """Copy a weight file with kernels as float16 (half the size), and its settings and class names inside."""
+    """Copy a weight file with kernels as float16 (half the size), the masks' bias moved, settings and names inside."""
     from mrcnn.metadata import describe
 
     def copy(name, item):
@@ -128,6 +133,7 @@ def finish(source: Path, target: Path) -> None:
         result.attrs.update(original.attrs)
         result.attrs["stream_segment"] = json.dumps(describe(person_config(), ["BG", "person"]))
         original.visititems(copy)
+        result["mrcnn_mask"]["mrcnn_mask/bias:0"][...] += np.float32(MASK_LOGIT_SHIFT)
     os.replace(part, target)
 
 
