@@ -43,6 +43,12 @@ class TinyConfig(Config):
 def tiny_network(config=None, seed: int = 7) -> MaskRCNNNetwork:
     """The network with random weights from a seed, so spread that regions differ in class and score."""
     network = MaskRCNNNetwork(config or TinyConfig())
+    seed_weights(network, seed)
+    return network
+
+
+def seed_weights(network: MaskRCNNNetwork, seed: int) -> None:
+    """The same random weights under every backend, so spread that regions differ in class and score."""
     rng = np.random.default_rng(seed)
     for name, layer in network.layers_by_name().items():
         for variable in layer.weights:
@@ -55,7 +61,6 @@ def tiny_network(config=None, seed: int = 7) -> MaskRCNNNetwork:
             if name == "mrcnn_class_logits" and variable.name == "bias":
                 values[0] -= 2
             variable.assign(values.astype(np.float32))
-    return network
 
 
 def tiny_image(height: int, width: int, seed: int = 1) -> np.ndarray:
