@@ -77,5 +77,16 @@ class WebServer:
             self._ready.set()
             await self._stop.wait()
         finally:
-            await runner.cleanup()
+            await self._end(runner)
             self._listening.close()
+
+    async def _end(self, runner: web.AppRunner) -> None:
+        """End all connections, also those that still have something to send to a viewer who takes nothing."""
+        connections = runner.server.connections if runner.server is not None else []
+        transports = [connection.transport for connection in connections]
+        await runner.cleanup()
+        for transport in transports:
+            if transport is not None:
+                # A closed transport waits for its buffer to empty, and its socket would stay open without its loop.
+                transport.abort()
+        await asyncio.sleep(0)  # the sockets are closed in the loop's next turn

@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import gc
 import socket
 import threading
 import urllib.request
@@ -55,6 +57,34 @@ def test_a_handler_that_waits_for_ever_does_not_hold_up_the_end():
         one.close()
         connection.settimeout(DEADLINE_S)
         assert connection.recv(100) == b""
+
+
+def test_a_viewer_who_takes_nothing_does_not_keep_its_socket_after_the_end():
+    entered = threading.Event()
+
+    async def send_for_ever(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            entered.set()
+            await response.write(bytes(2**20))
+
+    listening = listen("127.0.0.1", 0)
+    place = listening.getsockname()
+    one = WebServer(app_of(send_for_ever), listening)
+    one.start()
+    gc.disable()  # it would close what was forgotten, and hide it
+    try:
+        with socket.create_connection(place, DEADLINE_S) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert entered.wait(DEADLINE_S)
+            one.close()
+            connection.settimeout(DEADLINE_S)
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(2**20):
+                    pass
+    finally:
+        gc.enable()
 
 
 def test_a_start_that_fails():
