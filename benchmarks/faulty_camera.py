@@ -1,0 +1,248 @@
+"""A camera behind HTTP (multipart JPEG) in a process of its own, which fails by a script.
+
+It stalls with the connection open, cuts the connection, is away (nobody listens) and comes back with another picture
+size, or changes its picture size on the open connection. Afterwards it tells what it did, and when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from multiprocessing.connection import Connection
+
+import cv2
+
+from benchmarks.moving_scene import MovingScene
+
+SIZES_WH = ((640, 360), (480, 360), (512, 288))
+FPS = 15.0
+PICTURES = 24
+"""Pictures of each size; they are played forwards and backwards, so that nothing jumps."""
+START_DEADLINE_S = 60.0
+
+
+class FaultKind(Enum):
+    """What the camera does wrong."""
+
+    STALL = "stall"
+    """The connection stays open, and no picture comes."""
+    DROP = "drop"
+    """The connection is cut; the next one is answered at once."""
+    SIZE = "size"
+    """The pictures change their size on the open connection."""
+    AWAY = "away"
+    """The connection is cut and nobody listens for a while; then it returns with another size."""
+
+    @property
+    def loses_connection(self) -> bool:
+        """Whether whoever watches must connect anew."""
+        return self is not FaultKind.SIZE
+
+    @property
+    def changes_size(self) -> bool:
+        """Whether the pictures have another size afterwards."""
+        return self in (FaultKind.SIZE, FaultKind.AWAY)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One planned fault: when it begins, in seconds since the script began, and how long it lasts."""
+
+    kind: FaultKind
+    at_s: float
+    lasts_s: float
+
+
+@dataclass(frozen=True)
+class FaultDone:
+    """One fault as it happened.
+
+    Attributes:
+        kind: what happened.
+        began_s, ended_s: seconds on `time.monotonic`, which the processes of one machine share.
+        size_wh: of the pictures from `ended_s` on.
+    """
+
+    kind: FaultKind
+    began_s: float
+    ended_s: float
+    size_wh: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CameraReport:
+    """What the camera did: its faults in order, pictures sent, connections answered."""
+
+    faults: Sequence[FaultDone]
+    pictures: int
+    connections: int
+
+
+def plan(count: int, duration_s: float, longest_s: float) -> list[Fault]:
+    """`count` faults spread evenly, each kind in turn; one takes at most `longest_s` and less than half its share."""
+    period_s = duration_s / count
+    kinds = list(FaultKind)
+    lasts_s = min(longest_s, 0.45 * period_s)
+    # A quarter of a share before the first: the last one then has time to be noticed before the end.
+    return [Fault(kinds[i % len(kinds)], (i + 0.25) * period_s, lasts_s) for i in range(count)]
+
+
+class FaultyCamera:
+    """Owns the camera's process. Use with `with`; it plays without faults until `begin`."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_main, args=(theirs,), name="faulty camera", daemon=True)
+        self._theirs = theirs
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it is watched."""
+        return f"http://127.0.0.1:{self._port}/video"
+
+    def __enter__(self) -> FaultyCamera:
+        self._process.start()
+        self._theirs.close()
+        self._port = self._receive(START_DEADLINE_S)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with contextlib.suppress(OSError):
+            self._pipe.send("end")
+        self._process.join(5.0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(5.0)
+        self._pipe.close()
+        self._process.close()
+
+    def begin(self, faults: Sequence[Fault]) -> None:
+        """Let the script begin now."""
+        self._pipe.send(list(faults))
+
+    def report(self, timeout_s: float) -> CameraReport:
+        """What it did; waits until the script has ended."""
+        self._pipe.send("report")
+        report: CameraReport = self._receive(timeout_s)
+        return report
+
+    def _receive(self, timeout_s: float):
+        if not self._pipe.poll(timeout_s):
+            raise TimeoutError(f"the camera's process did not answer within {timeout_s:g} s")
+        return self._pipe.recv()
+
+
+def _main(pipe: Connection) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_Camera(pipe).run())
+
+
+class _Camera:
+    """The camera inside its process."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._reels = [_reel(width, height) for width, height in SIZES_WH]
+        self._reel = 0
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._plays = asyncio.Event()
+        self._plays.set()
+        self._done: list[FaultDone] = []
+        self._pictures = self._connections = 0
+
+    async def run(self) -> None:
+        await self._listen()
+        self._pipe.send(self._port)
+        script: asyncio.Task[None] | None = None
+        while True:
+            order = await asyncio.to_thread(self._pipe.recv)
+            if order == "end":
+                break
+            if order == "report":
+                if script is not None:
+                    await script
+                self._pipe.send(CameraReport(tuple(self._done), self._pictures, self._connections))
+            else:
+                script = asyncio.create_task(self._play_script(order))
+        await self._go_away()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def _go_away(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._cut()
+
+    def _cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _play_script(self, faults: Sequence[Fault]) -> None:
+        self._done.clear()
+        first_s = time.monotonic()
+        for fault in faults:
+            await asyncio.sleep(max(0.0, first_s + fault.at_s - time.monotonic()))
+            began_s = time.monotonic()
+            await self._fail(fault)
+            self._done.append(FaultDone(fault.kind, began_s, time.monotonic(), SIZES_WH[self._reel]))
+
+    async def _fail(self, fault: Fault) -> None:
+        if fault.kind.changes_size:
+            self._reel = (self._reel + 1) % len(SIZES_WH)
+        if fault.kind is FaultKind.STALL:
+            self._plays.clear()
+            await asyncio.sleep(fault.lasts_s)
+            self._plays.set()
+        elif fault.kind is FaultKind.DROP:
+            self._cut()
+        elif fault.kind is FaultKind.AWAY:
+            await self._go_away()
+            await asyncio.sleep(fault.lasts_s)
+            await self._listen()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        self._connections += 1
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(
+                b"HTTP/1.0 200 OK\r\nConnection: close\r\n"
+                b"Content-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
+            )
+            for number in _to_and_fro(PICTURES):
+                await self._plays.wait()
+                body = self._reels[self._reel][number]
+                writer.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body))
+                writer.write(body + b"\r\n")
+                await writer.drain()
+                self._pictures += 1
+                await asyncio.sleep(1 / FPS)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the other side went away, or was cut off
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+
+def _reel(width: int, height: int) -> list[bytes]:
+    scene = MovingScene(width, height)
+    pictures = (scene.frame(2 * number)[0].image_bgr for number in range(PICTURES))
+    return [cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures]
+
+
+def _to_and_fro(count: int) -> Iterator[int]:
+    while True:
+        yield from range(count)
+        yield from range(count - 2, 0, -1)

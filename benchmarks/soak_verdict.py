@@ -1,0 +1,225 @@
+"""What a soak run measured, and what has to be true of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.faulty_camera import FaultDone
+from benchmarks.watchers import WatchReport
+
+MEMORY_BOUND = 0.02
+"""How much more memory may be held at the end than when the run was warm, as a share."""
+SHORTEST_FOR_MEMORY_S = 240.0
+"""A shorter run is still filling buffers of fixed size when it is called warm."""
+LEAST_SEEN = 0.1
+"""Share of the presented frames that a healthy viewer must have got: it gets the newest, not every one."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What the process holds: threads and handles as their names, sorted; system threads as their number."""
+
+    threads: tuple[str, ...]
+    handles: tuple[str, ...]
+    system_threads: int
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recorded file: frames that OpenCV decodes, frames that the container lists, and what went wrong."""
+
+    path: str
+    decoded: int
+    listed: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The facts of one soak run.
+
+    Attributes:
+        duration_s: from the first fault script's second to the end.
+        captured, presented, dropped, inferred: as the run counts them; `dropped` by stage and cause.
+        sink_dropped: frames that a sink could not take, by its name.
+        seen: frames that the caller's loop got.
+        with_ids: frames with at least one tracked object.
+        reconnects: as the run counts them.
+        reconnected_at_s: when each reconnect was seen, seconds on `time.monotonic`.
+        sizes: when a frame with another size than the one before was captured, and that size (width, height).
+        planned, faults: how many faults were asked for, and what the camera did.
+        sent: pictures that the camera handed to the network.
+        recordings: every recorded file.
+        detection_lines: lines of the detections file that are whole.
+        warm_bytes, end_bytes: medians of the resident memory after collecting garbage and trimming.
+        warm_raw_bytes, end_raw_bytes: medians before that.
+        before, after: what the process held.
+        watched: what the viewers got.
+        error: why the run ended early; "" if it did not.
+    """
+
+    duration_s: float
+    captured: int
+    presented: int
+    inferred: int
+    dropped: Mapping[str, int]
+    sink_dropped: Mapping[str, int]
+    seen: int
+    with_ids: int
+    reconnects: int
+    reconnected_at_s: Sequence[float]
+    sizes: Sequence[tuple[float, tuple[int, int]]]
+    planned: int
+    faults: Sequence[FaultDone]
+    sent: int
+    recordings: Sequence[Recording]
+    detection_lines: int
+    warm_bytes: float
+    end_bytes: float
+    warm_raw_bytes: float
+    end_raw_bytes: float
+    before: Footprint
+    after: Footprint
+    watched: WatchReport
+    error: str = ""
+
+    @property
+    def growth(self) -> float:
+        """How much more memory was held at the end, as a share."""
+        return self.end_bytes / self.warm_bytes - 1.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that had to be true; `text` says what was expected and what came."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+def verdict(measured: Measured) -> list[Check]:
+    """Everything that has to be true of a run."""
+    return [
+        Check("run", not measured.error, measured.error or f"ran for {measured.duration_s:.0f} s without an error"),
+        *_frames(measured),
+        *_recordings(measured),
+        _memory(measured),
+        *_footprint(measured),
+        *_faults(measured),
+        *_viewers(measured),
+    ]
+
+
+def _frames(measured: Measured) -> Iterator[Check]:
+    dropped = sum(measured.dropped.values())
+    yield Check(
+        "frames",
+        measured.captured == measured.presented + dropped and measured.presented == measured.seen > 0,
+        f"captured {measured.captured} = presented {measured.presented} + dropped {dropped} was expected"
+        f"{_parts(measured.dropped)}, and {measured.presented} in the caller's hands: {measured.seen} came",
+    )
+    yield Check(
+        "sent", measured.sent >= measured.captured, f"no more than the {measured.sent} sent: {measured.captured} came"
+    )
+    yield Check("tracking", measured.with_ids > 0, f"frames with tracked objects expected: {measured.with_ids} came")
+
+
+def _recordings(measured: Measured) -> Iterator[Check]:
+    bad = [recording for recording in measured.recordings if _problem(recording)]
+    text = f"all of {len(measured.recordings)} files decoded to their end"
+    text = "; ".join(f"{recording.path}: {_problem(recording)}" for recording in bad) or text
+    yield Check("playable", bool(measured.recordings) and not bad, text)
+    lost = measured.sink_dropped.get("recorder", 0)
+    recorded = sum(recording.decoded for recording in measured.recordings)
+    yield Check(
+        "recorded",
+        recorded == measured.presented - lost,
+        f"presented {measured.presented} - {lost} that the recorder dropped = {measured.presented - lost} expected, "
+        f"{recorded} came",
+    )
+    lost = measured.sink_dropped.get("detections", 0)
+    yield Check(
+        "detections",
+        measured.detection_lines == measured.presented - lost,
+        f"presented {measured.presented} - {lost} that the detections dropped = {measured.presented - lost} expected, "
+        f"{measured.detection_lines} lines came",
+    )
+
+
+def _problem(recording: Recording) -> str:
+    if recording.problem:
+        return recording.problem
+    if recording.decoded == 0 or recording.decoded != recording.listed:
+        return f"{recording.listed} frames are in the file, {recording.decoded} could be decoded"
+    return ""
+
+
+def _memory(measured: Measured) -> Check:
+    text = (
+        f"at most {100 * MEMORY_BOUND:+.0f} % expected: {measured.warm_bytes / 1e6:.1f} MB when warm, "
+        f"{measured.end_bytes / 1e6:.1f} MB at the end, {100 * measured.growth:+.2f} % "
+        f"(before trimming {measured.warm_raw_bytes / 1e6:.1f} and {measured.end_raw_bytes / 1e6:.1f} MB)"
+    )
+    if measured.duration_s < SHORTEST_FOR_MEMORY_S:
+        return Check("memory", True, f"not judged, the run is shorter than {SHORTEST_FOR_MEMORY_S:g} s; {text}")
+    return Check("memory", measured.growth <= MEMORY_BOUND, text)
+
+
+def _footprint(measured: Measured) -> Iterator[Check]:
+    before, after = measured.before, measured.after
+    for name, was, came in (("threads", before.threads, after.threads), ("handles", before.handles, after.handles)):
+        text = f"{len(was)} expected, {len(came)} came"
+        new = _more(came, was)
+        yield Check(name, len(came) <= len(was), f"{text}; new: {', '.join(new)}" if new else text)
+    text = f"{before.system_threads} expected, {after.system_threads} came"
+    yield Check("system threads", after.system_threads <= before.system_threads, text)
+
+
+def _faults(measured: Measured) -> Iterator[Check]:
+    done = len(measured.faults)
+    yield Check("faults", done == measured.planned, f"{measured.planned} planned, the camera did {done}")
+    missed = [text for i in range(done) if (text := _missed(measured, i))]
+    kinds = [fault.kind.value for fault in measured.faults]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    losses = sum(fault.kind.loses_connection for fault in measured.faults)
+    text = "; ".join(missed) or (
+        f"every fault ({counts}) seen: {measured.reconnects} reconnects for {losses} losses, "
+        f"{len(measured.sizes)} changes of size"
+    )
+    yield Check("faults seen", not missed and measured.reconnects >= losses, text)
+
+
+def _missed(measured: Measured, index: int) -> str:
+    """What of a fault was not seen before the next one began; "" if all was."""
+    fault = measured.faults[index]
+    later = measured.faults[index + 1 :]
+    until_s = later[0].began_s if later else float("inf")
+    name = f"fault {index + 1} ({fault.kind.value})"
+    if fault.kind.loses_connection and not any(fault.began_s < t <= until_s for t in measured.reconnected_at_s):
+        return f"{name}: a reconnect was expected within {until_s - fault.began_s:.1f} s, none came"
+    came = [size for t, size in measured.sizes if fault.began_s < t <= until_s]
+    if fault.kind.changes_size and fault.size_wh not in came:
+        return f"{name}: frames of {fault.size_wh} were expected, changes to {came} came"
+    return ""
+
+
+def _viewers(measured: Measured) -> Iterator[Check]:
+    watched = measured.watched
+    least = int(LEAST_SEEN * measured.presented)
+    yield Check(
+        "viewers",
+        bool(watched.pictures) and min(watched.pictures) >= max(1, least) and set(watched.connections) == {1},
+        f"at least {least} pictures each over one connection expected: {list(watched.pictures)} pictures, "
+        f"{list(watched.connections)} connections came, beside {watched.stalled_connections} of one that takes nothing",
+    )
+
+
+def _parts(counts: Mapping[str, int]) -> str:
+    return f" ({', '.join(f'{count} {cause}' for cause, count in counts.items())})" if counts else ""
+
+
+def _more(came: Sequence[str], was: Sequence[str]) -> list[str]:
+    left = list(was)
+    return [name for name in came if name not in left or left.remove(name)]

@@ -1,0 +1,119 @@
+"""Viewers of a served run in a process of their own: some that keep up, one that takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+HEALTHY = 3
+STALLED_FOR_S = 15.0
+"""The stalled viewer takes nothing for this long, goes away and comes back."""
+RETRY_S = 0.2
+START_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class WatchReport:
+    """Pictures that each healthy viewer got, how often it had to connect, and connections of the stalled one."""
+
+    pictures: tuple[int, ...]
+    connections: tuple[int, ...]
+    stalled_connections: int
+
+
+class Watchers:
+    """Owns the viewers' process. Use with `with`."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, self._theirs = context.Pipe()
+        self._process = context.Process(target=_main, args=(self._theirs,), name="watchers", daemon=True)
+
+    def __enter__(self) -> Watchers:
+        self._process.start()
+        self._theirs.close()
+        self._receive()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with contextlib.suppress(OSError):
+            self._pipe.send("end")
+        self._process.join(5.0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(5.0)
+        self._pipe.close()
+        self._process.close()
+
+    def watch(self, port: int) -> None:
+        """Watch the run that is served on this port of this machine, as soon as it is there."""
+        self._pipe.send(port)
+
+    def report(self) -> WatchReport:
+        """Stop watching; what was seen since `watch`."""
+        self._pipe.send("report")
+        return self._receive()
+
+    def _receive(self):
+        if not self._pipe.poll(START_DEADLINE_S):
+            raise TimeoutError(f"the viewers' process did not answer within {START_DEADLINE_S:g} s")
+        return self._pipe.recv()
+
+
+def _main(pipe: Connection) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_run(pipe))
+
+
+async def _run(pipe: Connection) -> None:
+    pipe.send("ready")
+    viewers: list[_Viewer] = []
+    tasks: list[asyncio.Task[None]] = []
+    while (order := await asyncio.to_thread(pipe.recv)) != "end":
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.clear()
+        if order == "report":
+            *healthy, stalled = viewers
+            pictures = tuple(viewer.pictures for viewer in healthy)
+            connections = tuple(viewer.connections for viewer in healthy)
+            pipe.send(WatchReport(pictures, connections, stalled.connections))
+        else:
+            viewers = [_Viewer(order, stalls=i == HEALTHY) for i in range(HEALTHY + 1)]
+            tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
+
+
+class _Viewer:
+    """One viewer, which connects again when it is let go."""
+
+    def __init__(self, port: int, *, stalls: bool) -> None:
+        self._port = port
+        self._stalls = stalls
+        self.pictures = self.connections = 0
+
+    async def watch(self) -> None:
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._connect()
+            await asyncio.sleep(RETRY_S)
+
+    async def _connect(self) -> None:
+        # The buffer holds little: who does not read takes nothing.
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=4096)
+        try:
+            writer.write(f"GET /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+            self.connections += 1
+            if self._stalls:
+                await asyncio.sleep(STALLED_FOR_S)
+                return
+            while line := await reader.readline():
+                if line.lower().startswith(b"content-length:"):
+                    await reader.readline()  # the empty line after the headers
+                    await reader.readexactly(int(line.split(b":")[1]))
+                    self.pictures += 1
+        finally:
+            writer.transport.abort()

@@ -1,0 +1,106 @@
+"""A short soak without a network, and what its parts measure."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import soak
+from benchmarks.soak import Watch, decoded, footprint, main, resident_bytes, whole_lines
+from benchmarks.soak_verdict import Recording
+from pipeline.records import SegmentedFrame, StageTimes
+from tests.pipeline.fakes import make_frame, make_instances
+
+
+@pytest.mark.slow
+def test_a_short_soak_passes_every_check(tmp_path, capsys):
+    numbers = tmp_path / "soak.json"
+    keep = tmp_path / "kept"
+    code = main(["--minutes", "0.2", "--faults", "5", "--fake", "--json", str(numbers), "--keep", str(keep)])
+    out = capsys.readouterr().out
+    assert code == 0, out
+    record = json.loads(numbers.read_text())
+    assert record["passed"] is True
+    measured = record["measured"]
+    assert [fault["kind"] for fault in measured["faults"]] == ["stall", "drop", "size", "away", "stall"]
+    assert measured["reconnects"] >= 4
+    assert measured["presented"] > 20
+    assert measured["captured"] == measured["presented"] + sum(measured["dropped"].values())
+    assert sum(item["decoded"] for item in measured["recordings"]) == measured["presented"]
+    assert sorted(path.name for path in (keep / "run").glob("*.mp4")) == [r["path"] for r in measured["recordings"]]
+    assert "memory          not judged" in out
+    assert out.endswith("passed\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--minutes", "1", "--faults", "31"], "leaves 1.9 s from fault to fault; at least 2 s are needed"),
+        (["--faults", "0"], "--faults is at least 1, got 0"),
+        (["--minutes", "nan"], "leaves nan s"),
+        (["--keep", "."], "--keep .: there is something already"),
+        (["--json", "nowhere/soak.json"], "there is no folder"),
+    ],
+)
+def test_bad_usage_is_told_before_anything_starts(arguments, words, capsys):
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_check_that_fails_is_exit_code_1(monkeypatch, capsys):
+    from tests.benchmarks.test_soak_verdict import good
+
+    monkeypatch.setattr(soak, "soak", lambda *_args, **_kwargs: good(captured=101))
+    assert main(["--fake"]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED frames" in out
+    assert out.endswith("FAILED\n")
+
+
+def test_watch_notes_ids_reconnects_and_changes_of_size():
+    watch = Watch()
+    instances = make_instances(1)
+    for index, (width, reconnects) in enumerate([(80, 0), (80, 2), (96, 2)]):
+        frame = make_frame(index, 48, width, captured_at_s=10.0 + index)
+        watch.frame(SegmentedFrame(frame, instances, index, StageTimes(0.0, 0.0, 0.0)), reconnects)
+    assert watch.seen == 3
+    assert watch.with_ids == 0
+    assert watch.reconnected_at_s == [11.0, 11.0]
+    assert watch.sizes == [(12.0, (96, 48))]
+
+
+def test_recordings_are_decoded_and_counted(tmp_path):
+    path = tmp_path / "seven.mp4"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
+    for number in range(7):
+        video.write(np.full((48, 64, 3), 30 * number, np.uint8))
+    video.release()
+    assert decoded(path) == Recording("seven.mp4", 7, 7)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(path.read_bytes()[:200])
+    assert decoded(broken).decoded == 0
+    assert decoded(broken).problem.startswith("cannot be opened")
+
+
+def test_lines_that_are_no_json_are_not_counted_over(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    assert whole_lines(path) == 0
+    path.write_text('{"frame": 0}\n{"frame": 1}\n')
+    assert whole_lines(path) == 2
+    path.write_text('{"frame": 0}\n{"fra')
+    with pytest.raises(ValueError, match="Unterminated"):
+        whole_lines(path)
+
+
+def test_footprint_sees_a_new_handle_and_memory_that_is_used(tmp_path):
+    before, used = footprint(), resident_bytes()
+    with open(tmp_path / "held", "wb"):
+        after = footprint()
+        block = np.ones(8 * 2**20)  # 64 MB
+        assert resident_bytes() - used > 32e6
+    assert len(after.handles) == len(before.handles) + 1
+    assert any(name.endswith(f"{os.sep}held") for name in after.handles)
+    assert "MainThread" in before.threads
+    del block
