@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 PROGRAM = Path(__file__).parents[1] / "stream_segment.py"
 DEADLINE_S = 120.0
+PATTERN_AS_FILE = ("--source", "test:160x90@30", "--set", "source.policy=recorded", "--no-window")
 
 
 def command(*arguments):
@@ -25,6 +26,13 @@ def command(*arguments):
 
 def environment(**extra):
     return {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")} | extra
+
+
+def start(*arguments):
+    """The program in a process of its own, running."""
+    return subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
 
 
 def run(*arguments, cwd=None):
@@ -155,25 +163,7 @@ def test_photographs_to_a_folder(seeded_small_weights, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupted_file_is_finished_and_says_so_by_its_code(number, code, clip, seeded_small_weights, tmp_path):
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    process = subprocess.Popen(
-        command(
-            "--source",
-            "test:160x90@30",
-            "--set",
-            "source.policy=recorded",
-            "--output",
-            out,
-            "--detections",
-            lines,
-            "--weights",
-            seeded_small_weights,
-            "--no-window",
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    process = start(*PATTERN_AS_FILE, "--output", out, "--detections", lines, "--weights", seeded_small_weights)
     wait_for_lines(process, lines, 5)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=DEADLINE_S)
@@ -188,12 +178,8 @@ def test_an_interrupted_file_is_finished_and_says_so_by_its_code(number, code, c
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_stopped_live_source_is_a_success(seeded_small_weights, tmp_path):
     lines = tmp_path / "out.jsonl"
-    process = subprocess.Popen(
-        command("--source", "test:160x90@30", "--detections", lines, "--weights", seeded_small_weights, "--no-window"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
+    process = start(
+        "--source", "test:160x90@30", "--detections", lines, "--weights", seeded_small_weights, "--no-window"
     )
     wait_for_lines(process, lines, 5)
     process.send_signal(signal.SIGINT)
@@ -205,27 +191,10 @@ def test_a_stopped_live_source_is_a_success(seeded_small_weights, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_what_was_recorded_plays_after_kill_9(seeded_small_weights, tmp_path):
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    process = subprocess.Popen(
-        command(
-            "--source",
-            "test:160x90@30",
-            "--set",
-            "source.policy=recorded",
-            "--output",
-            out,
-            "--detections",
-            lines,
-            "--weights",
-            seeded_small_weights,
-            "--no-window",
-        ),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    )
+    process = start(*PATTERN_AS_FILE, "--output", out, "--detections", lines, "--weights", seeded_small_weights)
     wait_for_lines(process, lines, 120)
     process.kill()
-    process.wait(DEADLINE_S)
+    process.communicate(timeout=DEADLINE_S)
     for line in lines.read_text().splitlines():
         json.loads(line)
     reader, count = cv2.VideoCapture(str(out)), 0
