@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 import cv2
 
 from benchmarks.moving_scene import MovingScene
+from pipeline.errors import RunError
 
 SIZES_WH = ((640, 360), (480, 360), (512, 288))
 FPS = 15.0
@@ -135,7 +136,7 @@ class FaultyCamera:
 
     def _receive(self, timeout_s: float):
         if not self._pipe.poll(timeout_s):
-            raise TimeoutError(f"the camera's process did not answer within {timeout_s:g} s")
+            raise RunError(f"the camera's process did not answer within {timeout_s:g} s")
         return self._pipe.recv()
 
 

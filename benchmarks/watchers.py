@@ -8,6 +8,8 @@ import multiprocessing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from pipeline.errors import RunError
+
 HEALTHY = 3
 STALLED_FOR_S = 15.0
 """The stalled viewer takes nothing for this long, goes away and comes back."""
@@ -59,7 +61,7 @@ class Watchers:
 
     def _receive(self):
         if not self._pipe.poll(START_DEADLINE_S):
-            raise TimeoutError(f"the viewers' process did not answer within {START_DEADLINE_S:g} s")
+            raise RunError(f"the viewers' process did not answer within {START_DEADLINE_S:g} s")
         return self._pipe.recv()
 
 
