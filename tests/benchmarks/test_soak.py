@@ -18,14 +18,14 @@ from tests.pipeline.fakes import make_frame, make_instances
 def test_a_short_soak_passes_every_check(tmp_path, capsys):
     numbers = tmp_path / "soak.json"
     keep = tmp_path / "kept"
-    code = main(["--minutes", "0.2", "--faults", "5", "--fake", "--json", str(numbers), "--keep", str(keep)])
+    code = main(["--minutes", "0.35", "--faults", "4", "--fake", "--json", str(numbers), "--keep", str(keep)])
     out = capsys.readouterr().out
     assert code == 0, out
     record = json.loads(numbers.read_text())
     assert record["passed"] is True
     measured = record["measured"]
-    assert [fault["kind"] for fault in measured["faults"]] == ["stall", "drop", "size", "away", "stall"]
-    assert measured["reconnects"] >= 4
+    assert [fault["kind"] for fault in measured["faults"]] == ["stall", "drop", "size", "away"]
+    assert measured["reconnects"] >= 3
     assert measured["presented"] > 20
     assert measured["captured"] == measured["presented"] + sum(measured["dropped"].values())
     assert sum(item["decoded"] for item in measured["recordings"]) == measured["presented"]

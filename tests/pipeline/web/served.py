@@ -86,6 +86,16 @@ class Served:
         status, _, body = request(self.url + path.lstrip("/"), data, CONTROL if headers is None else headers)
         return status, json.loads(body)
 
+    def wait_for_masks(self, deadline_s: float = 20.0) -> None:
+        """Returns once frames are presented that carry a result; the first ones of a live run do not."""
+        end_s = time.monotonic() + deadline_s
+        shown_before: int | None = None
+        while shown_before is None or self.stream.stats.overall().presented < shown_before + 3:
+            assert time.monotonic() < end_s, "no frame with a result was presented"
+            if shown_before is None and self.stream.stats.overall().inferred > 0:
+                shown_before = self.stream.stats.overall().presented
+            self.camera.interrupted.wait(0.01)
+
     def status(self) -> dict[str, Any]:
         """What the page shows."""
         return json.loads(self.get("/api/status")[2])

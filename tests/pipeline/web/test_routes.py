@@ -23,6 +23,7 @@ def decoded(jpeg):
 @pytest.fixture
 def run():
     with served(serve={"max_viewers": 2, "jpeg_quality": 95, "max_width": 161}) as one:
+        one.wait_for_masks()
         yield one
 
 
