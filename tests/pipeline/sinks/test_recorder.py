@@ -275,7 +275,7 @@ def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, suffix
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("missing", [1, 400, 900])
+@pytest.mark.parametrize("missing", [20, 400, 900])  # a Matroska file varies by a byte or two: random ids
 def test_a_disk_that_fills_up_while_finishing_leaves_what_plays(tmp_path, suffix, missing):
     whole, path = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     items = [presentation(i) for i in range(60)]
