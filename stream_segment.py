@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
+from commands.program import Parser, set_up_logging
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.report import ProgressReport, summary_text
@@ -60,6 +62,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger("stream_segment")
+
+COMMANDS = ("train", "evaluate", "optimize", "weights")
+"""Each is a module of `commands/`."""
 
 CONFIG_BESIDE_THE_PROGRAM = Path(__file__).with_name("config.yaml")
 
@@ -125,17 +130,13 @@ _SWITCHES: Sequence[tuple[str, str, Any, str]] = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see {self.prog} --help)")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of a run. Values are checked by the settings, so that a flag and a file give the same errors."""
-    parser = _Parser(
+    parser = Parser(
         prog="stream_segment.py",
         description="Real-time instance segmentation of cameras and video with Mask R-CNN.",
-        epilog="Also: stream_segment.py weights coco (download the COCO weights). Settings: config.yaml.",
+        epilog=f"Also: stream_segment.py COMMAND --help, with COMMAND one of: {', '.join(COMMANDS)}. "
+        "Settings: config.yaml.",
         allow_abbrev=False,
     )
     for title, flags in _VALUE_FLAGS.items():
@@ -225,10 +226,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130/143 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments and arguments[0] == "weights":
-            return _weights_command(arguments[1:])
+        if arguments and arguments[0] in COMMANDS:
+            command = importlib.import_module(f"commands.{arguments[0]}")
+            return int(command.run(arguments[1:]))
         parsed = build_parser().parse_args(arguments)
-        _set_up_logging(parsed.verbose)
+        set_up_logging(parsed.verbose)
         settings = settings_from(parsed)
         if parsed.print_config:
             print(dump_settings(settings), end="")
@@ -277,30 +279,6 @@ def _stop_on_signals(stream: Stream, received: list[int]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _weights_command(argv: Sequence[str]) -> int:
-    parser = _Parser(prog="stream_segment.py weights", description="Get weights.", allow_abbrev=False)
-    parser.add_argument("what", choices=["coco"], help="coco: Matterport's mask_rcnn_coco.h5, 81 classes, 257 MB")
-    parser.add_argument("--dir", metavar="DIR", help="where to put it (default: weights/)")
-    arguments = parser.parse_args(argv)
-    _set_up_logging(verbose=False)
-    from pipeline.download import download_coco_weights
-    from pipeline.weights_file import weights_dir
-
-    path = download_coco_weights(Path(arguments.dir).expanduser() if arguments.dir else weights_dir())
-    print(f"COCO weights: {path}")
-    return 0
-
-
-def _set_up_logging(verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("stream_segment: %(message)s"))
-    for name in ("pipeline", "stream_segment", "mrcnn"):
-        package_logger = logging.getLogger(name)
-        package_logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-        package_logger.handlers = [handler]
-        package_logger.propagate = False
 
 
 if __name__ == "__main__":
