@@ -65,7 +65,11 @@ def test_objects_without_area_are_left_out_and_counted(folder):
     outside = square(x=WIDTH + 10)
     data = load(folder, document(square(), outside, {"category_id": 1, "segmentation": [[]], "iscrowd": 0}))
     assert len(data.images[0].instances) == 1
-    assert data.warnings == {"objects without area inside the image": 2}
+    assert data.findings == {
+        "object outside its image, left out": [101],
+        "object without area, left out": [102],
+        "category that no annotation has, left out of the classes": ["cup"],
+    }
 
 
 def test_a_box_over_the_edge_is_cut(folder):
