@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from pipeline.capture import Outlet
 from pipeline.errors import InputError
-from pipeline.join import ExactJoin, Join, KeyFrameJoin, SmoothJoin, frames_between_keys, make_carrier
+from pipeline.inference import ONE_BY_ONE, Batching, Filling
+from pipeline.join import (
+    MOST_WAITING_BYTES,
+    ExactJoin,
+    Join,
+    KeyFrameJoin,
+    SmoothJoin,
+    frames_between_keys,
+    make_carrier,
+)
 from pipeline.motion.key_frames import KeyFrameOutlet, KeyFrames
 from pipeline.records import Frame, SegmentedFrame, SourceInfo
 from pipeline.settings import PresentationMode, Settings
@@ -47,6 +56,8 @@ class Route:
         to_inference: where inference takes frames from.
         results: where inference puts its results.
         join: where the presenter takes frames from.
+        batching: how many frames inference takes at once: several of a recorded source, one of a live one, where the
+            newest wins.
         lost_in_capture: told of a frame that capture could not deliver.
         lost_after_inference: told of a result that nobody took.
     """
@@ -56,6 +67,7 @@ class Route:
     to_inference: Slot[Frame]
     results: Slot[SegmentedFrame]
     join: Join
+    batching: Batching
     lost_in_capture: Callable[[Frame], None]
     lost_after_inference: Callable[[SegmentedFrame], None]
 
@@ -65,38 +77,81 @@ class Route:
         return [*self.frame_slots, self.results]
 
 
-def make_route(settings: Settings, info: SourceInfo, live: bool, smooth: bool, losses: Losses) -> Route:
-    """The route for a run: live or recorded, smooth or exact."""
-    overflow = Overflow.DROP_OLDEST if live else Overflow.WAIT
-    return (_smooth_route if smooth else _exact_route)(settings, info, live, overflow, losses)
+def make_route(
+    settings: Settings, info: SourceInfo, live: bool, smooth: bool, losses: Losses, batch_size: int = 1
+) -> Route:
+    """The route for a run: live or recorded, smooth or exact; `batch_size` frames at once if it is recorded."""
+    if live:
+        return (_live_smooth_route if smooth else _live_exact_route)(settings, losses)
+    if smooth:
+        return _key_frame_route(settings, info, losses, batch_size)
+    # Another batch can come in and go out while one is being inferred.
+    room = max(RECORDED_SLOT, batch_size)
+    to_inference: Slot[Frame] = Slot(room, Overflow.WAIT, losses.before_inference)
+    results: Slot[SegmentedFrame] = Slot(room, Overflow.WAIT, losses.before_display)
+    return _exact_route(to_inference, results, Batching(batch_size, Filling.FULL), losses)
 
 
-def _exact_route(settings: Settings, info: SourceInfo, live: bool, overflow: Overflow, losses: Losses) -> Route:
-    to_inference: Slot[Frame] = Slot(1 if live else RECORDED_SLOT, overflow, losses.before_inference)
-    results: Slot[SegmentedFrame] = Slot(2 if live else RECORDED_SLOT, overflow, losses.before_display)
+def _live_exact_route(_: Settings, losses: Losses) -> Route:
+    to_inference: Slot[Frame] = Slot(1, Overflow.DROP_OLDEST, losses.before_inference)
+    results: Slot[SegmentedFrame] = Slot(2, Overflow.DROP_OLDEST, losses.before_display)
+    return _exact_route(to_inference, results, ONE_BY_ONE, losses)
+
+
+def _exact_route(to_inference: Slot[Frame], results: Slot[SegmentedFrame], batching: Batching, losses: Losses) -> Route:
     slots = (to_inference,)
     return Route(
-        slots, slots, to_inference, results, ExactJoin(results), losses.before_inference, losses.before_display
+        slots,
+        slots,
+        to_inference,
+        results,
+        ExactJoin(results),
+        batching,
+        losses.before_inference,
+        losses.before_display,
     )
 
 
-def _smooth_route(settings: Settings, info: SourceInfo, live: bool, overflow: Overflow, losses: Losses) -> Route:
+def _live_smooth_route(settings: Settings, losses: Losses) -> Route:
     # What goes to inference goes to the display as well: losing it there loses no frame, so nothing is counted.
+    to_inference: Slot[Frame] = Slot(1, Overflow.DROP_OLDEST)
+    to_display: Slot[Frame] = Slot(2, Overflow.DROP_OLDEST, losses.before_display)
+    results: Slot[SegmentedFrame] = Slot(4, Overflow.DROP_OLDEST)
+    join = SmoothJoin(to_display, results, make_carrier(settings.motion, live=True))
+    return _smooth_route(settings, to_inference, to_display, results, join, ONE_BY_ONE, losses)
+
+
+def _key_frame_route(settings: Settings, info: SourceInfo, losses: Losses, batch_size: int) -> Route:
     motion = settings.motion
-    to_inference: Slot[Frame] = Slot(1 if live else RECORDED_SLOT, overflow)
-    shown = 2 if live else RECORDED_SLOT + frames_between_keys(motion, info)
-    to_display: Slot[Frame] = Slot(shown, overflow, losses.before_display)
-    results: Slot[SegmentedFrame] = Slot(4, overflow)
-    carrier = make_carrier(motion, live)
-    join: Join
-    if live:
-        join = SmoothJoin(to_display, results, carrier)
-    else:
-        keys = KeyFrames(motion.infer_every, motion.infer_fps)
-        join = KeyFrameJoin(to_display, results, carrier, keys, losses.before_display)
+    to_inference: Slot[Frame] = Slot(max(RECORDED_SLOT, batch_size), Overflow.WAIT)
+    # So many frames wait for the display that a batch of key frames is among them, as far as memory allows.
+    in_memory = max(1, MOST_WAITING_BYTES // (3 * info.width * info.height))
+    shown = RECORDED_SLOT + min(batch_size * frames_between_keys(motion, info), in_memory)
+    to_display: Slot[Frame] = Slot(shown, Overflow.WAIT, losses.before_display)
+    results: Slot[SegmentedFrame] = Slot(max(4, batch_size), Overflow.WAIT)
+    keys = KeyFrames(motion.infer_every, motion.infer_fps)
+    join = KeyFrameJoin(to_display, results, make_carrier(motion, live=False), keys, losses.before_display)
+    # The join holds frames back until the result of their key frame is there: waiting for more of them could lock up.
+    return _smooth_route(
+        settings, to_inference, to_display, results, join, Batching(batch_size, Filling.WAITING), losses
+    )
+
+
+def _smooth_route(
+    settings: Settings,
+    to_inference: Slot[Frame],
+    to_display: Slot[Frame],
+    results: Slot[SegmentedFrame],
+    join: Join,
+    batching: Batching,
+    losses: Losses,
+) -> Route:
+    keys = KeyFrames(settings.motion.infer_every, settings.motion.infer_fps)
     # The inference first: the join may wait for what it is given.
-    outlets = (KeyFrameOutlet(to_inference, KeyFrames(motion.infer_every, motion.infer_fps)), to_display)
-    return Route(outlets, (to_inference, to_display), to_inference, results, join, losses.before_display, _ignore)
+    outlets = (KeyFrameOutlet(to_inference, keys), to_display)
+    return Route(
+        outlets, (to_inference, to_display), to_inference, results, join, batching, losses.before_display, _ignore
+    )
 
 
 def check_presentation(settings: Settings) -> None:

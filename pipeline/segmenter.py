@@ -14,8 +14,9 @@ from pipeline.records import Instances
 class Segmenter(ABC):
     """Finds the instances in single frames.
 
-    Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`, `segment`
-    and `close` are called in the inference thread. `labels` and `description` are valid from construction on.
+    Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`, `segment`,
+    `segment_batch` and `close` are called in the inference thread. `labels` and `description` are valid from
+    construction on.
     """
 
     @property
@@ -35,6 +36,16 @@ class Segmenter(ABC):
     @abstractmethod
     def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
         """The instances of one frame, uint8 (H, W, 3); boxes in its pixels, best score first."""
+
+    def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        """The instances of several frames, in their order; the frames may differ in size.
+
+        A segmenter that is faster with several at once overrides this; see `pipeline/batching.py`.
+
+        Args:
+            images_bgr: uint8 (H, W, 3) each, at most as many as one batch holds.
+        """
+        return [self.segment(image_bgr) for image_bgr in images_bgr]
 
     def chosen(self, instances: Instances) -> Instances:
         """Those of the instances from `segment` that the user asked to see: all, unless it was asked to find more."""

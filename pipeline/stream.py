@@ -397,6 +397,7 @@ class Stream:
                     self._segmenter_ready,
                     route.lost_after_inference,
                     tracker,
+                    route.batching,
                 ),
                 self._errors,
                 inlets=(route.to_inference,),

@@ -1,6 +1,7 @@
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.inference import Batching, Filling
 from pipeline.join import ExactJoin, KeyFrameJoin, SmoothJoin
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.route import Losses, check_presentation, make_route
@@ -11,9 +12,10 @@ from tests.pipeline.fakes import make_frame
 INFO = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, fps=25.0)
 
 
-def route_of(live, smooth, values=None):
+def route_of(live, smooth, values=None, batch_size=1):
     lost = []
-    return make_route(Settings.model_validate(values or {}), INFO, live, smooth, Losses(lost.append)), lost
+    settings = Settings.model_validate(values or {})
+    return make_route(settings, INFO, live, smooth, Losses(lost.append), batch_size), lost
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,34 @@ def test_exact_presentation_and_skipped_inference_exclude_each_other():
         check_presentation(Settings.model_validate({"presentation": "exact", "motion": {"infer_every": 2}}))
     with pytest.raises(InputError, match=r"motion\.infer_fps carries masks"):
         check_presentation(Settings.model_validate({"presentation": "exact", "motion": {"infer_fps": 2.0}}))
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_live_frames_are_never_inferred_several_at_once(smooth):
+    route, _ = route_of(live=True, smooth=smooth, batch_size=8)
+    assert route.batching.size == 1
+
+
+def test_a_recorded_batch_and_its_results_fit_between_the_stages():
+    route, lost = route_of(live=False, smooth=False, batch_size=8)
+    assert route.batching == Batching(8, Filling.FULL)
+    for index in range(8):
+        route.outlets[0].put(make_frame(index))  # would wait for ever if there were no room
+        route.results.put(make_frame(index))
+    assert lost == []
+
+
+def test_key_frames_of_a_batch_wait_for_the_display_but_are_not_waited_for():
+    route, _ = route_of(live=False, smooth=True, values={"motion": {"infer_every": 3}}, batch_size=4)
+    assert route.batching == Batching(4, Filling.WAITING)
+    for index in range(12):
+        for outlet in route.outlets:
+            outlet.put(make_frame(index))
+    assert [frame.index for frame in route.to_inference.get_all()] == [0, 3, 6, 9]
+
+
+def test_frames_that_wait_for_a_batch_of_key_frames_stay_within_memory():
+    huge = SourceInfo("clip.mp4", SourceKind.RECORDED, 7680, 4320, fps=25.0)  # 95 MiB a frame
+    settings = Settings.model_validate({"motion": {"infer_every": 30}})
+    route = make_route(settings, huge, False, True, Losses(lambda _: None), 8)
+    assert route.frame_slots[1]._capacity == 3 + 2

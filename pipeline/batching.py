@@ -1,0 +1,47 @@
+"""Runs canvases of frames through a network that takes a fixed number of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Found = TypeVar("Found")
+Window = tuple[int, int, int, int]
+"""(y1, x1, y2, x2), pixels: the part of a canvas that holds the picture."""
+RunBatch = Callable[[NDArray[np.uint8], NDArray[np.int32]], Sequence[Found]]
+"""Takes canvases uint8 (B, H, W, 3) and windows int32 (B, 4); answers once for each."""
+
+
+def run_in_batches(
+    canvases: Sequence[NDArray[np.uint8]], windows: Sequence[Window], size: int, run: RunBatch[Found]
+) -> list[Found]:
+    """What `run` answers for each canvas, in order.
+
+    A compiled network wants the same shape every time: neighbours of one shape go in together, and a batch that is not
+    full is filled up with its last canvas. What is found on the filling is dropped.
+
+    Args:
+        canvases: uint8 (H, W, 3) each; they may differ in size.
+        windows: one for each.
+        size: canvases in a batch, 1 or more.
+        run: the network.
+    """
+    if len(canvases) != len(windows):
+        raise ValueError(f"each canvas needs its window, got {len(canvases)} and {len(windows)}")
+    found: list[Found] = []
+    pairs = zip(canvases, windows, strict=True)
+    for _, group in groupby(pairs, key=lambda pair: pair[0].shape):
+        neighbours = list(group)
+        for start in range(0, len(neighbours), size):
+            batch = neighbours[start : start + size]
+            filled = batch + [batch[-1]] * (size - len(batch))
+            images = np.stack([canvas for canvas, _ in filled]) if size > 1 else batch[0][0][None]
+            answers = run(images, np.array([window for _, window in filled], np.int32))
+            if len(answers) != size:
+                raise ValueError(f"the network answered {len(answers)} times for a batch of {size}")
+            found.extend(answers[: len(batch)])
+    return found
