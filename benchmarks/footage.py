@@ -1,0 +1,62 @@
+"""Frames that the rows work on: the sample video, brought to the sizes of the table."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "samples" / "people.mp4"
+
+Image = NDArray[np.uint8]
+
+
+def frames(count: int, size_wh: tuple[int, int], every: int = 1) -> list[Image]:
+    """`count` frames of the sample, uint8 (H, W, 3) BGR, scaled to `size_wh`: each `every`th; from the start again at
+    its end."""
+    found: list[Image] = []
+    while len(found) < count:
+        before = len(found)
+        with av.open(str(SAMPLE)) as container:
+            for index, picture in enumerate(container.decode(video=0)):
+                if index % every == 0 and len(found) < count:
+                    found.append(scaled(picture.to_ndarray(format="bgr24"), size_wh))
+        if len(found) == before:
+            raise RuntimeError(f"{SAMPLE} has no frames")
+    return found
+
+
+def scaled(image_bgr: Image, size_wh: tuple[int, int]) -> Image:
+    """The frame itself if it has that size."""
+    height, width = image_bgr.shape[:2]
+    if (width, height) == size_wh:
+        return image_bgr
+    smaller = size_wh[0] < width
+    return np.asarray(
+        cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC), np.uint8
+    )
+
+
+def write_clip(path: Path, pictures: list[Image], rate: int = 25) -> Path:
+    """The frames as an H.264 file, of a quality that cameras record in."""
+    height, width = pictures[0].shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read_clip(path: Path) -> list[Image]:
+    """The frames of a file as its decoder gives them."""
+    with av.open(str(path)) as container:
+        return [picture.to_ndarray(format="bgr24") for picture in container.decode(video=0)]

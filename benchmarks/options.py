@@ -1,0 +1,40 @@
+"""What the rows of the table are told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        quick: fewer rounds, to see whether everything runs; the numbers scatter more.
+        weights: ResNet-101 weights with 81 classes; None: COCO's if they are there, else seeded ones.
+        original: a Python interpreter in which Matterport's package runs; None: its stored time counts.
+        coco_images, coco_annotations: photographs with COCO annotations, for the AP of the small model; None: left out.
+        model: settings of the engine that is measured, over those that are chosen automatically.
+    """
+
+    quick: bool = False
+    weights: str | None = None
+    original: str | None = None
+    coco_images: str | None = None
+    coco_annotations: str | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def rounds(self, count: int) -> int:
+        """How many rounds, where a whole run makes `count`."""
+        return min(count, 2) if self.quick else count
+
+    def to_text(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The inverse of `to_text`."""
+        return cls(**json.loads(text))

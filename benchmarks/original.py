@@ -1,0 +1,68 @@
+"""Matterport's package in a process of its own, to be timed by turns with ours."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCRIPT = Path(__file__).with_name("original_mrcnn.py")
+
+
+class Original:
+    """Use with `with`; each call is one frame.
+
+    Args:
+        python: an interpreter that can import the package.
+        weights: a file in its format.
+        image_bgr: uint8 (H, W, 3).
+        max_dim: side of the square canvas, pixels.
+    """
+
+    def __init__(self, python: str, weights: Path, image_bgr: NDArray[np.uint8], max_dim: int) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        frame = Path(self._folder.name) / "frame.npy"
+        np.save(frame, np.ascontiguousarray(image_bgr[..., ::-1]))
+        self._command = [python, str(SCRIPT), str(weights), str(frame), str(max_dim)]
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self._folder.name,
+        )
+        self._answer()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        self._folder.cleanup()
+
+    def __call__(self) -> float:
+        """Detect once; seconds as the process itself measures them."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError(f"the original does not run: try {' '.join(self._command)}")
+        return line

@@ -1,0 +1,24 @@
+"""The rows of the table, a file each: `NAME`, `TITLE` and `measure(options)`."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+CPU_ROWS = (
+    "resnet_1024",
+    "resnet_512",
+    "small",
+    "recorded",
+    "live",
+    "drawing",
+    "start",
+    "memory",
+    "accuracy",
+)
+GPU_ROWS = ("gpu",)
+
+
+def load(name: str) -> ModuleType:
+    """The module of a row."""
+    return importlib.import_module(f"benchmarks.rows.{name}")
