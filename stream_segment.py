@@ -23,7 +23,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
@@ -67,6 +68,10 @@ COMMANDS = ("train", "evaluate", "optimize", "weights")
 """Each is a module of `commands/`."""
 
 CONFIG_BESIDE_THE_PROGRAM = Path(__file__).with_name("config.yaml")
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM while there is no run that could be ended in order: everything unwinds, as with Ctrl-C."""
 
 
 class _Flag(NamedTuple):
@@ -226,19 +231,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130/143 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments and arguments[0] in COMMANDS:
-            command = importlib.import_module(f"commands.{arguments[0]}")
-            return int(command.run(arguments[1:]))
-        parsed = build_parser().parse_args(arguments)
-        set_up_logging(parsed.verbose)
-        settings = settings_from(parsed)
-        if parsed.print_config:
-            print(dump_settings(settings), end="")
-            return 0
-        return run(settings)
+        with _handled(_unwind, signal.SIGTERM):
+            return _dispatch(arguments)
     except StreamSegmentError as error:
         print(f"stream_segment: error: {error}", file=sys.stderr)
         return error.exit_code
+    except _Terminated:
+        print("stream_segment: terminated", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("stream_segment: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -252,6 +252,19 @@ def program() -> NoReturn:
     if Stream.any_stuck():
         os._exit(code)
     sys.exit(code)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        command = importlib.import_module(f"commands.{arguments[0]}")
+        return int(command.run(arguments[1:]))
+    parsed = build_parser().parse_args(arguments)
+    set_up_logging(parsed.verbose)
+    settings = settings_from(parsed)
+    if parsed.print_config:
+        print(dump_settings(settings), end="")
+        return 0
+    return run(settings)
 
 
 def _present_all(stream: Stream, settings: Settings) -> None:
@@ -269,11 +282,25 @@ def _present_all(stream: Stream, settings: Settings) -> None:
 def _stop_on_signals(stream: Stream, received: list[int]) -> Iterator[None]:
     def handle(number: int, _: FrameType | None) -> None:
         if received or not stream.opened:
-            raise KeyboardInterrupt
+            _unwind(number, None)
         received.append(number)
         stream.stop()
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _handled(handle, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+def _unwind(number: int, _: FrameType | None) -> NoReturn:
+    raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _handled(handle: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """These signals go to `handle` inside the block. Outside of the main thread, nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

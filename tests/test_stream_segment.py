@@ -1,6 +1,8 @@
 """The command line: arguments, exit codes, one clear line for every mistake. Whole runs are in test_end_to_end.py."""
 
 import json
+import os
+import signal
 
 import pytest
 import yaml
@@ -125,6 +127,47 @@ def test_bad_outputs_and_weights_are_refused_before_anything_is_written(
     assert_one_line_error(code, err, *parts)
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+class NeverOpened:
+    """A stream that gets a signal while it is being opened."""
+
+    opened = False
+    number = 0
+
+    def __init__(self, settings):
+        pass
+
+    def __enter__(self):
+        os.kill(os.getpid(), self.number)
+
+    def __exit__(self, *_):
+        raise AssertionError("it was not entered")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "text"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_before_the_stream_is_open_has_its_own_exit_code(capsys, monkeypatch, number, code, text):
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(stream_segment, "Stream", NeverOpened)
+    monkeypatch.setattr(NeverOpened, "number", number)
+    assert run_main(capsys, "--no-window") == (code, "", f"stream_segment: {text}\n")
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_command_that_is_terminated_unwinds(capsys, monkeypatch):
+    cleaned = []
+
+    def run(_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr("commands.weights.run", run)
+    assert run_main(capsys, "weights", "coco") == (143, "", "stream_segment: terminated\n")
+    assert cleaned == [True]
 
 
 def test_help_and_version(capsys):
