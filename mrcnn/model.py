@@ -13,11 +13,25 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import utils
+from . import runs, utils
+from .keras_model import as_keras_model
+from .molding import compose_image_meta, mold_image, parse_image_meta, unmold_detections, unmold_image
 from .network.anchors import feature_shapes, pyramid_anchors
 from .network.detector import Detector, RawDetections
 from .network.network import MaskRCNNNetwork
-from .weights import load_weights, save_weights
+from .training.dataset_images import load_image_gt
+from .weights import load_weights
+
+__all__ = [
+    "MaskRCNN",
+    "compose_image_meta",
+    "compute_backbone_shapes",
+    "load_image_gt",
+    "log",
+    "mold_image",
+    "parse_image_meta",
+    "unmold_image",
+]
 
 IMAGENET_URL = (
     "https://github.com/fchollet/deep-learning-models/releases/download/v0.2/"
@@ -41,110 +55,173 @@ def compute_backbone_shapes(config, image_shape: Sequence[int]) -> np.ndarray:
     return np.array(feature_shapes(image_shape, config.BACKBONE_STRIDES))
 
 
-def compose_image_meta(image_id, original_image_shape, image_shape, window, scale, active_class_ids) -> np.ndarray:
-    """What is known of one image as one row of numbers.
-
-    Args:
-        image_id: a number of the caller's.
-        original_image_shape: (H, W, C) before molding.
-        image_shape: (H, W, C) of the canvas.
-        window: (y1, x1, y2, x2) in pixels of the canvas: where the image lies.
-        scale: factor by which the image was resized.
-        active_class_ids: (K,) of 0 and 1.
-
-    Returns:
-        float64 (12 + K,).
-    """
-    return np.array([image_id, *original_image_shape, *image_shape, *window, scale, *active_class_ids], np.float64)
-
-
-def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
-    """The parts of rows from `compose_image_meta`, (B, 12 + K): int32, but `scale` float32, each with B rows."""
-    ends = {"image_id": 0, "original_image_shape": slice(1, 4), "image_shape": slice(4, 7), "window": slice(7, 11)}
-    parts = {name: meta[:, columns].astype(np.int32) for name, columns in ends.items()}
-    parts["scale"] = meta[:, 11].astype(np.float32)
-    parts["active_class_ids"] = meta[:, 12:].astype(np.int32)
-    return parts
-
-
-def mold_image(images: np.ndarray, config) -> np.ndarray:
-    """RGB images (..., 3) minus MEAN_PIXEL, as floats."""
-    return images.astype(np.float32) - config.MEAN_PIXEL
-
-
-def unmold_image(normalized_images: np.ndarray, config) -> np.ndarray:
-    """The inverse of `mold_image`: uint8 (..., 3), RGB."""
-    return (normalized_images + config.MEAN_PIXEL).astype(np.uint8)
-
-
-class _KerasModel(keras.Model):
-    """All layers as one Keras model, for `summary()`, `layers` and `save_weights` in Matterport's layout."""
-
-    def save_weights(self, filepath, overwrite=True):
-        """Write the weights to a file in Matterport's layout (.h5); see `mrcnn.weights.save_weights`."""
-        if not overwrite and os.path.exists(filepath):
-            raise FileExistsError(f"{filepath} exists already, and overwrite is False")
-        save_weights(self.network, filepath)
-
-    def load_weights(self, filepath, by_name=True, exclude=None):
-        """Read weights from such a file; see `mrcnn.weights.load_weights`."""
-        load_weights(self.network, filepath, exclude)
-
-
 class MaskRCNN:
     """Mask R-CNN as users of Matterport's package know it.
 
     Attributes:
-        mode: "inference".
+        mode: "inference" or "training".
         config: the Config given.
         model_dir: the folder given, where training puts its runs; inference writes nothing there.
         network: the weights and stages, see `mrcnn.network.network`.
         keras_model: all layers as one Keras model, for `summary()`, `layers`, `save_weights(path)`.
-        detector: the compiled network.
+        detector: the compiled network; None in training mode.
+        epoch: how many epochs of training are done.
+        log_dir: the folder of this model's training run; None without a model_dir. Made when training begins.
+        checkpoint_path: where its weight files go, with {epoch:04d} in it; None without a model_dir.
     """
 
     def __init__(self, mode: str, config, model_dir: str | os.PathLike[str] | None):
         """Build the network with random weights.
 
         Args:
-            mode: "inference".
+            mode: "inference" or "training".
             config: an instance of a subclass of Config.
-            model_dir: where training runs are put; may be None.
+            model_dir: where training runs are put; may be None for inference.
 
         Raises:
-            ValueError: another mode, or a setting that no network can be built from.
+            ValueError: another mode, or a setting that no network can be built from or trained with.
         """
-        if mode == "training":
-            raise ValueError(
-                'mode="training" is not available in this version: MaskRCNN runs inference only (mode="inference")'
-            )
-        if mode != "inference":
+        if mode not in ("inference", "training"):
             raise ValueError(f'mode must be "inference" or "training", got {mode!r}')
         if isinstance(config, type):
             raise ValueError(f"config must be an instance, got the class {config.__name__}: write {config.__name__}()")
         config.validate()
+        if mode == "training":
+            from .training.checks import check_config
+
+            check_config(config)
+            if model_dir is None:
+                raise ValueError('mode="training" needs a model_dir, the folder under which runs are kept')
         self.mode = mode
         self.config = config
         self.model_dir = model_dir
         self.network = MaskRCNNNetwork(config)
-        self.keras_model = _as_keras_model(self.network)
-        self.detector = Detector(self.network)
+        self.keras_model = as_keras_model(self.network)
+        self.detector = Detector(self.network) if mode == "inference" else None
+        self.set_log_dir()
 
     def load_weights(
         self, filepath: str | os.PathLike[str], by_name: bool = False, exclude: Iterable[str] | None = None
     ) -> None:
         """Load weights that Matterport's `save_weights` or ours wrote, layer by layer and by name.
 
+        A file of a training run under a folder such as logs/shapes20261123T1205/ also sets where that run goes on:
+        `epoch`, `log_dir` and `checkpoint_path`. In training mode a file that holds nothing but the backbone
+        (`get_imagenet_weights`) sets the backbone.
+
         Args:
             filepath: the .h5 file, mask_rcnn_coco.h5 for example.
             by_name: kept for scripts that say it; layers are matched by name either way.
             exclude: names of layers that keep the weights they have, such as the heads when NUM_CLASSES is another:
-                ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"].
+                ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"].
 
         Raises:
             mrcnn.weights.WeightsError: the file cannot be used, or a layer has no partner or another shape.
         """
-        load_weights(self.network, filepath, exclude)
+        load_weights(self.network, filepath, exclude, backbone_only=None if self.mode == "training" else False)
+        self.set_log_dir(filepath)
+
+    def set_log_dir(self, model_path: str | os.PathLike[str] | None = None) -> None:
+        """Choose the run's folder and count its epochs; nothing is written.
+
+        Args:
+            model_path: a weight file of a run, NAMEyyyymmddThhmm/mask_rcnn_NAME_0007.h5: that run goes on after its
+                epoch 7, in the folder of that name under model_dir. Any other path, or None: a new run, epoch 0.
+        """
+        stamp, self.epoch = runs.position(model_path)
+        self.log_dir = self.checkpoint_path = None
+        if self.model_dir is not None:
+            self.log_dir, self.checkpoint_path = runs.paths(self.model_dir, self.config.NAME, stamp)
+
+    def train(
+        self,
+        train_dataset,
+        val_dataset,
+        learning_rate: float,
+        epochs: int,
+        layers: str,
+        augmentation: Any = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Sequence[str] | None = None,
+    ) -> keras.callbacks.History:
+        """Train, and write a weight file into `log_dir` after each epoch of STEPS_PER_EPOCH batches.
+
+        Args:
+            train_dataset: a prepared `utils.Dataset` that overrides `load_mask`.
+            val_dataset: another, for the losses called val_…; with VALIDATION_STEPS = 0 it may be None.
+            learning_rate: of stochastic gradient descent with LEARNING_MOMENTUM, constant.
+            epochs: epochs in all: those done already (`epoch`) count, so that a second call goes on after the first.
+            layers: "heads" (all but the backbone), "3+", "4+", "5+" (those, and the backbone from that stage on),
+                "all", or a regular expression that matches whole names of layers.
+            augmentation: a function of (image uint8 (H, W, 3), masks bool (H, W, N)) that returns both changed alike,
+                of the same shapes; or an imgaug augmenter.
+            custom_callbacks: Keras callbacks; their `model` saves weights in Matterport's layout.
+            no_augmentation_sources: names of sources whose images are not augmented.
+
+        Returns:
+            The losses by epoch, as keras.Model.fit returns them.
+
+        Raises:
+            ValueError: an argument, a data set or an image is not what it has to be, or this is no training model.
+            FloatingPointError: the loss is no number any more.
+            OSError: a weight file cannot be written; those of earlier epochs are untouched.
+        """
+        from .training import checks
+        from .training.layer_patterns import layer_pattern
+        from .training.matterport import Run, run_epochs, run_metadata
+
+        if self.mode != "training":
+            raise ValueError('train needs a model made with mode="training", this one was made with mode="inference"')
+        checks.check_config(self.config)
+        checks.check_schedule(learning_rate, epochs, self.epoch)
+        checks.check_dataset(train_dataset, self.config, "train_dataset")
+        if self.config.VALIDATION_STEPS > 0:
+            checks.check_dataset(val_dataset, self.config, "val_dataset")
+        self.set_trainable(layer_pattern(layers, self.config.BACKBONE), verbose=0)
+        model = self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
+        model.metadata = self.keras_model.metadata = run_metadata(self.config, train_dataset)
+        count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _logs: setattr(self, "epoch", epoch + 1))
+        callbacks = (*(custom_callbacks or ()), count)
+        run = Run(
+            learning_rate, self.epoch, epochs, self.log_dir, self.checkpoint_path, augmentation,
+            no_augmentation_sources, callbacks,
+        )  # fmt: skip
+        log(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n")
+        log(f"Checkpoint Path: {self.checkpoint_path}")
+        self.keras_model.history = run_epochs(model, train_dataset, val_dataset, run)
+        return self.keras_model.history
+
+    def compile(self, learning_rate: float, momentum: float):
+        """The network with its losses and a new optimizer, for the layers that are trainable now: a keras.Model, see
+        `mrcnn.training.matterport.make_model`. `train` calls this itself."""
+        from .training.matterport import make_model
+
+        return make_model(self.network, learning_rate, momentum)
+
+    def set_trainable(self, layer_regex: str, keras_model=None, indent: int = 0, verbose: int = 1) -> None:
+        """Train the layers whose whole name matches, and no others.
+
+        Args:
+            layer_regex: a regular expression.
+            keras_model, indent: accepted for the original's sake.
+            verbose: 1 prints the names of the layers.
+
+        Raises:
+            ValueError: no layer matches.
+        """
+        from .training.layer_patterns import set_trainable
+
+        for layer in set_trainable(self.network, layer_regex):
+            if verbose:
+                log(f"{' ' * indent}{layer.name:20}   ({type(layer).__name__})")
+
+    def find_trainable_layer(self, layer):
+        """The layer itself, or the one that it wraps."""
+        return self.find_trainable_layer(layer.layer) if hasattr(layer, "layer") else layer
+
+    def get_trainable_layers(self) -> list[keras.Layer]:
+        """All layers that have weights, whether or not `set_trainable` chose them."""
+        return list(self.network.layers_by_name().values())
 
     def find_last(self) -> str:
         """The last checkpoint of the last training run under model_dir.
@@ -152,16 +229,7 @@ class MaskRCNN:
         Raises:
             FileNotFoundError: there is none.
         """
-        prefix = (self.config.NAME or "").lower()
-        runs = sorted(
-            entry.path for entry in os.scandir(self.model_dir) if entry.is_dir() and entry.name.startswith(prefix)
-        )
-        if not runs:
-            raise FileNotFoundError(f"no training run whose name begins with {prefix!r} under {self.model_dir}")
-        files = sorted(entry.path for entry in os.scandir(runs[-1]) if entry.name.startswith("mask_rcnn"))
-        if not files:
-            raise FileNotFoundError(f"no weight file mask_rcnn_*.h5 in {runs[-1]}")
-        return files[-1]
+        return runs.find_last(self.model_dir, self.config.NAME)
 
     def get_imagenet_weights(self) -> str:
         """Download a ResNet-50 trained on ImageNet (once, to Keras' cache) and return its path.
@@ -227,7 +295,7 @@ class MaskRCNN:
         raw = RawDetections(
             detections[:count, :4], class_ids, detections[:count, 5], mrcnn_mask[np.arange(count), :, :, class_ids]
         )
-        return _unmold(raw, original_image_shape, image_shape, window)
+        return unmold_detections(raw, original_image_shape, image_shape, window)
 
     def detect(self, images: Sequence[np.ndarray], verbose: int = 0) -> list[dict[str, np.ndarray]]:
         """Find the instances in images.
@@ -278,6 +346,8 @@ class MaskRCNN:
         return self.network.anchors(height, width)
 
     def _check_count(self, images) -> None:
+        if self.mode != "inference":
+            raise ValueError('detect needs a model made with mode="inference", this one was made with mode="training"')
         if len(images) != self.config.BATCH_SIZE:
             raise ValueError(
                 f"detect takes BATCH_SIZE = GPU_COUNT * IMAGES_PER_GPU = {self.config.BATCH_SIZE} images at a time, "
@@ -299,23 +369,9 @@ class MaskRCNN:
         found = self.detector.detect_molded(molded_images, parse_image_meta(image_metas)["window"])
         results = []
         for raw, canvas, window, original_shape in zip(found, molded_images, windows, original_shapes, strict=True):
-            rois, class_ids, scores, masks = _unmold(raw, original_shape, canvas.shape, window)
+            rois, class_ids, scores, masks = unmold_detections(raw, original_shape, canvas.shape, window)
             results.append({"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks})
         return results
-
-
-def _unmold(raw: RawDetections, original_image_shape, image_shape, window):
-    """See `MaskRCNN.unmold_detections`."""
-    y1, x1, y2, x2 = utils.norm_boxes(np.asarray(window), image_shape[:2])
-    scale = np.array([y2 - y1, x2 - x1, y2 - y1, x2 - x1])
-    in_window = np.divide(raw.boxes - np.array([y1, x1, y1, x1]), scale)
-    boxes = utils.denorm_boxes(in_window, original_image_shape[:2])
-    # Boxes that rounding left empty have no pixel to show.
-    keep = np.flatnonzero((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) > 0)
-    masks = np.zeros((*original_image_shape[:2], len(keep)), bool)
-    for place, index in enumerate(keep):
-        masks[:, :, place] = utils.unmold_mask(raw.mask_probs[index], boxes[index], original_image_shape)
-    return boxes[keep], raw.class_ids[keep], raw.scores[keep], masks
 
 
 def _check_image(index: int, image: Any, channels: int) -> None:
@@ -335,11 +391,3 @@ def _check_same_shape(images: Sequence[np.ndarray]) -> None:
             f"all images of a batch must have one size after resizing, got {shapes}: "
             "use IMAGE_RESIZE_MODE 'square' or images of one size"
         )
-
-
-def _as_keras_model(network: MaskRCNNNetwork) -> _KerasModel:
-    inputs = [model_input for model in network.models for model_input in model.inputs]
-    outputs = [model_output for model in network.models for model_output in model.outputs]
-    model = _KerasModel(inputs, outputs, name="mask_rcnn")
-    model.network = network
-    return model

@@ -41,7 +41,7 @@ def load_weights(
     network: MaskRCNNNetwork,
     path: str | os.PathLike[str],
     exclude: Iterable[str] | None = None,
-    backbone_only: bool = False,
+    backbone_only: bool | None = False,
 ) -> None:
     """Set the network's weights from a file. Nothing is changed if the file does not fit.
 
@@ -50,7 +50,7 @@ def load_weights(
         path: a file that Matterport's `save_weights` or ours wrote; weights may sit under `model_weights`.
         exclude: layers that keep the weights they have, whether or not the file has them.
         backbone_only: the file holds a backbone and nothing else (ImageNet weights); all other layers keep their
-        weights.
+            weights. None: if that is so.
 
     Raises:
         WeightsError: the file is missing, damaged or foreign; a layer has no partner or another shape; `exclude`
@@ -58,9 +58,12 @@ def load_weights(
     """
     path = Path(path)
     layers = network.layers_by_name()
-    excluded = _checked_exclude(exclude, layers)
-    wanted = set(network.backbone_layer_names()) if backbone_only else set(layers)
+    excluded = _checked_exclude(exclude, layers, file_groups(network))
+    backbone = set(network.backbone_layer_names())
     arrays = read_arrays(path)
+    if backbone_only is None:
+        backbone_only = bool(backbone & set(arrays)) and not (set(layers) - backbone) & set(arrays)
+    wanted = backbone if backbone_only else set(layers)
     if not wanted & set(arrays):
         raise WeightsError(
             f"{path} has none of the layers of a Mask R-CNN with backbone {network.config.BACKBONE!r} (its first: "
@@ -112,14 +115,15 @@ def save_weights(
         raise
 
 
-def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any]) -> set[str]:
+def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any], groups: Sequence[str]) -> set[str]:
     if exclude is None:
         return set()
     if isinstance(exclude, str):
         raise WeightsError(f"exclude must be a list of layer names, got the text {exclude!r}: write [{exclude!r}]")
     names = set(exclude)
     expanded = names - {"rpn_model"} | (set(RPN_LAYERS) if "rpn_model" in names else set())
-    unknown = sorted(expanded - set(layers))
+    # Scripts also name layers without weights, "mrcnn_bbox" in Matterport's samples
+    unknown = sorted(expanded - set(layers) - set(groups))
     if unknown:
         raise WeightsError(
             f"exclude names {listed(unknown)}, which the network does not have. "

@@ -45,7 +45,7 @@ BLOCK_GROUPS = (
 
 STEM_FILTERS = 32
 
-_STAGE_ENDS = (1, 2, 4, 6)
+STAGE_ENDS = (1, 2, 4, 6)
 """Groups whose output is C2, C3, C4 and C5: the last of each stride."""
 
 
@@ -68,7 +68,7 @@ def build_efficientnet_lite0(image, config=None):
         for repeat in range(group.repeats):
             x = _block(x, group, stride=group.stride if repeat == 0 else 1, name=f"lite0_block{index}")
             index += 1
-        if group_index in _STAGE_ENDS:
+        if group_index in STAGE_ENDS:
             stages.append(x)
     return stages
 

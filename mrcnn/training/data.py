@@ -176,10 +176,10 @@ class BatchMaker:
         }
 
 
-def mini_mask(mask: np.ndarray) -> np.ndarray:
-    """A mask uint8 (h, w), 0 … 255, stretched to a fixed square: float32 (m, m), 0 … 1."""
-    interpolation = cv2.INTER_AREA if min(mask.shape) > MINI_MASK_SIDE else cv2.INTER_LINEAR
-    return cv2.resize(mask, (MINI_MASK_SIDE, MINI_MASK_SIDE), interpolation=interpolation).astype(np.float32) / 255
+def mini_mask(mask: np.ndarray, shape: tuple[int, int] = (MINI_MASK_SIDE, MINI_MASK_SIDE)) -> np.ndarray:
+    """A mask uint8 (h, w), 0 … 255, stretched to `shape` (rows, columns): float32, 0 … 1."""
+    interpolation = cv2.INTER_AREA if mask.shape[0] > shape[0] and mask.shape[1] > shape[1] else cv2.INTER_LINEAR
+    return cv2.resize(mask, shape[::-1], interpolation=interpolation).astype(np.float32) / 255
 
 
 class BatchThread:

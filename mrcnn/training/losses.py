@@ -45,6 +45,32 @@ def rpn_box_loss(match, target_deltas, deltas):
     return masked_mean(losses, ops.cast(ops.equal(match, 1), "float32"))
 
 
+def active_counts(counts, active_class_ids, class_logits):
+    """`counts` without the regions that are taken for a class which their image's source does not know: with several
+    sources, what one of them has not annotated is not to be unlearned from its images.
+
+    Args:
+        counts: float32 (B, T).
+        active_class_ids: int32 (B, K), 1 for the classes of the image's source.
+        class_logits: float32 (B, T, K).
+
+    Returns:
+        float32 (B, T).
+    """
+    predicted = ops.cast(ops.argmax(class_logits, axis=-1), "int32")
+    return counts * ops.cast(ops.take_along_axis(active_class_ids, predicted, axis=1), "float32")
+
+
+def weight_decay(variables, decay: float):
+    """Sum over the variables of decay * sum(w^2) / size(w); gamma and beta of normalisation do not count.
+
+    Matterport's form of the L2 penalty: the division makes it the mean square, so that a large layer is not pulled
+    harder than a small one.
+    """
+    counted = [variable for variable in variables if variable.name not in ("gamma", "beta")]
+    return sum((ops.mean(ops.square(ops.cast(variable, "float32"))) for variable in counted), 0.0) * decay
+
+
 def class_loss(class_ids, counts, class_logits):
     """Cross-entropy of the regions.
 

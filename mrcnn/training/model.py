@@ -15,7 +15,7 @@ from mrcnn.network.proposals import propose
 from mrcnn.network.roi_align import roi_align
 
 from . import losses
-from .targets import RegionTargets, mask_targets, sample_regions
+from .targets import RegionTargets, full_mask_targets, mask_targets, sample_regions
 
 LOSS_NAMES = (
     "rpn_class_loss",
@@ -35,7 +35,14 @@ class TrainingModel(keras.Model):
     saved: with few classes and many categories it makes the features of the box head richer (an auxiliary task).
     """
 
-    def __init__(self, network: MaskRCNNNetwork, categories: int, mask_regions: int, category_weight: float = 0.5):
+    def __init__(
+        self,
+        network: MaskRCNNNetwork,
+        categories: int,
+        mask_regions: int,
+        category_weight: float = 0.5,
+        weight_decay: float = 0.0,
+    ):
         """Wrap a network.
 
         Args:
@@ -43,6 +50,8 @@ class TrainingModel(keras.Model):
             categories: Q; 0 for no second classifier.
             mask_regions: M, at most the regions for objects (TRAIN_ROIS_PER_IMAGE * ROI_POSITIVE_RATIO).
             category_weight: weight of the second classifier's loss.
+            weight_decay: factor of the L2 penalty in the loss, see `losses.weight_decay`; 0 where the optimizer
+                decays.
         """
         super().__init__(name="training", dtype="float32")  # boxes of a batch are not to be rounded
         self.network = network
@@ -62,6 +71,7 @@ class TrainingModel(keras.Model):
         self.mask_regions = min(mask_regions, self.objects)
         weights = dict(config.LOSS_WEIGHTS, category_loss=category_weight)
         self.loss_weights = {name: float(weights.get(name, 1.0)) for name in LOSS_NAMES}
+        self.weight_decay = weight_decay
         self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
 
     def call(self, batch, training=True):
@@ -75,13 +85,16 @@ class TrainingModel(keras.Model):
         # under mixed precision: TensorFlow's cropping op does not take bfloat16
         pyramid = [ops.cast(level, "float32") for level in pyramid[:4]]
         count = int(config.POST_NMS_ROIS_TRAINING)
-        proposals, _ = propose(
-            ops.stop_gradient(ops.softmax(rpn_class_logits, axis=-1)[..., 1]),
-            ops.stop_gradient(rpn_deltas),
-            self.network.anchors(*image_shape),
-            count,
-            config,
-        )
+        if "rois" in batch:
+            proposals = ops.convert_to_tensor(batch["rois"])
+        else:
+            proposals, _ = propose(
+                ops.stop_gradient(ops.softmax(rpn_class_logits, axis=-1)[..., 1]),
+                ops.stop_gradient(rpn_deltas),
+                self.network.anchors(*image_shape),
+                count,
+                config,
+            )
         regions = self._regions(batch, proposals)
         result = {
             "rpn_class_loss": losses.rpn_class_loss(batch["rpn_match"], rpn_class_logits),
@@ -92,10 +105,13 @@ class TrainingModel(keras.Model):
         return result
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The weighted sum of the losses that `call` gave."""
+        """The weighted sum of the losses that `call` gave, with the L2 penalty."""
         for name, value in y_pred.items():
             self.trackers[name].update_state(value)
-        return sum(self.loss_weights[name] * value for name, value in y_pred.items())
+        total = sum(self.loss_weights[name] * value for name, value in y_pred.items())
+        if self.weight_decay:
+            total = total + losses.weight_decay(self.trainable_variables, self.weight_decay)
+        return total
 
     def _regions(self, batch, proposals) -> RegionTargets:
         """The sampled regions of all images, stacked: every field gets a leading B."""
@@ -123,8 +139,11 @@ class TrainingModel(keras.Model):
         class_logits, deltas, features = self.box_head(flat, training=training)
         class_logits = ops.reshape(class_logits, (batch_size, self.sampled, -1))
         deltas = ops.reshape(deltas, (batch_size, self.sampled, -1, 4))
+        counts = regions.counts
+        if "active_class_ids" in batch:
+            counts = losses.active_counts(counts, batch["active_class_ids"], class_logits)
         result = {
-            "mrcnn_class_loss": losses.class_loss(regions.class_ids, regions.counts, class_logits),
+            "mrcnn_class_loss": losses.class_loss(regions.class_ids, counts, class_logits),
             "mrcnn_bbox_loss": losses.box_loss(regions.class_ids, regions.is_object, regions.deltas, deltas),
         }
         if self.category_classifier is not None:
@@ -141,10 +160,11 @@ class TrainingModel(keras.Model):
         mask_logits = self.mask_head(ops.reshape(pooled, (-1, *pooled.shape[2:])), training=training)
         mask_logits = ops.reshape(mask_logits, (*rois.shape[:2], *mask_logits.shape[1:]))
         side = mask_logits.shape[2]
-        targets = ops.stack(
-            [
-                mask_targets(rois[i], batch["gt_boxes"][i], batch["mini_masks"][i], indices[i], side)
-                for i in range(rois.shape[0])
-            ]
-        )
+        targets = ops.stack([self._mask_targets(batch, i, rois[i], indices[i], side) for i in range(rois.shape[0])])
         return losses.mask_loss(regions.class_ids[:, :count], regions.is_object[:, :count], targets, mask_logits)
+
+    @staticmethod
+    def _mask_targets(batch, image, rois, indices, side):
+        if "full_masks" in batch:
+            return full_mask_targets(rois, batch["full_masks"][image], indices, side)
+        return mask_targets(rois, batch["gt_boxes"][image], batch["mini_masks"][image], indices, side)

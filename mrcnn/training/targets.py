@@ -171,7 +171,7 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     Args:
         rois: float32 (M, 4), normalized.
         gt_boxes: float32 (G, 4), normalized.
-        mini_masks: float32 (G, m, m), 0 … 1, each stretched over its object's box.
+        mini_masks: float32 (G, h, w), 0 … 1, each stretched over its object's box.
         object_indices: int32 (M,).
         side: S.
 
@@ -185,7 +185,7 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     half_cell = 0.5 * (relative_high - relative_low) / side
     # A frame of zeros, so that a sample in the outermost half cell is not taken for one outside the mask.
     framed = ops.pad(mini_masks, [[0, 0], [1, 1], [1, 1]])
-    cells = mini_masks.shape[1]
+    cells = ops.convert_to_tensor(np.array(mini_masks.shape[1:3], np.float32))
     # The sampler puts 0 and 1 on the centres of the first and last cell of the framed mask.
     low = ((relative_low + half_cell) * cells + 0.5) / (cells + 1)
     high = ((relative_high - half_cell) * cells + 0.5) / (cells + 1)
@@ -193,6 +193,35 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     levels = ops.zeros_like(object_indices)
     sampled = gather_levels([framed[..., None]], grid, object_indices, levels, side)
     return ops.stop_gradient(sampled[..., 0])
+
+
+def full_mask_targets(rois, full_masks, object_indices, side: int):
+    """The same from masks of the whole canvas, (G, H, W), 0 or 1: sampled from the region's first pixel to its last."""
+    masks = ops.cast(full_masks, "float32")[..., None]
+    sampled = gather_levels([masks], rois, object_indices, ops.zeros_like(object_indices), side)
+    return ops.stop_gradient(sampled[..., 0])
+
+
+def random_regions(gt_boxes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Regions in place of proposals, for heads that are trained without the RPN (USE_RPN_ROIS = False).
+
+    Nine of ten lie around an object, each edge moved by up to half the object's side; the others anywhere.
+
+    Args:
+        gt_boxes: float32 (n, 4), normalized, n of 1 or more.
+        count: N.
+        rng: the dice.
+
+    Returns:
+        float32 (N, 4), normalized, inside the canvas.
+    """
+    near = gt_boxes[rng.integers(len(gt_boxes), size=count)]
+    sides = np.tile(near[:, 2:] - near[:, :2], 2)
+    around = np.clip(near + sides * rng.uniform(-0.5, 0.5, (count, 4)), 0, 1)
+    anywhere = rng.uniform(0, 1, (count, 4))
+    regions = np.where(np.arange(count)[:, None] < 0.9 * count, around, anywhere)
+    corners = np.sort(regions.reshape(count, 2, 2), axis=1)  # an edge may have crossed its opposite
+    return corners.reshape(count, 4).astype(np.float32)
 
 
 def _share_inside(rois, areas, regions):
