@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.drawing import add_outlines, apply_mask, display_instances, finish, pyplot, random_colors, rectangle
+from mrcnn.drawing import (
+    add_outlines,
+    apply_mask,
+    canvas_on,
+    display_instances,
+    finish,
+    finish_canvas,
+    pyplot,
+    random_colors,
+    rectangle,
+)
 from mrcnn.metrics import compute_matches, trim_zeros
 from mrcnn.resizing import unmold_mask
 
@@ -146,15 +156,7 @@ def draw_boxes(
     shown = boxes if boxes is not None else refined_boxes
     if shown is None:
         raise ValueError("draw_boxes needs boxes or refined_boxes, got neither")
-    figure = None
-    if ax is None:
-        figure, ax = pyplot().subplots(1, figsize=(12, 12))
-    height, width = image.shape[:2]
-    ax.set_ylim(height + 10, -10)
-    ax.set_xlim(-10, width + 10)
-    ax.axis("off")
-    ax.set_title(title)
-    canvas = image.astype(np.uint32)
+    own, ax, canvas = canvas_on(ax, image, title, (12, 12))
     styles = [_style(visibilities, i, color) for i, color in enumerate(random_colors(len(shown)))]
     for i, (color, linestyle, alpha) in enumerate(styles):
         corners = []
@@ -171,9 +173,7 @@ def draw_boxes(
         if masks is not None:
             apply_mask(canvas, masks[:, :, i], color if color != "gray" else (0.5, 0.5, 0.5))
             add_outlines(ax, masks[:, :, i], color)
-    ax.imshow(canvas.astype(np.uint8))
-    if figure is not None or save_to is not None:
-        finish(ax.figure, save_to)
+    finish_canvas(own, ax, canvas, save_to)
 
 
 def plot_precision_recall(

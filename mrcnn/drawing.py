@@ -139,15 +139,7 @@ def display_instances(
         )
     if not count:
         print("\n*** No instances to display *** \n")
-    figure = None
-    if ax is None:
-        figure, ax = pyplot().subplots(1, figsize=figsize)
-    height, width = image.shape[:2]
-    ax.set_ylim(height + 10, -10)
-    ax.set_xlim(-10, width + 10)
-    ax.axis("off")
-    ax.set_title(title)
-    canvas = image.astype(np.uint32)
+    own, ax, canvas = canvas_on(ax, image, title, figsize)
     colors = colors or random_colors(count)
     for i in np.flatnonzero(np.any(boxes, axis=1)) if count else ():
         if show_bbox:
@@ -159,9 +151,7 @@ def display_instances(
         if show_mask:
             apply_mask(canvas, masks[:, :, i], colors[i])
         add_outlines(ax, masks[:, :, i], colors[i])
-    ax.imshow(canvas.astype(np.uint8))
-    if figure is not None or save_to is not None:
-        finish(ax.figure, save_to)
+    finish_canvas(own, ax, canvas, save_to)
 
 
 def display_top_masks(
@@ -210,6 +200,36 @@ def pyplot() -> Any:
             logger.warning("Matplotlib cannot open windows here (%s): figures are drawn to memory", error)
             plt.switch_backend("Agg")
     return plt
+
+
+def canvas_on(ax: Any, image: NDArray[Any], title: str, figsize: tuple[float, float]) -> tuple[bool, Any, NDArray[Any]]:
+    """Axes for boxes on an image, with a margin of 10 pixels, and a copy of the image for masks.
+
+    Args:
+        ax: axes of the caller, or None: those of a new figure of `figsize` inches.
+        image: (H, W, 3), 0 … 255, RGB.
+        title: shown above the image.
+        figsize: inches.
+
+    Returns:
+        Whether the figure is new, the axes, and the image as uint32 (H, W, 3); `finish_canvas` takes all three.
+    """
+    own = ax is None
+    if own:
+        _, ax = pyplot().subplots(1, figsize=figsize)
+    height, width = image.shape[:2]
+    ax.set_ylim(height + 10, -10)
+    ax.set_xlim(-10, width + 10)
+    ax.axis("off")
+    ax.set_title(title)
+    return own, ax, image.astype(np.uint32)
+
+
+def finish_canvas(own: bool, ax: Any, canvas: NDArray[Any], save_to: str | os.PathLike[str] | None) -> None:
+    """Put the image behind what was drawn, and show or save the figure; the caller's own is shown by the caller."""
+    ax.imshow(canvas.astype(np.uint8))
+    if own or save_to is not None:
+        finish(ax.figure, save_to)
 
 
 def finish(figure: Any, save_to: str | os.PathLike[str] | None = None) -> None:
