@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import cv2
@@ -167,7 +168,7 @@ class Overlay:
             return
         x1, y1, x2, y2 = edges
         # Within the box; cv2.rectangle would make even widths one pixel wider.
-        colour, line = self._colour_of(instances, i), style.line_width
+        colour, line, opacity = self._colour_of(instances, i), style.line_width, _opacity(instances, i)
         inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
         inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
         for left, top, right, bottom in (
@@ -177,7 +178,10 @@ class Overlay:
             (inner_x2, inner_y1, x2, inner_y2),
         ):
             side = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-            _paint(side, np.broadcast_to(np.array(colour, np.uint8), side.shape), _opacity(instances, i))
+            if opacity >= 1:
+                _fill(side, colour)
+            else:
+                _paint(side, np.broadcast_to(np.array(colour, np.uint8), side.shape), opacity)
 
     def _draw_label(self, canvas: Image, instances: Instances, i: int, style: _Style) -> None:
         edges = box_edges(instances.boxes_xyxy[i])
@@ -209,6 +213,7 @@ def _thickness(font_scale: float) -> int:
     return max(1, round(1.6 * font_scale))
 
 
+@lru_cache(maxsize=1024)
 def _text_block(text: str, font_scale: float, frame_width: int) -> _TextBlock:
     """Measures a line of text, made smaller where it would be wider than the frame."""
     padding = max(2, round(4 * font_scale))
@@ -234,19 +239,24 @@ def _draw_block(
     x = max(0, min(x, width - block.width))
     y = max(0, min(y, height - block.height))
     region = canvas[y : y + block.height, x : x + block.width]
-    drawn = np.empty(region.shape, np.uint8)
-    drawn[:] = backing_bgr
+    drawn = region if opacity >= 1 else np.empty(region.shape, np.uint8)
+    _fill(drawn, backing_bgr)
     colour, thickness = text_colour(backing_bgr), _thickness(block.font_scale)
     origin = (block.padding, block.ascent)
     cv2.putText(drawn, block.text, origin, _FONT, block.font_scale, colour, thickness, cv2.LINE_AA)
-    _paint(region, drawn, opacity)
+    if opacity < 1:
+        _paint(region, drawn, opacity)
+
+
+def _fill(region: Image, colour_bgr: ColourBgr) -> None:
+    """Gives a part of the canvas one colour, in place."""
+    if region.size:
+        cv2.rectangle(region, (0, 0), (region.shape[1] - 1, region.shape[0] - 1), colour_bgr, cv2.FILLED)
 
 
 def _paint(region: Image, drawn: Image, opacity: float) -> None:
-    """Lays `drawn` over a part of the canvas of the same size, in place."""
-    if opacity >= 1:
-        region[:] = drawn
-    elif region.size:
+    """Lays `drawn` over a part of the canvas of the same size, in place, with an opacity below 1."""
+    if region.size:
         region[:] = cv2.addWeighted(region, 1.0 - opacity, np.ascontiguousarray(drawn), opacity, 0.0)
 
 
