@@ -1,0 +1,80 @@
+"""ResNet: names and shapes of mask_rcnn_coco.h5, sizes of the stages, and where a block's stride sits."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from mrcnn.config import Config
+from mrcnn.network.resnet import _bottleneck, block_letter, build_resnet50, build_resnet101
+
+BACKBONE_LAYER = re.compile(r"conv1|bn_conv1|(res|bn)[2-5].*")
+NORM = np.sqrt(1 + 1e-3)
+"""A fresh batch normalization divides by it."""
+
+
+@pytest.fixture(scope="module")
+def resnet101():
+    image = keras.Input((128, 192, 3))
+    return keras.Model(image, build_resnet101(image, Config))
+
+
+def test_layers_are_those_of_the_coco_file(resnet101, oracle_layout):
+    expected = {
+        layer: [tuple(shape) for _, shape in weights]
+        for layer, weights in oracle_layout
+        if weights and BACKBONE_LAYER.fullmatch(layer)
+    }
+    found = {layer.name: [tuple(w.shape) for w in layer.weights] for layer in resnet101.layers if layer.weights}
+    assert found == expected
+    assert len(expected) == 2 * (1 + 3 * (3 + 4 + 23 + 3) + 4)
+
+
+def test_stages_halve_and_widen(resnet101):
+    shapes = [tuple(stage.shape[1:]) for stage in resnet101.outputs]
+    assert shapes == [(32, 48, 256), (16, 24, 512), (8, 12, 1024), (4, 6, 2048)]
+
+
+def test_resnet50_is_shorter_in_stage_4_only(resnet101):
+    image = keras.Input((64, 64, 3))
+    model = keras.Model(image, build_resnet50(image, Config))
+    missing = {layer.name for layer in resnet101.layers if layer.weights} - {layer.name for layer in model.layers}
+    assert missing == {
+        f"{kind}4{letter}_branch2{part}" for kind in ("res", "bn") for letter in "ghijklmnopqrstuvw" for part in "abc"
+    }
+    assert [block_letter(index) for index in (0, 5, 22)] == ["a", "f", "w"]
+
+
+def block(name, is_first, tap):
+    """A block of width 1 on 4 channels: 2a takes channel 0, 2b is one tap, 2c doubles and triples …, no biases."""
+    image = keras.Input((4, 6, 4))
+    model = keras.Model(image, _bottleneck(image, 1, name, is_first, False))
+    first, middle = np.zeros((1, 1, 4, 1)), np.zeros((3, 3, 1, 1))
+    first[0, 0, 0, 0] = middle[tap] = 1
+    model.get_layer(f"res{name}_branch2a").set_weights([first, np.zeros(1)])
+    model.get_layer(f"res{name}_branch2b").set_weights([middle, np.zeros(1)])
+    model.get_layer(f"res{name}_branch2c").set_weights([np.array([[[[2.0, 3, 4, -5]]]]), np.zeros(4)])
+    if is_first:
+        model.get_layer(f"res{name}_branch1").set_weights([np.eye(4)[None, None], np.zeros(4)])
+    return model
+
+
+X = np.random.default_rng(4).uniform(-1, 1, (1, 4, 6, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("2a", 1), ("3a", 2)])
+def test_the_stride_of_a_stage_is_in_its_first_convolution(name, stride):
+    found = ops.convert_to_numpy(block(name, True, (1, 2))(X))
+    thinned = X[:, ::stride, ::stride]
+    right = np.zeros_like(thinned[..., :1])
+    right[:, :, :-1] = np.maximum(thinned[:, :, 1:, :1], 0)  # the 3 x 3 convolution sees the neighbour after thinning
+    expected = right * [2, 3, 4, -5] / NORM**3 + thinned / NORM
+    np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_later_blocks_add_their_input_as_it_is():
+    found = ops.convert_to_numpy(block("3b", False, (1, 1))(X))
+    expected = np.maximum(X[..., :1], 0) * [2, 3, 4, -5] / NORM**3 + X
+    np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
