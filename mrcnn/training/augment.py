@@ -21,6 +21,8 @@ class AugmentSettings:
         window: side of the square window, pixels.
         smallest_scale: photograph to window; drawn log-uniformly.
         largest_scale: the same.
+        longer_side: pixels; the scales count from a photograph whose longer side was brought to this, as it will be
+            when the network is used. 0: from the photograph as it is.
         flip: probability of a mirror image.
         colour: strength of the change of brightness, contrast, saturation and hue; 0 leaves colours alone.
         pastes: most objects that are copied in from other photographs.
@@ -34,6 +36,12 @@ class AugmentSettings:
     colour: float = 1.0
     pastes: int = 3
     focus: float = 0.7
+    longer_side: int = 0
+
+    def scales_for(self, height: int, width: int) -> tuple[float, float]:
+        """The smallest and the largest scale of a photograph of that size, photograph to window."""
+        unit = self.longer_side / max(height, width) if self.longer_side else 1.0
+        return self.smallest_scale * unit, self.largest_scale * unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +91,8 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
         rng: numpy Generator.
     """
     side = settings.window
-    scale = np.exp(rng.uniform(np.log(settings.smallest_scale), np.log(settings.largest_scale)))
     height, width = image_rgb.shape[:2]
+    scale = np.exp(rng.uniform(*np.log(settings.scales_for(height, width))))
     centre = None
     if instances and rng.random() < settings.focus:
         wanted = [instance for instance in instances if instance.class_id > 0] or instances
@@ -188,8 +196,9 @@ def paste_instance(window: Window, image_rgb, instance: Instance, settings: Augm
     """
     side = settings.window
     size = instance.box[2:] - instance.box[:2]
-    largest = min(settings.largest_scale, 0.9 * side / size.max())
-    smallest = min(settings.smallest_scale, largest)
+    smallest, largest = settings.scales_for(*image_rgb.shape[:2])
+    largest = min(largest, 0.9 * side / size.max())
+    smallest = min(smallest, largest)
     scale = np.exp(rng.uniform(np.log(smallest), np.log(largest)))
     height, width = np.maximum(np.round(size * scale), 1).astype(int)
     if min(height, width) < SMALLEST_VISIBLE:

@@ -33,17 +33,27 @@ def save_checkpoint(path: Path, variables: Sequence[keras.Variable], state: dict
             np.savez(file, state=np.array(json.dumps(state)), **arrays)
             file.flush()
             os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(part, 0o666 & ~mask)  # mkstemp's files are their owner's alone
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
 
 
-def load_checkpoint(path: Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, variables: Sequence[keras.Variable], expected: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Set the variables from a checkpoint and return its state.
 
+    Args:
+        path: the .npz.
+        variables: as they were given to `save_checkpoint`.
+        expected: parts of the state ("settings": {...}) that must be the same.
+
     Raises:
-        ValueError: the file is no checkpoint, or of a run with other settings.
+        ValueError: the file is no checkpoint, or of a run with other settings, which are named.
     """
     try:
         with path.open("rb") as handle, np.load(handle) as file:
@@ -51,6 +61,9 @@ def load_checkpoint(path: Path, variables: Sequence[keras.Variable]) -> dict[str
             arrays = [file[f"v{index}"] for index in range(len(file.files) - 1)]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a readable checkpoint of a training run: {error}") from None
+    differing = _differing(json.loads(json.dumps(expected or {})), state)
+    if differing:
+        raise ValueError(f"{path} belongs to a run with other settings: {'; '.join(differing)}")
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [array.shape for array in arrays]:
         raise ValueError(
@@ -59,3 +72,13 @@ def load_checkpoint(path: Path, variables: Sequence[keras.Variable]) -> dict[str
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return state
+
+
+def _differing(expected: dict[str, Any], state: dict[str, Any]) -> list[str]:
+    """"batch was 4, is 8" for everything that is not as in the checkpoint; what it does not have is left out."""
+    return [
+        f"{name} was {state[part][name]}, is {value}"
+        for part, settings in expected.items()
+        for name, value in settings.items()
+        if name in state.get(part, {}) and state[part][name] != value
+    ]

@@ -3,9 +3,43 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import keras
 from keras import ops
+
+from mrcnn.network.network import MaskRCNNNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """How the weights move: see `trainer.TrainSettings`; `clip_norm` is the longest gradient, all weights together."""
+
+    steps: int
+    learning_rate: float
+    backbone_factor: float
+    warmup_steps: int
+    weight_decay: float
+    average: float
+    clip_norm: float
+    loss_scaling: bool = False
+
+
+def build_optimizer(network: MaskRCNNNetwork, settings: OptimizerSettings) -> keras.optimizers.Optimizer:
+    """AdamW with a smaller rate for the backbone, and loss scaling around it where that is asked for."""
+    layers = network.layers_by_name()
+    backbone = [variable for name in network.backbone_layer_names() for variable in layers[name].trainable_variables]
+    optimizer = GroupedAdamW(
+        factors={variable.path: settings.backbone_factor for variable in backbone},
+        learning_rate=WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps),
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        use_ema=settings.average > 0,
+        ema_momentum=settings.average if settings.average > 0 else 0.99,
+    )
+    # the normalisation is folded into EfficientNet-Lite0's weights, or frozen: they have the scale that they need
+    optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])
+    return keras.optimizers.LossScaleOptimizer(optimizer) if settings.loss_scaling else optimizer
 
 
 class GroupedAdamW(keras.optimizers.AdamW):

@@ -1,14 +1,14 @@
-"""One training run: batches, steps, log, checkpoints, weight files."""
+"""One training run: batches, steps, validation, log, checkpoints, weight files."""
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -19,22 +19,22 @@ from mrcnn.weights import save_weights
 from .augment import AugmentSettings
 from .checkpoint import load_checkpoint, save_checkpoint
 from .coco import AnnotatedImages
-from .data import BatchMaker, BatchSettings, BatchThread, WindowMaker
+from .data import BatchMaker, BatchSettings, BatchThread
+from .layer_patterns import layer_pattern, set_trainable
 from .model import TrainingModel
-from .optimizer import GroupedAdamW, WarmupCosine
+from .optimizer import OptimizerSettings, build_optimizer
+from .pictures import PatientWindowMaker, PictureStore
+from .run_log import append_line, cut_log
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.npz"
 LAST_WEIGHTS_FILE = "last.h5"
+BEST_WEIGHTS_FILE = "best.h5"
 LOG_FILE = "log.jsonl"
 
-LAST_LAYER_DEVIATIONS = {
-    "rpn_class_raw": 0.01,
-    "rpn_bbox_pred": 0.01,
-    "mrcnn_class_logits": 0.01,
-    "mrcnn_bbox_fc": 0.001,
-}
-LATERAL_LAYERS = ("fpn_c5p5", "fpn_c4p4", "fpn_c3p3", "fpn_c2p2")
-LITE0_LATERAL_SCALE = 0.15
+Line = dict[str, Any]
+"""A line of the log: "step", then what was measured, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,19 @@ class TrainSettings:
     Attributes:
         steps: optimizer steps in all.
         batch: windows per step.
-        learning_rate: peak, for the layers that start from random weights.
+        learning_rate: peak, for the layers behind the backbone.
         backbone_factor: the backbone's share of it. Adam moves every weight by about the learning rate, however small
             its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.
         warmup_steps: steps of rising learning rate.
         weight_decay: AdamW's.
         average: momentum of the moving average of the weights, 0 … 1; the average is what is saved for use.
-        frozen_blocks: the stem and so many first blocks of the backbone keep their ImageNet weights.
+        layers: what is trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
         mask_regions: regions per window whose masks are trained.
         seed: of everything that is left to chance.
         log_every: steps.
         save_every: steps from checkpoint to checkpoint.
+        validate_every: steps from validation to validation.
+        loss_scaling: for float16: the loss is made so large that no gradient is lost (Micikevicius et al. 2018).
     """
 
     steps: int = 10000
@@ -64,11 +66,20 @@ class TrainSettings:
     warmup_steps: int = 200
     weight_decay: float = 0.05
     average: float = 0.999
-    frozen_blocks: int = 3
+    layers: str = "3+"
     mask_regions: int = 16
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
+    validate_every: int = 500
+    loss_scaling: bool = False
+
+
+class Validation(Protocol):
+    """Measures the network on images that it does not learn from."""
+
+    def measure(self, model: TrainingModel, stopped: Callable[[], bool]) -> Line | None:
+        """Numbers by name, "mask_ap50" and "val_loss" among them; None if `stopped` became true on the way."""
 
 
 class Trainer:
@@ -76,6 +87,8 @@ class Trainer:
 
     Attributes:
         step: how many steps are done.
+        stopped: whether `stop` was called.
+        best: the line of the best validation so far, None before the first.
     """
 
     def __init__(
@@ -86,6 +99,8 @@ class Trainer:
         settings: TrainSettings,
         folder: Path,
         metadata: dict[str, Any] | None = None,
+        validation: Validation | None = None,
+        pictures: PictureStore | None = None,
     ):
         """Build everything; nothing is written yet.
 
@@ -96,21 +111,35 @@ class Trainer:
             settings: the run.
             folder: where its files go; made if need be.
             metadata: what its weight files carry (see `weights.save_weights`).
+            validation: what is measured every so often; None for nothing.
+            pictures: where photographs are kept.
+
+        Raises:
+            ValueError: `settings.layers` chooses nothing.
         """
         keras.utils.set_random_seed(settings.seed)
         self._network, self._settings, self._folder, self._metadata = network, settings, folder, metadata
+        self._validation = validation
         self._state = {"settings": asdict(settings), "augment": asdict(augment)}
-        self.step = 0
-        _freeze(network, settings.frozen_blocks)
+        self.step, self.stopped = 0, False
+        self.best: Line | None = None
+        set_trainable(network, layer_pattern(settings.layers, network.config.BACKBONE))
         categories = len(data.category_names) if len(data.category_names) >= len(data.class_names) else 0
         self._model = TrainingModel(network, categories, settings.mask_regions)
-        maker = WindowMaker(data, augment, settings.seed)
+        maker = PatientWindowMaker(data, augment, settings.seed, pictures)
         sizes = BatchSettings(settings.batch, int(network.config.POST_NMS_ROIS_TRAINING), settings.seed)
         self._batches = BatchMaker(maker, network.config, augment, sizes)
         self._model(self._batches.make(0))  # builds what is built lazily
-        self._optimizer = _optimizer(network, settings, float(network.config.GRADIENT_CLIP_NORM))
-        self._model.compile(optimizer=self._optimizer, jit_compile=False)
+        self._optimizer = build_optimizer(network, _optimizer_settings(settings, network.config))
+        # JAX has nothing between XLA and one operation at a time; under TensorFlow XLA compiles for minutes
+        self._model.compile(optimizer=self._optimizer, jit_compile=keras.backend.backend() == "jax")
         self._optimizer.build(self._model.trainable_variables)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """About how large a checkpoint and a weight file are together."""
+        sizes = [int(np.prod(variable.shape)) * 4 for variable in (*self._variables(), *self._network.variables)]
+        return sum(sizes)
 
     def resume(self) -> bool:
         """Take up the run whose checkpoint lies in the folder; False if there is none.
@@ -121,7 +150,12 @@ class Trainer:
         path = self._folder / CHECKPOINT_FILE
         if not path.exists():
             return False
-        self.step = int(load_checkpoint(path, self._variables())["step"])
+        state = load_checkpoint(path, self._variables(), expected=self._state)
+        self.step, self.best = int(state["step"]), state.get("best")
+        for metric, values in zip(self._model.metrics, state.get("metrics", []), strict=False):
+            for variable, value in zip(metric.variables, values, strict=True):
+                variable.assign(value)
+        cut_log(self._folder / LOG_FILE, self.step)
         return True
 
     def take_over(self, earlier: Trainer) -> None:
@@ -130,32 +164,52 @@ class Trainer:
         if mine is not None and theirs is not None:
             mine.set_weights(theirs.get_weights())
 
-    def run(self, report: Callable[[dict[str, float]], None] = lambda _: None) -> None:
-        """Train to the last step, with log lines and checkpoints on the way.
+    def stop(self) -> None:
+        """End the run after the step that is under way; may be called from a signal handler or a report."""
+        self.stopped = True
 
-        An exception or Ctrl-C ends the run after a last checkpoint, and is raised again.
+    def run(self, report: Callable[[Line], None] = lambda _: None) -> None:
+        """Train to the last step or until `stop`, with log lines, validations and checkpoints on the way.
+
+        An exception other than those below ends the run after a last checkpoint, and is raised again.
 
         Args:
-            report: called with each log line.
+            report: called after every step with its line of the log, or with {"step": …} alone, and with the line
+                of each validation.
+
+        Raises:
+            OSError: a file cannot be written (a full disk); the last checkpoint is whole.
+            FloatingPointError: the loss is no number any more; nothing was saved over the last good checkpoint.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with BatchThread(self._batches, self.step) as batches:
             try:
                 self._steps(iter(batches), report)
-            finally:
-                self.save()
+            except (OSError, FloatingPointError):
+                raise
+            except BaseException:
+                self._save_at_the_end()
+                raise
+        self.save()
+        if not (self._folder / BEST_WEIGHTS_FILE).exists():  # nothing was validated
+            self._save_weights(BEST_WEIGHTS_FILE)
 
     def save(self) -> None:
-        """Write the checkpoint, and the averaged weights for use."""
-        save_checkpoint(self._folder / CHECKPOINT_FILE, self._variables(), self._state | {"step": self.step})
-        with self.averaged_weights():
-            save_weights(self._network, self._folder / LAST_WEIGHTS_FILE, self._metadata)
+        """Write the checkpoint, and the averaged weights for use.
+
+        Raises:
+            OSError: the disk is full or the folder is gone; what lay there before is untouched.
+        """
+        metrics = [[float(value) for value in metric.variables] for metric in self._model.metrics]
+        state = self._state | {"step": self.step, "best": self.best, "metrics": metrics}
+        save_checkpoint(self._folder / CHECKPOINT_FILE, self._variables(), state)
+        self._save_weights(LAST_WEIGHTS_FILE)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Inside, the network has the moving average of its weights."""
         variables = self._model.trainable_variables
-        own = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+        own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
         if self._settings.average > 0 and self.step > 0:
             self._optimizer.finalize_variable_values(variables)
         try:
@@ -164,26 +218,59 @@ class Trainer:
             for variable, values in zip(variables, own, strict=True):
                 variable.assign(values)
 
+    def _save_weights(self, name: str) -> None:
+        with self.averaged_weights():
+            save_weights(self._network, self._folder / name, self._metadata)
+
+    def _save_at_the_end(self) -> None:
+        """Save while another error is on its way, which is the one to be told."""
+        try:
+            self.save()
+        except OSError as error:
+            logger.warning("the last steps could not be saved: %s", error)
+
     def _steps(self, batches, report) -> None:
+        settings = self._settings
         started, first = time.monotonic(), self.step
-        while self.step < self._settings.steps:
+        while self.step < settings.steps and not self.stopped:
             logs = self._model.train_on_batch(next(batches), return_dict=True)
             self.step += 1
-            if self.step % self._settings.log_every == 0:
-                line = {name: round(float(value), 5) for name, value in logs.items()}
-                if not np.isfinite(line["loss"]):
-                    raise FloatingPointError(
-                        f"the loss is {line['loss']} after {self.step} steps: try a smaller learning rate"
-                    )
-                seconds = (time.monotonic() - started) / (self.step - first)
-                self._log({"step": self.step, "seconds_per_step": round(seconds, 4), **line}, report)
+            losses = {name: float(value) for name, value in logs.items()}
+            if not np.isfinite(losses["loss"]):
+                raise FloatingPointError(
+                    f"the loss is {losses['loss']} after {self.step} steps: try a smaller learning rate"
+                )
+            if self.step % settings.log_every == 0:
+                seconds = (time.monotonic() - started) / max(1, self.step - first)
+                rounded = {name: round(value, 5) for name, value in losses.items()}
+                self._log({"step": self.step, "seconds_per_step": round(seconds, 4), **rounded}, report)
                 self._model.reset_metrics()
-            if self.step % self._settings.save_every == 0:
+                started, first = time.monotonic(), self.step
+            else:
+                report({"step": self.step})
+            is_last = self.step == settings.steps
+            if self._validation is not None and (self.step % settings.validate_every == 0 or is_last):
+                self._validate(report)
+                self.save()  # so that the checkpoint knows which weights lie in best.h5
+                started, first = time.monotonic(), self.step
+            elif self.step % settings.save_every == 0:
                 self.save()
 
-    def _log(self, line, report) -> None:
-        with (self._folder / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def _validate(self, report) -> None:
+        kept = [[float(value) for value in metric.variables] for metric in self._model.metrics]
+        with self.averaged_weights():
+            numbers = self._validation.measure(self._model, lambda: self.stopped)
+            if numbers is not None and _is_better(numbers, self.best):
+                save_weights(self._network, self._folder / BEST_WEIGHTS_FILE, self._metadata)
+                self.best = {"step": self.step, **numbers}
+        for metric, values in zip(self._model.metrics, kept, strict=True):
+            for variable, value in zip(metric.variables, values, strict=True):
+                variable.assign(value)
+        if numbers is not None:
+            self._log({"step": self.step, **numbers}, report)
+
+    def _log(self, line: Line, report) -> None:
+        append_line(self._folder / LOG_FILE, line)
         report(line)
 
     def _variables(self) -> list:
@@ -192,43 +279,24 @@ class Trainer:
         return [*self._network.variables, *own, *self._optimizer.variables]
 
 
-def prepare_new_layers(network: MaskRCNNNetwork, seed: int) -> None:
-    """Gives the layers behind an ImageNet backbone a start in which no loss dwarfs the others.
-
-    The last layers of the heads begin near zero (Ren et al. 2015, section 3.1.3: a standard deviation of 0.01), and an
-    EfficientNet-Lite0's stages, which end without normalisation at a standard deviation of 5 to 10, are brought to
-    about 1 where they enter the pyramid.
-    """
-    rng = np.random.default_rng(seed)
-    layers = network.layers_by_name()
-    for name, deviation in LAST_LAYER_DEVIATIONS.items():
-        kernel, bias = layers[name].get_weights()
-        layers[name].set_weights([rng.normal(0, deviation, kernel.shape), bias])
-    if network.config.BACKBONE == "efficientnet_lite0":
-        for name in LATERAL_LAYERS:
-            kernel, bias = layers[name].get_weights()
-            layers[name].set_weights([kernel * LITE0_LATERAL_SCALE, bias])
+def _is_better(numbers: Line, best: Line | None) -> bool:
+    """By AP50; among equals (all zero at the start) by the loss."""
+    return best is None or _rank(numbers) > _rank(best)
 
 
-def _freeze(network: MaskRCNNNetwork, blocks: int) -> None:
-    """The stem and the first blocks of an EfficientNet-Lite0 are not trained."""
-    frozen = tuple(f"lite0_block{index}_" for index in range(blocks)) + (("lite0_stem",) if blocks else ())
-    for name, layer in network.layers_by_name().items():
-        if name.startswith(frozen):
-            layer.trainable = False
+def _rank(numbers: Line) -> tuple[float, float]:
+    ap50 = numbers.get("mask_ap50")
+    return (-1.0 if ap50 is None else float(ap50), -float(numbers["val_loss"]))
 
 
-def _optimizer(network: MaskRCNNNetwork, settings: TrainSettings, clip_norm: float) -> GroupedAdamW:
-    layers = network.layers_by_name()
-    backbone = [variable for name in network.backbone_layer_names() for variable in layers[name].trainable_variables]
-    optimizer = GroupedAdamW(
-        factors={variable.path: settings.backbone_factor for variable in backbone},
-        learning_rate=WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps),
-        weight_decay=settings.weight_decay,
-        global_clipnorm=clip_norm,
-        use_ema=settings.average > 0,
-        ema_momentum=settings.average if settings.average > 0 else 0.99,
+def _optimizer_settings(settings: TrainSettings, config) -> OptimizerSettings:
+    return OptimizerSettings(
+        settings.steps,
+        settings.learning_rate,
+        settings.backbone_factor,
+        settings.warmup_steps,
+        settings.weight_decay,
+        settings.average,
+        float(config.GRADIENT_CLIP_NORM),
+        settings.loss_scaling,
     )
-    # the backbone's normalisation is folded into its weights: they have the scale that they need
-    optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])
-    return optimizer

@@ -1,0 +1,59 @@
+"""Halves a weight file: kernels as float16, everything else as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mrcnn.checkpoint import METADATA_ATTRIBUTE
+
+
+def write_compact(
+    source: Path,
+    target: Path,
+    metadata: Mapping[str, Any] | None = None,
+    change: Callable[[h5py.File], None] = lambda _: None,
+) -> None:
+    """Copy a weight file with kernels as float16; an existing target is replaced when the copy is complete.
+
+    Args:
+        source: a weight file of ours or of Matterport's.
+        target: may be the same file.
+        metadata: settings and names that take the place of the source's; None keeps them.
+        change: may change the copy before it is put in place.
+
+    Raises:
+        OSError: it cannot be written; what was at `target` is untouched.
+    """
+
+    def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            # statistics of the normalisations can exceed what float16 holds
+            kind = np.float16 if item.ndim > 1 else np.float32
+            result.create_dataset(name, data=item[()].astype(kind))
+        else:
+            result.require_group(name).attrs.update(item.attrs)
+
+    handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".", suffix=".part")
+    os.close(handle)
+    try:
+        with h5py.File(source) as original, h5py.File(part, "w") as result:
+            result.attrs.update(original.attrs)
+            if metadata is not None:
+                result.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
+            original.visititems(copy)
+            change(result)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(part, 0o666 & ~mask)
+        os.replace(part, target)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,157 @@
+"""Pictures of a run: the curves, and predictions beside the ground truth. Needs no display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .coco import AnnotatedImage
+from .model import LOSS_NAMES
+from .pictures import PictureError, PictureStore
+from .validation import Found
+
+CURVES_FILE = "curves.png"
+PREDICTIONS_FILE = "predictions.png"
+
+COLOURS_RGB = ((230, 60, 60), (60, 130, 230), (60, 180, 75), (245, 160, 30), (150, 70, 200), (30, 190, 190))
+"""A class has the colour of its id, in turn."""
+
+SHOWN_SIDE = 360
+"""Pixels: longer side of a photograph in the picture."""
+
+LABEL_HEIGHT = 18
+
+
+def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """The losses, of training and validation, and the AP50 over the steps, as a PNG.
+
+    Args:
+        path: the file.
+        lines: of the log, see `run_log.read_log`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 4).ravel()
+    for axis, name in zip(axes, ("loss", *LOSS_NAMES), strict=False):
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
+        axis.set_title(name.replace("_", " "))
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    points = [(line["step"], line["mask_ap50"]) for line in lines if line.get("mask_ap50") is not None]
+    if points:
+        axes[-1].plot(*zip(*points, strict=True), marker=".", color="tab:green")
+    axes[-1].set_title("mask AP50 (validation)")
+    axes[-1].set_ylim(0, 1)
+    axes[-1].grid(alpha=0.3)
+    if axes[0].lines:
+        axes[0].legend()
+    for axis in axes[4:]:
+        axis.set_xlabel("step")
+    part = path.with_name(path.name + ".part")
+    try:
+        figure.savefig(part, format="png", dpi=90)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def draw_predictions(
+    path: Path,
+    shown: Sequence[tuple[AnnotatedImage, Sequence[Found]]],
+    class_names: Sequence[str],
+    pictures: PictureStore,
+    least_score: float,
+) -> None:
+    """Photographs with their annotations on the left and what was found on the right, as a PNG.
+
+    Args:
+        path: the file.
+        shown: images with the detections on them.
+        class_names: K names, the background first.
+        pictures: where the photographs come from.
+        least_score: detections below are not drawn.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    rows = []
+    for image, found in shown:
+        try:
+            photo = pictures.get(image)
+        except PictureError:
+            continue
+        truth = [(one.class_id, None, one.box, one.mask > 127) for one in image.instances if one.class_id]
+        sure = [(one.class_id, one.score, one.box, one.mask) for one in found if one.score >= least_score]
+        halves = [_drawn(photo, objects, class_names) for objects in (truth, sure)]
+        rows.append(np.concatenate([halves[0], np.full((halves[0].shape[0], 6, 3), 255, np.uint8), halves[1]], axis=1))
+    if rows:
+        _write_png(path, _sheet(rows))
+
+
+def _drawn(photo: np.ndarray, objects, class_names: Sequence[str]) -> np.ndarray:
+    scale = SHOWN_SIDE / max(photo.shape[:2])
+    picture = photo.astype(np.float32)
+    for class_id, _, (y1, x1, y2, x2), mask in objects:
+        area = picture[y1:y2, x1:x2]
+        area[mask] = 0.5 * area[mask] + 0.5 * np.array(COLOURS_RGB[class_id % len(COLOURS_RGB)], np.float32)
+    size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
+    drawn = np.ascontiguousarray(cv2.resize(picture.astype(np.uint8), size, interpolation=cv2.INTER_AREA))
+    for class_id, score, box, _ in objects:
+        y1, x1, y2, x2 = (round(float(value) * scale) for value in box)
+        colour = COLOURS_RGB[class_id % len(COLOURS_RGB)]
+        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), colour, 1)
+        text = class_names[class_id] + ("" if score is None else f" {score:.2f}")
+        cv2.putText(drawn, text, (x1 + 2, y1 + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(drawn, text, (x1 + 2, y1 + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA)
+    return drawn
+
+
+def _sheet(rows: list[np.ndarray]) -> np.ndarray:
+    """The pairs in two columns, under a line that says which half is which."""
+    width = max(row.shape[1] for row in rows)
+    columns: list[list[np.ndarray]] = [[], []]
+    for row in rows:
+        shorter = min(columns, key=lambda column: sum(part.shape[0] for part in column))
+        shorter.append(
+            cv2.copyMakeBorder(row, 0, 6, 0, width - row.shape[1] + 12, cv2.BORDER_CONSTANT, value=(255,) * 3)
+        )
+    columns = [column for column in columns if column]
+    height = max(sum(part.shape[0] for part in column) for column in columns)
+    filled = []
+    for column in columns:
+        whole = np.concatenate(column)
+        filled.append(
+            cv2.copyMakeBorder(
+                whole, LABEL_HEIGHT, height - whole.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=(255,) * 3
+            )
+        )
+    sheet = np.ascontiguousarray(np.concatenate(filled, axis=1))
+    text = "left: annotated; right: found"
+    cv2.putText(sheet, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return sheet
+
+
+def _write_png(path: Path, picture_rgb: np.ndarray) -> None:
+    done, data = cv2.imencode(".png", picture_rgb[..., ::-1])
+    if not done:
+        raise OSError(f"{path} could not be encoded")
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data.tobytes())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,237 @@
+"""Where a run starts: which network a weight file asks for, and what of the file goes into it.
+
+A file may be of another set of classes. Then the class layers are new, but for the rows of classes that both have by
+name, and a new class begins with the average box and mask of the file's classes: shapes are learned from all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrcnn.checkpoint import HEAD_LAYERS, RPN_LAYERS, WeightsError, read_arrays, read_metadata
+from mrcnn.config import Config
+from mrcnn.metadata import class_names_from_metadata, config_from_metadata
+
+SHORT_SIDE_SHARE = 800 / 1024
+"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM."""
+
+SMALL_NETWORK: dict[str, Any] = {
+    "BACKBONE": "efficientnet_lite0",
+    "TOP_DOWN_PYRAMID_SIZE": 64,
+    "RPN_CHANNELS": 64,
+    "MASK_HEAD_CHANNELS": 64,
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 256,
+    "MEAN_PIXEL": np.array([127.0, 127.0, 127.0]),
+    "RPN_ANCHOR_SCALES": (16, 32, 64, 128, 256),
+    "PRE_NMS_LIMIT": 1000,
+    "POST_NMS_ROIS_INFERENCE": 100,
+    "DETECTION_IGNORE_BACKGROUND": True,
+    "DETECTION_MIN_CONFIDENCE": 0.6,
+    "DETECTION_NMS_THRESHOLD": 0.4,
+    "DETECTION_MAX_INSTANCES": 50,
+}
+"""Narrow everywhere, so that two cores keep up with a camera: the shipped model's."""
+
+SMALL_TRAINING: dict[str, Any] = {
+    "POST_NMS_ROIS_TRAINING": 150,
+    "TRAIN_ROIS_PER_IMAGE": 96,
+    "ROI_POSITIVE_RATIO": 1 / 3,
+    "LOSS_WEIGHTS": {**Config.LOSS_WEIGHTS, "mrcnn_mask_loss": 1.5},
+}
+LARGE_TRAINING: dict[str, Any] = {"POST_NMS_ROIS_TRAINING": 1000, "TRAIN_ROIS_PER_IMAGE": 200}
+
+LAST_LAYER_DEVIATIONS = {
+    "rpn_class_raw": 0.01,
+    "rpn_bbox_pred": 0.01,
+    "mrcnn_class_logits": 0.01,
+    "mrcnn_bbox_fc": 0.001,
+}
+LATERAL_LAYERS = ("fpn_c5p5", "fpn_c4p4", "fpn_c3p3", "fpn_c2p2")
+LITE0_LATERAL_SCALE = 0.15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StartPlan:
+    """What a run starts from.
+
+    Attributes:
+        path: the weight file.
+        config: of the network to train.
+        backbone_only: the file holds a backbone and nothing else.
+        file_names: the file's class names, the background first; None if they are not known or there are none.
+        class_names: the new ones.
+    """
+
+    path: Path
+    config: Config
+    backbone_only: bool
+    file_names: tuple[str, ...] | None
+    class_names: tuple[str, ...]
+
+    @property
+    def same_classes(self) -> bool:
+        """Whether the file's class layers are taken as they are."""
+        return not self.backbone_only and self.file_names == self.class_names
+
+    def describe(self) -> str:
+        """One line on what is taken from the file."""
+        if self.backbone_only:
+            return f"backbone from {self.path}, everything else new"
+        if self.same_classes:
+            return f"everything from {self.path}"
+        known = [name for name in self.class_names[1:] if name in (self.file_names or ())]
+        text = f"all but the class layers from {self.path}"
+        return text + (f", which knows {', '.join(known)} already" if known else "")
+
+
+def plan_start(
+    path: Path,
+    class_names: Sequence[str],
+    side: int | None = None,
+    backbone: str | None = None,
+    names_by_count: Mapping[int, Sequence[str]] | None = None,
+) -> StartPlan:
+    """Look at a weight file and settle the network. Loads no Keras.
+
+    Args:
+        path: a file of ours or of Matterport's, or a backbone's.
+        class_names: K names to train, the background first.
+        side: IMAGE_MAX_DIM, pixels; None takes the file's, else 512 (small) or 1024.
+        backbone: what the user asked for; None takes the file's.
+        names_by_count: class names of files that carry none, by how many classes they have (COCO's 81).
+
+    Raises:
+        WeightsError: the file cannot be used, or has another backbone than was asked for.
+        ValueError: `side` is no multiple of 64.
+    """
+    metadata, arrays = read_metadata(path), read_arrays(path)
+    found = _backbone_of(path, arrays)
+    if backbone is not None and backbone != found:
+        raise WeightsError(
+            f"{path} has the backbone {found}, but {backbone} was asked for: leave --backbone out, or name weights "
+            "of that backbone"
+        )
+    backbone_only = not any(name in arrays for name in ("fpn_c5p5", *RPN_LAYERS, *HEAD_LAYERS))
+    file_names = None
+    if not backbone_only:
+        file_names = _file_names(path, arrays, metadata, names_by_count or {})
+    is_small = found == "efficientnet_lite0"
+    settings: dict[str, Any] = {"NAME": "trained", "NUM_CLASSES": len(class_names)}
+    settings |= SMALL_TRAINING if is_small else LARGE_TRAINING
+    stored = metadata["config"] if metadata is not None else None
+    if stored is None:
+        # with metadata the file's own settings count
+        settings |= SMALL_NETWORK if is_small else {"BACKBONE": found}
+        side = side or (512 if is_small else 1024)
+    if side is not None:
+        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * SHORT_SIDE_SHARE)}
+    config = config_from_metadata({"config": stored or {}}, **settings)
+    return StartPlan(path, config, backbone_only, file_names, tuple(class_names))
+
+
+def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
+    if "lite0_stem" in arrays:
+        return "efficientnet_lite0"
+    blocks = sum(re.fullmatch(r"res4[a-w]_branch2a", name) is not None for name in arrays)
+    if blocks in (6, 23):
+        return {6: "resnet50", 23: "resnet101"}[blocks]
+    raise WeightsError(
+        f"{path} has none of the backbones resnet50, resnet101, efficientnet_lite0: no training can start from it"
+    )
+
+
+def _file_names(path, arrays, metadata, names_by_count) -> tuple[str, ...] | None:
+    try:
+        count = len(arrays["mrcnn_class_logits"]["bias"])
+    except KeyError:
+        raise WeightsError(
+            f"{path} has no layer mrcnn_class_logits: it is neither a Mask R-CNN nor a backbone"
+        ) from None
+    names = class_names_from_metadata(metadata) if metadata is not None else names_by_count.get(count)
+    return tuple(names) if names is not None else None
+
+
+def load_start(network: Any, plan: StartPlan, seed: int) -> None:
+    """Put the file's weights into a network that was built with `plan.config`.
+
+    Raises:
+        WeightsError: a layer is missing or has another shape.
+    """
+    from mrcnn.weights import load_weights
+
+    if plan.backbone_only:
+        load_weights(network, plan.path, backbone_only=True)
+        prepare_new_layers(network, seed)
+    elif plan.same_classes:
+        load_weights(network, plan.path)
+    else:
+        load_weights(network, plan.path, exclude=HEAD_LAYERS)
+        set_class_layers(network, read_arrays(plan.path), plan.file_names, plan.class_names, seed)
+
+
+def prepare_new_layers(network: Any, seed: int) -> None:
+    """Gives the layers behind an ImageNet backbone a start in which no loss dwarfs the others.
+
+    The last layers of the heads begin near zero (Ren et al. 2015, section 3.1.3: a standard deviation of 0.01), and an
+    EfficientNet-Lite0's stages, which end without normalisation at a standard deviation of 5 to 10, are brought to
+    about 1 where they enter the pyramid.
+    """
+    rng = np.random.default_rng(seed)
+    layers = network.layers_by_name()
+    for name, deviation in LAST_LAYER_DEVIATIONS.items():
+        kernel, bias = layers[name].get_weights()
+        layers[name].set_weights([rng.normal(0, deviation, kernel.shape), bias])
+    if network.config.BACKBONE == "efficientnet_lite0":
+        for name in LATERAL_LAYERS:
+            kernel, bias = layers[name].get_weights()
+            layers[name].set_weights([kernel * LITE0_LATERAL_SCALE, bias])
+
+
+def set_class_layers(
+    network: Any,
+    arrays: Mapping[str, Mapping[str, np.ndarray]],
+    file_names: Sequence[str] | None,
+    class_names: Sequence[str],
+    seed: int,
+) -> None:
+    """Set the layers that depend on the classes.
+
+    Args:
+        network: has K classes.
+        arrays: of the file, see `checkpoint.read_arrays`; it has F classes.
+        file_names: F names; None if they are not known.
+        class_names: K names, the background first in both.
+        seed: of what is new.
+    """
+    rng = np.random.default_rng(seed)
+    rows = [file_names.index(name) if file_names is not None and name in file_names else None for name in class_names]
+    rows[0] = 0
+    layers = network.layers_by_name()
+    for name in HEAD_LAYERS:
+        kernel, bias = (np.asarray(arrays[name][kind], np.float32) for kind in ("kernel", "bias"))
+        per_class = 4 if name == "mrcnn_bbox_fc" else 1
+        # (…, F * per_class) to (…, F, per_class)
+        kernel = kernel.reshape(*kernel.shape[:-1], -1, per_class)
+        bias = bias.reshape(-1, per_class)
+        if name == "mrcnn_class_logits":
+            deviation = LAST_LAYER_DEVIATIONS[name]
+            fresh = (
+                rng.normal(0, deviation, (*kernel.shape[:-2], len(rows), per_class)),
+                np.zeros((len(rows), per_class)),
+            )
+        else:
+            fresh = (
+                np.repeat(kernel[..., 1:, :].mean(axis=-2, keepdims=True), len(rows), axis=-2),
+                np.repeat(bias[1:].mean(axis=0, keepdims=True), len(rows), axis=0),
+            )
+        for new, old in enumerate(rows):
+            if old is not None:
+                fresh[0][..., new, :], fresh[1][new] = kernel[..., old, :], bias[old]
+        new_kernel = fresh[0].reshape(*kernel.shape[:-2], len(rows) * per_class)
+        layers[name].set_weights([new_kernel, fresh[1].reshape(-1)])
