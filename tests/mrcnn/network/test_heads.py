@@ -5,6 +5,7 @@ import pytest
 from keras import ops
 
 from mrcnn.config import Config
+from mrcnn.network import heads
 from mrcnn.network.heads import build_box_head, build_mask_head
 
 NORM = np.sqrt(1 + 1e-3)
@@ -88,14 +89,10 @@ def test_mask_convolutions_keep_the_size_with_zeros_around(mask_head):
     np.testing.assert_allclose(answer(model, region)[0, :, :, 0], expected, atol=1e-5)
 
 
-def test_the_width_of_matterports_mask_head_is_256():
-    class Wide(TinyConfig):
-        pass
-
-    del TinyConfig.MASK_HEAD_CHANNELS
-    try:
-        model = build_mask_head(5, Wide())
-    finally:
-        TinyConfig.MASK_HEAD_CHANNELS = 1
-    assert model.get_layer("mrcnn_mask_conv1").kernel.shape == (3, 3, 5, 256)
-    assert model.get_layer("mrcnn_mask_deconv").kernel.shape == (2, 2, 256, 256)
+def test_the_width_of_the_mask_head_is_matterports_unless_the_config_says_another(monkeypatch):
+    assert heads.MASK_HEAD_CHANNELS == 256
+    monkeypatch.setattr(heads, "MASK_HEAD_CHANNELS", 3)
+    monkeypatch.delattr(TinyConfig, "MASK_HEAD_CHANNELS")
+    model = build_mask_head(5, TinyConfig())
+    assert model.get_layer("mrcnn_mask_conv1").kernel.shape == (3, 3, 5, 3)
+    assert model.get_layer("mrcnn_mask_deconv").kernel.shape == (2, 2, 3, 3)

@@ -8,43 +8,46 @@ import pytest
 from keras import ops
 
 from mrcnn.config import Config
-from mrcnn.network.resnet import _bottleneck, block_letter, build_resnet50, build_resnet101
+from mrcnn.network import resnet
+from mrcnn.network.resnet import _bottleneck, block_letter, build_resnet
 
-BACKBONE_LAYER = re.compile(r"conv1|bn_conv1|(res|bn)[2-5].*")
 NORM = np.sqrt(1 + 1e-3)
 """A fresh batch normalization divides by it."""
 
 
 @pytest.fixture(scope="module")
-def resnet101():
+def shallow():
+    """One block a stage, two in stage 3; `test_network.py` compares all layers of ResNet-101 with the COCO file's."""
     image = keras.Input((128, 192, 3))
-    return keras.Model(image, build_resnet101(image, Config))
+    return keras.Model(image, build_resnet(image, (1, 2, 1, 1), False))
 
 
-def test_layers_are_those_of_the_coco_file(resnet101, oracle_layout):
+def test_layers_are_those_of_the_coco_file(shallow, oracle_layout):
+    wanted = re.compile(r"conv1|bn_conv1|(res|bn)(2a|3a|3b|4a|5a)_branch.*")
     expected = {
-        layer: [tuple(shape) for _, shape in weights]
-        for layer, weights in oracle_layout
-        if weights and BACKBONE_LAYER.fullmatch(layer)
+        layer: [tuple(shape) for _, shape in weights] for layer, weights in oracle_layout if wanted.fullmatch(layer)
     }
-    found = {layer.name: [tuple(w.shape) for w in layer.weights] for layer in resnet101.layers if layer.weights}
-    assert found == expected
-    assert len(expected) == 2 * (1 + 3 * (3 + 4 + 23 + 3) + 4)
+    assert {
+        layer.name: [tuple(w.shape) for w in layer.weights] for layer in shallow.layers if layer.weights
+    } == expected
+    assert len(expected) == 2 * (1 + 5 * 3 + 4)
 
 
-def test_stages_halve_and_widen(resnet101):
-    shapes = [tuple(stage.shape[1:]) for stage in resnet101.outputs]
+def test_stages_halve_and_widen(shallow):
+    shapes = [tuple(stage.shape[1:]) for stage in shallow.outputs]
     assert shapes == [(32, 48, 256), (16, 24, 512), (8, 12, 1024), (4, 6, 2048)]
 
 
-def test_resnet50_is_shorter_in_stage_4_only(resnet101):
-    image = keras.Input((64, 64, 3))
-    model = keras.Model(image, build_resnet50(image, Config))
-    missing = {layer.name for layer in resnet101.layers if layer.weights} - {layer.name for layer in model.layers}
-    assert missing == {
-        f"{kind}4{letter}_branch2{part}" for kind in ("res", "bn") for letter in "ghijklmnopqrstuvw" for part in "abc"
-    }
+def test_depths_are_those_of_the_paper_and_of_the_coco_file(monkeypatch, oracle_layout):
+    monkeypatch.setattr(resnet, "build_resnet", lambda image, blocks, train_bn: blocks)
+    assert resnet.build_resnet50("image", Config) == (3, 4, 6, 3)
+    names = [layer for layer, _ in oracle_layout]
+    blocks = resnet.build_resnet101("image", Config)
+    assert list(blocks) == [
+        sum(name.startswith(f"res{n}") and name.endswith("2a") for name in names) for n in range(2, 6)
+    ]
     assert [block_letter(index) for index in (0, 5, 22)] == ["a", "f", "w"]
+    assert "res4w_branch2a" in names
 
 
 def block(name, is_first, tap):

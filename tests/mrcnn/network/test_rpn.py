@@ -50,7 +50,7 @@ def test_one_model_for_levels_of_every_size():
         30,
     ]
     assert model.name == "rpn_model"
-    assert build_rpn(4, 3, 1).get_layer("rpn_conv_shared").kernel.shape == (3, 3, 4, 512)
+    assert build_rpn(1, 3, 1).get_layer("rpn_conv_shared").kernel.shape == (3, 3, 1, 512)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
