@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mrcnn.training.coco import AnnotationError, load_coco
+from mrcnn.training.coco import AnnotationError, EmptyClass, load_coco
 
 HEIGHT, WIDTH = 30, 50
 
@@ -72,9 +72,46 @@ def test_objects_without_area_are_left_out_and_counted(folder):
     }
 
 
-def test_a_box_over_the_edge_is_cut(folder):
-    data = load(folder, document(square(x=40, y=20, width=30, height=30)))
+def test_a_box_over_the_edge_is_cut_and_counted(folder):
+    data = load(folder, document(square(x=40, y=20, width=30, height=30), square(x=30, y=4, width=20.5)))
     assert data.images[0].instances[0].box.tolist() == [20, 40, HEIGHT, WIDTH]
+    assert data.images[0].instances[1].box.tolist() == [4, 30, 12, WIDTH]
+    assert data.findings["object that reaches over the edge of its image, cut there"] == [100]  # half a pixel is none
+
+
+def test_tiny_objects_and_empty_classes_are_counted(folder):
+    data = load(folder, document(square(), square(height=2), square(category_id=3, x=70)))
+    assert data.class_names == ("BG", "person")
+    assert data.findings == {
+        "object less than 4 pixels high or wide, hardly to be learned": [101],
+        "object outside its image, left out": [102],
+        "class without a usable object, left out of the classes": ["cup"],
+    }
+
+
+def test_what_is_listed_twice_in_the_same_words_is_taken_once(folder):
+    content = document(square(), square(), square(x=11))
+    content["images"].append(dict(content["images"][0], license=3))
+    data = load(folder, content)
+    assert len(data.images) == 1
+    assert len(data.images[0].instances) == 2
+    assert data.findings["image listed more than once, taken once"] == [7]
+    assert data.findings["object annotated twice in the same way, taken once"] == [101]
+
+
+def test_a_class_that_another_file_lacks_is_counted_where_that_is_asked_for(folder):
+    data = load(folder, document(square()), classes=["dog", "person"], empty_class=EmptyClass.COUNT)
+    assert data.class_names == ("BG", "dog", "person")
+    assert data.images[0].instances[0].class_id == 2
+    assert data.findings["class without a usable object"] == ["dog"]
+    with pytest.raises(AnnotationError, match="no usable object of the class dog"):
+        load(folder, document(square()), classes=["dog"], empty_class=EmptyClass.COUNT)
+
+
+def test_crowds_keep_class_and_mask(folder):
+    data = load(folder, document(square(), square(x=30, iscrowd=1)))
+    (crowd,) = data.images[0].crowds
+    assert (crowd.class_id, crowd.box.tolist(), crowd.mask.shape) == (1, [4, 30, 12, 50], (8, 20))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +131,17 @@ def test_a_box_over_the_edge_is_cut(folder):
         ),
         (lambda d: d["images"][0].update(file_name="gone.png"), "gone.png does not exist"),
         (lambda d: d["annotations"].clear(), "no usable object"),
+        (lambda d: d["annotations"].append(dict(square(x=3), id=100, image_id=7)), "annotation id 100 is there twice"),
+        (lambda d: d["images"].append(dict(d["images"][0], width=51)), "image id 7 is there twice"),
+        (lambda d: d["categories"].append({"id": 3, "name": "dog"}), "category id 3 is there twice"),
+        (lambda d: d["categories"].append({"id": 4, "name": "cup"}), "two categories are named 'cup'"),
+        (lambda d: d["annotations"][0].update(id="x"), "annotation number 1 must have a whole number 'id', got 'x'"),
+        (lambda d: d["images"][0].update(width=0), "image 7 has the width 0"),
+        (lambda d: d["images"][0].update(width=51), "a.png, is 50 x 30 pixels, the annotations say 51 x 30"),
+        (lambda d: d["images"][0].pop("file_name"), "image 7 has no file_name"),
+        (lambda d: d["images"].clear(), "lists no images"),
+        (lambda d: d.update(images={}), "has no images"),
+        (lambda d: d["categories"][0].pop("name"), "category 3 has no name"),
     ],
 )
 def test_errors_name_the_annotation(folder, change, message):
