@@ -7,6 +7,8 @@ from keras import ops
 
 from mrcnn.network.fpn import build_fpn
 
+pytestmark = pytest.mark.usefixtures("zero_start")
+
 CHANNELS = 2
 SHAPES = {2: (16, 24, 3), 3: (8, 12, 4), 4: (4, 6, 5), 5: (2, 3, 6)}
 """C2 to C5: rows, columns, channels."""

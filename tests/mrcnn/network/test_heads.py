@@ -8,6 +8,8 @@ from mrcnn.config import Config
 from mrcnn.network import heads
 from mrcnn.network.heads import build_box_head, build_mask_head
 
+pytestmark = pytest.mark.usefixtures("zero_start")
+
 NORM = np.sqrt(1 + 1e-3)
 """A fresh batch normalization divides by it."""
 

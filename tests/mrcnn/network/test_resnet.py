@@ -11,6 +11,8 @@ from mrcnn.config import Config
 from mrcnn.network import resnet
 from mrcnn.network.resnet import _bottleneck, block_letter, build_resnet
 
+pytestmark = pytest.mark.usefixtures("zero_start")
+
 NORM = np.sqrt(1 + 1e-3)
 """A fresh batch normalization divides by it."""
 

@@ -7,6 +7,8 @@ from keras import ops
 
 from mrcnn.network.rpn import build_rpn
 
+pytestmark = pytest.mark.usefixtures("zero_start")
+
 RATIOS = 3
 LEVEL = np.array([[[1.0], [2.0], [-3.0]], [[4.0], [5.0], [6.0]]], np.float32)
 """2 rows, 3 columns, 1 channel."""
