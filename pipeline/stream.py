@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -19,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.capture import capture
-from pipeline.controls import Controls, ControlState
+from pipeline.controls import Controls
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.inference import infer
 from pipeline.join import Join
-from pipeline.overlay import Overlay, StatusLine
+from pipeline.presenter import Presenter
 from pipeline.records import Frame, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.route import Losses, check_presentation, make_route
 from pipeline.segmenter import Segmenter
 from pipeline.settings import Policy, PresentationMode, Settings, TrackingSettings
-from pipeline.sinks.base import Presentation, RunContext, Sink
+from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks
 from pipeline.sinks.worker import SinkWorker
 from pipeline.slot import Slot, SlotClosed
@@ -37,11 +36,7 @@ from pipeline.sources.factory import make_source
 from pipeline.stage import THREAD_PREFIX, FirstError, Stage
 from pipeline.stats import DropCause, DropStage, RunStats
 from pipeline.summary import EndReason, RunSummary
-from pipeline.tracking.drawing import draw_places
-from pipeline.tracking.scene import Scene
 from pipeline.tracking.tracker import finding_score, make_tracker
-from pipeline.tracking.watch import SceneWatcher, make_watcher
-from pipeline.veil import Veil, make_veil
 from pipeline.watchdog import SupervisedSegmenter
 from pipeline.web.view import RunView
 
@@ -92,11 +87,8 @@ class Stream:
         self._errors = FirstError(on_first=self._stop_asked.set)
         self._info: SourceInfo | None = None
         self._join: Join | None = None
-        self._overlay: Overlay | None = None
-        self._veil: Veil | None = None
+        self._presenter: Presenter | None = None
         self._engine: SupervisedSegmenter | None = None
-        self._overlay_settings = settings.overlay
-        self._watcher: SceneWatcher | None = None
         self._end = EndReason.FINISHED
         self._opened = False
         self._closed = False
@@ -141,10 +133,9 @@ class Stream:
         if self.settings.engine.restart and self.live:
             engine = SupervisedSegmenter(self._segmenter, self.settings.engine, self._stop_asked, self._clock)
             self._segmenter = self._engine = engine
-        self._veil = make_veil(self.settings, self._segmenter.labels)
-        self._overlay = Overlay(self.settings.overlay, self._segmenter.labels)
-        self._watcher = make_watcher(self.settings, self._info, self._segmenter.labels)
-        context = RunContext(self._info, self._segmenter.labels)
+        labels = self._segmenter.labels
+        self._presenter = Presenter(self.settings, self._info, labels, self.controls, self.stats, self._clock)
+        context = RunContext(self._info, labels)
         sinks = make_sinks(self.settings, self._info, controls=self.controls)
         if self.settings.serve.address is not None:
             from pipeline.web.sink import WebSink
@@ -257,23 +248,9 @@ class Stream:
 
     def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
-        if self._overlay is None:
+        if self._presenter is None:
             raise RuntimeError("the stream is not open: use it in a `with` block")
-        return self._draw(segmented, self.controls.state)
-
-    def _draw(self, segmented: SegmentedFrame, controls: ControlState) -> NDArray[np.uint8]:
-        assert self._overlay is not None
-        if controls.overlay is not self._overlay_settings:
-            self._overlay_settings = controls.overlay
-            self._overlay = Overlay(controls.overlay, self.labels)
-        instances = segmented.instances
-        if controls.min_score > 0:
-            instances = instances.select(instances.scores >= controls.min_score)
-        status = self._status(segmented.scene) if controls.overlay.status else None
-        canvas = self._overlay.draw(segmented.frame.image_bgr, instances, status)
-        if self._watcher is not None and segmented.scene is not None and controls.overlay.places:
-            draw_places(canvas, segmented.scene, self._watcher.lines, self._watcher.zones)
-        return canvas
+        return self._presenter.draw(segmented)
 
     def summary(self) -> RunSummary:
         """What the run did so far; final after `close`."""
@@ -288,7 +265,7 @@ class Stream:
             outputs=[path for worker in self._workers for path in worker.sink.outputs],
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self._clock() - self._opened_at_s,
-            scene=self._watcher.scene if self._watcher is not None else None,
+            scene=self._presenter.scene if self._presenter is not None else None,
         )
 
     # -- presenting ---------------------------------------------------------------------------------------------------
@@ -313,28 +290,21 @@ class Stream:
         self._errors.raise_if_any()
 
     def _present(self, segmented: SegmentedFrame) -> SegmentedFrame:
-        segmented = self._veiled(segmented)
-        presented_at_s = self._clock()
-        segmented = replace(segmented, times=replace(segmented.times, presented_at_s=presented_at_s))
-        if self._watcher is not None:
-            segmented = replace(segmented, scene=self._watcher.update(segmented.frame, segmented.instances))
-        self.stats.presented(segmented)
-        controls = self.controls.state  # read once: the frame and every sink go by the same
+        assert self._presenter is not None
+        veiled = self._veiled(segmented)
         wanted = any(worker.sink.wants_overlay for worker in self._workers)
-        image_bgr = self._draw(segmented, controls) if wanted else segmented.frame.image_bgr
-        image_bgr.flags.writeable = False
-        presentation = Presentation(segmented, image_bgr, controls)
+        presentation = self._presenter.present(veiled, wanted)
         for worker in self._workers:
             with self._errors.guard(worker.sink.name):
                 worker.write(presentation)
         self._stop_if_a_sink_asks()
-        return segmented
+        return presentation.segmented
 
     def _veiled(self, segmented: SegmentedFrame) -> SegmentedFrame:
         """The frame as it may be seen; where that fails the run ends, and nobody sees it."""
-        assert self._veil is not None
+        assert self._presenter is not None
         with self._errors.guard("privacy"):
-            return self._veil.over(segmented)
+            return self._presenter.veiled(segmented)
         self._lost_before(DropStage.DISPLAY)
         self._errors.raise_if_any()
         raise RunError("the privacy cover ended before the run")
@@ -358,17 +328,6 @@ class Stream:
     def _stop_if_a_sink_asks(self) -> None:
         if any(worker.sink.stop_requested for worker in self._workers):
             self.stop()
-
-    def _status(self, scene: Scene | None) -> StatusLine:
-        recent = self.stats.recent(self._clock())
-        return StatusLine(
-            capture_fps=recent.capture_fps,
-            inference_fps=recent.inference_fps,
-            display_fps=recent.display_fps,
-            dropped=recent.dropped_total,
-            latency_ms=None if recent.last_latency_s is None else 1000 * recent.last_latency_s,
-            counts=scene.count_texts() if scene is not None and self.settings.overlay.counts else (),
-        )
 
     # -- building and ending ------------------------------------------------------------------------------------------
 
