@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.settings import Canvas
 
-MULTIPLE = 64
-"""Height and width of a canvas are multiples of this: the network's coarsest level has a stride of 64 pixels."""
+MULTIPLE = 32
+"""Height and width of a canvas are multiples of this: the stride of P5. (P6, every second cell of P5, may be odd.)"""
 MIN_DIM_SHARE = 800 / 1024
 """Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is brought to it if the longer lets it."""
 
@@ -26,7 +26,7 @@ class CanvasFit:
     Attributes:
         frame_hw: height and width of the frame.
         resized_hw: of the frame after scaling.
-        canvas_hw: of the canvas, multiples of 64.
+        canvas_hw: of the canvas, multiples of 32.
         top, left: where the scaled frame begins on the canvas; it is centred, black around it.
     """
 
@@ -69,7 +69,7 @@ def fit_canvas(height: int, width: int, max_dim: int, canvas: Canvas) -> CanvasF
     Args:
         height, width: of the frame, pixels.
         max_dim: the longer side after scaling at most, pixels, a multiple of 64.
-        canvas: pad to the square of max_dim, or only to multiples of 64.
+        canvas: pad to the square of max_dim, or only to multiples of 32.
     """
     scale = max(1.0, MIN_DIM_SHARE * max_dim / min(height, width))
     if round(max(height, width) * scale) > max_dim:

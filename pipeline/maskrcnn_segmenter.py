@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backend import BackendChoice, prepare_backend
+from pipeline.batching import run_in_batches
 from pipeline.canvas import MIN_DIM_SHARE, CanvasFit, fit_canvas
+from pipeline.engine import make_engine, plan_engines
 from pipeline.errors import InputError
 from pipeline.labels import load_labels, resolve_classes
 from pipeline.records import Instances
@@ -26,12 +27,12 @@ class MaskRCNNSegmenter(Segmenter):
     """Runs Mask R-CNN frame by frame.
 
     Args:
-        settings: weights, labels, size, thresholds, device.
+        settings: weights, labels, size, thresholds, engine.
         find_from: find objects of every class from this score on, however few and whichever of them `settings` ask for:
             `segment` gives them all, and `chosen` those that were asked for. None: find only those.
 
     Raises:
-        InputError: weights or labels are missing or do not fit, or the backend or device is not there.
+        InputError: weights or labels are missing or do not fit, or the engine, backend or device is not there.
     """
 
     def __init__(self, settings: ModelSettings, find_from: float | None = None) -> None:
@@ -46,8 +47,9 @@ class MaskRCNNSegmenter(Segmenter):
             self._config.DETECTION_MIN_CONFIDENCE = min(self._chosen_score, find_from)
             self._config.DETECTION_MAX_INSTANCES = max(self._chosen_most, FIND_MOST)
         self._keep_ids = resolve_classes(settings.classes, self._labels) if settings.classes else None
-        self._backend: BackendChoice = prepare_backend(settings.backend, settings.device)
-        self._detector: Any = None
+        self._plans = plan_engines(settings, self._weights.path, self._config)
+        self._plan = self._plans[0]
+        self._engine: Any = None
         self._fit: CanvasFit | None = None
 
     @property
@@ -61,31 +63,37 @@ class MaskRCNNSegmenter(Segmenter):
         return (
             f"Mask R-CNN {self._config.BACKBONE}, {len(self._labels)} classes, {self._max_dim} px "
             f"{self._settings.canvas.value} canvas; {self._weights.path.name} ({self._weights.reason}); "
-            f"Keras on {self._backend.backend.value}, {self._backend.device_name}"
+            f"{self._plan}"
         )
 
     def open(self) -> None:
-        """Build the network and load the weights. Raises InputError when they do not fit."""
-        from mrcnn.checkpoint import WeightsError
-        from mrcnn.network.detector import Detector
-        from mrcnn.network.network import MaskRCNNNetwork
-        from mrcnn.weights import load_weights
-
-        network = MaskRCNNNetwork(self._config)
-        try:
-            load_weights(network, self._weights.path)
-        except WeightsError as error:
-            raise InputError(str(error)) from None
-        self._detector = Detector(network)
+        """Load the network. Raises InputError when the weights do not fit, or the engine cannot be had."""
+        self._engine, self._plan = make_engine(self._plans, self._settings, self._weights.path, self._config)
 
     def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
         """See `Segmenter.segment`."""
+        fit = self._fit_for(image_bgr)
+        raw = self._engine.detect_molded(fit.place(image_bgr)[None], np.array([fit.window]))[0]
+        return self._instances(raw, fit)
+
+    def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        """See `Segmenter.segment_batch`."""
+        if len(images_bgr) == 1 and self._settings.batch_size == 1:
+            return [self.segment(images_bgr[0])]
+        fits = [self._fit_for(image_bgr) for image_bgr in images_bgr]
+        canvases = [fit.place(image_bgr) for fit, image_bgr in zip(fits, images_bgr, strict=True)]
+        windows = [fit.window for fit in fits]
+        found = run_in_batches(canvases, windows, self._settings.batch_size, self._engine.detect_molded)
+        return [self._instances(raw, fit) for raw, fit in zip(found, fits, strict=True)]
+
+    def _fit_for(self, image_bgr: NDArray[np.uint8]) -> CanvasFit:
         fit = self._fit
         if fit is None or fit.frame_hw != image_bgr.shape[:2]:
             height, width = image_bgr.shape[:2]
             fit = self._fit = fit_canvas(height, width, self._max_dim, self._settings.canvas)
-        canvas_rgb = fit.place(image_bgr)
-        raw = self._detector.detect_molded(canvas_rgb[None], np.array([fit.window]))[0]
+        return fit
+
+    def _instances(self, raw: Any, fit: CanvasFit) -> Instances:
         boxes_xyxy = fit.boxes_on_frame(raw.boxes_in_pixels(*fit.canvas_hw))
         keep = (boxes_xyxy[:, 2] > boxes_xyxy[:, 0]) & (boxes_xyxy[:, 3] > boxes_xyxy[:, 1])
         found = Instances(boxes_xyxy, raw.class_ids, raw.scores, raw.mask_probs).select(keep)
@@ -118,7 +126,7 @@ class MaskRCNNSegmenter(Segmenter):
 
     def close(self) -> None:
         """Let the network go."""
-        self._detector = None
+        self._engine = None
 
 
 def _read_file(path: Path, settings: ModelSettings) -> tuple[Any, tuple[str, ...]]:
@@ -165,5 +173,6 @@ def _overrides(settings: ModelSettings) -> dict[str, Any]:
         "DETECTION_MIN_CONFIDENCE": settings.min_score,
         "DETECTION_NMS_THRESHOLD": settings.nms_threshold,
         "DETECTION_MAX_INSTANCES": settings.max_instances,
+        "POST_NMS_ROIS_INFERENCE": settings.proposals,
     }
     return {name: value for name, value in named.items() if value is not None}

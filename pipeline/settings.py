@@ -52,6 +52,27 @@ class Device(Enum):
     GPU = "gpu"
 
 
+class EngineKind(Enum):
+    """What computes the network."""
+
+    AUTO = "auto"
+    """Keras on a GPU that it sees, else the fastest that is installed: OpenVINO, ONNX Runtime, Keras on the CPU."""
+    KERAS = "keras"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+
+
+class Precision(Enum):
+    """In what the convolutions and matrix products of the network are computed."""
+
+    AUTO = "auto"
+    """The fastest that the engine has here: int8 only if `stream_segment.py optimize` has prepared it."""
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
 class Backend(Enum):
     """Which Keras backend runs the network."""
 
@@ -66,7 +87,7 @@ class Canvas(Enum):
     """What a frame is padded to before the network sees it."""
 
     TIGHT = "tight"
-    """Same scale as Matterport's, padded only to the next multiple of 64 on each side."""
+    """Same scale as Matterport's, padded only to the next multiple of 32 on each side."""
     SQUARE = "square"
     """Matterport's max_dim x max_dim square."""
 
@@ -154,8 +175,12 @@ class ModelSettings(Section):
     labels: str | None = None
     max_dim: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] | None = None
     canvas: Canvas = Canvas.TIGHT
+    engine: EngineKind = EngineKind.AUTO
+    precision: Precision = Precision.AUTO
     device: Device = Device.AUTO
     backend: Backend = Backend.AUTO
+    batch_size: Annotated[int, Field(ge=1, le=64)] = 1
+    proposals: Annotated[int, Field(ge=1, le=6000)] | None = None
     min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     nms_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     max_instances: Annotated[int, Field(ge=1, le=1000)] | None = None

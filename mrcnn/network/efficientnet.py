@@ -1,7 +1,7 @@
 """EfficientNet-Lite0, the small backbone: inverted residuals without squeeze-excite, ReLU6 (Tan & Le 2019, "lite"
 variant).
 
-Legend: B batch, H and W the padded image's size in pixels (multiples of 64).
+Legend: B batch, H and W the padded image's size in pixels (multiples of 32).
 
 Batch normalisation is folded into the convolutions: every convolution has a bias and there is no normalisation layer.
 With the few images of a batch that fit a desktop machine the statistics of a batch are worse than ImageNet's, so they
@@ -53,7 +53,7 @@ def build_efficientnet_lite0(image, config=None):
     """Stages of the backbone on an image tensor.
 
     Args:
-        image: float32 (B, H, W, 3), RGB minus `MEAN_PIXEL`, -127 to 128; H and W multiples of 64.
+        image: float32 (B, H, W, 3), RGB minus `MEAN_PIXEL`, -127 to 128; H and W multiples of 32.
         config: not read; every builder takes it.
 
     Returns:

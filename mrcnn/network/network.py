@@ -1,6 +1,6 @@
 """Mask R-CNN put together (He et al. 2017), as three Keras models and the stages between them.
 
-Letters: B images; H, W canvas height and width in pixels, multiples of 64; A anchors; N regions of an image; K
+Letters: B images; H, W canvas height and width in pixels, multiples of 32; A anchors; N regions of an image; K
 classes with the background; C channels of the pyramid.
 """
 
@@ -19,8 +19,8 @@ from .proposals import propose
 from .roi_align import roi_align
 from .rpn import RPN_CHANNELS, build_rpn
 
-CANVAS_MULTIPLE = 64
-"""Height and width of a canvas are multiples of this: P6 has one cell for 64 pixels."""
+CANVAS_MULTIPLE = 32
+"""Height and width of a canvas are multiples of this: the stride of P5. (P6, every second cell of P5, may be odd.)"""
 
 
 class MaskRCNNNetwork:
@@ -34,17 +34,25 @@ class MaskRCNNNetwork:
         mask_head: Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 28, 28, K).
     """
 
-    def __init__(self, config):
-        """Build the three models with random weights.
+    def __init__(self, config, models: tuple[keras.Model, keras.Model, keras.Model] | None = None):
+        """Build the three models with random weights, or take those that are given.
+
+        Args:
+            config: what they are built from.
+            models: (features, box_head, mask_head) that were built from such a config; None builds them.
 
         Raises:
             ValueError: a setting that the network cannot be built from.
         """
         self.config = config
         self.anchor_settings = AnchorSettings.from_config(config)
-        self.features = _build_features(config)
-        self.box_head = build_box_head(config.TOP_DOWN_PYRAMID_SIZE, config)
-        self.mask_head = build_mask_head(config.TOP_DOWN_PYRAMID_SIZE, config)
+        if models is None:
+            models = (
+                _build_features(config),
+                build_box_head(config.TOP_DOWN_PYRAMID_SIZE, config),
+                build_mask_head(config.TOP_DOWN_PYRAMID_SIZE, config),
+            )
+        self.features, self.box_head, self.mask_head = models
 
     @property
     def models(self) -> tuple[keras.Model, keras.Model, keras.Model]:

@@ -29,7 +29,7 @@ def build_resnet(image, blocks, train_bn):
     """Stages 1 to 5.
 
     Args:
-        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL; H and W multiples of 64.
+        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL; H and W multiples of 32.
         blocks: bottleneck blocks in the stages 2 to 5.
         train_bn: Config.TRAIN_BN: False keeps batch statistics frozen, None follows the training phase.
 

@@ -184,7 +184,7 @@ def test_no_resizing_wants_multiples_of_64(model, image):
 
     unresized = modellib.MaskRCNN.__new__(modellib.MaskRCNN)
     unresized.__dict__.update(model.__dict__, config=Unresized())
-    with pytest.raises(ValueError, match="multiples of 64, got 75 x 101"):
+    with pytest.raises(ValueError, match="multiples of 32, got 75 x 101"):
         unresized.detect([image])
 
 

@@ -69,19 +69,19 @@ def test_boxes_come_back_in_pixels_of_the_frame(seeded_small_weights, canvas, fr
     frame_bgr = np.zeros((height, width, 3), np.uint8)
     frame_bgr[y1:y2, x1:x2, 2] = 255
     segmenter = segmenter_of(seeded_small_weights, canvas=canvas)
-    segmenter._detector = detector = RectangleDetector()
+    segmenter._engine = detector = RectangleDetector()
     instances = segmenter.segment(frame_bgr)
     assert len(instances) == 1, "the box without an area is left out"
     on_canvas = max(height, width) / 256
     np.testing.assert_allclose(instances.boxes_xyxy[0], [x1, y1, x2, y2], atol=1.1 * max(1.0, on_canvas))
     shape, window = detector.canvases[0]
-    assert shape[:2] == (256, 256) if canvas == "square" else all(side % 64 == 0 for side in shape[:2])
+    assert shape[:2] == (256, 256) if canvas == "square" else all(side % 32 == 0 for side in shape[:2])
     assert window == [list(segmenter._fit.window)]
 
 
 def test_another_frame_size_gets_another_canvas(seeded_small_weights):
     segmenter = segmenter_of(seeded_small_weights, canvas="tight")
-    segmenter._detector = detector = RectangleDetector()
+    segmenter._engine = detector = RectangleDetector()
     for height, width in ((360, 640), (640, 360), (360, 640)):
         segmenter.segment(np.full((height, width, 3), 255, np.uint8))
     assert [shape[:2] for shape, _ in detector.canvases] == [(192, 256), (256, 192), (192, 256)]

@@ -1,0 +1,159 @@
+"""Exported networks on disk, beside the weights they were made from: made once, checked each time, replaced whole.
+
+    weights/cache/NAME-FINGERPRINT/manifest.json features.onnx proposals.onnx boxes.onnx masks.onnx
+    weights/cache/NAME-FINGERPRINT/int8/manifest.json features.xml features.bin
+
+The fingerprint is of the weight file's content and of the settings that the graphs depend on: other weights under the
+same name are another folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import EngineError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Of the graphs: raised when what is exported changes."""
+
+GRAPH_SETTINGS = (
+    "BACKBONE",
+    "TOP_DOWN_PYRAMID_SIZE",
+    "FPN_CLASSIF_FC_LAYERS_SIZE",
+    "NUM_CLASSES",
+    "RPN_ANCHOR_RATIOS",
+    "RPN_ANCHOR_STRIDE",
+    "RPN_NMS_THRESHOLD",
+    "RPN_BBOX_STD_DEV",
+    "POOL_SIZE",
+    "MASK_POOL_SIZE",
+    "MEAN_PIXEL",
+    "RPN_CHANNELS",
+    "MASK_HEAD_CHANNELS",
+)
+"""Settings of a Config that are written into the graphs."""
+
+
+class CacheFault(EngineError):
+    """A cached folder cannot be used; the text says why."""
+
+
+def fingerprint(weights: Path, config: Any) -> str:
+    """What a network's exported graphs depend on, as 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with weights.open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    settings = {name: np.asarray(getattr(config, name)).tolist() for name in GRAPH_SETTINGS if hasattr(config, name)}
+    digest.update(json.dumps([FORMAT, settings], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder(weights: Path, config: Any) -> Path:
+    """Where the graphs of a weight file lie, or will lie: beside it, or in a folder of the user's if that is not
+    writable."""
+    name = f"{weights.stem}-{fingerprint(weights, config)}"
+    beside = weights.resolve().parent / "cache"
+    if (beside / name).is_dir() or _is_writable(beside):
+        return beside / name
+    return _user_cache() / name
+
+
+def read(folder: Path, version: str) -> dict[str, Path]:
+    """The files of a cached folder by their stem, all of them whole.
+
+    Args:
+        folder: what `write` made.
+        version: of whatever made the files; another one's are not used.
+
+    Raises:
+        CacheFault: there is none, it is of another version, or a file is missing, cut off or changed.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CacheFault(f"{folder} is not there" if not folder.is_dir() else f"{folder} has no {MANIFEST}: cut off")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        made_by, files = str(manifest["version"]), dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CacheFault(f"{path} cannot be read ({error})") from None
+    if made_by != version:
+        raise CacheFault(f"{folder} was made by {made_by}, this is {version}")
+    for name, expected in files.items():
+        file = folder / name
+        if not file.is_file() or _digest(file) != expected:
+            raise CacheFault(f"{file} is missing, cut off or changed")
+    return {Path(name).stem: folder / name for name in files if not name.endswith(".bin")}
+
+
+def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mapping[str, Any] | None = None) -> None:
+    """Make a cached folder; it appears, or takes an older one's place, when it is complete.
+
+    Args:
+        folder: where.
+        version: see `read`.
+        fill: writes the files into the folder that it is given.
+        notes: JSON-able, kept in the manifest.
+
+    Raises:
+        OSError: it cannot be written (disk full, no permission). What was there stays, unless it could not be read.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name + ".", suffix=".part"))
+    try:
+        fill(part)
+        files = {file.name: _digest(file) for file in sorted(part.iterdir()) if file.is_file()}
+        manifest = {"version": version, "files": files, "notes": dict(notes or {})}
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        part.chmod(0o755)
+        _take_place(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def notes(folder: Path) -> dict[str, Any]:
+    """The notes that `write` was given."""
+    return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["notes"])
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    kept = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+    for entry in kept:  # folders inside (int8) depend on the same weights, and are checked by themselves
+        os.replace(entry, part / entry.name)
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        os.replace(part, folder)
+    except OSError:
+        if not (folder / MANIFEST).is_file():  # else another process has just made the same
+            raise
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _is_writable(folder: Path) -> bool:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "stream_segment" / "engines"

@@ -1,0 +1,84 @@
+"""Makes an engine for a weight file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import cache
+from .base import Engine, EngineError
+from .exported import exported_parts
+from .graph_engine import GraphEngine
+
+INT8_VERSION = f"stream_segment int8 {cache.FORMAT}"
+INT8_FOLDER = "int8"
+
+
+def create_keras_engine(weights: Path, config: Any, precision: str) -> Engine:
+    """The network in Keras, on the backend that is loaded.
+
+    Args:
+        weights: the weight file.
+        config: the Config of its network.
+        precision: "float32", "bfloat16" or "float16".
+
+    Raises:
+        WeightsError: the weights do not fit.
+    """
+    from mrcnn.network.detector import Detector
+    from mrcnn.network.folding import inference_copy
+    from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.weights import load_weights
+
+    network = MaskRCNNNetwork(config)
+    load_weights(network, weights)
+    return Detector(inference_copy(network, precision))
+
+
+def create_openvino_engine(weights: Path, config: Any, precision: str) -> Engine:
+    """The exported network, run by OpenVINO on the CPU.
+
+    Args:
+        weights: the weight file.
+        config: the Config of its network.
+        precision: "float32", "bfloat16" or "int8"; int8 needs what `quantize` has prepared.
+
+    Raises:
+        EngineError: OpenVINO is missing, the CPU lacks the precision, the network cannot be exported, or int8 is not
+            prepared; the text is one line that says what to do.
+    """
+    from .openvino_runtime import CpuPrecision, OpenVinoRuntime, cpu_has_bfloat16
+
+    folder = cache.cache_folder(weights, config)
+    parts = exported_parts(weights, config, folder)
+    if precision == "int8":
+        try:
+            parts["features"] = cache.read(folder / INT8_FOLDER, INT8_VERSION)["features"]
+        except (cache.CacheFault, KeyError) as fault:
+            raise EngineError(f"int8 is not prepared ({fault}): run `stream_segment.py optimize`") from None
+        precision = "bfloat16" if cpu_has_bfloat16() else "float32"
+    return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision)), config)
+
+
+def create_onnx_engine(weights: Path, config: Any, precision: str) -> Engine:
+    """The exported network, run by ONNX Runtime: with TensorRT or CUDA if this installation has them, else on the CPU.
+
+    Args:
+        weights: the weight file.
+        config: the Config of its network.
+        precision: "float32", or "float16" with TensorRT.
+
+    Raises:
+        EngineError: ONNX Runtime is missing, it has no float16, or the network cannot be exported.
+    """
+    from .onnx_runtime import OnnxRuntime, available_provider
+
+    folder = cache.cache_folder(weights, config)
+    parts = exported_parts(weights, config, folder)
+    half = precision == "float16"
+    return GraphEngine(OnnxRuntime(parts, available_provider(), half, folder / "tensorrt"), config)
+
+
+def int8_is_there(weights: Path, config: Any) -> bool:
+    """Whether something lies where `quantize` puts its result; whether it is whole is seen when it is loaded."""
+    return (cache.cache_folder(weights, config) / INT8_FOLDER).is_dir()

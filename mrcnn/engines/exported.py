@@ -1,0 +1,95 @@
+"""The exported graphs of a weight file, from the cache or made now."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import cache
+from .base import EngineError
+
+logger = logging.getLogger(__name__)
+
+VERSION = f"stream_segment export {cache.FORMAT}"
+PARTS = ("features", "proposals", "boxes", "masks")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> dict[str, Path]:
+    """The ONNX file of each part.
+
+    Args:
+        weights: the weight file.
+        config: the Config of its network.
+        folder: of the cache; None: where `cache.cache_folder` says.
+
+    Raises:
+        EngineError: the network cannot be exported, or the files cannot be written; the text is one line.
+    """
+    folder = folder or cache.cache_folder(weights, config)
+    try:
+        return _whole(folder)
+    except cache.CacheFault as fault:
+        if folder.exists():
+            logger.warning("%s: it is made anew", fault)
+    if importlib.util.find_spec("onnx") is None:
+        raise EngineError("to export the network the package onnx is needed: pip install onnx")
+    logger.info("preparing %s for this engine, once; the result is kept in %s", weights.name, folder)
+    try:
+        cache.write(folder, VERSION, lambda part: _export(weights, config, part), {"weights": weights.name})
+    except OSError as error:
+        raise EngineError(f"the exported network cannot be written to {folder}: {error}") from None
+    return _whole(folder)
+
+
+def _whole(folder: Path) -> dict[str, Path]:
+    parts = cache.read(folder, VERSION)
+    missing = [name for name in PARTS if name not in parts]
+    if missing:
+        raise cache.CacheFault(f"{folder} has no {missing[0]}")
+    return parts
+
+
+def _export(weights: Path, config: Any, folder: Path) -> None:
+    if "keras" in sys.modules:
+        _export_here(weights, config, folder)
+        return
+    # In a process of its own: this one is spared the framework's memory, and its messages.
+    settings = {"config": {name: _plain(value) for name, value in _network_settings(config).items()}}
+    done = subprocess.run(
+        [sys.executable, "-m", "mrcnn.export", str(weights.resolve()), str(folder.resolve())],
+        input=json.dumps(settings),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise EngineError(f"{weights} cannot be exported: {lines[-1].removeprefix('error: ')}")
+
+
+def _export_here(weights: Path, config: Any, folder: Path) -> None:
+    from mrcnn.export.write import write_parts
+
+    try:
+        write_parts(weights, config, folder)
+    except ValueError as error:  # WeightsError, ExportError
+        raise EngineError(f"{weights} cannot be exported: {error}") from None
+
+
+def _network_settings(config: Any) -> dict[str, Any]:
+    from mrcnn.metadata import NETWORK_SETTINGS, OPTIONAL_SETTINGS
+
+    return {name: getattr(config, name) for name in (*NETWORK_SETTINGS, *OPTIONAL_SETTINGS) if hasattr(config, name)}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -1,0 +1,129 @@
+"""ONNX Runtime runs the exported graphs: on the CPU, or with CUDA or TensorRT where its GPU package is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .base import EngineError
+from .graph_engine import Arrays, Runtime
+
+PYRAMID = ("p2", "p3", "p4", "p5")
+
+PROVIDERS = {
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "cpu": ("CPUExecutionProvider",),
+}
+"""What runs a graph, and what takes over the nodes that it does not know."""
+
+
+@cache
+def onnxruntime() -> Any:
+    """The package, imported late.
+
+    Raises:
+        EngineError: it is not installed, or does not load here.
+    """
+    try:
+        import onnxruntime as module
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"the engine onnx is not there ({error}): pip install onnxruntime (onnxruntime-gpu for CUDA and TensorRT)"
+        ) from None
+    return module
+
+
+def available_provider() -> str:
+    """The fastest of PROVIDERS that this installation has."""
+    there = onnxruntime().get_available_providers()
+    return next(name for name, (first, *_) in PROVIDERS.items() if first in there)
+
+
+class OnnxRuntime(Runtime):
+    """The parts as sessions. The pyramid stays on the device between them."""
+
+    def __init__(self, parts: Mapping[str, Path], provider: str, half: bool = False, cache_dir: Path | None = None):
+        """Load the parts.
+
+        Args:
+            parts: ONNX files by part name.
+            provider: a key of PROVIDERS.
+            half: let TensorRT compute in float16; the other providers compute as the graph says, in float32.
+            cache_dir: where TensorRT keeps what it has built.
+
+        Raises:
+            EngineError: ONNX Runtime or the provider is missing, or a part cannot be loaded.
+        """
+        module = onnxruntime()
+        if PROVIDERS[provider][0] not in module.get_available_providers():
+            raise EngineError(f"this ONNX Runtime has no {provider}: pip install onnxruntime-gpu, or use device cpu")
+        if half and provider != "tensorrt":
+            raise EngineError(f"ONNX Runtime computes in float16 with TensorRT only, not with {provider}")
+        self._device = "cpu" if provider == "cpu" else "cuda"
+        fast = [(name, _options(name, half, cache_dir)) for name in PROVIDERS[provider]]
+        # boxes are never rounded, and these few nodes are faster on the host than the way to the device
+        exact = [("CPUExecutionProvider", {})]
+        self._sessions = {name: _load(path, exact if name == "proposals" else fast) for name, path in parts.items()}
+
+    def features(self, images: np.ndarray) -> Arrays:
+        """See `Runtime.features`."""
+        session = self._sessions["features"]
+        binding = session.io_binding()
+        binding.bind_cpu_input("images", images)
+        for name in PYRAMID:
+            binding.bind_output(name, self._device)
+        for name in ("rpn_class_logits", "rpn_deltas"):
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        values = dict(zip((*PYRAMID, "rpn_class_logits", "rpn_deltas"), binding.get_outputs(), strict=True))
+        rpn = {name: values[name].numpy() for name in ("rpn_class_logits", "rpn_deltas")}
+        return {**values, **rpn}
+
+    def proposals(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """See `Runtime.proposals`."""
+        return self._sessions["proposals"].run(["rois"], dict(inputs))[0]
+
+    def boxes(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Runtime.boxes`."""
+        class_probs, deltas = self._run_head("boxes", ("class_probs", "deltas"), pyramid, inputs)
+        return class_probs, deltas
+
+    def masks(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """See `Runtime.masks`."""
+        return self._run_head("masks", ("mask_probs",), pyramid, inputs)[0]
+
+    def _run_head(self, part: str, outputs: Sequence[str], pyramid: Arrays, inputs) -> list[np.ndarray]:
+        session = self._sessions[part]
+        binding = session.io_binding()
+        for name in PYRAMID:
+            binding.bind_ortvalue_input(name, pyramid[name])
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, values)
+        for name in outputs:
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        return [value.numpy() for value in binding.get_outputs()]
+
+
+def _options(provider: str, half: bool, cache_dir: Path | None) -> dict[str, str]:
+    if provider != "TensorrtExecutionProvider":
+        return {}
+    options = {"trt_fp16_enable": "1" if half else "0"}
+    if cache_dir is not None:
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache_dir)}
+    return options
+
+
+def _load(path: Path, providers: list[tuple[str, dict[str, str]]]) -> Any:
+    module = onnxruntime()
+    options = module.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return module.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # noqa: BLE001  its exceptions have no common class but this
+        raise EngineError(f"ONNX Runtime cannot load {path}: {str(error).strip().splitlines()[0]}") from None

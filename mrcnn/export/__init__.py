@@ -1,0 +1,1 @@
+"""The network as ONNX graphs, for engines other than Keras. Needs the package `onnx`."""

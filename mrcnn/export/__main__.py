@@ -1,0 +1,34 @@
+"""Exports a weight file in a process of its own, so that the program need not load a deep-learning framework.
+
+    python -m mrcnn.export WEIGHTS FOLDER < SETTINGS
+
+SETTINGS: JSON, {"config": {setting: value}} as `mrcnn.metadata.describe` gives it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Write the parts; a mistake is one line on standard error and exit code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mrcnn.metadata import config_from_metadata
+
+    from .parts import ExportError
+    from .write import write_parts
+
+    weights, folder = (Path(argument) for argument in sys.argv[1:3])
+    try:
+        write_parts(weights, config_from_metadata(json.load(sys.stdin)), folder)
+    except (ExportError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

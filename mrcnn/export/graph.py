@@ -1,0 +1,88 @@
+"""Puts an ONNX graph together node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+"""ONNX operators of this version: old enough for TensorRT 8.6, new enough for RoiAlign with half-pixel coordinates."""
+
+IR_VERSION = 9
+
+_ONNX_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "uint8": TensorProto.UINT8,
+    "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64,
+}
+
+
+class Graph:
+    """An ONNX graph under construction. Tensors are known by their names."""
+
+    def __init__(self, name: str):
+        """Start with nothing.
+
+        Args:
+            name: of the graph.
+        """
+        self._name = name
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._count = 0
+
+    def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        """An input of the graph; a text in the shape is a size that is known later."""
+        self._inputs.append(helper.make_tensor_value_info(name, _ONNX_TYPES[dtype], list(shape)))
+        return name
+
+    def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
+        """Make a tensor an output of the graph, under a name of its own."""
+        self._nodes.append(helper.make_node("Identity", [tensor], [name]))
+        self._outputs.append(helper.make_tensor_value_info(name, _ONNX_TYPES[dtype], list(shape)))
+
+    def constant(self, values: Any, dtype: str = "float32") -> str:
+        """A constant tensor."""
+        name = self._new_name("constant")
+        self._constants.append(numpy_helper.from_array(np.asarray(values, dtype, order="C"), name))
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A constant list of int64, as shapes and axes are written."""
+        return self.constant(np.array(values), "int64")
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """A node with one output; an empty text is an input that is left out. Returns the output's name."""
+        output = self._new_name(kind)
+        self._nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
+        return output
+
+    def add_many(self, kind: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
+        """A node with several outputs. Returns their names."""
+        names = [self._new_name(kind) for _ in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
+        return names
+
+    def model(self, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
+        """The finished model, checked.
+
+        Raises:
+            onnx.checker.ValidationError: the graph is not valid ONNX.
+        """
+        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._constants)
+        opset = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="stream_segment")
+        helper.set_model_props(model, dict(metadata or {}))
+        onnx.checker.check_model(model)
+        return model
+
+    def _new_name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind.lower()}_{self._count}"

@@ -1,0 +1,179 @@
+"""The network as four ONNX models, between which an engine keeps the order of boxes on the host.
+
+Letters: B images; H, W canvas, pixels; A anchors; N regions; K classes with the background; C channels of the pyramid.
+
+- `features`: canvas -> P2 … P5, RPN class logits and deltas. Nearly all of the work; may be computed in any precision.
+- `proposals`: RPN outputs of one image -> regions, best first. Always float32.
+- `boxes`: P2 … P5 and regions -> class probabilities and deltas.
+- `masks`: P2 … P5, regions and their classes -> mask probabilities of those classes.
+
+Regions go in as the windows that ONNX's RoiAlign reads, computed on the host in float32 (`mrcnn.engines.regions`): a
+level each, so that every region is read from its own level only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+
+from .graph import Graph
+from .layers import ExportError, Tensor, translate
+
+PART_NAMES = ("features", "proposals", "boxes", "masks")
+LEVELS = (2, 3, 4, 5)
+
+NORMALIZED_WINDOW = (0.0, 1.0)
+LONGEST_STRETCH = 30.0
+"""As in `mrcnn.network.boxes`."""
+
+
+def export_parts(network: Any) -> dict[str, onnx.ModelProto]:
+    """All four parts of a network with its weights.
+
+    Args:
+        network: a `MaskRCNNNetwork`.
+
+    Returns:
+        The models by name, see PART_NAMES.
+
+    Raises:
+        ExportError: the network has a layer that cannot be written.
+    """
+    return {
+        "features": export_features(network),
+        "proposals": export_proposals(network.config),
+        "boxes": export_boxes(network),
+        "masks": export_masks(network),
+    }
+
+
+def export_features(network: Any) -> onnx.ModelProto:
+    """Backbone, pyramid and RPN.
+
+    Input: images uint8 (B, H, W, 3), RGB. Outputs: p2 … p5 float32 (B, C, h, w); rpn_class_logits (B, A, 2);
+    rpn_deltas (B, A, 4).
+    """
+    graph = Graph("features")
+    images = graph.input("images", "uint8", ("B", "H", "W", 3))
+    planes = graph.add("Transpose", images, perm=[0, 3, 1, 2])
+    mean = np.asarray(network.config.MEAN_PIXEL, np.float32).reshape(-1, 1, 1)
+    centred = graph.add("Sub", graph.add("Cast", planes, to=onnx.TensorProto.FLOAT), graph.constant(mean))
+    outputs = translate(network.features, [Tensor(centred, 4, 3)], graph)
+    *pyramid, class_logits, deltas = outputs
+    for level, tensor in zip(LEVELS, pyramid, strict=False):
+        graph.output(tensor.name, f"p{level}", "float32", ("B", tensor.channels, f"h{level}", f"w{level}"))
+    graph.output(class_logits.name, "rpn_class_logits", "float32", ("B", "A", 2))
+    graph.output(deltas.name, "rpn_deltas", "float32", ("B", "A", 4))
+    return graph.model()
+
+
+def export_proposals(config: Any) -> onnx.ModelProto:
+    """From the scored anchors of one image to the regions that the heads look at; see `mrcnn.network.proposals`.
+
+    Inputs: rpn_class_logits float32 (A, 2); rpn_deltas (A, 4); anchors (A, 4), normalized; limit and count, int64 (1,):
+    how many anchors enter suppression and how many regions leave it, at most. Output: rois float32 (N, 4), normalized
+    (y1, x1, y2, x2), best first.
+    """
+    graph = Graph("proposals")
+    logits = graph.input("rpn_class_logits", "float32", ("A", 2))
+    all_deltas = graph.input("rpn_deltas", "float32", ("A", 4))
+    all_anchors = graph.input("anchors", "float32", ("A", 4))
+    limit = graph.input("limit", "int64", (1,))
+    count = graph.input("count", "int64", (1,))
+
+    probs = graph.add("Gather", graph.add("Softmax", logits, axis=-1), graph.constant(1, "int64"), axis=1)
+    scores, best = graph.add_many("TopK", (probs, limit), 2, axis=0, largest=1, sorted=1)
+    std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
+    deltas = graph.add("Mul", graph.add("Gather", all_deltas, best, axis=0), std_dev)
+    boxes = _decode(graph, graph.add("Gather", all_anchors, best, axis=0), deltas)
+    boxes = graph.add("Clip", boxes, *(graph.constant(value) for value in NORMALIZED_WINDOW))
+    chosen = graph.add(
+        "NonMaxSuppression",
+        graph.add("Unsqueeze", boxes, graph.integers(0)),
+        graph.add("Unsqueeze", scores, graph.integers(0, 1)),
+        count,
+        graph.constant([float(config.RPN_NMS_THRESHOLD)]),
+    )
+    places = graph.add("Gather", chosen, graph.constant(2, "int64"), axis=1)
+    graph.output(graph.add("Gather", boxes, places, axis=0), "rois", "float32", ("N", 4))
+    return graph.model()
+
+
+def export_boxes(network: Any) -> onnx.ModelProto:
+    """The box head on regions.
+
+    Inputs: p2 … p5 (B, C, h, w); for each level windows{level} float32 (n, 4) and images{level} int64 (n,), see
+    `mrcnn.engines.regions`. Outputs, regions in the order of the levels: class_probs (N, K); deltas (N, K, 4).
+    """
+    graph = Graph("boxes")
+    size = int(network.config.POOL_SIZE)
+    pooled = _pool(graph, network, size)
+    logits, deltas = translate(network.box_head, [pooled], graph)
+    classes = logits.channels
+    graph.output(graph.add("Softmax", logits.name, axis=-1), "class_probs", "float32", ("N", classes))
+    graph.output(deltas.name, "deltas", "float32", ("N", classes, 4))
+    return graph.model()
+
+
+def export_masks(network: Any) -> onnx.ModelProto:
+    """The mask head on regions; of each, only the mask of its own class is drawn.
+
+    Inputs: as the box head's, and class_ids int64 (N,). Output, regions in the order of the levels: mask_probs float32
+    (N, S, S), S twice MASK_POOL_SIZE.
+    """
+    graph = Graph("masks")
+    config, head = network.config, network.mask_head
+    class_ids = graph.input("class_ids", "int64", ("N",))
+    pooled = _pool(graph, network, int(config.MASK_POOL_SIZE))
+    last = head.get_layer("mrcnn_mask")
+    before = keras.Model(head.inputs, last.input, name="mask_head_before_classes")
+    features = translate(before, [pooled], graph)[0]
+
+    side = 2 * int(config.MASK_POOL_SIZE)
+    kernel = keras.ops.convert_to_numpy(last.kernel)[0, 0].T  # (K, width)
+    bias = keras.ops.convert_to_numpy(last.bias)
+    width = kernel.shape[1]
+    own_kernel = graph.add("Gather", graph.constant(kernel), class_ids, axis=0)
+    own_kernel = graph.add("Reshape", own_kernel, graph.integers(-1, 1, width))
+    flat = graph.add("Reshape", features.name, graph.integers(-1, width, side * side))
+    own_bias = graph.add("Gather", graph.constant(bias), class_ids, axis=0)
+    logits = graph.add(
+        "Add",
+        graph.add("MatMul", own_kernel, flat),
+        graph.add("Reshape", own_bias, graph.integers(-1, 1, 1)),
+    )
+    probs = graph.add("Reshape", graph.add("Sigmoid", logits), graph.integers(-1, side, side))
+    graph.output(probs, "mask_probs", "float32", ("N", side, side))
+    return graph.model()
+
+
+def _pool(graph: Graph, network: Any, size: int) -> Tensor:
+    """Regions out of their levels, (N, C, size, size), in the order of the levels."""
+    channels = int(network.config.TOP_DOWN_PYRAMID_SIZE)
+    pooled = []
+    for level in LEVELS:
+        feature_map = graph.input(f"p{level}", "float32", ("B", channels, f"h{level}", f"w{level}"))
+        windows = graph.input(f"windows{level}", "float32", (f"n{level}", 4))
+        images = graph.input(f"images{level}", "int64", (f"n{level}",))
+        options: dict[str, Any] = {"output_height": size, "output_width": size, "sampling_ratio": 1, "mode": "avg"}
+        options |= {"spatial_scale": 1.0, "coordinate_transformation_mode": "half_pixel"}
+        pooled.append(graph.add("RoiAlign", feature_map, windows, images, **options))
+    return Tensor(graph.add("Concat", *pooled, axis=0), 4, channels, (size, size))
+
+
+def _decode(graph: Graph, boxes: str, deltas: str) -> str:
+    """`mrcnn.network.boxes.decode_deltas` as nodes: (N, 4) and (N, 4) to (N, 4)."""
+    corner, opposite = graph.add_many("Split", (boxes, graph.integers(2, 2)), 2, axis=1)
+    shift, stretch = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
+    half, limit = graph.constant(0.5), graph.constant(LONGEST_STRETCH)
+    size = graph.add("Sub", opposite, corner)
+    centre = graph.add("Add", graph.add("Add", corner, graph.add("Mul", size, half)), graph.add("Mul", shift, size))
+    stretched = graph.add("Mul", size, graph.add("Exp", graph.add("Min", stretch, limit)))
+    low = graph.add("Sub", centre, graph.add("Mul", stretched, half))
+    return graph.add("Concat", low, graph.add("Add", low, stretched), axis=1)
+
+
+__all__ = ["LEVELS", "PART_NAMES", "ExportError", "export_parts"]
