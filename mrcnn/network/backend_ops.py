@@ -11,10 +11,9 @@ import importlib.util
 import keras
 from keras import ops
 
-from .boxes import box_areas, iou_matrix, iou_one_to_many
-
-DEAD = -1.0
-"""Score of a box that may not be kept; scores are probabilities, so that every live one is 0 or more."""
+from .boxes import box_areas, iou_matrix
+from .suppression import DEAD, greedy_nms, parallel_nms
+from .target import Target, target
 
 
 def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):
@@ -31,73 +30,13 @@ def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):
         count: int32 ().
     """
     backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return _tensorflow_nms(boxes, scores, max_output, iou_threshold)
     if backend == "torch" and importlib.util.find_spec("torchvision") is not None:
         return _torchvision_nms(boxes, scores, max_output, iou_threshold)
-    if backend == "jax" and _jax_has_accelerator():
+    if target() is Target.ACCELERATOR:
         return parallel_nms(boxes, scores, max_output, iou_threshold)
+    if backend == "tensorflow":
+        return _tensorflow_nms(boxes, scores, max_output, iou_threshold)
     return greedy_nms(boxes, scores, max_output, iou_threshold)
-
-
-def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
-    """`non_max_suppression` as a loop of at most max_output rounds over N boxes, on every backend.
-
-    Args:
-        boxes, scores, max_output, iou_threshold: as in `non_max_suppression`.
-        class_ids: int32 (N,); if given, a box suppresses only boxes of its own class, see `class_wise_nms`.
-    """
-    is_empty = box_areas(boxes) <= 0.0
-    slots = ops.arange(max_output, dtype="int32")
-
-    def is_live(indices, count, live_scores):
-        return ops.logical_and(count < max_output, ops.max(live_scores) >= 0.0)
-
-    def keep_best(indices, count, live_scores):
-        best = ops.cast(ops.argmax(live_scores), "int32")
-        suppressed = iou_one_to_many(ops.take(boxes, best, axis=0), boxes) > iou_threshold
-        if class_ids is not None:
-            suppressed = ops.logical_or(suppressed, ops.take(is_empty, best))
-            suppressed = ops.logical_and(suppressed, class_ids == ops.take(class_ids, best))
-        suppressed = ops.logical_or(suppressed, ops.arange(boxes.shape[0], dtype="int32") == best)
-        return ops.where(slots == count, best, indices), count + 1, ops.where(suppressed, DEAD, live_scores)
-
-    start = (ops.zeros((max_output,), "int32"), ops.zeros((), "int32"), scores)
-    indices, count, _ = ops.while_loop(is_live, keep_best, start)
-    return indices, count
-
-
-def parallel_nms(boxes, scores, max_output, iou_threshold):
-    """`non_max_suppression` with all overlaps at once: N x N floats, a few rounds; for GPUs.
-
-    A box is kept if no kept box of better score overlaps it. Starting from "all are kept", each round settles at
-    least one more link of every chain of overlaps, so that the rounds end with the greedy result as soon as nothing
-    changes.
-    """
-    count_in = boxes.shape[0]
-    sorted_scores, order = ops.top_k(scores, count_in)
-    order = ops.cast(order, "int32")
-    sorted_boxes = ops.take(boxes, order, axis=0)
-    live = sorted_scores >= 0.0
-    rank = ops.arange(count_in, dtype="int32")
-    overlaps = ops.logical_and(iou_matrix(sorted_boxes, sorted_boxes) > iou_threshold, rank[:, None] < rank[None, :])
-    suppresses = ops.cast(overlaps, "float32")
-
-    def has_changed(kept, before):
-        return ops.any(kept != before)
-
-    def settle(kept, before):
-        hits = ops.matmul(ops.cast(kept, "float32")[None, :], suppresses)[0]
-        return ops.logical_and(live, hits < 0.5), kept
-
-    kept, _ = ops.while_loop(has_changed, settle, (live, ops.logical_not(live)))
-    place = ops.cumsum(ops.cast(kept, "int32")) - 1
-    # ranks of the kept boxes first, in order: what is not kept sorts behind
-    ranks = ops.sort(ops.where(kept, rank, count_in))[:max_output]
-    count = ops.minimum(place[-1] + 1, max_output)
-    padded = ops.pad(ranks, [[0, max_output - ranks.shape[0]]], constant_values=0)
-    is_slot = ops.arange(max_output, dtype="int32") < count
-    return ops.where(is_slot, ops.take(order, ops.where(is_slot, padded, 0)), 0), ops.cast(count, "int32")
 
 
 def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: float):
@@ -117,6 +56,8 @@ def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: flo
     Returns:
         indices int32 (max_output,), best score first, 0 from count on; count int32 ().
     """
+    if target() is Target.ACCELERATOR:
+        return parallel_nms(boxes, scores, max_output, iou_threshold, class_ids)
     if keras.backend.backend() == "tensorflow":
         return _tensorflow_class_wise_nms(boxes, scores, class_ids, max_output, iou_threshold)
     return greedy_nms(boxes, scores, max_output, iou_threshold, class_ids)
@@ -136,9 +77,9 @@ def crop_levels(feature_maps, boxes, image_indices, levels, pool_size: int):
         pool_size: n.
 
     Returns:
-        (R, pool_size, pool_size, C), of the feature maps' dtype.
+        (R, pool_size, pool_size, C), of the feature maps' dtype; half precision is blended in float32.
     """
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and target() is Target.PROCESSOR:
         return _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size)
     return gather_levels(feature_maps, boxes, image_indices, levels, pool_size)
 
@@ -161,14 +102,13 @@ def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
 
     def cells(rows, columns):
         flat = start[:, None, None] + rows[:, :, None] * width[:, None, None] + columns[:, None, :]
-        return ops.take(table, flat, axis=0)
+        return ops.cast(ops.take(table, flat, axis=0), "float32")
 
-    weight_x = ops.cast(column_weight, dtype)[:, None, :, None]
-    weight_y = ops.cast(row_weight, dtype)[:, :, None, None]
+    weight_x, weight_y = column_weight[:, None, :, None], row_weight[:, :, None, None]
     top = cells(row, column) * (1 - weight_x) + cells(row, next_column) * weight_x
     bottom = cells(next_row, column) * (1 - weight_x) + cells(next_row, next_column) * weight_x
     inside = ops.logical_and(row_inside[:, :, None], column_inside[:, None, :])[..., None]
-    return ops.where(inside, top * (1 - weight_y) + bottom * weight_y, ops.zeros((), dtype))
+    return ops.cast(ops.where(inside, top * (1 - weight_y) + bottom * weight_y, 0.0), dtype)
 
 
 def _sample_axis(low, high, cells, samples):
@@ -203,23 +143,16 @@ def _exact_arithmetic(counts):
     Args:
         counts: int32, 1 or more, of a shape that broadcasts to the values'.
     """
-    if keras.backend.backend() != "jax":
+    backend = keras.backend.backend()
+    if backend == "torch":
         return lambda values: values
-    import jax
+    if backend == "jax":
+        from jax.lax import bitcast_convert_type as bitcast
+    else:
+        from tensorflow import bitcast
 
     zero = ops.minimum(counts, 1) - 1
-
-    def exact(values):
-        bits = jax.lax.bitcast_convert_type(values, "int32")
-        return jax.lax.bitcast_convert_type(bits + zero, "float32")
-
-    return exact
-
-
-def _jax_has_accelerator() -> bool:
-    import jax
-
-    return jax.default_backend() != "cpu"
+    return lambda values: bitcast(bitcast(values, "int32") + zero, "float32")
 
 
 def _tensorflow_nms(boxes, scores, max_output, iou_threshold):
@@ -267,8 +200,9 @@ def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_siz
     for index, level in enumerate(feature_maps):
         place = tf.where(levels == index)[:, 0]
         places.append(place)
+        cells = tf.cast(level, tf.float32) if level.dtype == tf.bfloat16 else level  # the op knows no bfloat16
         crops = tf.image.crop_and_resize(
-            level, tf.gather(boxes, place), tf.gather(image_indices, place), (pool_size, pool_size)
+            cells, tf.gather(boxes, place), tf.gather(image_indices, place), (pool_size, pool_size)
         )
         pooled.append(tf.cast(crops, level.dtype))  # the op answers in float32
     order = tf.argsort(tf.concat(places, axis=0))

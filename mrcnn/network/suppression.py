@@ -1,0 +1,80 @@
+"""Non-maximum suppression in `keras.ops`, for every backend: as a loop, and with all overlaps at once.
+
+Letters: N boxes.
+"""
+
+from __future__ import annotations
+
+from keras import ops
+
+from .boxes import box_areas, iou_matrix, iou_one_to_many
+
+DEAD = -1.0
+"""Score of a box that may not be kept; scores are probabilities, so that every live one is 0 or more."""
+
+
+def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
+    """`backend_ops.non_max_suppression` as a loop of at most max_output rounds over N boxes.
+
+    Args:
+        boxes, scores, max_output, iou_threshold: as in `backend_ops.non_max_suppression`.
+        class_ids: int32 (N,); if given, a box suppresses only boxes of its own class, see
+            `backend_ops.class_wise_nms`.
+    """
+    is_empty = box_areas(boxes) <= 0.0
+    slots = ops.arange(max_output, dtype="int32")
+
+    def is_live(indices, count, live_scores):
+        return ops.logical_and(count < max_output, ops.max(live_scores) >= 0.0)
+
+    def keep_best(indices, count, live_scores):
+        best = ops.cast(ops.argmax(live_scores), "int32")
+        suppressed = iou_one_to_many(ops.take(boxes, best, axis=0), boxes) > iou_threshold
+        if class_ids is not None:
+            suppressed = ops.logical_or(suppressed, ops.take(is_empty, best))
+            suppressed = ops.logical_and(suppressed, class_ids == ops.take(class_ids, best))
+        suppressed = ops.logical_or(suppressed, ops.arange(boxes.shape[0], dtype="int32") == best)
+        return ops.where(slots == count, best, indices), count + 1, ops.where(suppressed, DEAD, live_scores)
+
+    start = (ops.zeros((max_output,), "int32"), ops.zeros((), "int32"), scores)
+    indices, count, _ = ops.while_loop(is_live, keep_best, start)
+    return indices, count
+
+
+def parallel_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
+    """The same result with all overlaps at once, N x N booleans, in a few rounds: for accelerators.
+
+    A box is kept if no kept box of better score suppresses it. Starting from "all are kept", each round settles at
+    least one more link of every chain of overlaps, so that the rounds end with the greedy result as soon as nothing
+    changes.
+
+    Args:
+        boxes, scores, max_output, iou_threshold, class_ids: as in `greedy_nms`.
+    """
+    count_in = boxes.shape[0]
+    sorted_scores, order = ops.top_k(scores, count_in)
+    order = ops.cast(order, "int32")
+    sorted_boxes = ops.take(boxes, order, axis=0)
+    live = sorted_scores >= 0.0
+    rank = ops.arange(count_in, dtype="int32")
+    suppresses = iou_matrix(sorted_boxes, sorted_boxes) > iou_threshold  # [better, worse]
+    if class_ids is not None:
+        sorted_ids = ops.take(class_ids, order, axis=0)
+        suppresses = ops.logical_or(suppresses, (box_areas(sorted_boxes) <= 0.0)[:, None])
+        suppresses = ops.logical_and(suppresses, sorted_ids[:, None] == sorted_ids[None, :])
+    suppresses = ops.logical_and(suppresses, rank[:, None] < rank[None, :])
+
+    def has_changed(kept, before):
+        return ops.any(kept != before)
+
+    def settle(kept, before):
+        is_hit = ops.any(ops.logical_and(kept[:, None], suppresses), axis=0)
+        return ops.logical_and(live, ops.logical_not(is_hit)), kept
+
+    kept, _ = ops.while_loop(has_changed, settle, (live, ops.logical_not(live)))
+    # ranks of the kept boxes first, in order: what is not kept sorts behind
+    ranks = ops.sort(ops.where(kept, rank, count_in))[:max_output]
+    count = ops.minimum(ops.sum(ops.cast(kept, "int32")), max_output)
+    padded = ops.pad(ranks, [[0, max_output - ranks.shape[0]]], constant_values=0)
+    is_slot = ops.arange(max_output, dtype="int32") < count
+    return ops.where(is_slot, ops.take(order, ops.where(is_slot, padded, 0)), 0), ops.cast(count, "int32")
