@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mrcnn.training.optimizer import GroupedAdamW, WarmupCosine
+from mrcnn.training.optimizer import GroupedAdamW, OptimizerSettings, WarmupCosine, build_optimizer
+from tests.mrcnn.tiny import tiny_network
 
 
 def test_factor_scales_the_step_of_its_variable_only():
@@ -32,3 +33,23 @@ def test_schedule_can_be_rebuilt_from_its_config():
     schedule = WarmupCosine(0.3, 10, 50)
     again = WarmupCosine(**schedule.get_config())
     assert float(again(33)) == float(schedule(33))
+
+
+@pytest.mark.parametrize("loss_scaling", [False, True])
+def test_the_backbone_moves_less_and_loss_scaling_changes_nothing_else(loss_scaling):
+    network = tiny_network()
+    settings = OptimizerSettings(100, 0.1, 0.05, 0, 0.0, 0.5, 1e9, loss_scaling)
+    optimizer = build_optimizer(network, settings)
+    layers = network.layers_by_name()
+    variables = [layers["tiny4_conv"].bias, layers["mrcnn_mask"].bias]
+    before = [ops.convert_to_numpy(variable).copy() for variable in variables]
+    optimizer.build(variables)
+    scale = float(ops.convert_to_numpy(optimizer.scale_loss(1.0))) if loss_scaling else 1.0
+    assert (scale > 1000) == loss_scaling
+    optimizer.apply([ops.ones(variable.shape) * 0.25 * scale for variable in variables], variables)
+    # Adam's first step is the learning rate, whatever the gradient
+    moved = [old - ops.convert_to_numpy(variable) for old, variable in zip(before, variables, strict=True)]
+    np.testing.assert_allclose(moved[0], 0.005, rtol=1e-3)
+    np.testing.assert_allclose(moved[1], 0.1, rtol=1e-3)
+    optimizer.finalize_variable_values(variables)  # the average begins with the first step
+    np.testing.assert_allclose(before[1] - ops.convert_to_numpy(variables[1]), 0.1, rtol=1e-3)

@@ -1,4 +1,4 @@
-"""A run: its files, its log, and that a resumed run goes on as if it had never stopped."""
+"""A run: its files, its log, its best weights, and that a resumed run goes on as if it had never stopped."""
 
 import json
 import shutil
@@ -7,24 +7,52 @@ import numpy as np
 import pytest
 
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.training.trainer import LAST_WEIGHTS_FILE, LOG_FILE, Trainer, TrainSettings
+from mrcnn.training import trainer as trainer_module
+from mrcnn.training.trainer import (
+    BEST_WEIGHTS_FILE,
+    CHECKPOINT_FILE,
+    LAST_WEIGHTS_FILE,
+    LOG_FILE,
+    Trainer,
+    TrainSettings,
+)
 from mrcnn.weights import load_weights, read_metadata
+from tests.mrcnn.tiny import TinyConfig, seed_weights
 
 METADATA = {"config": {"NAME": "tiny"}, "class_names": ["BG", "person"]}
+LAYERS = r"(?!tiny2_).*"
 
 
-class Stopped(Exception):
-    """Ends a run from its report."""
+class SmallConfig(TinyConfig):
+    """Few classes, few regions."""
+
+    NUM_CLASSES = 2
+    PRE_NMS_LIMIT = 50
+    POST_NMS_ROIS_TRAINING = 10
+    TRAIN_ROIS_PER_IMAGE = 12
+    ROI_POSITIVE_RATIO = 0.34
 
 
-def stop_after_two(line):
-    if line["step"] == 2:
-        raise Stopped
+class Canned:
+    """A validation whose results are known beforehand."""
+
+    def __init__(self, *scores):
+        self.scores = list(scores)
+        self.kernels = []
+
+    def measure(self, model, stopped):
+        self.kernels.append(logits_kernel(model.network))
+        return {"val_loss": 1.0, "mask_ap50": self.scores.pop(0)}
 
 
-def trainer(config, data, augment, folder):
-    settings = TrainSettings(steps=4, batch=1, warmup_steps=1, average=0.5, log_every=1, save_every=9, mask_regions=4)
-    return Trainer(MaskRCNNNetwork(config), data, augment, settings, folder, METADATA)
+def trainer(data, augment, folder, *scores, **settings):
+    network = MaskRCNNNetwork(SmallConfig())
+    seed_weights(network, 7)
+    settings = {"steps": 4, "log_every": 2, "validate_every": 2, **settings}
+    chosen = TrainSettings(
+        batch=1, warmup_steps=1, average=0.5, layers=LAYERS, save_every=9, mask_regions=4, **settings
+    )
+    return Trainer(network, data, augment, chosen, folder, METADATA, Canned(*scores))
 
 
 def log_of(folder):
@@ -35,15 +63,30 @@ def logits_kernel(network):
     return network.layers_by_name()["mrcnn_class_logits"].get_weights()[0].copy()
 
 
-def test_stopped_run_leaves_its_files_and_a_resumed_one_has_the_same_loss_curve(
-    tiny_config, tiny_data, tiny_augment, tmp_path
-):
+def kernel_in(path):
+    network = MaskRCNNNetwork(SmallConfig())
+    load_weights(network, path)
+    return logits_kernel(network)
+
+
+def stop_after(run, step):
+    def report(line):
+        if line["step"] == step:
+            run.stop()
+
+    return report
+
+
+def test_a_stopped_run_leaves_its_files_and_a_resumed_one_has_the_same_loss_curve(tiny_data, tiny_augment, tmp_path):
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    first = trainer(tiny_config, tiny_data, tiny_augment, straight)
+    first = trainer(tiny_data, tiny_augment, straight, 0.5, 0.3)
     assert not first.resume()
-    with pytest.raises(Stopped):
-        first.run(stop_after_two)
-    assert first.step == 2
+    learning = {variable.path.split("/")[-2] for variable in first._model.trainable_variables}
+    assert "tiny2_conv" not in learning
+    assert {"tiny3_conv", "rpn_conv_shared", "mrcnn_mask"} <= learning
+    first.run(stop_after(first, 3))  # in the middle of a line of the log
+    assert (first.step, first.stopped) == (3, True)
+    assert [line["step"] for line in log_of(straight)] == [2, 2]
     shutil.copytree(straight, resumed)
 
     # the weight file holds the average, the run itself goes on with its own weights
@@ -52,19 +95,80 @@ def test_stopped_run_leaves_its_files_and_a_resumed_one_has_the_same_loss_curve(
         average = logits_kernel(first._network)
     assert not np.allclose(own, average, atol=1e-7)
     np.testing.assert_array_equal(logits_kernel(first._network), own)
-    saved = MaskRCNNNetwork(tiny_config)
-    load_weights(saved, straight / LAST_WEIGHTS_FILE)
-    np.testing.assert_allclose(logits_kernel(saved), average, atol=1e-6)
+    np.testing.assert_allclose(kernel_in(straight / LAST_WEIGHTS_FILE), average, atol=1e-6)
     assert read_metadata(straight / LAST_WEIGHTS_FILE) == METADATA
+    np.testing.assert_allclose(kernel_in(straight / BEST_WEIGHTS_FILE), first._validation.kernels[0], atol=1e-6)
 
+    first.stopped = False
     first.run()
-    second = trainer(tiny_config, tiny_data, tiny_augment, resumed)
+    with (resumed / LOG_FILE).open("a") as file:
+        file.write('{"step": 4, "loss": 9}\n{"ste')  # what a power cut leaves
+    second = trainer(tiny_data, tiny_augment, resumed, 0.3)
     assert second.resume()
-    assert second.step == 2
+    assert (second.step, second.best) == (3, {"step": 2, "val_loss": 1.0, "mask_ap50": 0.5})
     np.testing.assert_array_equal(logits_kernel(second._network), own)
     second.run()
-    assert [line["step"] for line in log_of(resumed)] == [1, 2, 3, 4]
+    assert [line["step"] for line in log_of(resumed)] == [2, 2, 4, 4]
     for found, expected in zip(log_of(resumed), log_of(straight), strict=True):
-        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+        assert {name: value for name, value in found.items() if name != "seconds_per_step"} == pytest.approx(
+            {name: value for name, value in expected.items() if name != "seconds_per_step"}, rel=1e-4
+        )
+    # the second validation was worse: the best weights are still those of the first
+    assert second.best["step"] == 2
+    np.testing.assert_allclose(kernel_in(resumed / BEST_WEIGHTS_FILE), first._validation.kernels[0], atol=1e-6)
+    check_failures(second, resumed)
 
 
+def check_failures(run, folder):
+    """What a run leaves when it fails; here because a trainer takes long to make."""
+    before = (folder / CHECKPOINT_FILE).read_bytes()
+    run.step = 1
+    run._model.train_on_batch = lambda *_, **__: {"loss": float("nan")}
+    with pytest.raises(FloatingPointError, match="the loss is nan after 2 steps: try a smaller learning rate"):
+        run.run()
+    assert (folder / CHECKPOINT_FILE).read_bytes() == before
+
+    run._model.train_on_batch = lambda *_, **__: {"loss": 1.0}
+
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    run._settings = TrainSettings(steps=9, log_every=9, validate_every=9, save_every=9)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(interrupt)
+    assert (folder / CHECKPOINT_FILE).read_bytes() != before
+    before = (folder / CHECKPOINT_FILE).read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "save_checkpoint", full)
+        with pytest.raises(OSError, match="No space"):
+            run.run(stop_after(run, run.step + 1))
+    assert (folder / CHECKPOINT_FILE).read_bytes() == before
+
+
+def test_a_checkpoint_of_other_settings_is_refused_by_name(tiny_data, tiny_augment, tmp_path):
+    run = trainer(tiny_data, tiny_augment, tmp_path)
+    run.save()
+    run._state = json.loads(json.dumps(run._state))
+    run._state["settings"]["learning_rate"] = 0.5
+    run._state["augment"]["flip"] = 0.0
+    with pytest.raises(ValueError, match=r"other settings: learning_rate was 0.001, is 0.5; flip was 0.5, is 0.0"):
+        run.resume()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "best", "expected"),
+    [
+        ({"mask_ap50": 0.0, "val_loss": 3.0}, None, True),
+        ({"mask_ap50": 0.2, "val_loss": 3.0}, {"mask_ap50": 0.1, "val_loss": 1.0}, True),
+        ({"mask_ap50": 0.1, "val_loss": 1.0}, {"mask_ap50": 0.1, "val_loss": 1.0}, False),
+        ({"mask_ap50": 0.0, "val_loss": 0.9}, {"mask_ap50": 0.0, "val_loss": 1.0}, True),
+        ({"mask_ap50": None, "val_loss": 0.9}, {"mask_ap50": None, "val_loss": 1.0}, True),
+        ({"mask_ap50": None, "val_loss": 1.1}, {"mask_ap50": None, "val_loss": 1.0}, False),
+    ],
+)
+def test_better_is_a_higher_ap50_and_among_equals_a_smaller_loss(numbers, best, expected):
+    assert trainer_module._is_better(numbers, best) is expected

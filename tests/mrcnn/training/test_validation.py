@@ -1,0 +1,111 @@
+"""Measuring on whole images: geometry, and average precision worked out by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.network.detector import RawDetections
+from mrcnn.training.coco import AnnotatedImage, Instance
+from mrcnn.training.pictures import PictureStore
+from mrcnn.training.validation import Found, Validator, float32_policy, mask_ap50, place_on_canvas
+
+NAMES = ("BG", "cup", "dog", "owl")
+
+
+def box(y, x, height=10, width=20):
+    return np.array([y, x, y + height, x + width])
+
+
+def instance(class_id, y, x, height=10, width=20):
+    return Instance(class_id, 1, box(y, x, height, width), np.full((height, width), 255, np.uint8))
+
+
+def image(*instances, crowds=()):
+    return AnnotatedImage(1, "a.png", 60, 100, instances, np.zeros((0, 4), np.float32), crowds)
+
+
+def found(class_id, score, y, x, height=10, width=20):
+    return Found(class_id, score, box(y, x, height, width), np.ones((height, width), bool))
+
+
+def test_everything_found_is_1_and_nothing_found_is_0():
+    truth = image(instance(1, 0, 0), instance(2, 30, 40))
+    both = [found(1, 0.9, 0, 0), found(2, 0.3, 30, 40)]
+    assert mask_ap50([(truth, both)], NAMES) == {"cup": 1.0, "dog": 1.0, "owl": None}
+    assert mask_ap50([(truth, both[:1])], NAMES) == {"cup": 1.0, "dog": 0.0, "owl": None}
+    assert mask_ap50([(truth, [])], NAMES) == {"cup": 0.0, "dog": 0.0, "owl": None}
+    assert mask_ap50([(image(), both)], NAMES) == dict.fromkeys(NAMES[1:])
+
+
+def test_one_of_two_found_behind_a_mistake():
+    # best first: a mistake, then a hit: precision 1/2 up to a recall of 1/2, 51 of COCO's 101 recalls
+    truth = image(instance(1, 0, 0), instance(1, 30, 40))
+    result = mask_ap50([(truth, [found(1, 0.9, 45, 0), found(1, 0.8, 30, 40)])], NAMES)
+    assert result["cup"] == pytest.approx(51 / 101 / 2, abs=1e-4)
+
+
+def test_an_overlap_of_half_counts_and_less_does_not():
+    truth = image(instance(1, 0, 0, 10, 20))
+    assert mask_ap50([(truth, [found(1, 0.9, 0, 0, 10, 10)])], NAMES)["cup"] == 1.0
+    assert mask_ap50([(truth, [found(1, 0.9, 0, 0, 10, 9)])], NAMES)["cup"] == 0.0
+
+
+def test_what_lies_in_a_crowd_is_no_mistake():
+    truth = image(instance(1, 0, 0), crowds=(instance(1, 30, 20, 30, 70),))
+    inside = [found(1, 0.9, 32, 30), found(1, 0.8, 0, 0)]
+    assert mask_ap50([(truth, inside)], NAMES)["cup"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "place"),
+    [((60, 120), 64 / 120, (16, 0)), ((200, 50), 64 / 200, (0, 24)), ((20, 40), 1.6, (16, 0)), ((20, 20), 2.5, (7, 7))],
+)
+def test_a_photograph_lies_in_the_middle_of_the_canvas(size, scale, place):
+    canvas, (top, left), found_scale = place_on_canvas(np.full((*size, 3), 200, np.uint8), 64, 50)
+    assert canvas.shape == (64, 64, 3)
+    assert found_scale == pytest.approx(scale)
+    assert (top, left) == place
+    filled = canvas.any(axis=2)
+    assert filled.sum() == round(size[0] * scale) * round(size[1] * scale)
+    assert filled[top, left]
+
+
+class Canned:
+    """A detector that always finds the same box of the canvas."""
+
+    def detect_molded(self, images, windows):
+        self.windows = windows
+        edges = (np.array([[24, 8, 40, 56]]) - [0, 0, 1, 1]) / 63  # normalized as Matterport does it
+        masks = np.zeros((1, 28, 28), np.float32)
+        masks[:, :, 14:] = 1
+        return [RawDetections(edges.astype(np.float32), np.array([1]), np.array([0.7], np.float32), masks)]
+
+
+@pytest.fixture
+def validator(tiny_config, tiny_data, monkeypatch):
+    monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
+    monkeypatch.setattr("mrcnn.training.validation.Detector", lambda network: Canned())
+    return Validator(tiny_config, tiny_data, None, 1, PictureStore())
+
+
+def test_boxes_and_masks_come_back_onto_the_photograph(validator):
+    (one,) = validator.detect(np.zeros((32, 64, 3), np.uint8))  # at its own size, from row 16 of the canvas on
+    assert validator._detector.windows.tolist() == [[16, 0, 48, 64]]
+    assert (one.class_id, one.score) == (1, pytest.approx(0.7))
+    assert one.box.tolist() == [8, 8, 24, 56]
+    assert one.mask.shape == (16, 48)
+    assert not one.mask[:, :23].any()
+    assert one.mask[:, 25:].all()
+    (half,) = validator.detect(np.zeros((64, 128, 3), np.uint8))
+    assert half.box.tolist() == [16, 16, 48, 112]
+
+
+def test_the_policy_is_put_back():
+    before = keras.mixed_precision.global_policy().name
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        with float32_policy():
+            assert keras.layers.Dense(1).compute_dtype == "float32"
+        assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
+    finally:
+        keras.mixed_precision.set_global_policy(before)
