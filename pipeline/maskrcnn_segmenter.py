@@ -66,6 +66,11 @@ class MaskRCNNSegmenter(Segmenter):
             f"{self._plan}"
         )
 
+    @property
+    def network_source(self) -> tuple[Path, Any]:
+        """The weight file, and the Config of its network with the user's settings in it."""
+        return self._weights.path, self._config
+
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or the engine cannot be had."""
         self._engine, self._plan = make_engine(self._plans, self._settings, self._weights.path, self._config)

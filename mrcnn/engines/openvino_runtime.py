@@ -15,7 +15,8 @@ from .base import EngineError
 from .graph_engine import Arrays, Runtime
 
 PYRAMID = ("p2", "p3", "p4", "p5")
-_ANY_REGIONS = {f"windows{level}": [-1, 4] for level in (2, 3, 4, 5)} | {f"images{level}": [-1] for level in (2, 3, 4, 5)}
+_LEVELS = (2, 3, 4, 5)
+_ANY_REGIONS = {f"windows{level}": [-1, 4] for level in _LEVELS} | {f"images{level}": [-1] for level in _LEVELS}
 
 
 class CpuPrecision(Enum):
