@@ -62,6 +62,17 @@ def gpu_capability(backend: Backend) -> tuple[int, int] | None:
     return (int(found[0]), int(found[1])) if found else None
 
 
+def make_repeatable(choice: BackendChoice) -> None:
+    """Let a run that is repeated or resumed on this machine have the same numbers to the last digit.
+
+    Only on processors: TensorFlow has no such version of cropping's gradient for GPUs. JAX repeats itself as it is.
+    """
+    if choice.backend is Backend.TENSORFLOW and choice.device is Device.CPU:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
 @contextmanager
 def keras_policy(name: str) -> Iterator[None]:
     """Inside, new layers compute with this policy."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from commands.train_machine import choose_precision, keras_policy
+from commands.train_machine import choose_precision, keras_policy, make_repeatable
 from commands.train_progress import TrainProgress
 from commands.train_settings import WINDOW_SHARE, RunSettings, write_run
 from mrcnn.checkpoint import WeightsError
@@ -79,6 +78,7 @@ class TrainRun:
         print(f"start: {plan.describe()}")
         choice = prepare_backend(self._backend, self._device)
         precision = choose_precision(self._settings.precision, choice)
+        make_repeatable(choice)
         print(f"Keras on {choice.backend.value}, {choice.device_name}, {precision}")
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the batches' thread must not take the cores from the network
@@ -256,8 +256,7 @@ class TrainRun:
             command = f"python stream_segment.py train --resume --output {self._output}"
             print(f"stopped after step {trainer.step} of {steps}; go on with: {command}")
         else:
-            with suppress(ValueError):
-                print(f"try it: python stream_segment.py --weights {self._output / 'best.h5'}")
+            print(f"try it: python stream_segment.py --weights {self._output / 'best.h5'}")
 
 
 def _average(steps: int) -> float:
