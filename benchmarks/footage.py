@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "people.mp4"
+PHOTOGRAPHS = ROOT / "tests" / "data" / "oracle" / "images"
 
 Image = NDArray[np.uint8]
 
@@ -29,6 +30,15 @@ def frames(count: int, size_wh: tuple[int, int], every: int = 1) -> list[Image]:
         if len(found) == before:
             raise RuntimeError(f"{SAMPLE} has no frames")
     return found
+
+
+def photographs(folder: str | None, count: int) -> list[Image]:
+    """The test suite's photographs, then those of a folder if one is given, then frames of the sample."""
+    paths = sorted(PHOTOGRAPHS.glob("*.jpg"))
+    if folder is not None:
+        paths += sorted(Path(folder).glob("*.jpg"))
+    found = [image for image in map(cv2.imread, map(str, paths[:count])) if image is not None]
+    return found + frames(count - len(found), (640, 360), every=29)
 
 
 def scaled(image_bgr: Image, size_wh: tuple[int, int]) -> Image:

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.records import Instances
 
-LEAST_IOU = 0.9
+SAME_CANVAS_IOU = 0.9
+OTHER_CANVAS_IOU = 0.5
+"""What lies beside the picture on its canvas moves the boxes of small objects by a pixel or two: on another canvas a
+box counts that COCO would count for the same object."""
+PERCENT = {"int8": 90, "bfloat16": 95, "float16": 95, "float32": 97}
+"""Of the objects that an engine must find as the reference does, by its precision, on the same canvas."""
+OTHER_CANVAS_PERCENT = 90
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Agreement:
     Attributes:
         wanted: objects that the reference found.
         found: objects that the engine found.
-        matched: pairs of them, of one class and with boxes that overlap by LEAST_IOU or more, each object once.
+        matched: pairs of them, of one class and with boxes that overlap enough, each object once.
     """
 
     wanted: int
@@ -35,21 +41,31 @@ class Agreement:
         most = max(self.wanted, self.found)
         return 100 * self.matched / most if most else float("nan")
 
+    @property
+    def text(self) -> str:
+        """The counts in words."""
+        return f"{self.matched} matched of {self.wanted} and {self.found}"
+
     def __add__(self, other: Agreement) -> Agreement:
         return Agreement(self.wanted + other.wanted, self.found + other.found, self.matched + other.matched)
 
 
-def agreement(pairs: Iterable[tuple[Instances, Instances]]) -> Agreement:
+def least_percent(description: str) -> int:
+    """What an engine must reach on the canvas of the reference; its description names its precision."""
+    return next((percent for precision, percent in PERCENT.items() if precision in description), PERCENT["float32"])
+
+
+def agreement(pairs: Iterable[tuple[Instances, Instances]], least_iou: float = SAME_CANVAS_IOU) -> Agreement:
     """Over frames, each with what the reference and what the engine found."""
-    return sum((compare(wanted, found) for wanted, found in pairs), Agreement(0, 0, 0))
+    return sum((compare(wanted, found, least_iou) for wanted, found in pairs), Agreement(0, 0, 0))
 
 
-def compare(wanted: Instances, found: Instances) -> Agreement:
+def compare(wanted: Instances, found: Instances, least_iou: float = SAME_CANVAS_IOU) -> Agreement:
     """On one frame: best overlap first."""
     overlaps = box_iou(wanted.boxes_xyxy, found.boxes_xyxy)
     overlaps[wanted.class_ids[:, None] != found.class_ids[None]] = 0
     matched = 0
-    while overlaps.size and overlaps.max() >= LEAST_IOU:
+    while overlaps.size and overlaps.max() >= least_iou:
         row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
         overlaps[row], overlaps[:, column] = 0, 0
         matched += 1

@@ -31,6 +31,7 @@ class Weights:
 
     path: Path
     what: str
+    seeded: bool = False
 
 
 def resnet101(options: Options) -> Weights:
@@ -41,7 +42,7 @@ def resnet101(options: Options) -> Weights:
     real = weights_dir() / COCO_NAME
     if real.is_file():
         return Weights(real, "COCO weights")
-    return Weights(seeded_file(), "seeded stand-in for the COCO weights, which finds nothing meaningful")
+    return Weights(seeded_file(), "seeded stand-in for the COCO weights, which finds nothing meaningful", seeded=True)
 
 
 def small() -> Weights:
