@@ -114,10 +114,13 @@ class KnowingSegmenter(Segmenter):
     Args:
         truths: by the pictures' numbers.
         takes_s: seconds from call to answer.
+        wait: waits so many seconds.
     """
 
-    def __init__(self, truths: Sequence[Instances], takes_s: float = 0.0) -> None:
-        self._truths, self._takes_s = truths, takes_s
+    def __init__(
+        self, truths: Sequence[Instances], takes_s: float = 0.0, wait: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._truths, self._takes_s, self._wait = truths, takes_s, wait
         self.processor_s = 0.0
         """Processor time of the calls."""
 
@@ -142,7 +145,7 @@ class KnowingSegmenter(Segmenter):
         self.processor_s += time.thread_time() - began_s
         left_s = due_s - time.monotonic()
         if left_s > 0:
-            threading.Event().wait(left_s)
+            self._wait(left_s)
         return found
 
     def close(self) -> None:

@@ -1,0 +1,52 @@
+import pytest
+
+from benchmarks.options import Options
+from benchmarks.rows import accuracy
+from tests.benchmarks.rows.fakes import by_name, opening
+
+
+@pytest.fixture
+def engines(monkeypatch, tmp_path):
+    choices = {"engine": ["keras", "other"], "precision": ["float32", "int8"]}
+    monkeypatch.setattr(accuracy.models, "choices", choices.__getitem__)
+    monkeypatch.setattr(accuracy.models, "seeded_file", lambda: tmp_path / "seeded.h5")
+    monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
+    return opening(monkeypatch, accuracy, refused=["int8"])
+
+
+def test_every_engine_in_every_precision(engines):
+    report = accuracy.measure(Options(quick=True))
+    values = by_name(report)
+    assert set(values) == {
+        f"{name}: {what}"
+        for name in ("ResNet-101", "small model")
+        for what in ("keras float32, tight canvas", "other float32")
+    }
+    assert all(value.spread.median == pytest.approx(200 / 3) for value in values.values())
+    assert values["small model: keras float32, tight canvas"].target.bound == 90
+    # Weights that were never trained promise nothing for another canvas.
+    assert values["ResNet-101: keras float32, tight canvas"].target is None
+    assert values["ResNet-101: other float32"].target.bound == 97
+    assert "ResNet-101, other int8: not measured: int8 is not here" in report.notes
+    assert report.settings["ResNet-101"]["objects"] == 9
+
+
+def test_ap_is_told_as_points_lost(engines, monkeypatch):
+    def mask_ap50(model, images, annotations):
+        assert (images, annotations) == ("photos", "a.json")
+        if model["precision"] == "int8":
+            raise accuracy.StreamSegmentError("not here")
+        return 0.405 if model["engine"] == "keras" and model["canvas"] == "square" else 0.402
+
+    monkeypatch.setattr(accuracy.coco, "mask_ap50", mask_ap50)
+    missing = []
+    values = accuracy.average_precision(Options(coco_images="photos", coco_annotations="a.json"), missing)
+    assert [value.spread.median for value in values] == pytest.approx([40.5, -0.3, -0.3])
+    assert [value.reached for value in values] == [None, True, True]
+    assert missing == []
+
+
+def test_ap_that_was_not_measured_is_said(engines):
+    missing = []
+    assert accuracy.average_precision(Options(), missing) == []
+    assert "give --coco-images" in missing[0]

@@ -1,0 +1,61 @@
+"""The rows of the network alone, with fakes for the engines and a clock that tells what each call took."""
+
+import pytest
+
+from benchmarks import engine_rate
+from benchmarks.measuring import at_least
+from benchmarks.options import Options
+from tests.benchmarks.rows.fakes import by_name, opening
+
+
+@pytest.fixture
+def engines(monkeypatch, tmp_path):
+    def alternate(sides, rounds):
+        for run in sides.values():
+            run()
+        seconds = {"best": 1.5, "keras": 2.0, "original": 6.0}  # "best" is three frames
+        return {name: [seconds[name]] * rounds for name in sides}
+
+    monkeypatch.setattr(engine_rate, "alternate", alternate)
+    monkeypatch.setattr(engine_rate.models, "seeded_file", lambda: tmp_path / "seeded.h5")
+    monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
+    return opening(monkeypatch, engine_rate)
+
+
+def test_rates_and_ratios(engines):
+    targets = {"of Keras": at_least(5), "fps": at_least(2)}
+    report = engine_rate.resnet_row("r", "t", 512, Options(model={"precision": "int8"}), targets, 4)
+    values = by_name(report)
+    assert values["frames a second"].spread.median == 2
+    assert values["frames a second"].reached is True
+    assert values["times as fast as the square Keras engine"].spread.median == 4
+    assert values["times as fast as the square Keras engine"].reached is False
+    of_original = values["times as fast as the original at 1024 px"]
+    assert of_original.spread.median == pytest.approx(4.9 / 0.5)
+    assert "stored 4.9 s" in of_original.note
+    agreed = values["objects as the square Keras engine finds them, on the same canvas"]
+    assert (agreed.spread.median, agreed.target) == (pytest.approx(200 / 3), at_least(90))
+    assert report.settings["engine"] == "fake auto, int8"
+    assert [engine.settings["max_dim"] for engine in engines] == [512, 512, 512]
+    assert {shape for engine in engines for shape in engine.seen} == {(720, 1280, 3)}
+
+
+def test_the_original_takes_its_turns(engines, monkeypatch):
+    opened = []
+
+    class Theirs:
+        def __init__(self, python, weights, image, max_dim):
+            opened.append((python, weights.name, image.shape, max_dim))
+
+        def __enter__(self):
+            return lambda: 1.0
+
+        def __exit__(self, *error):
+            opened.append("closed")
+
+    monkeypatch.setattr(engine_rate, "Original", Theirs)
+    report = engine_rate.resnet_row("r", "t", 512, Options(original="py37"), {}, 1)
+    value = by_name(report)["times as fast as the original at 1024 px"]
+    assert (value.spread.median, value.target) == (12, None)
+    assert "by turns" in value.note
+    assert opened == [("py37", "seeded.h5", (720, 1280, 3), 1024), "closed"]
