@@ -33,6 +33,9 @@ from .network.network import MaskRCNNNetwork
 
 __all__ = ["WeightsError", "load_weights", "read_arrays", "read_metadata", "save_weights"]
 
+MEMORY_STEP = 1 << 22
+"""Bytes by which the memory grows in which a file is made."""
+
 LAYOUT_KERAS_VERSION = "2.2.5"
 """The Keras whose layout the files follow; Keras 2 reads it to know what to convert (here: nothing)."""
 
@@ -95,24 +98,35 @@ def save_weights(
         OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
     """
     path = Path(path)
-    layers = network.layers_by_name()
+    content = _file_image(network, metadata)
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-    os.close(handle)
     try:
-        with h5py.File(part, "w") as file:
-            groups = file_groups(network)
-            file.attrs["layer_names"] = np.array([group.encode() for group in groups])
-            file.attrs["backend"] = b"tensorflow"
-            file.attrs["keras_version"] = LAYOUT_KERAS_VERSION.encode()
-            if metadata is not None:
-                file.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
-            for group in groups:
-                _write_group(file.create_group(group), [layers[n] for n in group_layers(group) if n in layers])
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         _give_default_mode(part)
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _file_image(network: MaskRCNNNetwork, metadata: Mapping[str, Any] | None) -> bytes:
+    """The content of a weight file. It is made in memory: HDF5 itself crashes the process (SIGSEGV when the file is
+    closed) where a disk is full."""
+    layers = network.layers_by_name()
+    with h5py.File("weights.h5", "w", driver="core", backing_store=False, block_size=MEMORY_STEP) as file:
+        groups = file_groups(network)
+        file.attrs["layer_names"] = np.array([group.encode() for group in groups])
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = LAYOUT_KERAS_VERSION.encode()
+        if metadata is not None:
+            file.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
+        for group in groups:
+            _write_group(file.create_group(group), [layers[n] for n in group_layers(group) if n in layers])
+        file.flush()
+        return file.id.get_file_image()
 
 
 def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any], groups: Sequence[str]) -> set[str]:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import mrcnn.model as modellib
-from mrcnn.weights import WeightsError
 
 from .conftest import SmallConfig, mask_pixels_outside
 from .tiny import seed_weights, set_bias
@@ -137,21 +136,6 @@ def test_mold_inputs(model, image):
     assert parts["active_class_ids"].tolist() == [[0, 0]]
 
 
-def test_image_meta_round_trip():
-    meta = modellib.compose_image_meta(7, (30, 40, 3), (64, 64, 3), (1, 2, 3, 4), 1.5, [0, 1, 1])
-    assert meta.tolist() == [7, 30, 40, 3, 64, 64, 3, 1, 2, 3, 4, 1.5, 0, 1, 1]
-    parts = modellib.parse_image_meta(meta[None])
-    assert parts["image_id"].tolist() == [7]
-    assert parts["active_class_ids"].tolist() == [[0, 1, 1]]
-
-
-def test_mold_and_unmold_are_inverse(model, image):
-    molded = modellib.mold_image(image, model.config)
-    np.testing.assert_allclose(molded[3, 5], image[3, 5] - np.array([123.7, 116.8, 103.9]), rtol=1e-6)
-    difference = modellib.unmold_image(molded + 1e-3, model.config).astype(int) - image
-    assert not difference.any()
-
-
 def test_images_of_other_sizes_in_one_batch():
     class Padded(Batch):
         IMAGE_RESIZE_MODE = "pad64"
@@ -231,19 +215,6 @@ def test_get_anchors(model):
     ]
 
 
-def test_keras_model_shows_and_saves_the_layers(model, tmp_path, capsys):
-    model.keras_model.summary()
-    assert "mrcnn_mask_deconv" in capsys.readouterr().out
-    names = {layer.name for layer in model.keras_model.layers}
-    assert {"conv1", "res5c_branch2c", "fpn_p2", "rpn_model", "mrcnn_class_logits", "mrcnn_mask"} <= names
-    model.keras_model.save_weights(str(tmp_path / "saved.h5"))
-    model.load_weights(str(tmp_path / "saved.h5"), by_name=True, exclude=["mrcnn_mask"])
-    with pytest.raises(FileExistsError, match="overwrite is False"):
-        model.keras_model.save_weights(tmp_path / "saved.h5", overwrite=False)
-    with pytest.raises(WeightsError, match="exclude names 'mask'"):
-        model.keras_model.load_weights(tmp_path / "saved.h5", exclude=["mask"])
-
-
 @pytest.mark.parametrize(("mode", "message"), [("predict", "'predict'"), ("", "''")])
 def test_unknown_modes(mode, message):
     with pytest.raises(ValueError, match=f'mode must be "inference" or "training", got {message}'):
@@ -258,23 +229,6 @@ def test_wrong_configs_are_named():
         modellib.MaskRCNN("inference", Odd(), None)
     with pytest.raises(ValueError, match=r"write SmallConfig\(\)"):
         modellib.MaskRCNN("inference", SmallConfig, None)
-
-
-def test_find_last(model, tmp_path):
-    older, newer = tmp_path / "small20260101T0000", tmp_path / "small20260202T0000"
-    model.model_dir = tmp_path
-    try:
-        with pytest.raises(FileNotFoundError, match="no training run whose name begins with 'small'"):
-            model.find_last()
-        for folder in (newer, older, tmp_path / "other20270101T0000"):
-            folder.mkdir()
-        with pytest.raises(FileNotFoundError, match="no weight file"):
-            model.find_last()
-        for name in ("mask_rcnn_small_0002.h5", "mask_rcnn_small_0010.h5", "events.out"):
-            (newer / name).touch()
-        assert model.find_last() == str(newer / "mask_rcnn_small_0010.h5")
-    finally:
-        model.model_dir = "logs"
 
 
 def test_imagenet_weights_without_a_network(model, monkeypatch):
