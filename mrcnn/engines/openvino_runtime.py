@@ -13,10 +13,14 @@ import numpy as np
 
 from .base import EngineError
 from .graph_engine import Arrays, Runtime
+from .openvino_models import POOLED, PYRAMID, give_places_first, split_pooling
 
-PYRAMID = ("p2", "p3", "p4", "p5")
 _LEVELS = (2, 3, 4, 5)
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in _LEVELS} | {f"images{level}": [-1] for level in _LEVELS}
+
+
+HEAD = "_head"
+"""Ending of the parts that begin behind the pooling."""
 
 
 class CpuPrecision(Enum):
@@ -54,7 +58,8 @@ class OpenVinoRuntime(Runtime):
         """Read the parts; nothing is compiled yet.
 
         Args:
-            parts: files by part name (ONNX, or OpenVINO's own .xml).
+            parts: files by part name (ONNX, or OpenVINO's own .xml). "boxes_head" and "masks_head", if they are there,
+                take the place of what these parts do behind the pooling.
             precision: of the convolutions; those that a part holds in int8 stay so.
             threads: of the CPU; None: as many as it has cores.
 
@@ -97,22 +102,30 @@ class OpenVinoRuntime(Runtime):
         return self._run_head("masks", pyramid, inputs).get_tensor("mask_probs").data
 
     def _run_head(self, part: str, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> Any:
-        request = pyramid["heads"][part]
-        levels = {name: pyramid[name] for name in PYRAMID}
-        request.infer({**levels, **inputs}, share_inputs=True)
-        return request
+        pooling, rest = pyramid["heads"][part]
+        others = dict(inputs)
+        regions = {name: others.pop(name) for name in _ANY_REGIONS}
+        pooling.infer({**{name: pyramid[name] for name in PYRAMID}, **regions}, share_inputs=True)
+        self.run_rest(part, rest, {POOLED: pooling.get_tensor(POOLED), **others})
+        return rest
+
+    def run_rest(self, part: str, rest: Any, inputs: dict[str, Any]) -> None:
+        """Run what a part does behind the pooling. `part` is its name."""
+        rest.infer(inputs, share_inputs=True)
 
     def _requests_for(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Every part compiled for canvases of this shape, (B, H, W, 3)."""
         if shape not in self._requests:
             features = self._models["features"].clone()
             features.reshape({"images": list(shape)})
-            requests = {"features": self._compile(features, self._fast)}
-            levels = {name: list(requests["features"].get_tensor(name).shape) for name in PYRAMID}
+            levels = {name: features.output(name).shape for name in PYRAMID}
+            requests = {"features": self._compile(give_places_first(features), self._fast)}
             for part in ("boxes", "masks"):
                 head = self._models[part].clone()
-                head.reshape({**levels, **_ANY_REGIONS})
-                requests[part] = self._compile(head, self._fast)
+                head.reshape({**{name: list(level) for name, level in levels.items()}, **_ANY_REGIONS})
+                pooling, rest = split_pooling(head)
+                rest = self._models.get(f"{part}{HEAD}", rest)
+                requests[part] = self._compile(pooling, self._exact), self._compile(rest, self._fast)
             self._requests[shape] = requests
         return self._requests[shape]
 

@@ -1,4 +1,4 @@
-"""Makes the int8 version of the part `features`: post-training quantization with NNCF.
+"""Makes the int8 version of the features and of the heads: post-training quantization with NNCF.
 
 Every convolution is computed in int8 with a scale per output channel; the scales of what goes in come from a handful
 of real canvases (Jacob et al. 2018, "Quantization and training of neural networks for efficient
@@ -20,7 +20,12 @@ from . import cache
 from .base import EngineError
 from .create import INT8_FOLDER, INT8_VERSION
 from .exported import exported_parts
-from .openvino_runtime import core
+from .graph_engine import GraphEngine
+from .openvino_models import split_pooling
+from .openvino_runtime import HEAD, CpuPrecision, OpenVinoRuntime, core
+
+HEAD_CANVASES = 8
+"""On so many canvases the heads are calibrated; each holds up to a thousand regions."""
 
 
 def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path:
@@ -42,25 +47,61 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
         raise ValueError("quantize needs one canvas or more")
     nncf = _nncf()
     folder = cache.cache_folder(weights, config)
-    model = core().read_model(exported_parts(weights, config, folder)["features"])
-    model.reshape({"images": [1, -1, -1, 3]})
-    dataset = nncf.Dataset(list(canvases), lambda canvas: {"images": canvas[None]})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NNCF's dependencies deprecate one another
-        quantized = nncf.quantize(model, dataset, subset_size=len(canvases), preset=nncf.QuantizationPreset.MIXED)
+    parts = exported_parts(weights, config, folder)
+    features = core().read_model(parts["features"])
+    features.reshape({"images": [1, -1, -1, 3]})
+    int8 = {"features": _calibrated(nncf, features, [{"images": canvas[None]} for canvas in canvases])}
+    for part, (head, inputs) in _heads(parts, config, canvases).items():
+        if inputs:  # nothing was found on the canvases that could calibrate the mask head
+            int8[part + HEAD] = _calibrated(nncf, head, inputs)
     notes = {"canvases": len(canvases)}
     try:
-        cache.write(folder / INT8_FOLDER, INT8_VERSION, lambda part: _save(quantized, part), notes)
+        cache.write(folder / INT8_FOLDER, INT8_VERSION, lambda part: _save(int8, part), notes)
     except OSError as error:
         raise EngineError(f"the int8 network cannot be written to {folder / INT8_FOLDER}: {error}") from None
     return folder / INT8_FOLDER
 
 
-def _save(model: Any, folder: Path) -> None:
+def _calibrated(nncf: Any, model: Any, inputs: Sequence[dict[str, np.ndarray]]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NNCF's dependencies deprecate one another
+        preset = nncf.QuantizationPreset.MIXED
+        return nncf.quantize(model, nncf.Dataset(list(inputs)), subset_size=len(inputs), preset=preset)
+
+
+class _Listening(OpenVinoRuntime):
+    """Keeps what goes into the heads behind the pooling."""
+
+    def __init__(self, parts: dict[str, Path]):
+        super().__init__(parts, CpuPrecision.FLOAT32)
+        self.heard: dict[str, list[dict[str, np.ndarray]]] = {"boxes": [], "masks": []}
+
+    def run_rest(self, part: str, rest: Any, inputs: dict[str, Any]) -> None:
+        """See `OpenVinoRuntime.run_rest`."""
+        kept = {name: np.array(getattr(values, "data", values)) for name, values in inputs.items()}
+        self.heard[part].append(kept)
+        super().run_rest(part, rest, inputs)
+
+
+def _heads(parts: dict[str, Path], config: Any, canvases: Sequence[np.ndarray]):
+    """The heads behind the pooling, and what goes into them on some of the canvases: {part: (model, inputs)}."""
+    runtime = _Listening(parts)
+    engine = GraphEngine(runtime, config)
+    for canvas in canvases[:: max(1, len(canvases) // HEAD_CANVASES)][:HEAD_CANVASES]:
+        engine.detect_molded(canvas[None], np.array([[0, 0, *canvas.shape[:2]]]))
+    heads = {}
+    for part, inputs in runtime.heard.items():
+        model = core().read_model(parts[part])
+        heads[part] = split_pooling(model)[1], inputs
+    return heads
+
+
+def _save(models: dict[str, Any], folder: Path) -> None:
     import openvino
 
     try:
-        openvino.save_model(model, folder / "features.xml", compress_to_fp16=False)
+        for name, model in models.items():
+            openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
     except RuntimeError as error:  # a full disk, among others
         raise OSError(str(error).strip().splitlines()[-1]) from None
 
