@@ -1,12 +1,10 @@
-"""Translates Keras models of the functional kind into ONNX nodes, layer by layer.
+"""Writes one layer of a Keras model as ONNX nodes; a function for each kind of layer.
 
-Pictures and feature maps, (B, H, W, C) in Keras, are (B, C, H, W) here, as all ONNX runtimes want them. Batch
-normalisation is folded into the convolution before it, if that is all the convolution's result is used for.
+Pictures and feature maps, (B, H, W, C) in Keras, are (B, C, H, W) here, as all ONNX runtimes want them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,111 +36,32 @@ class Tensor:
     hw: tuple[int, int] | None = None
 
 
-def translate(model: keras.Model, inputs: Sequence[Tensor], graph: Graph) -> list[Tensor]:
-    """Add a functional model to a graph.
+def write_layer(
+    graph: Graph,
+    layer: keras.Layer,
+    arguments: Sequence[Tensor],
+    norm: keras.layers.BatchNormalization | None = None,
+) -> Tensor:
+    """Add one call of a layer to a graph.
 
     Args:
-        model: a functional model; models inside it are translated in place.
-        inputs: what takes the place of its inputs.
         graph: what the nodes are added to.
+        layer: of a kind in `_WRITERS`.
+        arguments: what it is called with.
+        norm: a normalisation to fold into it; only for a Conv2D.
 
     Returns:
-        Its outputs, flattened.
+        Its result.
 
     Raises:
-        ExportError: it has a layer, or a way of using one, that is not known here.
+        ExportError: the kind of layer, or a way of using it, is not known here.
     """
-    return _Walk(model, graph).run(inputs)
-
-
-class _Walk:
-    """One model, called once."""
-
-    def __init__(self, model: keras.Model, graph: Graph):
-        self._model, self._graph = model, graph
-        self._config = model.get_config()
-        self._tensors: dict[tuple[str, int, int], Tensor] = {}
-        self._uses = Counter(reference for entry in self._config["layers"] for reference in _references(entry))
-        self._uses.update(tuple(reference) for reference in _as_list(self._config["output_layers"]))
-        self._folded = self._find_folded()
-
-    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        names = [tuple(reference) for reference in _as_list(self._config["input_layers"])]
-        self._tensors.update(zip(names, inputs, strict=True))
-        calls = [
-            (entry["name"], index, _tensor_keys(node["args"]))
-            for entry in self._config["layers"]
-            for index, node in enumerate(entry["inbound_nodes"])
-        ]
-        while calls:
-            waiting = [call for call in calls if not self._call(*call)]
-            if len(waiting) == len(calls):
-                raise ExportError(f"{self._model.name}: the layers {waiting[0][0]} … wait for one another")
-            calls = waiting
-        return [self._tensors[tuple(reference)] for reference in _as_list(self._config["output_layers"])]
-
-    def _call(self, name: str, index: int, keys: Sequence[tuple[str, int, int]]) -> bool:
-        """Translate one call of a layer, if all that goes in is there."""
-        if not all(key in self._tensors for key in keys):
-            return False
-        layer = self._model.get_layer(name)
-        arguments = [self._tensors[key] for key in keys]
-        if isinstance(layer, keras.Model):
-            results = translate(layer, arguments, self._graph)
-        else:
-            results = [self._layer(layer, arguments)]
-        self._tensors.update({(name, index, place): result for place, result in enumerate(results)})
-        return True
-
-    def _layer(self, layer: keras.Layer, arguments: Sequence[Tensor]) -> Tensor:
-        if layer.name in self._folded.values():
-            return arguments[0]  # its convolution has done it
-        norm_name = self._folded.get(layer.name)
-        norm = self._model.get_layer(norm_name) if norm_name else None
-        for kind, write in _WRITERS:
-            if isinstance(layer, kind):
-                return write(self._graph, layer, arguments, norm)
-        raise ExportError(f"layer {layer.name} is a {type(layer).__name__}, which cannot be written as ONNX")
-
-    def _find_folded(self) -> dict[str, str]:
-        """Which normalisations follow a convolution that nothing else reads: {convolution: normalisation}."""
-        folded = {}
-        for entry in self._config["layers"]:
-            layer = self._model.get_layer(entry["name"])
-            if not isinstance(layer, keras.layers.BatchNormalization) or len(entry["inbound_nodes"]) != 1:
-                continue
-            key = _tensor_keys(entry["inbound_nodes"][0]["args"])[0]
-            before = self._model.get_layer(key[0])
-            is_plain = type(before) is keras.layers.Conv2D and before.activation is keras.activations.linear
-            if is_plain and self._uses[key] == 1:
-                folded[before.name] = layer.name
-        return folded
-
-
-def _as_list(references: Any) -> list:
-    """Keras writes a single reference [name, node, tensor] as itself; several nested as the model's outputs are."""
-    if references and isinstance(references[0], str):
-        return [references]
-    found = []
-    for item in references:
-        found.extend(_as_list(item))
-    return found
-
-
-def _references(entry: dict[str, Any]) -> list[tuple[str, int, int]]:
-    return [key for node in entry["inbound_nodes"] for key in _tensor_keys(node["args"])]
-
-
-def _tensor_keys(arguments: Any) -> list[tuple[str, int, int]]:
-    """The tensors among the arguments of a call, in order."""
-    if isinstance(arguments, dict):
-        if arguments.get("class_name") == "__keras_tensor__":
-            name, node, tensor = arguments["config"]["keras_history"]
-            return [(name, node, tensor)]
-        arguments = list(arguments.values())
-    if isinstance(arguments, list | tuple):
-        return [key for argument in arguments for key in _tensor_keys(argument)]
-    return []
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        raise ExportError(f"layer {layer.name}: expected data_format channels_last, got {layer.data_format}")
+    for kind, write in _WRITERS:
+        if isinstance(layer, kind):
+            return write(graph, layer, arguments, norm)
+    raise ExportError(f"layer {layer.name} is a {type(layer).__name__}, which cannot be written as ONNX")
 
 
 def _values(variable: Any) -> np.ndarray:
@@ -152,6 +71,10 @@ def _values(variable: Any) -> np.ndarray:
 def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
     """A normalisation with stored statistics as a factor and a summand per channel (Ioffe & Szegedy 2015, section
     3.1): float64 (C,) each."""
+    if getattr(norm, "train_bn", False) is True:
+        raise ExportError(f"layer {norm.name} uses the statistics of each batch (TRAIN_BN True): set TRAIN_BN to False")
+    if norm.axis not in (-1, norm.input.ndim - 1):
+        raise ExportError(f"layer {norm.name}: only the last axis can be normalized, not {norm.axis}")
     variance = _values(norm.moving_variance).astype(np.float64) + norm.epsilon
     gamma = _values(norm.gamma).astype(np.float64) if norm.scale else np.ones_like(variance)
     beta = _values(norm.beta).astype(np.float64) if norm.center else np.zeros_like(variance)
@@ -166,8 +89,7 @@ def _conv(graph: Graph, layer: keras.layers.Conv2D, arguments, norm) -> Tensor:
     if norm is not None:
         factor, shift = _scale_and_shift(norm)
         kernel, bias = kernel * factor, bias * factor + shift
-    _check_channels_last(layer)
-    if source.hw == kernel.shape[:2] and layer.padding == "valid":
+    if source.hw == kernel.shape[:2] and layer.padding == "valid" and layer.groups == 1:
         return _whole_window(graph, layer, source, kernel, bias)
     result = graph.add(
         "Conv",
@@ -195,7 +117,6 @@ def _whole_window(graph, layer, source: Tensor, kernel: np.ndarray, bias: np.nda
 def _depthwise(graph: Graph, layer: keras.layers.DepthwiseConv2D, arguments, norm) -> Tensor:
     source = arguments[0]
     kernel = _values(layer.kernel)  # (h, w, in, multiplier)
-    _check_channels_last(layer)
     channels = kernel.shape[2] * kernel.shape[3]
     bias = _values(layer.bias) if layer.use_bias else np.zeros(channels)
     weights = kernel.transpose(2, 3, 0, 1).reshape(channels, 1, *kernel.shape[:2])
@@ -213,8 +134,8 @@ def _depthwise(graph: Graph, layer: keras.layers.DepthwiseConv2D, arguments, nor
 
 def _transposed(graph: Graph, layer: keras.layers.Conv2DTranspose, arguments, norm) -> Tensor:
     kernel = _values(layer.kernel)  # (h, w, out, in)
-    _check_channels_last(layer)
-    if layer.strides != kernel.shape[:2] or layer.dilation_rate != (1, 1):
+    is_plain = layer.dilation_rate == (1, 1) and layer.output_padding is None
+    if layer.strides != kernel.shape[:2] or not is_plain:
         raise ExportError(f"layer {layer.name}: only transposed convolutions whose stride is their size can be written")
     bias = _values(layer.bias) if layer.use_bias else np.zeros(kernel.shape[2])
     result = graph.add(
@@ -293,6 +214,8 @@ def _upsampling(graph: Graph, layer: keras.layers.UpSampling2D, arguments, norm)
 
 def _sum(graph: Graph, layer: keras.layers.Add, arguments, norm) -> Tensor:
     name = arguments[0].name
+    if len({(tensor.rank, tensor.channels) for tensor in arguments}) > 1:
+        raise ExportError(f"layer {layer.name}: only tensors of the same shape can be added")
     for other in arguments[1:]:
         name = graph.add("Add", name, other.name)
     return replace(arguments[0], name=name)
@@ -322,6 +245,8 @@ def _reshape(graph: Graph, layer: keras.layers.Reshape, arguments, norm) -> Tens
 
 
 def _rescaling(graph: Graph, layer: keras.layers.Rescaling, arguments, norm) -> Tensor:
+    if np.size(layer.scale) != 1 or np.size(layer.offset) != 1:
+        raise ExportError(f"layer {layer.name}: only one factor and one offset for all channels can be written")
     name = graph.add("Mul", arguments[0].name, graph.constant(float(layer.scale)))
     if layer.offset:
         name = graph.add("Add", name, graph.constant(float(layer.offset)))
@@ -346,11 +271,6 @@ def _padding(layer) -> dict[str, Any]:
 
 def _hw_after(layer, hw: tuple[int, int] | None) -> tuple[int, int] | None:
     return hw if layer.padding == "same" and layer.strides == (1, 1) else None
-
-
-def _check_channels_last(layer) -> None:
-    if layer.data_format != "channels_last":
-        raise ExportError(f"layer {layer.name}: expected data_format channels_last, got {layer.data_format}")
 
 
 _WRITERS: tuple[tuple[type, Callable[..., Tensor]], ...] = (

@@ -19,8 +19,9 @@ import keras
 import numpy as np
 import onnx
 
+from .functional import translate
 from .graph import Graph
-from .layers import ExportError, Tensor, translate
+from .layers import ExportError, Tensor
 
 PART_NAMES = ("features", "proposals", "boxes", "masks")
 LEVELS = (2, 3, 4, 5)

@@ -1,0 +1,130 @@
+"""The four parts of the tiny network, run by ONNX Runtime and by OpenVINO, against the network's own stages."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from keras import ops
+
+from mrcnn.engines.openvino_runtime import core
+from mrcnn.engines.regions import sort_by_level
+from mrcnn.export.parts import LEVELS, PART_NAMES, export_parts
+from mrcnn.network.network import MaskRCNNNetwork
+
+from ..exporting import ONCE, save_parts
+from ..tiny import TinyConfig, tiny_image, tiny_network
+
+pytestmark = ONCE
+
+HW = (64, 96)
+LEVEL_HWS = [(16, 24), (8, 12), (4, 6), (2, 3)]
+STRIDE_2 = {"RPN_ANCHOR_STRIDE": 2, "RPN_ANCHOR_RATIOS": [0.5, 2.0], "PRE_NMS_LIMIT": 90}
+
+
+@pytest.fixture(scope="module")
+def network() -> MaskRCNNNetwork:
+    return tiny_network(type("Strided", (TinyConfig,), STRIDE_2)())
+
+
+@pytest.fixture(scope="module")
+def paths(network, tmp_path_factory):
+    return save_parts(export_parts(network), tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def run(request, paths):
+    """run(part, inputs) -> {output: array}, in float32."""
+    if request.param == "onnxruntime":
+        sessions = {name: onnxruntime.InferenceSession(str(path)) for name, path in paths.items()}
+
+        def run_part(part, inputs):
+            names = [output.name for output in sessions[part].get_outputs()]
+            return dict(zip(names, sessions[part].run(names, inputs), strict=True))
+    else:
+        models = {
+            name: core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}) for name, path in paths.items()
+        }
+
+        def run_part(part, inputs):
+            values = models[part](inputs)
+            return {name: values[name].copy() for output in values for name in output.get_names()}
+
+    return run_part
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.stack([tiny_image(*HW, seed) for seed in (1, 2)])
+
+
+@pytest.fixture(scope="module")
+def extracted(network, images):
+    """What the network makes of the images: pyramid [P2 … P5], class logits, deltas."""
+    pyramid, logits, deltas = network.extract(ops.convert_to_tensor(images))
+    return [ops.convert_to_numpy(level) for level in pyramid[:4]], *map(ops.convert_to_numpy, (logits, deltas))
+
+
+@pytest.fixture(scope="module")
+def levels(extracted):
+    return {f"p{level}": np.ascontiguousarray(x.transpose(0, 3, 1, 2)) for level, x in zip(LEVELS, extracted[0])}
+
+
+def test_all_parts_are_there(paths):
+    assert tuple(paths) == PART_NAMES
+
+
+def test_features(run, images, extracted):
+    found = run("features", {"images": images})
+    for level, expected in zip(LEVELS, extracted[0], strict=True):
+        np.testing.assert_allclose(found[f"p{level}"].transpose(0, 2, 3, 1), expected, atol=2e-5 * expected.max())
+    np.testing.assert_allclose(found["rpn_class_logits"], extracted[1], atol=1e-4)
+    np.testing.assert_allclose(found["rpn_deltas"], extracted[2], atol=1e-4)
+
+
+@pytest.mark.parametrize(("limit", "count"), [(90, 40), (90, 3), (1, 40)])
+def test_proposals(run, network, extracted, limit, count):
+    config = type(network.config)()
+    config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
+    same = MaskRCNNNetwork(config, network.models)
+    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], HW))
+    for image in (0, 1):
+        inputs = {"rpn_class_logits": extracted[1][image], "rpn_deltas": extracted[2][image]}
+        inputs |= {"anchors": network.anchors(*HW), "limit": np.array([limit]), "count": np.array([count])}
+        found = run("proposals", inputs)["rois"]
+        assert 1 <= len(found) <= count
+        np.testing.assert_allclose(found, rois[image, : counts[image]], atol=1e-5)
+
+
+def regions(network, size):
+    """Regions of every level and of both images, in no order; as arrays for Keras and as inputs of the heads."""
+    rng = np.random.default_rng(2)
+    centres, sides = rng.uniform(0.2, 0.8, (2, 9, 2)), np.exp(rng.uniform(-4, 0, (2, 9, 2)))
+    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=2).clip(0, 1).astype(np.float32)
+    # on this canvas only P2 is near; larger claims spread the regions over all levels
+    claimed_hw = (1800, 2400)
+    image_indices = np.repeat(np.arange(2), 9)
+    flat = sort_by_level(boxes.reshape(-1, 4), image_indices, LEVEL_HWS, claimed_hw, size)
+    assert all(len(flat.inputs[f"images{level}"]) for level in LEVELS)
+    return boxes, flat, claimed_hw
+
+
+def test_boxes(run, network, extracted, levels):
+    boxes, flat, claimed_hw = regions(network, network.config.POOL_SIZE)
+    logits, deltas = network.classify(list(map(ops.convert_to_tensor, extracted[0])), boxes, claimed_hw)
+    found = run("boxes", levels | flat.inputs)
+    probs = ops.convert_to_numpy(ops.softmax(logits)).reshape(18, 3)
+    assert probs.std(axis=0).min() > 0.02  # regions that are told apart
+    np.testing.assert_allclose(flat.restore(found["class_probs"]), probs, atol=1e-4)
+    np.testing.assert_allclose(
+        flat.restore(found["deltas"]), ops.convert_to_numpy(deltas).reshape(18, 3, 4), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_masks_are_those_of_the_own_class(run, network, extracted, levels):
+    boxes, flat, claimed_hw = regions(network, network.config.MASK_POOL_SIZE)
+    class_ids = np.random.default_rng(3).integers(1, 3, (2, 9)).astype(np.int32)
+    pyramid = list(map(ops.convert_to_tensor, extracted[0]))
+    expected = ops.convert_to_numpy(network.draw_masks(pyramid, boxes, class_ids, claimed_hw)).reshape(18, 28, 28)
+    sorted_ids = class_ids.reshape(-1)[flat.order].astype(np.int64)
+    found = run("masks", levels | flat.inputs | {"class_ids": sorted_ids})["mask_probs"]
+    assert expected.std() > 0.02
+    np.testing.assert_allclose(flat.restore(found), expected, atol=1e-4)
