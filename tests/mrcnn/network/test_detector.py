@@ -2,10 +2,12 @@
 
 import threading
 
+import keras
 import numpy as np
 import pytest
 
-from mrcnn.network.detector import Detector, RawDetections
+from mrcnn.network.detector import MASKS_AT_ONCE, Detector, RawDetections
+from mrcnn.network.target import Target
 
 from ..tiny import TinyConfig, set_bias, tiny_image, tiny_network
 
@@ -113,6 +115,32 @@ def test_built_in_one_thread_called_in_another(detector):
     assert_same(results[0], expected)
 
 
+def test_batches_may_be_submitted_before_the_first_result_is_taken(detector):
+    canvases = [tiny_image(64, 128, seed) for seed in (1, 2, 3)]
+    pending = [detector.submit(canvas[None], whole(canvas)) for canvas in canvases]
+    for canvas, batch in zip(canvases, pending, strict=True):
+        assert_same(detector.result(batch)[0], detector.detect_molded(canvas[None], whole(canvas))[0])
+
+
+def test_the_program_for_an_accelerator_gives_the_same():
+    """With more objects than it draws at once, so that a second program draws them all, and with none."""
+
+    class Many(TinyConfig):
+        DETECTION_MAX_INSTANCES = 20
+        DETECTION_NMS_THRESHOLD = 0.5
+
+    network, canvas = tiny_network(Many()), tiny_image(64, 128)
+    wanted = Detector(network, Target.PROCESSOR).detect_molded(canvas[None], whole(canvas))[0]
+    assert len(wanted) > MASKS_AT_ONCE
+    accelerated = Detector(network, Target.ACCELERATOR)
+    assert_same(accelerated.detect_molded(canvas[None], whole(canvas))[0], wanted)
+    few = accelerated.submit(canvas[None], whole(canvas))
+    first = np.asarray(keras.ops.convert_to_numpy(few.mask_probs))[0]
+    np.testing.assert_allclose(first, wanted.mask_probs[:MASKS_AT_ONCE], atol=2e-5)
+    set_bias(network, "mrcnn_class_logits", [50, 0, 0])
+    assert len(accelerated.detect_molded(canvas[None], whole(canvas))[0]) == 0
+
+
 def test_warm_up_compiles_every_bucket(detector):
     detector.warm_up(1, 128, 192)
     canvas = tiny_image(128, 192)
@@ -122,7 +150,7 @@ def test_warm_up_compiles_every_bucket(detector):
 @pytest.mark.parametrize(
     ("shape", "windows", "message"),
     [
-        ((1, 64, 100, 3), (1, 4), "multiples of 64, got 64 x 100"),
+        ((1, 64, 100, 3), (1, 4), "multiples of 32, got 64 x 100"),
         ((64, 64, 3), (1, 4), r"must be \(B, H, W, 3\)"),
         ((1, 64, 64, 4), (1, 4), r"must be \(B, H, W, 3\)"),
         ((2, 64, 64, 3), (1, 4), r"windows must be \(2, 4\), got \(1, 4\)"),
