@@ -62,7 +62,7 @@ def test_controls_change_what_is_drawn_and_not_what_was_found():
 
 
 def test_the_status_line_says_what_is_there_if_it_may():
-    scene = Scene(now={"person": 2})
+    scene = Scene(now={"person": 2}, seen={"person": 5})
     frame = replace(segmented(0), frame=make_frame(7, 480, 640), scene=scene)  # wide enough for the whole line
     drawn = {}
     for counts in (True, False):
