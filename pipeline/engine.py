@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,41 @@ _PRECISIONS = {
     EngineKind.ONNX: (Precision.FLOAT32, Precision.FLOAT16),
     EngineKind.KERAS: (Precision.FLOAT32, Precision.FLOAT16, Precision.BFLOAT16),
 }
+_NAMES = {EngineKind.OPENVINO: "OpenVINO", EngineKind.ONNX: "ONNX Runtime", EngineKind.KERAS: "Keras"}
+_DISTRIBUTIONS = {
+    EngineKind.OPENVINO: ("openvino",),
+    EngineKind.ONNX: ("onnxruntime", "onnxruntime-gpu"),
+    EngineKind.KERAS: ("keras",),
+}
+_PROVIDER_TEXTS = {None: "", "cpu": " on the CPU", "cuda": " with CUDA", "tensorrt": " with TensorRT"}
 _NVIDIA_SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """An engine that is to be made.
+    """An engine that is to be made, or that was made.
 
     Attributes:
         engine: never AUTO.
         precision: never AUTO.
         backend: what Keras runs on; None for the other engines.
+        provider: what ONNX Runtime computes with, "tensorrt", "cuda" or "cpu"; None until it is made, and elsewhere.
     """
 
     engine: EngineKind
     precision: Precision
     backend: BackendChoice | None = None
+    provider: str | None = None
 
     def __str__(self) -> str:
+        where = " on the CPU"
         if self.backend is not None:
-            where = f"Keras on {self.backend.backend.value}, {self.backend.device_name}"
-        else:
-            where = {EngineKind.OPENVINO: "OpenVINO, CPU", EngineKind.ONNX: "ONNX Runtime"}[self.engine]
-        return f"{where}, {self.precision.value}"
+            backend = self.backend.backend.value
+            where = f" with {backend}{_version(backend)}"
+            where += " on the CPU" if self.backend.device is Device.CPU else f" on {self.backend.device_name}"
+        elif self.engine is EngineKind.ONNX:
+            where = _PROVIDER_TEXTS[self.provider]
+        return f"{_NAMES[self.engine]}{_version(*_DISTRIBUTIONS[self.engine])}{where}, {self.precision.value}"
 
 
 def plan_engines(settings: ModelSettings, weights: Path, config: Any) -> list[EnginePlan]:
@@ -63,49 +76,49 @@ def plan_engines(settings: ModelSettings, weights: Path, config: Any) -> list[En
     _check_agreement(settings, engine)
     if engine is EngineKind.KERAS:
         return [_keras_plan(settings)]
-    if engine is EngineKind.AUTO and settings.device is not Device.CPU and gpu_is_likely():
-        keras = _keras_plan(settings)
-        if keras.backend is not None and keras.backend.device is Device.GPU:
-            return [keras]
+    if engine is EngineKind.AUTO and (keras := _keras_on_gpu(settings)) is not None:
+        return [keras]
     wanted = [EngineKind.OPENVINO, EngineKind.ONNX] if engine is EngineKind.AUTO else [engine]
+    installed = [kind for kind in wanted if _is_installed(kind)]
+    if engine is not EngineKind.AUTO and not installed:
+        raise InputError(f"the engine {engine.value} is not installed: pip install {_MODULES[engine]}")
+    if engine is EngineKind.ONNX:
+        _check_providers(settings.device)
     plans = [
         EnginePlan(kind, precision)
-        for kind in wanted
-        if _is_installed(kind)
+        for kind in installed
         for precision in _precisions(kind, settings.precision, weights, config)
     ]
-    if not plans and engine is not EngineKind.AUTO:
-        raise InputError(f"the engine {engine.value} is not installed: pip install {_MODULES[engine]}")
-    if engine is EngineKind.AUTO and settings.precision is not Precision.INT8:
-        # Keras comes last, and is not loaded before it is needed
-        return plans or [_keras_plan(settings)]
-    if not plans:
+    if settings.precision is Precision.INT8 and not plans:
         raise InputError("precision int8 needs the engine openvino: pip install openvino")
-    return plans
+    return plans or [_keras_plan(settings)]
 
 
 def make_engine(plans: list[EnginePlan], settings: ModelSettings, weights: Path, config: Any) -> tuple[Any, EnginePlan]:
-    """The first of the planned engines that can be made, ready for its first frame; and which it is.
+    """The first of the planned engines that can be made; and which it is.
 
-    An engine that fails is named in a line of the log, unless it was the only choice; Keras is the last resort where
-    none was asked for.
+    An engine that fails is named in a line of the log, with what comes next. Keras is the last resort, unless an engine
+    was asked for, or int8, which only OpenVINO has.
 
     Raises:
-        InputError: the only one that was left cannot be made.
+        InputError: the last that was left cannot be made.
     """
     from mrcnn.engines.base import EngineError
+    from mrcnn.engines.exported import ExportFault
 
-    may_fall_back = _asked_engine(settings) is EngineKind.AUTO
-    for plan in plans:
-        is_last = plan is plans[-1]
+    keras_may_follow = _asked_engine(settings) is EngineKind.AUTO and settings.precision is not Precision.INT8
+    left = list(plans)
+    while left:
+        plan = left.pop(0)
         try:
-            return _make(plan, weights, config), plan
+            return _make(plan, settings.device, weights, config)
         except EngineError as error:
-            if is_last and not may_fall_back:
+            if isinstance(error, ExportFault):
+                left.clear()  # all but Keras run what is exported
+            if not left and not keras_may_follow:
                 raise InputError(str(error)) from None
-            logger.warning("%s; going on with the next best engine", error)
-    keras = _keras_plan(settings)
-    return _make(keras, weights, config), keras
+            logger.warning("%s; going on with %s", error, left[0] if left else "Keras")
+    return _make(_keras_plan(settings), settings.device, weights, config)
 
 
 def gpu_is_likely() -> bool:
@@ -138,14 +151,52 @@ def _is_installed(engine: EngineKind) -> bool:
     return importlib.util.find_spec(_MODULES[engine]) is not None
 
 
+def _keras_on_gpu(settings: ModelSettings) -> EnginePlan | None:
+    """Keras, where a GPU may be used and Keras sees one; no other engine is as fast there."""
+    if settings.device is Device.CPU or settings.precision is Precision.INT8 or not gpu_is_likely():
+        return None
+    try:
+        plan = _keras_plan(settings)
+    except InputError as error:
+        logger.debug("no Keras on the GPU: %s", error)
+        return None
+    return plan if plan.backend is not None and plan.backend.device is Device.GPU else None
+
+
 def _keras_plan(settings: ModelSettings) -> EnginePlan:
     backend = prepare_backend(settings.backend, settings.device)
     precision = settings.precision
     if precision is Precision.AUTO:
         precision = Precision.FLOAT16 if backend.device is Device.GPU else Precision.FLOAT32
-    if precision is Precision.INT8:
-        raise InputError("the engine keras has no precision int8; it has float32, float16, bfloat16")
     return EnginePlan(EngineKind.KERAS, precision, backend)
+
+
+def _check_providers(device: Device) -> None:
+    from mrcnn.engines.base import EngineError
+
+    try:
+        _providers(device)
+    except EngineError as error:
+        raise InputError(str(error)) from None
+
+
+def _providers(device: Device) -> list[str]:
+    """What ONNX Runtime may compute with, the fastest first.
+
+    Raises:
+        EngineError: ONNX Runtime does not load, or has nothing for that device.
+    """
+    from mrcnn.engines.base import EngineError
+    from mrcnn.engines.onnx_runtime import available_providers
+
+    known = {Device.AUTO: ("tensorrt", "cuda", "cpu"), Device.CPU: ("cpu",), Device.GPU: ("tensorrt", "cuda")}[device]
+    there = [name for name in available_providers() if name in known]
+    if not there:
+        raise EngineError(
+            f"--device {device.value}: this ONNX Runtime has neither CUDA nor TensorRT: "
+            "pip install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
+        )
+    return there
 
 
 def _precisions(engine: EngineKind, asked: Precision, weights: Path, config: Any) -> Iterator[Precision]:
@@ -157,24 +208,59 @@ def _precisions(engine: EngineKind, asked: Precision, weights: Path, config: Any
         yield Precision.FLOAT32
     else:
         from mrcnn.engines.create import int8_is_there
-        from mrcnn.engines.openvino_runtime import cpu_has_bfloat16
 
         if int8_is_there(weights, config):
             yield Precision.INT8
-        if cpu_has_bfloat16():
+        if _cpu_has_bfloat16():
             yield Precision.BFLOAT16
         yield Precision.FLOAT32
 
 
-def _make(plan: EnginePlan, weights: Path, config: Any) -> Any:
+def _cpu_has_bfloat16() -> bool:
+    """False also where OpenVINO does not load: making it will say why."""
+    from mrcnn.engines.base import EngineError
+    from mrcnn.engines.openvino_runtime import cpu_has_bfloat16
+
+    try:
+        return bool(cpu_has_bfloat16())
+    except EngineError:
+        return False
+
+
+def _make(plan: EnginePlan, device: Device, weights: Path, config: Any) -> tuple[Any, EnginePlan]:
     from mrcnn.checkpoint import WeightsError
-    from mrcnn.engines.create import create_keras_engine, create_onnx_engine, create_openvino_engine
+    from mrcnn.engines.create import create_keras_engine, create_openvino_engine
 
     try:
         if plan.engine is EngineKind.KERAS:
-            return create_keras_engine(weights, config, plan.precision.value)
+            return create_keras_engine(weights, config, plan.precision.value), plan
         if plan.engine is EngineKind.OPENVINO:
-            return create_openvino_engine(weights, config, plan.precision.value)
-        return create_onnx_engine(weights, config, plan.precision.value)
+            return create_openvino_engine(weights, config, plan.precision.value), plan
+        return _make_onnx(plan, device, weights, config)
     except WeightsError as error:
         raise InputError(str(error)) from None
+
+
+def _make_onnx(plan: EnginePlan, device: Device, weights: Path, config: Any) -> tuple[Any, EnginePlan]:
+    """With the first provider that starts: the GPU package names those whose libraries are not there, too."""
+    from mrcnn.engines.base import EngineError
+    from mrcnn.engines.create import create_onnx_engine
+
+    *faster, last = _providers(device)
+    for provider in faster:
+        try:
+            return create_onnx_engine(weights, config, plan.precision.value, provider), replace(plan, provider=provider)
+        except EngineError as error:
+            logger.debug("%s", error)
+    return create_onnx_engine(weights, config, plan.precision.value, last), replace(plan, provider=last)
+
+
+def _version(*distributions: str) -> str:
+    """A blank and "1.32", for the first of these packages that is installed; "" where none is."""
+    for name in distributions:
+        try:
+            release = importlib.metadata.version(name).split(".")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return " " + ".".join(release[:2])
+    return ""

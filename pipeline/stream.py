@@ -152,10 +152,13 @@ class Stream:
             self.controls,
             self._clock,
             live=self.live,
-            model=self._segmenter.description if self._segmenter else "",
+            model=self._model_text,
             waiting_for=self._waiting_for,
             reconnects=lambda: self._source.reconnects,
         )
+
+    def _model_text(self) -> str:
+        return self._segmenter.description if self._segmenter else ""
 
     def stop(self) -> None:
         """Ask the run to end soon; from any thread or signal handler, more than once."""
@@ -258,7 +261,7 @@ class Stream:
         return RunSummary(
             source=self.info,
             live=self.live,
-            model=self._segmenter.description if self._segmenter else "",
+            model=self._model_text(),
             stats=self.stats.overall(),
             reconnects=self._source.reconnects,
             engine_restarts=self._engine.restarts if self._engine is not None else 0,
@@ -333,7 +336,8 @@ class Stream:
 
     def _build_stages(self) -> None:
         assert self._segmenter is not None
-        route = make_route(self.settings, self.info, self.live, self.smooth, Losses(self._lost_before))
+        losses = Losses(self._lost_before)
+        route = make_route(self.settings, self.info, self.live, self.smooth, losses, self.settings.model.batch_size)
         self._slots, self._join = route.slots, route.join
         segmenter = self._segmenter
         tracker = make_tracker(self._tracking, self.info, segmenter.sure_score)

@@ -53,30 +53,31 @@ def create_openvino_engine(weights: Path, config: Any, precision: str) -> Engine
     parts = exported_parts(weights, config, folder)
     if precision == "int8":
         try:
-            parts["features"] = cache.read(folder / INT8_FOLDER, INT8_VERSION)["features"]
-        except (cache.CacheFault, KeyError) as fault:
+            parts |= cache.read(folder / INT8_FOLDER, INT8_VERSION)
+        except cache.CacheFault as fault:
             raise EngineError(f"int8 is not prepared ({fault}): run `stream_segment.py optimize`") from None
         precision = "bfloat16" if cpu_has_bfloat16() else "float32"
     return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision)), config)
 
 
-def create_onnx_engine(weights: Path, config: Any, precision: str) -> Engine:
-    """The exported network, run by ONNX Runtime: with TensorRT or CUDA if this installation has them, else on the CPU.
+def create_onnx_engine(weights: Path, config: Any, precision: str, provider: str | None = None) -> Engine:
+    """The exported network, run by ONNX Runtime.
 
     Args:
         weights: the weight file.
         config: the Config of its network.
         precision: "float32", or "float16" with TensorRT.
+        provider: "tensorrt", "cuda" or "cpu"; None: the fastest that this installation has.
 
     Raises:
-        EngineError: ONNX Runtime is missing, it has no float16, or the network cannot be exported.
+        EngineError: ONNX Runtime or the provider is missing, it has no float16, or the network cannot be exported.
     """
     from .onnx_runtime import OnnxRuntime, available_provider
 
     folder = cache.cache_folder(weights, config)
     parts = exported_parts(weights, config, folder)
     half = precision == "float16"
-    return GraphEngine(OnnxRuntime(parts, available_provider(), half, folder / "tensorrt"), config)
+    return GraphEngine(OnnxRuntime(parts, provider or available_provider(), half, folder / "tensorrt"), config)
 
 
 def int8_is_there(weights: Path, config: Any) -> bool:

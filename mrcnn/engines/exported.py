@@ -17,6 +17,11 @@ from .base import EngineError
 
 logger = logging.getLogger(__name__)
 
+
+class ExportFault(EngineError):
+    """The network cannot be exported, or the result cannot be kept: no engine that runs graphs can be had."""
+
+
 VERSION = f"stream_segment export {cache.FORMAT}"
 PARTS = ("features", "proposals", "boxes", "masks")
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +36,7 @@ def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> di
         folder: of the cache; None: where `cache.cache_folder` says.
 
     Raises:
-        EngineError: the network cannot be exported, or the files cannot be written; the text is one line.
+        ExportFault: the network cannot be exported, or the files cannot be written; the text is one line.
     """
     folder = folder or cache.cache_folder(weights, config)
     try:
@@ -40,12 +45,12 @@ def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> di
         if folder.exists():
             logger.warning("%s: it is made anew", fault)
     if importlib.util.find_spec("onnx") is None:
-        raise EngineError("to export the network the package onnx is needed: pip install onnx")
+        raise ExportFault("to export the network the package onnx is needed: pip install onnx")
     logger.info("preparing %s for this engine, once; the result is kept in %s", weights.name, folder)
     try:
         cache.write(folder, VERSION, lambda part: _export(weights, config, part), {"weights": weights.name})
     except OSError as error:
-        raise EngineError(f"the exported network cannot be written to {folder}: {error}") from None
+        raise ExportFault(f"the exported network cannot be written to {folder}: {error}") from None
     return _whole(folder)
 
 
@@ -73,7 +78,7 @@ def _export(weights: Path, config: Any, folder: Path) -> None:
     )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise EngineError(f"{weights} cannot be exported: {lines[-1].removeprefix('error: ')}")
+        raise ExportFault(f"{weights} cannot be exported: {lines[-1].removeprefix('error: ')}")
 
 
 def _export_here(weights: Path, config: Any, folder: Path) -> None:
@@ -82,7 +87,7 @@ def _export_here(weights: Path, config: Any, folder: Path) -> None:
     try:
         write_parts(weights, config, folder)
     except ValueError as error:  # WeightsError, ExportError
-        raise EngineError(f"{weights} cannot be exported: {error}") from None
+        raise ExportFault(f"{weights} cannot be exported: {error}") from None
 
 
 def _network_settings(config: Any) -> dict[str, Any]:

@@ -38,10 +38,15 @@ def onnxruntime() -> Any:
     return module
 
 
-def available_provider() -> str:
-    """The fastest of PROVIDERS that this installation has."""
+def available_providers() -> list[str]:
+    """Those of PROVIDERS that this installation was built with, the fastest first. Their libraries may still lack."""
     there = onnxruntime().get_available_providers()
-    return next(name for name, (first, *_) in PROVIDERS.items() if first in there)
+    return [name for name, (first, *_) in PROVIDERS.items() if first in there]
+
+
+def available_provider() -> str:
+    """The fastest of them."""
+    return available_providers()[0]
 
 
 class OnnxRuntime(Runtime):
@@ -124,6 +129,10 @@ def _load(path: Path, providers: list[tuple[str, dict[str, str]]]) -> Any:
     options = module.SessionOptions()
     options.log_severity_level = 3
     try:
-        return module.InferenceSession(str(path), options, providers=providers)
+        session = module.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # noqa: BLE001  its exceptions have no common class but this
         raise EngineError(f"ONNX Runtime cannot load {path}: {str(error).strip().splitlines()[0]}") from None
+    wanted = providers[0][0]
+    if wanted not in session.get_providers():  # it goes on without, and only logs that
+        raise EngineError(f"ONNX Runtime cannot start {wanted}: its libraries or its GPU are not there")
+    return session

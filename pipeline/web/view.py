@@ -30,7 +30,7 @@ class RunView:
         controls: what can be changed while it goes on.
         clock: the run's monotonic clock, seconds.
         live: whether the newest frame wins.
-        model: the segmenter's one-line description.
+        model: the segmenter's one-line description; it says another engine when the first could not be made.
         waiting_for: what keeps frames from coming, in words; "" if nothing is known to.
         reconnects: how often the source was lost and came back.
     """
@@ -39,7 +39,7 @@ class RunView:
     controls: Controls
     clock: Clock
     live: bool = True
-    model: str = ""
+    model: Callable[[], str] = str
     waiting_for: Callable[[], str] = str
     reconnects: Callable[[], int] = int
 
@@ -118,7 +118,7 @@ class RunMonitor:
         state = view.controls.state
         return {
             "source": self._source_dict(),
-            "model": view.model,
+            "model": view.model(),
             "uptime_s": round(now_s - self._opened_at_s, 1),
             "health": {"ok": health.ok, "reason": health.reason},
             "frame_age_s": health.frame_age_s,
