@@ -24,7 +24,7 @@ from pipeline.evaluation.evaluate import Evaluation, check_images, evaluate, mat
 from pipeline.evaluation.report import tables
 from pipeline.evaluation.truth import Truth, read_truth
 from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
-from pipeline.settings import ModelSettings, Settings
+from pipeline.settings import Settings
 from pipeline.settings_file import KeyPath, load_settings, parse_assignment
 from pipeline.sinks.paths import Inputs, check_output_file
 from pipeline.weights_file import find_weights
@@ -47,19 +47,18 @@ PACKAGES = (
 )
 """Whose versions are written down, where they are installed."""
 
-_MODEL_FLAGS = {
+MODEL_FLAGS = {
     "weights": ("FILE", "Mask R-CNN weights, .h5 (default: those of a run)"),
     "labels": ("FILE", "class names, one a line, the first is the background"),
     "max_dim": ("PX", "longer side that the network sees: 512, 1024 …"),
     "canvas": ("C", "tight (pad to 64) or square (as the original)"),
     "min_score": ("0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
-    "engine": ("E", "what computes the network, as in a run"),
-    "precision": ("P", "what the engine computes in, as in a run"),
+    "engine": ("E", "auto, keras, openvino or onnx"),
+    "precision": ("P", "auto, float32, bfloat16, float16 or int8"),
     "device": ("D", "auto, cpu or gpu"),
     "backend": ("B", "auto, tensorflow, jax or torch"),
 }
-MODEL_FLAGS = {name: texts for name, texts in _MODEL_FLAGS.items() if name in ModelSettings.model_fields}
-"""Settings of the network that have a flag of their own here."""
+"""Settings of the model that have a flag of their own here."""
 
 
 def build_parser() -> argparse.ArgumentParser:
