@@ -19,7 +19,7 @@ class Watched:
         self.stats, self.controls = RunStats(), Controls(OverlaySettings())
         self.waiting = ""
         view = RunView(
-            self.stats, self.controls, self.clock, True, "a model", lambda: self.waiting, reconnects=lambda: 3
+            self.stats, self.controls, self.clock, True, lambda: "a model", lambda: self.waiting, reconnects=lambda: 3
         )
         self.monitor = RunMonitor(view, stalled_after_s=5.0)
         self.monitor.open(context(kind=kind, source_id="camera 0"))
