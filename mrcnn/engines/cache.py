@@ -9,6 +9,7 @@ same name are another folder.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,15 @@ class CacheFault(EngineError):
 
 
 def fingerprint(weights: Path, config: Any) -> str:
-    """What a network's exported graphs depend on, as 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with weights.open("rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
+    """What a network's exported graphs depend on, as 16 hexadecimal digits.
+
+    Raises:
+        EngineError: the backbone is a function of the user's, of which nobody can tell whether it has changed.
+    """
+    if callable(config.BACKBONE):
+        raise EngineError("a BACKBONE that is a function cannot be exported: register it in BACKBONES under a name")
+    stat = weights.stat()
+    digest = hashlib.sha256(_content(weights, stat.st_size, stat.st_mtime_ns).encode())
     settings = {name: np.asarray(getattr(config, name)).tolist() for name in GRAPH_SETTINGS if hasattr(config, name)}
     digest.update(json.dumps([FORMAT, settings], sort_keys=True).encode())
     return digest.hexdigest()[:16]
@@ -91,7 +98,11 @@ def read(folder: Path, version: str) -> dict[str, Path]:
         raise CacheFault(f"{folder} was made by {made_by}, this is {version}")
     for name, expected in files.items():
         file = folder / name
-        if not file.is_file() or _digest(file) != expected:
+        try:
+            is_whole = file.is_file() and _digest(file) == expected
+        except OSError as error:
+            raise CacheFault(f"{file} cannot be read ({error})") from None
+        if not is_whole:
             raise CacheFault(f"{file} is missing, cut off or changed")
     return {Path(name).stem: folder / name for name in files if not name.endswith(".bin")}
 
@@ -106,7 +117,7 @@ def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mappi
         notes: JSON-able, kept in the manifest.
 
     Raises:
-        OSError: it cannot be written (disk full, no permission). What was there stays, unless it could not be read.
+        OSError: it cannot be written (disk full, no permission). What was there stays.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name + ".", suffix=".part"))
@@ -127,16 +138,31 @@ def notes(folder: Path) -> dict[str, Any]:
 
 
 def _take_place(part: Path, folder: Path) -> None:
-    kept = [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
-    for entry in kept:  # folders inside (int8) depend on the same weights, and are checked by themselves
-        os.replace(entry, part / entry.name)
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Put a finished folder where it belongs. An older one stays until that has worked; folders inside it (int8) are
+    taken over: they depend on the same weights, and are checked by themselves."""
+    before = part.with_suffix(".old")
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder, before)
     try:
         os.replace(part, folder)
     except OSError:
-        if not (folder / MANIFEST).is_file():  # else another process has just made the same
+        if not (folder / MANIFEST).is_file():  # else another process has just put the same there
+            if before.exists():
+                os.replace(before, folder)
             raise
+    if before.is_dir():
+        for entry in before.iterdir():
+            if entry.is_dir() and not (folder / entry.name).exists():
+                os.replace(entry, folder / entry.name)
+        shutil.rmtree(before, ignore_errors=True)
+    else:
+        before.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=4)
+def _content(weights: Path, size: int, changed_ns: int) -> str:
+    """Digest of a weight file; of 257 MB it takes half a second, and a start asks for it several times."""
+    return _digest(weights)
 
 
 def _digest(file: Path) -> str:

@@ -65,7 +65,10 @@ def extracted(network, images):
 
 @pytest.fixture(scope="module")
 def levels(extracted):
-    return {f"p{level}": np.ascontiguousarray(x.transpose(0, 3, 1, 2)) for level, x in zip(LEVELS, extracted[0])}
+    return {
+        f"p{level}": np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        for level, x in zip(LEVELS, extracted[0], strict=True)
+    }
 
 
 def test_all_parts_are_there(paths):

@@ -1,0 +1,275 @@
+"""Folders that are there whole or not at all."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.engines import cache
+from mrcnn.engines.base import EngineError
+
+from ..exporting import ONCE
+
+pytestmark = ONCE
+
+ROOT = Path(__file__).parents[3]
+
+
+def fill(*contents: bytes):
+    """Writes a.onnx, b.onnx … and w.bin into a folder."""
+
+    def into(folder: Path) -> None:
+        for name, content in zip("ab", contents, strict=False):
+            (folder / f"{name}.onnx").write_bytes(content)
+        (folder / "w.bin").write_bytes(b"weights")
+
+    return into
+
+
+def broken(error: Exception):
+    """Writes half of what it should and fails."""
+
+    def into(folder: Path) -> None:
+        (folder / "a.onnx").write_bytes(b"ha")
+        raise error
+
+    return into
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    path = tmp_path / "cache" / "net-1"
+    cache.write(path, "v1", fill(b"first", b"second"), {"made": 3})
+    return path
+
+
+def names(path: Path) -> set[str]:
+    return {entry.name for entry in path.iterdir()}
+
+
+def test_what_was_written_is_read(folder):
+    files = cache.read(folder, "v1")
+    assert set(files) == {"a", "b"}  # w.bin is read by whatever reads its .xml
+    assert files["b"].read_bytes() == b"second"
+    assert cache.notes(folder) == {"made": 3}
+    assert names(folder.parent) == {"net-1"}
+
+
+def cut_off(folder):
+    (folder / "b.onnx").write_bytes(b"seco")
+
+
+def changed(folder):
+    (folder / "b.onnx").write_bytes(b"sec0nd")
+
+
+def weights_gone(folder):
+    (folder / "w.bin").unlink()
+
+
+def no_manifest(folder):
+    (folder / cache.MANIFEST).unlink()
+
+
+def half_a_manifest(folder):
+    text = (folder / cache.MANIFEST).read_text()
+    (folder / cache.MANIFEST).write_text(text[: len(text) // 2])
+
+
+def other_json(folder):
+    (folder / cache.MANIFEST).write_text("[1, 2]")
+
+
+def not_text(folder):
+    (folder / cache.MANIFEST).write_bytes(b"\xff\xfe\x00")
+
+
+DAMAGE = {
+    cut_off: "b.onnx is missing, cut off or changed",
+    changed: "b.onnx is missing, cut off or changed",
+    weights_gone: "w.bin is missing, cut off or changed",
+    no_manifest: "net-1 has no manifest.json: cut off",
+    half_a_manifest: "manifest.json cannot be read",
+    other_json: "manifest.json cannot be read",
+    not_text: "manifest.json cannot be read",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_damage_is_found_and_mended_by_writing_anew(folder, damage):
+    damage(folder)
+    with pytest.raises(cache.CacheFault, match=DAMAGE[damage]):
+        cache.read(folder, "v1")
+    cache.write(folder, "v1", fill(b"new"))
+    assert set(cache.read(folder, "v1")) == {"a"}
+    assert names(folder) == {"a.onnx", "w.bin", cache.MANIFEST}  # nothing of the old one
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(cache.CacheFault, match="nowhere is not there"):
+        cache.read(tmp_path / "nowhere", "v1")
+
+
+def test_another_version_is_not_used(folder):
+    with pytest.raises(cache.CacheFault, match="was made by v1, this is v2"):
+        cache.read(folder, "v2")
+
+
+def test_a_file_that_may_not_be_read(folder, monkeypatch):
+    def refuse(file):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(cache, "_digest", refuse)
+    with pytest.raises(cache.CacheFault, match=r"cannot be read \(.*Permission denied"):
+        cache.read(folder, "v1")
+
+
+FAILURES = [OSError(errno.ENOSPC, "No space left on device"), EngineError("no such layer"), KeyboardInterrupt()]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_failed_write_leaves_the_old_one_and_nothing_else(folder, error):
+    with pytest.raises(type(error)):
+        cache.write(folder, "v2", broken(error))
+    assert cache.read(folder, "v1")["a"].read_bytes() == b"first"
+    assert names(folder.parent) == {"net-1"}
+
+
+def test_a_failed_first_write_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="No space"):
+        cache.write(tmp_path / "cache" / "net", "v1", broken(FAILURES[0]))
+    assert names(tmp_path / "cache") == set()
+
+
+def test_the_old_one_comes_back_where_the_new_one_cannot_take_its_place(folder, monkeypatch):
+    (folder / "int8").mkdir()
+    (folder / "int8" / "kept.xml").write_text("x")
+    replace = os.replace
+
+    def refuse_the_new(source, target):
+        if str(source).endswith(".part"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr(cache.os, "replace", refuse_the_new)
+    with pytest.raises(PermissionError):
+        cache.write(folder, "v2", fill(b"new"))
+    assert cache.read(folder, "v1")["a"].read_bytes() == b"first"
+    assert (folder / "int8" / "kept.xml").read_text() == "x"
+    assert names(folder.parent) == {"net-1"}
+
+
+def test_folders_inside_are_taken_over(folder):
+    cache.write(folder / "int8", "int8 v1", fill(b"small"))
+    cache.write(folder, "v2", fill(b"new"))
+    assert cache.read(folder, "v2")["a"].read_bytes() == b"new"
+    assert cache.read(folder / "int8", "int8 v1")["a"].read_bytes() == b"small"
+    assert names(folder.parent) == {"net-1"}
+
+
+def test_a_file_in_the_place_of_the_folder_gives_way(tmp_path):
+    (tmp_path / "net").write_text("what is this")
+    cache.write(tmp_path / "net", "v1", fill(b"x"))
+    assert set(cache.read(tmp_path / "net", "v1")) == {"a"}
+    assert names(tmp_path) == {"net"}
+
+
+def test_another_process_was_quicker(tmp_path):
+    """It puts the same in place just before this one would."""
+    folder = tmp_path / "net"
+
+    def slow(part):
+        fill(b"mine")(part)
+        cache.write(folder, "v1", fill(b"theirs"))
+
+    cache.write(folder, "v1", slow)
+    assert set(cache.read(folder, "v1")) == {"a"}
+    assert names(tmp_path) == {"net"}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from mrcnn.engines import cache
+def fill(part):
+    for name in "abc":
+        (part / (name + ".onnx")).write_bytes(sys.argv[2].encode() * 300_000)
+for _ in range(15):
+    cache.write(Path(sys.argv[1]), "v1", fill)
+"""
+
+
+def test_two_processes_that_write_the_same_folder(tmp_path):
+    folder = tmp_path / "cache" / "net"
+    command = [sys.executable, "-W", "error", "-c", WRITER, str(folder)]
+    both = [subprocess.Popen([*command, letter], cwd=ROOT, stderr=subprocess.PIPE, text=True) for letter in "xy"]
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    files = cache.read(folder, "v1")
+    assert len({path.read_bytes() for path in files.values()}) == 1  # all of one process
+    assert names(folder.parent) == {"net"}
+
+
+class Small(Config):
+    NAME, NUM_CLASSES, GPU_COUNT, IMAGES_PER_GPU = "small", 3, 1, 1
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    path = tmp_path / "weights" / "net.h5"
+    path.parent.mkdir()
+    path.write_bytes(b"some weights")
+    return path
+
+
+def test_fingerprint_follows_content_and_settings(weights):
+    first = cache.fingerprint(weights, Small())
+    assert len(first) == 16
+    assert cache.fingerprint(weights, Small()) == first
+    weights.write_bytes(b"same weights")  # of the same size
+    os.utime(weights, ns=(1, 1))
+    assert cache.fingerprint(weights, Small()) != first
+    other = Small()
+    other.MEAN_PIXEL = np.array([1.0, 2.0, 3.0])
+    assert cache.fingerprint(weights, other) != cache.fingerprint(weights, Small())
+    same = Small()
+    same.DETECTION_MIN_CONFIDENCE = 0.123  # read at each call, in no graph
+    assert cache.fingerprint(weights, same) == cache.fingerprint(weights, Small())
+
+
+def test_a_backbone_of_the_users_own_cannot_be_told_apart(weights):
+    config = type("Own", (Small,), {"BACKBONE": staticmethod(lambda image: [])})()
+    with pytest.raises(EngineError, match="register it in BACKBONES"):
+        cache.fingerprint(weights, config)
+
+
+def test_folder_is_beside_the_weights(weights):
+    name = f"net-{cache.fingerprint(weights, Small())}"
+    assert cache.cache_folder(weights, Small()) == weights.parent / "cache" / name
+
+
+def test_folder_is_the_users_where_the_weights_may_not_be_written_beside(weights, tmp_path, monkeypatch):
+    name = f"net-{cache.fingerprint(weights, Small())}"
+    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert cache.cache_folder(weights, Small()) == tmp_path / "home" / "stream_segment" / "engines" / name
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert cache.cache_folder(weights, Small()) == tmp_path / "me" / ".cache" / "stream_segment" / "engines" / name
+    monkeypatch.setattr(cache.sys, "platform", "darwin")
+    assert tmp_path / "me" / "Library" in cache.cache_folder(weights, Small()).parents
+    (weights.parent / "cache" / name).mkdir(parents=True)  # delivered with the weights: read, not written
+    assert cache.cache_folder(weights, Small()) == weights.parent / "cache" / name
+
+
+def test_manifest_is_plain_json(folder):
+    manifest = json.loads((folder / cache.MANIFEST).read_text())
+    assert set(manifest) == {"version", "files", "notes"}
+    assert set(manifest["files"]) == {"a.onnx", "b.onnx", "w.bin"}
