@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,12 +117,12 @@ def test_recorded_file_with_video_sound_and_detections(clip, seeded_small_weight
 
 
 def test_detections_on_standard_output_are_alone_there(clip, seeded_small_weights):
-    done = run(
-        "--source", clip, "--detections", "-", "--weights", seeded_small_weights, "--max-frames", 3, "--no-window"
-    )
+    three = ("--source", clip, "--max-frames", 3, "--no-window")
+    done = run(*three, "--detections", "-", "--weights", seeded_small_weights, "--batch-size", 2)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2]
-    assert "captured 3" in done.stderr
+    assert "captured 3, inferred 3, presented 3, dropped 0" in done.stderr
+    assert re.search(r"; OpenVINO [\d.]+ on the CPU, (bfloat16|float32)\n", done.stderr)
 
 
 def test_without_a_screen_the_run_goes_on_and_says_so(clip, seeded_small_weights):

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mrcnn.network.detector import RawDetections
+from mrcnn.engines import create
+from mrcnn.engines.base import EngineError, RawDetections
 from pipeline.errors import InputError
 from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings import ModelSettings
@@ -79,12 +80,72 @@ def test_boxes_come_back_in_pixels_of_the_frame(seeded_small_weights, canvas, fr
     assert window == [list(segmenter._fit.window)]
 
 
+class Counting:
+    """Stands in for an engine: as many objects on each canvas as its first pixel inside the window says."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def detect_molded(self, images, windows):
+        self.shapes.append(images.shape)
+        found = []
+        for canvas, (y1, x1, y2, x2) in zip(images, windows, strict=True):
+            height, width = canvas.shape[:2]
+            count = int(canvas[y1, x1, 0])
+            corners = np.array([[y1, x1, y2 - 1, x2 - 1]], np.float32)
+            boxes = (corners / [height - 1, width - 1, height - 1, width - 1]).astype(np.float32).repeat(count, 0)
+            scores = np.linspace(0.9, 0.6, count, dtype=np.float32)
+            found.append(RawDetections(boxes, np.ones(count, np.int32), scores, np.ones((count, 28, 28), np.float32)))
+        return found
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_batch_of_frames_of_different_sizes(seeded_small_weights, size):
+    segmenter = segmenter_of(seeded_small_weights, batch_size=size)
+    segmenter._engine = engine = Counting()
+    shapes_and_counts = [(90, 160, 2), (90, 160, 0), (90, 160, 1), (120, 50, 3), (90, 160, 0)]
+    frames = [np.full((height, width, 3), count, np.uint8) for height, width, count in shapes_and_counts]
+    found = segmenter.segment_batch(frames)
+    assert [len(instances) for instances in found] == [2, 0, 1, 3, 0]
+    for instances, (height, width, _) in zip(found, shapes_and_counts, strict=True):
+        whole = np.tile(np.array([0, 0, width, height], np.float32), (len(instances), 1))
+        np.testing.assert_allclose(instances.boxes_xyxy, whole, atol=1e-3)
+    calls = {1: [1] * 5, 2: [2] * 4, 4: [4] * 3}[size]
+    assert [shape[0] for shape in engine.shapes] == calls, "a compiled network always gets the same number of canvases"
+    assert segmenter.segment_batch([]) == []
+
+
+def test_a_batch_finds_what_single_frames_find(seeded_small_weights, photograph):
+    images = [photograph, np.ascontiguousarray(photograph[::-1]), np.zeros_like(photograph)]
+    single, several = (segmenter_of(seeded_small_weights, precision="float32", batch_size=size) for size in (1, 2))
+    single.open()
+    several.open()
+    for one, other in zip(map(single.segment, images), several.segment_batch(images), strict=True):
+        assert len(one) == len(other)
+        np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=0.01)
+        np.testing.assert_allclose(one.mask_probs, other.mask_probs, atol=1e-3)
+
+
+def test_the_engine_that_was_made_is_the_one_in_the_description(seeded_small_weights, monkeypatch, caplog):
+    def fails(*_):
+        raise EngineError("nothing goes today")
+
+    monkeypatch.setattr(create, "create_openvino_engine", fails)
+    monkeypatch.setattr(create, "create_onnx_engine", fails)
+    segmenter = segmenter_of(seeded_small_weights, precision="float32")
+    assert "; OpenVINO 20" in segmenter.description
+    segmenter.open()
+    segmenter.close()
+    assert "; Keras 3." in segmenter.description
+    assert "nothing goes today; going on with Keras" in caplog.text
+
+
 def test_another_frame_size_gets_another_canvas(seeded_small_weights):
     segmenter = segmenter_of(seeded_small_weights, canvas="tight")
     segmenter._engine = detector = RectangleDetector()
     for height, width in ((360, 640), (640, 360), (360, 640)):
         segmenter.segment(np.full((height, width, 3), 255, np.uint8))
-    assert [shape[:2] for shape, _ in detector.canvases] == [(192, 256), (256, 192), (192, 256)]
+    assert [shape[:2] for shape, _ in detector.canvases] == [(160, 256), (256, 160), (160, 256)]
 
 
 def test_settings_win_over_the_file(seeded_small_weights, photograph):
