@@ -55,14 +55,14 @@ def measure(options: Options) -> RowReport:
             "ResNet-101",
             resnet,
             MAX_DIM,
-            footage.photographs(options.coco_images, 3 if options.quick else 8),
+            footage.photographs(options.coco_images, 2 if options.quick else 6),
             not resnet.seeded,
         ),
         (
             "small model",
             models.small(),
             None,
-            footage.photographs(options.coco_images, 10 if options.quick else 60),
+            footage.photographs(options.coco_images, 10 if options.quick else 40),
             True,
         ),
     )

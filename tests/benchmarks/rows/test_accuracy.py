@@ -28,7 +28,7 @@ def test_every_engine_in_every_precision(engines):
     assert values["ResNet-101: keras float32, tight canvas"].target is None
     assert values["ResNet-101: other float32"].target.bound == 97
     assert "ResNet-101, other int8: not measured: int8 is not here" in report.notes
-    assert report.settings["ResNet-101"]["objects"] == 9
+    assert report.settings["ResNet-101"]["objects"] == 6
 
 
 def test_ap_is_told_as_points_lost(engines, monkeypatch):
