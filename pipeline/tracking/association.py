@@ -73,19 +73,21 @@ def associate(expected: Expected, detected: Instances, sure: NDArray[np.bool_]) 
     if len(expected) == 0 or len(detected) == 0:
         return []
     similarity = similarities(expected, detected)
-    tracks, detections = np.arange(len(expected)), np.arange(len(detected))
+    everyone = np.ones(len(expected), np.bool_)
     pairs: list[tuple[int, int]] = []
 
-    def assign_round(
-        scores: NDArray[np.float32], takers: NDArray[np.intp], candidates: NDArray[np.bool_], least: float
-    ) -> None:
-        free_tracks = np.setdiff1d(takers, [track for track, _ in pairs])
-        free_detections = np.setdiff1d(detections[candidates], [detection for _, detection in pairs])
-        pairs.extend(_assign(scores, free_tracks, free_detections, least))
+    def free(takers: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Of both sides those that no earlier round has paired."""
+        takers, candidates = takers.copy(), candidates.copy()
+        takers[[track for track, _ in pairs]] = False
+        candidates[[detection for _, detection in pairs]] = False
+        return np.flatnonzero(takers), np.flatnonzero(candidates)
 
-    assign_round(similarity, tracks, sure, SURE_SIMILARITY)
-    assign_round(similarity, tracks[expected.confirmed], ~sure, UNSURE_SIMILARITY)
-    assign_round(_nearness(expected, detected), tracks, sure, 0.0)
+    pairs += _assign(similarity, *free(everyone, sure), SURE_SIMILARITY)
+    pairs += _assign(similarity, *free(expected.confirmed, ~sure), UNSURE_SIMILARITY)
+    tracks, detections = free(everyone, sure)
+    if len(tracks) and len(detections):
+        pairs += _assign(_nearness(expected, detected), tracks, detections, 0.0)
     return pairs
 
 

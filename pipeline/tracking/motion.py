@@ -6,6 +6,8 @@ Bar-Shalom, Li, Kirubarajan 2001, section 6.2.2), so that a frame that was dropp
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,13 +44,14 @@ class BoxMotion:
     @property
     def scale(self) -> float:
         """The object's size in pixels: the square root of its box's area."""
-        width, height = np.maximum(self.position[2:], SMALLEST_SIDE)
-        return float(np.sqrt(width * height))
+        _, _, width, height = self.position.tolist()
+        return sqrt(max(width, SMALLEST_SIDE) * max(height, SMALLEST_SIDE))
 
     @property
     def centre_std(self) -> float:
         """How uncertain the centre is, standard deviation in pixels."""
-        return float(np.sqrt(self._variance[:2].max()))
+        x, y, _, _ = self._variance.tolist()
+        return sqrt(max(x, y))
 
     @property
     def box_xyxy(self) -> NDArray[np.float32]:
@@ -84,11 +87,11 @@ class BoxMotion:
 
 def centre_and_size(box_xyxy: NDArray[np.floating]) -> Array4:
     """float64 (4,): centre x, centre y, width, height of a box given by its corners."""
-    x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+    x1, y1, x2, y2 = box_xyxy.tolist()
     return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
 
 
 def corners(position: Array4) -> NDArray[np.float32]:
     """float32 (4,): the corners x1, y1, x2, y2 of a box given by centre and size."""
-    half = position[2:] / 2
-    return np.concatenate([position[:2] - half, position[:2] + half]).astype(np.float32)
+    x, y, width, height = position.tolist()
+    return np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2], np.float32)
