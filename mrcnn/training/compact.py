@@ -41,18 +41,24 @@ def write_compact(
         else:
             result.require_group(name).attrs.update(item.attrs)
 
+    # in memory, as in mrcnn.weights: HDF5 itself crashes the process where a disk is full
+    with h5py.File(source) as original, h5py.File("compact.h5", "w", driver="core", backing_store=False) as result:
+        result.attrs.update(original.attrs)
+        if metadata is not None:
+            result.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
+        original.visititems(copy)
+        change(result)
+        result.flush()
+        content = result.id.get_file_image()
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".", suffix=".part")
-    os.close(handle)
     try:
-        with h5py.File(source) as original, h5py.File(part, "w") as result:
-            result.attrs.update(original.attrs)
-            if metadata is not None:
-                result.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
-            original.visititems(copy)
-            change(result)
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)
+        os.chmod(part, 0o666 & ~mask)  # mkstemp's files are their owner's alone
         os.replace(part, target)
     except BaseException:
         Path(part).unlink(missing_ok=True)

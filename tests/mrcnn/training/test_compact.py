@@ -45,14 +45,15 @@ def test_metadata_and_a_change_on_the_way(tmp_path):
         assert file["a/a/bias:0"][1] == pytest.approx(1.1)
 
 
-def test_a_failure_leaves_the_old_file_alone(tmp_path):
+def test_a_full_disk_leaves_the_old_file_alone(tmp_path, monkeypatch):
     write(tmp_path / "a.h5")
     before = (tmp_path / "a.h5").read_bytes()
 
-    def full(file):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_compact(tmp_path / "a.h5", tmp_path / "a.h5", change=full)
+        write_compact(tmp_path / "a.h5", tmp_path / "a.h5")
     assert (tmp_path / "a.h5").read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
