@@ -47,8 +47,10 @@ def create_openvino_engine(weights: Path, config: Any, precision: str) -> Engine
         EngineError: OpenVINO is missing, the CPU lacks the precision, the network cannot be exported, or int8 is not
             prepared; the text is one line that says what to do.
     """
-    from .openvino_runtime import CpuPrecision, OpenVinoRuntime, cpu_has_bfloat16
+    from .openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, cpu_has_bfloat16
 
+    if precision != "int8":
+        check_precision(CpuPrecision(precision))  # before the export, which takes seconds
     folder = cache.cache_folder(weights, config)
     parts = exported_parts(weights, config, folder)
     if precision == "int8":
@@ -74,10 +76,10 @@ def create_onnx_engine(weights: Path, config: Any, precision: str, provider: str
     """
     from .onnx_runtime import OnnxRuntime, available_provider
 
+    provider = provider or available_provider()
     folder = cache.cache_folder(weights, config)
     parts = exported_parts(weights, config, folder)
-    half = precision == "float16"
-    return GraphEngine(OnnxRuntime(parts, provider or available_provider(), half, folder / "tensorrt"), config)
+    return GraphEngine(OnnxRuntime(parts, provider, precision == "float16", folder / "tensorrt"), config)
 
 
 def int8_is_there(weights: Path, config: Any) -> bool:

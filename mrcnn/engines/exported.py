@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -47,8 +48,11 @@ def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> di
     if importlib.util.find_spec("onnx") is None:
         raise ExportFault("to export the network the package onnx is needed: pip install onnx")
     logger.info("preparing %s for this engine, once; the result is kept in %s", weights.name, folder)
+    notes = {"weights": weights.name}
     try:
-        cache.write(folder, VERSION, lambda part: _export(weights, config, part), {"weights": weights.name})
+        cache.write(folder, VERSION, lambda part: _export_unless_done(weights, config, part, folder), notes)
+    except _DoneMeanwhile:
+        pass
     except OSError as error:
         raise ExportFault(f"the exported network cannot be written to {folder}: {error}") from None
     return _whole(folder)
@@ -60,6 +64,17 @@ def _whole(folder: Path) -> dict[str, Path]:
     if missing:
         raise cache.CacheFault(f"{folder} has no {missing[0]}")
     return parts
+
+
+class _DoneMeanwhile(Exception):
+    """Another process has made the same; whoever reads its files keeps them."""
+
+
+def _export_unless_done(weights: Path, config: Any, part: Path, folder: Path) -> None:
+    _export(weights, config, part)
+    with contextlib.suppress(cache.CacheFault):
+        _whole(folder)
+        raise _DoneMeanwhile
 
 
 def _export(weights: Path, config: Any, folder: Path) -> None:
@@ -77,16 +92,23 @@ def _export(weights: Path, config: Any, folder: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise ExportFault(f"{weights} cannot be exported: {lines[-1].removeprefix('error: ')}")
+        raise ExportFault(f"{weights} cannot be exported: {_reason(done)}")
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """In one line why a process has failed: what it says itself, among the framework's messages."""
+    if done.returncode < 0:
+        return f"its process was ended by signal {-done.returncode} (9: often for want of memory)"
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
 
 
 def _export_here(weights: Path, config: Any, folder: Path) -> None:
-    from mrcnn.export.write import write_parts
-
     try:
+        from mrcnn.export.write import write_parts
+
         write_parts(weights, config, folder)
-    except ValueError as error:  # WeightsError, ExportError
+    except (ValueError, ImportError) as error:  # WeightsError, ExportError; an onnx that does not load
         raise ExportFault(f"{weights} cannot be exported: {error}") from None
 
 

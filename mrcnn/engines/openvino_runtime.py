@@ -51,6 +51,13 @@ def cpu_has_bfloat16() -> bool:
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def check_precision(precision: CpuPrecision) -> None:
+    """Raises EngineError where OpenVINO is missing or the CPU does not compute in this precision."""
+    if precision is CpuPrecision.BFLOAT16 and not cpu_has_bfloat16():
+        raise EngineError("this CPU does not compute in bfloat16: use precision float32 or int8")
+    core()
+
+
 class OpenVinoRuntime(Runtime):
     """The parts, compiled for each size of canvas when it first comes."""
 
@@ -66,8 +73,7 @@ class OpenVinoRuntime(Runtime):
         Raises:
             EngineError: OpenVINO is missing, a part cannot be read, or the CPU has no bfloat16.
         """
-        if precision is CpuPrecision.BFLOAT16 and not cpu_has_bfloat16():
-            raise EngineError("this CPU does not compute in bfloat16: use precision float32 or int8")
+        check_precision(precision)
         hint = {CpuPrecision.FLOAT32: "f32", CpuPrecision.BFLOAT16: "bf16"}[precision]
         self._fast: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if threads is not None:

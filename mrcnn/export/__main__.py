@@ -18,13 +18,12 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from mrcnn.metadata import config_from_metadata
 
-    from .parts import ExportError
     from .write import write_parts
 
     weights, folder = (Path(argument) for argument in sys.argv[1:3])
     try:
         write_parts(weights, config_from_metadata(json.load(sys.stdin)), folder)
-    except (ExportError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # WeightsError, ExportError
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

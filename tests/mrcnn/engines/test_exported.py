@@ -1,0 +1,166 @@
+"""Graphs from the cache, or made now; the network itself is exported here in this process or in one of its own."""
+
+import errno
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.engines import cache, exported
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.exported import PARTS, VERSION, ExportFault, exported_parts
+
+from ..exporting import ONCE, tiny_files  # noqa: F401
+
+pytestmark = ONCE
+
+
+class Small(Config):
+    NAME, NUM_CLASSES, GPU_COUNT, IMAGES_PER_GPU = "small", 3, 1, 1
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "net.h5"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """Stands for the export; a list of the folders that it was asked to fill."""
+    calls = []
+
+    def fake(weights, config, folder):
+        calls.append(folder)
+        for name in PARTS:
+            (folder / f"{name}.onnx").write_text(f"{name} {len(calls)}")
+
+    monkeypatch.setattr(exported, "_export", fake)
+    return calls
+
+
+def test_first_call_exports_the_second_reads(weights, exports, caplog):
+    first = exported_parts(weights, Small())
+    assert tuple(sorted(first)) == tuple(sorted(PARTS))
+    assert exported_parts(weights, Small()) == first
+    assert len(exports) == 1
+    assert not exports[0].exists()
+    folder = cache.cache_folder(weights, Small())
+    assert cache.notes(folder) == {"weights": "net.h5"}
+    assert all(path.parent == folder for path in first.values())
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_other_weights_under_the_same_name_are_exported_anew(weights, exports):
+    first = exported_parts(weights, Small())
+    weights.write_bytes(b"other weights")
+    assert exported_parts(weights, Small())["boxes"].parent != first["boxes"].parent
+    assert len(exports) == 2
+
+
+def test_a_broken_cache_is_made_anew_with_one_warning(weights, exports, caplog):
+    exported_parts(weights, Small())["masks"].write_text("cut")
+    assert exported_parts(weights, Small())["masks"].read_text() == "masks 2"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "masks.onnx is missing, cut off or changed: it is made anew" in warnings[0]
+
+
+def test_a_cache_without_one_of_the_parts_is_made_anew(weights, exports, caplog):
+    folder = cache.cache_folder(weights, Small())
+    cache.write(folder, VERSION, lambda part: (part / "boxes.onnx").write_text("old"))
+    assert exported_parts(weights, Small())["boxes"].read_text() == "boxes 1"
+    assert "has no features" in caplog.text
+
+
+def test_a_cache_of_another_version_is_made_anew(weights, exports, caplog):
+    folder = cache.cache_folder(weights, Small())
+    cache.write(folder, "stream_segment export 0", lambda part: (part / "boxes.onnx").write_text("old"))
+    assert exported_parts(weights, Small())["boxes"].read_text() == "boxes 1"
+    assert "was made by stream_segment export 0" in caplog.text
+
+
+def test_what_another_process_has_made_meanwhile_stays(weights, monkeypatch):
+    folder = cache.cache_folder(weights, Small())
+
+    def slow(weights, config, part):
+        for place, text in ((folder, "theirs"), (part, "ours")):
+            place.mkdir(exist_ok=True)
+            for name in PARTS:
+                (place / f"{name}.onnx").write_text(text)
+        if not (folder / cache.MANIFEST).exists():
+            cache.write(folder, VERSION, lambda other: [(other / f"{n}.onnx").write_text("theirs") for n in PARTS])
+
+    monkeypatch.setattr(exported, "_export", slow)
+    assert exported_parts(weights, Small())["boxes"].read_text() == "theirs"
+    assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_full_disk_is_one_line(weights, monkeypatch):
+    def full(weights, config, folder):
+        (folder / "features.onnx").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exported, "_export", full)
+    with pytest.raises(ExportFault, match="cannot be written to .*net-.*: .*No space left on device"):
+        exported_parts(weights, Small())
+    assert not list((weights.parent / "cache").iterdir())
+
+
+def test_no_place_to_write_is_one_line(weights, monkeypatch, tmp_path, exports):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(cache, "_user_cache", lambda: tmp_path / "file" / "cache")
+    with pytest.raises(ExportFault, match="cannot be written to .*file"):
+        exported_parts(weights, Small())
+    assert not exports
+
+
+def test_without_onnx(weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ExportFault, match="pip install onnx$"):
+        exported_parts(weights, Small())
+    assert not (weights.parent / "cache").exists()
+
+
+def test_a_mistake_in_this_process_is_one_line(weights, tiny_files):  # noqa: F811
+    assert "keras" in sys.modules
+    with pytest.raises(ExportFault, match=r"net\.h5 cannot be exported: "):
+        exported_parts(weights, tiny_files[1])
+    assert not list((weights.parent / "cache").iterdir())
+
+
+def test_a_mistake_in_a_process_of_its_own_is_one_line(weights, monkeypatch):
+    monkeypatch.delitem(sys.modules, "keras")
+    config = Small()
+    config.NUM_CLASSES = 0
+    with pytest.raises(ExportFault, match=r"net\.h5 cannot be exported: the settings .* cannot be used") as caught:
+        exported_parts(weights, config)
+    assert "\n" not in str(caught.value)
+    assert not list((weights.parent / "cache").iterdir())
+
+
+ENDINGS = [
+    (2, "I0000 framework\nerror: no layer x\nW0000 more of the framework\n", "no layer x"),
+    (1, "Traceback (most recent call last):\n  …\nMemoryError: too much\n", "MemoryError: too much"),
+    (3, "", "exit code 3"),
+    (-9, "W0000 framework\n", "ended by signal 9"),
+]
+
+
+@pytest.mark.parametrize(("code", "stderr", "reason"), ENDINGS)
+def test_how_a_process_of_its_own_may_end(weights, monkeypatch, code, stderr, reason):
+    monkeypatch.delitem(sys.modules, "keras")
+    done = subprocess.CompletedProcess([], code, "", stderr)
+    monkeypatch.setattr(exported.subprocess, "run", lambda *arguments, **options: done)
+    with pytest.raises(EngineError, match=f"cannot be exported: .*{reason}"):
+        exported_parts(weights, Small())
+
+
+def test_the_tiny_network_is_exported_here(tiny_files):  # noqa: F811
+    weights, config = tiny_files
+    parts = exported_parts(weights, config)
+    assert all(path.stat().st_size > 1000 for path in parts.values())

@@ -1,0 +1,75 @@
+"""OpenVINO: what it says when it cannot, its precisions. That it computes the right thing: test_graph_engine."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from mrcnn.engines import openvino_runtime
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.graph_engine import GraphEngine
+from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
+
+from ..exporting import ONCE, tiny_files  # noqa: F401
+from ..tiny import tiny_image
+
+pytestmark = ONCE
+
+
+def test_openvino_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    core.cache_clear()
+    with pytest.raises(EngineError, match=r"the engine openvino is not there \(.*\): pip install openvino"):
+        check_precision(CpuPrecision.FLOAT32)
+    monkeypatch.undo()
+    core.cache_clear()
+    check_precision(CpuPrecision.FLOAT32)
+
+
+def test_a_cpu_without_bfloat16(monkeypatch, tiny_files):  # noqa: F811
+    monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: False)
+    with pytest.raises(EngineError, match="does not compute in bfloat16: use precision float32 or int8"):
+        OpenVinoRuntime(exported_parts(*tiny_files), CpuPrecision.BFLOAT16)
+
+
+def test_capability_is_what_openvino_says(monkeypatch):
+    class Fake:
+        def get_property(self, device, name):
+            return {("CPU", "OPTIMIZATION_CAPABILITIES"): ["FP32", "INT8"]}[device, name]
+
+    monkeypatch.setattr(openvino_runtime, "core", Fake)
+    assert not cpu_has_bfloat16()
+
+
+def test_a_file_that_is_no_graph(tmp_path, tiny_files):  # noqa: F811
+    bad = tmp_path / "features.onnx"
+    bad.write_bytes(b"no graph at all")
+    with pytest.raises(EngineError, match="OpenVINO cannot read .*features.onnx: ") as caught:
+        OpenVinoRuntime(exported_parts(*tiny_files) | {"features": bad}, CpuPrecision.FLOAT32)
+    assert "\n" not in str(caught.value)
+
+
+def raw_outputs(files, precision, images):
+    """Class probabilities of fixed regions, and the RPN's logits, in a precision."""
+    weights, config = files
+    runtime = OpenVinoRuntime(exported_parts(weights, config), precision, threads=1)
+    pyramid = runtime.features(images)
+    engine = GraphEngine(runtime, config)
+    rois = [np.float32([[0.1, 0.1, 0.6, 0.4], [0.3, 0.2, 0.9, 0.95], [0, 0, 1, 1]])]
+    probs, _ = engine._classify(pyramid, rois, *images.shape[1:3])
+    return probs.copy(), pyramid["rpn_class_logits"].copy()
+
+
+def test_bfloat16_is_near_float32_and_not_the_same(tiny_files):  # noqa: F811
+    """8 bits of fraction: 0.4 % for each of a dozen layers."""
+    images = tiny_image(96, 128)[None]
+    exact_probs, exact_logits = raw_outputs(tiny_files, CpuPrecision.FLOAT32, images)
+    if not cpu_has_bfloat16():
+        with pytest.raises(EngineError, match="does not compute in bfloat16"):
+            raw_outputs(tiny_files, CpuPrecision.BFLOAT16, images)
+        return
+    probs, logits = raw_outputs(tiny_files, CpuPrecision.BFLOAT16, images)
+    assert 0 < np.abs(probs - exact_probs).max() < 0.03
+    error = np.linalg.norm(logits - exact_logits) / np.linalg.norm(exact_logits)
+    assert 1e-5 < error < 0.02
