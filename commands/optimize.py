@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +47,7 @@ def run(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--weights", metavar="FILE", help="Mask R-CNN weights, .h5 (default: those of a run)")
+    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, the first is the background")
     parser.add_argument("--source", metavar="URI", help="camera, video, folder of images to calibrate on (the sample)")
     parser.add_argument("--frames", metavar="N", default=str(DEFAULT_FRAMES), help="how many (default: %(default)s)")
     parser.add_argument("--max-dim", metavar="PX", help="longer side that the network sees: 512, 1024 …")
@@ -53,6 +57,8 @@ def run(argv: Sequence[str]) -> int:
     set_up_logging(arguments.verbose)
     frames = _frame_count(arguments.frames)
     settings = _settings(arguments)
+    if importlib.util.find_spec("nncf") is None:
+        raise InputError("int8 needs the package nncf: pip install -r requirements-optimize.txt")
     segmenter = MaskRCNNSegmenter(_with(settings.model, Precision.FLOAT32))
     images = sample_frames(settings.source, frames)
     if len(images) < 2:
@@ -74,7 +80,7 @@ def _settings(arguments: Any) -> Settings:
     if arguments.source is None and not SAMPLE.is_file():
         raise InputError("the sample video is not there: name a video, camera or folder of images with --source")
     overrides: dict[KeyPath, tuple[str, Any]] = {("source", "uri"): ("--source", arguments.source or str(SAMPLE))}
-    for flag in ("weights", "max_dim", "canvas"):
+    for flag in ("weights", "labels", "max_dim", "canvas"):
         value = getattr(arguments, flag)
         if value is not None:
             overrides["model", flag] = (f"--{flag.replace('_', '-')}", value)
@@ -97,7 +103,8 @@ def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images
     logger.info("calibrating %s on %d frames of %s", weights.name, len(canvases), source)
     started = time.monotonic()
     try:
-        folder = quantize(weights, config, canvases)
+        with contextlib.redirect_stdout(sys.stderr):  # NNCF's progress
+            folder = quantize(weights, config, canvases)
     except EngineError as error:
         raise RunError(str(error)) from None
     print(f"int8 network: {folder}, made in {time.monotonic() - started:.0f} s")
