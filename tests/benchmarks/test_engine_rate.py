@@ -34,7 +34,8 @@ def test_rates_and_ratios(engines):
     assert of_original.spread.median == pytest.approx(4.9 / 0.5)
     assert "stored 4.9 s" in of_original.note
     agreed = values["objects as the square Keras engine finds them, on the same canvas"]
-    assert (agreed.spread.median, agreed.target) == (pytest.approx(200 / 3), at_least(90))
+    # The weights are seeded: in int8 they promise nothing.
+    assert (agreed.spread.median, agreed.target) == (pytest.approx(200 / 3), None)
     assert report.settings["engine"] == "fake auto, int8"
     assert [engine.settings["max_dim"] for engine in engines] == [512, 512, 512]
     assert {shape for engine in engines for shape in engine.seen} == {(720, 1280, 3)}
@@ -59,3 +60,13 @@ def test_the_original_takes_its_turns(engines, monkeypatch):
     assert (value.spread.median, value.target) == (12, None)
     assert "by turns" in value.note
     assert opened == [("py37", "seeded.h5", (720, 1280, 3), 1024), "closed"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "trained", "target"),
+    [("int8", True, at_least(90)), ("float32", False, at_least(97)), ("bfloat16", False, None)],
+)
+def test_what_is_promised_depends_on_precision_and_training(engines, precision, trained, target):
+    value = engine_rate.same_canvas({"precision": precision}, [], [], trained=trained)
+    assert value.target == target
+    assert engines[0].settings["canvas"] == "square"
