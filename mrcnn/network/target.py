@@ -27,8 +27,8 @@ _asked: ContextVar[Target | None] = ContextVar("target", default=None)
 def target() -> Target:
     """What the program that is being traced is for.
 
-    Outside `tracing_for` (in training) it is where the Keras backend computes; but TensorFlow's own ops run on a GPU too,
-    and are its choice wherever XLA was not asked for.
+    Outside `tracing_for` (in training) it is where the Keras backend computes; but TensorFlow's own ops run on a GPU
+    too, and are its choice wherever XLA was not asked for.
     """
     asked = _asked.get()
     if asked is not None:
