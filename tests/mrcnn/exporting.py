@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 
 from .conftest import on_tensorflow
-from .tiny import TinyConfig, tiny_backbone, tiny_network
 
 ONCE = pytest.mark.skipif(
     not on_tensorflow(), reason="the engines do not depend on the Keras backend: tested under TensorFlow only"
@@ -31,22 +30,6 @@ def save_parts(parts: dict[str, onnx.ModelProto], folder: Path) -> dict[str, Pat
     for name, path in paths.items():
         onnx.save(parts[name], path)
     return paths
-
-
-@pytest.fixture(scope="module")
-def tiny_files(tmp_path_factory):
-    """(weight file, Config) of the tiny network, whose backbone has a name meanwhile, and its graphs in the cache."""
-    from mrcnn.engines.exported import exported_parts
-    from mrcnn.network import backbones
-    from mrcnn.weights import save_weights
-
-    path = tmp_path_factory.mktemp("weights") / "tiny.h5"
-    config = type("Named", (TinyConfig,), {"BACKBONE": "tiny"})()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(backbones.BACKBONES, "tiny", lambda image, config: tiny_backbone(image, True, False)[1:])
-        save_weights(tiny_network(config), path)
-        exported_parts(path, config)
-        yield path, config
 
 
 NO_NETWORK = """

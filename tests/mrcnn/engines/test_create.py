@@ -14,7 +14,7 @@ from mrcnn.engines import cache, create, openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import create_keras_engine, create_onnx_engine, create_openvino_engine, int8_is_there
 
-from ..exporting import NO_NETWORK, ONCE, tiny_files  # noqa: F401
+from ..exporting import NO_NETWORK, ONCE
 from ..tiny import tiny_image
 
 pytestmark = ONCE
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "weights" / "stream_segment_person.h5"
 
 
-def test_all_engines_agree(tiny_files):  # noqa: F811
+def test_all_engines_agree(tiny_files):
     images, windows = tiny_image(96, 128)[None], np.array([[4, 0, 90, 128]])
     makers = (create_keras_engine, create_openvino_engine, create_onnx_engine)
     found = [make(*tiny_files, "float32").detect_molded(images, windows)[0] for make in makers]
@@ -34,15 +34,15 @@ def test_all_engines_agree(tiny_files):  # noqa: F811
         np.testing.assert_allclose(other.scores, found[0].scores, atol=1e-4)
 
 
-def test_keras_says_when_the_weights_do_not_fit(tiny_files, tmp_path):  # noqa: F811
+def test_keras_says_when_the_weights_do_not_fit(tiny_files, tmp_path):
     bad = tmp_path / "bad.h5"
     bad.write_text("no weights")
-    with pytest.raises(WeightsError, match="bad.h5"):
+    with pytest.raises(WeightsError, match=r"bad.h5"):
         create_keras_engine(bad, tiny_files[1], "float32")
 
 
 @pytest.mark.parametrize("has_bfloat16", [False, True])
-def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):  # noqa: F811
+def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     weights, config = tiny_files
     folder = cache.cache_folder(weights, config)
     cache.write(folder / "int8", create.INT8_VERSION, lambda part: (part / "features.xml").write_text("int8"))
@@ -64,7 +64,7 @@ def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):  #
         create_openvino_engine(weights, config, "int8")
 
 
-def test_int8_of_other_weights_does_not_count(tiny_files, tmp_path):  # noqa: F811
+def test_int8_of_other_weights_does_not_count(tiny_files, tmp_path):
     """Weights that were trained on, under the same name: what was calibrated before is not used."""
     weights, config = tmp_path / "net.h5", tiny_files[1]
     weights.write_bytes(b"before")
@@ -88,7 +88,7 @@ def test_a_missing_package_is_named_before_anything_is_exported(
     message,
     tiny_files,
     tmp_path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ):
     from mrcnn.engines.onnx_runtime import onnxruntime
 
@@ -101,7 +101,7 @@ def test_a_missing_package_is_named_before_anything_is_exported(
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cpu_without_bfloat16_is_found_before_anything_is_exported(tiny_files, tmp_path, monkeypatch):  # noqa: F811
+def test_a_cpu_without_bfloat16_is_found_before_anything_is_exported(tiny_files, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: False)
     weights = shutil.copy(tiny_files[0], tmp_path / "copy.h5")
     with pytest.raises(EngineError, match="does not compute in bfloat16"):

@@ -12,7 +12,7 @@ from mrcnn.engines import cache, exported
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import PARTS, VERSION, ExportFault, exported_parts
 
-from ..exporting import ONCE, tiny_files  # noqa: F401
+from ..exporting import ONCE
 
 pytestmark = ONCE
 
@@ -105,7 +105,7 @@ def test_a_full_disk_is_one_line(weights, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(exported, "_export", full)
-    with pytest.raises(ExportFault, match="cannot be written to .*net-.*: .*No space left on device"):
+    with pytest.raises(ExportFault, match=r"cannot be written to .*net-.*: .*No space left on device"):
         exported_parts(weights, Small())
     assert not list((weights.parent / "cache").iterdir())
 
@@ -114,19 +114,19 @@ def test_no_place_to_write_is_one_line(weights, monkeypatch, tmp_path, exports):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
     monkeypatch.setattr(cache, "_user_cache", lambda: tmp_path / "file" / "cache")
-    with pytest.raises(ExportFault, match="cannot be written to .*file"):
+    with pytest.raises(ExportFault, match=r"cannot be written to .*file"):
         exported_parts(weights, Small())
     assert not exports
 
 
 def test_without_onnx(weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ExportFault, match="pip install onnx$"):
+    with pytest.raises(ExportFault, match=r"pip install onnx$"):
         exported_parts(weights, Small())
     assert not (weights.parent / "cache").exists()
 
 
-def test_a_mistake_in_this_process_is_one_line(weights, tiny_files):  # noqa: F811
+def test_a_mistake_in_this_process_is_one_line(weights, tiny_files):
     assert "keras" in sys.modules
     with pytest.raises(ExportFault, match=r"net\.h5 cannot be exported: "):
         exported_parts(weights, tiny_files[1])
@@ -160,7 +160,7 @@ def test_how_a_process_of_its_own_may_end(weights, monkeypatch, code, stderr, re
         exported_parts(weights, Small())
 
 
-def test_the_tiny_network_is_exported_here(tiny_files):  # noqa: F811
+def test_the_tiny_network_is_exported_here(tiny_files):
     weights, config = tiny_files
     parts = exported_parts(weights, config)
     assert all(path.stat().st_size > 1000 for path in parts.values())

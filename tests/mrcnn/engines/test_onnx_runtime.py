@@ -11,7 +11,7 @@ from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.onnx_runtime import OnnxRuntime, available_provider, onnxruntime
 
-from ..exporting import ONCE, tiny_files  # noqa: F401
+from ..exporting import ONCE
 
 pytestmark = ONCE
 
@@ -84,9 +84,9 @@ def test_a_provider_that_does_not_load(monkeypatch, tmp_path):
         OnnxRuntime({"features": tmp_path / "f.onnx"}, "cuda")
 
 
-def test_a_file_that_is_no_graph(tmp_path, tiny_files):  # noqa: F811
+def test_a_file_that_is_no_graph(tmp_path, tiny_files):
     bad = tmp_path / "boxes.onnx"
     bad.write_bytes(b"no graph at all")
-    with pytest.raises(EngineError, match="ONNX Runtime cannot load .*boxes.onnx: ") as caught:
+    with pytest.raises(EngineError, match=r"ONNX Runtime cannot load .*boxes.onnx: ") as caught:
         OnnxRuntime(exported_parts(*tiny_files) | {"boxes": bad}, "cpu")
     assert "\n" not in str(caught.value)

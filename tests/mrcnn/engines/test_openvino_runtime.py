@@ -11,7 +11,7 @@ from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
 
-from ..exporting import ONCE, tiny_files  # noqa: F401
+from ..exporting import ONCE
 from ..tiny import tiny_image
 
 pytestmark = ONCE
@@ -27,7 +27,7 @@ def test_openvino_is_not_installed(monkeypatch):
     check_precision(CpuPrecision.FLOAT32)
 
 
-def test_a_cpu_without_bfloat16(monkeypatch, tiny_files):  # noqa: F811
+def test_a_cpu_without_bfloat16(monkeypatch, tiny_files):
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: False)
     with pytest.raises(EngineError, match="does not compute in bfloat16: use precision float32 or int8"):
         OpenVinoRuntime(exported_parts(*tiny_files), CpuPrecision.BFLOAT16)
@@ -42,10 +42,10 @@ def test_capability_is_what_openvino_says(monkeypatch):
     assert not cpu_has_bfloat16()
 
 
-def test_a_file_that_is_no_graph(tmp_path, tiny_files):  # noqa: F811
+def test_a_file_that_is_no_graph(tmp_path, tiny_files):
     bad = tmp_path / "features.onnx"
     bad.write_bytes(b"no graph at all")
-    with pytest.raises(EngineError, match="OpenVINO cannot read .*features.onnx: ") as caught:
+    with pytest.raises(EngineError, match=r"OpenVINO cannot read .*features.onnx: ") as caught:
         OpenVinoRuntime(exported_parts(*tiny_files) | {"features": bad}, CpuPrecision.FLOAT32)
     assert "\n" not in str(caught.value)
 
@@ -61,7 +61,7 @@ def raw_outputs(files, precision, images):
     return probs.copy(), pyramid["rpn_class_logits"].copy()
 
 
-def test_bfloat16_is_near_float32_and_not_the_same(tiny_files):  # noqa: F811
+def test_bfloat16_is_near_float32_and_not_the_same(tiny_files):
     """8 bits of fraction: 0.4 % for each of a dozen layers."""
     images = tiny_image(96, 128)[None]
     exact_probs, exact_logits = raw_outputs(tiny_files, CpuPrecision.FLOAT32, images)

@@ -1,0 +1,119 @@
+"""int8 by NNCF, on the tiny network: in a process of its own, which may not use the network."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrcnn.engines import cache, quantize
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, int8_is_there
+from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
+
+from ..exporting import NO_NETWORK, ONCE
+from ..tiny import tiny_image
+
+pytestmark = ONCE
+
+ROOT = Path(__file__).parents[3]
+
+CALIBRATE = (
+    NO_NETWORK
+    + """
+import json, pathlib, sys
+import numpy as np
+from mrcnn.config import Config
+from mrcnn.engines.quantize import quantize
+
+settings = json.loads(sys.argv[2])
+config = type("Same", (Config,), settings)()
+canvases = list(np.load(sys.argv[3])) + [np.full((96, 64, 3), 90, np.uint8)]
+folder = quantize(pathlib.Path(sys.argv[1]), config, canvases)
+assert sys.modules["openvino_telemetry"] is None
+print(json.dumps({"folder": str(folder), "keras": "keras" in sys.modules}))
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny_files, tmp_path_factory):
+    """The folder that a process has made; its graphs were exported before."""
+    weights, config = tiny_files
+    names = [name for kind in type(config).__mro__[:2] for name in vars(kind) if name.isupper()]
+    settings = {name: getattr(config, name) for name in names}
+    canvases = tmp_path_factory.mktemp("canvases") / "canvases.npy"
+    np.save(canvases, np.stack([tiny_image(64, 96, seed) for seed in (11, 12, 13)]))
+    command = [sys.executable, "-c", CALIBRATE, str(weights), json.dumps(settings), str(canvases)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert not answer["keras"]
+    return Path(answer["folder"])
+
+
+def test_result_lies_whole_beside_the_graphs(calibrated, tiny_files):
+    weights, config = tiny_files
+    assert calibrated == cache.cache_folder(weights, config) / INT8_FOLDER
+    assert int8_is_there(weights, config)
+    assert "features" in cache.read(calibrated, INT8_VERSION)
+    assert cache.notes(calibrated) == {"canvases": 4}
+    assert not list(calibrated.parent.parent.glob("*.part"))
+    assert not list(calibrated.parent.glob("*.part"))
+
+
+def test_features_are_near_float32_and_not_the_same(calibrated, tiny_files):
+    parts = exported_parts(*tiny_files)
+    image = tiny_image(64, 96, 21)[None]
+    exact = OpenVinoRuntime(parts, CpuPrecision.FLOAT32).features(image)["rpn_class_logits"]
+    int8 = parts | cache.read(calibrated, INT8_VERSION)
+    found = OpenVinoRuntime(int8, CpuPrecision.FLOAT32).features(image)["rpn_class_logits"]
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 1e-4 < error < 0.2
+
+
+def test_engine_takes_it(calibrated, tiny_files):
+    image, windows = tiny_image(64, 96, 21)[None], np.array([[0, 0, 64, 96]])
+    exact = create_openvino_engine(*tiny_files, "float32").detect_molded(image, windows)[0]
+    found = create_openvino_engine(*tiny_files, "int8").detect_molded(image, windows)[0]
+    assert len(exact) > 3
+    assert abs(len(found) - len(exact)) <= 2
+    assert np.abs(found.scores[:3] - exact.scores[:3]).max() < 0.15
+    assert not np.array_equal(found.scores[:3], exact.scores[:3])
+
+
+def test_it_is_kept_when_the_graphs_are_made_anew(calibrated, tiny_files):
+    exported_parts(*tiny_files)["masks"].write_text("cut")
+    exported_parts(*tiny_files)
+    assert "features" in cache.read(calibrated, INT8_VERSION)
+
+
+def test_no_canvases(tiny_files):
+    with pytest.raises(ValueError, match="one canvas or more"):
+        quantize.quantize(*tiny_files, [])
+
+
+def test_nncf_is_not_installed(tiny_files, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(EngineError, match=r"int8 needs NNCF \(.*\): pip install -r requirements-optimize.txt"):
+        quantize.quantize(*tiny_files, [tiny_image(64, 96)])
+
+
+def test_requirements_file_that_the_message_names():
+    assert "nncf>=" in (ROOT / "requirements-optimize.txt").read_text()
+    assert importlib.util.find_spec("nncf") is not None
+
+
+def test_a_full_disk_is_an_oserror(tmp_path, monkeypatch):
+    import openvino
+
+    def full(model, path, compress_to_fp16):
+        raise RuntimeError("Exception from src/core\nCheck failed\nCan't write: no space left")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(OSError, match=r"^Can't write: no space left$"):
+        quantize._save({"features": None}, tmp_path)
