@@ -89,8 +89,8 @@ def plan_engines(settings: ModelSettings, weights: Path, config: Any) -> list[En
         for kind in installed
         for precision in _precisions(kind, settings.precision, weights, config)
     ]
-    if settings.precision is Precision.INT8 and not plans:
-        raise InputError("precision int8 needs the engine openvino: pip install openvino")
+    if settings.precision is Precision.INT8:
+        _check_int8(plans, weights, config)
     return plans or [_keras_plan(settings)]
 
 
@@ -169,6 +169,17 @@ def _keras_plan(settings: ModelSettings) -> EnginePlan:
     if precision is Precision.AUTO:
         precision = Precision.FLOAT16 if backend.device is Device.GPU else Precision.FLOAT32
     return EnginePlan(EngineKind.KERAS, precision, backend)
+
+
+def _check_int8(plans: list[EnginePlan], weights: Path, config: Any) -> None:
+    from mrcnn.engines.create import int8_is_there
+
+    if not plans:
+        raise InputError("precision int8 needs the engine openvino: pip install openvino")
+    if not int8_is_there(weights, config):
+        raise InputError(
+            f"int8 is not prepared for {weights}: run `python stream_segment.py optimize --weights {weights}` first"
+        )
 
 
 def _check_providers(device: Device) -> None:

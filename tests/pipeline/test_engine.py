@@ -31,6 +31,7 @@ class Machine:
         self.providers = ["cpu"]
         self.failures = {}
         self.keras_loads = 0
+        self.openvino_loads = True
         self.made = []
 
     def prepare_backend(self, backend, device):
@@ -67,8 +68,8 @@ def machine(monkeypatch):
         return it.make("onnx", precision, provider)
 
     def has_bfloat16():
-        if "openvino" in it.failures:
-            raise it.failures["openvino"]
+        if not it.openvino_loads:
+            raise EngineError("the engine openvino is not there: pip install openvino")
         return it.bfloat16
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
@@ -149,6 +150,7 @@ def test_a_named_backend_or_a_gpu_means_keras(machine):
 
 
 def test_every_combination_is_a_plan_or_one_line(machine):
+    machine.int8 = True
     plans, refusals = 0, []
     fields = {"engine": EngineKind, "precision": Precision, "device": Device, "backend": (Backend.AUTO, Backend.JAX)}
     for values in itertools.product(*fields.values()):
@@ -201,6 +203,14 @@ def test_int8_needs_openvino(machine):
         planned(precision="int8")
 
 
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_int8_that_was_asked_for_must_be_prepared(machine, engine):
+    with pytest.raises(InputError, match=r"int8 is not prepared for some\.h5: run `.* optimize --weights some\.h5`"):
+        planned(engine=engine, precision="int8")
+    machine.int8 = True
+    assert planned(engine=engine, precision="int8") == [("openvino", "int8")]
+
+
 @pytest.mark.parametrize(("hidden", "signs"), [("", False), ("-1", False), ("0", True), ("1,2", True)])
 def test_a_hidden_gpu_is_none(monkeypatch, tmp_path, hidden, signs):
     (tmp_path / "version").touch()
@@ -248,12 +258,12 @@ def test_each_failure_is_a_line_that_names_what_comes_next(machine, caplog):
 
 
 def test_a_package_that_does_not_load_is_passed_over(machine, caplog):
-    machine.failures["openvino"] = EngineError("the engine openvino is not there: pip install openvino")
+    machine.openvino_loads = False
+    machine.failures["openvino"] = EngineError("broken")
     engine, plan, lines = made(caplog)
     assert engine == ("onnx", "float32", "cpu")
     assert (plan.engine, plan.provider) == (EngineKind.ONNX, "cpu")
     assert len(lines) == 1
-    machine.failures["openvino"] = EngineError("broken")
     with pytest.raises(InputError, match="broken"):
         made(caplog, engine="openvino")
 
@@ -271,9 +281,11 @@ def test_an_engine_or_precision_that_was_asked_for_is_not_replaced(machine, capl
     machine.failures["openvino", "float32"] = EngineError("cannot be made")
     with pytest.raises(InputError, match="cannot be made"):
         made(caplog, engine="openvino")
-    machine.failures["openvino", "int8"] = EngineError("int8 is not prepared: run optimize")
-    with pytest.raises(InputError, match="int8 is not prepared"):
+    machine.failures["openvino", "int8"] = EngineError("features.bin is cut off: run optimize")
+    machine.int8 = True
+    with pytest.raises(InputError, match="is cut off"):
         made(caplog, precision="int8")
+    machine.int8 = False
     machine.failures["openvino", "bfloat16"] = EngineError("this CPU does not compute in bfloat16")
     with pytest.raises(InputError, match="does not compute in bfloat16"):
         made(caplog, engine="openvino", precision="bfloat16")
