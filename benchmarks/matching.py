@@ -35,11 +35,11 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Matched objects in percent of those of whichever found more: missing ones count, and so do extra ones.
+        """Matched objects in percent of the mean of both numbers (F1): missing ones cost, and so do extra ones.
 
         Nothing found on either side is no agreement that could be told: NaN."""
-        most = max(self.wanted, self.found)
-        return 100 * self.matched / most if most else float("nan")
+        both = self.wanted + self.found
+        return 200 * self.matched / both if both else float("nan")
 
     @property
     def text(self) -> str:

@@ -22,7 +22,7 @@ def test_every_engine_in_every_precision(engines):
         for name in ("ResNet-101", "small model")
         for what in ("keras float32, tight canvas", "other float32")
     }
-    assert all(value.spread.median == pytest.approx(200 / 3) for value in values.values())
+    assert all(value.spread.median == pytest.approx(80) for value in values.values())
     assert values["small model: keras float32, tight canvas"].target.bound == 90
     # Weights that were never trained promise nothing for another canvas.
     assert values["ResNet-101: keras float32, tight canvas"].target is None
