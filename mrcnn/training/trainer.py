@@ -122,6 +122,8 @@ class Trainer:
         self._validation = validation
         self._state = {"settings": asdict(settings), "augment": asdict(augment)}
         self.step, self.stopped = 0, False
+        self._sums: dict[str, float] = {}  # of the losses since the last line of the log
+        self._summed = 0
         self.best: Line | None = None
         set_trainable(network, layer_pattern(settings.layers, network.config.BACKBONE))
         categories = len(data.category_names) if len(data.category_names) >= len(data.class_names) else 0
@@ -152,9 +154,7 @@ class Trainer:
             return False
         state = load_checkpoint(path, self._variables(), expected=self._state)
         self.step, self.best = int(state["step"]), state.get("best")
-        for metric, values in zip(self._model.metrics, state.get("metrics", []), strict=False):
-            for variable, value in zip(metric.variables, values, strict=True):
-                variable.assign(value)
+        self._sums, self._summed = dict(state.get("sums", {})), int(state.get("summed", 0))
         cut_log(self._folder / LOG_FILE, self.step)
         return True
 
@@ -200,8 +200,7 @@ class Trainer:
         Raises:
             OSError: the disk is full or the folder is gone; what lay there before is untouched.
         """
-        metrics = [[float(value) for value in metric.variables] for metric in self._model.metrics]
-        state = self._state | {"step": self.step, "best": self.best, "metrics": metrics}
+        state = self._state | {"step": self.step, "best": self.best, "sums": self._sums, "summed": self._summed}
         save_checkpoint(self._folder / CHECKPOINT_FILE, self._variables(), state)
         self._save_weights(LAST_WEIGHTS_FILE)
 
@@ -212,6 +211,9 @@ class Trainer:
         own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
         if self._settings.average > 0 and self.step > 0:
             self._optimizer.finalize_variable_values(variables)
+            for variable in variables:
+                # JAX shares the memory of an assigned array, and a compiled step gives away that of its variables
+                variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
         try:
             yield
         finally:
@@ -235,16 +237,12 @@ class Trainer:
         while self.step < settings.steps and not self.stopped:
             logs = self._model.train_on_batch(next(batches), return_dict=True)
             self.step += 1
-            losses = {name: float(value) for name, value in logs.items()}
-            if not np.isfinite(losses["loss"]):
-                raise FloatingPointError(
-                    f"the loss is {losses['loss']} after {self.step} steps: try a smaller learning rate"
-                )
+            self._add(logs)
             if self.step % settings.log_every == 0:
                 seconds = (time.monotonic() - started) / max(1, self.step - first)
-                rounded = {name: round(value, 5) for name, value in losses.items()}
-                self._log({"step": self.step, "seconds_per_step": round(seconds, 4), **rounded}, report)
-                self._model.reset_metrics()
+                means = {name: round(value / self._summed, 5) for name, value in self._sums.items()}
+                self._sums, self._summed = {}, 0
+                self._log({"step": self.step, "seconds_per_step": round(seconds, 4), **means}, report)
                 started, first = time.monotonic(), self.step
             else:
                 report({"step": self.step})
@@ -256,16 +254,22 @@ class Trainer:
             elif self.step % settings.save_every == 0:
                 self.save()
 
+    def _add(self, logs) -> None:
+        """Take the losses of a step into the means of the log. Keras forgets them with each batch."""
+        losses = {name: float(value) for name, value in logs.items()}
+        if not np.isfinite(losses["loss"]):
+            raise FloatingPointError(
+                f"the loss is {losses['loss']} after {self.step} steps: try a smaller learning rate"
+            )
+        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in losses.items()}
+        self._summed += 1
+
     def _validate(self, report) -> None:
-        kept = [[float(value) for value in metric.variables] for metric in self._model.metrics]
         with self.averaged_weights():
             numbers = self._validation.measure(self._model, lambda: self.stopped)
             if numbers is not None and _is_better(numbers, self.best):
                 save_weights(self._network, self._folder / BEST_WEIGHTS_FILE, self._metadata)
                 self.best = {"step": self.step, **numbers}
-        for metric, values in zip(self._model.metrics, kept, strict=True):
-            for variable, value in zip(metric.variables, values, strict=True):
-                variable.assign(value)
         if numbers is not None:
             self._log({"step": self.step, **numbers}, report)
 

@@ -106,7 +106,7 @@ class Validator:
         """
         result = self._losses(model)
         for mine, theirs in zip(self._network.variables, model.network.variables, strict=True):
-            mine.assign(keras.ops.cast(theirs, "float32"))
+            mine.assign(np.array(keras.ops.convert_to_numpy(theirs), np.float32))  # a copy: see averaged_weights
         found: list[tuple[AnnotatedImage, list[Found]]] = []
         for image in self._images:
             if stopped():
@@ -136,12 +136,11 @@ class Validator:
         ]
 
     def _losses(self, model: TrainingModel) -> dict[str, Any]:
-        model.reset_metrics()
-        logs: dict[str, Any] = {}
+        sums: dict[str, float] = {}
         for number in range(self._batches):
-            logs = model.test_on_batch(self._windows.make(number), return_dict=True)
-        model.reset_metrics()
-        return {f"val_{name}": round(float(value), 5) for name, value in logs.items()}
+            logs = model.test_on_batch(self._windows.make(number), return_dict=True)  # of this batch alone
+            sums = {name: sums.get(name, 0.0) + float(value) for name, value in logs.items()}
+        return {f"val_{name}": round(value / self._batches, 5) for name, value in sums.items()}
 
 
 def place_on_canvas(image_rgb: np.ndarray, side: int, short_side: int) -> tuple[np.ndarray, tuple[int, int], float]:

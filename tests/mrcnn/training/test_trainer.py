@@ -123,6 +123,7 @@ def check_failures(run, folder):
     """What a run leaves when it fails; here because a trainer takes long to make."""
     before = (folder / CHECKPOINT_FILE).read_bytes()
     run.step = 1
+    run._sums, run._summed = {}, 0
     run._model.train_on_batch = lambda *_, **__: {"loss": float("nan")}
     with pytest.raises(FloatingPointError, match="the loss is nan after 2 steps: try a smaller learning rate"):
         run.run()

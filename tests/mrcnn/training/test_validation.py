@@ -109,3 +109,16 @@ def test_the_policy_is_put_back():
         assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
     finally:
         keras.mixed_precision.set_global_policy(before)
+
+
+def test_the_losses_are_means_over_the_batches(validator):
+    class Model:
+        def test_on_batch(self, number, return_dict):
+            return {"loss": 1.0 + number, "rpn_class_loss": 0.5}
+
+    class Windows:
+        def make(self, number):
+            return number
+
+    validator._windows = Windows()
+    assert validator._losses(Model()) == {"val_loss": 1.5, "val_rpn_class_loss": 0.5}  # two images, one a batch
