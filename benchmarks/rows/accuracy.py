@@ -23,6 +23,10 @@ from pipeline.records import Instances
 
 TITLE = "objects found as the square float32 Keras engine finds them"
 MAX_DIM = 512
+SEEDED = (
+    "seeded weights: the last bits of nearly equal scores decide what they find, and so does what lies beside the picture: "
+    "only float32 on the same canvas has a target there"
+)
 AP_LOSS = 0.5
 """Points of AP that an engine may lose."""
 
@@ -82,10 +86,7 @@ def measure(options: Options) -> RowReport:
             values.append(Value(f"{name}: {variant.label}", Spread.one(matched.share), "%", target, note))
     values += average_precision(options, missing)
     if resnet.seeded:
-        missing.append(
-            "seeded weights: the last bits of nearly equal scores decide what they find, and so does what lies"
-        )
-        missing.append("beside the picture: only float32 on the same canvas has a target there")
+        missing.append(SEEDED)
     return RowReport("accuracy", TITLE, values, settings, missing)
 
 
