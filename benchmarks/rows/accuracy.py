@@ -24,8 +24,8 @@ from pipeline.records import Instances
 TITLE = "objects found as the square float32 Keras engine finds them"
 MAX_DIM = 512
 SEEDED = (
-    "seeded weights: the last bits of nearly equal scores decide what they find, and so does what lies beside the picture: "
-    "only float32 on the same canvas has a target there"
+    "seeded weights: the last bits of nearly equal scores decide what they find, and so does what lies beside the "
+    "picture: only float32 on the same canvas has a target there"
 )
 AP_LOSS = 0.5
 """Points of AP that an engine may lose."""
