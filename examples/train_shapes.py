@@ -116,16 +116,22 @@ def main():
     parser = argparse.ArgumentParser(description="Train Mask R-CNN on drawn shapes.")
     parser.add_argument("--logs", default=os.path.join(ROOT, "out", "logs"), help="folder for training runs")
     parser.add_argument("--steps", type=int, default=ShapesConfig.STEPS_PER_EPOCH, help="batches of each epoch")
+    parser.add_argument(
+        "--epochs", type=int, default=5, help="in all; the last one trains all layers, those before it the heads"
+    )
+    parser.add_argument("--pictures", type=int, default=20, help="new pictures to answer with at the end")
     arguments = parser.parse_args()
     config = ShapesConfig()
     config.STEPS_PER_EPOCH = arguments.steps
-    train, val = shapes(200), shapes(20, first=1000)
+    train, val = shapes(200), shapes(arguments.pictures, first=1000)
 
     model = modellib.MaskRCNN(mode="training", config=config, model_dir=arguments.logs)
     of_other_classes = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
     model.load_weights(WEIGHTS, by_name=True, exclude=of_other_classes)
-    model.train(train, val, learning_rate=config.LEARNING_RATE, epochs=2, layers="heads", augmentation=mirror)
-    model.train(train, val, learning_rate=config.LEARNING_RATE / 10, epochs=3, layers="all", augmentation=mirror)
+    epochs = arguments.epochs
+    if epochs > 1:
+        model.train(train, val, config.LEARNING_RATE, epochs=epochs - 1, layers="heads", augmentation=mirror)
+    model.train(train, val, config.LEARNING_RATE / 10, epochs=epochs, layers="all", augmentation=mirror)
 
     path = model.find_last()
     trained = modellib.MaskRCNN(mode="inference", config=InferenceConfig(), model_dir=arguments.logs)

@@ -158,3 +158,38 @@ def test_a_broken_photograph_and_broken_weights_are_one_line(script, monkeypatch
     assert run(script, monkeypatch, files) == 2
     assert "is no weight file" in capsys.readouterr().err
     assert not files["-o"].exists()
+
+
+@pytest.mark.slow
+def test_shapes_are_trained_from_the_models_file_to_an_answer(monkeypatch, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("train_shapes", EXAMPLES / "train_shapes.py")
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script.ShapesConfig, "VALIDATION_STEPS", 0)
+    arguments = ["--steps", "1", "--epochs", "1", "--pictures", "2", "--logs", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["train_shapes.py", *arguments])
+    script.main()
+    files = sorted(path.name for path in tmp_path.glob("shapes2*/*"))
+    assert files == ["log.jsonl", "mask_rcnn_shapes_0001.h5"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "mask_rcnn_shapes_0001.h5: mask AP50 " in last
+    assert last.endswith("on 2 new pictures")
+
+
+def test_shapes_are_the_same_each_time_and_none_hides_another(monkeypatch):
+    spec = importlib.util.spec_from_file_location("train_shapes", EXAMPLES / "train_shapes.py")
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec.loader.exec_module(script)
+    dataset = script.shapes(30)
+    assert dataset.class_names == ["BG", "circle", "box"]
+    found = set()
+    for image_id in dataset.image_ids:
+        masks, class_ids = dataset.load_mask(image_id)
+        assert masks.shape == (128, 128, len(class_ids))
+        assert masks.any(axis=(0, 1)).all()
+        assert masks.sum(axis=2).max() == 1
+        np.testing.assert_array_equal(dataset.load_image(image_id), script.shapes(30).load_image(image_id))
+        found |= {(len(class_ids), class_id) for class_id in class_ids.tolist()}
+    assert found == {(count, class_id) for count in (1, 2, 3) for class_id in (1, 2)}

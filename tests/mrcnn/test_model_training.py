@@ -45,7 +45,7 @@ def kernels(model):
     }
 
 
-def test_a_run_goes_on_where_it_stopped(model, capsys):
+def test_an_epoch_of_the_heads(model, capsys):
     assert not os.path.exists(model.log_dir)
     start = kernels(model)
     epochs = []
@@ -60,27 +60,32 @@ def test_a_run_goes_on_where_it_stopped(model, capsys):
     changed = {name for name in start if (heads[name] != start[name]).any()}
     assert {"rpn_class_raw", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask", "fpn_p2"} <= changed
     assert not any(name.startswith("tiny") for name in changed)
-    assert os.listdir(model.log_dir) == ["log.jsonl", "mask_rcnn_tiny_0001.h5"] or "events" in str(
-        os.listdir(model.log_dir)
-    )
+    assert model.find_last() == os.path.join(model.log_dir, "mask_rcnn_tiny_0001.h5")
+    text = capsys.readouterr().out
+    assert "Starting at epoch 0. LR=0.001" in text
+    assert f"Checkpoint Path: {model.checkpoint_path}" in text
     with pytest.raises(ValueError, match=r"1 are done, got 1\. For one more say epochs=2"):
         model.train(Shapes().fill(), Shapes().fill(), 0.001, 1, "heads")
 
-    # another process would begin like this
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="its compiler takes half a minute for each choice of layers"
+)
+def test_all_layers_go_on_from_a_file_of_the_run(model):
+    os.makedirs(model.log_dir)
+    model.keras_model.save_weights(model.checkpoint_path.format(epoch=7))
+    start = kernels(model)
     second = modellib.MaskRCNN(mode="training", config=TrainConfig(), model_dir=model.model_dir)
     second.load_weights(second.find_last(), by_name=True)
-    assert (second.epoch, second.log_dir) == (1, model.log_dir)
+    assert (second.epoch, second.log_dir) == (7, model.log_dir)
     for name, values in kernels(second).items():
-        np.testing.assert_array_equal(values, heads[name])
+        np.testing.assert_array_equal(values, start[name])
     second.config.VALIDATION_STEPS = 0
-    second.train(Shapes().fill(), None, 0.001, epochs=2, layers="all")
-    assert (kernels(second)["tiny3_conv"] != start["tiny3_conv"]).any()
-    assert second.find_last() == os.path.join(model.log_dir, "mask_rcnn_tiny_0002.h5")
+    second.train(Shapes().fill(), None, 0.001, epochs=8, layers="all")
+    assert all((values != start[name]).any() for name, values in kernels(second).items() if "conv" in name)
+    assert second.find_last() == os.path.join(model.log_dir, "mask_rcnn_tiny_0008.h5")
     with open(os.path.join(model.log_dir, "log.jsonl")) as file:
-        assert [json.loads(line)["epoch"] for line in file] == [1, 2]
-    text = capsys.readouterr().out
-    assert "Starting at epoch 1. LR=0.001" in text
-    assert f"Checkpoint Path: {second.checkpoint_path}" in text
+        assert [json.loads(line)["epoch"] for line in file] == [8]
 
 
 def test_modes_do_what_they_are_for(model):

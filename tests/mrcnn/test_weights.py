@@ -217,9 +217,27 @@ def test_a_backbone_alone(network, path):
     with pytest.raises(WeightsError, match="has no layer 'fpn_"):
         load_weights(other, path)
     load_weights(other, path, backbone_only=True)
+    third = tiny_network(seed=2)
+    load_weights(third, path, backbone_only=None)  # what the file is decides
+    assert_same_values(all_values(third), all_values(other))
     after, stored = all_values(other), all_values(network)
     np.testing.assert_array_equal(after["tiny4_bn/moving_mean"], stored["tiny4_bn/moving_mean"])
     np.testing.assert_array_equal(after["fpn_p2/kernel"], before["fpn_p2/kernel"])
+
+
+def test_a_whole_file_is_not_taken_for_a_backbone(network, path):
+    other = tiny_network(seed=2)
+    load_weights(other, path, backbone_only=None)
+    assert_same_values(all_values(other), all_values(network))
+
+
+def test_layers_without_weights_can_be_excluded_too(network, path):
+    other = tiny_network(seed=2)
+    before = all_values(other)
+    load_weights(other, path, exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"])
+    after = all_values(other)
+    np.testing.assert_array_equal(after["mrcnn_mask/kernel"], before["mrcnn_mask/kernel"])
+    np.testing.assert_array_equal(after["fpn_p2/kernel"], all_values(network)["fpn_p2/kernel"])
 
 
 def test_files_that_are_none(tmp_path, path):

@@ -97,3 +97,11 @@ def test_mini_mask_stretches(shape):
     assert found.mean() == pytest.approx((shape[0] // 2) / shape[0], abs=0.02)
     assert found[0, 0] == 1
     assert found[-1, -1] == 0
+
+
+def test_mini_mask_of_another_shape():
+    mask = np.zeros((30, 90), np.uint8)
+    mask[:, 60:] = 255
+    found = mini_mask(mask, (5, 9))
+    assert found.shape == (5, 9)
+    np.testing.assert_allclose(found, [[0] * 6 + [1] * 3] * 5, atol=1e-6)

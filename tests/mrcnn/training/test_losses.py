@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -81,3 +82,21 @@ def test_losses_are_zero_where_nothing_counts():
     assert (
         value(losses.mask_loss(ids, none, np.ones((1, 2, 3, 3), "float32"), np.zeros((1, 2, 3, 3, 2), "float32"))) == 0
     )
+
+
+def test_regions_taken_for_a_class_of_another_source_do_not_count():
+    logits = np.zeros((2, 3, 3), "float32")
+    logits[0, [0, 1, 2], [0, 1, 2]] = 1  # taken for classes 0, 1, 2
+    logits[1, [0, 1, 2], [2, 2, 1]] = 1
+    counts = np.array([[1, 1, 1], [1, 0, 1]], "float32")
+    active = np.array([[1, 0, 1], [1, 1, 0]], "int32")
+    found = ops.convert_to_numpy(losses.active_counts(counts, active, logits))
+    np.testing.assert_array_equal(found, [[1, 0, 1], [0, 0, 1]])
+
+
+def test_weight_decay_is_the_sum_of_mean_squares():
+    kernel = keras.Variable(np.array([[1.0, -2.0], [3.0, 0.0]], "float32"), name="kernel")
+    bias = keras.Variable(np.array([2.0], "float32"), name="bias")
+    norms = [keras.Variable(np.full(3, 9.0, "float32"), name=name) for name in ("gamma", "beta")]
+    found = value(losses.weight_decay([kernel, *norms, bias], 0.1))
+    assert found == pytest.approx(0.1 * (14 / 4 + 4 / 1), rel=1e-6)

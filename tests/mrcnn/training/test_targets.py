@@ -5,10 +5,12 @@ import pytest
 from keras import ops
 
 from mrcnn.training.targets import (
+    full_mask_targets,
     mask_targets,
     numpy_deltas,
     numpy_iou,
     numpy_share_inside,
+    random_regions,
     rpn_targets,
     sample_regions,
 )
@@ -159,3 +161,34 @@ def test_mask_outside_the_object_is_empty(axis):
     found = np.moveaxis(as_numpy(mask_targets(roi, gt, mini, np.array([0], np.int32), 8))[0], axis, 0)
     np.testing.assert_allclose(found[:4, 1:-1], 1, atol=1e-4)
     np.testing.assert_allclose(found[4:], 0, atol=1e-4)
+
+
+def test_mask_of_an_oblong_mini_mask():
+    mini = np.zeros((1, 4, 12), np.float32)
+    mini[0, :, 9:] = 1  # right quarter
+    gt = np.array([[0.2, 0.1, 0.6, 0.9]], np.float32)
+    found = as_numpy(mask_targets(gt, gt, mini, np.array([0], np.int32), 4))[0]
+    np.testing.assert_allclose(found[1:3], [[0, 0, 0, 1]] * 2, atol=1e-5)
+    top_right = np.array([[0.2, 0.5, 0.4, 0.9]], np.float32)
+    found = as_numpy(mask_targets(top_right, gt, mini, np.array([0], np.int32), 2))[0]
+    np.testing.assert_allclose(found, [[0, 1]] * 2, atol=1e-5)
+
+
+def test_full_masks_are_sampled_from_first_pixel_to_last():
+    masks = np.zeros((2, 9, 17), np.uint8)
+    masks[1, 2:5, 4:10] = 1  # the region's left half, to its row 2
+    # rows 2 to 6 and columns 4 to 16, normalized
+    roi = np.array([[2 / 8, 4 / 16, 6 / 8, 16 / 16]], np.float32)
+    found = as_numpy(full_mask_targets(roi, masks, np.array([1], np.int32), 5))[0]
+    np.testing.assert_allclose(found, [[1, 1, 0, 0, 0]] * 3 + [[0] * 5] * 2, atol=1e-5)  # columns 4, 7, 10, 13, 16
+
+
+def test_random_regions_are_boxes_on_the_canvas_mostly_around_the_objects():
+    gt = boxes([0.1, 0.2, 0.3, 0.8], [0.7, 0.9, 1.0, 1.0])
+    found = random_regions(gt, 200, np.random.default_rng(2))
+    assert (found.shape, found.dtype) == ((200, 4), np.float32)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found[:, 2:] >= found[:, :2]).all()
+    overlaps = numpy_iou(found, gt)
+    assert (overlaps[:180].max(axis=1) > 0).mean() > 0.95
+    assert ((overlaps >= 0.5).sum(axis=0) > 10).all()  # there is something to learn from for each
