@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.weights_file import find_weights, weights_dir
 
 RUN_FILE = "run.json"
+WRITTEN = ("best.h5", "last.h5", "checkpoint.npz", "log.jsonl")
 IMAGENET_FILES = {
     "efficientnet_lite0": "efficientnet_lite0_imagenet.h5",
     "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -80,6 +81,9 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
         InputError: an option is missing or out of range, or differs from those of the run that lies there.
     """
     stored = read_run(output)
+    foreign = [name for name in WRITTEN if stored is None and (output / name).exists()]
+    if foreign:
+        raise InputError(f"--output {output} has a {foreign[0]} that is not of a run there: give another folder")
     options = {name: getattr(given, name) for name in OPTIONS}
     if given.resume:
         if stored is None:

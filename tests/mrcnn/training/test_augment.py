@@ -136,3 +136,15 @@ def test_dark_pixels_stay_dark_when_the_picture_gets_darker():
     picture = np.full((4, 4, 3), 10, np.uint8)
     for seed in range(30):
         assert change_colours(picture, 1.0, np.random.default_rng(seed)).max() <= 10 + 38 + 36
+
+
+def test_scales_count_from_the_longer_side_that_the_network_will_see():
+    settings = AugmentSettings(smallest_scale=0.5, largest_scale=2.0, longer_side=512)
+    assert settings.scales_for(1024, 256) == (0.25, 1.0)
+    assert settings.scales_for(100, 128) == (2.0, 8.0)
+    assert AugmentSettings(smallest_scale=0.5, largest_scale=2.0).scales_for(1024, 256) == (0.5, 2.0)
+    picture, instance = red_picture(180, 280, (40, 60, 120, 110))  # 80 x 50 pixels
+    settings = AugmentSettings(window=192, smallest_scale=1.0, largest_scale=1.0, longer_side=140)
+    window = place_window(picture, (instance,), NO_BOXES, settings, np.random.default_rng(1))
+    (placed,) = window.instances
+    assert placed.mask.shape == (40, 25)
