@@ -19,6 +19,12 @@ _LEVELS = (2, 3, 4, 5)
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in _LEVELS} | {f"images{level}": [-1] for level in _LEVELS}
 
 
+MOST_SHAPES = 4
+"""For so many sizes of canvas the parts are compiled, each with a copy of the weights of its own; those that come later
+(a folder of photographs has dozens) share one that takes any size."""
+
+_ANY_CANVAS = (-1, -1, -1, 3)
+
 HEAD = "_head"
 """Ending of the parts that begin behind the pooling."""
 
@@ -120,15 +126,17 @@ class OpenVinoRuntime(Runtime):
         rest.infer(inputs, share_inputs=True)
 
     def _requests_for(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Every part compiled for canvases of this shape, (B, H, W, 3)."""
+        """Every part compiled for canvases of this shape, (B, H, W, 3); for any shape, once there were many."""
+        if shape not in self._requests and len(self._requests) >= MOST_SHAPES:
+            shape = _ANY_CANVAS
         if shape not in self._requests:
             features = self._models["features"].clone()
             features.reshape({"images": list(shape)})
-            levels = {name: features.output(name).shape for name in PYRAMID}
+            levels = {name: features.output(name).partial_shape for name in PYRAMID}
             requests = {"features": self._compile(give_places_first(features), self._fast)}
             for part in ("boxes", "masks"):
                 head = self._models[part].clone()
-                head.reshape({**{name: list(level) for name, level in levels.items()}, **_ANY_REGIONS})
+                head.reshape({**levels, **_ANY_REGIONS})
                 pooling, rest = split_pooling(head)
                 rest = self._models.get(f"{part}{HEAD}", rest)
                 requests[part] = self._compile(pooling, self._exact), self._compile(rest, self._fast)

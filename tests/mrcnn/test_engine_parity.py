@@ -17,8 +17,8 @@ from .test_parity import CASES_512
 pytestmark = ONCE
 
 BFLOAT16_MATCHED = 0.75
-"""Share of the original's detections that bfloat16 must find at IoU 0.5. Measured: 42 of 51, and 4 others; the scores of
-the 42 are 0.015 off on average."""
+"""Share of the original's detections that bfloat16 must find at IoU 0.5. Measured: 42 of 51, and 4 others; the scores
+of the 42 are 0.015 off on average."""
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.engines import openvino_runtime
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
@@ -57,7 +58,6 @@ def assert_same(found, expected):
 
 
 CANVASES = {
-    "square": (batch((128, 128, 1)), [[0, 0, 128, 128]]),
     "wide": (batch((128, 192, 2)), [[5, 0, 120, 192]]),
     "odd P6": (batch((96, 160, 3)), [[0, 7, 96, 150]]),
     "two": (batch((96, 128, 4), (96, 128, 5)), [[0, 0, 96, 128], [20, 30, 70, 100]]),
@@ -70,6 +70,16 @@ def test_same_as_keras(kind, runtime, network, expected):
     images, windows = CANVASES[kind]
     assert sum(len(one) for one in expected[kind]) > 5
     assert_same(GraphEngine(runtime, network.config).detect_molded(images, np.array(windows)), expected[kind])
+
+
+def test_one_network_serves_all_sizes_when_there_are_many(parts, network, expected, monkeypatch):
+    monkeypatch.setattr(openvino_runtime, "MOST_SHAPES", 1)
+    runtime = OpenVinoRuntime(parts, CpuPrecision.FLOAT32)
+    engine = GraphEngine(runtime, network.config)
+    for kind in (*CANVASES, *CANVASES):
+        images, windows = CANVASES[kind]
+        assert_same(engine.detect_molded(images, np.array(windows)), expected[kind])
+    assert len(runtime._requests) == 2
 
 
 def test_answers_are_not_overwritten_by_the_next(runtime, network):

@@ -4,7 +4,12 @@ import io
 import json
 import sys
 
+import pytest
+
+from mrcnn.checkpoint import WeightsError
+from mrcnn.export import write
 from mrcnn.export.__main__ import main
+from mrcnn.export.layers import ExportError
 
 from ..exporting import ONCE
 
@@ -20,14 +25,19 @@ def call(monkeypatch, capsys, weights, folder, settings):
     return code, capsys.readouterr()
 
 
-def test_a_file_that_is_no_checkpoint(monkeypatch, capsys, tmp_path):
-    weights = tmp_path / "text.h5"
-    weights.write_text("nothing")
-    code, printed = call(monkeypatch, capsys, weights, tmp_path, SETTINGS)
+MISTAKES = [WeightsError("text.h5 is no checkpoint"), ExportError("layer x is a Y"), OSError(28, "No space left")]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: type(mistake).__name__)
+def test_what_may_go_wrong(monkeypatch, capsys, tmp_path, mistake):
+    def fail(weights, config, folder):
+        assert (weights, folder, config.NUM_CLASSES) == (tmp_path / "w.h5", tmp_path, 2)
+        raise mistake
+
+    monkeypatch.setattr(write, "write_parts", fail)
+    code, printed = call(monkeypatch, capsys, tmp_path / "w.h5", tmp_path, SETTINGS)
     assert (code, printed.out) == (2, "")
-    assert printed.err.startswith("error: ")
-    assert "text.h5" in printed.err
-    assert printed.err.count("\n") == 1
+    assert printed.err == f"error: {mistake}\n"
 
 
 def test_settings_that_no_network_can_be_built_from(monkeypatch, capsys, tmp_path):

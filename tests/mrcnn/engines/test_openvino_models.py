@@ -1,0 +1,59 @@
+"""Rearranged graphs compute what they computed before."""
+
+import numpy as np
+import pytest
+
+from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.openvino_models import POOLED, PYRAMID, give_places_first, split_pooling
+from mrcnn.engines.openvino_runtime import core
+from mrcnn.engines.regions import roi_windows
+
+from ..exporting import ONCE
+from ..tiny import tiny_image
+
+pytestmark = ONCE
+
+LEVEL_HWS = {"p2": (16, 24), "p3": (8, 12), "p4": (4, 6), "p5": (2, 3)}
+
+
+def run(model, inputs):
+    """Outputs by name, float32."""
+    values = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(inputs)
+    return {name: values[name].copy() for output in values for name in output.get_names()}
+
+
+def test_only_the_pyramid_is_turned(tiny_files):
+    model = core().read_model(exported_parts(*tiny_files)["features"])
+    images = {"images": tiny_image(64, 96)[None]}
+    before = run(model, images)
+    after = run(give_places_first(model.clone()), images)
+    for name in PYRAMID:
+        np.testing.assert_allclose(after[name], before[name].transpose(0, 2, 3, 1), atol=1e-5)
+    for name in ("rpn_class_logits", "rpn_deltas"):
+        np.testing.assert_allclose(after[name], before[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "outputs"), [("boxes", 7, {"class_probs", "deltas"}), ("masks", 14, {"mask_probs"})]
+)
+def test_a_head_in_two_steps(part, size, outputs, tiny_files):
+    """Regions on two levels, from both images; none on the other two levels."""
+    rng = np.random.default_rng(4)
+    levels = {name: rng.normal(0, 1, (2, 8, *hw)).astype(np.float32) for name, hw in LEVEL_HWS.items()}
+    boxes = np.float32([[0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1], [0.3, 0.3, 0.4, 0.8]])
+    regions = {}
+    for level, hw in zip((2, 3, 4, 5), LEVEL_HWS.values(), strict=True):
+        chosen = boxes if level == 2 else boxes[1:] if level == 4 else boxes[:0]
+        regions[f"windows{level}"] = roi_windows(chosen, hw, size)
+        regions[f"images{level}"] = np.arange(len(chosen), dtype=np.int64) % 2
+    others = {"class_ids": np.array([1, 2, 2, 1, 1])} if part == "masks" else {}
+    model = core().read_model(exported_parts(*tiny_files)[part])
+    expected = run(model, levels | regions | others)
+    pooling, rest = split_pooling(model.clone())
+    lying = {name: np.ascontiguousarray(values.transpose(0, 2, 3, 1)) for name, values in levels.items()}
+    pooled = run(pooling, lying | regions)[POOLED]
+    assert pooled.shape == (5, 8, size, size)
+    found = run(rest, {POOLED: pooled} | others)
+    for name in outputs:
+        assert expected[name].shape[0] == 5
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
