@@ -10,12 +10,14 @@ same name are another folder.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +30,9 @@ from .base import EngineError
 MANIFEST = "manifest.json"
 FORMAT = 1
 """Of the graphs: raised when what is exported changes."""
+
+ABANDONED_S = 24 * 3600.0
+"""No export takes this long: what is older has nobody who finishes it."""
 
 GRAPH_SETTINGS = (
     "BACKBONE",
@@ -120,6 +125,7 @@ def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mappi
         OSError: it cannot be written (disk full, no permission). What was there stays.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name + ".", suffix=".part"))
     try:
         fill(part)
@@ -135,6 +141,15 @@ def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mappi
 def notes(folder: Path) -> dict[str, Any]:
     """The notes that `write` was given."""
     return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["notes"])
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote this folder have left behind; not what one may be
+    writing now."""
+    for left in folder.parent.glob(f"{glob.escape(folder.name)}.*"):
+        with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+            if left.suffix in (".part", ".old") and time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _take_place(part: Path, folder: Path) -> None:

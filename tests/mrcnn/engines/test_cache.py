@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,17 @@ def test_another_process_was_quicker(tmp_path):
     cache.write(folder, "v1", slow)
     assert set(cache.read(folder, "v1")) == {"a"}
     assert names(tmp_path) == {"net"}
+
+
+def test_what_a_killed_process_left_is_swept_and_what_is_being_written_is_not(folder):
+    for name, age_s in (("net-1.old1.part", 2 * 86400), ("net-1.x.old", 2 * 86400), ("net-1.now.part", 60)):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "half.onnx").write_text("half")
+        os.utime(folder.parent / name, (time.time() - age_s,) * 2)
+    (folder.parent / "net-12.other.part").mkdir()
+    os.utime(folder.parent / "net-12.other.part", (0, 0))
+    cache.write(folder, "v1", fill(b"x"))
+    assert names(folder.parent) == {"net-1", "net-1.now.part", "net-12.other.part"}
 
 
 WRITER = """
