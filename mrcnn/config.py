@@ -1,7 +1,7 @@
 """Settings of the network, with the names and defaults that users of Matterport's package know.
 
-A script subclasses `Config`, overrides what differs and passes an instance to `mrcnn.model.MaskRCNN`. Settings that
-concern training only are kept, with their defaults, so that scripts which set or read them keep working.
+A script subclasses `Config`, overrides what differs and passes an instance to `mrcnn.model.MaskRCNN`. Settings of
+training count in mode="training". GPU_COUNT only multiplies: a batch is one step on one device.
 """
 
 from __future__ import annotations

@@ -100,6 +100,7 @@ def test_steps_of_the_optimizer_by_hand(config):
         assert (name in counted) == bool((before[name] != after[name]).any()), name
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="half a minute without its compiler; nothing of a backend")
 def test_losses_on_random_regions_and_full_masks(config):
     config.USE_RPN_ROIS = config.USE_MINI_MASK = False
     found = make_model(tiny_network(config), 0.1, 0.9)(DatasetBatches(Shapes().fill(), config).make())
