@@ -140,7 +140,9 @@ class TrainRun:
 
         pictures = PictureStore()
         size = int(plan.config.IMAGE_MAX_DIM)
-        window = self._settings.window or max(128, 64 * round(size * WINDOW_SHARE / 64))
+        # without smaller scales only a window of the whole size shows large objects as a whole
+        share = 1.0 if self._settings.augmentation == "off" else WINDOW_SHARE
+        window = self._settings.window or max(128, 64 * round(size * share / 64))
         augment = AugmentSettings(window=window, longer_side=size, **AUGMENTATIONS[self._settings.augmentation])
         train_settings = self._train_settings(plan, len(train.images), loss_scaling)
         validator = self._validator(plan, validation, augment, pictures)
