@@ -28,11 +28,15 @@ def create_keras_engine(weights: Path, config: Any, precision: str) -> Engine:
     from mrcnn.network.detector import Detector
     from mrcnn.network.folding import inference_copy
     from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.network.target import Target, default_target
     from mrcnn.weights import load_weights
 
     network = MaskRCNNNetwork(config)
     load_weights(network, weights)
-    return Detector(inference_copy(network, precision))
+    if precision != "float32" or default_target() is Target.ACCELERATOR:
+        # in float32 on a CPU the copy would take seconds and gain nothing
+        network = inference_copy(network, precision)
+    return Detector(network)
 
 
 def create_openvino_engine(weights: Path, config: Any, precision: str) -> Engine:
