@@ -81,7 +81,9 @@ class OpenVinoRuntime(Runtime):
         """
         check_precision(precision)
         hint = {CpuPrecision.FLOAT32: "f32", CpuPrecision.BFLOAT16: "bf16"}[precision]
-        self._fast: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+        # Threads that are free to move share the cores with decoding, drawing and encoding
+        self._fast: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        self._fast["INFERENCE_PRECISION_HINT"] = hint
         if threads is not None:
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
