@@ -89,7 +89,9 @@ def _parser() -> Parser:
     group.add_argument("--epochs", type=float, metavar="N", help="how often each image is seen (default: 40)")
     group.add_argument("--steps", type=int, metavar="N", help="the same in steps")
     group.add_argument("--batch", type=int, metavar="N", help="windows in a step (default 4)")
-    group.add_argument("--window", type=int, metavar="PIXELS", help="side of a training window (default: 5/8 of the size)")
+    group.add_argument(
+        "--window", type=int, metavar="PIXELS", help="side of a training window (default: 5/8 of the size)"
+    )
     group.add_argument("--learning-rate", type=float, metavar="RATE", help="at its peak (by network and start)")
     group.add_argument("--augmentation", choices=["full", "mild", "off"], help="how much images are varied (full)")
     group.add_argument("--validate-every", type=int, metavar="STEPS", help="default: 15 times in a run")
