@@ -27,6 +27,9 @@ from .openvino_runtime import HEAD, CpuPrecision, OpenVinoRuntime, core
 HEAD_CANVASES = 8
 """On so many canvases the heads are calibrated; each holds up to a thousand regions."""
 
+LEAST_CHANNELS = 128
+"""Heads on a narrower pyramid stay as they are: they take a few milliseconds, of which int8 saves one."""
+
 
 def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path:
     """Calibrate on canvases and keep the result in the cache, where the OpenVINO engine finds it.
@@ -50,10 +53,12 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
     parts = exported_parts(weights, config, folder)
     features = core().read_model(parts["features"])
     features.reshape({"images": [1, -1, -1, 3]})
-    int8 = {"features": _calibrated(nncf, features, [{"images": canvas[None]} for canvas in canvases])}
-    for part, (head, inputs) in _heads(parts, config, canvases).items():
-        if inputs:  # nothing was found on the canvases that could calibrate the mask head
-            int8[part + HEAD] = _calibrated(nncf, head, inputs)
+    preset = _preset(nncf, config)
+    int8 = {"features": _calibrated(nncf, features, [{"images": canvas[None]} for canvas in canvases], preset)}
+    if int(config.TOP_DOWN_PYRAMID_SIZE) >= LEAST_CHANNELS:
+        for part, (head, inputs) in _heads(parts, config, canvases).items():
+            if inputs:  # nothing was found on the canvases that could calibrate the mask head
+                int8[part + HEAD] = _calibrated(nncf, head, inputs, preset)
     notes = {"canvases": len(canvases)}
     try:
         cache.write(folder / INT8_FOLDER, INT8_VERSION, lambda part: _save(int8, part), notes)
@@ -62,10 +67,16 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
     return folder / INT8_FOLDER
 
 
-def _calibrated(nncf: Any, model: Any, inputs: Sequence[dict[str, np.ndarray]]) -> Any:
+def _preset(nncf: Any, config: Any) -> Any:
+    """How zero is placed. Behind a ReLU nothing is negative, and zero at the end of the range costs nothing: measured
+    with ResNet-101, 4 % less time for the same detections. EfficientNet-Lite0's blocks end without one."""
+    presets = nncf.QuantizationPreset
+    return presets.MIXED if config.BACKBONE == "efficientnet_lite0" else presets.PERFORMANCE
+
+
+def _calibrated(nncf: Any, model: Any, inputs: Sequence[dict[str, np.ndarray]], preset: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NNCF's dependencies deprecate one another
-        preset = nncf.QuantizationPreset.MIXED
         return nncf.quantize(model, nncf.Dataset(list(inputs)), subset_size=len(inputs), preset=preset)
 
 

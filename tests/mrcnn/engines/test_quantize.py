@@ -28,8 +28,10 @@ CALIBRATE = (
 import json, pathlib, sys
 import numpy as np
 from mrcnn.config import Config
-from mrcnn.engines.quantize import quantize
+from mrcnn.engines import quantize as module
 
+module.LEAST_CHANNELS = 1  # the tiny network is narrow
+quantize = module.quantize
 settings = json.loads(sys.argv[2])
 config = type("Same", (Config,), settings)()
 canvases = list(np.load(sys.argv[3])) + [np.full((96, 64, 3), 90, np.uint8)]
@@ -60,7 +62,7 @@ def test_result_lies_whole_beside_the_graphs(calibrated, tiny_files):
     weights, config = tiny_files
     assert calibrated == cache.cache_folder(weights, config) / INT8_FOLDER
     assert int8_is_there(weights, config)
-    assert "features" in cache.read(calibrated, INT8_VERSION)
+    assert set(cache.read(calibrated, INT8_VERSION)) == {"features", "boxes_head", "masks_head"}
     assert cache.notes(calibrated) == {"canvases": 4}
     assert not list(calibrated.parent.parent.glob("*.part"))
     assert not list(calibrated.parent.glob("*.part"))
@@ -76,6 +78,39 @@ def test_features_are_near_float32_and_not_the_same(calibrated, tiny_files):
     assert 1e-4 < error < 0.2
 
 
+def test_box_head_is_near_float32_and_not_the_same(calibrated, tiny_files):
+    parts = exported_parts(*tiny_files)
+    image = tiny_image(64, 96, 21)[None]
+    windows = {f"windows{level}": np.array([[1, 1, 5, 4], [0, 2, 3, 9]], np.float32) for level in (2, 3, 4, 5)}
+    inputs = windows | {f"images{level}": np.zeros(2, np.int64) for level in (2, 3, 4, 5)}
+    heads = {name: path for name, path in cache.read(calibrated, INT8_VERSION).items() if name != "features"}
+    found = []
+    for files in (parts, parts | heads):
+        runtime = OpenVinoRuntime(files, CpuPrecision.FLOAT32)
+        found.append(runtime.boxes(runtime.features(image), inputs)[1].copy())
+    error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
+    assert 1e-4 < error < 0.2
+
+
+def test_heads_of_a_narrow_network_stay_as_they_are(tiny_files, tmp_path, monkeypatch):
+    weights, config = tiny_files
+    calibrated = []
+
+    def listen(nncf, model, inputs, preset):
+        calibrated.append([len(inputs), preset])
+        return model
+
+    class Presets:
+        class QuantizationPreset:
+            MIXED, PERFORMANCE = "mixed", "performance"
+
+    monkeypatch.setattr(quantize, "_nncf", Presets)
+    monkeypatch.setattr(quantize, "_calibrated", listen)
+    monkeypatch.setattr(cache, "write", lambda *arguments: None)
+    quantize.quantize(weights, config, [tiny_image(64, 96, 11)])
+    assert calibrated == [[1, "performance"]]
+
+
 def test_engine_takes_it(calibrated, tiny_files):
     image, windows = tiny_image(64, 96, 21)[None], np.array([[0, 0, 64, 96]])
     exact = create_openvino_engine(*tiny_files, "float32").detect_molded(image, windows)[0]
@@ -89,7 +124,7 @@ def test_engine_takes_it(calibrated, tiny_files):
 def test_it_is_kept_when_the_graphs_are_made_anew(calibrated, tiny_files):
     exported_parts(*tiny_files)["masks"].write_text("cut")
     exported_parts(*tiny_files)
-    assert "features" in cache.read(calibrated, INT8_VERSION)
+    assert set(cache.read(calibrated, INT8_VERSION)) == {"features", "boxes_head", "masks_head"}
 
 
 def test_no_canvases(tiny_files):
