@@ -145,7 +145,9 @@ def last_line(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """With null for what JSON has no number for."""
+    """With null for what JSON has no number for, and files without the folders of this machine."""
+    if isinstance(value, str) and os.path.isabs(value):
+        return Path(value).name
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -80,3 +80,10 @@ def test_what_is_no_number_is_null_and_comes_back(tmp_path):
     write_json(path, {"machine": MACHINE, "rows": [report.as_json()]})
     assert json.loads(path.read_text())["rows"][0]["values"][0]["spread"]["median"] is None
     assert "| v | nothing found % |  | at least 97 | missed |" in as_markdown(read_json(path))
+
+
+def test_files_are_written_without_the_folders_of_the_machine(tmp_path):
+    record = {"rows": [], "options": {"weights": str(tmp_path / "mine.h5"), "why": "a/b is no path of this machine"}}
+    write_json(tmp_path / "out.json", record)
+    written = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert written["options"] == {"weights": "mine.h5", "why": "a/b is no path of this machine"}
