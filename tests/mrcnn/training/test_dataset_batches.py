@@ -156,8 +156,19 @@ def test_canvases_of_several_sizes(config):
     with pytest.raises(ValueError, match=r"image 1 .*one size, this one has 128 x 128, another 128 x 192"):
         batches.make()
     config.IMAGE_RESIZE_MODE = "none"
-    with pytest.raises(ValueError, match="multiples of 64, got 96 x 128"):
-        DatasetBatches(Shapes().fill(1), config).make()
+    with pytest.raises(ValueError, match="multiples of 32, got 80 x 128"):
+        DatasetBatches(Low().fill(1), config).make()
+
+
+class Low(Shapes):
+    """Images of 80 x 128."""
+
+    def load_image(self, image_id):
+        return draw(image_id)[0][:80]
+
+    def load_mask(self, image_id):
+        masks, class_ids = draw(image_id)[1:]
+        return masks[:80], class_ids
 
 
 class Wide(Shapes):
