@@ -40,7 +40,12 @@ def everything(network, canvas, rois):
 ROIS = np.array([[[0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1], [0.3, 0.3, 0.4, 0.6]]], np.float32)
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("float32", 1e-5), ("float16", 1e-2), ("bfloat16", 5e-2)])
+PRECISIONS = [("float32", 1e-5), ("float16", 1e-2), ("bfloat16", 5e-2)]
+if keras.backend.backend() == "jax":
+    PRECISIONS = PRECISIONS[2:]  # a quarter of a minute each
+
+
+@pytest.mark.parametrize(("precision", "bound"), PRECISIONS)
 def test_every_answer_stays_within_the_rounding_of_its_precision(network, precision, bound):
     canvas = tiny_image(64, 128)[None]
     copy = inference_copy(network, precision)

@@ -37,6 +37,8 @@ def test_schedule_can_be_rebuilt_from_its_config():
 
 @pytest.mark.parametrize("loss_scaling", [False, True])
 def test_the_backbone_moves_less_and_loss_scaling_changes_nothing_else(loss_scaling):
+    if loss_scaling and keras.backend.backend() == "jax":
+        pytest.skip("under JAX Keras scales losses inside its own compiled step only")
     network = tiny_network()
     settings = OptimizerSettings(100, 0.1, 0.05, 0, 0.0, 0.5, 1e9, loss_scaling)
     optimizer = build_optimizer(network, settings)
