@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.measuring import RowReport, Spread, Target, Value
+from mrcnn.whole_file import write_whole
 
 VERDICTS = {True: "reached", False: "missed", None: ""}
 STYLES = {True: "green", False: "bold red", None: ""}
@@ -111,12 +112,7 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """The whole record; the file appears whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    write_whole(path, json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

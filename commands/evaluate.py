@@ -19,6 +19,7 @@ from rich.console import Console
 
 from commands.program import Parser, set_up_logging
 from commands.progress import CountProgress
+from mrcnn.whole_file import write_whole
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.evaluate import Evaluation, check_images, evaluate, match_classes
 from pipeline.evaluation.report import tables
@@ -170,19 +171,10 @@ def sha256_of(path: Path) -> str:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all. Raises RunError when it cannot be written (disk full …)."""
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise RunError(f"writing {path} failed: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _print(evaluation: Evaluation, description: str, min_score: float | None) -> None:

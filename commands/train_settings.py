@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from argparse import Namespace
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mrcnn.whole_file import write_whole
 from pipeline.errors import InputError
 from pipeline.weights_file import find_weights, weights_dir
 
@@ -123,9 +123,7 @@ def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> Non
         OSError: it cannot be written.
     """
     content = {"settings": asdict(settings), "annotations_sha256": fingerprint(settings), **facts}
-    part = output / (RUN_FILE + ".part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, output / RUN_FILE)
+    write_whole(output / RUN_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def fingerprint(settings: RunSettings) -> list[str | None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from .checkpoint import (
 )
 from .layout import file_groups, group_layers
 from .network.network import MaskRCNNNetwork
+from .whole_file import write_whole
 
 __all__ = ["WeightsError", "load_weights", "read_arrays", "read_metadata", "save_weights"]
 
@@ -97,19 +97,7 @@ def save_weights(
     Raises:
         OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
     """
-    path = Path(path)
-    content = _file_image(network, metadata)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _give_default_mode(part)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    write_whole(Path(path), _file_image(network, metadata))
 
 
 def _file_image(network: MaskRCNNNetwork, metadata: Mapping[str, Any] | None) -> bytes:
@@ -210,10 +198,3 @@ def _to_numpy(variable: Any) -> np.ndarray:
     import keras
 
     return keras.ops.convert_to_numpy(variable)
-
-
-def _give_default_mode(path: str) -> None:
-    """mkstemp makes files that only their owner reads; give it the mode that any new file would have."""
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(path, 0o666 & ~mask)

@@ -4,8 +4,6 @@ replaced whole."""
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any
 
 import keras
 import numpy as np
+
+from mrcnn.whole_file import whole_file
 
 
 def save_checkpoint(path: Path, variables: Sequence[keras.Variable], state: dict[str, Any]) -> None:
@@ -27,19 +27,8 @@ def save_checkpoint(path: Path, variables: Sequence[keras.Variable], state: dict
         OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
     """
     arrays = {f"v{index}": np.asarray(keras.ops.convert_to_numpy(variable)) for index, variable in enumerate(variables)}
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, state=np.array(json.dumps(state)), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)  # mkstemp's files are their owner's alone
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        np.savez(file, state=np.array(json.dumps(state)), **arrays)
 
 
 def load_checkpoint(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import h5py
 import numpy as np
 
 from mrcnn.checkpoint import METADATA_ATTRIBUTE
+from mrcnn.whole_file import write_whole
 
 
 def write_compact(
@@ -50,16 +49,4 @@ def write_compact(
         change(result)
         result.flush()
         content = result.id.get_file_image()
-    handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".", suffix=".part")
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)  # mkstemp's files are their owner's alone
-        os.replace(part, target)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    write_whole(target, content)

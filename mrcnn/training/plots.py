@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+
+from mrcnn.whole_file import whole_file, write_whole
 
 from .coco import AnnotatedImage
 from .model import LOSS_NAMES
@@ -61,12 +62,8 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         axes[0].legend()
     for axis in axes[4:]:
         axis.set_xlabel("step")
-    part = path.with_name(path.name + ".part")
-    try:
-        figure.savefig(part, format="png", dpi=90)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=90)
 
 
 def draw_predictions(
@@ -149,9 +146,4 @@ def _write_png(path: Path, picture_rgb: np.ndarray) -> None:
     done, data = cv2.imencode(".png", picture_rgb[..., ::-1])
     if not done:
         raise OSError(f"{path} could not be encoded")
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, data.tobytes())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from mrcnn.whole_file import write_whole
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
@@ -43,6 +44,4 @@ def cut_log(path: Path, step: int) -> None:
     kept = [line for line in lines if line["step"] <= step]
     if len(kept) == len(lines):
         return
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
