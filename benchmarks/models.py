@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.options import Options
+from mrcnn.user_cache import user_cache
 from pipeline.errors import InputError
 from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings import ModelSettings
@@ -52,8 +54,7 @@ def small() -> Weights:
 
 def seeded_file() -> Path:
     """The seeded file, made once in the user's cache."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = base / "stream_segment" / "benchmarks" / "seeded_r101_coco.h5"
+    path = user_cache() / "benchmarks" / "seeded_r101_coco.h5"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         spec = importlib.util.spec_from_file_location("make_weights", RECIPE)
@@ -61,10 +62,10 @@ def seeded_file() -> Path:
             raise InputError(f"{RECIPE} is missing: the seeded weights cannot be made; give --weights FILE")
         recipe = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(recipe)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with contextlib.redirect_stdout(io.StringIO()):
-            recipe.main(part)
-        os.replace(part, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, contextlib.redirect_stdout(io.StringIO()):
+            made = Path(folder) / path.name
+            recipe.main(made)
+            os.replace(made, path)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,11 @@ def weights_dir() -> Path:
         return Path(named).expanduser()
     root = Path(__file__).resolve().parents[1]
     is_clone = (root / "pyproject.toml").is_file() and (root / "stream_segment.py").is_file()
-    return root / "weights" if is_clone else _user_dir()
+    if is_clone:
+        return root / "weights"
+    from mrcnn.user_cache import user_cache
+
+    return Path(user_cache(), "weights")
 
 
 def find_weights(explicit: str | None) -> WeightsChoice:
@@ -56,13 +59,3 @@ def find_weights(explicit: str | None) -> WeightsChoice:
         f"no weights: looked in {folder} and {found}. Get the COCO weights with "
         f"`python stream_segment.py weights coco`, or put {COCO_NAME} there by hand"
     )
-
-
-def _user_dir() -> Path:
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "stream_segment" / "weights"

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mrcnn.user_cache import user_cache
 
 from .base import EngineError
 
@@ -78,7 +79,7 @@ def cache_folder(weights: Path, config: Any) -> Path:
     beside = weights.resolve().parent / "cache"
     if (beside / name).is_dir() or _is_writable(beside):
         return beside / name
-    return _user_cache() / name
+    return user_cache() / "engines" / name
 
 
 def read(folder: Path, version: str) -> dict[str, Path]:
@@ -188,13 +189,3 @@ def _digest(file: Path) -> str:
 def _is_writable(folder: Path) -> bool:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "stream_segment" / "engines"

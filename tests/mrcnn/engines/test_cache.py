@@ -269,14 +269,8 @@ def test_folder_is_beside_the_weights(weights):
 def test_folder_is_the_users_where_the_weights_may_not_be_written_beside(weights, tmp_path, monkeypatch):
     name = f"net-{cache.fingerprint(weights, Small())}"
     monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
-    monkeypatch.setattr(cache.sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert cache.cache_folder(weights, Small()) == tmp_path / "home" / "stream_segment" / "engines" / name
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "me"))
-    assert cache.cache_folder(weights, Small()) == tmp_path / "me" / ".cache" / "stream_segment" / "engines" / name
-    monkeypatch.setattr(cache.sys, "platform", "darwin")
-    assert tmp_path / "me" / "Library" in cache.cache_folder(weights, Small()).parents
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
+    assert cache.cache_folder(weights, Small()) == tmp_path / "mine" / "engines" / name
     (weights.parent / "cache" / name).mkdir(parents=True)  # delivered with the weights: read, not written
     assert cache.cache_folder(weights, Small()) == weights.parent / "cache" / name
 

@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_line(weights, monkeypatch):
 def test_no_place_to_write_is_one_line(weights, monkeypatch, tmp_path, exports):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
-    monkeypatch.setattr(cache, "_user_cache", lambda: tmp_path / "file" / "cache")
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "file" / "cache")
     with pytest.raises(ExportFault, match=r"cannot be written to .*file"):
         exported_parts(weights, Small())
     assert not exports
