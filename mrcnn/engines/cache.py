@@ -14,6 +14,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -142,6 +143,43 @@ def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mappi
 def notes(folder: Path) -> dict[str, Any]:
     """The notes that `write` was given."""
     return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["notes"])
+
+
+def remove_outdated(folder: Path, version: str) -> list[Path]:
+    """Remove the folders of the same weight file that are in an older format, which nothing reads any more.
+
+    Folders of other settings, of other weight files, of a newer format, and those that somebody is writing into stay.
+    So do folders of earlier contents of the file: it may be put back.
+
+    Args:
+        folder: what `write` has just made for a weight file, with "weights" in its notes.
+        version: what `write` was given; it ends in the number of the format.
+
+    Returns:
+        What was removed.
+    """
+    weights = notes(folder).get("weights")
+    name = re.compile(re.escape(folder.name.rpartition("-")[0]) + "-[0-9a-f]{16}")
+    removed = []
+    for other in sorted(folder.parent.iterdir()):
+        if other == folder or other.is_symlink() or not name.fullmatch(other.name) or any(other.glob("*.part")):
+            continue
+        try:
+            manifest = json.loads((other / MANIFEST).read_text(encoding="utf-8"))
+            is_dead = manifest["notes"]["weights"] == weights and _is_older(manifest["version"], version)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # nobody can tell whose it is
+        if is_dead:
+            shutil.rmtree(other, ignore_errors=True)
+            if not other.exists():
+                removed.append(other)
+    return removed
+
+
+def _is_older(version: str, than: str) -> bool:
+    """Whether a version is of the same maker, with a lower number of the format at its end."""
+    (maker, _, number), (our_maker, _, our_number) = version.rpartition(" "), than.rpartition(" ")
+    return maker == our_maker and int(number) < int(our_number)
 
 
 def _sweep(folder: Path) -> None:

@@ -55,7 +55,15 @@ def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> di
         pass
     except OSError as error:
         raise ExportFault(f"the exported network cannot be written to {folder}: {error}") from None
+    _remove_outdated(weights, folder)
     return _whole(folder)
+
+
+def _remove_outdated(weights: Path, folder: Path) -> None:
+    with contextlib.suppress(OSError):  # what stays costs room, no more
+        if removed := cache.remove_outdated(folder, VERSION):
+            names = ", ".join(path.name for path in removed)
+            logger.info("removed from %s what an older version had kept for %s: %s", folder.parent, weights.name, names)
 
 
 def _whole(folder: Path) -> dict[str, Path]:

@@ -205,6 +205,40 @@ def test_what_a_killed_process_left_is_swept_and_what_is_being_written_is_not(fo
     assert names(folder.parent) == {"net-1", "net-1.now.part", "net-12.other.part"}
 
 
+def test_what_is_in_an_older_format_is_removed(tmp_path):
+    ours, lower = "export 10", "export 9"
+    hexes = iter(f"{number:016x}" for number in range(100))
+
+    def make(stem, version, weights="net.h5"):
+        path = tmp_path / f"{stem}-{next(hexes)}"
+        cache.write(path, version, fill(b"x"), {"weights": weights})
+        return path
+
+    new = make("net", ours)
+    dead = [make("net", lower), make("net", "export 1")]
+    cache.write(dead[1] / "int8", "int8 1", fill(b"x"))
+    kept = [
+        new,
+        make("net", ours),  # other settings, or what the file held before
+        make("net", "export 11"),
+        make("net", "int8 9"),
+        make("net", "export nine"),
+        make("net", lower, "net.keras"),
+        make("net2", lower, "net2.h5"),
+        make("my-net", lower, "my-net.h5"),
+        make("net-0123456789abcdef", lower, "net-0123456789abcdef.h5"),
+        make("net", lower).rename(tmp_path / "net-by-hand"),
+    ]
+    busy, damaged, foreign = make("net", lower), make("net", lower), make("net", lower)
+    (busy / "int8.abc.part").mkdir()
+    (damaged / cache.MANIFEST).write_text("{")
+    (foreign / cache.MANIFEST).write_text("[1]")
+    (tmp_path / "net-00000000000000ff").write_text("a file")
+    assert cache.remove_outdated(new, ours) == dead
+    assert names(tmp_path) == {path.name for path in (*kept, busy, damaged, foreign)} | {"net-00000000000000ff"}
+    assert cache.remove_outdated(new, ours) == []
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -83,6 +83,20 @@ def test_a_cache_of_another_version_is_made_anew(weights, exports, caplog):
     assert "was made by stream_segment export 0" in caplog.text
 
 
+def test_an_older_format_of_the_same_weights_is_removed_in_one_line(weights, exports, caplog):
+    parent = cache.cache_folder(weights, Small()).parent
+    for name, version, digit in (("net", "stream_segment export 0", "a"), ("net", VERSION, "b"), ("my", VERSION, "c")):
+        notes = {"weights": f"{name}.h5"}
+        cache.write(parent / f"{name}-{16 * digit}", version, lambda part: (part / "a.onnx").write_text("x"), notes)
+    with caplog.at_level(logging.INFO, "mrcnn.engines.exported"):
+        made = exported_parts(weights, Small())["boxes"].parent
+    assert {path.name for path in parent.iterdir()} == {made.name, f"net-{16 * 'b'}", f"my-{16 * 'c'}"}
+    lines = [record.getMessage() for record in caplog.records if "removed" in record.getMessage()]
+    assert lines == [f"removed from {parent} what an older version had kept for net.h5: net-{16 * 'a'}"]
+    exported_parts(weights, Small())
+    assert len(exports) == 1
+
+
 def test_what_another_process_has_made_meanwhile_stays(weights, monkeypatch):
     folder = cache.cache_folder(weights, Small())
 
