@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+from pipeline.progress import ProgressDisplay, duration_text
 
 SHORT_NAMES = {
     "loss": "loss",
@@ -24,7 +23,7 @@ MEMORY_STEPS = 50
 """The time left is reckoned from the last steps, without the compilation of the first."""
 
 
-class TrainProgress:
+class TrainProgress(ProgressDisplay):
     """Shows a run; `report` is what `Trainer.run` calls.
 
     Args:
@@ -37,19 +36,15 @@ class TrainProgress:
     def __init__(
         self, first: int, total: int, output: IO[str] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__(output)
         self._total = total
-        self._output = output if output is not None else sys.stderr
         self._clock = clock
-        self._console = Console(file=self._output)
         self._times: list[tuple[int, float]] = []
         self._losses = ""
         self._next_line_s = clock()
-        self._bar: Progress | None = None
-        if self._output.isatty():
-            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-            left, losses = TextColumn("left {task.fields[left]}"), TextColumn("{task.fields[losses]}")
-            self._bar = Progress(TextColumn("steps"), *columns, left, losses, console=self._console)
-            self._task = self._bar.add_task("steps", total=total, completed=first, left="?", losses="")
+        texts = TextColumn("left {task.fields[left]}"), TextColumn("{task.fields[losses]}")
+        columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), *texts)
+        self._add_bar("steps", total, columns, first, {"left": "?", "losses": ""})
 
     def report(self, line: dict[str, Any]) -> None:
         """A step was done, losses were logged, or a validation is there."""
@@ -61,33 +56,18 @@ class TrainProgress:
         if "loss" in line:
             self._losses = losses_text(line)
         self._times = [*self._times[-MEMORY_STEPS:], (step, self._clock())]
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, left=self._left(), losses=self._losses)
+        if self.has_bar:
+            self._move_bar(step, {"left": self._left(), "losses": self._losses})
         elif "loss" in line and (self._clock() >= self._next_line_s or step == self._total):
             self._next_line_s = self._clock() + LINE_EVERY_S
             share = 100 * step / self._total
             self.note(f"step {step} of {self._total} ({share:.0f} %), {self._losses}, {self._left()} left")
-
-    def note(self, text: str) -> None:
-        """One line of text, above the bar if there is one."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _left(self) -> str:
         if len(self._times) < 2:
             return "?"
         (first, started_s), (last, ended_s) = self._times[0], self._times[-1]
         return duration_text((ended_s - started_s) / (last - first) * (self._total - last))
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 def losses_text(line: dict[str, Any]) -> str:
@@ -104,10 +84,3 @@ def validation_text(line: dict[str, Any]) -> str:
     if 1 < len(by_class) <= 6:
         text += " (" + ", ".join(f"{name} {value:.3f}" for name, value in by_class.items()) + ")"
     return text
-
-
-def duration_text(seconds: float) -> str:
-    """1:02:03 or 4:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

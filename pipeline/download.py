@@ -14,9 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-
-from rich.console import Console
+from typing import IO, Any, NoReturn
 
 from mrcnn.checkpoint import WeightsError, summarize
 from pipeline.download_progress import DownloadProgress
@@ -62,7 +60,7 @@ class _WrongFile(Exception):
 
 
 def download_coco_weights(
-    target_dir: Path, settings: DownloadSettings | None = None, console: Console | None = None
+    target_dir: Path, settings: DownloadSettings | None = None, output: IO[str] | None = None
 ) -> Path:
     """Put mask_rcnn_coco.h5 into a folder, which is made if need be. A valid file that is already there is left alone.
 
@@ -71,7 +69,7 @@ def download_coco_weights(
     Args:
         target_dir: the folder.
         settings: where from and how patiently.
-        console: where progress is shown; standard error by default.
+        output: where progress is shown; standard error by default.
 
     Returns:
         Path of the file.
@@ -92,7 +90,7 @@ def download_coco_weights(
             return target
     part = target.with_name(target.name + ".part")
     _prepare_folder(target, part, settings.size)
-    with DownloadProgress(COCO_NAME, settings.size, console or Console(stderr=True)) as progress:
+    with DownloadProgress(COCO_NAME, settings.size, output) as progress:
         _fetch(target, part, settings, progress)
     try:
         check_weights(part, settings.size)

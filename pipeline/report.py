@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 
+from pipeline.progress import ProgressDisplay, duration_text, time_columns
 from pipeline.records import SegmentedFrame, SourceInfo
 from pipeline.settings import ProgressMode
 from pipeline.sources.base import Clock
@@ -18,20 +15,18 @@ from pipeline.summary import EndReason, RunSummary
 from pipeline.tracking.drawing import line_text
 from pipeline.tracking.scene import Scene, ZoneState
 
-logger = logging.getLogger(__name__)
-
 LINE_EVERY_S = 5.0
 
 
-class ProgressReport:
+class ProgressReport(ProgressDisplay):
     """Shows how far a run is: a bar on a terminal, a plain line every few seconds elsewhere.
 
     Args:
         info: the source; without a length the bar only counts.
-        limit_frames, start_s, limit_s: what the user asked for, to know the end.
-        mode: bar, lines, off, or by the kind of output stream.
         stats, clock: where the rate comes from.
-        output: where it is written; standard error, so that results on standard output stay clean.
+        mode: bar, lines, off, or by the kind of output stream.
+        limit_frames: what the user asked for, to know the end.
+        output: where it is shown; standard error.
     """
 
     def __init__(
@@ -43,52 +38,27 @@ class ProgressReport:
         limit_frames: int | None = None,
         output: IO[str] | None = None,
     ) -> None:
+        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR)
         self._info = info
         self._stats = stats
         self._clock = clock
-        self._output = output if output is not None else sys.stderr
+        self._is_off = mode is ProgressMode.OFF
         counts = [count for count in (info.frame_count, limit_frames) if count is not None]
         self._total = min(counts) if counts else None
-        if mode is ProgressMode.AUTO:
-            mode = ProgressMode.BAR if self._output.isatty() else ProgressMode.LINES
-        self._mode = mode
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
         self._next_line_s = clock() + LINE_EVERY_S
-
-    def __enter__(self) -> Self:
-        if self._mode is ProgressMode.BAR:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.fields[total_text]} frames"),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=Console(file=self._output),
-            )
-            self._task = self._bar.add_task(
-                self._info.source_id, total=self._total, total_text=str(self._total or "?"), rate=""
-            )
-            self._bar.start()
-        return self
+        counted = TextColumn(f"{{task.completed:.0f}}/{self._total or '?'} frames")
+        columns = (BarColumn(), counted, TextColumn("{task.fields[rate]}"), *time_columns())
+        self._add_bar(info.source_id, self._total, columns, fields={"rate": ""})
 
     def update(self, segmented: SegmentedFrame) -> None:
         """A frame was presented."""
         done = segmented.frame.index + 1
         now_s = self._clock()
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, rate=_fps(self._stats.recent(now_s).display_fps))
-        elif self._mode is ProgressMode.LINES and now_s >= self._next_line_s:
+        if self.has_bar:
+            self._move_bar(done, {"rate": _fps(self._stats.recent(now_s).display_fps)})
+        elif not self._is_off and now_s >= self._next_line_s:
             self._next_line_s = now_s + LINE_EVERY_S
-            print(self._line(done, now_s), file=self._output, flush=True)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+            self.note(self._line(done, now_s))
 
     def _line(self, done: int, now_s: float) -> str:
         rate = self._stats.recent(now_s).display_fps
@@ -163,6 +133,4 @@ def _ms(duration_s: float | None) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d} min"
+    return duration_text(seconds) + (" min" if round(seconds) < 3600 else "")

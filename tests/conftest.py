@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 
 import pytest
@@ -17,6 +18,19 @@ def _no_thread_left_behind():
         thread.join(5.0)
     alive = [thread.name for thread in left if thread.is_alive()]
     assert not alive, f"threads outlived the test: {alive}"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """What is written to it is kept as text; whoever asks is told that it is a terminal, 100 columns wide."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    return Terminal()
 
 
 @pytest.fixture(scope="session")

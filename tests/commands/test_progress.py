@@ -28,13 +28,8 @@ def test_hours():
     assert output.getvalue() == "images: 1 of 101 (1 %), 1:06:40 left\n"
 
 
-def test_a_bar_on_a_terminal():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    output = Terminal()
-    with CountProgress("images", 3, output) as progress:
+def test_a_bar_on_a_terminal(terminal):
+    with CountProgress("images", 3, terminal) as progress:
         progress.set(2)
-    assert "2/3" in output.getvalue()
-    assert "images" in output.getvalue()
+    assert "2/3" in terminal.getvalue()
+    assert "images" in terminal.getvalue()

@@ -2,12 +2,7 @@
 
 import io
 
-from commands.train_progress import TrainProgress, duration_text, losses_text, validation_text
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from commands.train_progress import TrainProgress, losses_text, validation_text
 
 
 def test_lines_with_losses_and_the_time_left():
@@ -43,19 +38,17 @@ def test_the_time_of_a_validation_is_no_steps():
     ]
 
 
-def test_a_bar_on_a_terminal():
-    output = Terminal()
-    with TrainProgress(40, 50, output) as progress:
+def test_a_bar_on_a_terminal(terminal):
+    with TrainProgress(40, 50, terminal) as progress:
         progress.report({"step": 41, "loss": 2.0, "mrcnn_bbox_loss": 0.5})
         progress.report({"step": 41, "val_loss": 1.0, "mask_ap50": None})
-    text = output.getvalue()
+    text = terminal.getvalue()
     assert "41/50" in text
     assert "loss 2.000 box 0.500" in text
     assert "step 41: validation loss 1.000, mask AP50 not known (no objects)" in text
 
 
 def test_words():
-    assert [duration_text(seconds) for seconds in (0.4, 65, 3725)] == ["0:00", "1:05", "1:02:05"]
     assert losses_text({"loss": 1, "mrcnn_class_loss": 0.25}) == "loss 1.000 class 0.250"
     line = {"step": 7, "val_loss": 1.0, "mask_ap50": 0.25, "ap50_by_class": {"cup": 0.5, "dog": 0.0, "owl": None}}
     assert validation_text(line) == "step 7: validation loss 1.000, mask AP50 0.250 (cup 0.500, dog 0.000)"

@@ -11,7 +11,6 @@ from collections import namedtuple
 import h5py
 import numpy as np
 import pytest
-from rich.console import Console
 
 from pipeline import download
 from pipeline.download import DownloadSettings, download_coco_weights
@@ -107,10 +106,9 @@ def fetch(server, tmp_path):
 
     def run(**changes):
         settings = {"url": server.url, "size": len(GOOD), "timeout_s": 10.0, "sleep": run.pauses.append} | changes
-        console = Console(file=run.text, force_terminal=run.terminal, width=100)
-        return download_coco_weights(run.folder, DownloadSettings(**settings), console)
+        return download_coco_weights(run.folder, DownloadSettings(**settings), run.text)
 
-    run.pauses, run.text, run.terminal, run.folder = [], io.StringIO(), False, tmp_path / "weights"
+    run.pauses, run.text, run.folder = [], io.StringIO(), tmp_path / "weights"
     return run
 
 
@@ -128,8 +126,8 @@ def test_whole_download_makes_the_folder_and_leaves_nothing_else(fetch):
     assert lines[-1].startswith(f"{NAME}: 100 %")
 
 
-def test_on_a_terminal_there_is_a_bar(fetch):
-    fetch.terminal = True
+def test_on_a_terminal_there_is_a_bar(fetch, terminal):
+    fetch.text = terminal
     fetch()
     assert "━" in fetch.text.getvalue()
     assert f"{len(GOOD) / 1000:.1f}/" in fetch.text.getvalue()

@@ -2,14 +2,12 @@
 
 import io
 
-from rich.console import Console
-
 from pipeline.download_progress import DownloadProgress
 
 
 def test_lines_come_at_every_tenth_and_once_each():
     text = io.StringIO()
-    with DownloadProgress("file.h5", 2_000_000, Console(file=text, width=20)) as progress:
+    with DownloadProgress("file.h5", 2_000_000, text) as progress:
         for received in range(0, 2_000_001, 50_000):
             progress.set(received)
     lines = text.getvalue().splitlines()
@@ -19,7 +17,7 @@ def test_lines_come_at_every_tenth_and_once_each():
 
 def test_a_resumed_download_begins_where_it_is():
     text = io.StringIO()
-    with DownloadProgress("file.h5", 1000, Console(file=text)) as progress:
+    with DownloadProgress("file.h5", 1000, text) as progress:
         progress.set(377)
         progress.set(399)
         progress.set(400)
@@ -28,5 +26,5 @@ def test_a_resumed_download_begins_where_it_is():
 
 def test_notes_are_not_read_as_markup():
     text = io.StringIO()
-    DownloadProgress("file.h5", 10, Console(file=text)).note("[bold]no connection[/bold]")
+    DownloadProgress("file.h5", 10, text).note("[bold]no connection[/bold]")
     assert text.getvalue() == "[bold]no connection[/bold]\n"

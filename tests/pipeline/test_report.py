@@ -1,7 +1,5 @@
 import io
 
-import pytest
-
 from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.report import ProgressReport, summary_text
 from pipeline.settings import ProgressMode
@@ -11,11 +9,6 @@ from pipeline.tracking.scene import LineCount, Scene, ZoneState
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 
 FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def show(stats, clock, index):
@@ -52,15 +45,28 @@ def test_a_limit_is_the_length():
     assert "frame 40 of 60" in run_progress(io.StringIO(), ProgressMode.LINES, FILE, 50, limit=60)
 
 
-def test_a_terminal_gets_a_bar():
-    text = run_progress(Terminal(), ProgressMode.AUTO)
+def test_a_terminal_gets_a_bar(terminal):
+    text = run_progress(terminal, ProgressMode.AUTO)
     assert "clip.mp4" in text
     assert "50/200 frames" in text
 
 
-@pytest.mark.parametrize("output", [io.StringIO(), Terminal()])
-def test_off_is_silent(output):
-    assert run_progress(output, ProgressMode.OFF) == ""
+def test_a_bar_that_was_asked_for_and_a_name_with_brackets():
+    info = SourceInfo("shots[1].mp4", SourceKind.RECORDED, 80, 48)
+    text = run_progress(io.StringIO(), ProgressMode.BAR, info)
+    assert "shots[1].mp4" in text
+    assert "50/? frames" in text
+
+
+def test_off_is_silent(terminal):
+    assert run_progress(terminal, ProgressMode.OFF) == ""
+    assert run_progress(io.StringIO(), ProgressMode.OFF) == ""
+
+
+def test_durations_on_both_sides_of_a_minute_and_an_hour():
+    for wall_s, text in ((59.94, "59.9 s"), (60.0, "1:00 min"), (3599.4, "59:59 min"), (3599.6, "1:00:00")):
+        summary = RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, wall_s)
+        assert summary_text(summary).startswith(f"clip.mp4: finished after {text}\n")
 
 
 def test_summary_says_everything_once():
