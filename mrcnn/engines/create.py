@@ -39,13 +39,14 @@ def create_keras_engine(weights: Path, config: Any, precision: str) -> Engine:
     return Detector(network)
 
 
-def create_openvino_engine(weights: Path, config: Any, precision: str) -> Engine:
+def create_openvino_engine(weights: Path, config: Any, precision: str, threads: int | None = None) -> Engine:
     """The exported network, run by OpenVINO on the CPU.
 
     Args:
         weights: the weight file.
         config: the Config of its network.
         precision: "float32", "bfloat16" or "int8"; int8 needs what `quantize` has prepared.
+        threads: of the CPU; None: as many as it has cores.
 
     Raises:
         EngineError: OpenVINO is missing, the CPU lacks the precision, the network cannot be exported, or int8 is not
@@ -63,7 +64,7 @@ def create_openvino_engine(weights: Path, config: Any, precision: str) -> Engine
         except cache.CacheFault as fault:
             raise EngineError(f"int8 is not prepared ({fault}): run `stream_segment.py optimize`") from None
         precision = "bfloat16" if cpu_has_bfloat16() else "float32"
-    return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision)), config)
+    return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision), threads), config)
 
 
 def create_onnx_engine(weights: Path, config: Any, precision: str, provider: str | None = None) -> Engine:
