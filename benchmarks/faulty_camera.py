@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +16,13 @@ from multiprocessing.connection import Connection
 
 import cv2
 
+from benchmarks.helper_process import HelperProcess
 from benchmarks.moving_scene import MovingScene
-from pipeline.errors import RunError
 
 SIZES_WH = ((640, 360), (480, 360), (512, 288))
 FPS = 15.0
 PICTURES = 24
 """Pictures of each size; they are played forwards and backwards, so that nothing jumps."""
-START_DEADLINE_S = 60.0
 
 
 class FaultKind(Enum):
@@ -93,51 +91,26 @@ def plan(count: int, duration_s: float, longest_s: float) -> list[Fault]:
     return [Fault(kinds[i % len(kinds)], (i + 0.25) * period_s, lasts_s) for i in range(count)]
 
 
-class FaultyCamera:
+class FaultyCamera(HelperProcess):
     """Owns the camera's process. Use with `with`; it plays without faults until `begin`."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs,), name="faulty camera", daemon=True)
-        self._theirs = theirs
-        self._port = 0
+        super().__init__("faulty camera", _main)
 
     @property
     def url(self) -> str:
         """Where it is watched."""
-        return f"http://127.0.0.1:{self._port}/video"
-
-    def __enter__(self) -> FaultyCamera:
-        self._process.start()
-        self._theirs.close()
-        self._port = self._receive(START_DEADLINE_S)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        with contextlib.suppress(OSError):
-            self._pipe.send("end")
-        self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join(5.0)
-        self._pipe.close()
-        self._process.close()
+        return f"http://127.0.0.1:{self.greeting}/video"
 
     def begin(self, faults: Sequence[Fault]) -> None:
         """Let the script begin now."""
-        self._pipe.send(list(faults))
+        self.send(list(faults))
 
     def report(self, timeout_s: float) -> CameraReport:
         """What it did; waits until the script has ended."""
-        self._pipe.send("report")
-        report: CameraReport = self._receive(timeout_s)
+        self.send("report")
+        report: CameraReport = self.receive(timeout_s)
         return report
-
-    def _receive(self, timeout_s: float):
-        if not self._pipe.poll(timeout_s):
-            raise RunError(f"the camera's process did not answer within {timeout_s:g} s")
-        return self._pipe.recv()
 
 
 def _main(pipe: Connection) -> None:

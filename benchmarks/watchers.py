@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from pipeline.errors import RunError
+from benchmarks.helper_process import HelperProcess
 
 HEALTHY = 3
 STALLED_FOR_S = 15.0
 """The stalled viewer takes nothing for this long, goes away and comes back."""
 RETRY_S = 0.2
-START_DEADLINE_S = 60.0
+ANSWER_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -26,43 +25,21 @@ class WatchReport:
     stalled_connections: int
 
 
-class Watchers:
+class Watchers(HelperProcess):
     """Owns the viewers' process. Use with `with`."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, self._theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(self._theirs,), name="watchers", daemon=True)
-
-    def __enter__(self) -> Watchers:
-        self._process.start()
-        self._theirs.close()
-        self._receive()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        with contextlib.suppress(OSError):
-            self._pipe.send("end")
-        self._process.join(5.0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join(5.0)
-        self._pipe.close()
-        self._process.close()
+        super().__init__("viewers", _main)
 
     def watch(self, port: int) -> None:
         """Watch the run that is served on this port of this machine, as soon as it is there."""
-        self._pipe.send(port)
+        self.send(port)
 
     def report(self) -> WatchReport:
         """Stop watching; what was seen since `watch`."""
-        self._pipe.send("report")
-        return self._receive()
-
-    def _receive(self):
-        if not self._pipe.poll(START_DEADLINE_S):
-            raise RunError(f"the viewers' process did not answer within {START_DEADLINE_S:g} s")
-        return self._pipe.recv()
+        self.send("report")
+        report: WatchReport = self.receive(ANSWER_DEADLINE_S)
+        return report
 
 
 def _main(pipe: Connection) -> None:
