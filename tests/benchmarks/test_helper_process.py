@@ -5,7 +5,6 @@ import pytest
 from benchmarks.helper_process import HelperProcess
 from pipeline.errors import RunError
 
-
 DEADLINE_S = 60.0
 
 
