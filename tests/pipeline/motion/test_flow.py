@@ -1,3 +1,6 @@
+from math import ceil
+
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +19,7 @@ def test_the_flow_is_the_picture_s_motion():
     assert not trail.see(pan(0))
     assert trail.see(pan(1))
     step = trail.last
-    assert step.flow.shape == (HEIGHT // FLOW_STRIDE, WIDTH // FLOW_STRIDE, 2)
+    assert step.flow.shape == (ceil(HEIGHT / FLOW_STRIDE), ceil(WIDTH / FLOW_STRIDE), 2)
     # the window moves right and down, so that what it shows moves left and up
     np.testing.assert_allclose(np.median(step.flow.astype(np.float32), axis=(0, 1)), [-3, -1], atol=0.3)
 
@@ -25,6 +28,19 @@ def test_small_frames_keep_the_shape_of_the_picture():
     trail = FlowTrail(64, 10.0)
     trail.see(pan(0))
     assert (trail.width, trail.height) == (64, round(HEIGHT * 64 / WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "small", "worst"), [(1280, 720, 320, 2), (643, 361, 160, 1), (330, 186, 160, 16)]
+)
+def test_small_frames_are_means_of_the_picture_s_pixels(width, height, small, worst):
+    picture = np.ascontiguousarray(cv2.resize(PICTURE, (width, height)))
+    grey = FlowTrail(small, 1.0).small_grey(frame_of(0, picture)).astype(float)
+    expected = cv2.resize(
+        cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_AREA
+    )
+    np.testing.assert_allclose(grey, expected, atol=worst)
+    assert np.abs(grey - expected).mean() < 1.5
 
 
 def test_the_way_from_an_earlier_frame():
@@ -121,6 +137,6 @@ def test_sample_is_bilinear_with_pixel_centres_on_whole_numbers():
     image = np.array([[0, 10, 20], [100, 110, 120]], np.uint8)
     points = np.array([[0, 1.5 + 0.5j, 99 - 5j]], np.complex64)
     np.testing.assert_allclose(sample(image, points), [[0, 65, 20]], atol=0.6)
-    flow = np.dstack([image, 2 * image]).astype(np.float16)
+    flow = np.dstack([image, 2 * image]).astype(np.float32)
     np.testing.assert_allclose(sample(flow, points * 2, stride=2)[0, 1], [65, 130], atol=0.6)
     assert sample(flow, np.zeros((0, 4), np.complex64)).shape == (0, 4, 2)
