@@ -23,13 +23,13 @@ import logging
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from commands.program import Parser, set_up_logging
+from commands.signals import Terminated, handled, unwind
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.report import ProgressReport, summary_text
@@ -68,10 +68,6 @@ COMMANDS = ("train", "evaluate", "optimize", "weights")
 """Each is a module of `commands/`."""
 
 CONFIG_BESIDE_THE_PROGRAM = Path(__file__).with_name("config.yaml")
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM while there is no run that could be ended in order: everything unwinds, as with Ctrl-C."""
 
 
 class _Flag(NamedTuple):
@@ -234,12 +230,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130/143 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _handled(_unwind, signal.SIGTERM):
+        with handled(unwind, signal.SIGTERM):
             return _dispatch(arguments)
     except StreamSegmentError as error:
         print(f"stream_segment: error: {error}", file=sys.stderr)
         return error.exit_code
-    except _Terminated:
+    except Terminated:
         print("stream_segment: terminated", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
@@ -285,30 +281,12 @@ def _present_all(stream: Stream, settings: Settings) -> None:
 def _stop_on_signals(stream: Stream, received: list[int]) -> Iterator[None]:
     def handle(number: int, _: FrameType | None) -> None:
         if received or not stream.opened:
-            _unwind(number, None)
+            unwind(number, None)
         received.append(number)
         stream.stop()
 
-    with _handled(handle, signal.SIGINT, signal.SIGTERM):
+    with handled(handle, signal.SIGINT, signal.SIGTERM):
         yield
-
-
-def _unwind(number: int, _: FrameType | None) -> NoReturn:
-    raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _handled(handle: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """These signals go to `handle` inside the block. Outside of the main thread, nothing is changed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from commands.program import Parser, set_up_logging
+from commands.signals import handled, unwind
 from commands.train_settings import settings_from
 from pipeline.errors import InputError
 from pipeline.settings import Backend, Device
@@ -32,7 +32,8 @@ def run(argv: Sequence[str]) -> int:
     settings = settings_from(given, output)
     from commands.train_run import TrainRun  # reads annotations, and Keras when they are in order
 
-    with _stopped_by_signals() as stop:
+    stop = StopRequest()
+    with handled(stop.handle, signal.SIGINT, signal.SIGTERM):
         return TrainRun(settings, output, Backend(given.backend), Device(given.device), given.float16, stop).run()
 
 
@@ -53,20 +54,9 @@ class StopRequest:
         again = self.signal is not None
         self.signal = number
         if again or self.trainer is None:
-            raise KeyboardInterrupt
+            unwind(number, None)
         self.trainer.stop()
         print("stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[StopRequest]:
-    stop = StopRequest()
-    previous = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> Parser:

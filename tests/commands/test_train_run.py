@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from commands import train, train_run
+from commands.signals import Terminated
 from commands.train_progress import TrainProgress
 from mrcnn.metadata import class_names_from_metadata, config_from_metadata, describe
 from mrcnn.network.backbones import BACKBONES
@@ -156,6 +157,8 @@ def test_the_second_wish_to_stop_interrupts():
     stop = train.StopRequest()
     with pytest.raises(KeyboardInterrupt):  # nothing is worth saving yet
         stop.handle(signal.SIGINT, None)
+    with pytest.raises(Terminated):  # which has an exit code of its own
+        train.StopRequest().handle(signal.SIGTERM, None)
     stop = train.StopRequest()
     stop.trainer = Trainer()
     stop.handle(signal.SIGINT, None)
