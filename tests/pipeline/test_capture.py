@@ -1,3 +1,4 @@
+import cv2
 import pytest
 
 from pipeline.capture import capture
@@ -44,3 +45,17 @@ def test_frames_that_waited_while_the_run_was_set_up_are_not_handed_on():
     assert stale == [0, 1]
     assert [frame.index for frame in outlet.get_all()] == [2, 3]
     assert stats.overall().captured == 4
+
+
+@pytest.mark.parametrize(("fresh_from_s", "threads"), [(0.0, 1), (None, 2)])
+def test_only_live_sources_keep_opencv_to_one_thread(fresh_from_s, threads):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    seen = []
+    source, outlet = FakeSource(2, clock=lambda: seen.append(cv2.getNumThreads()) or 1.0), Slot(10, Overflow.WAIT)
+    try:
+        capture(source, (outlet,), RunStats(), pytest.fail, fresh_from_s)
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
+    assert seen == [threads, threads]
