@@ -54,6 +54,18 @@ class SmallConfig(Config):
     DETECTION_MIN_CONFIDENCE = 0.0
 
 
+@pytest.fixture
+def pyplot():
+    """Matplotlib drawing to memory; figures are closed after the test."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    yield pyplot
+    pyplot.close("all")
+
+
 @dataclass(frozen=True)
 class OracleCase:
     """One image at one size: the canvas that the original made of it, and what it computed.

@@ -8,15 +8,7 @@ from mrcnn import diagnostics
 
 NAMES = ["BG", "cat", "dog"]
 
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """Matplotlib drawing to memory; figures are closed after each test."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 
 @pytest.fixture

@@ -3,21 +3,12 @@
 import random
 
 import cv2
-import matplotlib
 import numpy as np
 import pytest
 
 from mrcnn import drawing
 
-
-@pytest.fixture(autouse=True)
-def pyplot():
-    """Matplotlib drawing to memory; figures are closed after each test."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    yield pyplot
-    pyplot.close("all")
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 
 @pytest.fixture

@@ -40,6 +40,19 @@ class TinyConfig(Config):
     DETECTION_MIN_CONFIDENCE = 0.0
 
 
+class TinyTrainConfig(TinyConfig):
+    """Epochs of two steps of two images at 64 pixels."""
+
+    IMAGES_PER_GPU = 2
+    IMAGE_MIN_DIM, IMAGE_MAX_DIM = 48, 64
+    PRE_NMS_LIMIT = 50
+    POST_NMS_ROIS_TRAINING = 10
+    TRAIN_ROIS_PER_IMAGE = 12
+    MAX_GT_INSTANCES = 4
+    STEPS_PER_EPOCH = 2
+    VALIDATION_STEPS = 1
+
+
 def tiny_network(config=None, seed: int = 7) -> MaskRCNNNetwork:
     """The network with random weights from a seed, so spread that regions differ in class and score."""
     network = MaskRCNNNetwork(config or TinyConfig())

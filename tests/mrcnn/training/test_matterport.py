@@ -14,28 +14,15 @@ from mrcnn.training.matterport import DatasetModel, Run, make_model, run_epochs,
 from mrcnn.training.model import LOSS_NAMES
 from mrcnn.weights import load_weights
 
-from ..tiny import TinyConfig, tiny_network
+from ..tiny import TinyTrainConfig, tiny_network
 from .shapes import Shapes
 
 NO_LOSS = dict.fromkeys(LOSS_NAMES[:5], 0.0)
 
 
-class TrainConfig(TinyConfig):
-    """Two steps of two images at 64 pixels."""
-
-    IMAGES_PER_GPU = 2
-    IMAGE_MIN_DIM, IMAGE_MAX_DIM = 48, 64
-    PRE_NMS_LIMIT = 50
-    POST_NMS_ROIS_TRAINING = 10
-    TRAIN_ROIS_PER_IMAGE = 12
-    MAX_GT_INSTANCES = 4
-    STEPS_PER_EPOCH = 2
-    VALIDATION_STEPS = 1
-
-
 @pytest.fixture
 def config():
-    return TrainConfig()
+    return TinyTrainConfig()
 
 
 def a_run(folder, epochs=1, **others):
