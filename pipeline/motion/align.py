@@ -27,6 +27,8 @@ _DAMPING = 4.0
 """Square grey levels a square pixel: what an object must have of texture for a correction to be believed."""
 _FARTHEST = 2.5
 """Small pixels: the alignment sees no farther than the slopes of the picture reach."""
+_PARAMETERS = 4
+"""Of a similarity: shift in x, shift in y, growth, rotation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,28 +39,37 @@ class Looks:
         home: complex64 (N, P), where the points lay on that frame, small pixels.
         centre: complex64 (N, 1), their middle.
         levels: float32 (N, P), grey levels there.
-        slopes: float32 (N, P, 4), change of the grey level with shift in x, shift in y, growth and rotation.
+        terms: float32 (N, P, 21), what the normal equations are sums of: the 4 slopes of each point (change of the grey
+            level with shift in x, shift in y, growth and rotation), their 16 products with one another, and 1.
+        damping: float32 (N, 4, 4), what is added to the normal equations.
     """
 
     home: Complexes
     centre: Complexes
     levels: Floats
-    slopes: Floats
+    terms: Floats
+    damping: Floats
 
     @classmethod
     def of(cls, points: Complexes, weights: Floats, grey: NDArray[np.uint8]) -> Looks:
         """What the points show on a small frame, uint8 (h, w)."""
-        total = np.maximum(weights.sum(1, keepdims=True), 1e-9)
-        centre = ((weights * points).sum(1, keepdims=True) / total).astype(np.complex64)
+        centre = np.vecdot(shares(weights), points)[:, None]
         x = (sample(grey, points + 1) - sample(grey, points - 1)) / 2
         y = (sample(grey, points + 1j) - sample(grey, points - 1j)) / 2
         arm = points - centre
         slopes = np.stack([x, y, x * arm.real + y * arm.imag, y * arm.real - x * arm.imag], axis=2)
-        return cls(points, centre, sample(grey, points), slopes.astype(np.float32))
+        products = (slopes[..., None] * slopes[..., None, :]).reshape(*points.shape, _PARAMETERS**2)
+        terms = np.concatenate([slopes, products, np.ones_like(x)[..., None]], axis=2).astype(np.float32)
+        # Damping in square pixels of displacement, whichever parameter causes it.
+        extent = np.sqrt((np.abs(arm) ** 2).mean(1)) + 1e-3
+        damping = np.zeros((len(points), _PARAMETERS, _PARAMETERS), np.float32)
+        for parameter, displaced in enumerate((1.0, 1.0, extent**2, extent**2)):
+            damping[:, parameter, parameter] = _DAMPING * displaced
+        return cls(points, centre, sample(grey, points), terms, damping)
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Looks:
         """Those of some of the objects."""
-        return Looks(self.home[keep], self.centre[keep], self.levels[keep], self.slopes[keep])
+        return Looks(self.home[keep], self.centre[keep], self.levels[keep], self.terms[keep], self.damping[keep])
 
     def join(self, other: Looks) -> Looks:
         """Those of these and other objects."""
@@ -66,78 +77,124 @@ class Looks:
             np.concatenate([self.home, other.home]),
             np.concatenate([self.centre, other.centre]),
             np.concatenate([self.levels, other.levels]),
-            np.concatenate([self.slopes, other.slopes]),
+            np.concatenate([self.terms, other.terms]),
+            np.concatenate([self.damping, other.damping]),
         )
 
 
-def differences(looks: Looks, levels: Floats, shown: Floats, weights: Floats) -> Floats:
-    """float32 (N, P): how far each point's grey level is from what it should be, apart from a change of the light."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """The objects where they are taken to be on a frame.
+
+    Attributes:
+        path: from the objects' first frame to this one.
+        points: complex64 (N, P), where it leads their points.
+        weights: float32 (N, P), those of the points; 0 outside the frame.
+        shown: float32 (N, P), grey levels there.
+        error: float32 (N, P), how far they are from what they should be, apart from a change of the light.
+    """
+
+    path: Similarity
+    points: Complexes
+    weights: Floats
+    shown: Floats
+    error: Floats
+
+
+def shares(weights: Floats) -> Floats:
+    """float32 (..., P): weights of 0 or more, divided so that those of an object add up to 1, or all stay 0."""
+    return np.asarray(weights / np.maximum(weights.sum(-1, keepdims=True), 1e-9), np.float32)
+
+
+def inside(points: Complexes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """bool, of the points' shape: whether each lies in a frame of (h, w, …)."""
+    x, y = points.real, points.imag
+    return np.asarray((x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1))
+
+
+def differences(levels: Floats, shown: Floats, share: Floats) -> Floats:
+    """float32 (..., P): how far each point's grey level is from what it should be, apart from a change of the light.
+
+    Args:
+        levels: float32 (..., P), what the points should show.
+        shown: float32 (..., P), what they show.
+        share: float32 (..., P), how much each counts, see `shares`.
+    """
     difference = shown - levels
-    total = np.maximum(weights.sum(1, keepdims=True), 1e-9)
-    middle = (weights * np.clip(difference, -2 * _LIGHT_SCALE, 2 * _LIGHT_SCALE)).sum(1, keepdims=True) / total
-    trust = weights / (1 + ((difference - middle) / _LIGHT_SCALE) ** 2)
-    light = (trust * difference).sum(1, keepdims=True) / np.maximum(trust.sum(1, keepdims=True), 1e-9)
-    return np.asarray(difference - np.clip(light, -60, 60), np.float32)
+    middle = np.vecdot(share, difference.clip(-2 * _LIGHT_SCALE, 2 * _LIGHT_SCALE))[..., None]
+    trust = share / (1 + np.square((difference - middle) / _LIGHT_SCALE))
+    light = np.vecdot(trust, difference) / np.maximum(trust.sum(-1), 1e-9)
+    return np.asarray(difference - light.clip(-60, 60)[..., None], np.float32)
 
 
 def nearest_look(
     looks: Looks, levels: Floats, paths: Sequence[Similarity], weights: Floats, grey: NDArray[np.uint8]
-) -> Similarity:
+) -> Sight:
     """For each object the path on which its points show most nearly what they should.
 
     Points outside the frame count as showing something else.
     """
-    costs = []
-    for path in paths:
-        points = path.apply(looks.home)
-        inside = (points.real >= 0) & (points.imag >= 0) & (points.real < grey.shape[1]) & (points.imag < grey.shape[0])
-        error = np.abs(differences(looks, levels, sample(grey, points), weights * inside))
-        costs.append((weights * np.where(inside, np.minimum(error, _WORST), _WORST)).sum(1))
-    best = np.argmin(costs, axis=0)
-    each = np.arange(len(best))
-    return Similarity(
-        np.stack([path.turn for path in paths])[best, each], np.stack([path.shift for path in paths])[best, each]
-    )
+    turn, shift = np.stack([path.turn for path in paths]), np.stack([path.shift for path in paths])
+    points = turn[..., None] * looks.home + shift[..., None]
+    seen = inside(points, grey.shape)
+    visible = weights * seen
+    shown = sample(grey, points.reshape(-1, points.shape[2])).reshape(points.shape)
+    error = differences(levels, shown, shares(visible))
+    costs = np.vecdot(weights, np.where(seen, np.minimum(np.abs(error), _WORST), _WORST))
+    best = np.argmin(costs, axis=0), np.arange(len(weights))
+    return Sight(Similarity(turn[best], shift[best]), points[best], visible[best], shown[best], error[best])
 
 
-def align(looks: Looks, levels: Floats, path: Similarity, weights: Floats, grey: NDArray[np.uint8]) -> Similarity:
-    """The path, corrected so that the points show again what they should; unchanged where that does not succeed.
+def align(looks: Looks, levels: Floats, sight: Sight, grey: NDArray[np.uint8]) -> Sight:
+    """With the path corrected so that the points show again what they should; unchanged where that does not succeed.
 
     Args:
         looks: of the objects.
         levels: float32 (N, P), grey levels that the points should show.
-        path: from the objects' first frame to this one.
-        weights: float32 (N, P).
+        sight: of the objects on this frame.
         grey: uint8 (h, w), this frame.
     """
-    better = path
-    arm = looks.home - looks.centre
-    extent = np.sqrt((np.abs(arm) ** 2).mean(1)) + 1e-3
-    # Damping in square pixels of displacement, whichever parameter causes it.
-    damping = _DAMPING * np.stack([np.ones_like(extent), np.ones_like(extent), extent**2, extent**2], axis=1)
-    total = np.maximum(weights.sum(1, keepdims=True), 1e-9)
-    share = weights / total
-    first_cost = None
-    for scale in (*_SCALES, None):
-        error = differences(looks, levels, sample(grey, better.apply(looks.home)), weights)
-        cost = (share * np.minimum(np.abs(error), _WORST)).sum(1)
-        if first_cost is None:
-            first_cost = cost
-        if scale is None:
-            break
-        trust = share / (1 + (error / scale) ** 2)
-        slopes = looks.slopes - (trust[..., None] * looks.slopes).sum(1, keepdims=True) / np.maximum(
-            trust.sum(1)[:, None, None], 1e-9
-        )
-        weighted = slopes * trust[..., None]
-        normal = weighted.transpose(0, 2, 1) @ slopes
-        normal[:, range(4), range(4)] += damping
-        delta = np.linalg.solve(normal, (weighted * error[..., None]).sum(1)[..., None])[..., 0]
-        growth = delta[:, 2] + 1j * delta[:, 3]
-        # path after the inverse of: home -> home + shift + growth * (home - centre)
-        turn = 1 / (1 + growth)
-        shift = -(delta[:, 0] + 1j * delta[:, 1] - growth * looks.centre[:, 0]) * turn
-        better = better.after(Similarity(turn.astype(np.complex64), shift.astype(np.complex64)))
-    moved = np.abs(better.apply(looks.home) - path.apply(looks.home)).max(1)
-    good = np.isfinite(moved) & (moved <= _FARTHEST) & (cost < first_cost)
-    return Similarity(np.where(good, better.turn, path.turn), np.where(good, better.shift, path.shift))
+    share = shares(sight.weights)
+    path, error = sight.path, sight.error
+    for scale in _SCALES:
+        trust = share / (1 + np.square(error / scale))
+        sums = np.stack([trust, trust * error], axis=1) @ looks.terms
+        path = path.after(_correction(sums, looks))
+        points = path.apply(looks.home)
+        shown = sample(grey, points)
+        error = differences(levels, shown, share)
+    moved = np.abs(points - sight.points).max(1, initial=0)
+    good = (moved <= _FARTHEST) & (_cost(share, error) < _cost(share, sight.error))
+    each = good[:, None]
+    return Sight(
+        Similarity(np.where(good, path.turn, sight.path.turn), np.where(good, path.shift, sight.path.shift)),
+        np.where(each, points, sight.points),
+        sight.weights,
+        np.where(each, shown, sight.shown),
+        np.where(each, error, sight.error),
+    )
+
+
+def _correction(sums: Floats, looks: Looks) -> Similarity:
+    """One step of least squares, with each object's mean grey level left free.
+
+    Args:
+        sums: float32 (N, 2, 21), `looks.terms` summed over the points under their trust, and under trust times error.
+        looks: of the objects.
+    """
+    last = _PARAMETERS + _PARAMETERS**2
+    slopes, products = sums[:, 0, :_PARAMETERS], sums[:, 0, _PARAMETERS:last]
+    total = np.maximum(sums[:, 0, last:], 1e-9)
+    normal = products.reshape(looks.damping.shape) - slopes[:, :, None] * (slopes / total)[:, None]
+    goal = sums[:, 1, :_PARAMETERS] - slopes * (sums[:, 1, last:] / total)
+    delta = np.linalg.solve(normal + looks.damping, goal[..., None])[..., 0]
+    growth = delta[:, 2] + 1j * delta[:, 3]
+    # The inverse of: home -> home + shift + growth * (home - centre)
+    turn = 1 / (1 + growth)
+    shift = -(delta[:, 0] + 1j * delta[:, 1] - growth * looks.centre[:, 0]) * turn
+    return Similarity(turn.astype(np.complex64), shift.astype(np.complex64))
+
+
+def _cost(share: Floats, error: Floats) -> Floats:
+    """float32 (N,): mean error, whereby none counts as more than `_WORST`."""
+    return np.asarray(np.vecdot(share, np.minimum(np.abs(error), _WORST)), np.float32)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.motion.align import Looks, align, differences, nearest_look
+from pipeline.motion.align import Looks, align, inside, nearest_look
 from pipeline.motion.flow import FLOW_STRIDE, Step, sample
 from pipeline.motion.similarity import Complexes, Floats, Similarity, fit
 from pipeline.records import Instances
@@ -80,7 +80,7 @@ class Bodies:
         points, weights = np.zeros((count, POINTS), np.complex64), np.zeros((count, POINTS), np.float32)
         for i in range(count):
             points[i], weights[i] = _points_of(instances.mask_probs[i], instances.boxes_xyxy[i], scale)
-        weights *= _inside(points, grey.shape)
+        weights *= inside(points, grey.shape)
         looks = Looks.of(points, weights, grey)
         still = Similarity.identity(count)
         return cls(
@@ -98,26 +98,26 @@ class Bodies:
         """On the next frame; `aligned`: with the drift taken out."""
         if len(self) == 0:
             return replace(self, time_s=step.time_s)
-        shape = step.grey.shape
-        flow = sample(step.flow, self.points, FLOW_STRIDE)
-        moves = np.asarray(flow[..., 0] + 1j * flow[..., 1], np.complex64)
-        usable = self.weights * _inside(self.points, shape)
-        by_flow = self._sane(fit(self.points, moves, usable * self.alike), shape[1]).after(self.path)
+        moves = sample(step.flow, self.points, FLOW_STRIDE).view(np.complex64)[..., 0]
+        usable = self.weights * (self.alike & inside(self.points, step.grey.shape))
+        middle = self.looks.centre[:, 0]
+        before = self.path.apply(middle)
+        by_flow = self._sane(fit(self.points, moves, usable), before, step.grey.shape[1]).after(self.path)
         straight_on = Similarity(self.path.turn, self.path.shift + self.velocity)
-        predicted = nearest_look(self.looks, self.levels, (by_flow, straight_on), self.weights, step.grey)
-        inside = self.weights * _inside(predicted.apply(self.looks.home), shape)
-        path = align(self.looks, self.levels, predicted, inside, step.grey) if aligned else predicted
-        points = path.apply(self.looks.home)
-        shown = sample(step.grey, points)
-        alike = np.abs(differences(self.looks, self.levels, shown, inside)) < _CHANGED
-        seen = (inside * alike).sum(1) >= _LEAST_SEEN * self.weights.sum(1)
-        return replace(
-            self,
-            points=points,
-            levels=np.where(alike, self.levels + _LEARNING * (shown - self.levels), self.levels).astype(np.float32),
+        sight = nearest_look(self.looks, self.levels, (by_flow, straight_on), self.weights, step.grey)
+        if aligned:
+            sight = align(self.looks, self.levels, sight, step.grey)
+        alike = np.abs(sight.error) < _CHANGED
+        seen = (sight.weights * alike).sum(1) >= _LEAST_SEEN * self.weights.sum(1)
+        learned = np.where(alike, np.float32(_LEARNING) * (sight.shown - self.levels), np.float32(0))
+        return Bodies(
+            points=sight.points,
+            weights=self.weights,
+            looks=self.looks,
+            levels=self.levels + learned,
             alike=alike,
-            path=path,
-            velocity=(path.apply(self.looks.centre[:, 0]) - self.path.apply(self.looks.centre[:, 0])),
+            path=sight.path,
+            velocity=sight.path.apply(middle) - before,
             unseen_s=np.where(seen, 0, self.unseen_s + step.time_s - self.time_s).astype(np.float32),
             time_s=step.time_s,
         )
@@ -150,15 +150,14 @@ class Bodies:
             unseen_s=np.concatenate([self.unseen_s, other.unseen_s]),
         )
 
-    def _sane(self, motion: Similarity, width: int) -> Similarity:
-        """The motion, where it can be one; else the last one again."""
-        centre = self.points.mean(1)
-        way = np.abs(motion.apply(centre) - centre)
+    def _sane(self, motion: Similarity, middle: Complexes, width: int) -> Similarity:
+        """The motion, where it can be one; else the last one again. `middle`: complex64 (N,), where the objects are."""
+        way = np.abs(motion.apply(middle) - middle)
         growth = np.abs(motion.turn)
         in_all = growth * np.abs(self.path.turn)
+        # Each is false also for what is not a number.
         believed = (
-            np.isfinite(way)
-            & (way <= _FASTEST * width)
+            (way <= _FASTEST * width)
             & (growth <= _GROWTH)
             & (growth >= 1 / _GROWTH)
             & (in_all <= _GROWTH_IN_ALL)
@@ -186,8 +185,3 @@ def _points_of(mask_probs: Floats, box_xyxy: Floats, scale: tuple[float, float])
     x = box_xyxy[0] * scale[0] + (columns + 0.5) * size[0] / side - 0.5
     y = box_xyxy[1] * scale[1] + (rows + 0.5) * size[1] / side - 0.5
     return (x + 1j * y).astype(np.complex64), np.minimum(depth[rows, columns], 8.0).astype(np.float32)
-
-
-def _inside(points: Complexes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    x, y = points.real, points.imag
-    return np.asarray((x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1))

@@ -70,22 +70,24 @@ def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
     """
     total = weights.sum(1, keepdims=True)
     share = weights / np.maximum(total, 1e-9)
-    centre = (share * points).sum(1, keepdims=True)
+    centre = np.vecdot(share, points)[:, None]
     offset = points - centre
-    move = weighted_median(moves.real, share) + 1j * weighted_median(moves.imag, share)
+    middles = weighted_median(np.concatenate([moves.real, moves.imag]), np.concatenate([share, share]))
+    move = middles[: len(points)] + 1j * middles[len(points) :]
     turn = np.zeros_like(move)
     error = np.abs(moves - move)
     spread = np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
     for round_number in range(_ROUNDS):
         if round_number:
             error = np.abs(moves - move - turn * offset)
-        trust = share / (1.0 + (error / spread) ** 2) ** 2
+        error /= spread
+        trust = share / np.square(1.0 + np.square(error))
         trust /= np.maximum(trust.sum(1, keepdims=True), 1e-9)
-        middle = (trust * offset).sum(1, keepdims=True)
-        mean = (trust * moves).sum(1, keepdims=True)
+        middle = np.vecdot(trust, offset)[:, None]
+        mean = np.vecdot(trust, moves)[:, None]
         arm = offset - middle
-        size = (trust * np.abs(arm) ** 2).sum(1, keepdims=True)
-        turn = (trust * np.conj(arm) * (moves - mean)).sum(1, keepdims=True) / (size + _STIFFNESS)
+        trusted = trust * arm  # adds up to 0, so that the mean of the moves need not be taken off
+        turn = (np.vecdot(trusted, moves) / (np.vecdot(trusted, arm).real + _STIFFNESS))[:, None]
         move = mean - turn * middle
     still = total[:, 0] <= 0
     turn, move = np.where(still, 0, turn[:, 0]), np.where(still, 0, move[:, 0])
@@ -94,7 +96,8 @@ def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
 
 def weighted_median(values: Floats, shares: Floats) -> Floats:
     """float32 (N, 1): each row's median under weights (N, P) whose rows sum to 1 (or to 0: then the least value)."""
-    order = np.argsort(values, axis=1)
-    passed = np.cumsum(np.take_along_axis(shares, order, 1), 1) >= 0.5 * shares.sum(1, keepdims=True) - 1e-6
-    first = np.argmax(passed, axis=1)[:, None]
-    return np.asarray(np.take_along_axis(values, np.take_along_axis(order, first, 1), 1), np.float32)
+    order = values.argsort(axis=1)
+    rows = np.arange(len(values))[:, None]
+    passed = shares[rows, order].cumsum(1) >= 0.5 * shares.sum(1, keepdims=True) - 1e-6
+    first = passed.argmax(1)[:, None]
+    return np.asarray(values[rows, order[rows, first]], np.float32)
