@@ -30,7 +30,7 @@ from mrcnn.user_cache import user_cache
 from .base import EngineError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Of the graphs: raised when what is exported changes."""
 
 ABANDONED_S = 24 * 3600.0

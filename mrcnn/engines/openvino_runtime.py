@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -13,17 +14,18 @@ import numpy as np
 
 from .base import EngineError
 from .graph_engine import Arrays, Runtime
-from .openvino_models import POOLED, PYRAMID, give_places_first, split_pooling
+from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, halve_wide_convolutions, split_pooling, split_stem
 
-_LEVELS = (2, 3, 4, 5)
-_ANY_REGIONS = {f"windows{level}": [-1, 4] for level in _LEVELS} | {f"images{level}": [-1] for level in _LEVELS}
-
+_ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 
 MOST_SHAPES = 4
 """For so many sizes of canvas the parts are compiled, each with a copy of the weights of its own; those that come later
 (a folder of photographs has dozens) share one that takes any size."""
 
 _ANY_CANVAS = (-1, -1, -1, 3)
+
+BODY = "features_body"
+"""The part that begins behind the stem."""
 
 HEAD = "_head"
 """Ending of the parts that begin behind the pooling."""
@@ -71,8 +73,8 @@ class OpenVinoRuntime(Runtime):
         """Read the parts; nothing is compiled yet.
 
         Args:
-            parts: files by part name (ONNX, or OpenVINO's own .xml). "boxes_head" and "masks_head", if they are there,
-                take the place of what these parts do behind the pooling.
+            parts: files by part name (ONNX, or OpenVINO's own .xml). "features_body", "boxes_head" and "masks_head", if
+                they are there, take the place of what these parts do behind the stem and behind the pooling.
             precision: of the convolutions; those that a part holds in int8 stay so.
             threads: of the CPU; None: as many as it has cores.
 
@@ -89,16 +91,19 @@ class OpenVinoRuntime(Runtime):
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
         self._models = {name: _read(path) for name, path in parts.items()}
         self._proposals = self._compile(self._models["proposals"], self._exact)
-        self._requests: dict[tuple[int, ...], dict[str, Any]] = {}
+        self._networks: dict[tuple[int, ...], _Compiled] = {}
 
     def features(self, images: np.ndarray) -> Arrays:
         """See `Runtime.features`."""
-        requests = self._requests_for(images.shape)
-        request = requests["features"]
-        request.infer([images], share_inputs=True)
-        pyramid = {name: request.get_tensor(name) for name in PYRAMID}
-        logits, deltas = (request.get_tensor(name).data for name in ("rpn_class_logits", "rpn_deltas"))
-        return {**pyramid, "rpn_class_logits": logits, "rpn_deltas": deltas, "heads": requests}
+        network = self._network_for(images.shape)
+        given = images
+        if network.stem is not None:
+            network.stem.infer([images], share_inputs=True)
+            given = network.stem.get_tensor(STEM)
+        network.body.infer([given], share_inputs=True)
+        pyramid = {name: network.body.get_tensor(name) for name in PYRAMID}
+        logits, deltas = (network.body.get_tensor(name).data for name in ("rpn_class_logits", "rpn_deltas"))
+        return {**pyramid, "rpn_class_logits": logits, "rpn_deltas": deltas, "heads": network.heads}
 
     def proposals(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """See `Runtime.proposals`."""
@@ -116,37 +121,96 @@ class OpenVinoRuntime(Runtime):
         return self._run_head("masks", pyramid, inputs).get_tensor("mask_probs").data
 
     def _run_head(self, part: str, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> Any:
-        pooling, rest = pyramid["heads"][part]
-        others = dict(inputs)
-        regions = {name: others.pop(name) for name in _ANY_REGIONS}
-        pooling.infer({**{name: pyramid[name] for name in PYRAMID}, **regions}, share_inputs=True)
-        self.run_rest(part, rest, {POOLED: pooling.get_tensor(POOLED), **others})
-        return rest
+        head: _Head = pyramid["heads"][part]
+        others = {name: values for name, values in inputs.items() if name not in _ANY_REGIONS}
+        self.run_rest(part, head.rest, {POOLED: head.pool(pyramid, inputs), **others})
+        return head.rest
 
     def run_rest(self, part: str, rest: Any, inputs: dict[str, Any]) -> None:
         """Run what a part does behind the pooling. `part` is its name."""
         rest.infer(inputs, share_inputs=True)
 
-    def _requests_for(self, shape: tuple[int, ...]) -> dict[str, Any]:
+    def _network_for(self, shape: tuple[int, ...]) -> _Compiled:
         """Every part compiled for canvases of this shape, (B, H, W, 3); for any shape, once there were many."""
-        if shape not in self._requests and len(self._requests) >= MOST_SHAPES:
+        if shape not in self._networks and len(self._networks) >= MOST_SHAPES:
             shape = _ANY_CANVAS
-        if shape not in self._requests:
+        if shape not in self._networks:
             features = self._models["features"].clone()
             features.reshape({"images": list(shape)})
             levels = {name: features.output(name).partial_shape for name in PYRAMID}
-            requests = {"features": self._compile(give_places_first(features), self._fast)}
+            stem, body = self._split_features(features)
+            heads = {}
             for part in ("boxes", "masks"):
-                head = self._models[part].clone()
-                head.reshape({**levels, **_ANY_REGIONS})
-                pooling, rest = split_pooling(head)
+                model = self._models[part].clone()
+                model.reshape({**levels, **_ANY_REGIONS})
+                pooling, rest = split_pooling(model)
                 rest = self._models.get(f"{part}{HEAD}", rest)
-                requests[part] = self._compile(pooling, self._exact), self._compile(rest, self._fast)
-            self._requests[shape] = requests
-        return self._requests[shape]
+                pools = {level: self._compile(one, self._exact) for level, one in pooling.items()}
+                heads[part] = _Head(pools, self._compile(rest, self._fast), tuple(rest.input(POOLED).partial_shape)[1:])
+            self._networks[shape] = _Compiled(
+                stem and self._compile(stem, self._exact), self._compile(body, self._fast), heads
+            )
+        return self._networks[shape]
+
+    def _split_features(self, features: Any) -> tuple[Any | None, Any]:
+        stem, body = split_stem(features)
+        if BODY in self._models:
+            name, shape = body.input(0).any_name, body.input(0).partial_shape
+            body = self._models[BODY].clone()
+            body.reshape({name: shape})
+            halve_wide_convolutions(body)
+        return stem, body
 
     def _compile(self, model: Any, options: Mapping[str, Any]) -> Any:
         return core().compile_model(model, "CPU", dict(options)).create_infer_request()
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """The parts for one shape of canvas: requests, ready to run."""
+
+    stem: Any | None
+    body: Any
+    heads: dict[str, _Head]
+
+
+class _Head:
+    """A part that works on regions: the pooling of each level, and the rest."""
+
+    def __init__(self, pooling: dict[int, Any], rest: Any, region: tuple[Any, ...]):
+        """Put it together.
+
+        Args:
+            pooling: requests by level.
+            rest: request.
+            region: C, S, S of a pooled region.
+        """
+        self.rest = rest
+        self._pooling = pooling
+        self._pooled = np.empty((0, *(size.get_length() for size in region)), np.float32)
+
+    def pool(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Regions out of their levels, in the order of the levels: float32 (N, C, S, S), valid until the next call."""
+        counts = {level: len(inputs[f"images{level}"]) for level in self._pooling}
+        total = sum(counts.values())
+        if total > len(self._pooled):  # the memory is kept: fresh pages would cost more than the pooling
+            self._pooled = np.empty((total, *self._pooled.shape[1:]), np.float32)
+        end = 0
+        for level, request in self._pooling.items():
+            begin, end = end, end + counts[level]
+            if begin < end:
+                request.set_tensor(POOLED, shared_tensor(self._pooled[begin:end]))
+                names = (f"windows{level}", f"images{level}")
+                given = {f"p{level}": pyramid[f"p{level}"], **{name: inputs[name] for name in names}}
+                request.infer(given, share_inputs=True)
+        return self._pooled[:total]
+
+
+def shared_tensor(values: np.ndarray) -> Any:
+    """OpenVINO's view of an array, without a copy."""
+    import openvino
+
+    return openvino.Tensor(values, shared_memory=True)
 
 
 def _read(path: Path) -> Any:

@@ -21,8 +21,8 @@ from .base import EngineError
 from .create import INT8_FOLDER, INT8_VERSION
 from .exported import exported_parts
 from .graph_engine import GraphEngine
-from .openvino_models import split_pooling
-from .openvino_runtime import HEAD, CpuPrecision, OpenVinoRuntime, core
+from .openvino_models import STEM, split_pooling, split_stem
+from .openvino_runtime import BODY, HEAD, CpuPrecision, OpenVinoRuntime, core
 
 HEAD_CANVASES = 8
 """On so many canvases the heads are calibrated; each holds up to a thousand regions."""
@@ -51,10 +51,8 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
     nncf = _nncf()
     folder = cache.cache_folder(weights, config)
     parts = exported_parts(weights, config, folder)
-    features = core().read_model(parts["features"])
-    features.reshape({"images": [1, -1, -1, 3]})
     preset = _preset(nncf, config)
-    int8 = {"features": _calibrated(nncf, features, [{"images": canvas[None]} for canvas in canvases], preset)}
+    int8 = {BODY: _calibrated(nncf, *_body(parts, canvases), preset)}
     if int(config.TOP_DOWN_PYRAMID_SIZE) >= LEAST_CHANNELS:
         for part, (head, inputs) in _heads(parts, config, canvases).items():
             if inputs:  # nothing was found on the canvases that could calibrate the mask head
@@ -65,6 +63,17 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
     except OSError as error:
         raise EngineError(f"the int8 network cannot be written to {folder / INT8_FOLDER}: {error}") from None
     return folder / INT8_FOLDER
+
+
+def _body(parts: dict[str, Path], canvases: Sequence[np.ndarray]) -> tuple[Any, list[dict[str, np.ndarray]]]:
+    """The features behind the stem, and what goes into them on each canvas."""
+    features = core().read_model(parts["features"])
+    features.reshape({"images": [1, -1, -1, 3]})
+    stem, body = split_stem(features)
+    if stem is None:
+        return body, [{body.input(0).any_name: canvas[None]} for canvas in canvases]
+    compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return body, [{STEM: compiled(canvas[None])[STEM].copy()} for canvas in canvases]
 
 
 def _preset(nncf: Any, config: Any) -> Any:

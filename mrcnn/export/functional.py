@@ -6,7 +6,8 @@ Batch normalisation is folded into the convolution before it, if that is all the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -15,13 +16,16 @@ from .graph import Graph
 from .layers import ExportError, Tensor, write_layer
 
 
-def translate(model: keras.Model, inputs: Sequence[Tensor], graph: Graph) -> list[Tensor]:
+def translate(
+    model: keras.Model, inputs: Sequence[Tensor], graph: Graph, names: Mapping[str, str] | None = None
+) -> list[Tensor]:
     """Add a functional model to a graph.
 
     Args:
         model: a functional model; models inside it are translated in place.
         inputs: what takes the place of its inputs.
         graph: what the nodes are added to.
+        names: names in the graph for what some layers give, by the layer's name.
 
     Returns:
         Its outputs, flattened.
@@ -29,14 +33,14 @@ def translate(model: keras.Model, inputs: Sequence[Tensor], graph: Graph) -> lis
     Raises:
         ExportError: it has a layer, or a way of using one, that is not known here.
     """
-    return _Walk(model, graph).run(inputs)
+    return _Walk(model, graph, names or {}).run(inputs)
 
 
 class _Walk:
     """One model, called once."""
 
-    def __init__(self, model: keras.Model, graph: Graph):
-        self._model, self._graph = model, graph
+    def __init__(self, model: keras.Model, graph: Graph, names: Mapping[str, str]):
+        self._model, self._graph, self._names = model, graph, names
         self._config = model.get_config()
         self._tensors: dict[tuple[str, int, int], Tensor] = {}
         self._uses = Counter(reference for entry in self._config["layers"] for reference in _references(entry))
@@ -73,6 +77,8 @@ class _Walk:
             results = translate(layer, arguments, self._graph)
         else:
             results = [self._layer(layer, arguments)]
+            if name in self._names:
+                results = [replace(results[0], name=self._graph.rename(results[0].name, self._names[name]))]
         self._tensors.update({(name, index, place): result for place, result in enumerate(results)})
         return True
 

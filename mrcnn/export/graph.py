@@ -48,6 +48,13 @@ class Graph:
         self._nodes.append(helper.make_node("Identity", [tensor], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, _ONNX_TYPES[dtype], list(shape)))
 
+    def rename(self, tensor: str, name: str) -> str:
+        """Give a tensor that a node has made another name, which is returned."""
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                names[:] = [name if one == tensor else one for one in names]
+        return name
+
     def constant(self, values: Any, dtype: str = "float32") -> str:
         """A constant tensor."""
         name = self._new_name("constant")

@@ -19,12 +19,17 @@ import keras
 import numpy as np
 import onnx
 
+from mrcnn.network.backbones import STEM_ENDS
+
 from .functional import translate
 from .graph import Graph
 from .layers import ExportError, Tensor
 
 PART_NAMES = ("features", "proposals", "boxes", "masks")
 LEVELS = (2, 3, 4, 5)
+
+STEM = "stem"
+"""Name of a tensor in the part `features`, through which all of it goes."""
 
 NORMALIZED_WINDOW = (0.0, 1.0)
 LONGEST_STRETCH = 30.0
@@ -55,14 +60,16 @@ def export_features(network: Any) -> onnx.ModelProto:
     """Backbone, pyramid and RPN.
 
     Input: images uint8 (B, H, W, 3), RGB. Outputs: p2 … p5 float32 (B, C, h, w); rpn_class_logits (B, A, 2);
-    rpn_deltas (B, A, 4).
+    rpn_deltas (B, A, 4). The tensor STEM inside is what the first layers give (`mrcnn.network.backbones.STEM_ENDS`).
     """
     graph = Graph("features")
     images = graph.input("images", "uint8", ("B", "H", "W", 3))
     planes = graph.add("Transpose", images, perm=[0, 3, 1, 2])
     mean = np.asarray(network.config.MEAN_PIXEL, np.float32).reshape(-1, 1, 1)
     centred = graph.add("Sub", graph.add("Cast", planes, to=onnx.TensorProto.FLOAT), graph.constant(mean))
-    outputs = translate(network.features, [Tensor(centred, 4, 3)], graph)
+    backbone = network.config.BACKBONE
+    names = {} if callable(backbone) or backbone not in STEM_ENDS else {STEM_ENDS[backbone]: STEM}
+    outputs = translate(network.features, [Tensor(centred, 4, 3)], graph, names)
     *pyramid, class_logits, deltas = outputs
     for level, tensor in zip(LEVELS, pyramid, strict=False):
         graph.output(tensor.name, f"p{level}", "float32", ("B", tensor.channels, f"h{level}", f"w{level}"))

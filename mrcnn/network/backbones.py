@@ -9,6 +9,14 @@ BACKBONES = {"resnet50": build_resnet50, "resnet101": build_resnet101, "efficien
 """Name to builder: takes the image tensor (B, H, W, 3) and the Config, returns [C2, C3, C4, C5] (strides 4, 8, 16,
 32)."""
 
+STEM_ENDS = {
+    "resnet50": "max_pooling2d_1",
+    "resnet101": "max_pooling2d_1",
+    "efficientnet_lite0": "lite0_block1_project",
+}
+"""The layer that ends the stem: every later layer works on the errors made up to there, so that an engine that computes
+in fewer bits had better spare it. All of the network goes through its output, of stride 4."""
+
 
 def build_backbone(image, config):
     """The stages [C2, C3, C4, C5] of the backbone that the Config asks for.

@@ -16,6 +16,7 @@ def tiny_files(tmp_path_factory):
     config = type("Named", (TinyConfig,), {"BACKBONE": "tiny"})()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(backbones.BACKBONES, "tiny", lambda image, config: tiny_backbone(image, True, False)[1:])
+        patch.setitem(backbones.STEM_ENDS, "tiny", "tiny2_relu")
         save_weights(tiny_network(config), path)
         exported_parts(path, config)
         yield path, config

@@ -45,7 +45,7 @@ def test_keras_says_when_the_weights_do_not_fit(tiny_files, tmp_path):
 def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     weights, config = tiny_files
     folder = cache.cache_folder(weights, config)
-    cache.write(folder / "int8", create.INT8_VERSION, lambda part: (part / "features.xml").write_text("int8"))
+    cache.write(folder / "int8", create.INT8_VERSION, lambda part: (part / "features_body.xml").write_text("int8"))
     made = []
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: has_bfloat16)
     monkeypatch.setattr(openvino_runtime, "OpenVinoRuntime", lambda *arguments: made.append(arguments))
@@ -53,10 +53,10 @@ def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     create_openvino_engine(weights, config, "int8")
     ((parts, precision),) = made
     assert precision.value == ("bfloat16" if has_bfloat16 else "float32")
-    assert parts["features"] == folder / "int8" / "features.xml"
+    assert parts["features_body"] == folder / "int8" / "features_body.xml"
     assert parts["boxes"] == folder / "boxes.onnx"
-    (folder / "int8" / "features.xml").write_text("cut")
-    with pytest.raises(EngineError, match=r"int8 is not prepared \(.*features.xml is missing, cut off.*optimize"):
+    (folder / "int8" / "features_body.xml").write_text("cut")
+    with pytest.raises(EngineError, match=r"int8 is not prepared \(.*features_body.xml is missing, cut off.*optimize"):
         create_openvino_engine(weights, config, "int8")
     shutil.rmtree(folder / "int8")
     assert not int8_is_there(weights, config)

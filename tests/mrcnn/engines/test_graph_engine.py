@@ -79,7 +79,7 @@ def test_one_network_serves_all_sizes_when_there_are_many(parts, network, expect
     for kind in (*CANVASES, *CANVASES):
         images, windows = CANVASES[kind]
         assert_same(engine.detect_molded(images, np.array(windows)), expected[kind])
-    assert len(runtime._requests) == 2
+    assert len(runtime._networks) == 2
 
 
 def test_answers_are_not_overwritten_by_the_next(runtime, network):

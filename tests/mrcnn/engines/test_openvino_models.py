@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.engines.exported import exported_parts
-from mrcnn.engines.openvino_models import POOLED, PYRAMID, give_places_first, split_pooling
+from mrcnn.engines.openvino_models import POOLED, PYRAMID, STEM, halve_wide_convolutions, split_pooling, split_stem
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
 
@@ -22,15 +22,65 @@ def run(model, inputs):
     return {name: values[name].copy() for output in values for name in output.get_names()}
 
 
-def test_only_the_pyramid_is_turned(tiny_files):
+def test_features_in_two_steps(tiny_files):
     model = core().read_model(exported_parts(*tiny_files)["features"])
     images = {"images": tiny_image(64, 96)[None]}
     before = run(model, images)
-    after = run(give_places_first(model.clone()), images)
+    stem, body = split_stem(model.clone())
+    between = run(stem, images)
+    assert between[STEM].shape == (1, 16, 24, 4)
+    after = run(body, between)
     for name in PYRAMID:
         np.testing.assert_allclose(after[name], before[name].transpose(0, 2, 3, 1), atol=1e-5)
     for name in ("rpn_class_logits", "rpn_deltas"):
         np.testing.assert_allclose(after[name], before[name], atol=1e-5)
+
+
+def test_features_without_a_mark_stay_in_one_piece(tiny_files):
+    model = core().read_model(exported_parts(*tiny_files)["features"])
+    images = {"images": tiny_image(64, 96)[None]}
+    before = run(model, images)
+    for node in model.get_ops():
+        for output in node.outputs():
+            output.get_tensor().set_names(output.get_names() - {STEM})
+    stem, body = split_stem(model)
+    assert stem is None
+    np.testing.assert_allclose(run(body, images)["rpn_deltas"], before["rpn_deltas"], atol=1e-5)
+
+
+def wide_model(filters, rows, columns):
+    """A convolution as NNCF leaves it: int8 weights, a scale per filter, bias, ReLU, quantizer; and a reader."""
+    import openvino
+    from openvino import opset13 as ops
+
+    rng = np.random.default_rng(5)
+    planes = ops.parameter([1, 3, rows, columns], np.float32)
+    planes.output(0).get_tensor().set_names({"planes"})
+    weights = ops.convert(ops.constant(rng.integers(-127, 128, (filters, 3, 3, 3)).astype(np.int8)), "f32")
+    scales = ops.constant(rng.uniform(0.001, 0.01, (filters, 1, 1, 1)).astype(np.float32))
+    kernel = ops.multiply(weights, scales)
+    found = ops.convolution(planes, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
+    found = ops.add(found, ops.constant(rng.normal(0, 0.3, (1, filters, 1, 1)).astype(np.float32)))
+    low, high = np.float32(0), np.float32(2.55)
+    found = ops.fake_quantize(ops.relu(found), low, high, low, high, 256)
+    result = ops.result(ops.reduce_max(found, np.array([2]), False))
+    result.output(0).get_tensor().set_names({"greatest"})
+    return openvino.Model([result], [planes], "wide")
+
+
+@pytest.mark.parametrize(
+    ("filters", "rows", "columns", "convolutions"), [(512, 128, 160, 2), (512, 16, 24, 1), (256, 128, 160, 1)]
+)
+def test_wide_convolutions_on_large_maps_are_halved(filters, rows, columns, convolutions):
+    model = wide_model(filters, rows, columns)
+    planes = {"planes": np.random.default_rng(6).normal(0, 1, (1, 3, rows, columns)).astype(np.float32)}
+    before = run(model, planes)["greatest"]
+    halve_wide_convolutions(model)
+    assert sum(node.get_type_name() == "Convolution" for node in model.get_ops()) == convolutions
+    after = run(model, planes)["greatest"]
+    assert after.shape == (1, filters, columns)
+    assert np.ptp(before) > 0.5
+    np.testing.assert_allclose(after, before, atol=0.011)  # a step of the quantizer
 
 
 @pytest.mark.parametrize(
@@ -51,8 +101,15 @@ def test_a_head_in_two_steps(part, size, outputs, tiny_files):
     expected = run(model, levels | regions | others)
     pooling, rest = split_pooling(model.clone())
     lying = {name: np.ascontiguousarray(values.transpose(0, 2, 3, 1)) for name, values in levels.items()}
-    pooled = run(pooling, lying | regions)[POOLED]
-    assert pooled.shape == (5, 8, size, size)
+    assert list(pooling) == [2, 3, 4, 5]
+    pooled = []
+    for level, one in pooling.items():
+        inputs = {f"p{level}": lying[f"p{level}"]} | {
+            name: regions[name] for name in (f"windows{level}", f"images{level}")
+        }
+        pooled.append(run(one, inputs)[POOLED])
+    assert [part.shape for part in pooled] == [(count, 8, size, size) for count in (3, 0, 2, 0)]
+    pooled = np.concatenate(pooled)
     found = run(rest, {POOLED: pooled} | others)
     for name in outputs:
         assert expected[name].shape[0] == 5

@@ -62,7 +62,7 @@ def test_result_lies_whole_beside_the_graphs(calibrated, tiny_files):
     weights, config = tiny_files
     assert calibrated == cache.cache_folder(weights, config) / INT8_FOLDER
     assert int8_is_there(weights, config)
-    assert set(cache.read(calibrated, INT8_VERSION)) == {"features", "boxes_head", "masks_head"}
+    assert set(cache.read(calibrated, INT8_VERSION)) == {"features_body", "boxes_head", "masks_head"}
     assert cache.notes(calibrated) == {"canvases": 4}
     assert not list(calibrated.parent.parent.glob("*.part"))
     assert not list(calibrated.parent.glob("*.part"))
@@ -83,7 +83,7 @@ def test_box_head_is_near_float32_and_not_the_same(calibrated, tiny_files):
     image = tiny_image(64, 96, 21)[None]
     windows = {f"windows{level}": np.array([[1, 1, 5, 4], [0, 2, 3, 9]], np.float32) for level in (2, 3, 4, 5)}
     inputs = windows | {f"images{level}": np.zeros(2, np.int64) for level in (2, 3, 4, 5)}
-    heads = {name: path for name, path in cache.read(calibrated, INT8_VERSION).items() if name != "features"}
+    heads = {name: path for name, path in cache.read(calibrated, INT8_VERSION).items() if name != "features_body"}
     found = []
     for files in (parts, parts | heads):
         runtime = OpenVinoRuntime(files, CpuPrecision.FLOAT32)
@@ -124,7 +124,7 @@ def test_engine_takes_it(calibrated, tiny_files):
 def test_it_is_kept_when_the_graphs_are_made_anew(calibrated, tiny_files):
     exported_parts(*tiny_files)["masks"].write_text("cut")
     exported_parts(*tiny_files)
-    assert set(cache.read(calibrated, INT8_VERSION)) == {"features", "boxes_head", "masks_head"}
+    assert set(cache.read(calibrated, INT8_VERSION)) == {"features_body", "boxes_head", "masks_head"}
 
 
 def test_no_canvases(tiny_files):
@@ -151,4 +151,4 @@ def test_a_full_disk_is_an_oserror(tmp_path, monkeypatch):
 
     monkeypatch.setattr(openvino, "save_model", full)
     with pytest.raises(OSError, match=r"^Can't write: no space left$"):
-        quantize._save({"features": None}, tmp_path)
+        quantize._save({"features_body": None}, tmp_path)
