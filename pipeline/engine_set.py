@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.engine import EnginePlan, make_another, make_engine, make_next
+from pipeline.errors import StageStuckError
 from pipeline.settings import EngineKind, ModelSettings
+from pipeline.stage import FirstError, Stage
 
 logger = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 2
 """So many frames go through the network at once where that pays. Measured on two cores: 15 % more frames a second than
 one after the other on both, because nobody waits for the other core; what is found is the same to the bit."""
+CLOSE_DEADLINE_S = 10.0
+"""How long `close` waits for an engine that is being made."""
 
 
 class EngineSet:
@@ -28,7 +32,7 @@ class EngineSet:
 
     The first frame proves the first engine. OpenVINO and ONNX Runtime compile for a size of canvas when it first comes:
     what cannot compute its first frame is replaced like an engine that cannot be made. What fails after that is raised.
-    The engines beside it are made when they are first needed; one that cannot be is left out.
+    The engines beside it are made as soon as two frames meet; one that cannot be is left out.
 
     Args:
         plans: what `plan_engines` gave, best first.
@@ -44,6 +48,7 @@ class EngineSet:
         self._count = count
         self._threads = None if count == 1 else max(1, core_count() // count)
         self._idle: LifoQueue[Any] = LifoQueue()  # the one used last first; None: an engine that is not made yet
+        self._making: list[Stage] = []
         self._proving = threading.Lock()
         self._proven = False
         self._engine, self._plan = make_engine(plans, *self._made_of, self._threads)
@@ -63,21 +68,26 @@ class EngineSet:
         with self._proving:
             if not self._proven:
                 return self._prove(images, windows)
-        while True:
-            engine = self._idle.get()
-            if engine is not None:
-                try:
-                    return self._answer(engine, images, windows)
-                finally:
-                    self._idle.put(engine)
-            found = self._begin_another(images, windows)
-            if found is not None:
-                return found
+        while (engine := self._idle.get()) is None:
+            self._begin_another(images.shape[:3])
+        try:
+            found: Sequence[Any] = engine.detect_molded(images, windows)
+        finally:
+            self._idle.put(engine)
+        return found
+
+    def close(self) -> None:
+        """Wait until nothing more is being made."""
+        for stage in self._making:
+            try:
+                stage.join(CLOSE_DEADLINE_S)
+            except StageStuckError as error:
+                logger.info("%s", error)
 
     def _prove(self, images: NDArray[np.uint8], windows: NDArray[np.int32]) -> Sequence[Any]:
         while True:
             try:
-                found = self._answer(self._engine, images, windows)
+                found: Sequence[Any] = self._engine.detect_molded(images, windows)
             except Exception as error:  # what the runtimes raise has no common class but this
                 if self._plan.engine is EngineKind.KERAS:
                     raise
@@ -90,21 +100,21 @@ class EngineSet:
             self._proven = True
             return found
 
-    def _begin_another(self, images: NDArray[np.uint8], windows: NDArray[np.int32]) -> Sequence[Any] | None:
-        """Make one more engine and give it its first frame; None, and a line of the log, where that fails."""
-        try:
-            engine = make_another(self._plan, *self._made_of, self._threads)
-            found = self._answer(engine, images, windows)
-        except Exception as error:  # noqa: BLE001  as above; the frame goes to those there are
-            logger.warning("%s: %s; going on with fewer workers", self._plan, _one_line(error))
-            return None
-        self._idle.put(engine)
-        return found
+    def _begin_another(self, shape: tuple[int, ...]) -> None:
+        """Make one more engine, ready for batches of this shape, (B, H, W), in a thread of its own.
 
-    @staticmethod
-    def _answer(engine: Any, images: NDArray[np.uint8], windows: NDArray[np.int32]) -> Sequence[Any]:
-        found: Sequence[Any] = engine.detect_molded(images, windows)
-        return found
+        Meanwhile the frames go to those that are there.
+        """
+
+        def make() -> None:
+            engine = make_another(self._plan, *self._made_of, self._threads)
+            engine.warm_up(*shape)
+            self._idle.put(engine)
+
+        errors = FirstError(lambda: logger.warning("%s; going on with fewer at a time", errors.error))
+        stage = Stage("another engine", make, errors)
+        self._making.append(stage)
+        stage.start()
 
 
 def side_by_side(plan: EnginePlan, count: int) -> int:

@@ -145,7 +145,9 @@ class MaskRCNNSegmenter(Segmenter):
     def close(self) -> None:
         """Let the network go."""
         self._plan = self._plan_in_use
-        self._engine = None
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     @property
     def _plan_in_use(self) -> EnginePlan:

@@ -1,8 +1,9 @@
 """Whole runs with fakes at both ends."""
 
 from pipeline.settings import Settings
+from pipeline.slot import Overflow, Slot
 from pipeline.stream import Stream
-from tests.pipeline.fakes import FakeSegmenter
+from tests.pipeline.fakes import FakeSegmenter, make_frame
 
 HEADLESS = {"window": {"mode": "off"}}
 
@@ -20,3 +21,12 @@ def assert_accounted_for(stream):
     """Each captured frame was presented, or lost and counted."""
     stats = stream.summary().stats
     assert stats.captured == stats.presented + stats.dropped_total
+
+
+def filled(count):
+    """A slot with `count` frames and its end, captured at 90 s."""
+    frames = Slot(10, Overflow.WAIT)
+    for index in range(count):
+        frames.put(make_frame(index, captured_at_s=90.0))
+    frames.close()
+    return frames

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.sinks.base import Delivery
+from pipeline.stats import DropCause
 from pipeline.summary import EndReason
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.runs import assert_accounted_for, stream_of
@@ -56,6 +57,28 @@ def test_the_error_of_a_segmenter_keeps_its_kind():
     ):
         list(stream)
     assert stream.summary().end is EndReason.FAILED
+
+
+@pytest.mark.parametrize("presentation", ["exact", "smooth"])
+@pytest.mark.parametrize("kind", [SourceKind.LIVE, SourceKind.RECORDED])
+def test_frames_that_are_lost_to_a_failed_inference_have_a_cause_of_their_own(kind, presentation):
+    def fail(index):
+        if index >= 4:
+            raise ValueError("broken on purpose")
+
+    stream = stream_of(FakeSource(None, kind), FakeSegmenter(before=fail), values={"presentation": presentation})
+
+    def run():
+        with stream:
+            list(stream)
+
+    with pytest.raises(RunError, match="broken on purpose"):
+        run()
+    assert_accounted_for(stream)
+    causes = {cause for _, cause in stream.summary().stats.dropped}
+    assert DropCause.STOPPED not in causes
+    if kind is SourceKind.RECORDED:
+        assert causes == {DropCause.FAILED}
 
 
 @pytest.mark.parametrize("kind", [SourceKind.LIVE, SourceKind.RECORDED])
