@@ -94,11 +94,18 @@ def plan_engines(settings: ModelSettings, weights: Path, config: Any) -> list[En
     return plans or [_keras_plan(settings)]
 
 
-def make_engine(plans: list[EnginePlan], settings: ModelSettings, weights: Path, config: Any) -> tuple[Any, EnginePlan]:
+def make_engine(
+    plans: list[EnginePlan], settings: ModelSettings, weights: Path, config: Any, threads: int | None = None
+) -> tuple[Any, EnginePlan]:
     """The first of the planned engines that can be made; and which it is.
 
     An engine that fails is named in a line of the log, with what comes next. Keras is the last resort, unless an engine
     was asked for, or int8, which only OpenVINO has.
+
+    Args:
+        plans: what `plan_engines` gave.
+        settings, weights, config: as there.
+        threads: of the CPU, for OpenVINO; None: as many as it has cores.
 
     Raises:
         InputError: the last that was left cannot be made.
@@ -106,19 +113,73 @@ def make_engine(plans: list[EnginePlan], settings: ModelSettings, weights: Path,
     from mrcnn.engines.base import EngineError
     from mrcnn.engines.exported import ExportFault
 
-    keras_may_follow = _asked_engine(settings) is EngineKind.AUTO and settings.precision is not Precision.INT8
+    keras_may_follow = _keras_may_follow(settings)
     left = list(plans)
     while left:
         plan = left.pop(0)
         try:
-            return _make(plan, settings.device, weights, config)
+            return _make(plan, settings.device, weights, config, threads)
         except EngineError as error:
             if isinstance(error, ExportFault):
                 left.clear()  # all but Keras run what is exported
             if not left and not keras_may_follow:
                 raise InputError(str(error)) from None
             logger.warning("%s; going on with %s", error, left[0] if left else "Keras")
-    return _make(_keras_plan(settings), settings.device, weights, config)
+    return _make(_keras_plan(settings), settings.device, weights, config, None)
+
+
+def make_another(
+    plan: EnginePlan, settings: ModelSettings, weights: Path, config: Any, threads: int | None = None
+) -> Any:
+    """One more engine of a plan that was made already.
+
+    Raises:
+        EngineError: it cannot be made.
+        InputError: the weights do not fit.
+    """
+    return _make(plan, settings.device, weights, config, threads)[0]
+
+
+def make_next(
+    failed: EnginePlan,
+    reason: str,
+    plans: list[EnginePlan],
+    settings: ModelSettings,
+    weights: Path,
+    config: Any,
+    threads: int | None = None,
+) -> tuple[Any, EnginePlan]:
+    """What follows an engine that was made but cannot compute its first frame; as `make_engine` otherwise.
+
+    Args:
+        failed: the plan of that engine.
+        reason: one line for the user.
+        plans: what `plan_engines` gave.
+        settings, weights, config, threads: as for `make_engine`.
+
+    Raises:
+        InputError: nothing may follow, or what is left cannot be made.
+    """
+    left = _plans_after(failed, plans, settings.device)
+    if not left and not _keras_may_follow(settings):
+        raise InputError(reason)
+    logger.warning("%s; going on with %s", reason, left[0] if left else "Keras")
+    return make_engine(left, settings, weights, config, threads)
+
+
+def _plans_after(failed: EnginePlan, plans: list[EnginePlan], device: Device) -> list[EnginePlan]:
+    """What is left to try; of ONNX Runtime, its slower providers too."""
+    kinds = [(plan.engine, plan.precision) for plan in plans]
+    left = plans[kinds.index((failed.engine, failed.precision)) + 1 :]
+    if failed.provider is None:
+        return left
+    providers = _providers(device)
+    slower = providers[providers.index(failed.provider) + 1 :]
+    return [*(replace(failed, provider=provider) for provider in slower), *left]
+
+
+def _keras_may_follow(settings: ModelSettings) -> bool:
+    return _asked_engine(settings) is EngineKind.AUTO and settings.precision is not Precision.INT8
 
 
 def gpu_is_likely() -> bool:
@@ -238,7 +299,7 @@ def _cpu_has_bfloat16() -> bool:
         return False
 
 
-def _make(plan: EnginePlan, device: Device, weights: Path, config: Any) -> tuple[Any, EnginePlan]:
+def _make(plan: EnginePlan, device: Device, weights: Path, config: Any, threads: int | None) -> tuple[Any, EnginePlan]:
     from mrcnn.checkpoint import WeightsError
     from mrcnn.engines.create import create_keras_engine, create_openvino_engine
 
@@ -246,7 +307,7 @@ def _make(plan: EnginePlan, device: Device, weights: Path, config: Any) -> tuple
         if plan.engine is EngineKind.KERAS:
             return create_keras_engine(weights, config, plan.precision.value), plan
         if plan.engine is EngineKind.OPENVINO:
-            return create_openvino_engine(weights, config, plan.precision.value), plan
+            return create_openvino_engine(weights, config, plan.precision.value, threads), plan
         return _make_onnx(plan, device, weights, config)
     except WeightsError as error:
         raise InputError(str(error)) from None
@@ -257,7 +318,7 @@ def _make_onnx(plan: EnginePlan, device: Device, weights: Path, config: Any) -> 
     from mrcnn.engines.base import EngineError
     from mrcnn.engines.create import create_onnx_engine
 
-    *faster, last = _providers(device)
+    *faster, last = _providers(device) if plan.provider is None else [plan.provider]
     for provider in faster:
         try:
             return create_onnx_engine(weights, config, plan.precision.value, provider), replace(plan, provider=provider)

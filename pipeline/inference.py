@@ -1,9 +1,11 @@
-"""The inference stage: runs the segmenter on the frames that reach it, one by one or several at once."""
+"""The inference stage: runs the segmenter on the frames that reach it, one by one, in batches, or side by side."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from threading import Event
@@ -12,6 +14,7 @@ from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTim
 from pipeline.segmenter import Segmenter
 from pipeline.slot import Slot, SlotClosed
 from pipeline.sources.base import Clock
+from pipeline.stage import THREAD_PREFIX
 from pipeline.stats import RunStats
 from pipeline.tracking.tracker import Tracker
 from pipeline.watchdog import EngineLostError
@@ -56,8 +59,12 @@ def infer(
     on_undelivered: Callable[[SegmentedFrame], None],
     tracker: Tracker | None = None,
     batching: Batching = ONE_BY_ONE,
+    failed: Event | None = None,
 ) -> None:
     """Open the segmenter, then turn each frame into a SegmentedFrame until `frames` is closed and empty.
+
+    A segmenter with several workers gets several batches at the same time, in threads of their own. The results come in
+    the order of the frames all the same, and the tracker sees them so, in this thread.
 
     Args:
         segmenter: opened, used and closed in this thread.
@@ -70,30 +77,30 @@ def infer(
             segmenter failed. What was found on it is left out.
         tracker: gives the instances their ids and steadies them; None where nothing is tracked.
         batching: how many frames the segmenter gets at once.
+        failed: set when this stage fails, before frames are reported.
     """
     in_hand: deque[Frame] = deque()
     stage = _Inference(segmenter, stats, clock, tracker, batching)
+    well = False
     try:
         segmenter.open()
         ready.set()
-        while True:
-            _gather(frames, batching, in_hand)
-            if results.closed or not _deliver(stage.results_of(list(in_hand)), results, in_hand):
-                return
+        with ExitStack() as threads:
+            queue = _Queue(stage, frames, in_hand, threads)
+            while True:
+                batch = queue.next()
+                if results.closed or not _deliver(stage.results_of(batch), results, in_hand):
+                    break
+        well = True
+    except SlotClosed:
+        well = True
+        raise
     finally:
+        if failed is not None and not well:
+            failed.set()
         for frame in in_hand:
             on_undelivered(_unknown(frame, StageTimes(frame.captured_at_s)))
         segmenter.close()
-
-
-def _gather(frames: Slot[Frame], batching: Batching, in_hand: deque[Frame]) -> None:
-    """Wait for a frame, then take more as `batching` says. Raises SlotClosed when there are no more at all."""
-    in_hand.append(frames.get())
-    while len(in_hand) < batching.size:
-        try:
-            in_hand.append(frames.get(None if batching.filling is Filling.FULL else 0.0))
-        except (SlotClosed, TimeoutError):
-            return
 
 
 def _deliver(found: Iterator[SegmentedFrame], results: Slot[SegmentedFrame], in_hand: deque[Frame]) -> bool:
@@ -108,6 +115,82 @@ def _deliver(found: Iterator[SegmentedFrame], results: Slot[SegmentedFrame], in_
 
 
 @dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the segmenter found on the frames of a batch, and when, seconds on the run's clock."""
+
+    found: Sequence[Instances]
+    started_at_s: float
+    ended_at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Frames that were given to the segmenter, or are when the answer is asked for."""
+
+    frames: Sequence[Frame]
+    answer: Callable[[], _Answer]
+
+
+class _Queue:
+    """Batches on their way through the segmenter, in the order of the frames.
+
+    Args:
+        stage: does the work.
+        frames: inlet.
+        in_hand: gets every frame that is taken.
+        threads: where the threads of several workers are ended.
+    """
+
+    def __init__(self, stage: _Inference, frames: Slot[Frame], in_hand: deque[Frame], threads: ExitStack) -> None:
+        self._stage = stage
+        self._frames = frames
+        self._in_hand = in_hand
+        self._batches: deque[_Batch] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._depth = 1
+        workers = stage.segmenter.workers
+        if workers > 1:
+            self._pool = ThreadPoolExecutor(workers, THREAD_PREFIX + "inference")
+            threads.callback(self._pool.shutdown, cancel_futures=True)
+            # One more, so that none waits for this thread to hand it the next.
+            self._depth = workers + 1
+
+    def next(self) -> _Batch:
+        """The oldest batch, with as many begun as may be. Waits for a frame only when nothing is on its way. Raises
+        SlotClosed when there are no more at all."""
+        while len(self._batches) < self._depth:
+            try:
+                taken = self._gather()
+            except (SlotClosed, TimeoutError):
+                if not self._batches:
+                    raise
+                break
+            self._batches.append(self._begun(taken))
+        return self._batches.popleft()
+
+    def _gather(self) -> list[Frame]:
+        """Take a frame, then more as the batching says."""
+        batching = self._stage.batching
+        taken = [self._take(None if not self._batches else 0.0)]
+        while len(taken) < batching.size:
+            try:
+                taken.append(self._take(None if batching.filling is Filling.FULL else 0.0))
+            except (SlotClosed, TimeoutError):
+                break
+        return taken
+
+    def _take(self, timeout_s: float | None) -> Frame:
+        frame = self._frames.get(timeout_s)
+        self._in_hand.append(frame)
+        return frame
+
+    def _begun(self, taken: list[Frame]) -> _Batch:
+        if self._pool is None:
+            return _Batch(taken, lambda: self._stage.answer(taken))
+        return _Batch(taken, self._pool.submit(self._stage.answer, taken).result)
+
+
+@dataclass(frozen=True, slots=True)
 class _Inference:
     """What is done with the frames of a batch."""
 
@@ -117,35 +200,42 @@ class _Inference:
     tracker: Tracker | None
     batching: Batching
 
-    def results_of(self, frames: list[Frame]) -> Iterator[SegmentedFrame]:
-        """A result for each frame, in order. Raises SlotClosed when the run ends under the segmenter."""
+    def answer(self, frames: Sequence[Frame]) -> _Answer:
+        """What the segmenter says; in any thread."""
         started_at_s = self.clock()
+        if self.batching.size == 1:
+            found = [self.segmenter.segment(frames[0].image_bgr)]
+        else:
+            found = self.segmenter.segment_batch([frame.image_bgr for frame in frames])
+        return _Answer(found, started_at_s, self.clock())
+
+    def results_of(self, batch: _Batch) -> Iterator[SegmentedFrame]:
+        """A result for each frame, in order. Raises SlotClosed when the run ends under the segmenter."""
+        asked_at_s = self.clock()
         try:
-            if self.batching.size == 1:
-                found = [self.segmenter.segment(frames[0].image_bgr)]
-            else:
-                found = self.segmenter.segment_batch([frame.image_bgr for frame in frames])
+            answer = batch.answer()
         except EngineLostError:
             # The frames are shown with nothing on them; nothing is known of what is in them.
             ended_at_s = self.clock()
-            for frame in frames:
-                yield _unknown(frame, StageTimes(frame.captured_at_s, started_at_s, ended_at_s))
+            for frame in batch.frames:
+                yield _unknown(frame, StageTimes(frame.captured_at_s, asked_at_s, ended_at_s))
             return
-        share_s = (self.clock() - started_at_s) / len(frames)
-        for frame, instances in zip(frames, found, strict=True):
-            yield self._result(frame, instances, started_at_s, share_s)
+        for frame, instances in zip(batch.frames, answer.found, strict=True):
+            yield self._result(frame, instances, answer, len(batch.frames))
 
-    def _result(self, frame: Frame, found: Instances, started_at_s: float, share_s: float) -> SegmentedFrame:
-        """What is shown of what was found; `share_s` is what the segmenter took for one frame of the batch."""
-        found_at_s = self.clock()
+    def _result(self, frame: Frame, found: Instances, answer: _Answer, batch_size: int) -> SegmentedFrame:
+        """What is shown of what was found on a frame."""
+        began_at_s = self.clock()
         if self.tracker is None:
             instances = self.segmenter.chosen(found)
         else:
             candidates = self.segmenter.candidates(found, self.tracker.unsure_score)
             instances = self.tracker.update(frame.pts_s, candidates, (frame.height, frame.width))
         ended_at_s = self.clock()
-        self.stats.inferred(ended_at_s, share_s + ended_at_s - found_at_s)
-        times = StageTimes(frame.captured_at_s, started_at_s, ended_at_s)
+        # A frame's share of its batch, and what was done for it alone.
+        took_s = (answer.ended_at_s - answer.started_at_s) / batch_size + ended_at_s - began_at_s
+        self.stats.inferred(ended_at_s, took_s)
+        times = StageTimes(frame.captured_at_s, answer.started_at_s, ended_at_s)
         return SegmentedFrame(frame, instances, frame.index, times, finding=Finding(frame, found))
 
 

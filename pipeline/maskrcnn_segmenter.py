@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from pipeline.batching import run_in_batches
 from pipeline.canvas import MIN_DIM_SHARE, CanvasFit, fit_canvas
-from pipeline.engine import make_engine, plan_engines
+from pipeline.engine import EnginePlan, plan_engines
+from pipeline.engine_set import EngineSet, default_workers, side_by_side
 from pipeline.errors import InputError
 from pipeline.labels import load_labels, resolve_classes
-from pipeline.records import Instances
+from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.segmenter import Segmenter
-from pipeline.settings import ModelSettings
+from pipeline.settings import ModelSettings, Settings, TrackingSettings
+from pipeline.tracking.tracker import finding_score
 from pipeline.weights_file import find_weights
 
 FIND_MOST = 100
@@ -30,12 +32,13 @@ class MaskRCNNSegmenter(Segmenter):
         settings: weights, labels, size, thresholds, engine.
         find_from: find objects of every class from this score on, however few and whichever of them `settings` ask for:
             `segment` gives them all, and `chosen` those that were asked for. None: find only those.
+        workers: so many threads will ask at the same time, if the engine gains from it.
 
     Raises:
         InputError: weights or labels are missing or do not fit, or the engine, backend or device is not there.
     """
 
-    def __init__(self, settings: ModelSettings, find_from: float | None = None) -> None:
+    def __init__(self, settings: ModelSettings, find_from: float | None = None, workers: int = 1) -> None:
         self._settings = settings
         self._weights = find_weights(settings.weights)
         self._config, self._labels = _read_file(self._weights.path, settings)
@@ -48,8 +51,9 @@ class MaskRCNNSegmenter(Segmenter):
             self._config.DETECTION_MAX_INSTANCES = max(self._chosen_most, FIND_MOST)
         self._keep_ids = resolve_classes(settings.classes, self._labels) if settings.classes else None
         self._plans = plan_engines(settings, self._weights.path, self._config)
-        self._plan = self._plans[0]
-        self._engine: Any = None
+        self._plan = self._plans[0]  # while none is made
+        self._wanted_workers = workers
+        self._engine: EngineSet | None = None
         self._fit: CanvasFit | None = None
 
     @property
@@ -60,10 +64,11 @@ class MaskRCNNSegmenter(Segmenter):
     @property
     def description(self) -> str:
         """See `Segmenter.description`."""
+        together = f", {self.workers} frames side by side" if self.workers > 1 else ""
         return (
             f"Mask R-CNN {self._config.BACKBONE}, {len(self._labels)} classes, {self._max_dim} px "
             f"{self._settings.canvas.value} canvas; {self._weights.path.name} ({self._weights.reason}); "
-            f"{self._plan}"
+            f"{self._plan_in_use}{together}"
         )
 
     @property
@@ -71,20 +76,28 @@ class MaskRCNNSegmenter(Segmenter):
         """The weight file, and the Config of its network with the user's settings in it."""
         return self._weights.path, self._config
 
+    @property
+    def workers(self) -> int:
+        """See `Segmenter.workers`."""
+        return side_by_side(self._plan_in_use, self._wanted_workers)
+
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or the engine cannot be had."""
-        self._engine, self._plan = make_engine(self._plans, self._settings, self._weights.path, self._config)
+        made_of = self._settings, self._weights.path, self._config
+        self._engine = EngineSet(self._plans, *made_of, self._wanted_workers)
 
     def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
         """See `Segmenter.segment`."""
+        assert self._engine is not None, "open it first"
         fit = self._fit_for(image_bgr)
-        raw = self._engine.detect_molded(fit.place(image_bgr)[None], np.array([fit.window]))[0]
+        raw = self._engine.detect_molded(fit.place(image_bgr)[None], np.array([fit.window], np.int32))[0]
         return self._instances(raw, fit)
 
     def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """See `Segmenter.segment_batch`."""
         if len(images_bgr) == 1 and self._settings.batch_size == 1:
             return [self.segment(images_bgr[0])]
+        assert self._engine is not None, "open it first"
         fits = [self._fit_for(image_bgr) for image_bgr in images_bgr]
         canvases = [fit.place(image_bgr) for fit, image_bgr in zip(fits, images_bgr, strict=True)]
         windows = [fit.window for fit in fits]
@@ -131,7 +144,32 @@ class MaskRCNNSegmenter(Segmenter):
 
     def close(self) -> None:
         """Let the network go."""
-        self._engine = None
+        self._plan = self._plan_in_use
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    @property
+    def _plan_in_use(self) -> EnginePlan:
+        return self._engine.plan if self._engine is not None else self._plan
+
+
+def segmenter_for(settings: Settings, steadying: TrackingSettings, info: SourceInfo, live: bool) -> MaskRCNNSegmenter:
+    """The segmenter of a run.
+
+    Args:
+        settings: of the run.
+        steadying: the settings of tracking that hold in it.
+        info: the open source.
+        live: whether the newest frame wins. Only the frames of a video of which every frame counts go through the
+            network side by side: one frame by itself is faster on all cores, and pictures differ in size.
+    """
+    privacy, model = settings.privacy, settings.model
+    wanted = [privacy.min_score if privacy.on else None, finding_score(steadying, info)]
+    find_from = min((score for score in wanted if score is not None), default=None)
+    together = not live and info.kind is SourceKind.RECORDED
+    workers = (model.workers or default_workers(model.batch_size)) if together else 1
+    return MaskRCNNSegmenter(model, find_from, workers)
 
 
 def _read_file(path: Path, settings: ModelSettings) -> tuple[Any, tuple[str, ...]]:

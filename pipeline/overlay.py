@@ -77,6 +77,20 @@ class _Style:
     thickness: int
 
 
+@dataclass(slots=True)
+class _Thing:
+    """One object: `box_xyxy` float32 (4,) in pixels and its `edges` on their grid, `mask_probs` float32 (M, M)."""
+
+    box_xyxy: NDArray[np.float32]
+    edges: tuple[int, int, int, int] | None
+    mask_probs: NDArray[np.float32]
+    class_id: int
+    score: float
+    track_id: int
+    opacity: float
+    colour: ColourBgr
+
+
 class Overlay:
     """Draws what the settings switch on.
 
@@ -103,11 +117,24 @@ class Overlay:
         parts += [f"{score:.3f}"] if self._settings.scores else []
         return ": ".join(parts)
 
-    def _colour_of(self, instances: Instances, i: int) -> ColourBgr:
-        track_id = _track_id(instances, i)
-        if self._settings.color_by is ColourBy.TRACK and track_id > 0:
-            return track_colour(track_id)
-        return self.colour(int(instances.class_ids[i]))
+    def _things(self, instances: Instances) -> list[_Thing]:
+        """What is drawn, in Python's own numbers: they are looked at again and again."""
+        count = len(instances)
+        things = []
+        for i, (class_id, score, track_id, opacity) in enumerate(
+            zip(
+                instances.class_ids.tolist(),
+                instances.scores.tolist(),
+                [0] * count if instances.track_ids is None else instances.track_ids.tolist(),
+                [1.0] * count if instances.opacity is None else instances.opacity.tolist(),
+                strict=True,
+            )
+        ):
+            by_track = self._settings.color_by is ColourBy.TRACK and track_id > 0
+            colour = track_colour(track_id) if by_track else self.colour(class_id)
+            box, probs = instances.boxes_xyxy[i], instances.mask_probs[i]
+            things.append(_Thing(box, box_edges(box), probs, class_id, score, track_id, opacity, colour))
+        return things
 
     def draw(self, frame_bgr: Image, instances: Instances, status: StatusLine | None = None) -> Image:
         """A copy of the frame with everything drawn on it; the best score lies on top.
@@ -122,16 +149,16 @@ class Overlay:
         """
         canvas = np.array(frame_bgr, np.uint8, order="C")
         style = self._style(canvas.shape[0], canvas.shape[1])
-        worst_first = [i for i in range(len(instances) - 1, -1, -1) if _opacity(instances, i) > 0]
+        worst_first = [thing for thing in reversed(self._things(instances)) if thing.opacity > 0]
         if self._settings.masks:
-            for i in worst_first:
-                self._draw_mask(canvas, instances, i)
+            for thing in worst_first:
+                self._draw_mask(canvas, thing)
         if self._settings.boxes:
-            for i in worst_first:
-                self._draw_box(canvas, instances, i, style)
+            for thing in worst_first:
+                _draw_box(canvas, thing, style.line_width)
         if self._settings.labels or self._settings.scores or self._settings.ids:
-            for i in worst_first:
-                self._draw_label(canvas, instances, i, style)
+            for thing in worst_first:
+                self._draw_label(canvas, thing, style)
         if status is not None and self._settings.status:
             _draw_status(canvas, status, style)
         return canvas
@@ -143,58 +170,58 @@ class Overlay:
         font_scale = self._settings.font_scale or 0.34 + 0.00043 * size
         return _Style(line_width, font_scale, _thickness(font_scale))
 
-    def _draw_mask(self, canvas: Image, instances: Instances, i: int) -> None:
-        mask, y0, x0 = paste_mask(
-            instances.mask_probs[i],
-            instances.boxes_xyxy[i],
-            canvas.shape[0],
-            canvas.shape[1],
-            self._settings.mask_threshold,
-        )
+    def _draw_mask(self, canvas: Image, thing: _Thing) -> None:
+        height, width = canvas.shape[:2]
+        mask, y0, x0 = paste_mask(thing.mask_probs, thing.box_xyxy, height, width, self._settings.mask_threshold)
         if mask.size == 0:
             return
-        alpha = self._settings.mask_alpha * _opacity(instances, i)
+        alpha = self._settings.mask_alpha * thing.opacity
         region = canvas[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
         # A plane of one colour for cv2 to blend with: filling by whole rows is the fastest way numpy knows.
         blended = np.empty(region.shape, np.uint8)
-        blended[0] = self._colour_of(instances, i)
+        blended[0] = thing.colour
         blended[1:] = blended[:1]
         cv2.addWeighted(region, 1.0 - alpha, blended, alpha, 0.0, dst=blended)
         cv2.copyTo(blended, mask.view(np.uint8), region)
 
-    def _draw_box(self, canvas: Image, instances: Instances, i: int, style: _Style) -> None:
-        edges = box_edges(instances.boxes_xyxy[i])
-        if edges is None:
+    def _draw_label(self, canvas: Image, thing: _Thing, style: _Style) -> None:
+        if thing.edges is None or not _touches(thing.edges, canvas.shape[0], canvas.shape[1]):
             return
-        x1, y1, x2, y2 = edges
-        # Within the box; cv2.rectangle would make even widths one pixel wider.
-        colour, line, opacity = self._colour_of(instances, i), style.line_width, _opacity(instances, i)
-        inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
-        inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
-        for left, top, right, bottom in (
-            (x1, y1, x2, inner_y1),
-            (x1, inner_y2, x2, y2),
-            (x1, inner_y1, inner_x1, inner_y2),
-            (inner_x2, inner_y1, x2, inner_y2),
-        ):
-            side = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-            if opacity >= 1:
-                _fill(side, colour)
-            else:
-                _paint(side, np.broadcast_to(np.array(colour, np.uint8), side.shape), opacity)
-
-    def _draw_label(self, canvas: Image, instances: Instances, i: int, style: _Style) -> None:
-        edges = box_edges(instances.boxes_xyxy[i])
-        if edges is None or not _touches(edges, canvas.shape[0], canvas.shape[1]):
-            return
-        text = self.label(int(instances.class_ids[i]), float(instances.scores[i]), _track_id(instances, i))
+        text = self.label(thing.class_id, thing.score, thing.track_id)
         if not text:
             return
-        colour = self._colour_of(instances, i)
         block = _text_block(text, style.font_scale, canvas.shape[1])
         # On top of the box; inside it where there is no room above.
-        top = edges[1] - block.height
-        _draw_block(canvas, block, edges[0], top if top >= 0 else edges[1], colour, _opacity(instances, i))
+        x, y = thing.edges[0], thing.edges[1] - block.height
+        _lay(canvas, _kept_text(block, thing.colour), x, y if y >= 0 else thing.edges[1], thing.opacity)
+
+
+def _draw_box(canvas: Image, thing: _Thing, line: int) -> None:
+    """Draws the sides of a box, `line` pixels wide, within it."""
+    if thing.edges is None or not _touches(thing.edges, canvas.shape[0], canvas.shape[1]):
+        return
+    x1, y1, x2, y2 = thing.edges
+    if thing.opacity >= 1 and min(x2 - x1, y2 - y1) > 2 * line:
+        # Rectangles one pixel wide inside one another: cv2 would lay a wider line on both sides of the edge. What is
+        # beyond the frame is brought close to it, where cv2 still counts in pixels.
+        x1, y1 = max(x1, -line), max(y1, -line)
+        x2, y2 = min(x2, canvas.shape[1] + line), min(y2, canvas.shape[0] + line)
+        for k in range(line):
+            cv2.rectangle(canvas, (x1 + k, y1 + k), (x2 - 1 - k, y2 - 1 - k), thing.colour, 1)
+        return
+    inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
+    inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
+    for left, top, right, bottom in (
+        (x1, y1, x2, inner_y1),
+        (x1, inner_y2, x2, y2),
+        (x1, inner_y1, inner_x1, inner_y2),
+        (inner_x2, inner_y1, x2, inner_y2),
+    ):
+        side = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        if thing.opacity >= 1:
+            _fill(side, thing.colour)
+        else:
+            _paint(side, np.broadcast_to(np.array(thing.colour, np.uint8), side.shape), thing.opacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,29 +249,46 @@ def _text_block(text: str, font_scale: float, frame_width: int) -> _TextBlock:
         font_scale = max(_SMALLEST_FONT_SCALE, font_scale * (frame_width - 2 * padding) / width)
         width = _text_width(text, font_scale)
     # Of the same height for every text: letters with and without descenders stand on one line.
-    (_, ascent), descent = cv2.getTextSize("Ag|", _FONT, font_scale, _thickness(font_scale))
+    ascent, descent = _line_size(font_scale)
     height = ascent + descent + padding
     return _TextBlock(text, font_scale, width + 2 * padding, height, ascent + (padding + 1) // 2, padding)
+
+
+@lru_cache(maxsize=64)
+def _line_size(font_scale: float) -> tuple[int, int]:
+    """Pixels above and below the line that letters stand on."""
+    (_, ascent), descent = cv2.getTextSize("Ag|", _FONT, font_scale, _thickness(font_scale))
+    return ascent, descent
 
 
 def _text_width(text: str, font_scale: float) -> int:
     return int(cv2.getTextSize(text, _FONT, font_scale, _thickness(font_scale))[0][0])
 
 
-def _draw_block(
-    canvas: Image, block: _TextBlock, x: int, y: int, backing_bgr: ColourBgr, opacity: float = 1.0
-) -> None:
-    """Draws text on its backing with its top left corner near (x, y), moved inside the frame."""
-    height, width = canvas.shape[:2]
-    x = max(0, min(x, width - block.width))
-    y = max(0, min(y, height - block.height))
-    region = canvas[y : y + block.height, x : x + block.width]
-    drawn = region if opacity >= 1 else np.empty(region.shape, np.uint8)
+def _text(block: _TextBlock, backing_bgr: ColourBgr) -> Image:
+    """uint8 (h, w, 3): the text on its backing."""
+    drawn = np.empty((block.height, block.width, 3), np.uint8)
     _fill(drawn, backing_bgr)
     colour, thickness = text_colour(backing_bgr), _thickness(block.font_scale)
     origin = (block.padding, block.ascent)
     cv2.putText(drawn, block.text, origin, _FONT, block.font_scale, colour, thickness, cv2.LINE_AA)
-    if opacity < 1:
+    return drawn
+
+
+_kept_text = lru_cache(maxsize=128)(_text)
+"""Labels stay the same from one result to the next."""
+
+
+def _lay(canvas: Image, drawn: Image, x: int, y: int, opacity: float = 1.0) -> None:
+    """Lays a picture on the canvas, its top left corner near (x, y): moved inside the frame, cut off at the edge."""
+    height, width = canvas.shape[:2]
+    x = max(0, min(x, width - drawn.shape[1]))
+    y = max(0, min(y, height - drawn.shape[0]))
+    region = canvas[y : y + drawn.shape[0], x : x + drawn.shape[1]]
+    drawn = drawn[: region.shape[0], : region.shape[1]]
+    if opacity >= 1:
+        region[:] = drawn
+    else:
         _paint(region, drawn, opacity)
 
 
@@ -260,14 +304,6 @@ def _paint(region: Image, drawn: Image, opacity: float) -> None:
         region[:] = cv2.addWeighted(region, 1.0 - opacity, np.ascontiguousarray(drawn), opacity, 0.0)
 
 
-def _track_id(instances: Instances, i: int) -> int:
-    return 0 if instances.track_ids is None else int(instances.track_ids[i])
-
-
-def _opacity(instances: Instances, i: int) -> float:
-    return 1.0 if instances.opacity is None else float(instances.opacity[i])
-
-
 def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:
     """Draws the status line at the bottom left, shortened where the frame is too narrow for words."""
     font_scale = max(0.36, 0.8 * style.font_scale)
@@ -277,14 +313,14 @@ def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:
         return
     text = next((text for text in texts if _text_width(text, font_scale) + 8 <= canvas.shape[1]), texts[-1])
     block = _text_block(text, font_scale, canvas.shape[1])
-    _draw_block(canvas, block, 0, canvas.shape[0] - block.height, _STATUS_BACKING_BGR)
+    _lay(canvas, _text(block, _STATUS_BACKING_BGR), 0, canvas.shape[0] - block.height)
 
 
 def draw_banner(canvas: Image, text: str) -> None:
     """Writes one line in the middle of an image, in place: white on a dark backing ("camera 0 is gone …")."""
     height, width = canvas.shape[:2]
     block = _text_block(text, 0.5 + 0.0005 * sqrt(height * width), width)
-    _draw_block(canvas, block, (width - block.width) // 2, (height - block.height) // 2, _STATUS_BACKING_BGR)
+    _lay(canvas, _text(block, _STATUS_BACKING_BGR), (width - block.width) // 2, (height - block.height) // 2)
 
 
 def _touches(edges: tuple[int, int, int, int], height: int, width: int) -> bool:

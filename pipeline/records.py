@@ -115,7 +115,8 @@ class Frame:
     @property
     def pts_s(self) -> float:
         """Presentation time in seconds."""
-        return float(self.pts * self.time_base)
+        # As float(pts * time_base), without making a fraction.
+        return self.pts * self.time_base.numerator / self.time_base.denominator
 
     @property
     def height(self) -> int:

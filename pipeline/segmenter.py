@@ -15,8 +15,8 @@ class Segmenter(ABC):
     """Finds the instances in single frames.
 
     Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`, `segment`,
-    `segment_batch` and `close` are called in the inference thread. `labels` and `description` are valid from
-    construction on.
+    `segment_batch` and `close` are called in the inference thread; `segment` and `segment_batch` in others as well if
+    there are several `workers`. `labels` and `description` are valid from construction on.
     """
 
     @property
@@ -28,6 +28,12 @@ class Segmenter(ABC):
     @abstractmethod
     def description(self) -> str:
         """One line for the user: which network, weights, backend and device."""
+
+    @property
+    def workers(self) -> int:
+        """How many threads may call `segment` and `segment_batch` at the same time, once it is open: one, unless it is
+        faster with more."""
+        return 1
 
     @abstractmethod
     def open(self) -> None:

@@ -180,6 +180,7 @@ class ModelSettings(Section):
     device: Device = Device.AUTO
     backend: Backend = Backend.AUTO
     batch_size: Annotated[int, Field(ge=1, le=64)] = 1
+    workers: Annotated[int, Field(ge=1, le=16)] | None = None
     proposals: Annotated[int, Field(ge=1, le=6000)] | None = None
     min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     nms_threshold: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
@@ -298,7 +299,7 @@ class RecorderSettings(Section):
 
     path: str | None = None
     crf: Annotated[int, Field(ge=0, le=51)] = 23
-    preset: X264Preset = X264Preset.VERYFAST
+    preset: X264Preset = X264Preset.SUPERFAST
     audio: AudioMode = AudioMode.COPY
     fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
     segment_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None

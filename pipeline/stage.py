@@ -38,7 +38,8 @@ class FirstError:
         """Store the error if it is the first; a foreign one is wrapped into a RunError that names the stage."""
         logger.debug("%s failed", stage_name, exc_info=error)
         if not isinstance(error, StreamSegmentError):
-            wrapped = RunError(f"{stage_name} failed: {type(error).__name__}: {error}")
+            what = " ".join(str(error).split())  # some libraries explain themselves in many lines
+            wrapped = RunError(f"{stage_name} failed: {type(error).__name__}: {what}")
             wrapped.__cause__ = error
             error = wrapped
         with self._lock:

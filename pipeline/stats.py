@@ -30,6 +30,7 @@ class DropCause(Enum):
 
     LOADING = "still loading"
     BUSY = "busy"
+    FAILED = "inference failed"
     STOPPED = "run stopped"
 
 

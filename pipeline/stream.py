@@ -36,7 +36,7 @@ from pipeline.sources.factory import make_source
 from pipeline.stage import THREAD_PREFIX, FirstError, Stage
 from pipeline.stats import DropCause, DropStage, RunStats
 from pipeline.summary import EndReason, RunSummary
-from pipeline.tracking.tracker import finding_score, make_tracker
+from pipeline.tracking.tracker import make_tracker
 from pipeline.watchdog import SupervisedSegmenter
 from pipeline.web.view import RunView
 
@@ -84,6 +84,7 @@ class Stream:
         self._slots: Sequence[Slot[Frame] | Slot[SegmentedFrame]] = ()
         self._stop_asked = threading.Event()
         self._segmenter_ready = threading.Event()
+        self._inference_failed = threading.Event()
         self._errors = FirstError(on_first=self._stop_asked.set)
         self._info: SourceInfo | None = None
         self._join: Join | None = None
@@ -124,12 +125,9 @@ class Stream:
         self._info = self._source.open()
         check_presentation(self.settings)
         if self._segmenter is None:
-            from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
+            from pipeline.maskrcnn_segmenter import segmenter_for
 
-            privacy = self.settings.privacy
-            wanted = [privacy.min_score if privacy.on else None, finding_score(self._tracking, self._info)]
-            scores = [score for score in wanted if score is not None]
-            self._segmenter = MaskRCNNSegmenter(self.settings.model, min(scores, default=None))
+            self._segmenter = segmenter_for(self.settings, self._tracking, self._info, self.live)
         if self.settings.engine.restart and self.live:
             engine = SupervisedSegmenter(self._segmenter, self.settings.engine, self._stop_asked, self._clock)
             self._segmenter = self._engine = engine
@@ -361,6 +359,7 @@ class Stream:
                     route.lost_after_inference,
                     tracker,
                     route.batching,
+                    self._inference_failed,
                 ),
                 self._errors,
                 inlets=(route.to_inference,),
@@ -372,6 +371,8 @@ class Stream:
         self.stats.dropped(stage, self._cause())
 
     def _cause(self) -> DropCause:
+        if self._inference_failed.is_set():
+            return DropCause.FAILED
         if self._stop_asked.is_set() or self._closed:
             return DropCause.STOPPED
         return DropCause.BUSY if self._segmenter_ready.is_set() else DropCause.LOADING

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pipeline.motion.flow import sample
 from pipeline.motion.similarity import Complexes, Floats, Similarity
 
-_SCALES = (24.0, 12.0, 8.0)
+_SCALES = (20.0, 10.0)
 """Grey levels, a round each: points that differ more than about this count less and less. Wide at first, since before
-the first correction even good points differ."""
+the first correction even good points differ. A third round makes no mask fit better."""
 _LIGHT_SCALE = 16.0
 _WORST = 32.0
 """Grey levels: a point that differs by more is no worse for it: it is covered."""

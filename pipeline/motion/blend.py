@@ -93,28 +93,33 @@ class Shown:
 
     def place(self, scale: Scale, time_s: float, blend_s: float) -> Instances:
         """The objects where they are now, partly outside the frame perhaps, in the order that they are kept."""
+        boxes, masks = self._placed(scale, time_s, blend_s)
+        return replace(self.origin, boxes_xyxy=boxes, mask_probs=masks, opacity=self.opacity)
+
+    def _placed(self, scale: Scale, time_s: float, blend_s: float) -> tuple[Floats, Floats]:
+        """Boxes float32 (N, 4) and masks float32 (N, M, M) of `place`."""
         boxes, masks = place(self.origin.boxes_xyxy, self.origin.mask_probs, self.bodies.path, scale)
         if blend_s > 0:
             past = 1 - np.clip((time_s - self.landed_s) / blend_s, 0, 1)
-            past = (past * past * (3 - 2 * past)).astype(np.float32)
             blending = np.flatnonzero(past > 0)
             if len(blending):
+                past = (past * past * (3 - 2 * past)).astype(np.float32)
                 boxes = np.asarray(boxes + past[:, None] * self.offset, np.float32)
                 masks = masks.copy()
                 share = past[blending, None, None]
                 masks[blending] += share * (self.old_masks[blending] - masks[blending])
-        return replace(self.origin, boxes_xyxy=boxes, mask_probs=masks, opacity=self.opacity)
+        return boxes, masks
 
     def on_frame(self, scale: Scale, frame: Frame, blend_s: float) -> Instances:
         """What is to be drawn: inside the frame, visible, best score first."""
-        placed = self.place(scale, frame.pts_s, blend_s)
-        boxes, masks, inside = clip(placed.boxes_xyxy, placed.mask_probs, frame.width, frame.height)
-        opaque = bool((self.opacity >= 1).all())
-        drawn = replace(placed, boxes_xyxy=boxes, mask_probs=masks, opacity=None if opaque else self.opacity)
+        boxes, masks = self._placed(scale, frame.pts_s, blend_s)
+        boxes, masks, inside = clip(boxes, masks, frame.width, frame.height)
         visible = inside & (self.opacity > _INVISIBLE)
-        order = np.argsort(-drawn.scores, kind="stable")
+        order = np.argsort(-self.origin.scores, kind="stable")
         order = order[visible[order]]
-        return drawn if len(order) == len(self) and (np.diff(order) == 1).all() else drawn.select(order)
+        opacity = None if (self.opacity >= 1).all() else self.opacity
+        drawn = replace(self.origin, boxes_xyxy=boxes, mask_probs=masks, opacity=opacity)
+        return drawn if len(order) == len(self) and (order[1:] > order[:-1]).all() else drawn.select(order)
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Shown:
         """Some of them."""

@@ -77,9 +77,7 @@ class Bodies:
             time_s: the frame's time in seconds.
         """
         count = len(instances)
-        points, weights = np.zeros((count, POINTS), np.complex64), np.zeros((count, POINTS), np.float32)
-        for i in range(count):
-            points[i], weights[i] = _points_of(instances.mask_probs[i], instances.boxes_xyxy[i], scale)
+        points, weights = _points_of(instances.mask_probs, instances.boxes_xyxy, scale)
         weights *= inside(points, grey.shape)
         looks = Looks.of(points, weights, grey)
         still = Similarity.identity(count)
@@ -169,19 +167,32 @@ class Bodies:
         return Similarity(turn.astype(np.complex64), shift.astype(np.complex64))
 
 
-def _points_of(mask_probs: Floats, box_xyxy: Floats, scale: tuple[float, float]) -> tuple[Complexes, Floats]:
-    """complex64 (P,) points spread over a mask, and float32 (P,) weights that grow towards its middle."""
-    side = mask_probs.shape[0]
-    covered = np.pad(mask_probs >= 0.5, 1).astype(np.uint8)
-    if not covered.any():
-        covered[1:-1, 1:-1] = 1
-    size = np.maximum((box_xyxy[2:] - box_xyxy[:2]) * scale, 1e-3)
-    # Distances are taken in cells; the shorter side of the box makes them pixels.
-    depth = cv2.distanceTransform(covered, cv2.DIST_L2, 3)[1:-1, 1:-1] * float(size.min()) / side
-    inner = depth > 0.35 * depth.max()
-    rows, columns = np.nonzero(inner)
-    chosen = np.linspace(0, len(rows) - 1, POINTS).round().astype(np.intp)
-    rows, columns = rows[chosen], columns[chosen]
-    x = box_xyxy[0] * scale[0] + (columns + 0.5) * size[0] / side - 0.5
-    y = box_xyxy[1] * scale[1] + (rows + 0.5) * size[1] / side - 0.5
-    return (x + 1j * y).astype(np.complex64), np.minimum(depth[rows, columns], 8.0).astype(np.float32)
+def _points_of(mask_probs: Floats, boxes_xyxy: Floats, scale: tuple[float, float]) -> tuple[Complexes, Floats]:
+    """complex64 (N, P) points spread over the masks (N, M, M), and float32 (N, P) weights, greater towards the middle.
+
+    Args:
+        mask_probs: float32 (N, M, M).
+        boxes_xyxy: float32 (N, 4), with an area, pixels of the frame.
+        scale: small pixels per pixel of the frame, in x and y.
+    """
+    count, side = mask_probs.shape[:2]
+    if count == 0:
+        return np.zeros((0, POINTS), np.complex64), np.zeros((0, POINTS), np.float32)
+    covered = np.zeros((count, side + 2, side + 2), np.uint8)
+    covered[:, 1:-1, 1:-1] = mask_probs >= 0.5
+    covered[~covered.any((1, 2)), 1:-1, 1:-1] = 1
+    corners = boxes_xyxy * np.array([*scale, *scale], np.float32)
+    size = np.maximum(corners[:, 2:] - corners[:, :2], 1e-3)
+    # All masks below one another: the empty rows between them keep them apart. Distances are taken in cells; the
+    # shorter side of the box makes them pixels.
+    cells = cv2.distanceTransform(covered.reshape(-1, side + 2), cv2.DIST_L2, 3).reshape(covered.shape)[:, 1:-1, 1:-1]
+    depth = cells.reshape(count, -1) * (size.min(1, keepdims=True) / side)
+    inner = depth > 0.35 * depth.max(1, keepdims=True)
+    # Of each mask's inner cells, which lie one after another, so many at equal steps.
+    total = np.count_nonzero(inner, axis=1)
+    steps = np.linspace(0, total - 1, POINTS, axis=1).round().astype(np.intp)
+    chosen = np.flatnonzero(inner)[steps + (np.cumsum(total) - total)[:, None]]
+    rows, columns = chosen % side**2 // side, chosen % side
+    x = corners[:, :1] + (columns + 0.5) * size[:, :1] / side - 0.5
+    y = corners[:, 1:2] + (rows + 0.5) * size[:, 1:] / side - 0.5
+    return (x + 1j * y).astype(np.complex64), np.minimum(depth.ravel()[chosen], 8.0).astype(np.float32)

@@ -28,16 +28,18 @@ def place(
         path: N similarities in small pixels, see `flow.py`.
         scale: small pixels per pixel of the frame, in x and y.
     """
-    half = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2
-    middle = (boxes_xyxy[:, 2:] + boxes_xyxy[:, :2]) / 2
+    corners = np.ascontiguousarray(boxes_xyxy).view(np.complex64)
+    half = (corners[:, 1] - corners[:, 0]) / 2
+    middle = (corners[:, 1] + corners[:, 0]) / 2
     # Small pixels' centres lie on whole numbers, the frame's at halves.
-    start = (middle[:, 0] * scale[0] - 0.5) + 1j * (middle[:, 1] * scale[1] - 0.5)
-    end = path.turn * start + path.shift
-    middle = np.stack([(end.real + 0.5) / scale[0], (end.imag + 0.5) / scale[1]], axis=1)
-    half = half * np.abs(path.turn)[:, None]
-    boxes = np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
+    start = middle.real * scale[0] + 1j * (middle.imag * scale[1]) - (0.5 + 0.5j)
+    end = path.turn * start + path.shift + (0.5 + 0.5j)
+    middle = end.real / scale[0] + 1j * (end.imag / scale[1])
+    half *= np.abs(path.turn)
+    boxes = np.stack([middle - half, middle + half], axis=1).astype(np.complex64).view(np.float32)
     still = (path.turn == 1) & (path.shift == 0)
-    boxes[still] = boxes_xyxy[still]  # to the last bit
+    if still.any():
+        boxes[still] = boxes_xyxy[still]  # to the last bit
     angles = np.angle(path.turn)
     masks = mask_probs
     for i in np.flatnonzero(np.abs(angles) > _LEAST_ROTATION):

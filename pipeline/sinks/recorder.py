@@ -18,7 +18,7 @@ import av.container
 import cv2
 import numpy as np
 from av.video.frame import PictureType
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
@@ -147,6 +147,7 @@ class _Recording:
         self._last_duration: int | None = None
         self._durations: dict[int, int] = {}
         self._last_image: NDArray[np.uint8] | None = None
+        self._to_yuv = VideoReformatter()  # kept: making one, and its threads, costs more than what it does
         self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
         self._next_key = 0
         # Even sizes: 4:2:0 halves the colour planes.
@@ -202,8 +203,12 @@ class _Recording:
             self._encode(self._last_image, self._last_pts + _LONGEST_STEP_TICKS)
 
     def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
-        picture = av.VideoFrame.from_ndarray(image_bgr, format="bgr24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        picture = self._to_yuv.reformat(
+            av.VideoFrame.from_ndarray(image_bgr, format="bgr24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
         )
         picture.pts, picture.time_base = pts, self._time_base
         self._durations[pts] = self._shown_for()

@@ -33,6 +33,7 @@ class Machine:
         self.keras_loads = 0
         self.openvino_loads = True
         self.made = []
+        self.threads = []
 
     def prepare_backend(self, backend, device):
         self.keras_loads += 1
@@ -67,6 +68,10 @@ def machine(monkeypatch):
     def create_onnx_engine(_weights, _config, precision, provider):
         return it.make("onnx", precision, provider)
 
+    def create_openvino_engine(_weights, _config, precision, threads=None):
+        it.threads.append(threads)
+        return it.make("openvino", precision)
+
     def has_bfloat16():
         if not it.openvino_loads:
             raise EngineError("the engine openvino is not there: pip install openvino")
@@ -77,7 +82,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(module, "prepare_backend", it.prepare_backend)
     monkeypatch.setattr(create, "int8_is_there", lambda *_: it.int8)
     monkeypatch.setattr(create, "create_keras_engine", lambda _w, _c, precision: it.make("keras", precision))
-    monkeypatch.setattr(create, "create_openvino_engine", lambda _w, _c, precision: it.make("openvino", precision))
+    monkeypatch.setattr(create, "create_openvino_engine", create_openvino_engine)
     monkeypatch.setattr(create, "create_onnx_engine", create_onnx_engine)
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", has_bfloat16)
     monkeypatch.setattr(onnx_runtime, "available_providers", lambda: it.providers)

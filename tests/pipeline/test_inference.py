@@ -13,14 +13,7 @@ from pipeline.stats import RunStats
 from pipeline.tracking.tracker import Tracker
 from pipeline.watchdog import EngineLostError
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeClock, FakeSegmenter, make_frame, make_instances
-
-
-def filled(count):
-    frames = Slot(10, Overflow.WAIT)
-    for index in range(count):
-        frames.put(make_frame(index, captured_at_s=90.0))
-    frames.close()
-    return frames
+from tests.pipeline.runs import filled
 
 
 def test_each_frame_comes_out_with_its_instances_and_times():

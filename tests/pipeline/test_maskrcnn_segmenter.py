@@ -1,12 +1,17 @@
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
 
 from mrcnn.engines import create
 from mrcnn.engines.base import EngineError, RawDetections
+from pipeline import engine_set
 from pipeline.errors import InputError
-from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
-from pipeline.settings import ModelSettings
+from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter, segmenter_for
+from pipeline.records import SourceInfo, SourceKind
+from pipeline.settings import ModelSettings, Settings
 from tests.mrcnn.test_checkpoint import checkpoint, write_file
 
 
@@ -138,6 +143,43 @@ def test_the_engine_that_was_made_is_the_one_in_the_description(seeded_small_wei
     segmenter.close()
     assert "; Keras 3." in segmenter.description
     assert "nothing goes today; going on with Keras" in caplog.text
+
+
+def test_two_frames_at_a_time_find_what_one_does(seeded_small_weights, photograph):
+    """In turns of rolled pictures, so that a mix-up shows."""
+    settings = ModelSettings.model_validate({"weights": str(seeded_small_weights), "engine": "openvino"})
+    images = [np.roll(photograph, 31 * step, axis=1) for step in range(6)]
+    one, two = MaskRCNNSegmenter(settings), MaskRCNNSegmenter(settings, workers=2)
+    one.open()
+    two.open()
+    assert (one.workers, two.workers) == (1, 2)
+    assert two.description == one.description + ", 2 frames side by side"
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(two.segment, images))
+    for alone, other in zip(map(one.segment, images), together, strict=True):
+        np.testing.assert_array_equal(alone.class_ids, other.class_ids)
+        np.testing.assert_allclose(alone.boxes_xyxy, other.boxes_xyxy, atol=1e-3)
+        np.testing.assert_allclose(alone.mask_probs, other.mask_probs, atol=1e-4)
+    two.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "live", "model", "workers"),
+    [
+        (SourceKind.RECORDED, False, {}, 2),
+        (SourceKind.RECORDED, False, {"workers": 3}, 3),
+        (SourceKind.RECORDED, False, {"batch_size": 4}, 1),
+        (SourceKind.RECORDED, False, {"engine": "onnx"}, 1),
+        (SourceKind.RECORDED, True, {"workers": 3}, 1),
+        (SourceKind.LIVE, False, {"workers": 3}, 1),
+        (SourceKind.STILLS, False, {"workers": 3}, 1),
+    ],
+)
+def test_frames_of_video_files_go_side_by_side(seeded_small_weights, monkeypatch, kind, live, model, workers):
+    monkeypatch.setattr(engine_set, "core_count", lambda: 4)
+    settings = Settings.model_validate({"model": {"weights": str(seeded_small_weights), "device": "cpu", **model}})
+    info = SourceInfo("clip", kind, 160, 90, fps=25.0, frame_count=None, time_base=Fraction(1, 25))
+    assert segmenter_for(settings, settings.tracking, info, live).workers == workers
 
 
 def test_another_frame_size_gets_another_canvas(seeded_small_weights):

@@ -19,6 +19,12 @@ def test_the_first_error_wins_and_foreign_ones_are_wrapped():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_an_error_of_many_lines_becomes_one_line():
+    errors = FirstError()
+    errors.report("inference", RuntimeError("Exception from core.cpp:107:\n  Check failed\n\nno kernel\n"))
+    assert str(errors.error) == "inference failed: RuntimeError: Exception from core.cpp:107: Check failed no kernel"
+
+
 def test_our_own_errors_keep_their_kind():
     errors = FirstError()
     errors.raise_if_any()

@@ -279,12 +279,13 @@ def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, suffix
 def test_a_disk_that_fills_up_while_finishing_leaves_what_plays(tmp_path, suffix, missing):
     whole, path = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     items = [presentation(i) for i in range(60)]
-    record(whole, items)
+    held = {"preset": "veryfast"}  # it looks ahead: the last frames are written while finishing
+    record(whole, items, **held)
 
     class AlmostEnough(FullDisk):
         room = whole.stat().st_size - missing
 
-    recorder = Recorder(RecorderSettings(path=str(path)), open_file=AlmostEnough)
+    recorder = Recorder(RecorderSettings(path=str(path), **held), open_file=AlmostEnough)
     recorder.open(context())
     write_all(recorder, items)
     with pytest.raises(RunError, match="No space left"):

@@ -1,0 +1,32 @@
+"""Whole runs with fakes at both ends."""
+
+from pipeline.settings import Settings
+from pipeline.slot import Overflow, Slot
+from pipeline.stream import Stream
+from tests.pipeline.fakes import FakeSegmenter, make_frame
+
+HEADLESS = {"window": {"mode": "off"}}
+
+
+def stream_of(source, segmenter=None, sinks=(), values=None):
+    """A stream of fakes; `values` are settings."""
+    settings = Settings.model_validate({**HEADLESS, **(values or {})})
+    stream = Stream(settings, source=source, segmenter=segmenter or FakeSegmenter())
+    for sink in sinks:
+        stream.add_sink(sink)
+    return stream
+
+
+def assert_accounted_for(stream):
+    """Each captured frame was presented, or lost and counted."""
+    stats = stream.summary().stats
+    assert stats.captured == stats.presented + stats.dropped_total
+
+
+def filled(count):
+    """A slot with `count` frames and its end, captured at 90 s."""
+    frames = Slot(10, Overflow.WAIT)
+    for index in range(count):
+        frames.put(make_frame(index, captured_at_s=90.0))
+    frames.close()
+    return frames
