@@ -262,6 +262,7 @@ def _line_size(font_scale: float) -> tuple[int, int]:
     return ascent, descent
 
 
+@lru_cache(maxsize=256)
 def _text_width(text: str, font_scale: float) -> int:
     return int(cv2.getTextSize(text, _FONT, font_scale, _thickness(font_scale))[0][0])
 
@@ -278,6 +279,7 @@ def _text(block: _TextBlock, backing_bgr: ColourBgr) -> Image:
 
 _kept_text = lru_cache(maxsize=128)(_text)
 """Labels stay the same from one result to the next."""
+_kept_status = lru_cache(maxsize=2)(_text)
 
 
 def _lay(canvas: Image, drawn: Image, x: int, y: int, opacity: float = 1.0) -> None:
@@ -314,7 +316,7 @@ def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:
         return
     text = next((text for text in texts if _text_width(text, font_scale) + 8 <= canvas.shape[1]), texts[-1])
     block = _text_block(text, font_scale, canvas.shape[1])
-    _lay(canvas, _text(block, _STATUS_BACKING_BGR), 0, canvas.shape[0] - block.height)
+    _lay(canvas, _kept_status(block, _STATUS_BACKING_BGR), 0, canvas.shape[0] - block.height)
 
 
 def draw_banner(canvas: Image, text: str) -> None:
