@@ -6,7 +6,7 @@ Shape letters: M side of a mask's grid (28 in Mask R-CNN); h, w size of the part
 from __future__ import annotations
 
 from functools import lru_cache
-from math import floor, isfinite
+from math import ceil, floor, isfinite
 
 import cv2
 import numpy as np
@@ -57,12 +57,19 @@ def paste_mask(
     edges = box_edges(box_xyxy)
     if edges is None:
         return np.zeros((0, 0), np.bool_), 0, 0
+    return paste_mask_on(mask_probs, edges, height, width, threshold)
+
+
+def paste_mask_on(
+    mask_probs: NDArray[np.float32], edges: tuple[int, int, int, int], height: int, width: int, threshold: float
+) -> tuple[NDArray[np.bool_], int, int]:
+    """As `paste_mask`, for a box whose `box_edges` are known."""
     x1, y1, x2, y2 = edges
     x0, y0, x_end, y_end = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     if x_end <= x0 or y_end <= y0:
         return np.zeros((0, 0), np.bool_), 0, 0
     mask_probs = _smoothed(mask_probs, y2 - y1, x2 - x1)
-    if mask_probs.min() >= threshold:
+    if mask_probs[0, 0] >= threshold and mask_probs.min() >= threshold:
         return np.ones((y_end - y0, x_end - x0), np.bool_), y0, x0
     if (x0, y0, x_end, y_end) == edges:
         probs = _stretch(mask_probs, y2 - y1, x2 - x1)
@@ -76,11 +83,11 @@ def paste_mask(
 
 def _smoothed(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """float32 (M, M): a Gaussian takes away what a box of this size, smaller than the grid, cannot show."""
+    if height >= mask_probs.shape[0] and width >= mask_probs.shape[1]:
+        return mask_probs
     sigma_y, sigma_x = (
         max(0.0, (cells / size - 1) / 2) for cells, size in zip(mask_probs.shape, (height, width), strict=True)
     )
-    if sigma_y == 0 and sigma_x == 0:
-        return mask_probs
     reach = _GAUSSIAN_REACH_SIGMAS
     kernel_wh = (2 * int(reach * sigma_x + 0.5) + 1, 2 * int(reach * sigma_y + 0.5) + 1)
     return np.asarray(
@@ -92,25 +99,26 @@ def _stretch(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArra
     """float32 (height, width): the whole grid, bilinear, falling to 0 beyond the outermost cell centres."""
     probs = cv2.resize(mask_probs, (width, height), interpolation=cv2.INTER_LINEAR)
     # cv2 repeats the border; half a cell from the edge outwards the mask's weight falls, as beside a cell of 0.
-    for axis, size in ((0, height), (1, width)):
-        fall = _edge_fall(mask_probs.shape[axis], size)
-        depth = len(fall)
-        if depth == 0:
-            continue
-        along = probs if axis == 0 else probs.T
-        along[:depth] *= fall[:, None]
-        along[size - depth :] *= fall[::-1, None]
+    first, last = _edge_falls(mask_probs.shape[0], height)
+    if len(first):
+        probs[: len(first)] *= first[:, None]
+        probs[-len(last) :] *= last[:, None]
+    first, last = _edge_falls(mask_probs.shape[1], width)
+    if len(first):
+        probs[:, : len(first)] *= first
+        probs[:, -len(last) :] *= last
     return np.asarray(probs, np.float32)
 
 
 @lru_cache(maxsize=4096)
-def _edge_fall(cells: int, size: int) -> NDArray[np.float32]:
-    """float32 (k,), read-only: weight of the grid in the first k pixels, those before the first cell's centre."""
-    depth = int(np.ceil(size / (2 * cells) - 0.5)) if size > cells else 0
+def _edge_falls(cells: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Two of float32 (k,), read-only: weight of the grid in the first k pixels, before the first cell's centre, and in
+    the last k."""
+    depth = ceil(size / (2 * cells) - 0.5) if size > cells else 0
     centres = (np.arange(depth) + 0.5) * cells / size - 0.5
     fall = np.asarray(1.0 + centres, np.float32)
     fall.flags.writeable = False
-    return fall
+    return fall, fall[::-1]
 
 
 def _weights(cells: int, size: int, start: int, stop: int) -> NDArray[np.float32]:

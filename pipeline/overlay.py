@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks import box_edges, paste_mask
+from pipeline.masks import box_edges, paste_mask_on
 from pipeline.palette import ColourBgr, class_colours, text_colour, track_colour
 from pipeline.records import Instances
 from pipeline.settings import ColourBy, OverlaySettings
@@ -79,9 +79,8 @@ class _Style:
 
 @dataclass(slots=True)
 class _Thing:
-    """One object: `box_xyxy` float32 (4,) in pixels and its `edges` on their grid, `mask_probs` float32 (M, M)."""
+    """One object; `edges` as `box_edges` gives them, `mask_probs` float32 (M, M)."""
 
-    box_xyxy: NDArray[np.float32]
     edges: tuple[int, int, int, int] | None
     mask_probs: NDArray[np.float32]
     class_id: int
@@ -132,8 +131,8 @@ class Overlay:
         ):
             by_track = self._settings.color_by is ColourBy.TRACK and track_id > 0
             colour = track_colour(track_id) if by_track else self.colour(class_id)
-            box, probs = instances.boxes_xyxy[i], instances.mask_probs[i]
-            things.append(_Thing(box, box_edges(box), probs, class_id, score, track_id, opacity, colour))
+            edges = box_edges(instances.boxes_xyxy[i])
+            things.append(_Thing(edges, instances.mask_probs[i], class_id, score, track_id, opacity, colour))
         return things
 
     def draw(self, frame_bgr: Image, instances: Instances, status: StatusLine | None = None) -> Image:
@@ -171,8 +170,10 @@ class Overlay:
         return _Style(line_width, font_scale, _thickness(font_scale))
 
     def _draw_mask(self, canvas: Image, thing: _Thing) -> None:
+        if thing.edges is None:
+            return
         height, width = canvas.shape[:2]
-        mask, y0, x0 = paste_mask(thing.mask_probs, thing.box_xyxy, height, width, self._settings.mask_threshold)
+        mask, y0, x0 = paste_mask_on(thing.mask_probs, thing.edges, height, width, self._settings.mask_threshold)
         if mask.size == 0:
             return
         alpha = self._settings.mask_alpha * thing.opacity
@@ -261,6 +262,7 @@ def _line_size(font_scale: float) -> tuple[int, int]:
     return ascent, descent
 
 
+@lru_cache(maxsize=256)
 def _text_width(text: str, font_scale: float) -> int:
     return int(cv2.getTextSize(text, _FONT, font_scale, _thickness(font_scale))[0][0])
 
@@ -277,6 +279,7 @@ def _text(block: _TextBlock, backing_bgr: ColourBgr) -> Image:
 
 _kept_text = lru_cache(maxsize=128)(_text)
 """Labels stay the same from one result to the next."""
+_kept_status = lru_cache(maxsize=2)(_text)
 
 
 def _lay(canvas: Image, drawn: Image, x: int, y: int, opacity: float = 1.0) -> None:
@@ -313,7 +316,7 @@ def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:
         return
     text = next((text for text in texts if _text_width(text, font_scale) + 8 <= canvas.shape[1]), texts[-1])
     block = _text_block(text, font_scale, canvas.shape[1])
-    _lay(canvas, _text(block, _STATUS_BACKING_BGR), 0, canvas.shape[0] - block.height)
+    _lay(canvas, _kept_status(block, _STATUS_BACKING_BGR), 0, canvas.shape[0] - block.height)
 
 
 def draw_banner(canvas: Image, text: str) -> None:

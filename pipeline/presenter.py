@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from pipeline.tracking.drawing import draw_places
 from pipeline.tracking.scene import Scene
 from pipeline.tracking.watch import make_watcher
 from pipeline.veil import make_veil
+
+STATUS_HOLD_S = 0.2
+"""The rates and the latency of the status line stay for so long, that they can be read."""
 
 
 class Presenter:
@@ -54,6 +58,8 @@ class Presenter:
         self._overlay_settings = settings.overlay
         self._overlay = Overlay(settings.overlay, labels)
         self._watcher = make_watcher(settings, info, labels)
+        self._rates = StatusLine()
+        self._rates_from_s = -inf
 
     @property
     def scene(self) -> Scene | None:
@@ -66,9 +72,9 @@ class Presenter:
 
     def present(self, veiled: SegmentedFrame, overlay_wanted: bool) -> Presentation:
         """Count a veiled frame as presented now, and draw its overlay if anybody wants it."""
-        segmented = replace(veiled, times=replace(veiled.times, presented_at_s=self._clock()))
-        if self._watcher is not None:
-            segmented = replace(segmented, scene=self._watcher.update(segmented.frame, segmented.instances))
+        times = replace(veiled.times, presented_at_s=self._clock())
+        scene = self._watcher.update(veiled.frame, veiled.instances) if self._watcher is not None else veiled.scene
+        segmented = replace(veiled, times=times, scene=scene)
         self._stats.presented(segmented)
         controls = self._controls.state  # read once: the frame and every sink go by the same
         image_bgr = self._draw(segmented, controls) if overlay_wanted else segmented.frame.image_bgr
@@ -93,12 +99,15 @@ class Presenter:
         return canvas
 
     def _status(self, scene: Scene | None) -> StatusLine:
-        recent = self._stats.recent(self._clock())
-        return StatusLine(
-            capture_fps=recent.capture_fps,
-            inference_fps=recent.inference_fps,
-            display_fps=recent.display_fps,
-            dropped=recent.dropped_total,
-            latency_ms=None if recent.last_latency_s is None else 1000 * recent.last_latency_s,
-            counts=scene.count_texts() if scene is not None and self._shows_counts else (),
-        )
+        now_s = self._clock()
+        if not 0 <= now_s - self._rates_from_s < STATUS_HOLD_S:
+            recent = self._stats.recent(now_s)
+            self._rates_from_s = now_s
+            self._rates = StatusLine(
+                capture_fps=recent.capture_fps,
+                inference_fps=recent.inference_fps,
+                display_fps=recent.display_fps,
+                dropped=recent.dropped_total,
+                latency_ms=None if recent.last_latency_s is None else 1000 * recent.last_latency_s,
+            )
+        return replace(self._rates, counts=scene.count_texts() if scene is not None and self._shows_counts else ())

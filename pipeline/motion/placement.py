@@ -5,6 +5,8 @@ Shape letters: N objects; M side of a box-local mask.
 
 from __future__ import annotations
 
+from math import cos, sin
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +59,7 @@ def _rotate(box_xyxy: Floats, mask_probs: Floats, angle: float) -> tuple[Floats,
     rows, columns = np.nonzero(mask_probs >= 0.5)
     if len(rows) == 0:
         return box_xyxy, mask_probs
-    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
     cell = 2 * half / side
     inside = np.stack([(columns + 0.5) * cell[0], (rows + 0.5) * cell[1]]) - half[:, None]
     moved = turned @ inside

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 Complexes = NDArray[np.complex64]
 Floats = NDArray[np.float32]
 
-_ROUNDS = 2
 _LEAST_SPREAD = 0.25
 """Small pixels: flow that scatters less than this is taken as it is; finer differences are noise of the flow."""
 _STIFFNESS = 9.0
@@ -61,7 +60,7 @@ class Similarity:
 
 
 def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
-    """The similarity that most points of each object follow: least squares, points that disagree count ever less.
+    """The similarity that most points of each object follow: least squares, points that disagree count less.
 
     Args:
         points: complex64 (N, P).
@@ -73,22 +72,16 @@ def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
     centre = np.vecdot(share, points)[:, None]
     offset = points - centre
     middles = weighted_median(np.concatenate([moves.real, moves.imag]), np.concatenate([share, share]))
-    move = middles[: len(points)] + 1j * middles[len(points) :]
-    turn = np.zeros_like(move)
-    error = np.abs(moves - move)
-    spread = np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
-    for round_number in range(_ROUNDS):
-        if round_number:
-            error = np.abs(moves - move - turn * offset)
-        error /= spread
-        trust = share / np.square(1.0 + np.square(error))
-        trust /= np.maximum(trust.sum(1, keepdims=True), 1e-9)
-        middle = np.vecdot(trust, offset)[:, None]
-        mean = np.vecdot(trust, moves)[:, None]
-        arm = offset - middle
-        trusted = trust * arm  # adds up to 0, so that the mean of the moves need not be taken off
-        turn = (np.vecdot(trusted, moves) / (np.vecdot(trusted, arm).real + _STIFFNESS))[:, None]
-        move = mean - turn * middle
+    error = np.abs(moves - (middles[: len(points)] + 1j * middles[len(points) :]))
+    # One round of trust: a second one, against what the first has found, makes no mask fit better.
+    error /= np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
+    trust = share / np.square(1.0 + np.square(error))
+    trust /= np.maximum(trust.sum(1, keepdims=True), 1e-9)
+    middle = np.vecdot(trust, offset)[:, None]
+    arm = offset - middle
+    trusted = trust * arm  # adds up to 0, so that the mean of the moves need not be taken off
+    turn = (np.vecdot(trusted, moves) / (np.vecdot(trusted, arm).real + _STIFFNESS))[:, None]
+    move = np.vecdot(trust, moves)[:, None] - turn * middle
     still = total[:, 0] <= 0
     turn, move = np.where(still, 0, turn[:, 0]), np.where(still, 0, move[:, 0])
     return Similarity((1 + turn).astype(np.complex64), (move - turn * centre[:, 0]).astype(np.complex64))

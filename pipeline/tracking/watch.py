@@ -72,15 +72,16 @@ class SceneWatcher:
         step_s = 0.0 if self._pts_s is None else pts_s - self._pts_s
         self._pts_s = pts_s
         events = self._gone(list(self._known)) if step_s < 0 else []
-        track_ids = [] if instances.track_ids is None else instances.track_ids.tolist()
-        for i, track_id in enumerate(track_ids):
-            if track_id > 0:
-                x1, y1, x2, y2 = instances.boxes_xyxy[i].tolist()
-                events += self._seen(pts_s, track_id, int(instances.class_ids[i]), (x1, y1, x2, y2))
+        class_ids = instances.class_ids.tolist()
+        if instances.track_ids is not None:
+            boxes = instances.boxes_xyxy.tolist()
+            for track_id, class_id, box_xyxy in zip(instances.track_ids.tolist(), class_ids, boxes, strict=True):
+                if track_id > 0:
+                    events += self._seen(pts_s, track_id, class_id, tuple(box_xyxy))
         patience_s = max(self._max_lost_s, LONG_INTERVALS * step_s)
         events += self._gone([i for i, known in self._known.items() if pts_s - known.seen_at_s > patience_s])
         self.scene = Scene(
-            now=self._by_name(count_now(instances.class_ids.tolist())),
+            now=self._by_name(count_now(class_ids)),
             seen=self._by_name(self._counts.seen()),
             lines=tuple(line.state() for line in self.lines),
             zones=tuple(zone.state(pts_s) for zone in self.zones),

@@ -1,4 +1,4 @@
-"""Whole runs with several frames at once: every frame in its order, or accounted for."""
+"""Whole runs with several frames at once, in batches or side by side: every frame in its order, or accounted for."""
 
 import pytest
 
@@ -10,11 +10,14 @@ from tests.pipeline.fakes import FakeSegmenter, FakeSource
 
 
 class BatchSegmenter(FakeSegmenter):
-    """Remembers how many frames it was given at once."""
+    """Remembers how many frames it was given at once; takes so many batches side by side."""
 
-    def __init__(self, before=None):
+    workers = 1  # an attribute in place of the property
+
+    def __init__(self, before=None, workers=1):
         super().__init__(before)
         self.sizes = []
+        self.workers = workers
 
     def segment_batch(self, images_bgr):
         self.sizes.append(len(images_bgr))
@@ -37,15 +40,15 @@ def test_a_recorded_source_goes_through_in_full_batches_and_comes_out_in_order()
     assert (stats.captured, stats.inferred, stats.presented, stats.dropped_total) == (22, 22, 22, 0)
 
 
-@pytest.mark.parametrize("batch_size", [2, 7])
-def test_key_frames_in_batches_do_not_lock_up(batch_size):
-    segmenter = BatchSegmenter()
+@pytest.mark.parametrize(("batch_size", "workers"), [(2, 1), (7, 1), (1, 2), (1, 5), (2, 3)])
+def test_key_frames_at_once_do_not_lock_up(batch_size, workers):
+    segmenter = BatchSegmenter(workers=workers)
     with stream_of(FakeSource(40), segmenter, batch_size, infer_every=3, carry="hold") as stream:
         presented = list(stream)
     assert [item.frame.index for item in presented] == list(range(40))
     assert [item.instances_index for item in presented] == [index - index % 3 for index in range(40)]
-    assert segmenter.seen == list(range(0, 40, 3))
-    assert max(segmenter.sizes) <= batch_size
+    assert sorted(segmenter.seen) == list(range(0, 40, 3))
+    assert max(segmenter.sizes, default=1) <= batch_size
 
 
 def test_a_live_source_is_never_batched():
@@ -58,13 +61,25 @@ def test_a_live_source_is_never_batched():
     assert segmenter.seen
 
 
-def test_a_run_that_is_stopped_in_the_middle_of_a_batch_loses_count_of_nothing():
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_recorded_source_goes_through_side_by_side_and_comes_out_in_order(batch_size):
+    with stream_of(FakeSource(24), BatchSegmenter(workers=2), batch_size) as stream:
+        presented = list(stream)
+    assert [item.frame.index for item in presented] == list(range(24))
+    assert [item.instances.boxes_xyxy[0, 0] for item in presented] == list(range(24))
+    assert [item.instances.track_ids.tolist() for item in presented[1:]] == [[1]] * 23
+    stats = stream.summary().stats
+    assert (stats.captured, stats.inferred, stats.presented, stats.dropped_total) == (24, 24, 24, 0)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(4, 1), (1, 3)])
+def test_a_run_that_is_stopped_in_the_middle_loses_count_of_nothing(batch_size, workers):
     def stop(index):
         if index == 9:  # the second of the third batch
             stream.stop()
 
-    segmenter = BatchSegmenter(before=stop)
-    stream = stream_of(FakeSource(None), segmenter, 4)
+    segmenter = BatchSegmenter(stop, workers)
+    stream = stream_of(FakeSource(None), segmenter, batch_size)
     with stream:
         presented = list(stream)
     assert [item.frame.index for item in presented] == list(range(len(presented)))
@@ -72,12 +87,13 @@ def test_a_run_that_is_stopped_in_the_middle_of_a_batch_loses_count_of_nothing()
     assert stats.captured == stats.presented + stats.dropped_total
 
 
-def test_a_segmenter_that_fails_in_the_middle_of_a_batch_ends_the_run_and_loses_count_of_nothing():
+@pytest.mark.parametrize(("batch_size", "workers", "most"), [(4, 1, 8), (1, 3, 9)])
+def test_a_segmenter_that_fails_in_the_middle_ends_the_run_and_loses_count_of_nothing(batch_size, workers, most):
     def fail(index):
         if index == 9:
             raise ValueError("broken on purpose")
 
-    stream = stream_of(FakeSource(None), BatchSegmenter(before=fail), 4)
+    stream = stream_of(FakeSource(None), BatchSegmenter(fail, workers), batch_size)
 
     def run():
         with stream:
@@ -86,5 +102,5 @@ def test_a_segmenter_that_fails_in_the_middle_of_a_batch_ends_the_run_and_loses_
     with pytest.raises(RunError, match="broken on purpose"):
         run()
     stats = stream.summary().stats
-    assert stats.presented <= 8
+    assert stats.presented <= most
     assert stats.captured == stats.presented + stats.dropped_total

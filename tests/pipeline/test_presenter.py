@@ -73,6 +73,22 @@ def test_the_status_line_says_what_is_there_if_it_may():
     np.testing.assert_array_equal(presenter.draw(frame), frame.frame.image_bgr)
 
 
+def test_the_rates_stay_long_enough_to_be_read():
+    settings = Settings.model_validate({"overlay": {"status": True, "counts": True}})
+    stats, clock = RunStats(), FakeClock(105.0)
+    info = SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT)
+    presenter = Presenter(settings, info, LABELS, Controls(settings.overlay), stats, clock)
+    frame = replace(segmented(0), frame=make_frame(7, 480, 640))
+    first = presenter.draw(frame)
+    stats.presented(replace(frame, times=StageTimes(captured_at_s=104.0, presented_at_s=104.1)))
+    clock.now_s = 105.1
+    np.testing.assert_array_equal(presenter.draw(frame), first)
+    counted = presenter.draw(replace(frame, scene=Scene(now={"person": 2}, seen={"person": 5})))
+    assert (counted != first).any()
+    clock.now_s = 105.3
+    assert (presenter.draw(frame) != first).any()  # now with the latency
+
+
 def test_places_are_drawn_where_there_is_a_scene():
     presenter, _, _ = presenter_of(zones=[{"name": "yard", "points": [[5, 5], [60, 5], [60, 40]]}])
     shown = presenter.present(segmented(0), overlay_wanted=True)
