@@ -98,7 +98,7 @@ _VALUE_FLAGS: dict[str, Sequence[_Flag]] = {
         _Flag("--weights", "model.weights", "FILE", "Mask R-CNN weights, .h5"),
         _Flag("--labels", "model.labels", "FILE", "class names, one a line, the first is the background"),
         _Flag("--max-dim", "model.max_dim", "PX", "longer side that the network sees: 512, 1024 …"),
-        _Flag("--canvas", "model.canvas", "C", "tight (pad to 32) or square (as the original)"),
+        _Flag("--canvas", "model.canvas", "C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
         _Flag("--min-score", "model.min_score", "0..1", "keep objects of at least this score"),
         _Flag("--classes", "model.classes", "A,B", "keep only these classes, by name or id"),
         _Flag("--engine", "model.engine", "E", "auto, keras, openvino or onnx"),

@@ -13,7 +13,8 @@ MIN_SCORE = 0.03
 """As `stream_segment.py evaluate` takes it: AP wants the doubtful detections as well."""
 
 
-def mask_ap50(model: dict[str, Any], images: str, annotations: str) -> float:
-    """Mask AP at IoU 0.5 over all sizes, 0 … 1."""
+def mask_ap(model: dict[str, Any], images: str, annotations: str) -> dict[str, float]:
+    """Mask AP over all sizes, 0 … 1: "AP", the mean over overlaps of 0.5 to 0.95, and "AP50"."""
     with models.opened({**model, "min_score": MIN_SCORE}) as segmenter:
-        return evaluate(segmenter, read_truth(Path(annotations)), Path(images)).by_area["mask"]["all"].ap50
+        mask = evaluate(segmenter, read_truth(Path(annotations)), Path(images)).by_area["mask"]["all"]
+    return {"AP": mask.ap, "AP50": mask.ap50}

@@ -52,7 +52,7 @@ MODEL_FLAGS = {
     "weights": ("FILE", "Mask R-CNN weights, .h5 (default: those of a run)"),
     "labels": ("FILE", "class names, one a line, the first is the background"),
     "max_dim": ("PX", "longer side that the network sees: 512, 1024 …"),
-    "canvas": ("C", "tight (pad to 32) or square (as the original)"),
+    "canvas": ("C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
     "min_score": ("0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
     "engine": ("E", "auto, keras, openvino or onnx"),
     "precision": ("P", "auto, float32, bfloat16, float16 or int8"),

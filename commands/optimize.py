@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--source", metavar="URI", help="camera, video, folder of images to calibrate on (the sample)")
     parser.add_argument("--frames", metavar="N", default=str(DEFAULT_FRAMES), help="how many (default: %(default)s)")
     parser.add_argument("--max-dim", metavar="PX", help="longer side that the network sees: 512, 1024 …")
-    parser.add_argument("--canvas", metavar="C", help="tight or square")
+    parser.add_argument("--canvas", metavar="C", help="tight, pad64 or square")
     parser.add_argument("--verbose", action="store_true", help="say more")
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline.settings import Canvas
 
-MULTIPLE = 32
-"""Height and width of a canvas are multiples of this: the stride of P5. (P6, every second cell of P5, may be odd.)"""
+MULTIPLES = {Canvas.TIGHT: 32, Canvas.PAD64: 64}
+"""Height and width of a canvas that is not square are multiples of this. 32 is the stride of P5. (P6, every second cell
+of P5, may be odd.) With 64 a canvas is shorter than the square by an even number of P5's cells, so that a centred
+picture lies on them as on the square."""
 MIN_DIM_SHARE = 800 / 1024
 """Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is brought to it if the longer lets it."""
 
@@ -26,7 +28,7 @@ class CanvasFit:
     Attributes:
         frame_hw: height and width of the frame.
         resized_hw: of the frame after scaling.
-        canvas_hw: of the canvas, multiples of 32.
+        canvas_hw: of the canvas, multiples of 32 or more.
         top, left: where the scaled frame begins on the canvas; it is centred, black around it.
     """
 
@@ -69,7 +71,7 @@ def fit_canvas(height: int, width: int, max_dim: int, canvas: Canvas) -> CanvasF
     Args:
         height, width: of the frame, pixels.
         max_dim: the longer side after scaling at most, pixels, a multiple of 64.
-        canvas: pad to the square of max_dim, or only to multiples of 32.
+        canvas: pad to the square of max_dim, or only to a multiple (`MULTIPLES`).
     """
     scale = max(1.0, MIN_DIM_SHARE * max_dim / min(height, width))
     if round(max(height, width) * scale) > max_dim:
@@ -78,10 +80,11 @@ def fit_canvas(height: int, width: int, max_dim: int, canvas: Canvas) -> CanvasF
     if canvas is Canvas.SQUARE:
         canvas_hw = (max_dim, max_dim)
     else:
-        canvas_hw = (_next_multiple(resized_hw[0]), _next_multiple(resized_hw[1]))
+        multiple = MULTIPLES[canvas]
+        canvas_hw = (_next(resized_hw[0], multiple), _next(resized_hw[1], multiple))
     top, left = (canvas_hw[0] - resized_hw[0]) // 2, (canvas_hw[1] - resized_hw[1]) // 2
     return CanvasFit((height, width), resized_hw, canvas_hw, top, left)
 
 
-def _next_multiple(length: int) -> int:
-    return -(-length // MULTIPLE) * MULTIPLE
+def _next(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple

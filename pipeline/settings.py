@@ -88,6 +88,9 @@ class Canvas(Enum):
 
     TIGHT = "tight"
     """Same scale as Matterport's, padded only to the next multiple of 32 on each side."""
+    PAD64 = "pad64"
+    """The same to multiples of 64, as Matterport's mode of that name: then the picture lies on the cells of all levels
+    up to P5 as it would on the square."""
     SQUARE = "square"
     """Matterport's max_dim x max_dim square."""
 

@@ -25,7 +25,7 @@ PYRAMID = ("p2", "p3", "p4", "p5")
 POOLED = "pooled"
 
 WIDE = 512
-LARGE = 16384
+LARGE = 20_000
 """Filters, and places of the map, from which on an int8 convolution is computed in halves."""
 
 _PLACES_FIRST = (0, 2, 3, 1)

@@ -56,7 +56,7 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
     if int(config.TOP_DOWN_PYRAMID_SIZE) >= LEAST_CHANNELS:
         for part, (head, inputs) in _heads(parts, config, canvases).items():
             if inputs:  # nothing was found on the canvases that could calibrate the mask head
-                int8[part + HEAD] = _calibrated(nncf, head, inputs, preset)
+                int8[part + HEAD] = _calibrated(nncf, head, inputs, preset, _last_products(head))
     notes = {"canvases": len(canvases)}
     try:
         cache.write(folder / INT8_FOLDER, INT8_VERSION, lambda part: _save(int8, part), notes)
@@ -83,10 +83,25 @@ def _preset(nncf: Any, config: Any) -> Any:
     return presets.MIXED if config.BACKBONE == "efficientnet_lite0" else presets.PERFORMANCE
 
 
-def _calibrated(nncf: Any, model: Any, inputs: Sequence[dict[str, np.ndarray]], preset: Any) -> Any:
+def _calibrated(
+    nncf: Any, model: Any, inputs: Sequence[dict[str, np.ndarray]], preset: Any, spared: Sequence[str] = ()
+) -> Any:
+    options = {"subset_size": len(inputs), "preset": preset, "ignored_scope": nncf.IgnoredScope(names=list(spared))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NNCF's dependencies deprecate one another
-        return nncf.quantize(model, nncf.Dataset(list(inputs)), subset_size=len(inputs), preset=preset)
+        return nncf.quantize(model, nncf.Dataset(list(inputs)), **options)
+
+
+def _last_products(head: Any) -> list[str]:
+    """Names of the matrix products behind which a head has none: they are small, and what they give is the answer."""
+    names, waiting = set(), [result.input_value(0).get_node() for result in head.get_results()]
+    while waiting:
+        node = waiting.pop()
+        if node.get_type_name() == "MatMul":
+            names.add(node.get_friendly_name())
+        else:
+            waiting += [source.get_source_output().get_node() for source in node.inputs()]
+    return sorted(names)
 
 
 class _Listening(OpenVinoRuntime):

@@ -53,7 +53,7 @@ def test_settings_of_reference_and_of_what_is_measured():
 
 
 def test_choices_of_a_setting():
-    assert models.choices("canvas") == ["tight", "square"]
+    assert models.choices("canvas") == ["tight", "pad64", "square"]
     assert "auto" not in models.choices("backend")
     assert models.choices("weights") == models.choices("nothing") == []
     assert models.known("nothing", 1) == {}

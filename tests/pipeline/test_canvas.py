@@ -28,6 +28,16 @@ def test_scale_and_padding(frame_hw, max_dim, resized_hw, tight_hw):
     assert abs(top - (max_dim - bottom)) <= 1
 
 
+@pytest.mark.parametrize("frame_hw", [(360, 640), (427, 640), (720, 1280), (500, 333), (480, 640)])
+@pytest.mark.parametrize("max_dim", [512, 1024])
+def test_padded_to_64_the_picture_lies_on_the_cells_as_on_the_square(frame_hw, max_dim):
+    padded = fit_canvas(*frame_hw, max_dim, Canvas.PAD64)
+    square = fit_canvas(*frame_hw, max_dim, Canvas.SQUARE)
+    assert padded.canvas_hw == tuple(-(-side // 64) * 64 for side in square.resized_hw)
+    assert (square.top - padded.top) % 32 == 0
+    assert (square.left - padded.left) % 32 == 0
+
+
 def test_the_frame_lies_in_its_window_in_rgb_with_black_around():
     image_bgr = np.zeros((90, 160, 3), np.uint8)
     image_bgr[:] = (10, 20, 30)

@@ -20,9 +20,10 @@ def test_every_engine_in_every_precision(engines):
     assert set(values) == {
         f"{name}: {what}"
         for name in ("ResNet-101", "small model")
-        for what in ("keras float32, tight canvas", "other float32")
+        for what in ("keras float32, canvas padded to 64", "keras float32, tight canvas", "other float32")
     }
     assert all(value.spread.median == pytest.approx(80) for value in values.values())
+    assert values["small model: keras float32, canvas padded to 64"].target.bound == 90
     assert values["small model: keras float32, tight canvas"].target.bound == 90
     # Weights that were never trained promise nothing for another canvas.
     assert values["ResNet-101: keras float32, tight canvas"].target is None
@@ -32,17 +33,19 @@ def test_every_engine_in_every_precision(engines):
 
 
 def test_ap_is_told_as_points_lost(engines, monkeypatch):
-    def mask_ap50(model, images, annotations):
+    def mask_ap(model, images, annotations):
         assert (images, annotations) == ("photos", "a.json")
         if model["precision"] == "int8":
             raise accuracy.StreamSegmentError("not here")
-        return 0.405 if model["engine"] == "keras" and model["canvas"] == "square" else 0.402
+        if model["engine"] == "keras" and model["canvas"] == "square":
+            return {"AP": 0.17, "AP50": 0.405}
+        return {"AP": 0.172, "AP50": 0.399}
 
-    monkeypatch.setattr(accuracy.coco, "mask_ap50", mask_ap50)
+    monkeypatch.setattr(accuracy.coco, "mask_ap", mask_ap)
     missing = []
     values = accuracy.average_precision(Options(coco_images="photos", coco_annotations="a.json"), missing)
-    assert [value.spread.median for value in values] == pytest.approx([40.5, -0.3, -0.3])
-    assert [value.reached for value in values] == [None, True, True]
+    assert [value.spread.median for value in values] == pytest.approx([17.0, 40.5, *3 * (0.2, -0.6)])
+    assert [value.reached for value in values] == [None, None, *3 * (True, False)]
     assert missing == []
 
 

@@ -51,7 +51,7 @@ def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     monkeypatch.setattr(openvino_runtime, "OpenVinoRuntime", lambda *arguments: made.append(arguments))
     assert int8_is_there(weights, config)
     create_openvino_engine(weights, config, "int8")
-    ((parts, precision),) = made
+    ((parts, precision, _),) = made
     assert precision.value == ("bfloat16" if has_bfloat16 else "float32")
     assert parts["features_body"] == folder / "int8" / "features_body.xml"
     assert parts["boxes"] == folder / "boxes.onnx"
