@@ -161,14 +161,17 @@ def segmenter_for(settings: Settings, steadying: TrackingSettings, info: SourceI
         settings: of the run.
         steadying: the settings of tracking that hold in it.
         info: the open source.
-        live: whether the newest frame wins. Only the frames of a video of which every frame counts go through the
-            network side by side: one frame by itself is faster on all cores, and pictures differ in size.
+        live: whether the newest frame wins.
+
+    Frames go through the network side by side only where every frame of a video counts: one frame by itself is faster
+    on all cores, the frames between key frames wait for one result after the other, and pictures differ in size.
     """
     privacy, model = settings.privacy, settings.model
     wanted = [privacy.min_score if privacy.on else None, finding_score(steadying, info)]
     find_from = min((score for score in wanted if score is not None), default=None)
-    together = not live and info.kind is SourceKind.RECORDED
-    workers = (model.workers or default_workers(model.batch_size)) if together else 1
+    workers = 1
+    if not live and info.kind is SourceKind.RECORDED:
+        workers = model.workers or (default_workers(model.batch_size) if settings.motion.infers_all else 1)
     return MaskRCNNSegmenter(model, find_from, workers)
 
 

@@ -164,20 +164,23 @@ def test_two_frames_at_a_time_find_what_one_does(seeded_small_weights, photograp
 
 
 @pytest.mark.parametrize(
-    ("kind", "live", "model", "workers"),
+    ("kind", "live", "model", "every", "workers"),
     [
-        (SourceKind.RECORDED, False, {}, 2),
-        (SourceKind.RECORDED, False, {"workers": 3}, 3),
-        (SourceKind.RECORDED, False, {"batch_size": 4}, 1),
-        (SourceKind.RECORDED, False, {"engine": "onnx"}, 1),
-        (SourceKind.RECORDED, True, {"workers": 3}, 1),
-        (SourceKind.LIVE, False, {"workers": 3}, 1),
-        (SourceKind.STILLS, False, {"workers": 3}, 1),
+        (SourceKind.RECORDED, False, {}, 1, 2),
+        (SourceKind.RECORDED, False, {}, 3, 1),
+        (SourceKind.RECORDED, False, {"workers": 3}, 1, 3),
+        (SourceKind.RECORDED, False, {"workers": 3}, 3, 3),
+        (SourceKind.RECORDED, False, {"batch_size": 4}, 1, 1),
+        (SourceKind.RECORDED, False, {"engine": "onnx"}, 1, 1),
+        (SourceKind.RECORDED, True, {"workers": 3}, 1, 1),
+        (SourceKind.LIVE, False, {"workers": 3}, 1, 1),
+        (SourceKind.STILLS, False, {"workers": 3}, 1, 1),
     ],
 )
-def test_frames_of_video_files_go_side_by_side(seeded_small_weights, monkeypatch, kind, live, model, workers):
+def test_frames_of_video_files_go_side_by_side(seeded_small_weights, monkeypatch, kind, live, model, every, workers):
     monkeypatch.setattr(engine_set, "core_count", lambda: 4)
-    settings = Settings.model_validate({"model": {"weights": str(seeded_small_weights), "device": "cpu", **model}})
+    model = {"weights": str(seeded_small_weights), "device": "cpu", **model}
+    settings = Settings.model_validate({"model": model, "motion": {"infer_every": every}})
     info = SourceInfo("clip", kind, 160, 90, fps=25.0, frame_count=None, time_base=Fraction(1, 25))
     assert segmenter_for(settings, settings.tracking, info, live).workers == workers
 
