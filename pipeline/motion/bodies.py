@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -33,8 +34,8 @@ _LEARNING = 0.06
 _LEAST_SEEN = 0.25
 """Share of an object's points, by weight, that must look as they did."""
 
-_ALIGN_EVERY = 3
-"""Steps of the way from a result's frame to the newest one after which the drift is taken out."""
+_STEPS_AT_ONCE = 2
+"""Steps of the way from a result's frame to the newest one that points go alone before their object is looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,25 +87,29 @@ class Bodies:
         )
 
     def through(self, steps: Sequence[Step]) -> Bodies:
-        """After all the steps, one by one. To save time only some of them, the last one always, are aligned."""
+        """After all the steps. To save time the objects are looked for only after every few, and after the last one."""
         bodies = self
-        for i, step in enumerate(steps):
-            bodies = bodies.advance(step, aligned=(len(steps) - 1 - i) % _ALIGN_EVERY == 0)
+        first = len(steps) % _STEPS_AT_ONCE or _STEPS_AT_ONCE
+        for begin, end in pairwise([0, *range(first, len(steps) + 1, _STEPS_AT_ONCE)]):
+            bodies = bodies.advance(*steps[begin:end])
         return bodies
 
-    def advance(self, step: Step, *, aligned: bool = True) -> Bodies:
-        """On the next frame; `aligned`: with the drift taken out."""
+    def advance(self, *steps: Step) -> Bodies:
+        """On the next frame, or where several steps lead; one at least."""
+        count, step = len(steps), steps[-1]
         if len(self) == 0:
             return replace(self, time_s=step.time_s)
-        moves = sample(step.flow, self.points, FLOW_STRIDE).view(np.complex64)[..., 0]
+        points = self.points
+        for each in steps:
+            points = points + sample(each.flow, points, FLOW_STRIDE).view(np.complex64)[..., 0]
+        moves = points - self.points
         usable = self.weights * (self.alike & inside(self.points, step.grey.shape))
         middle = self.looks.centre[:, 0]
         before = self.path.apply(middle)
-        by_flow = self._sane(fit(self.points, moves, usable), before, step.grey.shape[1]).after(self.path)
-        straight_on = Similarity(self.path.turn, self.path.shift + self.velocity)
+        by_flow = self._sane(fit(self.points, moves, usable), before, step.grey.shape[1], count).after(self.path)
+        straight_on = Similarity(self.path.turn, self.path.shift + count * self.velocity)
         sight = nearest_look(self.looks, self.levels, (by_flow, straight_on), self.weights, step.grey)
-        if aligned:
-            sight = align(self.looks, self.levels, sight, step.grey)
+        sight = align(self.looks, self.levels, sight, step.grey)
         alike = np.abs(sight.error) < _CHANGED
         seen = (sight.weights * alike).sum(1) >= _LEAST_SEEN * self.weights.sum(1)
         learned = np.where(alike, np.float32(_LEARNING) * (sight.shown - self.levels), np.float32(0))
@@ -115,7 +120,7 @@ class Bodies:
             levels=self.levels + learned,
             alike=alike,
             path=sight.path,
-            velocity=sight.path.apply(middle) - before,
+            velocity=((sight.path.apply(middle) - before) / count).astype(np.complex64),
             unseen_s=np.where(seen, 0, self.unseen_s + step.time_s - self.time_s).astype(np.float32),
             time_s=step.time_s,
         )
@@ -148,22 +153,25 @@ class Bodies:
             unseen_s=np.concatenate([self.unseen_s, other.unseen_s]),
         )
 
-    def _sane(self, motion: Similarity, middle: Complexes, width: int) -> Similarity:
-        """The motion, where it can be one; else the last one again. `middle`: complex64 (N,), where the objects are."""
+    def _sane(self, motion: Similarity, middle: Complexes, width: int, count: int) -> Similarity:
+        """The motion of `count` steps, where it can be one; else the last one again.
+
+        `middle`: complex64 (N,), where the objects are; `width` of the frame in small pixels.
+        """
         way = np.abs(motion.apply(middle) - middle)
         growth = np.abs(motion.turn)
         in_all = growth * np.abs(self.path.turn)
         # Each is false also for what is not a number.
         believed = (
-            (way <= _FASTEST * width)
-            & (growth <= _GROWTH)
-            & (growth >= 1 / _GROWTH)
+            (way <= count * _FASTEST * width)
+            & (growth <= _GROWTH**count)
+            & (growth >= 1 / _GROWTH**count)
             & (in_all <= _GROWTH_IN_ALL)
             & (in_all >= 1 / _GROWTH_IN_ALL)
         )
         # Only the shift is repeated: a growth that goes on by itself ends in nonsense.
         turn = np.where(believed, motion.turn, 1)
-        shift = np.where(believed, motion.shift, self.velocity)
+        shift = np.where(believed, motion.shift, count * self.velocity)
         return Similarity(turn.astype(np.complex64), shift.astype(np.complex64))
 
 

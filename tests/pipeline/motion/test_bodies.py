@@ -8,14 +8,14 @@ from tests.pipeline.motion.scenes import WIDTH, box_instances, frame_of, patch_f
 FULL = (1.0, 1.0)
 
 
-def follow(frames, instances, aligned=True):
+def follow(frames, instances):
     """The bodies on each frame, at full size."""
     trail = FlowTrail(WIDTH, 60.0)
     trail.see(frames[0])
     bodies = [Bodies.of(instances, FULL, trail.last.grey, frames[0].pts_s)]
     for frame in frames[1:]:
         assert trail.see(frame)
-        bodies.append(bodies[-1].advance(trail.last, aligned=aligned))
+        bodies.append(bodies[-1].advance(trail.last))
     return bodies
 
 
@@ -41,13 +41,21 @@ def test_points_lie_inside_the_mask_and_count_more_in_its_middle():
     assert bodies.weights[middle].mean() > bodies.weights[~middle].mean()
 
 
-@pytest.mark.parametrize("aligned", [True, False])
-def test_an_object_is_followed_by_its_own_motion_not_by_the_background_s(aligned):
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_an_object_is_followed_by_its_own_motion_not_by_the_background_s(at_once):
     frames = [patch_frame(i, 60 + 5.5 * i, 50 + 2.25 * i) for i in range(9)]
     still, moving = (200, 20, 300, 90), (60, 50, 130, 110)
-    last = follow(frames, box_instances(moving, still), aligned)[-1]
-    np.testing.assert_allclose(way_of(last, 95, 80)[0], [95 + 44, 80 + 18], atol=0.5 if aligned else 4.0)
+    trail = FlowTrail(WIDTH, 60.0)
+    for frame in frames:
+        trail.see(frame)
+    grey, steps = trail.since(frames[0])
+    last = Bodies.of(box_instances(moving, still), FULL, grey, frames[0].pts_s)
+    for i in range(0, len(steps), at_once):
+        last = last.advance(*steps[i : i + at_once])
+    np.testing.assert_allclose(way_of(last, 95, 80)[0], [95 + 44, 80 + 18], atol=0.5)
     np.testing.assert_allclose(way_of(last, 250, 55)[1], [250, 55], atol=0.3)
+    assert last.time_s == frames[-1].pts_s
+    np.testing.assert_allclose(last.velocity, [5.5 + 2.25j, 0], atol=0.4)  # a step, however many were taken at once
 
 
 def test_growth_is_followed():
@@ -87,6 +95,18 @@ def test_a_body_without_texture_or_outside_the_frame_keeps_calm():
     last = follow(frames, box_instances((80, 50, 160, 120), (-90, -50, -20, -10), (10, 10, 10.5, 10.5)))[-1]
     np.testing.assert_allclose(last.path.turn, 1, atol=1e-3)
     np.testing.assert_allclose(last.path.shift, 0, atol=0.1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 6])
+def test_through_leads_to_the_last_step(count):
+    frames = [patch_frame(i, 60 + 4 * i, 50) for i in range(count + 1)]
+    trail = FlowTrail(WIDTH, 60.0)
+    for frame in frames:
+        trail.see(frame)
+    grey, steps = trail.since(frames[0])
+    last = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s).through(steps)
+    np.testing.assert_allclose(way_of(last, 95, 80), [[95 + 4 * count, 80]], atol=0.6)
+    assert last.time_s == frames[-1].pts_s
 
 
 def test_through_select_join_and_none():
