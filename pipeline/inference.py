@@ -47,6 +47,8 @@ class Batching:
 
 
 ONE_BY_ONE = Batching()
+POLL_S = 0.01
+"""With several workers: how often it is looked for an answer while the source has no frame ready."""
 
 
 def infer(
@@ -125,10 +127,17 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Frames that were given to the segmenter, or are when the answer is asked for."""
+    """Frames that were given to the segmenter, or are when the answer is asked for.
+
+    Attributes:
+        frames: in their order.
+        answer: waits for it.
+        is_answered: whether `answer` need not wait.
+    """
 
     frames: Sequence[Frame]
     answer: Callable[[], _Answer]
+    is_answered: Callable[[], bool]
 
 
 class _Queue:
@@ -156,22 +165,29 @@ class _Queue:
             self._depth = workers + 1
 
     def next(self) -> _Batch:
-        """The oldest batch, with as many begun as may be. Waits for a frame only when nothing is on its way. Raises
-        SlotClosed when there are no more at all."""
+        """The oldest batch, with as many begun as may be. While it is not answered, frames that come are begun too.
+        Raises SlotClosed when there are no more at all."""
         while len(self._batches) < self._depth:
             try:
                 taken = self._gather()
-            except (SlotClosed, TimeoutError):
+            except SlotClosed:
                 if not self._batches:
                     raise
                 break
+            except TimeoutError:
+                if self._batches[0].is_answered():
+                    break
+                continue
             self._batches.append(self._begun(taken))
         return self._batches.popleft()
 
     def _gather(self) -> list[Frame]:
         """Take a frame, then more as the batching says."""
         batching = self._stage.batching
-        taken = [self._take(None if not self._batches else 0.0)]
+        timeout_s = None
+        if self._batches:
+            timeout_s = 0.0 if self._batches[0].is_answered() else POLL_S
+        taken = [self._take(timeout_s)]
         while len(taken) < batching.size:
             try:
                 taken.append(self._take(None if batching.filling is Filling.FULL else 0.0))
@@ -186,8 +202,9 @@ class _Queue:
 
     def _begun(self, taken: list[Frame]) -> _Batch:
         if self._pool is None:
-            return _Batch(taken, lambda: self._stage.answer(taken))
-        return _Batch(taken, self._pool.submit(self._stage.answer, taken).result)
+            return _Batch(taken, lambda: self._stage.answer(taken), lambda: True)
+        answer = self._pool.submit(self._stage.answer, taken)
+        return _Batch(taken, answer.result, answer.done)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,28 @@ def test_a_frame_does_not_wait_for_one_after_it():
     assert not thread.is_alive()
 
 
+def test_a_frame_that_comes_later_is_begun_while_the_first_is_under_way():
+    """The source has its second frame only when the first is in the network, which waits for the second."""
+    frames, results, begun = Slot(10, Overflow.WAIT), Slot(10, Overflow.WAIT), [Event(), Event()]
+
+    def before(index):
+        begun[index].set()
+        assert begun[1].wait(DEADLINE_S)
+
+    def feed():
+        frames.put(make_frame(0))
+        assert begun[0].wait(DEADLINE_S)
+        frames.put(make_frame(1))
+        frames.close()
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    with pytest.raises(SlotClosed):
+        infer(Crew(2, before), frames, results, RunStats(), FakeClock(), Event(), pytest.fail)
+    thread.join(DEADLINE_S)
+    assert [item.frame.index for item in results.get_all()] == [0, 1]
+
+
 def test_batches_go_side_by_side_too():
     class Batches(Crew):
         seen_batches = ()
