@@ -77,7 +77,7 @@ class Controls:
             return self._state
 
     def set_recording(self, on: bool) -> ControlState:
-        """Start a recording, or end it, with the next frame; returns the new state."""
+        """Start a recording with the next frame, or end it; returns the new state."""
         with self._lock:
             state = self._state
             if on and not state.recording:

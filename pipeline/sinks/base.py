@@ -80,7 +80,11 @@ class Sink(ABC):
         """Take one frame. Raises RunError when it cannot be written (disk full …)."""
 
     def idle(self, message: str) -> None:  # noqa: B027 - most sinks have nothing to do while no frame comes
-        """Called about 30 times a second while no frame comes (MAIN_THREAD sinks only): poll keys, show `message`."""
+        """Called while no frame comes: poll keys, show `message`, see to what cannot wait for a frame.
+
+        MAIN_THREAD sinks are called about 30 times a second, the others twice a second in the thread of `write`, with
+        an empty message.
+        """
 
     @abstractmethod
     def close(self) -> None:

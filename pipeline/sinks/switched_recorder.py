@@ -83,6 +83,11 @@ class SwitchedRecorder(Sink):
         if self._recorder is not None:  # else this take has failed
             self._guarded(lambda recorder: recorder.write(presentation))
 
+    def idle(self, message: str) -> None:
+        """Finish a recording that was switched off while no frame comes. Raises RunError as `write` does."""
+        if not self._controls.state.recording:
+            self._finish()
+
     def close(self) -> None:
         """Finish the recording. Raises RunError if that fails and it is the one asked for."""
         self._finish()

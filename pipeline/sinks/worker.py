@@ -11,6 +11,8 @@ from pipeline.stats import RunStats
 BUFFER_BYTES = 96 * 2**20
 BUFFER_FRAMES = (4, 60)
 """A sink with a thread of its own may lag behind by this many frames, at least and at most, within BUFFER_BYTES."""
+IDLE_S = 0.5
+"""A sink with a thread of its own that waits this long for a frame is told so."""
 
 
 class SinkWorker:
@@ -54,7 +56,7 @@ class SinkWorker:
             self._slot.put(presentation)
 
     def idle(self, message: str) -> None:
-        """Let a MAIN_THREAD sink poll its keys while no frame comes."""
+        """Let a MAIN_THREAD sink poll its keys while no frame comes. The others' own threads see to them."""
         if self._slot is None:
             self.sink.idle(message)
 
@@ -70,7 +72,12 @@ class SinkWorker:
     def _drain(self) -> None:
         assert self._slot is not None
         while True:
-            self.sink.write(self._slot.get())
+            try:
+                presentation = self._slot.get(IDLE_S)
+            except TimeoutError:
+                self.sink.idle("")
+            else:
+                self.sink.write(presentation)
 
 
 def buffer_frames(source: SourceInfo) -> int:

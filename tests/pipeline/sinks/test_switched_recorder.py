@@ -40,6 +40,25 @@ class Run:
             self.sink.write(self.frame())
 
 
+def test_switched_off_while_no_frame_comes(tmp_path):
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    run.frames(3)
+    late = run.frame()  # drawn before it was switched off, handed over afterwards
+    run.sink.idle("")
+    assert run.controls.state.file is not None
+    run.controls.set_recording(False)
+    run.sink.idle("")
+    assert run.controls.state.file is None
+    recording = tmp_path / "2026-03-04_12-05-06.mp4"
+    assert frames_in(recording) == 3
+    run.sink.write(late)
+    run.frames(1)
+    run.sink.close()
+    assert frames_in(recording) == 3
+    assert list(run.sink.outputs) == [str(recording)]
+
+
 def test_two_recordings_started_while_running(tmp_path):
     run = Run(tmp_path)
     assert not run.sink.wants_overlay

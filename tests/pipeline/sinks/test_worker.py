@@ -62,9 +62,27 @@ def test_every_frame_is_written_in_order_by_the_sinks_own_thread():
     worker.close(DEADLINE_S)
     assert sink.written == list(range(50))
     assert sink.threads == {"stream_segment fake sink"}
-    assert sink.messages == []
+    assert "not for me" not in sink.messages
     assert sink.closed == 1
     assert stats.overall().sink_dropped == {}
+
+
+def test_a_sink_with_a_thread_of_its_own_is_told_there_that_no_frame_comes(monkeypatch):
+    told, threads = threading.Event(), []
+
+    class Waiting(FakeSink):
+        def idle(self, message):
+            threads.append((threading.current_thread().name, message))
+            told.set()
+
+    monkeypatch.setattr("pipeline.sinks.worker.IDLE_S", 0.01)
+    sink = Waiting(Delivery.EVERY_FRAME)
+    worker, _, _ = worker_for(sink)
+    assert told.wait(DEADLINE_S)
+    worker.write(presentation(0))
+    worker.close(DEADLINE_S)
+    assert sink.written == [0]
+    assert set(threads) == {("stream_segment fake sink", "")}
 
 
 def test_a_slow_sink_of_a_live_source_loses_frames_and_they_are_counted():
