@@ -32,7 +32,7 @@ def measure(options: Options) -> RowReport:
         "ResNet-101, 1024 px, 1280x720",
         models.best(resnet, 1024, options),
         (1280, 720),
-        4 if quick else 20,
+        4 if quick else 15,
         1 if quick else 3,
     )
     settings = {"small": small_settings, "resnet101": large_settings, "weights": resnet.what}
