@@ -17,10 +17,13 @@ from pipeline.records import Frame
 
 MOST_STEPS = 400
 """Steps kept at most, whatever their age: 44 MB at 320x180."""
+LEAST_SIDE = 32
+"""Of a small frame. With fewer pixels a picture of DIS's pyramid is smaller than one of its patches, and OpenCV reads
+beyond its end: the process dies."""
 PATCH_STRIDE = 6
 """From one of DIS's patches of 8 pixels to the next. Carried masks fit as well as with its own 4, in two thirds of the
-time; but where a picture of its pyramid is smaller than a patch, OpenCV then reads beyond its end."""
-_PATCH_STRIDE_ANYWHERE = 4
+time; long and narrow pictures, which are few pixels high at the top of the pyramid, keep that."""
+_PATCH_STRIDE_NARROW = 4
 FLOW_STRIDE = 3
 """Flow is kept for every third pixel: DIS, as it is set here, computes it for every fourth."""
 CUT_SHARE = 0.42
@@ -122,8 +125,7 @@ class FlowTrail:
         """uint8 (h, w): the frame, small and without colour."""
         grey = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY)
         width = min(self._width, frame.width)
-        # DIS needs a few of its 8-pixel patches in each direction.
-        width, height = max(16, width), max(16, round(frame.height * width / frame.width))
+        width, height = max(LEAST_SIDE, width), max(LEAST_SIDE, round(frame.height * width / frame.width))
         # Exact halves take OpenCV a tenth of the time of other factors, so that these get what halving leaves.
         while all(side % 2 == 0 and side >= 2 * least for side, least in zip(grey.shape, (height, width), strict=True)):
             grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -134,8 +136,7 @@ class FlowTrail:
     def _flow_between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         shorter, longer = sorted(before.shape)
         # DIS halves the picture until the longer side has about 32 pixels (to a half octave).
-        ordinary = shorter >= 32 and shorter >= 0.36 * longer
-        self._dis.setPatchStride(PATCH_STRIDE if ordinary else _PATCH_STRIDE_ANYWHERE)
+        self._dis.setPatchStride(_PATCH_STRIDE_NARROW if shorter < 0.36 * longer else PATCH_STRIDE)
         flow = self._dis.calc(before, after, None)
         if _is_cut(before, after, flow):
             return None

@@ -123,14 +123,18 @@ def test_another_size_or_time_running_back_begins_anew():
     assert not trail.see(back)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 900), (1100, 3), (17, 33)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 900), (1100, 3), (17, 33), (120, 1920), (540, 130)])
 def test_odd_sizes(shape):
-    image = np.random.default_rng(2).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    """OpenCV's flow ends the process where a side has fewer than 32 pixels."""
+    rng = np.random.default_rng(2)
     trail = FlowTrail(320, 10.0)
-    trail.see(frame_of(0, image))
-    trail.see(frame_of(1, image))
-    assert trail.last.index == 1
-    assert min(trail.width, trail.height) >= 16
+    for index in range(8):
+        trail.see(frame_of(index, rng.integers(0, 255, (*shape, 3), dtype=np.uint8)))
+    image = rng.integers(0, 255, (*shape, 3), dtype=np.uint8)
+    trail.see(frame_of(8, image))
+    trail.see(frame_of(9, np.roll(image, 1, axis=1)))
+    assert trail.last.index == 9
+    assert min(trail.width, trail.height) >= 32
 
 
 def test_sample_is_bilinear_with_pixel_centres_on_whole_numbers():
