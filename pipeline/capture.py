@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
-from pipeline.opencv_threads import one_opencv_thread
+from pipeline.opencv_process import one_opencv_thread
 from pipeline.records import Frame
 from pipeline.slot import SlotClosed
 from pipeline.sources.base import Source

@@ -1,4 +1,4 @@
-"""OpenCV's loudness before, inside and after."""
+"""OpenCV's loudness and threads before, inside and after."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import cv2
 import pytest
 
-from pipeline.sources.quiet import quiet_opencv
+from pipeline.opencv_process import one_opencv_thread, quiet_opencv
 
 SILENT = cv2.utils.logging.LOG_LEVEL_SILENT
 level = cv2.utils.logging.getLogLevel
@@ -41,3 +41,26 @@ def test_the_last_thread_out_turns_it_up_again() -> None:
     leave.set()
     thread.join(5)
     assert level() == before
+
+
+@pytest.fixture
+def three_threads():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    yield
+    cv2.setNumThreads(before)
+
+
+def test_the_last_one_to_leave_brings_the_threads_back(three_threads):
+    with one_opencv_thread():
+        assert cv2.getNumThreads() == 1
+        with one_opencv_thread():
+            assert cv2.getNumThreads() == 1
+        assert cv2.getNumThreads() == 1
+    assert cv2.getNumThreads() == 3
+
+
+def test_a_failure_brings_the_threads_back_too(three_threads):
+    with pytest.raises(KeyError), one_opencv_thread():
+        raise KeyError
+    assert cv2.getNumThreads() == 3
