@@ -225,12 +225,12 @@ def test_a_real_network_in_int8(capsys, monkeypatch, own_weights, tmp_path):
     (folder,) = (tmp_path / "cache").glob("small-*/int8")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["notes"]["canvases"] == 3
-    assert set(manifest["files"]) >= {"features.xml", "features.bin"}
+    assert set(manifest["files"]) >= {"features_body.xml", "features_body.bin"}
     assert "time a frame: float32 " in out
     assert list(tmp_path.rglob("*.part")) == []
     assert MaskRCNNSegmenter(settings).description.endswith(" on the CPU, int8")
 
-    (folder / "features.bin").write_bytes((folder / "features.bin").read_bytes()[:-100])
+    (folder / "features_body.bin").write_bytes((folder / "features_body.bin").read_bytes()[:-100])
     segmenter = MaskRCNNSegmenter(settings)
     segmenter.open()
     assert "int8 is not prepared (" in capsys.readouterr().err
