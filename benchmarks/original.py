@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCRIPT = Path(__file__).with_name("original_mrcnn.py")
+
+NOT_INHERITED = ("TF2_BEHAVIOR", "KERAS_BACKEND")
+"""TensorFlow 2 and Keras 3 set these in the process that measures; TensorFlow 1 would compute eagerly, and fail."""
 
 
 class Original:
@@ -39,6 +43,7 @@ class Original:
             stderr=subprocess.DEVNULL,
             text=True,
             cwd=self._folder.name,
+            env={name: value for name, value in os.environ.items() if name not in NOT_INHERITED},
         )
         self._answer()
         return self

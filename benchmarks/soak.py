@@ -103,13 +103,19 @@ class Watch:
     sizes: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     _size_wh: tuple[int, int] | None = None
 
-    def frame(self, segmented: SegmentedFrame, reconnects: int) -> None:
-        """One frame was presented."""
+    def frame(self, segmented: SegmentedFrame, reconnects: int, now_s: float) -> None:
+        """One frame was presented.
+
+        Args:
+            segmented: the frame.
+            reconnects: that there have been by now; frames from before the last one may still be on their way.
+            now_s: seconds on `time.monotonic`.
+        """
         frame = segmented.frame
         self.seen += 1
         ids = segmented.instances.track_ids
         self.with_ids += bool(ids is not None and (ids > 0).any())
-        self.reconnected_at_s += [frame.captured_at_s] * (reconnects - len(self.reconnected_at_s))
+        self.reconnected_at_s += [now_s] * (reconnects - len(self.reconnected_at_s))
         size_wh = (frame.width, frame.height)
         if self._size_wh not in (None, size_wh):
             self.sizes.append((frame.captured_at_s, size_wh))
@@ -240,7 +246,7 @@ def play(stream: Stream, watch: Watch, begin: Callable[[], None]) -> str:
         with stream:
             for segmented in stream:
                 summary = stream.summary()
-                watch.frame(segmented, summary.reconnects)
+                watch.frame(segmented, summary.reconnects, time.monotonic())
                 if not begun and summary.stats.inferred > 0:
                     begun = True
                     begin()

@@ -46,7 +46,7 @@ class Measured:
         seen: frames that the caller's loop got.
         with_ids: frames with at least one tracked object.
         reconnects: as the run counts them.
-        reconnected_at_s: when each reconnect was seen, seconds on `time.monotonic`.
+        reconnected_at_s: when each reconnect was noticed, seconds on `time.monotonic`.
         sizes: when a frame with another size than the one before was captured, and that size (width, height).
         planned, faults: how many faults were asked for, and what the camera did.
         sent: pictures that the camera handed to the network.

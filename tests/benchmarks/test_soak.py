@@ -64,10 +64,10 @@ def test_watch_notes_ids_reconnects_and_changes_of_size():
     instances = make_instances(1)
     for index, (width, reconnects) in enumerate([(80, 0), (80, 2), (96, 2)]):
         frame = make_frame(index, 48, width, captured_at_s=10.0 + index)
-        watch.frame(SegmentedFrame(frame, instances, index, StageTimes(0.0, 0.0, 0.0)), reconnects)
+        watch.frame(SegmentedFrame(frame, instances, index, StageTimes(0.0, 0.0, 0.0)), reconnects, 10.3 + index)
     assert watch.seen == 3
     assert watch.with_ids == 0
-    assert watch.reconnected_at_s == [11.0, 11.0]
+    assert watch.reconnected_at_s == [11.3, 11.3], "a frame that was captured before it lost the camera tells of it"
     assert watch.sizes == [(12.0, (96, 48))]
 
 
