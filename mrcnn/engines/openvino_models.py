@@ -10,7 +10,6 @@ Measured on two cores with AVX-512 and OpenVINO 2026.4:
   change nothing only a depthwise convolution asks for that layout. In bfloat16 it goes back to the slow one, so that
   pooling is compiled by itself, in float32.
 - Joining 1000 regions of 256 channels takes 8 ms, so that each level is pooled by itself, straight into its place.
-- An int8 convolution with 512 filters on 144 x 256 places takes 180 ms, its two halves with 256 filters 50 ms each.
 """
 
 from __future__ import annotations
@@ -23,10 +22,6 @@ STEM = "stem"
 LEVELS = (2, 3, 4, 5)
 PYRAMID = ("p2", "p3", "p4", "p5")
 POOLED = "pooled"
-
-WIDE = 512
-LARGE = 20_000
-"""Filters, and places of the map, from which on an int8 convolution is computed in halves."""
 
 _PLACES_FIRST = (0, 2, 3, 1)
 _CHANNELS_FIRST = (0, 3, 1, 2)
@@ -90,59 +85,6 @@ def split_pooling(head: Any) -> tuple[dict[int, Any], Any]:
         pooling[level] = Model([_result(pool.output(0), POOLED)], [lying, *regions], f"pooling{level}")
     pooling = dict(sorted(pooling.items()))
     return pooling, Model(head.get_results(), [pooled, *inputs.values()], "rest")
-
-
-def halve_wide_convolutions(body: Any) -> None:
-    """Compute the int8 convolutions with many filters on large maps in two halves, in place.
-
-    Args:
-        body: as NNCF gives it (weights are int8 constants times a scale per filter), with its shapes known; where they
-            are not, nothing is done.
-    """
-    for convolution in list(body.get_ops()):
-        shape = convolution.get_output_partial_shape(0) if convolution.get_type_name() == "Convolution" else None
-        if shape is None or shape.is_dynamic or shape[1].get_length() < WIDE:
-            continue
-        steps = _steps_to_quantizer(convolution)
-        if steps and shape[2].get_length() * shape[3].get_length() >= LARGE:
-            _halve(convolution, *steps)
-    body.validate_nodes_and_infer_types()
-
-
-def _steps_to_quantizer(convolution: Any) -> tuple[Any, Any] | None:
-    """Bias and quantizer of a convolution that a bias, a ReLU and a quantizer follow; None if it is otherwise."""
-    steps, node = [], convolution
-    for kind in ("Add", "Relu", "FakeQuantize"):
-        readers = [target.get_node() for target in node.output(0).get_target_inputs()]
-        readers = [reader for reader in readers if reader.get_type_name() != "ShapeOf"]
-        if len(readers) != 1 or readers[0].get_type_name() != kind:
-            return None
-        node = readers[0]
-        steps.append(node)
-    add, _, quantizer = steps
-    weights = convolution.input_value(1).get_node()
-    is_int8 = weights.get_type_name() == "Multiply" and weights.input_value(0).get_node().get_type_name() == "Convert"
-    return (add.input_value(1), quantizer) if is_int8 else None
-
-
-def _halve(convolution: Any, bias: Any, quantizer: Any) -> None:
-    from openvino import opset13 as ops
-
-    product = convolution.input_value(1).get_node()
-    weights = product.input_value(0).get_node().input_value(0).get_node().data
-    scales = product.input_value(1).get_node().data
-    settings, halves = convolution.get_attributes(), []
-    settings = [settings[name] for name in ("strides", "pads_begin", "pads_end", "dilations")]
-    for low, high in ((0, len(weights) // 2), (len(weights) // 2, len(weights))):
-        kernel = ops.convert(ops.constant(np.ascontiguousarray(weights[low:high])), "f32")
-        kernel = ops.multiply(kernel, ops.constant(np.ascontiguousarray(scales[low:high])))
-        half = ops.convolution(convolution.input_value(0), kernel, *settings)
-        half = ops.relu(ops.add(half, ops.slice(bias, [low], [high], [1], [1])))
-        limits = [quantizer.input_value(place) for place in range(1, 5)]
-        halves.append(ops.fake_quantize(half, *limits, quantizer.get_attributes()["levels"]))
-    joined = ops.concat(halves, 1).output(0)
-    for reader in list(quantizer.output(0).get_target_inputs()):
-        reader.replace_source_output(joined)
 
 
 def _input(name: str, shape: Any) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 
 from .base import EngineError
 from .graph_engine import Arrays, Runtime
-from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, halve_wide_convolutions, split_pooling, split_stem
+from .openvino_int8 import give_int8_regions, halve_wide_convolutions, split_long_products, take_int8_regions
+from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, split_pooling, split_stem
 
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 
@@ -27,6 +28,7 @@ _ANY_CANVAS = (-1, -1, -1, 3)
 BODY = "features_body"
 """The part that begins behind the stem."""
 
+HEADS = ("boxes", "masks")
 HEAD = "_head"
 """Ending of the parts that begin behind the pooling."""
 
@@ -90,6 +92,7 @@ class OpenVinoRuntime(Runtime):
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
         self._models = {name: _read(path) for name, path in parts.items()}
+        self._steps = {part: _rearranged(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
         self._proposals = self._compile(self._models["proposals"], self._exact)
         self._networks: dict[tuple[int, ...], _Compiled] = {}
 
@@ -140,13 +143,16 @@ class OpenVinoRuntime(Runtime):
             levels = {name: features.output(name).partial_shape for name in PYRAMID}
             stem, body = self._split_features(features)
             heads = {}
-            for part in ("boxes", "masks"):
+            for part in HEADS:
                 model = self._models[part].clone()
                 model.reshape({**levels, **_ANY_REGIONS})
                 pooling, rest = split_pooling(model)
                 rest = self._models.get(f"{part}{HEAD}", rest)
+                if (step := self._steps.get(part)) is not None:
+                    for one in pooling.values():
+                        give_int8_regions(one, step)
                 pools = {level: self._compile(one, self._exact) for level, one in pooling.items()}
-                heads[part] = _Head(pools, self._compile(rest, self._fast), tuple(rest.input(POOLED).partial_shape)[1:])
+                heads[part] = _Head(pools, self._compile(rest, self._fast), rest.input(POOLED))
             self._networks[shape] = _Compiled(
                 stem and self._compile(stem, self._exact), self._compile(body, self._fast), heads
             )
@@ -177,24 +183,26 @@ class _Compiled:
 class _Head:
     """A part that works on regions: the pooling of each level, and the rest."""
 
-    def __init__(self, pooling: dict[int, Any], rest: Any, region: tuple[Any, ...]):
+    def __init__(self, pooling: dict[int, Any], rest: Any, regions: Any):
         """Put it together.
 
         Args:
             pooling: requests by level.
             rest: request.
-            region: C, S, S of a pooled region.
+            regions: the rest's input (N, C, S, S) for pooled regions.
         """
         self.rest = rest
         self._pooling = pooling
-        self._pooled = np.empty((0, *(size.get_length() for size in region)), np.float32)
+        shape = [size.get_length() for size in tuple(regions.partial_shape)[1:]]
+        self._pooled = np.empty((0, *shape), regions.element_type.to_dtype())
 
     def pool(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Regions out of their levels, in the order of the levels: float32 (N, C, S, S), valid until the next call."""
+        """Regions out of their levels, in the order of the levels: float32 or int8 (N, C, S, S), valid until the next
+        call."""
         counts = {level: len(inputs[f"images{level}"]) for level in self._pooling}
         total = sum(counts.values())
         if total > len(self._pooled):  # the memory is kept: fresh pages would cost more than the pooling
-            self._pooled = np.empty((total, *self._pooled.shape[1:]), np.float32)
+            self._pooled = np.empty((total, *self._pooled.shape[1:]), self._pooled.dtype)
         end = 0
         for level, request in self._pooling.items():
             begin, end = end, end + counts[level]
@@ -211,6 +219,12 @@ def shared_tensor(values: np.ndarray) -> Any:
     import openvino
 
     return openvino.Tensor(values, shared_memory=True)
+
+
+def _rearranged(head: Any) -> float | None:
+    """An int8 head in the form that is fast here; what a step of its int8 regions is worth, if it takes such."""
+    split_long_products(head)
+    return take_int8_regions(head, POOLED)
 
 
 def _read(path: Path) -> Any:
