@@ -88,6 +88,8 @@ class OpenVinoRuntime(Runtime):
         # Threads that are free to move share the cores with decoding, drawing and encoding
         self._fast: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         self._fast["INFERENCE_PRECISION_HINT"] = hint
+        # Else a product with int8 weights whose other side is not quantized gets a quantization that nobody calibrated
+        self._fast["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         if threads is not None:
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.engines.exported import exported_parts
-from mrcnn.engines.openvino_models import POOLED, PYRAMID, STEM, halve_wide_convolutions, split_pooling, split_stem
+from mrcnn.engines.openvino_models import POOLED, PYRAMID, STEM, split_pooling, split_stem
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
 
@@ -46,41 +46,6 @@ def test_features_without_a_mark_stay_in_one_piece(tiny_files):
     stem, body = split_stem(model)
     assert stem is None
     np.testing.assert_allclose(run(body, images)["rpn_deltas"], before["rpn_deltas"], atol=1e-5)
-
-
-def wide_model(filters, rows, columns):
-    """A convolution as NNCF leaves it: int8 weights, a scale per filter, bias, ReLU, quantizer; and a reader."""
-    import openvino
-    from openvino import opset13 as ops
-
-    rng = np.random.default_rng(5)
-    planes = ops.parameter([1, 3, rows, columns], np.float32)
-    planes.output(0).get_tensor().set_names({"planes"})
-    weights = ops.convert(ops.constant(rng.integers(-127, 128, (filters, 3, 3, 3)).astype(np.int8)), "f32")
-    scales = ops.constant(rng.uniform(0.001, 0.01, (filters, 1, 1, 1)).astype(np.float32))
-    kernel = ops.multiply(weights, scales)
-    found = ops.convolution(planes, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
-    found = ops.add(found, ops.constant(rng.normal(0, 0.3, (1, filters, 1, 1)).astype(np.float32)))
-    low, high = np.float32(0), np.float32(2.55)
-    found = ops.fake_quantize(ops.relu(found), low, high, low, high, 256)
-    result = ops.result(ops.reduce_max(found, np.array([2]), False))
-    result.output(0).get_tensor().set_names({"greatest"})
-    return openvino.Model([result], [planes], "wide")
-
-
-@pytest.mark.parametrize(
-    ("filters", "rows", "columns", "convolutions"), [(512, 128, 160, 2), (512, 16, 24, 1), (256, 128, 160, 1)]
-)
-def test_wide_convolutions_on_large_maps_are_halved(filters, rows, columns, convolutions):
-    model = wide_model(filters, rows, columns)
-    planes = {"planes": np.random.default_rng(6).normal(0, 1, (1, 3, rows, columns)).astype(np.float32)}
-    before = run(model, planes)["greatest"]
-    halve_wide_convolutions(model)
-    assert sum(node.get_type_name() == "Convolution" for node in model.get_ops()) == convolutions
-    after = run(model, planes)["greatest"]
-    assert after.shape == (1, filters, columns)
-    assert np.ptp(before) > 0.5
-    np.testing.assert_allclose(after, before, atol=0.011)  # a step of the quantizer
 
 
 @pytest.mark.parametrize(
