@@ -13,7 +13,7 @@ def engines(monkeypatch, tmp_path):
     def alternate(sides, rounds):
         for run in sides.values():
             run()
-        seconds = {"best": 1.5, "keras": 2.0, "original": 6.0}  # "best" is three frames
+        seconds = {"1000 proposals": 1.5, "300 proposals": 1.2, "keras": 2.0, "original": 6.0}  # the first two: 3 frames
         return {name: [seconds[name]] * rounds for name in sides}
 
     monkeypatch.setattr(engine_rate, "alternate", alternate)
@@ -26,18 +26,20 @@ def test_rates_and_ratios(engines):
     targets = {"of Keras": at_least(5), "fps": at_least(2)}
     report = engine_rate.resnet_row("r", "t", 512, Options(model={"precision": "int8"}), targets, 4)
     values = by_name(report)
-    assert values["frames a second"].spread.median == 2
-    assert values["frames a second"].reached is True
-    assert values["times as fast as the square Keras engine"].spread.median == 4
-    assert values["times as fast as the square Keras engine"].reached is False
-    of_original = values["times as fast as the original at 1024 px"]
-    assert of_original.spread.median == pytest.approx(4.9 / 0.5)
+    assert values["frames a second, 1000 proposals"].spread.median == 2
+    assert values["frames a second, 1000 proposals"].reached is True
+    assert values["frames a second, 300 proposals"].spread.median == 2.5
+    of_keras = [values[f"times as fast as the square Keras engine, {count} proposals"] for count in (1000, 300)]
+    assert [(value.spread.median, value.reached) for value in of_keras] == [(4, False), (5, True)]
+    of_original = values["times as fast as the original at 1024 px, 300 proposals"]
+    assert of_original.spread.median == pytest.approx(4.9 / 0.4)
     assert "stored 4.9 s" in of_original.note
-    agreed = values["objects as the square Keras engine finds them, on the same canvas"]
+    agreed = values["objects as the square Keras engine finds them, on the same canvas, 1000 proposals"]
     # The weights are seeded: in int8 they promise nothing.
     assert (agreed.spread.median, agreed.target) == (pytest.approx(80), None)
     assert report.settings["engine"] == "fake auto, int8"
-    assert [engine.settings["max_dim"] for engine in engines] == [512, 512, 512]
+    assert [engine.settings["max_dim"] for engine in engines] == [512] * 5
+    assert [engine.settings.get("proposals") for engine in engines] == [1000, 300, None, 1000, 300]
     assert {shape for engine in engines for shape in engine.seen} == {(720, 1280, 3)}
 
 
@@ -55,9 +57,10 @@ def test_the_original_takes_its_turns(engines, monkeypatch):
             opened.append("closed")
 
     monkeypatch.setattr(engine_rate, "Original", Theirs)
-    report = engine_rate.resnet_row("r", "t", 512, Options(original="py37"), {}, 1)
-    value = by_name(report)["times as fast as the original at 1024 px"]
-    assert (value.spread.median, value.target) == (12, None)
+    report = engine_rate.resnet_row("r", "t", 512, Options(original="py37", model={"proposals": 300}), {}, 1)
+    assert not any("1000 proposals" in value.name for value in report.values), "the user's own count is the only one"
+    value = by_name(report)["times as fast as the original at 1024 px, 300 proposals"]
+    assert (value.spread.median, value.target) == (pytest.approx(15), None)
     assert "by turns" in value.note
     assert opened == [("py37", "seeded.h5", (720, 1280, 3), 1024), "closed"]
 
