@@ -13,7 +13,8 @@ def engines(monkeypatch, tmp_path):
     def alternate(sides, rounds):
         for run in sides.values():
             run()
-        seconds = {"1000 proposals": 1.5, "300 proposals": 1.2, "keras": 2.0, "original": 6.0}  # the first two: 3 frames
+        # The first two are three frames
+        seconds = {"1000 proposals": 1.5, "300 proposals": 1.2, "keras": 2.0, "original": 6.0}
         return {name: [seconds[name]] * rounds for name in sides}
 
     monkeypatch.setattr(engine_rate, "alternate", alternate)
