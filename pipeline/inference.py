@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from threading import Event
 
+from pipeline.opencv_process import one_opencv_thread
 from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTimes
 from pipeline.segmenter import Segmenter
 from pipeline.slot import Slot, SlotClosed
@@ -47,6 +49,9 @@ class Batching:
 
 
 ONE_BY_ONE = Batching()
+SPARE_FRAMES = 2
+"""With several workers: so many frames at least wait for one that is free. With one frame each worker of two stood
+still for 0.5 ms of 24."""
 POLL_S = 0.01
 """With several workers: how often it is looked for an answer while the source has no frame ready."""
 
@@ -161,8 +166,10 @@ class _Queue:
         if workers > 1:
             self._pool = ThreadPoolExecutor(workers, THREAD_PREFIX + "inference")
             threads.callback(self._pool.shutdown, cancel_futures=True)
-            # One more, so that none waits for this thread to hand it the next.
-            self._depth = workers + 1
+            # Some more, so that none waits for this thread to hand it the next, whichever ends first.
+            self._depth = workers + math.ceil(SPARE_FRAMES / stage.batching.size)
+            # The cores have enough to do; OpenCV's own threads would wait actively between small calls.
+            threads.enter_context(one_opencv_thread())
 
     def next(self) -> _Batch:
         """The oldest batch, with as many begun as may be. While it is not answered, frames that come are begun too.

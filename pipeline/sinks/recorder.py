@@ -204,7 +204,7 @@ class _Recording:
 
     def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
         picture = self._to_yuv.reformat(
-            av.VideoFrame.from_ndarray(image_bgr, format="bgr24"),
+            av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image_bgr), format="bgr24"),  # not copied
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,

@@ -3,6 +3,7 @@
 import threading
 from threading import Event
 
+import cv2
 import pytest
 
 from pipeline.inference import Batching, infer
@@ -97,6 +98,57 @@ def test_a_frame_that_comes_later_is_begun_while_the_first_is_under_way():
         infer(Crew(2, before), frames, results, RunStats(), FakeClock(), Event(), pytest.fail)
     thread.join(DEADLINE_S)
     assert [item.frame.index for item in results.get_all()] == [0, 1]
+
+
+@pytest.mark.parametrize(("workers", "size", "in_hand"), [(1, 1, 1), (2, 1, 4), (3, 1, 5), (2, 2, 6), (2, 5, 15)])
+def test_the_next_frames_wait_already_when_a_worker_is_free(workers, size, in_hand):
+    """The workers go on only when as many frames were taken as shall be in hand."""
+    taken = Event()
+
+    class Counting(Slot):
+        count = 0
+
+        def get(self, timeout_s=None):
+            item = super().get(timeout_s)
+            self.count += 1
+            if self.count == in_hand:
+                taken.set()
+            return item
+
+    def before(_):
+        assert taken.wait(DEADLINE_S)
+
+    frames, results = Counting(40, Overflow.WAIT), Slot(40, Overflow.WAIT)
+    for index in range(30):
+        frames.put(make_frame(index))
+    frames.close()
+    with pytest.raises(SlotClosed):
+        infer(
+            Crew(workers, before), frames, results, RunStats(), FakeClock(), Event(), pytest.fail, None, Batching(size)
+        )
+    assert [item.frame.index for item in results.get_all()] == list(range(30))
+
+
+@pytest.mark.parametrize(("workers", "inside"), [(1, 3), (2, 1)])
+def test_opencv_computes_in_the_calling_threads_where_there_are_several(workers, inside):
+    threads = []
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with pytest.raises(SlotClosed):
+            infer(
+                Crew(workers, lambda _: threads.append(cv2.getNumThreads())),
+                filled(2),
+                Slot(10, Overflow.WAIT),
+                RunStats(),
+                FakeClock(),
+                Event(),
+                pytest.fail,
+            )
+        assert threads == [inside, inside]
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_batches_go_side_by_side_too():
