@@ -27,10 +27,11 @@ def test_bare_and_whole_see_the_same_frames(monkeypatch, side_by_side):
     engines = opening(monkeypatch, recorded)
 
     def alternate(sides, rounds):
+        assert list(sides) == ["first half", "pipeline", "second half"]
         for run in sides.values():
             run()
             run()
-        return {"bare": [2.0] * rounds, "pipeline": [2.5] * rounds}
+        return {"first half": [0.5] * rounds, "pipeline": [2.5] * rounds, "second half": [1.5] * rounds}
 
     monkeypatch.setattr(recorded, "alternate", alternate)
     values, settings = recorded.case("small", {}, (96, 64), 5, 3)
