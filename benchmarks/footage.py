@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "people.mp4"
+SAMPLE_FRAMES = 300
 PHOTOGRAPHS = ROOT / "tests" / "data" / "oracle" / "images"
+
+PICTURES = 120
+"""Photographs and frames on which what engines find is compared: several hundred objects, of which one is a sixth of a
+point."""
 
 Image = NDArray[np.uint8]
 
@@ -33,12 +38,14 @@ def frames(count: int, size_wh: tuple[int, int], every: int = 1) -> list[Image]:
 
 
 def photographs(folder: str | None, count: int) -> list[Image]:
-    """The test suite's photographs, then those of a folder if one is given, then frames of the sample."""
+    """The test suite's photographs, then those of a folder if one is given, then frames from the whole sample, none of
+    them twice if there are enough."""
     paths = sorted(PHOTOGRAPHS.glob("*.jpg"))
     if folder is not None:
         paths += sorted(Path(folder).glob("*.jpg"))
     found = [image for image in map(cv2.imread, map(str, paths[:count])) if image is not None]
-    return found + frames(count - len(found), (640, 360), every=29)
+    missing = count - len(found)
+    return found + frames(missing, (640, 360), every=max(1, SAMPLE_FRAMES // max(1, missing)))
 
 
 def scaled(image_bgr: Image, size_wh: tuple[int, int]) -> Image:

@@ -66,7 +66,7 @@ def measure(options: Options) -> RowReport:
             "small model",
             models.small(),
             None,
-            footage.photographs(options.coco_images, 10 if options.quick else 40),
+            footage.photographs(options.coco_images, 10 if options.quick else footage.PICTURES),
             True,
         ),
     )

@@ -23,7 +23,7 @@ def measure(options: Options) -> RowReport:
             },
             options.rounds(7),
         )
-        photographs = footage.photographs(options.coco_images, 5 if options.quick else 40)
+        photographs = footage.photographs(options.coco_images, 5 if options.quick else footage.PICTURES)
         matched = same_canvas(chosen, [keras.segment(picture) for picture in photographs], photographs)
         description = best.description
     best_s = [seconds / len(pictures) for seconds in taken["best"]]

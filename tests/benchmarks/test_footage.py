@@ -29,3 +29,11 @@ def test_photographs_come_first_then_the_folders_then_the_sample(tmp_path):
     assert found[3].shape == (20, 30, 3)
     assert found[4].shape == (360, 640, 3)
     assert len(footage.photographs(None, 2)) == 2
+
+
+def test_frames_beside_the_photographs_are_spread_over_the_sample():
+    found = footage.photographs(None, 3 + 5)[3:]
+    expected = footage.frames(footage.SAMPLE_FRAMES, (640, 360))[:: footage.SAMPLE_FRAMES // 5]
+    assert len(expected) == 5
+    for image, same in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(image, same)
