@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GAUSSIAN_REACH_SIGMAS = 4.0
+_SIDE_ROWS = 128
 
 
 def box_edges(box_xyxy: NDArray[np.float32]) -> tuple[int, int, int, int] | None:
@@ -103,10 +104,12 @@ def _stretch(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArra
     if len(first):
         probs[: len(first)] *= first[:, None]
         probs[-len(last) :] *= last[:, None]
-    first, last = _edge_falls(mask_probs.shape[1], width)
-    if len(first):
-        probs[:, : len(first)] *= first
-        probs[:, -len(last) :] *= last
+    first, last = _side_falls(mask_probs.shape[1], width, -(-height // _SIDE_ROWS) * _SIDE_ROWS)
+    depth = first.shape[1]
+    if depth:
+        # In columns of a few pixels cv2 multiplies twice as quickly as numpy.
+        for side, falls in ((probs[:, :depth], first), (probs[:, -depth:], last)):
+            cv2.multiply(side, falls[:height], dst=side)
     return np.asarray(probs, np.float32)
 
 
@@ -119,6 +122,14 @@ def _edge_falls(cells: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.
     fall = np.asarray(1.0 + centres, np.float32)
     fall.flags.writeable = False
     return fall, fall[::-1]
+
+
+@lru_cache(maxsize=256)
+def _side_falls(cells: int, size: int, rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`_edge_falls` below one another: two of float32 (rows, k), read-only."""
+    first, last = (np.tile(fall, (rows, 1)) for fall in _edge_falls(cells, size))
+    first.flags.writeable = last.flags.writeable = False
+    return first, last
 
 
 def _weights(cells: int, size: int, start: int, stop: int) -> NDArray[np.float32]:

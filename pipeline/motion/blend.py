@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.motion.bodies import Bodies
-from pipeline.motion.flow import Step
 from pipeline.motion.match import match
 from pipeline.motion.placement import clip, place
 from pipeline.motion.similarity import Floats
@@ -73,9 +72,9 @@ class Shown:
         empty = Instances.empty()
         return cls.new(empty, Bodies.of(empty, (1.0, 1.0), np.zeros((16, 16), np.uint8), 0.0), 0.0)
 
-    def advance(self, step: Step) -> Shown:
-        """On the next frame."""
-        return self._with(self.bodies.advance(step), self.opacity)
+    def on_the_way(self, bodies: Bodies) -> Shown:
+        """With the same bodies farther on their way."""
+        return self._with(bodies, self.opacity)
 
     def _with(self, bodies: Bodies, opacity: Floats) -> Shown:
         """`replace`, at a third of its time."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -34,8 +33,12 @@ _LEARNING = 0.06
 _LEAST_SEEN = 0.25
 """Share of an object's points, by weight, that must look as they did."""
 
-_STEPS_AT_ONCE = 2
-"""Steps of the way from a result's frame to the newest one that points go alone before their object is looked for."""
+_REMEMBERED = 12
+"""Frames for which it is known where each object was."""
+
+_ALONE, _AT_ONCE = 2, 3
+"""Of the way from a result's frame to a newer one the first steps are gone one by one, since the objects' speed is not
+known yet; then points go three steps alone before their object is looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,7 @@ class Bodies:
         velocity: complex64 (N,), the last step of each object's middle.
         unseen_s: float32 (N,), for how many seconds too little of the object was to be seen.
         time_s: of the frame that they lie on now.
+        past: times of the last frames, this one the last, and the path to each.
     """
 
     points: Complexes
@@ -63,6 +67,7 @@ class Bodies:
     velocity: Complexes
     unseen_s: Floats
     time_s: float
+    past: tuple[tuple[float, Similarity], ...]
 
     def __len__(self) -> int:
         return len(self.points)
@@ -83,19 +88,47 @@ class Bodies:
         looks = Looks.of(points, weights, grey)
         still = Similarity.identity(count)
         return cls(
-            points, weights, looks, looks.levels, weights > 0, still, still.shift, np.zeros(count, np.float32), time_s
+            points=points,
+            weights=weights,
+            looks=looks,
+            levels=looks.levels,
+            alike=weights > 0,
+            path=still,
+            velocity=still.shift,
+            unseen_s=np.zeros(count, np.float32),
+            time_s=time_s,
+            past=((time_s, still),),
         )
+
+    def path_at(self, time_s: float) -> Similarity:
+        """The path to an earlier frame, as far back as is remembered; in between for a frame that was gone over."""
+        earlier = later = self.past[-1]
+        for earlier in reversed(self.past):
+            if earlier[0] <= time_s:
+                break
+            later = earlier
+        span_s = later[0] - earlier[0]
+        return earlier[1].towards(later[1], (time_s - earlier[0]) / span_s) if span_s > 0 else earlier[1]
+
+    def like(self, known: Bodies, steps: Sequence[Step]) -> Bodies:
+        """After all the steps at once, by what is known of the same objects, followed from frame to frame meanwhile."""
+        guess = known.path.after(known.path_at(self.time_s).inverse()).after(self.path)
+        return replace(self, velocity=known.velocity).advance(*steps, guess=guess)
 
     def through(self, steps: Sequence[Step]) -> Bodies:
         """After all the steps. To save time the objects are looked for only after every few, and after the last one."""
         bodies = self
-        first = len(steps) % _STEPS_AT_ONCE or _STEPS_AT_ONCE
-        for begin, end in pairwise([0, *range(first, len(steps) + 1, _STEPS_AT_ONCE)]):
-            bodies = bodies.advance(*steps[begin:end])
+        begin = 0
+        while begin < len(steps):
+            end = begin + (1 if begin < _ALONE else _AT_ONCE)
+            bodies, begin = bodies.advance(*steps[begin:end]), end
         return bodies
 
-    def advance(self, *steps: Step) -> Bodies:
-        """On the next frame, or where several steps lead; one at least."""
+    def advance(self, *steps: Step, guess: Similarity | None = None) -> Bodies:
+        """On the next frame, or where several steps lead; one at least.
+
+        `guess`: paths that may be the right ones, besides what the flow says and going straight on.
+        """
         count, step = len(steps), steps[-1]
         if len(self) == 0:
             return replace(self, time_s=step.time_s)
@@ -108,7 +141,8 @@ class Bodies:
         before = self.path.apply(middle)
         by_flow = self._sane(fit(self.points, moves, usable), before, step.grey.shape[1], count).after(self.path)
         straight_on = Similarity(self.path.turn, self.path.shift + count * self.velocity)
-        sight = nearest_look(self.looks, self.levels, (by_flow, straight_on), self.weights, step.grey)
+        paths = (by_flow, straight_on) if guess is None else (guess, by_flow, straight_on)
+        sight = nearest_look(self.looks, self.levels, paths, self.weights, step.grey)
         sight = align(self.looks, self.levels, sight, step.grey)
         alike = np.abs(sight.error) < _CHANGED
         seen = (sight.weights * alike).sum(1) >= _LEAST_SEEN * self.weights.sum(1)
@@ -123,7 +157,18 @@ class Bodies:
             velocity=((sight.path.apply(middle) - before) / count).astype(np.complex64),
             unseen_s=np.where(seen, 0, self.unseen_s + step.time_s - self.time_s).astype(np.float32),
             time_s=step.time_s,
+            past=(*self.past[1 - _REMEMBERED :], (step.time_s, sight.path)),
         )
+
+    def advance_with(self, other: Bodies, step: Step) -> tuple[Bodies, Bodies]:
+        """These and other ones on the next frame, in little more time than it takes for these alone."""
+        if len(self) == 0 or len(other) == 0:
+            return self.advance(step), other.advance(step)
+        both = replace(self, past=self.past[-1:]).join(replace(other, past=other.past[-1:])).advance(step)
+        index = np.arange(len(both))
+        parts = (self, both.select(index[: len(self)])), (other, both.select(index[len(self) :]))
+        first, second = (replace(now, past=(*was.past[1 - _REMEMBERED :], now.past[-1])) for was, now in parts)
+        return first, second
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Bodies:
         """Some of them."""
@@ -137,6 +182,7 @@ class Bodies:
             path=self.path.select(keep),
             velocity=self.velocity[keep],
             unseen_s=self.unseen_s[keep],
+            past=tuple((time_s, path.select(keep)) for time_s, path in self.past),
         )
 
     def join(self, other: Bodies) -> Bodies:
@@ -151,6 +197,7 @@ class Bodies:
             path=self.path.join(other.path),
             velocity=np.concatenate([self.velocity, other.velocity]),
             unseen_s=np.concatenate([self.unseen_s, other.unseen_s]),
+            past=tuple((time_s, path.join(other.path_at(time_s))) for time_s, path in self.past),
         )
 
     def _sane(self, motion: Similarity, middle: Complexes, width: int, count: int) -> Similarity:

@@ -7,7 +7,6 @@ comes (`blend.py`), and it fades when it is lost or too old.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from pipeline.motion.blend import Shown, successor
 from pipeline.motion.bodies import Bodies
 from pipeline.motion.flow import FlowTrail, Step
+from pipeline.motion.match import by_track
 from pipeline.records import Frame, Instances, SegmentedFrame
 from pipeline.settings import MotionSettings
 
@@ -51,6 +51,8 @@ class FlowCarrier:
         self._taken_index: int | None = None
         self._arriving: Shown | None = None
         self._way: deque[Step] = deque()
+        self._untouched = False
+        self._step: Step | None = None
         self._time_s: float | None = None
         self._elapsed_s = 0.0
 
@@ -58,10 +60,11 @@ class FlowCarrier:
         """Learn the motion from the frame before to this one; a new scene drops everything that was on screen."""
         self._elapsed_s = max(0.0, frame.pts_s - self._time_s) if self._time_s is not None else 0.0
         self._time_s = frame.pts_s
+        self._follow()
         if self._trail.see(frame):
-            self._shown = self._shown.advance(self._trail.last)
+            self._step = self._trail.last
             if self._arriving is not None:
-                self._way.append(self._trail.last)
+                self._way.append(self._step)
         else:
             self._shown = Shown.nothing()
             self._arriving = None
@@ -73,10 +76,10 @@ class FlowCarrier:
             self._taken_index = result.frame.index
             self._take(result, scale)
         if self._arriving is not None:
-            steps = [self._way.popleft() for _ in range(min(STEPS_A_FRAME, len(self._way)))]
-            self._arriving = replace(self._arriving, bodies=self._arriving.bodies.through(steps))
-            if not self._way:
-                self._land(self._arriving, scale, frame)
+            self._bring_forward(self._arriving)
+        self._follow()
+        if self._arriving is not None and not self._way:
+            self._land(self._arriving, scale, frame)
         self._shown = self._shown.fade(frame.pts_s, self._elapsed_s, self._fade_s, self._max_age_s)
         return self._shown.on_frame(scale, frame, self._blend_s)
 
@@ -95,6 +98,43 @@ class FlowCarrier:
             instances = instances.select(sound)
         bodies = Bodies.of(instances, scale, grey, result.frame.pts_s)
         self._arriving, self._way = Shown.new(instances, bodies, result.frame.pts_s), deque(steps)
+        self._untouched = True
+
+    def _follow(self) -> None:
+        """Bring what is on screen to the frame last seen, if it is not there yet."""
+        if self._step is not None:
+            self._shown = self._shown.on_the_way(self._shown.bodies.advance(self._step))
+            self._step = None
+
+    def _bring_forward(self, arriving: Shown) -> None:
+        """Go on with a late result; the last step of its way it goes together with what is on screen."""
+        whole = self._untouched and len(self._way) <= STEPS_A_FRAME
+        self._untouched = False
+        steps = [self._way.popleft() for _ in range(min(STEPS_A_FRAME, len(self._way)))]
+        last = self._step if steps and steps[-1] is self._step else None
+        before = steps if last is None else steps[:-1]
+        if before:
+            bodies = self._along(arriving, before) if whole else arriving.bodies.through(before)
+            arriving = arriving.on_the_way(bodies)
+        if last is not None:
+            shown, bodies = self._shown.bodies.advance_with(arriving.bodies, last)
+            self._shown, self._step = self._shown.on_the_way(shown), None
+            arriving = arriving.on_the_way(bodies)
+        self._arriving = arriving
+
+    def _along(self, arriving: Shown, steps: list[Step]) -> Bodies:
+        """A result's bodies after the steps from its frame to where the screen is: where an object of it is on screen
+        already, its way is known."""
+        bodies, on_screen = arriving.bodies, self._shown.bodies
+        pairs = [(i, j) for i, j in by_track(self._shown.origin, arriving.origin) if on_screen.unseen_s[i] == 0]
+        if not pairs:
+            return bodies.through(steps)
+        known, again = np.array(pairs, np.intp).T
+        brought = bodies.select(again).like(on_screen.select(known), steps)
+        new = np.setdiff1d(np.arange(len(bodies)), again)
+        if len(new):
+            brought = brought.join(bodies.select(new).through(steps))
+        return brought.select(np.argsort(np.concatenate([again, new])))
 
     def _land(self, arrived: Shown, scale: tuple[float, float], frame: Frame) -> None:
         self._arriving = None

@@ -23,7 +23,7 @@ def match(shown: Instances, found: Instances) -> list[tuple[int, int]]:
 
     Objects with the same track id are the same; of the others, those of one class whose masks overlap most.
     """
-    pairs = _by_track(shown, found)
+    pairs = by_track(shown, found)
     old = [i for i in range(len(shown)) if i not in {pair[0] for pair in pairs}]
     new = [j for j in range(len(found)) if j not in {pair[1] for pair in pairs}]
     if not old or not new:
@@ -38,7 +38,8 @@ def match(shown: Instances, found: Instances) -> list[tuple[int, int]]:
     return pairs + chosen
 
 
-def _by_track(shown: Instances, found: Instances) -> list[tuple[int, int]]:
+def by_track(shown: Instances, found: Instances) -> list[tuple[int, int]]:
+    """The pairs with the same track id."""
     if shown.track_ids is None or found.track_ids is None:
         return []
     where = {int(track_id): i for i, track_id in enumerate(shown.track_ids) if track_id > 0}

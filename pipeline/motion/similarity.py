@@ -50,6 +50,18 @@ class Similarity:
         """First the other, then this."""
         return Similarity(self.turn * first.turn, self.turn * first.shift + self.shift)
 
+    def inverse(self) -> Similarity:
+        """Back again."""
+        back = 1 / self.turn
+        return Similarity(back, -self.shift * back)
+
+    def towards(self, other: Similarity, share: float) -> Similarity:
+        """Between these, share 0, and other ones, share 1."""
+        return Similarity(
+            self.turn + np.float32(share) * (other.turn - self.turn),
+            self.shift + np.float32(share) * (other.shift - self.shift),
+        )
+
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Similarity:
         """Some of them."""
         return Similarity(self.turn[keep], self.shift[keep])

@@ -122,3 +122,49 @@ def test_through_select_join_and_none():
     none = Bodies.of(box_instances(), FULL, grey, 0.0).through(steps)
     assert len(none) == 0
     assert none.time_s == frames[-1].pts_s
+
+
+def steps_of(frames):
+    trail = FlowTrail(WIDTH, 60.0)
+    for frame in frames:
+        trail.see(frame)
+    return trail.since(frames[0])
+
+
+def test_paths_to_earlier_frames_are_remembered_and_gone_over_ones_lie_between():
+    frames = [patch_frame(i, 60 + 4 * i, 50) for i in range(7)]
+    grey, steps = steps_of(frames)
+    start = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s)
+    bodies = start.advance(steps[0]).advance(*steps[1:5]).advance(steps[5])
+    # Frame 3 was gone over between frames 1 and 5: the motion is even, so that half way is where it was.
+    for index in (0, 1, 3, 5, 6):
+        at = bodies.path_at(frames[index].pts_s).apply(np.array([95 + 80j], np.complex64))
+        np.testing.assert_allclose(at, [95 + 4 * index + 80j], atol=0.6)
+    before_all = bodies.path_at(frames[0].pts_s - 1.0)
+    np.testing.assert_array_equal(before_all.shift, 0)
+
+
+def test_an_object_that_is_known_goes_the_whole_way_at_once():
+    frames = [patch_frame(i, 60 + 6 * i, 50) for i in range(8)]
+    grey, steps = steps_of(frames)
+    known = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s)
+    for step in steps:
+        known = known.advance(step)
+    late = Bodies.of(box_instances((72, 50, 142, 110)), FULL, steps[1].grey, frames[2].pts_s).like(known, steps[2:])
+    np.testing.assert_allclose(way_of(late, 107, 80), [[107 + 6 * 5, 80]], atol=0.6)
+    assert late.time_s == frames[7].pts_s
+    assert [time_s for time_s, _ in late.past] == [frames[2].pts_s, frames[7].pts_s]
+
+
+def test_advancing_together_is_advancing_each():
+    frames = [patch_frame(i, 60 + 4 * i, 50) for i in range(4)]
+    grey, steps = steps_of(frames)
+    moving = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s).advance(steps[0])
+    moving = moving.advance(steps[1])
+    still = Bodies.of(box_instances((200, 20, 300, 90)), FULL, steps[1].grey, frames[2].pts_s)
+    together = moving.advance_with(still, steps[2])
+    for one, each in zip(together, (moving.advance(steps[2]), still.advance(steps[2])), strict=True):
+        np.testing.assert_allclose(one.path.shift, each.path.shift, atol=1e-3)
+        assert [time_s for time_s, _ in one.past] == [time_s for time_s, _ in each.past]
+    none = Bodies.of(box_instances(), FULL, grey, frames[2].pts_s)
+    assert [len(bodies) for bodies in none.advance_with(still, steps[2])] == [0, 1]

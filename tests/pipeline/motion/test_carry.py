@@ -232,3 +232,19 @@ def test_holding_is_a_choice():
     carrier.see(frame)
     result = result_on(frame, box_instances(moving_box(0)))
     assert carrier.carry(result, moving_frame(5)) is result.instances
+
+
+def test_objects_with_the_ids_of_those_on_screen_go_their_way_and_new_ones_their_own():
+    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+    frames = [moving_frame(index) for index in range(14)]
+
+    def tracked(index, boxes, ids):
+        return result_on(frames[index], replace(box_instances(*boxes), track_ids=np.array(ids, np.int32)))
+
+    early = tracked(0, [moving_box(0)], [7])
+    late = tracked(6, [(200, 20, 300, 90), moving_box(6)], [8, 7])
+    for index, frame in enumerate(frames):
+        carrier.see(frame)
+        shown = carrier.carry(early if index < 12 else late, frame)
+    np.testing.assert_array_equal(shown.track_ids, [8, 7])
+    np.testing.assert_allclose(shown.boxes_xyxy, [(200, 20, 300, 90), moving_box(13)], atol=1.0)

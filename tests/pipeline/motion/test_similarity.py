@@ -71,3 +71,13 @@ def test_weighted_median():
     values = np.array([[5.0, 1.0, 3.0], [5.0, 1.0, 3.0]], np.float32)
     shares = np.array([[1 / 3, 1 / 3, 1 / 3], [0.8, 0.1, 0.1]], np.float32)
     assert weighted_median(values, shares).tolist() == [[3.0], [5.0]]
+
+
+def test_inverse_leads_back_and_towards_lies_between():
+    away = Similarity(np.array([2j, 1], np.complex64), np.array([3, -4j], np.complex64))
+    points = np.array([1 + 2j, 5 - 1j], np.complex64)
+    np.testing.assert_allclose(away.inverse().apply(away.apply(points)), points, atol=1e-6)
+    # A quarter of the way from rest: turn 1 + (2j - 1) / 4, shift 3 / 4.
+    between = Similarity.identity(2).towards(away, 0.25)
+    np.testing.assert_allclose(between.turn, [0.75 + 0.5j, 1])
+    np.testing.assert_allclose(between.shift, [0.75, -1j])
