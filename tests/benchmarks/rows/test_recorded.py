@@ -5,6 +5,8 @@ import pytest
 from benchmarks import footage
 from benchmarks.measuring import RowReport
 from benchmarks.rows import recorded
+from pipeline.engine_set import ANOTHER_ENGINE
+from pipeline.stage import THREAD_PREFIX
 from tests.benchmarks.rows.fakes import Engine, by_name, opening
 
 
@@ -26,7 +28,9 @@ def side_by_side(monkeypatch):
 def test_bare_and_whole_see_the_same_frames(monkeypatch, side_by_side):
     engines = opening(monkeypatch, recorded)
 
-    def alternate(sides, rounds):
+    def alternate(sides, rounds, warm_ups):
+        assert warm_ups == 0
+        assert [len(engine.seen) for engine in (*engines, *side_by_side)] == [2, 5]
         assert list(sides) == ["first half", "pipeline", "second half"]
         for run in sides.values():
             run()
@@ -38,9 +42,9 @@ def test_bare_and_whole_see_the_same_frames(monkeypatch, side_by_side):
     share, pipeline, bare = values
     assert (share.spread.median, share.reached) == (0.8, False)
     assert (pipeline.spread.median, bare.spread.median) == (2, 2.5)
-    for engine in (*engines, *side_by_side):
-        assert engine.seen == [(64, 96, 3)] * 10
     assert (len(engines), len(side_by_side)) == (1, 1)
+    assert engines[0].seen == [(64, 96, 3)] * (2 + 10)
+    assert side_by_side[0].seen == [(64, 96, 3)] * (5 + 10)
     assert side_by_side[0].closed == 1
     assert settings["frames"] == 5
     assert len(by_name(RowReport("r", "t", values))) == 3
@@ -54,3 +58,22 @@ def test_a_run_that_loses_frames_is_told(tmp_path, side_by_side):
         pytest.raises(RuntimeError, match="4 frames were to be recorded, 3 were"),
     ):
         recorded.whole(engine, settings, 4)
+
+
+def test_the_engine_that_is_still_being_made_is_waited_for(monkeypatch):
+    steps = []
+
+    class Thread:
+        def __init__(self, name):
+            self.name = name
+
+        def join(self):
+            steps.append(self.name)
+
+    threads = [Thread("MainThread"), Thread(THREAD_PREFIX + ANOTHER_ENGINE), Thread(THREAD_PREFIX + "capture")]
+    monkeypatch.setattr(recorded.threading, "enumerate", lambda: threads)
+    monkeypatch.setattr(recorded, "whole", lambda *_: steps.append("whole"))
+    bare = Engine({}, 2)
+    recorded.warm_up(bare, Engine({}, 2), None, footage.frames(3, (96, 64)))
+    assert steps == ["whole", THREAD_PREFIX + ANOTHER_ENGINE]
+    assert len(bare.seen) == 2
