@@ -94,8 +94,6 @@ class Frame:
         captured_at_s: when the frame was handed over by the source, seconds on the run's monotonic clock.
         image_bgr: uint8 (H, W, 3), upright, read-only.
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
-        luma: uint8 (H, W), read-only, 16 for black … 235 for white: the same picture without colour, as its decoder
-            gave it, for what needs no more; None where the source has none at hand.
     """
 
     source_id: str
@@ -105,7 +103,6 @@ class Frame:
     captured_at_s: float
     image_bgr: NDArray[np.uint8] = field(repr=False)
     duration: int | None = None
-    luma: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         image = self.image_bgr
@@ -114,10 +111,6 @@ class Frame:
         if self.index < 0:
             raise ValueError(f"Frame.index must be 0 or more, got {self.index}")
         object.__setattr__(self, "image_bgr", read_only(image))
-        if self.luma is not None:
-            if self.luma.dtype != np.uint8 or self.luma.shape != image.shape[:2]:
-                raise ValueError(f"Frame.luma must be uint8 {image.shape[:2]}, got {self.luma.dtype} {self.luma.shape}")
-            object.__setattr__(self, "luma", read_only(self.luma))
 
     @property
     def pts_s(self) -> float:

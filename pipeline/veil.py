@@ -32,7 +32,7 @@ class Veil:
             image = self._privacy.cover(segmented, image)
         if image is segmented.frame.image_bgr:
             return replace(segmented, finding=None)
-        return replace(segmented, frame=replace(segmented.frame, image_bgr=image, luma=None), finding=None)
+        return replace(segmented, frame=replace(segmented.frame, image_bgr=image), finding=None)
 
 
 def make_veil(settings: Settings, labels: Sequence[str]) -> Veil:

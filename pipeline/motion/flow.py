@@ -33,7 +33,6 @@ and where a third of the picture is covered at once at most 0.36."""
 CUT_CORRELATION = 0.75
 """Correlation that a new scene stays below: unrelated photographs reach 0.71, a picture in another light has 0.99."""
 _CHANGED = 15.0
-_CHANGED_LUMA = _CHANGED * 219 / 255
 _CHECK_STRIDE = 5
 """Every how many small pixels the flow is checked for a cut."""
 
@@ -91,7 +90,7 @@ class FlowTrail:
         last = self._steps[-1] if self._steps else None
         flow = None
         if last is not None and (frame.width, frame.height) == self._size_wh and frame.pts_s >= last.time_s:
-            flow = self._flow_between(last.grey, grey, _changed(frame))
+            flow = self._flow_between(last.grey, grey)
         if flow is None:
             self._too_old = last.index if last is not None else -1
             self._steps.clear()
@@ -116,16 +115,15 @@ class FlowTrail:
         if later[0].index == frame.index:
             return later[0].grey, later[1:]
         grey = self.small_grey(frame)
-        flow = self._flow_between(grey, later[0].grey, _changed(frame))
+        flow = self._flow_between(grey, later[0].grey)
         if flow is None:
             return None
         first = Step(later[0].index, later[0].time_s, later[0].grey, flow)
         return grey, [first, *later[1:]]
 
     def small_grey(self, frame: Frame) -> NDArray[np.uint8]:
-        """uint8 (h, w): the frame, small and without colour: its luma where it has that at hand."""
-        luma = frame.luma
-        grey: NDArray[np.generic] = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY) if luma is None else luma
+        """uint8 (h, w): the frame, small and without colour."""
+        grey = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY)
         width = min(self._width, frame.width)
         width, height = max(LEAST_SIDE, width), max(LEAST_SIDE, round(frame.height * width / frame.width))
         # Exact halves take OpenCV a tenth of the time of other factors, so that these get what halving leaves.
@@ -135,39 +133,29 @@ class FlowTrail:
             return np.asarray(grey, np.uint8)
         return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def _flow_between(
-        self, before: NDArray[np.uint8], after: NDArray[np.uint8], changed: float
-    ) -> NDArray[np.float32] | None:
+    def _flow_between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         shorter, longer = sorted(before.shape)
         # DIS halves the picture until the longer side has about 32 pixels (to a half octave).
         self._dis.setPatchStride(_PATCH_STRIDE_NARROW if shorter < 0.36 * longer else PATCH_STRIDE)
         flow = self._dis.calc(before, after, None)
-        if _is_cut(before, after, flow, changed):
+        if _is_cut(before, after, flow):
             return None
         # As complex numbers, since numpy copies pairs ten times as slowly.
         pairs = np.ascontiguousarray(flow.view(np.complex64)[::FLOW_STRIDE, ::FLOW_STRIDE])
         return pairs.view(np.float32)
 
 
-def _changed(frame: Frame) -> float:
-    """Grey levels by which a point of the small frame has changed; luma has fewer of them."""
-    return _CHANGED if frame.luma is None else _CHANGED_LUMA
-
-
-def _is_cut(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], flow: NDArray[np.float32], changed: float = _CHANGED
-) -> bool:
+def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], flow: NDArray[np.float32]) -> bool:
     """Whether the second picture cannot be the first one, moved: compared on a sparse grid, blind to brightness."""
     start = _CHECK_STRIDE // 2
-    sparse, unmoved = (
-        np.ascontiguousarray(grey[start::_CHECK_STRIDE, start::_CHECK_STRIDE]) for grey in (before, after)
-    )
+    grid = slice(start, None, _CHECK_STRIDE)
+    sparse, unmoved = (np.ascontiguousarray(grey[grid, grid]) for grey in (before, after))
     # Most frames resemble the one before even where nothing is moved and the light is the same: nothing more has to be
     # looked at then.
-    if np.count_nonzero(cv2.absdiff(sparse, unmoved) > changed) < CUT_SHARE * sparse.size:
+    if np.count_nonzero(cv2.absdiff(sparse, unmoved) > _CHANGED) < CUT_SHARE * sparse.size:
         return False
     here = sparse.astype(np.float32)
-    if _changed_share(here, unmoved.astype(np.float32), changed) < CUT_SHARE:
+    if _changed_share(here, unmoved.astype(np.float32)) < CUT_SHARE:
         return False
     rows = np.arange(start, before.shape[0], _CHECK_STRIDE)
     columns = np.arange(start, before.shape[1], _CHECK_STRIDE)
@@ -179,20 +167,20 @@ def _is_cut(
     if inside.sum() < here.size / 4:
         return True
     here, there = here[inside], there[inside]
-    if _changed_share(here, there, changed) < CUT_SHARE:
+    if _changed_share(here, there) < CUT_SHARE:
         return False
     here, there = here - here.mean(), there - there.mean()
     power = float(np.sqrt((here**2).mean() * (there**2).mean()))
     return power < 1.0 or float((here * there).mean()) / power < CUT_CORRELATION
 
 
-def _changed_share(here: NDArray[np.float32], there: NDArray[np.float32], changed: float = _CHANGED) -> float:
+def _changed_share(here: NDArray[np.float32], there: NDArray[np.float32]) -> float:
     """Share of the grey levels, of one shape, that differ by more than a change of the light explains; 0 for none."""
     difference = (here - there).ravel()
     if not difference.size:
         return 0.0
     middle = np.partition(difference, difference.size // 2)[difference.size // 2]
-    return np.count_nonzero(np.abs(difference - middle) > changed) / difference.size
+    return np.count_nonzero(np.abs(difference - middle) > _CHANGED) / difference.size
 
 
 def sample(image: NDArray[np.generic], points: NDArray[np.complex64], stride: int = 1) -> NDArray[np.float32]:

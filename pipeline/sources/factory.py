@@ -118,6 +118,5 @@ def _images(target: Target, settings: SourceSettings, clock: Clock) -> Source:
 
 
 def _video(target: Target, settings: SourceSettings, clock: Clock) -> Source:
-    live = settings.realtime or settings.policy is Policy.LIVE
-    source = VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock, luma=live)
-    return RealtimeFile(source, clock) if live else source
+    source = VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock)
+    return RealtimeFile(source, clock) if settings.realtime or settings.policy is Policy.LIVE else source

@@ -61,8 +61,7 @@ class LiveSource(Source):
             return None
         assert isinstance(picture, Picture)
         pts = self._stamps.next(picture.captured_at_s)
-        captured_at_s, image, luma = picture.captured_at_s, picture.image_bgr, picture.luma
-        frame = Frame(self._device.name, self._index, pts, TIME_BASE, captured_at_s, image, luma=luma)
+        frame = Frame(self._device.name, self._index, pts, TIME_BASE, picture.captured_at_s, picture.image_bgr)
         self._index += 1
         return frame
 

@@ -17,7 +17,7 @@ from pipeline.sources.base import Clock
 from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pump import Device, DeviceEndedError, DeviceInfo, Picture
-from pipeline.sources.upright import BgrConverter, Orientation, luma_of, orientation_of
+from pipeline.sources.upright import BgrConverter, Orientation, orientation_of
 
 FALL_BEHIND_S = 3.0
 """A paced stream that is this late begins to count anew instead of running after the time that was lost."""
@@ -83,7 +83,7 @@ class StreamDevice(Device):
             raise RunError(f"{self.name}: the stream ended")
         captured_at_s = self._pace(frame) if self._paced else self._clock()
         image = self._orientation.apply(self._converter.convert(frame))
-        return Picture(image, captured_at_s, luma_of(frame, self._orientation))
+        return Picture(image, captured_at_s)
 
     def close(self) -> None:
         self._pictures = iter(())

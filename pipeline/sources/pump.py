@@ -53,12 +53,10 @@ class Picture:
     Attributes:
         image_bgr: uint8 (H, W, 3).
         captured_at_s: seconds on the run's clock.
-        luma: as `Frame.luma`.
     """
 
     image_bgr: NDArray[np.uint8]
     captured_at_s: float
-    luma: NDArray[np.uint8] | None = None
 
 
 class DeviceEndedError(Exception):

@@ -17,9 +17,6 @@ HD_HEIGHT, HD_WIDTH = 720, 1280
 """From this size on, video that does not name its colour matrix is BT.709, below it BT.601, as players assume."""
 
 _AVCOL_SPC_UNSPECIFIED = 2
-_AVCOL_RANGE_JPEG = 2
-_WITH_LUMA = frozenset(("yuv420p", "yuv422p", "yuv444p", "nv12", "nv21", "nv16"))
-"""Formats whose first plane is the luma, 8 bits a pixel, 16 … 235 unless the range says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +66,6 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Orientation(transpose=False, mirror_x=a < 0, mirror_y=d < 0)
     return Orientation(transpose=True, mirror_x=c < 0, mirror_y=b < 0)
-
-
-def luma_of(
-    frame: av.VideoFrame, orientation: Orientation, size: tuple[int, int] | None = None
-) -> NDArray[np.uint8] | None:
-    """uint8 (H, W): the frame's own luma plane, not copied: 16 for black … 235 for white.
-
-    None where the frame has none that lies as its picture will: another format or range, or to be turned or scaled.
-
-    Args:
-        frame: as decoded; it lives as long as the plane.
-        orientation: how it will be put upright.
-        size: width and height that it will be scaled to; None for its own.
-    """
-    if frame.format.name not in _WITH_LUMA or frame.color_range == _AVCOL_RANGE_JPEG or orientation != Orientation():
-        return None
-    plane = frame.planes[0]
-    width, height = plane.width, plane.height
-    if (width, height) != (size or (frame.width, frame.height)) or plane.line_size < width:
-        return None
-    return np.frombuffer(cast("Any", plane), np.uint8).reshape(height, plane.line_size)[:, :width]
 
 
 def blend_on_white(image_bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:

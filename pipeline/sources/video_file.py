@@ -18,7 +18,7 @@ from pipeline.sources.base import Clock, Source
 from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
 from pipeline.sources.limits import ROUNDING_S
 from pipeline.sources.timestamps import PtsClock
-from pipeline.sources.upright import BgrConverter, Orientation, luma_of, orientation_of
+from pipeline.sources.upright import BgrConverter, Orientation, orientation_of
 
 DEFAULT_RATE = Fraction(25)
 """For the rare stream that says neither its rate nor any frame's duration; never where time stamps are."""
@@ -48,7 +48,6 @@ class VideoFile(Source):
         start_s: where to begin, seconds.
         clock: seconds, monotonic.
         timeout_s: for URLs: how long an answer may take, seconds.
-        luma: whether frames come with their luma, where the file has it as it is. It keeps half as much memory again.
     """
 
     def __init__(
@@ -59,7 +58,6 @@ class VideoFile(Source):
         start_s: float = 0.0,
         clock: Clock = time.monotonic,
         timeout_s: float | None = None,
-        luma: bool = False,
     ) -> None:
         # An absolute path cannot be taken for a URL ("take 2:wide.mp4") or for an option.
         self._path = None if "://" in str(location) else Path(location).absolute()
@@ -68,7 +66,6 @@ class VideoFile(Source):
         self._start_s = start_s
         self._clock = clock
         self._timeout_s = timeout_s
-        self._wants_luma = luma
         self._container: av.container.InputContainer | None = None
         self._decoder: Decoder | None = None
         self._pictures: Iterator[_Timed] = iter(())
@@ -102,8 +99,7 @@ class VideoFile(Source):
         except (av.FFmpegError, ValueError) as error:
             raise RunError(f"{self._name}: {picture.format.name} pictures cannot be shown: {error}") from None
         duration = picture.duration or None
-        luma = luma_of(picture, self._orientation, self._size_wh) if self._wants_luma else None
-        frame = Frame(self._name, self._index, timed.ticks, self._time_base, self._clock(), image, duration, luma)
+        frame = Frame(self._name, self._index, timed.ticks, self._time_base, self._clock(), image, duration)
         self._index += 1
         return frame
 

@@ -31,13 +31,8 @@ def test_the_callers_array_stays_writable():
 
 
 @pytest.mark.parametrize(
-    "image",
-    [
-        np.zeros((5, 7), np.uint8),
-        np.zeros((5, 7, 4), np.uint8),
-        np.zeros((5, 7, 3), np.float32),
-        np.zeros((0, 7, 3), np.uint8),
-    ],
+    "image", [np.zeros((5, 7), np.uint8), np.zeros((5, 7, 4), np.uint8), np.zeros((5, 7, 3), np.float32),
+              np.zeros((0, 7, 3), np.uint8)]
 )
 def test_frame_refuses_other_images(image):
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):
@@ -103,12 +98,3 @@ def test_source_info_refuses_nonsense():
         SourceInfo("a", SourceKind.LIVE, 0, 5)
     with pytest.raises(ValueError, match="positive"):
         SourceInfo("a", SourceKind.LIVE, 4, 5, time_base=Fraction(0))
-
-
-def test_luma_is_of_the_pictures_size_and_read_only():
-    image = np.zeros((5, 7, 3), np.uint8)
-    frame = Frame("a", 0, 0, Fraction(1), 0.0, image, luma=np.full((5, 7), 16, np.uint8))
-    assert not frame.luma.flags.writeable
-    assert Frame("a", 0, 0, Fraction(1), 0.0, image).luma is None
-    with pytest.raises(ValueError, match="luma must be uint8"):
-        Frame("a", 0, 0, Fraction(1), 0.0, image, luma=np.zeros((7, 5), np.uint8))

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -46,11 +44,3 @@ def test_with_both_the_person_is_covered_and_the_rest_replaced():
 def test_classes_that_are_not_there_are_refused_at_once(section):
     with pytest.raises(InputError, match=rf"{section}\.classes"):
         make_veil(Settings.model_validate({section: {"mode": "blur", "classes": ["horse"]}}), LABELS)
-
-
-def test_what_was_covered_is_not_in_the_luma_either():
-    given = segmented()
-    given = replace(given, frame=replace(given.frame, luma=given.frame.image_bgr[..., 0]))
-    assert make_veil(Settings(), LABELS).over(given).frame.luma is not None
-    settings = Settings.model_validate({"privacy": {"mode": "silhouette", "colour": "#ff0000"}})
-    assert make_veil(settings, LABELS).over(given).frame.luma is None

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from math import ceil
 
 import cv2
@@ -145,15 +144,3 @@ def test_sample_is_bilinear_with_pixel_centres_on_whole_numbers():
     flow = np.dstack([image, 2 * image]).astype(np.float32)
     np.testing.assert_allclose(sample(flow, points * 2, stride=2)[0, 1], [65, 130], atol=0.6)
     assert sample(flow, np.zeros((0, 4), np.complex64)).shape == (0, 4, 2)
-
-
-def test_luma_is_taken_where_it_is_there():
-    trail = FlowTrail(WIDTH, 10.0)
-    for index in range(2):
-        luma = (16 + pan(index).image_bgr[..., 1] * (219 / 255)).astype(np.uint8)
-        trail.see(replace(pan(index), luma=luma, image_bgr=pan(index).image_bgr * 0))
-        np.testing.assert_array_equal(trail.last.grey, luma)
-    np.testing.assert_allclose(np.median(trail.last.flow, axis=(0, 1)), [-3, -1], atol=0.3)
-    # in the same steps of grey another picture is another scene here too
-    other = (16 + PICTURE[HEIGHT:0:-1, WIDTH:0:-1, 1] * (219 / 255)).astype(np.uint8)
-    assert not trail.see(replace(pan(2), luma=other))

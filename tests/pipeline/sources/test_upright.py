@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.sources.upright import BgrConverter, Orientation, blend_on_white, luma_of, orientation_of
+from pipeline.sources.upright import BgrConverter, Orientation, blend_on_white, orientation_of
 
 IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -59,19 +59,3 @@ def test_converter_takes_odd_sizes(size_wh: tuple[int, int]) -> None:
     grey = np.full((height, width), 130, np.uint8)
     image = BgrConverter().convert(av.VideoFrame.from_ndarray(grey, format="gray"))
     assert image.shape == (height, width, 3)
-
-
-def test_luma_is_the_first_plane_of_a_frame_that_stays_as_it_is() -> None:
-    image = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
-    frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format="yuv420p")
-    luma = luma_of(frame, Orientation(), (10, 6))
-    assert luma is not None
-    assert (luma.shape, luma.dtype) == ((6, 10), np.uint8)
-    np.testing.assert_array_equal(luma, frame.to_ndarray()[:6])
-    assert luma_of(frame, Orientation()) is not None
-    assert luma_of(frame, Orientation(mirror_x=True)) is None
-    assert luma_of(frame, Orientation(), (20, 12)) is None
-    assert luma_of(frame.reformat(format="bgr24"), Orientation()) is None
-    assert luma_of(frame.reformat(format="yuvj420p"), Orientation()) is None
-    frame.color_range = 2
-    assert luma_of(frame, Orientation()) is None
