@@ -6,6 +6,7 @@ Bar-Shalom, Li, Kirubarajan 2001, section 6.2.2), so that a frame that was dropp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -60,17 +61,7 @@ class BoxMotion:
 
     def predict(self, elapsed_s: float) -> None:
         """Let time pass. `elapsed_s`: seconds, 0 or more."""
-        t = elapsed_s
-        density = (ACCELERATION * self.scale) ** 2
-        self.position = self.position + t * self.velocity
-        self.position[2:] = np.maximum(self.position[2:], SMALLEST_SIDE)
-        self._variance = (
-            self._variance + 2 * t * self._covariance + t**2 * self._velocity_variance + density * (t**3 / 3)
-        )
-        self._covariance = self._covariance + t * self._velocity_variance + density * (t**2 / 2)
-        self._velocity_variance = self._velocity_variance + density * t
-        self.velocity = self.velocity.copy()
-        self.velocity[2:] *= np.exp(-t / SIZE_VELOCITY_LIFE_S)
+        predict_all([self], elapsed_s)
 
     def correct(self, box_xyxy: NDArray[np.floating]) -> None:
         """Take in where the box was seen at this moment, float (4,), absolute pixels."""
@@ -85,10 +76,44 @@ class BoxMotion:
         self._variance = (1 - gain) * self._variance
 
 
+def predict_all(motions: Sequence[BoxMotion], elapsed_s: float) -> None:
+    """Let time pass for many boxes at once, to the same bits as for one after the other.
+
+    Args:
+        motions: of the boxes.
+        elapsed_s: seconds, 0 or more.
+    """
+    if not motions:
+        return
+    t = elapsed_s
+    position, velocity, variance, covariance, velocity_variance = np.array(
+        [(m.position, m.velocity, m._variance, m._covariance, m._velocity_variance) for m in motions]
+    ).transpose(1, 0, 2)
+    sides = np.maximum(position[:, 2:], SMALLEST_SIDE)
+    density = (ACCELERATION * np.sqrt(sides[:, :1] * sides[:, 1:])) ** 2
+    position = position + t * velocity
+    position[:, 2:] = np.maximum(position[:, 2:], SMALLEST_SIDE)
+    variance = variance + 2 * t * covariance + t**2 * velocity_variance + density * (t**3 / 3)
+    covariance = covariance + t * velocity_variance + density * (t**2 / 2)
+    velocity_variance = velocity_variance + density * t
+    velocity = velocity.copy()
+    velocity[:, 2:] *= np.exp(-t / SIZE_VELOCITY_LIFE_S)
+    for i, motion in enumerate(motions):
+        motion.position, motion.velocity = position[i], velocity[i]
+        motion._variance, motion._covariance = variance[i], covariance[i]
+        motion._velocity_variance = velocity_variance[i]
+
+
 def centre_and_size(box_xyxy: NDArray[np.floating]) -> Array4:
     """float64 (4,): centre x, centre y, width, height of a box given by its corners."""
     x1, y1, x2, y2 = box_xyxy.tolist()
     return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
+
+
+def corners_of_all(positions: NDArray[np.float64]) -> NDArray[np.float32]:
+    """float32 (N, 4): the corners x1, y1, x2, y2 of boxes given by centre and size, float64 (N, 4)."""
+    centres, halves = positions[:, :2], positions[:, 2:] / 2
+    return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
 
 
 def corners(position: Array4) -> NDArray[np.float32]:

@@ -61,8 +61,11 @@ def resample(masks: Masks, from_xyxy: Boxes, to_xyxy: Boxes, size: int) -> Masks
         float32 (P, size, size), 0 … 1.
     """
     cells = masks.shape[1]
-    columns = _weights(from_xyxy[:, 0], from_xyxy[:, 2], to_xyxy[:, 0], to_xyxy[:, 2], cells, size)
-    rows = _weights(from_xyxy[:, 1], from_xyxy[:, 3], to_xyxy[:, 1], to_xyxy[:, 3], cells, size)
+    # Both axes at once: the x of all boxes, then the y.
+    from_ends = np.concatenate([from_xyxy[:, 0::2], from_xyxy[:, 1::2]])
+    to_ends = np.concatenate([to_xyxy[:, 0::2], to_xyxy[:, 1::2]])
+    weights = _weights(from_ends[:, 0], from_ends[:, 1], to_ends[:, 0], to_ends[:, 1], cells, size)
+    columns, rows = weights[: len(masks)], weights[len(masks) :]
     return np.asarray(rows @ masks @ columns.transpose(0, 2, 1), np.float32)
 
 

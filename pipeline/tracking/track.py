@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.motion import SMALLEST_SIDE, Array4, BoxMotion, centre_and_size, corners
+from pipeline.tracking.motion import SMALLEST_SIDE, Array4, BoxMotion, centre_and_size, corners, predict_all
 
 VOTE_LIFE_S = 3.0
 """How long a vote for a class counts, time constant in seconds: long against flicker, short against a mistake."""
@@ -56,11 +58,7 @@ class Track:
 
     def advance(self, elapsed_s: float) -> None:
         """Let time pass: motion, box to show and votes. `elapsed_s`: seconds since the last result."""
-        self.position = self.position + elapsed_s * self.motion.velocity
-        self.position[2:] = np.maximum(self.position[2:], SMALLEST_SIDE)
-        self.motion.predict(elapsed_s)
-        fade = float(np.exp(-elapsed_s / VOTE_LIFE_S))
-        self._votes = {class_id: weight * fade for class_id, weight in self._votes.items()}
+        advance_all([self], elapsed_s)
 
     def see(self, pts_s: float, box_xyxy: NDArray[np.float32], class_id: int, score: float) -> None:
         """Take in a detection that continues it."""
@@ -69,3 +67,17 @@ class Track:
         self.seen_at_s = pts_s
         self.score = score
         self._votes[class_id] = self._votes.get(class_id, 0.0) + score
+
+
+def advance_all(tracks: Sequence[Track], elapsed_s: float) -> None:
+    """Let time pass for many tracks at once, to the same bits as for one after the other."""
+    if not tracks:
+        return
+    velocities = np.array([track.motion.velocity for track in tracks])
+    positions = np.array([track.position for track in tracks]) + elapsed_s * velocities
+    positions[:, 2:] = np.maximum(positions[:, 2:], SMALLEST_SIDE)
+    predict_all([track.motion for track in tracks], elapsed_s)
+    fade = float(np.exp(-elapsed_s / VOTE_LIFE_S))
+    for track, position in zip(tracks, positions, strict=True):
+        track.position = position
+        track._votes = {class_id: weight * fade for class_id, weight in track._votes.items()}

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.settings import TrackingSettings
 from pipeline.tracking.association import Expected, associate
+from pipeline.tracking.motion import centre_and_size, corners_of_all
 from pipeline.tracking.overlap import box_overlaps, resample
 from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
-from pipeline.tracking.track import Track
+from pipeline.tracking.track import Track, advance_all
 
 UNCONFIRMED_S = 0.2
 """How long an object that was seen once is waited for, seconds."""
@@ -96,8 +97,7 @@ class Tracker:
             mean_s = elapsed_s if self._interval_s is None else self._interval_s
             self._tracks = [track for track in self._tracks if track.lost_s(pts_s) <= self._patience_s(track, mean_s)]
             self._interval_s = INTERVAL_MEMORY * mean_s + (1 - INTERVAL_MEMORY) * elapsed_s
-        for track in self._tracks:
-            track.advance(elapsed_s)
+        advance_all(self._tracks, elapsed_s)
         self._pts_s, self._size_hw = pts_s, size_hw
 
     def _patience_s(self, track: Track, interval_s: float | None = None) -> float:
@@ -112,7 +112,7 @@ class Tracker:
         if not tracks:
             return Expected(*_NOTHING)
         return Expected(
-            boxes_xyxy=np.stack([track.motion.box_xyxy for track in tracks]),
+            boxes_xyxy=corners_of_all(np.array([track.motion.position for track in tracks])),
             mask_probs=np.stack([track.mask for track in tracks]),
             class_ids=np.array([track.class_id for track in tracks], np.int32),
             centre_std=np.array([track.motion.centre_std for track in tracks], np.float32),
@@ -131,7 +131,10 @@ class Tracker:
             return
         tracks = [self._tracks[track] for track, _ in pairs]
         found = instances.select(np.array([detection for _, detection in pairs], np.intp))
-        expected_xyxy = np.stack([track.shown_xyxy for track in tracks])
+        if self._settings.steady == 0:
+            self._take_as_found(tracks, found, pts_s)
+            return
+        expected_xyxy = _shown(tracks)
         weights = np.empty(len(tracks), np.float32)
         for i, track in enumerate(tracks):
             lost_s = track.lost_s(pts_s)
@@ -140,13 +143,18 @@ class Tracker:
             track.position, change = steady_position(track.position, track.motion.scale, found.boxes_xyxy[i], weight)
             weights[i] = weight + (1 - weight) * max(fast, change)
             track.see(pts_s, found.boxes_xyxy[i], int(found.class_ids[i]), float(found.scores[i]))
-        if self._settings.steady == 0:
-            masks = found.mask_probs
-        else:
-            shown_xyxy = np.stack([track.shown_xyxy for track in tracks])
-            previous = np.stack([track.mask for track in tracks])
-            masks = steady_masks(previous, expected_xyxy, found.mask_probs, found.boxes_xyxy, shown_xyxy, weights)
+        shown_xyxy = _shown(tracks)
+        previous = np.stack([track.mask for track in tracks])
+        masks = steady_masks(previous, expected_xyxy, found.mask_probs, found.boxes_xyxy, shown_xyxy, weights)
         for track, mask in zip(tracks, masks, strict=True):
+            track.mask = mask
+
+    def _take_as_found(self, tracks: list[Track], found: Instances, pts_s: float) -> None:
+        """Give each track its detection; nothing is steadied."""
+        parts = zip(tracks, found.boxes_xyxy, found.class_ids, found.scores, found.mask_probs, strict=True)
+        for track, box_xyxy, class_id, score, mask in parts:
+            track.position = track.position + (centre_and_size(box_xyxy) - track.position)  # as `steady_position`
+            track.see(pts_s, box_xyxy, int(class_id), float(score))
             track.mask = mask
 
     def _confirm(self, track: Track) -> None:
@@ -216,13 +224,18 @@ def _instances(tracks: list[Track], shares: NDArray[np.float32], mask_size: int)
     if not tracks:
         return replace(Instances.empty(mask_size), track_ids=np.zeros(0, np.int32))
     return Instances(
-        boxes_xyxy=np.stack([track.shown_xyxy for track in tracks]),
+        boxes_xyxy=_shown(tracks),
         class_ids=np.array([track.class_id for track in tracks], np.int32),
         scores=np.array([track.score for track in tracks], np.float32) * shares,
         mask_probs=np.stack([track.mask for track in tracks]),
         track_ids=np.array([track.id for track in tracks], np.int32),
         opacity=None if (shares >= 1).all() else shares,
     )
+
+
+def _shown(tracks: list[Track]) -> NDArray[np.float32]:
+    """float32 (T, 4): the boxes to show of one track or more."""
+    return corners_of_all(np.array([track.position for track in tracks]))
 
 
 def _visible_share(box_xyxy: NDArray[np.float32], height: int, width: int) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.tracking.track import Track
+from pipeline.tracking.track import Track, advance_all
 from tests.pipeline.tracking.scenes import box_at
 
 MASK = np.ones((28, 28), np.float32)
@@ -42,3 +42,22 @@ def test_what_is_shown_moves_on_with_the_motion():
     assert track.position == pytest.approx([105, 48, 40, 40])
     track.advance(2.0)
     assert track.position[3] >= 1
+
+
+def test_many_tracks_advance_as_each_by_itself():
+    """Also one that shrinks to nothing, and one that never moved."""
+    boxes = np.array([box_at(100, 50), box_at(300, 20, 8, 40), box_at(10, 200)], np.float32)
+    later = np.array([box_at(109, 47), box_at(296, 22, 1, 33), box_at(10, 200)], np.float32)
+    together, alone = ([Track(1.0, box, 1, 0.9, MASK) for box in boxes] for _ in range(2))
+    for elapsed_s in (0.04, 0.0, 0.3):
+        advance_all(together, elapsed_s)
+        for track in alone:
+            track.advance(elapsed_s)
+        for track, other, box in zip(together, alone, later, strict=True):
+            assert track.position.tolist() == other.position.tolist()
+            assert track.motion.box_xyxy.tolist() == other.motion.box_xyxy.tolist()
+            assert track.motion.centre_std == other.motion.centre_std
+            track.see(2.0, box, 2, 0.8)
+            other.see(2.0, box, 2, 0.8)
+    assert together[0].position is not together[1].position
+    advance_all([], 0.04)
