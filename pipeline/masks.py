@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 _GAUSSIAN_REACH_SIGMAS = 4.0
 _SIDE_ROWS = 128
+"""Rows of a kept fall of the sides are multiples of this, so that masks of many heights share one."""
 
 
 def box_edges(box_xyxy: NDArray[np.float32]) -> tuple[int, int, int, int] | None:

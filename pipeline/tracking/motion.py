@@ -54,15 +54,6 @@ class BoxMotion:
         x, y, _, _ = self._variance.tolist()
         return sqrt(max(x, y))
 
-    @property
-    def box_xyxy(self) -> NDArray[np.float32]:
-        """Where the box is now, float32 (4,), absolute pixels."""
-        return corners(self.position)
-
-    def predict(self, elapsed_s: float) -> None:
-        """Let time pass. `elapsed_s`: seconds, 0 or more."""
-        predict_all([self], elapsed_s)
-
     def correct(self, box_xyxy: NDArray[np.floating]) -> None:
         """Take in where the box was seen at this moment, float (4,), absolute pixels."""
         innovation = centre_and_size(box_xyxy) - self.position

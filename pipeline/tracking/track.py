@@ -56,10 +56,6 @@ class Track:
         """How long it has not been seen, seconds."""
         return pts_s - self.seen_at_s
 
-    def advance(self, elapsed_s: float) -> None:
-        """Let time pass: motion, box to show and votes. `elapsed_s`: seconds since the last result."""
-        advance_all([self], elapsed_s)
-
     def see(self, pts_s: float, box_xyxy: NDArray[np.float32], class_id: int, score: float) -> None:
         """Take in a detection that continues it."""
         self.motion.correct(box_xyxy)
@@ -70,7 +66,12 @@ class Track:
 
 
 def advance_all(tracks: Sequence[Track], elapsed_s: float) -> None:
-    """Let time pass for many tracks at once, to the same bits as for one after the other."""
+    """Let time pass for many tracks at once, to the same bits as for one after the other: motion, box to show, votes.
+
+    Args:
+        tracks: none, or some.
+        elapsed_s: seconds since the last result.
+    """
     if not tracks:
         return
     velocities = np.array([track.motion.velocity for track in tracks])

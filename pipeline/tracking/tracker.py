@@ -153,7 +153,7 @@ class Tracker:
         """Give each track its detection; nothing is steadied."""
         parts = zip(tracks, found.boxes_xyxy, found.class_ids, found.scores, found.mask_probs, strict=True)
         for track, box_xyxy, class_id, score, mask in parts:
-            track.position = track.position + (centre_and_size(box_xyxy) - track.position)  # as `steady_position`
+            track.position = centre_and_size(box_xyxy)
             track.see(pts_s, box_xyxy, int(class_id), float(score))
             track.mask = mask
 

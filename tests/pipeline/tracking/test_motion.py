@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.tracking.motion import MEASUREMENT_STD, BoxMotion, centre_and_size, corners
+from pipeline.tracking.motion import MEASUREMENT_STD, BoxMotion, centre_and_size, corners, predict_all
 from tests.pipeline.tracking.scenes import box_at
 
 
@@ -24,7 +24,7 @@ def test_agrees_with_the_textbook_in_matrices():
     steps_s = [0.04, 0.12, 0.04, 0.2]
     motion = BoxMotion(np.array(box_at(*places[0], 60, 60)))
     for place, step_s in zip(places[1:], steps_s, strict=True):
-        motion.predict(step_s)
+        predict_all([motion], step_s)
         motion.correct(np.array(box_at(*place, 60, 60)))
     state, covariance = textbook(places, steps_s, scale=60.0)
     assert motion.position[0] == pytest.approx(state[0], rel=1e-9)
@@ -39,18 +39,18 @@ def test_learns_a_velocity_whatever_the_steps(steps):
     t, motion = 0.0, BoxMotion(np.array(box_at(10, 200)))
     for step_s in steps:
         t += step_s
-        motion.predict(step_s)
+        predict_all([motion], step_s)
         motion.correct(np.array(box_at(10 + 90 * t, 200 - 30 * t)))
     assert motion.velocity[:2] == pytest.approx([90, -30], rel=0.05)
-    motion.predict(0.5)  # an occlusion
+    predict_all([motion], 0.5)  # an occlusion
     assert motion.position[:2] == pytest.approx([10 + 90 * (t + 0.5), 200 - 30 * (t + 0.5)], abs=4)
 
 
 def test_one_long_step_is_as_uncertain_as_many_short_ones():
     one, many = (BoxMotion(np.array(box_at(50, 50))) for _ in range(2))
-    one.predict(0.6)
+    predict_all([one], 0.6)
     for _ in range(15):
-        many.predict(0.04)
+        predict_all([many], 0.04)
     assert many.centre_std == pytest.approx(one.centre_std, rel=1e-9)
     assert one.centre_std > 0.5 * one.scale
 
@@ -58,13 +58,13 @@ def test_one_long_step_is_as_uncertain_as_many_short_ones():
 def test_a_box_does_not_shrink_to_nothing_while_it_is_unseen():
     motion = BoxMotion(np.array(box_at(100, 100, 40, 40)))
     for side in (35, 30, 25, 20):
-        motion.predict(0.04)
+        predict_all([motion], 0.04)
         motion.correct(np.array(box_at(100, 100, side, side)))
-    motion.predict(10.0)
-    x1, y1, x2, y2 = motion.box_xyxy
+    predict_all([motion], 10.0)
+    x1, y1, x2, y2 = corners(motion.position)
     assert 1 <= x2 - x1 < 20
     assert 1 <= y2 - y1 < 20
-    assert motion.box_xyxy.dtype == np.float32
+    assert corners(motion.position).dtype == np.float32
 
 
 def test_corners_and_centres_are_inverse():

@@ -20,7 +20,7 @@ def test_a_new_track_shows_what_was_found():
 def test_the_class_is_a_vote_weighted_by_score():
     track = a_track(1, 0.6)
     for class_id, score in ((2, 0.9), (1, 0.5), (2, 0.4), (2, 0.3)):
-        track.advance(0.04)
+        advance_all([track], 0.04)
         track.see(3.0, track.shown_xyxy, class_id, score)
     assert track.class_id == 2  # 1.6 against 1.1
     assert track.hits == 5
@@ -30,7 +30,7 @@ def test_old_votes_fade():
     track = a_track(1, 0.9)
     for _ in range(20):
         track.see(2.0, track.shown_xyxy, 1, 0.9)
-    track.advance(30.0)
+    advance_all([track], 30.0)
     track.see(32.0, track.shown_xyxy, 2, 0.5)
     assert track.class_id == 2
 
@@ -38,9 +38,9 @@ def test_old_votes_fade():
 def test_what_is_shown_moves_on_with_the_motion():
     track = a_track()
     track.motion.velocity = np.array([50.0, -20.0, 0.0, -400.0])
-    track.advance(0.1)
+    advance_all([track], 0.1)
     assert track.position == pytest.approx([105, 48, 40, 40])
-    track.advance(2.0)
+    advance_all([track], 2.0)
     assert track.position[3] >= 1
 
 
@@ -52,10 +52,10 @@ def test_many_tracks_advance_as_each_by_itself():
     for elapsed_s in (0.04, 0.0, 0.3):
         advance_all(together, elapsed_s)
         for track in alone:
-            track.advance(elapsed_s)
+            advance_all([track], elapsed_s)
         for track, other, box in zip(together, alone, later, strict=True):
             assert track.position.tolist() == other.position.tolist()
-            assert track.motion.box_xyxy.tolist() == other.motion.box_xyxy.tolist()
+            assert track.motion.position.tolist() == other.motion.position.tolist()
             assert track.motion.centre_std == other.motion.centre_std
             track.see(2.0, box, 2, 0.8)
             other.see(2.0, box, 2, 0.8)
