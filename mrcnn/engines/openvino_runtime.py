@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -103,9 +103,9 @@ class OpenVinoRuntime(Runtime):
         network = self._network_for(images.shape)
         given = images
         if network.stem is not None:
-            network.stem.infer([images], share_inputs=True)
+            run(network.stem, [images])
             given = network.stem.get_tensor(STEM)
-        network.body.infer([given], share_inputs=True)
+        run(network.body, [given])
         pyramid = {name: network.body.get_tensor(name) for name in PYRAMID}
         logits, deltas = (network.body.get_tensor(name).data for name in ("rpn_class_logits", "rpn_deltas"))
         return {**pyramid, "rpn_class_logits": logits, "rpn_deltas": deltas, "heads": network.heads}
@@ -113,7 +113,7 @@ class OpenVinoRuntime(Runtime):
     def proposals(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """See `Runtime.proposals`."""
         request = self._proposals
-        request.infer(dict(inputs), share_inputs=True)
+        run(request, inputs)
         return request.get_tensor("rois").data.copy()
 
     def boxes(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +133,7 @@ class OpenVinoRuntime(Runtime):
 
     def run_rest(self, part: str, rest: Any, inputs: dict[str, Any]) -> None:
         """Run what a part does behind the pooling. `part` is its name."""
-        rest.infer(inputs, share_inputs=True)
+        run(rest, inputs)
 
     def _network_for(self, shape: tuple[int, ...]) -> _Compiled:
         """Every part compiled for canvases of this shape, (B, H, W, 3); for any shape, once there were many."""
@@ -212,15 +212,35 @@ class _Head:
                 request.set_tensor(POOLED, shared_tensor(self._pooled[begin:end]))
                 names = (f"windows{level}", f"images{level}")
                 given = {f"p{level}": pyramid[f"p{level}"], **{name: inputs[name] for name in names}}
-                request.infer(given, share_inputs=True)
+                run(request, given)
         return self._pooled[:total]
 
 
-def shared_tensor(values: np.ndarray) -> Any:
-    """OpenVINO's view of an array, without a copy."""
+def run(request: Any, inputs: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Compute; what comes out lies in the request. Inputs are not copied, and neither are outputs, as they are by
+    `request.infer(inputs)` even where nobody takes what it returns.
+
+    Args:
+        request: of one part.
+        inputs: arrays of the part's own types, or OpenVINO's tensors; by name or in the part's order.
+    """
+    if isinstance(inputs, Mapping):
+        for name, values in inputs.items():
+            request.set_tensor(name, shared_tensor(values))
+    else:
+        for index, values in enumerate(inputs):
+            request.set_input_tensor(index, shared_tensor(values))
+    request.infer(share_outputs=True)
+
+
+def shared_tensor(values: Any) -> Any:
+    """OpenVINO's view of an array without a copy, unless it lies in pieces or must not be written; a tensor as it
+    is."""
     import openvino
 
-    return openvino.Tensor(values, shared_memory=True)
+    if isinstance(values, openvino.Tensor):
+        return values
+    return openvino.Tensor(np.require(values, requirements="CW"), shared_memory=True)
 
 
 def _rearranged(head: Any) -> float | None:
