@@ -1,6 +1,7 @@
 """OpenVINO: what it says when it cannot, its precisions. That it computes the right thing: test_graph_engine."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -73,3 +74,36 @@ def test_bfloat16_is_near_float32_and_not_the_same(tiny_files):
     assert 0 < np.abs(probs - exact_probs).max() < 0.03
     error = np.linalg.norm(logits - exact_logits) / np.linalg.norm(exact_logits)
     assert 1e-5 < error < 0.02
+
+
+def _relu(shape):
+    import openvino
+    from openvino import opset13
+
+    values = opset13.parameter(shape, np.float32, name="values")
+    model = openvino.Model([opset13.relu(values)], [values])
+    return core().compile_model(model, "CPU", {}).create_infer_request()
+
+
+def test_neither_inputs_nor_outputs_are_copied():
+    request, image = _relu([1024, 1024]), np.full((1024, 1024), -1.0, np.float32)
+    openvino_runtime.run(request, [image])
+    tracemalloc.start()
+    try:
+        openvino_runtime.run(request, {"values": image})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < image.nbytes / 100
+    assert np.shares_memory(request.get_input_tensor(0).data, image)
+    assert not request.get_output_tensor(0).data.any()
+
+
+@pytest.mark.parametrize("lies", ["in pieces", "read-only"])
+def test_an_input_that_cannot_be_shared_is_copied(lies):
+    given = np.arange(16, dtype=np.float32).reshape(4, 4) - 8
+    given = given.T if lies == "in pieces" else given
+    given.flags.writeable = lies == "in pieces"
+    request = _relu([4, 4])
+    openvino_runtime.run(request, {"values": given})
+    np.testing.assert_array_equal(request.get_output_tensor(0).data, np.maximum(given, 0))
