@@ -217,30 +217,22 @@ class _Head:
 
 
 def run(request: Any, inputs: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Compute; what comes out lies in the request. Inputs are not copied, and neither are outputs, as they are by
-    `request.infer(inputs)` even where nobody takes what it returns.
+    """Compute; what comes out lies in the request. Inputs are not copied if they lie in one piece and may be written,
+    and outputs never, as they are by `request.infer(inputs)` even where nobody takes what it returns.
 
     Args:
         request: of one part.
         inputs: arrays of the part's own types, or OpenVINO's tensors; by name or in the part's order.
     """
-    if isinstance(inputs, Mapping):
-        for name, values in inputs.items():
-            request.set_tensor(name, shared_tensor(values))
-    else:
-        for index, values in enumerate(inputs):
-            request.set_input_tensor(index, shared_tensor(values))
-    request.infer(share_outputs=True)
+    given = dict(inputs) if isinstance(inputs, Mapping) else list(inputs)
+    request.infer(given, share_inputs=True, share_outputs=True)  # which keeps them alive: a shared tensor does not
 
 
-def shared_tensor(values: Any) -> Any:
-    """OpenVINO's view of an array without a copy, unless it lies in pieces or must not be written; a tensor as it
-    is."""
+def shared_tensor(values: np.ndarray) -> Any:
+    """OpenVINO's view of an array, without a copy. The array must outlive it."""
     import openvino
 
-    if isinstance(values, openvino.Tensor):
-        return values
-    return openvino.Tensor(np.require(values, requirements="CW"), shared_memory=True)
+    return openvino.Tensor(values, shared_memory=True)
 
 
 def _rearranged(head: Any) -> float | None:
