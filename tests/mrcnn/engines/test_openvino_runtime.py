@@ -1,7 +1,10 @@
 """OpenVINO: what it says when it cannot, its precisions. That it computes the right thing: test_graph_engine."""
 
+import os
+import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +110,25 @@ def test_an_input_that_cannot_be_shared_is_copied(lies):
     request = _relu([4, 4])
     openvino_runtime.run(request, {"values": given})
     np.testing.assert_array_equal(request.get_output_tensor(0).data, np.maximum(given, 0))
+
+
+def test_the_copy_of_an_input_lives_as_long_as_the_part_runs():
+    """In a process of its own, which gives memory back as soon as it is free: using it then ends the process."""
+    program = """
+import numpy as np, openvino
+from openvino import opset13
+from mrcnn.engines.openvino_runtime import core, run
+values = opset13.parameter([1024, 2048], np.float32, name="values")
+model = openvino.Model([opset13.relu(values)], [values])
+request = core().compile_model(model, "CPU", {}).create_infer_request()
+given = np.arange(-(1 << 20), 1 << 20, dtype=np.float32).reshape(1024, 2048)
+given.flags.writeable = False
+run(request, {"values": given})
+assert np.array_equal(request.get_output_tensor(0).data, np.maximum(given, 0))
+"""
+    root = Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "8192"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
