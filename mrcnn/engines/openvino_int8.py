@@ -126,20 +126,22 @@ def give_int8_regions(pooling: Any, step: float) -> None:
     """Let a model that pools regions give them as int8, in place.
 
     Args:
-        pooling: with one output, float32.
+        pooling: all its outputs are regions, float32.
         step: what an int8 step is worth.
     """
     from openvino import opset13 as ops
 
-    output = pooling.get_results()[0].input(0)
-    names = pooling.output(0).get_names()
     low, high = (np.float32(limit * step) for limit in (_LEAST, _GREATEST))
-    steps = ops.fake_quantize(
-        output.get_source_output(), low, high, np.float32(_LEAST), np.float32(_GREATEST), _LEVELS
-    )
-    output.replace_source_output(ops.convert(steps, "i8").output(0))
+    names = [output.get_names() for output in pooling.outputs]
+    for result in pooling.get_results():
+        end = result.input(0)
+        steps = ops.fake_quantize(
+            end.get_source_output(), low, high, np.float32(_LEAST), np.float32(_GREATEST), _LEVELS
+        )
+        end.replace_source_output(ops.convert(steps, "i8").output(0))
     pooling.validate_nodes_and_infer_types()
-    pooling.output(0).get_tensor().set_names(names)
+    for output, kept in zip(pooling.outputs, names, strict=True):
+        output.get_tensor().set_names(kept)
 
 
 def split_long_products(head: Any) -> None:

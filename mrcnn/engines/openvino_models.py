@@ -10,6 +10,8 @@ Measured on two cores with AVX-512 and OpenVINO 2026.4:
   change nothing only a depthwise convolution asks for that layout. In bfloat16 it goes back to the slow one, so that
   pooling is compiled by itself, in float32.
 - Joining 1000 regions of 256 channels takes 8 ms, so that each level is pooled by itself, straight into its place.
+- A level's regions are pooled a piece after the other, each quantized while it lies in the cache: 850 regions of 256
+  channels as int8 18 to 11 ms.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ STEM = "stem"
 LEVELS = (2, 3, 4, 5)
 PYRAMID = ("p2", "p3", "p4", "p5")
 POOLED = "pooled"
+PIECES = 8
+"""In so many pieces a level's regions are pooled; some of them may be empty."""
 
 _PLACES_FIRST = (0, 2, 3, 1)
 _CHANNELS_FIRST = (0, 3, 1, 2)
@@ -64,8 +68,8 @@ def split_pooling(head: Any) -> tuple[dict[int, Any], Any]:
         head: the part; it is used up.
 
     Returns:
-        pooling: for each level, in their order, p{level} (B, h, w, C), windows{level} (n, 4) and images{level} (n,) to
-            "pooled" (n, C, S, S).
+        pooling: for each level, in their order, p{level} (B, h, w, C) and, by `piece_name` for each piece,
+            windows{level} (n, 4) and images{level} (n,) to "pooled" (n, C, S, S).
         rest: "pooled" (N, C, S, S), and whatever else the part takes, to what the part gives.
     """
     from openvino import Model
@@ -79,18 +83,43 @@ def split_pooling(head: Any) -> tuple[dict[int, Any], Any]:
     pooling = {}
     for pool in pools:
         level = int(pool.input_value(1).get_any_name().removeprefix("windows"))
-        lying = _read_places_first(pool, f"p{level}")
-        regions = [inputs.pop(f"windows{level}"), inputs.pop(f"images{level}")]
-        del inputs[f"p{level}"]
-        pooling[level] = Model([_result(pool.output(0), POOLED)], [lying, *regions], f"pooling{level}")
+        pooling[level] = _in_pieces(pool, level)
+        for name in _level_inputs(level):
+            del inputs[name]
     pooling = dict(sorted(pooling.items()))
     return pooling, Model(head.get_results(), [pooled, *inputs.values()], "rest")
 
 
-def _input(name: str, shape: Any) -> Any:
+def piece_name(name: str, piece: int) -> str:
+    """What an input or output of a pooling is called for one of the pieces."""
+    return f"{name}.{piece}"
+
+
+def _level_inputs(level: int) -> tuple[str, str, str]:
+    return f"p{level}", f"windows{level}", f"images{level}"
+
+
+def _in_pieces(pool: Any, level: int) -> Any:
+    from openvino import Model
     from openvino import opset13 as ops
 
-    parameter = ops.parameter(shape, np.float32)
+    level_name, *regions = _level_inputs(level)
+    lying, unchanged = _read_places_first(level_name, pool.input_value(0).get_partial_shape())
+    inputs, results = [lying], []
+    for piece in range(PIECES):
+        taken = []
+        for name, source in zip(regions, pool.input_values()[1:], strict=True):
+            taken.append(_input(piece_name(name, piece), source.get_partial_shape(), source.get_element_type()))
+        pooled = ops.roi_align(unchanged, *taken, **pool.get_attributes())
+        inputs += taken
+        results.append(_result(pooled.output(0), piece_name(POOLED, piece)))
+    return Model(results, inputs, f"pooling{level}")
+
+
+def _input(name: str, shape: Any, element_type: Any = np.float32) -> Any:
+    from openvino import opset13 as ops
+
+    parameter = ops.parameter(shape, element_type)
     parameter.output(0).get_tensor().set_names({name})
     return parameter
 
@@ -104,16 +133,13 @@ def _input_places_first(name: str, planes_shape: Any) -> tuple[Any, Any]:
     return lying, ops.transpose(lying, np.array(_CHANNELS_FIRST)).output(0)
 
 
-def _read_places_first(pool: Any, name: str) -> Any:
-    """Let a pooling read its level as (B, h, w, C), which is returned, behind a convolution that changes nothing."""
+def _read_places_first(name: str, planes_shape: Any) -> tuple[Any, Any]:
+    """An input (B, h, w, C), and it as (B, C, h, w) behind a convolution that changes nothing."""
     from openvino import opset13 as ops
 
-    shape = pool.input_value(0).get_partial_shape()
-    lying, planes = _input_places_first(name, shape)
-    identity = ops.constant(np.ones((shape[1].get_length(), 1, 1, 1, 1), np.float32))
-    unchanged = ops.group_convolution(planes, identity, [1, 1], [0, 0], [0, 0], [1, 1])
-    pool.input(0).replace_source_output(unchanged.output(0))
-    return lying
+    lying, planes = _input_places_first(name, planes_shape)
+    identity = ops.constant(np.ones((planes_shape[1].get_length(), 1, 1, 1, 1), np.float32))
+    return lying, ops.group_convolution(planes, identity, [1, 1], [0, 0], [0, 0], [1, 1])
 
 
 def _places_first(planes: Any) -> Any:

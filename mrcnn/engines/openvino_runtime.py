@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from .base import EngineError
 from .graph_engine import Arrays, Runtime
 from .openvino_int8 import give_int8_regions, halve_wide_convolutions, split_long_products, take_int8_regions
-from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, split_pooling, split_stem
+from .openvino_models import LEVELS, PIECES, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
 
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 
@@ -27,6 +28,9 @@ _ANY_CANVAS = (-1, -1, -1, 3)
 
 BODY = "features_body"
 """The part that begins behind the stem."""
+
+LEAST_PIECE = 32
+"""Fewer regions are not worth a piece of their own."""
 
 HEADS = ("boxes", "masks")
 HEAD = "_head"
@@ -209,11 +213,18 @@ class _Head:
         for level, request in self._pooling.items():
             begin, end = end, end + counts[level]
             if begin < end:
-                request.set_tensor(POOLED, shared_tensor(self._pooled[begin:end]))
-                names = (f"windows{level}", f"images{level}")
-                given = {f"p{level}": pyramid[f"p{level}"], **{name: inputs[name] for name in names}}
-                run(request, given)
+                regions = {name: inputs[name] for name in (f"windows{level}", f"images{level}")}
+                _pool_in_pieces(request, {f"p{level}": pyramid[f"p{level}"]}, regions, self._pooled[begin:end])
         return self._pooled[:total]
+
+
+def _pool_in_pieces(request: Any, level: dict[str, Any], regions: Arrays, pooled: np.ndarray) -> None:
+    given, size = dict(level), max(LEAST_PIECE, math.ceil(len(pooled) / PIECES))
+    for piece in range(PIECES):
+        rows = slice(piece * size, (piece + 1) * size)
+        request.set_tensor(piece_name(POOLED, piece), shared_tensor(pooled[rows]))
+        given |= {piece_name(name, piece): values[rows] for name, values in regions.items()}
+    run(request, given)
 
 
 def run(request: Any, inputs: Mapping[str, Any] | Sequence[Any]) -> None:

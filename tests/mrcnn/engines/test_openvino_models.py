@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.engines.exported import exported_parts
-from mrcnn.engines.openvino_models import POOLED, PYRAMID, STEM, split_pooling, split_stem
+from mrcnn.engines.openvino_models import PIECES, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
 
@@ -52,7 +52,7 @@ def test_features_without_a_mark_stay_in_one_piece(tiny_files):
     ("part", "size", "outputs"), [("boxes", 7, {"class_probs", "deltas"}), ("masks", 14, {"mask_probs"})]
 )
 def test_a_head_in_two_steps(part, size, outputs, tiny_files):
-    """Regions on two levels, from both images; none on the other two levels."""
+    """Regions on two levels, from both images; none on the other two levels. Some pieces hold one, others none."""
     rng = np.random.default_rng(4)
     levels = {name: rng.normal(0, 1, (2, 8, *hw)).astype(np.float32) for name, hw in LEVEL_HWS.items()}
     boxes = np.float32([[0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1], [0.3, 0.3, 0.4, 0.8]])
@@ -69,10 +69,12 @@ def test_a_head_in_two_steps(part, size, outputs, tiny_files):
     assert list(pooling) == [2, 3, 4, 5]
     pooled = []
     for level, one in pooling.items():
-        inputs = {f"p{level}": lying[f"p{level}"]} | {
-            name: regions[name] for name in (f"windows{level}", f"images{level}")
-        }
-        pooled.append(run(one, inputs)[POOLED])
+        inputs = {f"p{level}": lying[f"p{level}"]}
+        for name in (f"windows{level}", f"images{level}"):
+            pieces = np.array_split(regions[name], PIECES)
+            inputs |= {piece_name(name, index): piece for index, piece in enumerate(pieces)}
+        given = run(one, inputs)
+        pooled.append(np.concatenate([given[piece_name(POOLED, index)] for index in range(PIECES)]))
     assert [part.shape for part in pooled] == [(count, 8, size, size) for count in (3, 0, 2, 0)]
     pooled = np.concatenate(pooled)
     found = run(rest, {POOLED: pooled} | others)
