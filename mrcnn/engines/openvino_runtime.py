@@ -16,7 +16,7 @@ import numpy as np
 from .base import EngineError
 from .graph_engine import Arrays, Runtime
 from .openvino_int8 import give_int8_regions, halve_wide_convolutions, split_long_products, take_int8_regions
-from .openvino_models import LEVELS, PIECES, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
+from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
 
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 
@@ -28,6 +28,9 @@ _ANY_CANVAS = (-1, -1, -1, 3)
 
 BODY = "features_body"
 """The part that begins behind the stem."""
+
+PIECES = {"boxes": 8, "masks": 1}
+"""In so many pieces a part's regions are pooled if they are quantized then; objects, unlike proposals, are few."""
 
 LEAST_PIECE = 32
 """Fewer regions are not worth a piece of their own."""
@@ -152,13 +155,15 @@ class OpenVinoRuntime(Runtime):
             for part in HEADS:
                 model = self._models[part].clone()
                 model.reshape({**levels, **_ANY_REGIONS})
-                pooling, rest = split_pooling(model)
+                step = self._steps.get(part)
+                pieces = 1 if step is None else PIECES[part]
+                pooling, rest = split_pooling(model, pieces)
                 rest = self._models.get(f"{part}{HEAD}", rest)
-                if (step := self._steps.get(part)) is not None:
+                if step is not None:
                     for one in pooling.values():
                         give_int8_regions(one, step)
                 pools = {level: self._compile(one, self._exact) for level, one in pooling.items()}
-                heads[part] = _Head(pools, self._compile(rest, self._fast), rest.input(POOLED))
+                heads[part] = _Head(pools, pieces, self._compile(rest, self._fast), rest.input(POOLED))
             self._networks[shape] = _Compiled(
                 stem and self._compile(stem, self._exact), self._compile(body, self._fast), heads
             )
@@ -189,16 +194,17 @@ class _Compiled:
 class _Head:
     """A part that works on regions: the pooling of each level, and the rest."""
 
-    def __init__(self, pooling: dict[int, Any], rest: Any, regions: Any):
+    def __init__(self, pooling: dict[int, Any], pieces: int, rest: Any, regions: Any):
         """Put it together.
 
         Args:
             pooling: requests by level.
+            pieces: in which each of them takes its regions.
             rest: request.
             regions: the rest's input (N, C, S, S) for pooled regions.
         """
         self.rest = rest
-        self._pooling = pooling
+        self._pooling, self._pieces = pooling, pieces
         shape = [size.get_length() for size in tuple(regions.partial_shape)[1:]]
         self._pooled = np.empty((0, *shape), regions.element_type.to_dtype())
 
@@ -214,17 +220,16 @@ class _Head:
             begin, end = end, end + counts[level]
             if begin < end:
                 regions = {name: inputs[name] for name in (f"windows{level}", f"images{level}")}
-                _pool_in_pieces(request, {f"p{level}": pyramid[f"p{level}"]}, regions, self._pooled[begin:end])
+                self._pool_level(request, {f"p{level}": pyramid[f"p{level}"]}, regions, self._pooled[begin:end])
         return self._pooled[:total]
 
-
-def _pool_in_pieces(request: Any, level: dict[str, Any], regions: Arrays, pooled: np.ndarray) -> None:
-    given, size = dict(level), max(LEAST_PIECE, math.ceil(len(pooled) / PIECES))
-    for piece in range(PIECES):
-        rows = slice(piece * size, (piece + 1) * size)
-        request.set_tensor(piece_name(POOLED, piece), shared_tensor(pooled[rows]))
-        given |= {piece_name(name, piece): values[rows] for name, values in regions.items()}
-    run(request, given)
+    def _pool_level(self, request: Any, level: dict[str, Any], regions: Arrays, pooled: np.ndarray) -> None:
+        given, size = dict(level), max(LEAST_PIECE, math.ceil(len(pooled) / self._pieces))
+        for piece in range(self._pieces):
+            rows = slice(piece * size, (piece + 1) * size)
+            request.set_tensor(piece_name(POOLED, piece), shared_tensor(pooled[rows]))
+            given |= {piece_name(name, piece): values[rows] for name, values in regions.items()}
+        run(request, given)
 
 
 def run(request: Any, inputs: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mrcnn.engines.exported import exported_parts
-from mrcnn.engines.openvino_models import PIECES, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
+from mrcnn.engines.openvino_models import POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
 
@@ -48,10 +48,11 @@ def test_features_without_a_mark_stay_in_one_piece(tiny_files):
     np.testing.assert_allclose(run(body, images)["rpn_deltas"], before["rpn_deltas"], atol=1e-5)
 
 
+@pytest.mark.parametrize("pieces", [1, 4])
 @pytest.mark.parametrize(
     ("part", "size", "outputs"), [("boxes", 7, {"class_probs", "deltas"}), ("masks", 14, {"mask_probs"})]
 )
-def test_a_head_in_two_steps(part, size, outputs, tiny_files):
+def test_a_head_in_two_steps(pieces, part, size, outputs, tiny_files):
     """Regions on two levels, from both images; none on the other two levels. Some pieces hold one, others none."""
     rng = np.random.default_rng(4)
     levels = {name: rng.normal(0, 1, (2, 8, *hw)).astype(np.float32) for name, hw in LEVEL_HWS.items()}
@@ -64,17 +65,17 @@ def test_a_head_in_two_steps(part, size, outputs, tiny_files):
     others = {"class_ids": np.array([1, 2, 2, 1, 1])} if part == "masks" else {}
     model = core().read_model(exported_parts(*tiny_files)[part])
     expected = run(model, levels | regions | others)
-    pooling, rest = split_pooling(model.clone())
+    pooling, rest = split_pooling(model.clone(), pieces)
     lying = {name: np.ascontiguousarray(values.transpose(0, 2, 3, 1)) for name, values in levels.items()}
     assert list(pooling) == [2, 3, 4, 5]
     pooled = []
     for level, one in pooling.items():
         inputs = {f"p{level}": lying[f"p{level}"]}
         for name in (f"windows{level}", f"images{level}"):
-            pieces = np.array_split(regions[name], PIECES)
-            inputs |= {piece_name(name, index): piece for index, piece in enumerate(pieces)}
+            parts = np.array_split(regions[name], pieces)
+            inputs |= {piece_name(name, index): piece for index, piece in enumerate(parts)}
         given = run(one, inputs)
-        pooled.append(np.concatenate([given[piece_name(POOLED, index)] for index in range(PIECES)]))
+        pooled.append(np.concatenate([given[piece_name(POOLED, index)] for index in range(pieces)]))
     assert [part.shape for part in pooled] == [(count, 8, size, size) for count in (3, 0, 2, 0)]
     pooled = np.concatenate(pooled)
     found = run(rest, {POOLED: pooled} | others)
