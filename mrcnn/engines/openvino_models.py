@@ -12,6 +12,7 @@ Measured on two cores with AVX-512 and OpenVINO 2026.4:
 - Joining 1000 regions of 256 channels takes 8 ms, so that each level is pooled by itself, straight into its place.
 - 850 regions of 256 channels that are quantized once they are pooled take 18 ms, and 11 ms in 8 pieces, each quantized
   while it lies in the cache. Pieces cost 0.1 ms each, empty ones too.
+- Softmax over the two classes of 147,312 anchors takes 3.6 ms, and 0.5 ms written out.
 """
 
 from __future__ import annotations
@@ -87,6 +88,38 @@ def split_pooling(head: Any, pieces: int = 1) -> tuple[dict[int, Any], Any]:
             del inputs[name]
     pooling = dict(sorted(pooling.items()))
     return pooling, Model(head.get_results(), [pooled, *inputs.values()], "rest")
+
+
+def write_out_softmax(proposals: Any) -> None:
+    """Compute the anchors' scores step by step instead of by the softmax operator, in place: the same to the
+    bit, but for scores below 1e-37.
+
+    Args:
+        proposals: the part; without a softmax over two classes of which the second alone is taken, nothing is done.
+    """
+    from openvino import opset13 as ops
+
+    for softmax in [node for node in proposals.get_ops() if node.get_type_name() == "Softmax"]:
+        logits = softmax.input_value(0)
+        readers = [target.get_node() for target in softmax.output(0).get_target_inputs()]
+        if logits.get_partial_shape()[1] != 2 or any(not _takes_second_column(reader) for reader in readers):
+            continue
+        background, foreground = (ops.gather(logits, np.int64(column), np.int64(1)) for column in (0, 1))
+        greater = ops.maximum(background, foreground)
+        background, foreground = (ops.exp(ops.subtract(logit, greater)) for logit in (background, foreground))
+        scores = ops.divide(foreground, ops.add(background, foreground)).output(0)
+        for reader in readers:
+            for target in list(reader.output(0).get_target_inputs()):
+                target.replace_source_output(scores)
+    proposals.validate_nodes_and_infer_types()
+
+
+def _takes_second_column(node: Any) -> bool:
+    if node.get_type_name() != "Gather":
+        return False
+    index, axis = (node.input_value(place).get_node() for place in (1, 2))
+    constant = all(value.get_type_name() == "Constant" for value in (index, axis))
+    return constant and (int(index.data), int(axis.data)) == (1, 1)
 
 
 def piece_name(name: str, piece: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from .base import EngineError
 from .graph_engine import Arrays, Runtime
 from .openvino_int8 import give_int8_regions, halve_wide_convolutions, split_long_products, take_int8_regions
-from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
+from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem, write_out_softmax
 
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 
@@ -102,6 +102,7 @@ class OpenVinoRuntime(Runtime):
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
         self._models = {name: _read(path) for name, path in parts.items()}
         self._steps = {part: _rearranged(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
+        write_out_softmax(self._models["proposals"])
         self._proposals = self._compile(self._models["proposals"], self._exact)
         self._networks: dict[tuple[int, ...], _Compiled] = {}
 

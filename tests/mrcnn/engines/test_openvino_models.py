@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mrcnn.engines.exported import exported_parts
-from mrcnn.engines.openvino_models import POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem
+from mrcnn.engines.openvino_models import (
+    POOLED,
+    PYRAMID,
+    STEM,
+    piece_name,
+    split_pooling,
+    split_stem,
+    write_out_softmax,
+)
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
 
@@ -82,3 +90,31 @@ def test_a_head_in_two_steps(pieces, part, size, outputs, tiny_files):
     for name in outputs:
         assert expected[name].shape[0] == 5
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
+
+
+def test_scores_without_the_softmax_operator_are_the_same_to_the_bit(tiny_files):
+    """Logits from equal to so far apart that the score is exactly 1."""
+    rng = np.random.default_rng(11)
+    logits = rng.normal(0, 1, (5000, 2)) * rng.choice([0, 0.1, 3, 10], (5000, 1))
+    corners = rng.uniform(0, 0.7, (5000, 2))
+    inputs = {
+        "rpn_class_logits": logits.astype(np.float32),
+        "rpn_deltas": rng.normal(0, 1, (5000, 4)).astype(np.float32),
+        "anchors": np.concatenate([corners, corners + rng.uniform(0.02, 0.3, (5000, 2))], axis=1).astype(np.float32),
+        "limit": np.array([3000]),
+        "count": np.array([200]),
+    }
+    model = core().read_model(exported_parts(*tiny_files)["proposals"])
+    before = run(model, inputs)["rois"]
+    write_out_softmax(model)
+    assert "Softmax" not in {node.get_type_name() for node in model.get_ops() if node.output(0).get_target_inputs()}
+    assert before.shape == (200, 4)
+    np.testing.assert_array_equal(run(model, inputs)["rois"], before)
+
+
+def test_a_softmax_over_more_classes_stays(tiny_files):
+    model = core().read_model(exported_parts(*tiny_files)["boxes"])
+    kinds = [node.get_type_name() for node in model.get_ordered_ops()]
+    assert "Softmax" in kinds
+    write_out_softmax(model)
+    assert [node.get_type_name() for node in model.get_ordered_ops()] == kinds
