@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrcnn.engines import cache, quantize
+from mrcnn.engines import cache, openvino_runtime, quantize
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, int8_is_there
 from mrcnn.engines.exported import exported_parts
@@ -90,6 +90,30 @@ def test_box_head_is_near_float32_and_not_the_same(calibrated, tiny_files):
         found.append(runtime.boxes(runtime.features(image), inputs)[1].copy())
     error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
     assert 1e-4 < error < 0.2
+
+
+def test_proposals_pooled_in_pieces_are_those_pooled_at_once(calibrated, tiny_files, monkeypatch):
+    """Levels whose regions fill every piece, a few of them, a part of one, and none; fewer than before at last."""
+    parts = exported_parts(*tiny_files) | cache.read(calibrated, INT8_VERSION)
+    image = tiny_image(64, 96, 21)[None]
+    found = []
+    for pieces in (1, 8):
+        monkeypatch.setitem(openvino_runtime.PIECES, "boxes", pieces)
+        runtime = OpenVinoRuntime(parts, CpuPrecision.FLOAT32)
+        pyramid, rng = runtime.features(image), np.random.default_rng(5)
+        for counts in ((301, 70, 5, 0), (0, 33, 0, 1)):
+            inputs = {}
+            for level, count in zip((2, 3, 4, 5), counts, strict=True):
+                corners = rng.uniform(0, 3, (count, 2))
+                windows = np.concatenate([corners, corners + rng.uniform(1, 9, (count, 2))], axis=1)
+                inputs[f"windows{level}"] = windows.astype(np.float32)
+                inputs[f"images{level}"] = np.zeros(count, np.int64)
+            found.append([values.copy() for values in runtime.boxes(pyramid, inputs)])
+    assert [len(probs) for probs, _ in found] == [376, 34, 376, 34]
+    assert np.ptp(found[0][1], axis=0).max() > 0
+    for at_once, in_pieces in zip(found[:2], found[2:], strict=True):
+        for expected, values in zip(at_once, in_pieces, strict=True):
+            np.testing.assert_array_equal(values, expected)
 
 
 def test_heads_of_a_narrow_network_stay_as_they_are(tiny_files, tmp_path, monkeypatch):
