@@ -75,6 +75,8 @@ class OracleCase:
         dim: side of the square canvas, pixels.
         image: uint8 (H, W, 3), RGB.
         canvas: uint8 (dim, dim, 3), RGB.
+        lines: (scale, offset) from rows of the canvas to rows of the image, then for columns, as the original fitted
+            them.
         expected: the arrays that data/oracle/README.md lists.
     """
 
@@ -82,7 +84,17 @@ class OracleCase:
     dim: int
     image: np.ndarray
     canvas: np.ndarray
+    lines: tuple[tuple[float, float], tuple[float, float]]
     expected: dict[str, np.ndarray]
+
+    def positions(self, old_count: int, new_count: int) -> np.ndarray:
+        """In place of `mrcnn.resizing._positions`: the original's where the image is resized, exact ones for masks."""
+        y1, x1, y2, x2 = self.expected["window"]
+        for axis, size in enumerate((y2 - y1, x2 - x1)):
+            if (old_count, new_count) == (self.image.shape[axis], size):
+                scale, offset = self.lines[axis]
+                return scale * np.arange(new_count) + offset
+        return (np.arange(new_count) + 0.5) * old_count / new_count - 0.5
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,11 +136,13 @@ def load_case(name: str, dim: int) -> OracleCase:
     image = cv2.imread(str(ORACLE / "images" / f"{name}.jpg"))[:, :, ::-1]
     with np.load(ORACLE / "expected" / f"{name}_{dim}.npz") as stored:
         expected = dict(stored)
-    coordinates = json.loads((ORACLE / "resize_coordinates.json").read_text())[f"{name}_{dim}"]
-    return OracleCase(name, dim, image, original_canvas(image, dim, expected["window"], coordinates), expected)
+    fitted = json.loads((ORACLE / "resize_coordinates.json").read_text())[f"{name}_{dim}"]
+    number = {key: float.fromhex(digits) for key, digits in fitted.items()}
+    lines = ((number["scale_y"], number["offset_y"]), (number["scale_x"], number["offset_x"]))
+    return OracleCase(name, dim, image, original_canvas(image, dim, expected["window"], lines), lines, expected)
 
 
-def original_canvas(image: np.ndarray, dim: int, window, coordinates: dict[str, str]) -> np.ndarray:
+def original_canvas(image: np.ndarray, dim: int, window, lines) -> np.ndarray:
     """The canvas that scikit-image 0.16 made of an image, to the last bit: uint8 (dim, dim, 3).
 
     It fits the map from output to input pixels numerically, and the rounding errors of that fit (of one LAPACK on one
@@ -139,9 +153,7 @@ def original_canvas(image: np.ndarray, dim: int, window, coordinates: dict[str, 
     pixels = np.ascontiguousarray(image)
     for axis, size in enumerate((y2 - y1, x2 - x1)):
         pixels = _anti_alias(pixels, image.shape[axis] / size, axis)
-    scale_y, offset_y, scale_x, offset_x = (
-        float.fromhex(coordinates[name]) for name in ("scale_y", "offset_y", "scale_x", "offset_x")
-    )
+    (scale_y, offset_y), (scale_x, offset_x) = lines
     padded = np.pad(pixels.astype(np.float64), ((1, 1), (1, 1), (0, 0)))
     y = scale_y * np.arange(y2 - y1) + offset_y
     x = scale_x * np.arange(x2 - x1) + offset_x

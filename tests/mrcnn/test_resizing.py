@@ -1,6 +1,7 @@
 """Resizing: hand-worked values, a direct formula, inverses; parity with the original is in test_utils.py."""
 
 import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -27,6 +28,18 @@ def test_resize_is_bilinear(size):
     for i, j in np.ndindex(size):
         expected[i, j] = bilinear_pixel(image, (i + 0.5) * 7 / size[0] - 0.5, (j + 0.5) * 11 / size[1] - 0.5)
     np.testing.assert_allclose(resize(image, size), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("old", "new"), [(425, 340), (640, 512), (27, 9), (5, 20)])
+def test_positions_are_exact_on_every_processor(old, new):
+    """A ramp has the position as its value. These ratios have exact binary positions, so nothing may be rounded: a
+    whole number that comes out a little less would be truncated to the one below."""
+    ramp = np.arange(old, dtype=np.float64)[:, None] * [1, 1, 1]
+    resized = resize(ramp, (new, 3), preserve_range=True)[:, 1]
+    exact = [Fraction(2 * i + 1, 2) * old / new - Fraction(1, 2) for i in range(new)]
+    inside = [i for i, position in enumerate(exact) if 0 <= position <= old - 1]
+    assert len(inside) >= new - 4
+    assert [Fraction(resized[i]) for i in inside] == [exact[i] for i in inside]
 
 
 def test_resize_of_a_row_by_hand():
