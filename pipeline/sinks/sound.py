@@ -12,6 +12,7 @@ import av
 import av.container
 import numpy as np
 
+from pipeline.pyav import fraction, open_input
 from pipeline.records import AudioTrack
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Sound:
     def __init__(
         self, track: AudioTrack, first_pts_s: float, output: av.container.OutputContainer, suffix: str
     ) -> None:
-        self._input = av.open(f"file:{track.path}")
+        self._input = open_input(f"file:{track.path}")
         self._pending: Packet | None = None
         if not self._input.streams.audio:
             self._input.close()
@@ -76,8 +77,9 @@ class Sound:
 
     def _from(self, stream: av.AudioStream, origin_s: float) -> Iterator[Packet]:
         """Packets from a little before `origin_s` in file time to the end; a damaged end counts as the end."""
-        if origin_s > 1.0 and stream.time_base is not None:
-            self._input.seek(int((origin_s - 0.5) / stream.time_base), stream=stream)
+        time_base = fraction(stream.time_base)
+        if origin_s > 1.0 and time_base is not None:
+            self._input.seek(int((origin_s - 0.5) / time_base), stream=stream)
         try:
             yield from (packet for packet in self._input.demux(stream) if packet.size and packet.pts is not None)
         except av.FFmpegError as error:

@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
+from pipeline.pyav import open_input
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,8 @@ def open_container(
     location: str, name: str, options: dict[str, str] | None = None, timeout_s: float | None = None
 ) -> av.container.InputContainer:
     """Open a media file or URL. Raises InputError with one line that names it as `name`."""
-    timeout = None if timeout_s is None else (timeout_s, timeout_s)
     try:
-        container = av.open(location, options=options or {}, timeout=timeout, metadata_errors="replace")
+        container = open_input(location, options, timeout_s)
     except av.FFmpegError as error:
         raise InputError(f"{name}: {explain(error)}") from None
     if container.format.name in NOT_VIDEO_FORMATS:

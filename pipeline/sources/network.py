@@ -12,6 +12,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
+from pipeline.pyav import fraction
 from pipeline.settings import RtspTransport
 from pipeline.sources.base import Clock
 from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
@@ -121,9 +122,10 @@ class StreamDevice(Device):
     def _pace(self, frame: av.VideoFrame) -> float:
         """Wait until the frame's time has come; the time then, seconds on the clock."""
         now_s = self._clock()
-        if frame.pts is None or frame.time_base is None:
+        time_base = fraction(frame.time_base)
+        if frame.pts is None or time_base is None:
             return now_s
-        stamp_s = float(frame.pts * frame.time_base)
+        stamp_s = float(frame.pts * time_base)
         if self._offset_s is None or abs(self._offset_s + stamp_s - now_s) > FALL_BEHIND_S:
             self._offset_s = now_s - stamp_s
         self._pacer.until(self._offset_s + stamp_s)
@@ -132,10 +134,10 @@ class StreamDevice(Device):
     def _describe(self, stream: VideoStream, first: av.VideoFrame) -> DeviceInfo:
         self._orientation = orientation_of(first)
         width, height = first.width, first.height
-        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if self._orientation.transpose:
             width, height, aspect = height, width, 1 / aspect
-        rate = stream.average_rate or stream.guessed_rate
+        rate = fraction(stream.average_rate) or fraction(stream.guessed_rate)
         fps = float(rate) if rate and self._tells_rate else None
         at = f" at {fps:g} fps" if fps else ""
         return DeviceInfo(width, height, fps, f"{self.name}: {codec_name(stream)} {width}x{height}{at}", aspect)
@@ -146,5 +148,5 @@ def is_finite(container: av.container.InputContainer) -> bool:
     name = container.format.name
     if name in ("flv", "live_flv", "mpegts") or name.endswith("_pipe"):
         # Cameras stream these as well, with any duration in the header; only a file has a length in bytes.
-        return container.size > 0
+        return (container.size or 0) > 0  # of a stream: negative up to PyAV 18, then None
     return container.duration is not None and container.duration > 0

@@ -13,6 +13,7 @@ import av.container
 from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
+from pipeline.pyav import fraction
 from pipeline.records import AudioTrack, Frame, SourceInfo, SourceKind
 from pipeline.sources.base import Clock, Source
 from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
@@ -129,7 +130,7 @@ class VideoFile(Source):
             self.close()
             raise
         stream.thread_type = "AUTO"
-        self._time_base = stream.time_base or Fraction(1, 90_000)
+        self._time_base = fraction(stream.time_base) or Fraction(1, 90_000)
         return container, stream
 
     # --- the way to the first frame
@@ -174,7 +175,7 @@ class VideoFile(Source):
         decoder = Decoder(container, stream, self._name)
         self._decoder = decoder
         by_order = stores_no_pts(container)
-        rate = stream.guessed_rate or stream.average_rate or DEFAULT_RATE
+        rate = fraction(stream.guessed_rate) or fraction(stream.average_rate) or DEFAULT_RATE
         step = max(1, round(1 / (rate * self._time_base)))
         clock: PtsClock | None = None
         for picture in decoder.frames():
@@ -204,10 +205,10 @@ class VideoFile(Source):
 
     def _describe(self, container: av.container.InputContainer, stream: VideoStream, first: _Timed) -> SourceInfo:
         width, height = self._size_wh
-        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+        aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if self._orientation.transpose:
             width, height, aspect = height, width, 1 / aspect
-        rate = stream.average_rate or stream.guessed_rate
+        rate = fraction(stream.average_rate) or fraction(stream.guessed_rate)
         length_s = length_of(container, stream)
         begins_s = self._seconds(first) if self._start_s > 0 else 0.0
         left_s = None if length_s is None else max(0.0, length_s - begins_s)
@@ -265,8 +266,9 @@ def origin_ticks(container: av.container.InputContainer, time_base: Fraction, fi
 
 def length_of(container: av.container.InputContainer, stream: VideoStream) -> float | None:
     """How long the video is, seconds; None if the file does not say."""
-    if stream.duration is not None and stream.time_base is not None and stream.duration > 0:
-        return float(stream.duration * stream.time_base)
+    time_base = fraction(stream.time_base)
+    if stream.duration is not None and time_base is not None and stream.duration > 0:
+        return float(stream.duration * time_base)
     if container.duration is not None and container.duration > 0:
         return container.duration / 1_000_000
     return None

@@ -18,6 +18,7 @@ from tests.pipeline.sinks.presentations import (
     presentation,
     video_packets,
 )
+from tests.pipeline.sources.clips import with_damaged_tags
 
 PACKET_S = 1024 / 44100
 """A packet of AAC; "in sync" means to within one."""
@@ -67,6 +68,16 @@ def test_flash_and_beep_stay_together(source, tmp_path, suffix, skip):
     assert flash_s == pytest.approx(1.2 - skip / 30, abs=0.002)
     source_flash_s, source_beep_s = flash_and_beep_times(source)
     assert beep_s - flash_s == pytest.approx(source_beep_s - source_flash_s, abs=PACKET_S)
+
+
+def test_the_sound_of_a_file_with_damaged_tags_is_recorded(tmp_path):
+    tagged = with_damaged_tags(flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0))
+    recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4")))
+    recorder.open(context(fps=30.0, time_base=Fraction(1, 30), audio=AudioTrack(tagged, 0.0, 0.0)))
+    for i in range(60):
+        recorder.write(presentation(i, i, time_base=Fraction(1, 30)))
+    recorder.close()
+    assert codecs(tmp_path / "out.mp4") == ["h264", "aac"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,22 @@ def write_clip(
     return path
 
 
+def with_damaged_tags(path: Path) -> Path:
+    """A copy of an mp4 whose comment is Latin-1, which is not UTF-8."""
+    tagged = path.with_name(f"tagged{path.suffix}")
+    with av.open(str(path)) as source, av.open(str(tagged), "w") as target:
+        target.metadata["comment"] = "caf@ au lait"
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    content = tagged.read_bytes()
+    assert content.count(b"caf@") == 1
+    tagged.write_bytes(content.replace(b"caf@", b"caf\xe9"))
+    return tagged
+
+
 def _write_sound(container: Any, stream: Any, seconds: float) -> None:
     for start in range(0, round(8000 * seconds), 1024):
         samples = np.sin(np.arange(start, start + 1024) / 8).astype(np.float32)[None, :]

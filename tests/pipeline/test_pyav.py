@@ -1,0 +1,39 @@
+"""Opening and rational numbers under every PyAV that is allowed."""
+
+from fractions import Fraction
+
+import av
+import pytest
+
+from pipeline.pyav import fraction, open_input
+from tests.pipeline.sources.clips import with_damaged_tags, write_clip
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (av.AVRational(0, 1), None),
+        (av.AVRational(0, 0), None),
+        (av.AVRational(1, 0), None),
+        (av.AVRational(30000, 1001), Fraction(30000, 1001)),
+        (Fraction(1, 90_000), Fraction(1, 90_000)),
+    ],
+)
+def test_an_unset_rational_is_none(value, expected):
+    result = fraction(value)
+    assert result == expected
+    assert result is None or type(result) is Fraction
+
+
+def test_a_file_without_rates_gives_none_for_them(tmp_path):
+    with open_input(str(write_clip(tmp_path / "a.mkv", 3))) as container:
+        video = container.streams.video[0]
+        assert fraction(video.time_base) == Fraction(1, 1000)
+        assert fraction(video.average_rate) == 25
+
+
+def test_tags_that_are_not_utf8_do_not_keep_a_file_from_opening(tmp_path):
+    with open_input(str(with_damaged_tags(write_clip(tmp_path / "a.mp4", 4)))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 4
+        assert container.metadata["comment"].startswith("caf")
