@@ -1,29 +1,39 @@
-# make demo   installs into .venv and segments samples/people.mp4 -> out/people_segmented.mp4
-# make test   installs what the tests need and runs them, under TensorFlow and (the network) under JAX
-# make lint   style and types
-# Another Python: make demo PYTHON=python3.12. More flags for the demo: make demo DEMO_FLAGS="--max-frames 50"
-# Windows has no make: the README gives the plain commands.
+# make demo          installs into .venv and segments samples/people.mp4 -> out/people_segmented.mp4
+# make test          installs what the tests need and runs all of them, under TensorFlow and (the network) under JAX
+# make test-fast     the tests that take no longer than some seconds each, under TensorFlow
+# make lint          style and types
+# make lock          refreshes locks/ within the ranges of requirements*.txt, then runs tests and lint
+# make test-newest   the whole suite on the newest release of everything, whatever the upper bounds say
+# make test-lowest   the whole suite on the lower bounds
+# Another Python, in an environment of its own: make demo PYTHON=python3.12. More flags for the demo:
+# make demo DEMO_FLAGS="--max-frames 50". Windows has no make: the README gives the plain commands.
 
 PYTHON ?=
-VENV ?= .venv
+VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 
 PY := $(VENV)/bin/python
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
-PIP := $(PY) -m pip --disable-pip-version-check
+UV := .venv-uv/bin/uv
+FIND_PYTHON := sh tools/find_python.sh $(if $(PYTHON),"$(PYTHON)")
+INSTALL = python="$$($(FIND_PYTHON))" && "$$python" tools/install.py
+COMPILE := $(UV) pip compile --quiet --generate-hashes --custom-compile-command "make lock"
+RANGES := requirements.txt requirements-test.txt
 
 export PYTHONUNBUFFERED := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint install clean
+.PHONY: help demo test test-fast lint install clean lock test-newest test-lowest
 .DELETE_ON_ERROR:
 
 help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
 demo: $(RUN_STAMP)
+	@echo "== segmenting samples/people.mp4: 300 frames, about ten seconds on two cores; the first time as long again to"
+	@echo "   prepare the network"
 	@$(PY) tools/demo.py $(DEMO_FLAGS)
 
 test: $(TEST_STAMP)
@@ -32,6 +42,10 @@ test: $(TEST_STAMP)
 	@echo "== tests of the network, Keras on JAX"
 	KERAS_BACKEND=jax $(PY) -m pytest $(PYTEST_FLAGS) tests/mrcnn
 
+test-fast: $(TEST_STAMP)
+	@echo "== fast tests, Keras on TensorFlow"
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(PYTEST_FLAGS) -m "not slow"
+
 lint: $(TEST_STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m mypy
@@ -39,19 +53,38 @@ lint: $(TEST_STAMP)
 install: $(RUN_STAMP)
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf .venv .venv-* out
 
-$(RUN_STAMP): requirements.txt
-	@set -e; python="$$(sh tools/find_python.sh $(PYTHON))"; \
-	if ! $(PY) -m pip --version >/dev/null 2>&1; then \
-		echo "== making $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); \
-	fi
-	@echo "== installing requirements.txt into $(VENV): about 3 GB on disk, once, some minutes"
-	@$(PIP) install --quiet -r requirements.txt
+$(RUN_STAMP): locks/build.txt locks/run.txt
+	@echo "== setting up $(VENV)"
+	@$(INSTALL) run --venv "$(VENV)"
 	@touch $@
 
-$(TEST_STAMP): $(RUN_STAMP) requirements-test.txt requirements-test-nodeps.txt
-	@echo "== installing what the tests need"
-	@$(PIP) install --quiet -r requirements.txt -r requirements-test.txt
-	@$(PIP) install --quiet --no-deps -r requirements-test-nodeps.txt
+$(TEST_STAMP): $(RUN_STAMP) locks/test.txt
+	@echo "== adding to $(VENV) what the tests need"
+	@$(INSTALL) test --venv "$(VENV)"
 	@touch $@
+
+# --- versions
+
+lock: $(UV)
+	$(COMPILE) --universal --python-version 3.11 --upgrade $(RANGES) -o locks/test.txt
+	$(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt requirements.txt -o locks/run.txt
+	printf 'setuptools\nwheel\n' | $(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt - -o locks/build.txt
+	$(MAKE) test lint
+
+test-newest: $(UV)
+	sed 's/[<>=].*//' $(RANGES) | $(COMPILE) --python "$$($(FIND_PYTHON))" --upgrade - -o .venv-newest.lock
+	@$(INSTALL) test --venv .venv-newest --lock .venv-newest.lock
+	touch .venv-newest/.installed-run .venv-newest/.installed-test
+	$(MAKE) test VENV=.venv-newest
+
+test-lowest: $(UV)
+	$(COMPILE) --python "$$($(FIND_PYTHON))" --resolution lowest-direct $(RANGES) -o .venv-lowest.lock
+	@$(INSTALL) test --venv .venv-lowest --lock .venv-lowest.lock
+	touch .venv-lowest/.installed-run .venv-lowest/.installed-test
+	$(MAKE) test VENV=.venv-lowest
+
+$(UV):
+	@python="$$($(FIND_PYTHON))" && "$$python" -m venv --clear .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet "uv>=0.13.9,<1"

@@ -1,6 +1,7 @@
 """The Makefile's parts that can be tried without installing anything."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -8,24 +9,29 @@ from pathlib import Path
 
 import pytest
 
+from tools.python_check import EXPECTED
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="make and sh are for Linux and macOS")
 
 
-def fake_python(folder, name, version):
-    """A program that answers as a Python of that version (311 is 3.11) would."""
-    path = folder / name
-    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "Python {version}" || echo {version}\n')
+def fake_python(path, version):
+    """A program that answers to tools/python_check.py as a Python of that version (311 is 3.11) would."""
+    answer = "exit 0" if 311 <= version <= 313 else f"echo CPython {version // 100}.{version % 100}.0; exit 1"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\ncase "$1" in */python_check.py) {answer};; esac\nexit 3\n')
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 def find_python(folder, *arguments):
+    (folder / "dirname").unlink(missing_ok=True)
+    (folder / "dirname").symlink_to("/usr/bin/dirname")
     return subprocess.run(
         ["/bin/sh", str(ROOT / "tools" / "find_python.sh"), *arguments],
         capture_output=True,
         text=True,
-        env={"PATH": str(folder)},
+        env={"PATH": str(folder), "PYENV_ROOT": str(folder / "pyenv")},
         check=False,
         timeout=60,
     )
@@ -37,25 +43,38 @@ def find_python(folder, *arguments):
         ({"python3": 312}, [], "python3"),
         ({"python3": 309, "python3.11": 311}, [], "python3.11"),
         ({"python3": 314, "python3.12": 312}, [], "python3.12"),
-        ({"python3": 314}, [], "python3"),
-        ({"python3": 312, "python3.14": 314}, ["python3.14"], "python3.14"),
+        ({"python3": 312, "python3.13": 313}, ["python3.13"], "python3.13"),
+        ({"python3": 309, "pyenv/versions/3.12.7/bin/python": 312}, [], "pyenv/versions/3.12.7/bin/python"),
+        ({"python3": 311, "pyenv/versions/3.13.1/bin/python": 313}, ["python3.13"], "pyenv/versions/3.13.1/bin/python"),
+        ({"a place/python": 312}, ["a place/python"], "a place/python"),
     ],
 )
 def test_the_python_that_is_chosen(tmp_path, pythons, arguments, chosen):
     for name, version in pythons.items():
-        fake_python(tmp_path, name, version)
+        fake_python(tmp_path / name, version)
+    arguments = [str(tmp_path / argument) if "/" in argument else argument for argument in arguments]
     result = find_python(tmp_path, *arguments)
-    assert (result.returncode, result.stdout.strip()) == (0, chosen)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip() in (chosen, str(tmp_path / chosen))
 
 
-@pytest.mark.parametrize(("pythons", "arguments"), [({}, []), ({"python3": 310}, []), ({"python3": 312}, ["python2"])])
-def test_without_one_there_is_a_clear_line(tmp_path, pythons, arguments):
+@pytest.mark.parametrize(
+    ("pythons", "arguments", "found"),
+    [
+        ({}, [], "found no python3."),
+        ({"python3": 310}, [], "found CPython 3.10.0 (python3)."),
+        ({"python3": 314}, [], "found CPython 3.14.0 (python3)."),
+        ({"python3": 312, "python3.14": 314}, ["python3.14"], "found CPython 3.14.0 (python3.14)."),
+        ({"python3": 312}, ["python2"], "found no python2."),
+    ],
+)
+def test_without_one_there_is_a_clear_line(tmp_path, pythons, arguments, found):
     for name, version in pythons.items():
-        fake_python(tmp_path, name, version)
+        fake_python(tmp_path / name, version)
     result = find_python(tmp_path, *arguments)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert "expected Python 3.11 or newer" in result.stderr
+    assert result.stderr.startswith(f"error: expected {EXPECTED}, {found} Install one, or name it:")
     assert result.stderr.count("\n") == 1
 
 
@@ -68,11 +87,32 @@ def dry_run(*arguments):
 
 def test_make_test_installs_then_tests_under_both_backends(tmp_path):
     text = dry_run("test", f"VENV={tmp_path}/venv")
-    install, tensorflow = text.index("-r requirements-test.txt"), text.index("KERAS_BACKEND=tensorflow")
-    assert install < tensorflow < text.index("KERAS_BACKEND=jax")
+    install, tensorflow = text.index("tools/install.py test"), text.index("KERAS_BACKEND=tensorflow")
+    assert text.index("tools/install.py run") < install < tensorflow < text.index("KERAS_BACKEND=jax")
 
 
 def test_what_is_installed_is_not_installed_again(tmp_path):
     for name in (".installed-run", ".installed-test"):
         (tmp_path / name).touch()
-    assert "pip" not in dry_run("test", "demo", f"VENV={tmp_path}")
+    assert "install.py" not in dry_run("test", "demo", f"VENV={tmp_path}")
+
+
+def test_another_python_gets_an_environment_of_its_own():
+    text = dry_run("demo", "PYTHON=/opt/python3.12")
+    assert ".venv-python3.12/bin/python tools/demo.py" in text
+    assert 'find_python.sh "/opt/python3.12"' in text
+
+
+def test_something_is_said_before_anything_else_is_done(tmp_path):
+    first = dry_run("demo", f"VENV={tmp_path}/venv").splitlines()[0]
+    assert re.match(r'echo "== setting up ', first)
+
+
+def test_the_newest_of_everything_has_no_bounds(tmp_path):
+    (tmp_path / "uv").touch()
+    text = dry_run("test-newest", f"UV={tmp_path}/uv")
+    command = next(line for line in text.splitlines() if line.startswith("sed "))
+    names = subprocess.run(command.split("|")[0], shell=True, capture_output=True, text=True, check=True, cwd=ROOT)
+    lines = [line for line in names.stdout.splitlines() if line and not line.startswith("#")]
+    assert {"av", "tensorflow", "pytest"} <= set(lines)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", line) for line in lines), lines

@@ -1,14 +1,18 @@
 """What a wheel and a clone must hold."""
 
+import importlib.metadata
 import re
 import tomllib
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import pytest
+from packaging.requirements import Requirement
 from setuptools import find_packages
 
 import stream_segment
+from tools import python_check
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -36,12 +40,53 @@ def test_the_console_script_names_a_function():
     assert callable(getattr(stream_segment, function))
 
 
-def test_requirements_have_lower_bounds_and_no_rival_of_opencv_contrib():
-    lines = requirement_lines("requirements.txt")
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]+>=[\d.]+", line) for line in lines), lines
-    names = {line.split(">=")[0] for line in lines}
-    assert {"tensorflow", "opencv-contrib-python", "imutils", "av"} <= names
-    assert not names & {"opencv-python", "opencv-python-headless", "mrcnn", "tensorflow-gpu"}
+RIVALS = {"opencv-python", "opencv-python-headless", "opencv-contrib-python-headless"}
+"""They install the same files as opencv-contrib-python."""
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
+def test_requirements_have_both_bounds_and_stand_once(name):
+    lines = requirement_lines(name)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+>=[\d.]+,<[\d.]+", line) for line in lines), lines
+    names = [line.split(">=")[0] for line in lines]
+    assert len(names) == len(set(names))
+    assert not set(names) & {*RIVALS, "mrcnn", "tensorflow-gpu"}
+
+
+def test_the_packages_that_were_asked_for_come_first():
+    names = [line.split(">=")[0] for line in requirement_lines("requirements.txt")]
+    assert names[:4] == ["tensorflow", "opencv-contrib-python", "imutils", "numpy"]
+
+
+def locked(name):
+    """{package: its exact versions} of a lock, each with its hashes; there are several where Pythons differ."""
+    text = (ROOT / "locks" / name).read_text(encoding="utf-8")
+    found = {}
+    for package, version, rest in re.findall(r"^([a-z0-9-]+)==(\S+)(.*(?:\n    --hash.*)+)", text, re.MULTILINE):
+        assert "--hash=sha256:" in rest
+        found.setdefault(package, set()).add(version)
+    assert sum(map(len, found.values())) == len(re.findall(r"^\S+==", text, re.MULTILINE))
+    return found
+
+
+def test_the_locks_hold_what_is_required_and_agree():
+    run, test, build = locked("run.txt"), locked("test.txt"), locked("build.txt")
+    ranges = {line.split(">=")[0]: line for line in requirement_lines("requirements.txt")}
+    wanted = ranges | {line.split(">=")[0]: line for line in requirement_lines("requirements-test.txt")}
+    assert set(ranges) <= set(run)
+    assert set(map(str.lower, wanted)) <= set(test)
+    assert not RIVALS & set(test)
+    for package, versions in (*run.items(), *build.items()):
+        assert test[package] == versions
+    for package, line in wanted.items():
+        specifier = Requirement(line).specifier
+        assert all(specifier.contains(version) for version in test[package.lower()]), line
+
+
+def test_this_environment_has_one_opencv():
+    installed = {distribution.name.lower() for distribution in importlib.metadata.distributions()}
+    assert "opencv-contrib-python" in installed
+    assert not RIVALS & installed
 
 
 def test_the_sample_is_what_the_readme_promises():
@@ -55,3 +100,12 @@ def test_the_sample_is_what_the_readme_promises():
         assert sum(1 for _ in container.decode(video)) == 300
     credits_text = (ROOT / "samples" / "CREDITS.txt").read_text(encoding="utf-8")
     assert credits_text.count("staticflickr.com") == 4
+
+
+def test_the_pythons_that_are_checked_are_those_that_are_promised():
+    checked = re.search(r'^promised="([\d. ]+)"$', (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    promised = [f"3.{minor}" for minor in range(python_check.OLDEST[1], python_check.NEWEST[1] + 1)]
+    assert checked.group(1).split() == promised
+    assert {f"Programming Language :: Python :: {version}" for version in promised} <= set(
+        PROJECT["project"]["classifiers"]
+    )

@@ -1,22 +1,25 @@
 #!/bin/sh
-# Prints a Python that can run the program: the one named as argument, else the first of python3, python3.13 … that is new enough.
-# Newer than 3.13 is taken only if there is no other, or by name: TensorFlow may have no release for it yet.
-version_of() {
-    "$1" -c 'import sys, ensurepip, venv; print(sys.version_info[0] * 100 + sys.version_info[1])' 2>/dev/null || echo 0
-}
-for candidate in ${1:-python3 python3.13 python3.12 python3.11 python}; do
-    version=$(version_of "$candidate")
-    if [ "$version" -ge 311 ] && { [ "$version" -le 313 ] || [ -n "$1" ]; }; then
-        echo "$candidate"
+# Prints a Python that can run the program: the one named as argument, else the first suitable one of those below. A name
+# such as python3.12 is looked up on PATH, then in pyenv.
+check="$(dirname "$0")/python_check.py"
+try() {
+    if fault=$("$1" "$check" 2>/dev/null); then
+        echo "$1"
         exit 0
     fi
-    [ "$version" -gt 313 ] && newer=${newer:-$candidate}
+    [ -z "$fault" ] || found="${found:+$found; }$fault ($1)"
+}
+[ $# -gt 0 ] || set -- python3 python3.13 python3.12 python3.11 python
+for candidate in "$@"; do
+    try "$candidate"
+    case $candidate in
+    python3.*)
+        for inside in "${PYENV_ROOT:-$HOME/.pyenv}/versions/${candidate#python}".*/bin/python; do
+            [ ! -x "$inside" ] || try "$inside"
+        done
+        ;;
+    esac
 done
-if [ -n "$newer" ]; then
-    echo "$newer"
-    exit 0
-fi
-found=$("${1:-python3}" --version 2>&1) || found="no ${1:-python3}"
-echo "error: expected Python 3.11 or newer with the module venv, found $found." \
-    "Install one (Debian, Ubuntu: the package python3-venv too) or name it: make demo PYTHON=/path/to/python3.12" >&2
+echo "error: expected Python 3.11, 3.12 or 3.13 (CPython, 64 bits, with the module venv), found ${found:-no $1}." \
+    "Install one, or name it: make demo PYTHON=/path/to/python3.12" >&2
 exit 1

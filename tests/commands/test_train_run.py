@@ -73,6 +73,7 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.slow
 def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeypatch, capsys, eager):
     report = TrainProgress.report
 

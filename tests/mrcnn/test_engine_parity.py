@@ -14,7 +14,7 @@ from .conftest import load_case, match_one_to_one, pixel_iou, relative_error
 from .exporting import ONCE, save_parts
 from .test_parity import CASES_512
 
-pytestmark = ONCE
+pytestmark = [ONCE, pytest.mark.slow]
 
 BFLOAT16_MATCHED = 0.75
 """Share of the original's detections that bfloat16 must find at IoU 0.5. Measured: 42 of 51, and 4 others; the scores

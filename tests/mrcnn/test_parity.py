@@ -23,13 +23,12 @@ from .conftest import (
     relative_error,
 )
 
+pytestmark = pytest.mark.slow
+
 CASES_512 = [(name, 512) for name in ("000000184324", "000000377575", "000000423617")]
 CASE_1024 = pytest.param(
     ("000000184324", 1024),
-    marks=[
-        pytest.mark.slow,
-        pytest.mark.skipif(not on_tensorflow(), reason="1024 pixels are compared under TensorFlow only: time"),
-    ],
+    marks=[pytest.mark.skipif(not on_tensorflow(), reason="1024 pixels are compared under TensorFlow only: time")],
 )
 
 

@@ -134,6 +134,7 @@ print(json.dumps({"found": found, "loaded": loaded}))
 )
 
 
+@pytest.mark.slow
 def test_the_pipeline_needs_no_framework_after_the_export_and_sends_nothing(tmp_path):
     """The first run exports, in a process of its own, for both engines; the second finds it in the cache."""
     weights = shutil.copy(SHIPPED, tmp_path / "person.h5")

@@ -77,6 +77,7 @@ def stop_after(run, step):
     return report
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_its_files_and_a_resumed_one_has_the_same_loss_curve(tiny_data, tiny_augment, tmp_path):
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     first = trainer(tiny_data, tiny_augment, straight, 0.5, 0.3)

@@ -1,0 +1,108 @@
+"""Making an environment from a lock: a real one, of one small wheel, without a network."""
+
+import base64
+import hashlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tools import install
+
+
+def write_wheel(folder, version="1.0"):
+    """A wheel of one module; returns its SHA-256."""
+    files = {
+        "smallthing.py": f"VERSION = {version!r}\n",
+        f"smallthing-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: smallthing\nVersion: {version}\n"
+        "Requires-Dist: opencv-python\n",
+        f"smallthing-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    for name, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{name},sha256={digest},{len(text.encode())}\n"
+    path = folder / f"smallthing-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in files.items():
+            file.writestr(name, text)
+        file.writestr(f"smallthing-{version}.dist-info/RECORD", record)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch):
+    """A lock of the small wheel, which pip finds in a folder."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setattr(install, "BUILD_LOCK", tmp_path / "build.txt")
+    install.BUILD_LOCK.write_text("# nothing to build with\n")
+    path = tmp_path / "lock.txt"
+    path.write_text(f"smallthing==1.0 --hash=sha256:{write_wheel(tmp_path)}\n")
+    return path
+
+
+def version_in(venv):
+    code = "import smallthing; print(smallthing.VERSION)"
+    return subprocess.run([venv / "bin" / "python", "-c", code], capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders have other names")
+def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, capsys):
+    venv = tmp_path / "a new venv"
+    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
+    assert version_in(venv) == "1.0"
+    assert capsys.readouterr().out.startswith(f"== making {venv} with Python {sys.version.split()[0]}: ")
+
+    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
+    assert capsys.readouterr().out == f"{venv} is up to date\n"
+
+    (venv / "left over").touch()
+    lock.write_text(f"smallthing==2.0 --hash=sha256:{write_wheel(tmp_path, '2.0')}\n")
+    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
+    assert version_in(venv) == "2.0"
+    assert not (venv / "left over").exists()
+
+    lock.write_text(f"smallthing==1.0 --hash=sha256:{'0' * 64}\n")
+    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 1
+    assert not (venv / ".installed-run").exists()
+    shown = capsys.readouterr().err
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in shown
+    assert shown.splitlines()[-1].startswith(f"error: pip could not install {lock} (exit code 1; ")
+
+
+def test_a_python_that_cannot_be_used_is_refused_before_anything_is_made(tmp_path, lock, monkeypatch, capsys):
+    monkeypatch.setattr(install, "fault", lambda: "CPython 3.14.0, for which TensorFlow has no release yet")
+    assert install.main(["--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 2
+    assert not (tmp_path / "venv").exists()
+    assert capsys.readouterr().err.startswith("error: expected Python 3.11, 3.12 or 3.13 (CPython")
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_made(tmp_path, lock, monkeypatch, capsys):
+    monkeypatch.setattr(install, "NEEDED_BYTES", {"run": 10**18, "test": 10**18})
+    assert install.main(["test", "--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 1
+    assert not (tmp_path / "venv").exists()
+    assert "error: expected 1000000000.0 GB of free disk space" in capsys.readouterr().err
+
+
+def test_a_place_where_no_environment_can_be_made_is_one_line(tmp_path, lock, capsys):
+    (tmp_path / "file").touch()
+    assert install.main(["--venv", str(tmp_path / "file" / "venv"), "--lock", str(lock)]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert shown.startswith(f"error: {tmp_path / 'file' / 'venv'} cannot be made: ")
+
+
+def test_progress_is_what_pip_says():
+    progress = install._Progress()
+    for line in (
+        "Collecting absl-py==2.5.1 (from -r locks/run.txt (line 3))",
+        "Processing /folder/tensorflow-2.21.0-cp311-cp311-manylinux_2_27_x86_64.whl (from -r locks/run.txt (line 9))",
+        "Collecting av==18.1.0 (from -r locks/run.txt (line 99))",
+        "  Downloading av-18.1.0-cp311-abi3-manylinux_2_28_x86_64.whl (35.0 MB)",
+    ):
+        progress.take(line)
+    assert str(progress).endswith(" s: package 3, av (35.0 MB)")
+    progress.take("Installing collected packages: absl-py, av, tensorflow")
+    assert str(progress).endswith(" s: unpacking 3 packages")
