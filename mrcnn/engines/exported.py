@@ -8,6 +8,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class ExportFault(EngineError):
 VERSION = f"stream_segment export {cache.FORMAT}"
 PARTS = ("features", "proposals", "boxes", "masks")
 ROOT = Path(__file__).resolve().parents[2]
+STILL_AT_IT_S = 5.0
+_PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 
 
 def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> dict[str, Path]:
@@ -91,23 +94,34 @@ def _export(weights: Path, config: Any, folder: Path) -> None:
         return
     # In a process of its own: this one is spared the framework's memory, and its messages.
     settings = {"config": {name: _plain(value) for name, value in _network_settings(config).items()}}
-    done = subprocess.run(
-        [sys.executable, "-m", "mrcnn.export", str(weights.resolve()), str(folder.resolve())],
-        input=json.dumps(settings),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ExportFault(f"{weights} cannot be exported: {_reason(done)}")
+    command = [sys.executable, "-m", "mrcnn.export", str(weights.resolve()), str(folder.resolve())]
+    with subprocess.Popen(command, text=True, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+        try:
+            stderr = _wait(process, json.dumps(settings), weights.name)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise ExportFault(f"{weights} cannot be exported: {_reason(process.returncode, stderr)}")
 
 
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
+def _wait(process: subprocess.Popen[str], text: str, name: str) -> str:
+    """Give a process its input and wait for its end, with a line now and then; what it wrote to standard error."""
+    began_s = time.monotonic()
+    to_send: str | None = text
+    while True:
+        try:
+            return process.communicate(to_send, timeout=STILL_AT_IT_S)[1]
+        except subprocess.TimeoutExpired:
+            to_send = None  # it has been taken; the rest is sent by the next call
+            logger.info("still preparing %s: %.0f s", name, time.monotonic() - began_s)
+
+
+def _reason(code: int, stderr: str) -> str:
     """In one line why a process has failed: what it says itself, among the framework's messages."""
-    if done.returncode < 0:
-        return f"its process was ended by signal {-done.returncode} (9: often for want of memory)"
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    if code < 0:
+        return f"its process was ended by signal {-code} (9: often for want of memory)"
+    lines = stderr.strip().splitlines() or [f"exit code {code}"]
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
 
 

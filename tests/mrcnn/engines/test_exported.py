@@ -165,13 +165,28 @@ ENDINGS = [
 ]
 
 
+def stand_in(monkeypatch, code):
+    """Let a process with this code take the place of the one that exports."""
+    monkeypatch.delitem(sys.modules, "keras")
+    start = subprocess.Popen
+    command = [sys.executable, "-c", code]
+    monkeypatch.setattr(exported.subprocess, "Popen", lambda _, **options: start(command, **options))
+
+
 @pytest.mark.parametrize(("code", "stderr", "reason"), ENDINGS)
 def test_how_a_process_of_its_own_may_end(weights, monkeypatch, code, stderr, reason):
-    monkeypatch.delitem(sys.modules, "keras")
-    done = subprocess.CompletedProcess([], code, "", stderr)
-    monkeypatch.setattr(exported.subprocess, "run", lambda *arguments, **options: done)
+    end = f"os._exit({code})" if code >= 0 else f"os.kill(os.getpid(), {-code})"
+    stand_in(monkeypatch, f"import os, sys; sys.stderr.write({stderr!r}); sys.stderr.flush(); {end}")
     with pytest.raises(EngineError, match=f"cannot be exported: .*{reason}"):
         exported_parts(weights, Small())
+
+
+def test_a_long_export_shows_that_it_is_alive(weights, monkeypatch, caplog):
+    monkeypatch.setattr(exported, "STILL_AT_IT_S", 0.05)
+    stand_in(monkeypatch, "import sys, time; time.sleep(0.5); sys.exit('error: ' + str(len(sys.stdin.read())))")
+    with caplog.at_level("INFO"), pytest.raises(EngineError, match=r"cannot be exported: \d{3,}"):
+        exported_parts(weights, Small())
+    assert sum("still preparing net.h5: " in message for message in caplog.messages) >= 2
 
 
 def test_the_tiny_network_is_exported_here(tiny_files):
