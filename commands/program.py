@@ -17,11 +17,14 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+PACKAGES = ("pipeline", "stream_segment", "mrcnn", "commands")
+
+
 def set_up_logging(verbose: bool = False) -> None:
     """Let the program's own packages speak on standard error, a line each; with `verbose` they say more."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("stream_segment: %(message)s"))
-    for name in ("pipeline", "stream_segment", "mrcnn", "commands"):
+    for name in PACKAGES:
         package_logger = logging.getLogger(name)
         package_logger.setLevel(logging.DEBUG if verbose else logging.INFO)
         package_logger.handlers = [handler]

@@ -1,12 +1,14 @@
-"""What every test gets: no thread of ours may outlive the test that started it."""
+"""What every test gets: no thread of ours may outlive the test that started it, logging is left as it was."""
 
 from __future__ import annotations
 
 import io
+import logging
 import threading
 
 import pytest
 
+from commands.program import PACKAGES
 from pipeline.stage import THREAD_PREFIX
 
 
@@ -18,6 +20,16 @@ def _no_thread_left_behind():
         thread.join(5.0)
     alive = [thread.name for thread in left if thread.is_alive()]
     assert not alive, f"threads outlived the test: {alive}"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    loggers = [logging.getLogger(name) for name in PACKAGES]
+    before = [(logger, logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    yield
+    for logger, level, handlers, propagate in before:
+        logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagate
 
 
 @pytest.fixture

@@ -17,16 +17,9 @@ def test_a_mistake_is_an_input_error_of_one_line():
 
 
 def test_the_packages_speak_on_standard_error_with_the_programs_name(capsys):
-    loggers = [logging.getLogger(name) for name in ("commands", "pipeline", "stream_segment", "mrcnn")]
-    before = [(one.level, one.handlers, one.propagate) for one in loggers]
-    try:
-        set_up_logging()
-        logging.getLogger("commands.train").info("hello")
-        logging.getLogger("commands.train").debug("quiet")
-        set_up_logging(verbose=True)
-        logging.getLogger("mrcnn.x").debug("more")
-        assert capsys.readouterr().err == "stream_segment: hello\nstream_segment: more\n"
-    finally:
-        for one, (level, handlers, propagate) in zip(loggers, before, strict=True):
-            one.setLevel(level)
-            one.handlers, one.propagate = handlers, propagate
+    set_up_logging()
+    logging.getLogger("commands.train").info("hello")
+    logging.getLogger("commands.train").debug("quiet")
+    set_up_logging(verbose=True)
+    logging.getLogger("mrcnn.x").debug("more")
+    assert capsys.readouterr().err == "stream_segment: hello\nstream_segment: more\n"
