@@ -61,5 +61,5 @@ def own_bytes() -> int:
     rollup = Path("/proc/self/smaps_rollup")
     if not rollup.is_file():
         return resident_bytes()
-    lines = [line.split() for line in rollup.read_text().splitlines() if line.startswith("Private_")]
+    lines = [line.split() for line in rollup.read_text(encoding="utf-8").splitlines() if line.startswith("Private_")]
     return sum(1024 * int(line[1]) for line in lines)
