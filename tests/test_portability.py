@@ -74,19 +74,24 @@ def check_clean(done, code=0):
     return told
 
 
-def check_results(video, detections):
-    """As many frames, with people, as were read. Another reader than the recorder's."""
-    reader, count = cv2.VideoCapture(str(video)), 0
+def check_results(video, detections, label="person"):
+    """As many frames, with people, as were read."""
+    check_video(video)
+    check_lines(detections.read_bytes(), label)
+
+
+def check_video(path):
+    """It has all frames; by another reader than the recorder's library."""
+    reader, count = cv2.VideoCapture(str(path)), 0
     while reader.read()[0]:
         count += 1
     assert count == FRAMES
-    check_lines(detections.read_bytes())
 
 
-def check_lines(content):
+def check_lines(content, label="person"):
     records = [json.loads(line) for line in content.decode("ascii").splitlines()]
     assert [record["frame"] for record in records] == list(range(FRAMES))
-    assert all({found["label"] for found in record["objects"]} == {"person"} for record in records)
+    assert all({found["label"] for found in record["objects"]} == {label} for record in records)
     return records
 
 
@@ -315,14 +320,37 @@ def test_everything_under_names_with_spaces_and_other_letters(clone, video, tmp_
     folder = tmp_path / "Çikti  klasörü é"
     folder.mkdir()
     settings, labels = folder / "eigene Ösen.yaml", folder / "Namen ß.txt"
-    labels.write_text("BG\nperson\n", encoding="utf-8")
+    labels.write_text("BG\nFußgänger\n", encoding="utf-8")
     settings.write_text(f"model:\n  labels: {json.dumps(str(labels))}\n", encoding="utf-8")
     out, lines = folder / "résultat 1.mp4", folder / "трек.jsonl"
     done = segment(clone, video, "--config", settings, "--output", out, "--detections", lines, PATH="", PYTHONUTF8="1")
     assert "preparing" not in check_clean(done), "the exported network was not found"
-    check_results(out, lines)
+    check_results(out, lines, "Fußgänger")
     assert json.loads(lines.read_bytes().splitlines()[0])["source"] == video.name
     assert str(out) in done.stdout.decode("utf-8")
+
+
+def test_recordings_of_the_page(clone, video, tmp_path):
+    folder = tmp_path / "Aufnahmen für später"
+    folder.mkdir()
+    script = f"""
+import stream_segment, sys
+
+settings = stream_segment.Settings.model_validate(
+    {{
+        "source": {{"uri": sys.argv[1], "max_frames": {FRAMES}}},
+        "serve": {{"address": "127.0.0.1:0", "record_dir": sys.argv[2]}},
+        "window": {{"mode": "off"}},
+    }}
+)
+with stream_segment.Stream(settings) as stream:
+    stream.controls.set_recording(True)
+    for _ in stream:
+        pass
+"""
+    check_clean(start([sys.executable, "-c", script, video, folder], cwd=clone))
+    [recording] = folder.iterdir()
+    check_video(recording)
 
 
 def test_stills_and_the_picture_of_a_background(clone, video, tmp_path):
@@ -447,9 +475,11 @@ def test_a_home_below_a_file(clone, video, tmp_path):
     check_results(out, lines)
 
 
-def test_no_programs_and_no_variables(clone, video, tmp_path):
+@pytest.mark.parametrize("variables", [{"PATH": os.path.join(os.sep, "no", "programs")}, {}], ids=["PATH", "none"])
+def test_no_programs_or_no_variables(clone, video, tmp_path, variables):
+    """Without PATH the system would look into /bin."""
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    done = segment(clone, video, "--output", out, "--detections", lines)
+    done = segment(clone, video, "--output", out, "--detections", lines, **variables)
     check_clean(done)
     check_results(out, lines)
 
