@@ -370,9 +370,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if passed else 1
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check_system() -> None:
+    """Raises InputError where memory cannot be measured."""
     if not Path("/proc/self/statm").exists():
         raise InputError("memory, threads and handles are read from /proc, which this system does not have: use Linux")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    check_system()
     if arguments.faults < 1:
         raise InputError(f"--faults is at least 1, got {arguments.faults}")
     share_s = 60 * arguments.minutes / arguments.faults
