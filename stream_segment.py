@@ -28,9 +28,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
-from commands.program import Parser, set_up_logging
+from commands.program import Parser, print_any_text, set_up_logging
 from commands.signals import Terminated, handled, unwind
 from pipeline.errors import InputError, RunError, StreamSegmentError
+from pipeline.file_names import user_path
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.report import ProgressReport, summary_text
 from pipeline.settings import ProgressMode, Settings
@@ -202,7 +203,7 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """Defaults, config.yaml, then a preset, the user's settings file, the command line. Raises InputError."""
-    given = Path(arguments.config).expanduser() if arguments.config else None
+    given = user_path(arguments.config, "--config") if arguments.config else None
     preset = preset_overrides("kiosk", given) if arguments.kiosk else {}
     shipped = CONFIG_BESIDE_THE_PROGRAM if CONFIG_BESIDE_THE_PROGRAM.is_file() else None
     return load_settings(given or shipped, {**preset, **overrides_from(arguments)})
@@ -245,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Run `main` as a program of its own: a thread that is stuck in a driver cannot keep the process alive."""
+    print_any_text()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -261,7 +263,7 @@ def _dispatch(arguments: list[str]) -> int:
     set_up_logging(parsed.verbose)
     settings = settings_from(parsed)
     if parsed.print_config:
-        print(dump_settings(settings), end="")
+        print(dump_settings(settings, sys.stdout.encoding or "utf-8"), end="")
         return 0
     return run(settings)
 

@@ -26,7 +26,7 @@ from benchmarks.options import Options
 from benchmarks.report import as_markdown, last_line, measured, read_json, show, target_text, write_json
 from benchmarks.row_process import run_row
 from benchmarks.rows import CPU_ROWS, GPU_ROWS
-from commands.program import Parser
+from commands.program import Parser, print_any_text
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.settings import ModelSettings
 from pipeline.settings_file import parse_assignment
@@ -183,4 +183,5 @@ def _show(path: Path, markdown: bool) -> int:
 
 
 if __name__ == "__main__":
+    print_any_text()
     sys.exit(main())

@@ -52,7 +52,8 @@ def device_of(backend: str) -> str:
             cwd=ROOT,
             env=variables,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=DEADLINE_S,
         )
     except subprocess.TimeoutExpired:

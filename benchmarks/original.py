@@ -41,7 +41,8 @@ class Original:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             cwd=self._folder.name,
             env={name: value for name, value in os.environ.items() if name not in NOT_INHERITED},
         )

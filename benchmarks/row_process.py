@@ -68,7 +68,10 @@ def run_row(
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Nothing of the row stays behind, whatever it has started."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows has no groups of processes: what the row has started ends by itself
+            process.kill()
         process.wait()
 
 

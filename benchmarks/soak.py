@@ -162,7 +162,7 @@ class Sampler:
 
 def resident_bytes() -> int:
     """Memory of this process that lies in RAM."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def tidy_up() -> None:
@@ -338,7 +338,7 @@ def whole_lines(path: Path) -> int:
     """Lines of a JSON Lines file; raises ValueError where one is no JSON."""
     if not path.is_file():
         return 0
-    with path.open() as lines:
+    with path.open(encoding="utf-8") as lines:
         return sum(1 for line in lines if json.loads(line))
 
 
@@ -363,15 +363,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     passed = all(check.passed for check in checks)
     if arguments.json:
         record = {"passed": passed, "checks": [asdict(check) for check in checks], "measured": asdict(measured)}
-        arguments.json.write_text(json.dumps(record, indent=2, default=lambda value: value.value) + "\n")
+        text = json.dumps(record, indent=2, default=lambda value: value.value) + "\n"
+        arguments.json.write_text(text, encoding="utf-8")
     _print(checks)
     print("passed" if passed else "FAILED")
     return 0 if passed else 1
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check_system() -> None:
+    """Raises InputError where memory cannot be measured."""
     if not Path("/proc/self/statm").exists():
         raise InputError("memory, threads and handles are read from /proc, which this system does not have: use Linux")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    check_system()
     if arguments.faults < 1:
         raise InputError(f"--faults is at least 1, got {arguments.faults}")
     share_s = 60 * arguments.minutes / arguments.faults

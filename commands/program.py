@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import logging
+import sys
 from typing import NoReturn
 
 from pipeline.errors import InputError
+
+_PRINTABLE = "stream_segment.printable"
+_ASCII = {"…": "...", "²": "^2"}
+"""What our own texts hold besides ASCII."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,3 +36,28 @@ def set_up_logging(verbose: bool = False) -> None:
         package_logger.setLevel(logging.DEBUG if verbose else logging.INFO)
         package_logger.handlers = [handler]
         package_logger.propagate = False
+
+
+def print_any_text() -> None:
+    """From now on printing never fails for want of a character, whatever the locale and where the output goes.
+
+    Bytes of a file name that the locale's encoding cannot read are written as they are; other characters that the
+    output's encoding lacks become an ASCII spelling or an escape.
+    """
+    codecs.register_error(_PRINTABLE, _printable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None under pythonw
+            stream.reconfigure(errors=_PRINTABLE)
+
+
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if character in _ASCII:
+        return _ASCII[character], error.start + 1
+    first = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
+    try:
+        return codecs.lookup_error("surrogateescape")(first)
+    except UnicodeEncodeError:
+        return codecs.lookup_error("backslashreplace")(first)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,6 +12,7 @@ from commands.program import Parser, set_up_logging
 from commands.signals import handled, unwind
 from commands.train_settings import settings_from
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 from pipeline.settings import Backend, Device
 
 DESCRIPTION = """\
@@ -26,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
     """Train as asked; return 0, or 130 or 143 if it was ended early."""
     given = _parser().parse_args(argv)
     set_up_logging(given.verbose)
-    output = Path(given.output).expanduser()
+    output = user_path(given.output, "--output")
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: expected a folder, it is a file")
     settings = settings_from(given, output)

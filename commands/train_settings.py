@@ -11,6 +11,7 @@ from typing import Any
 
 from mrcnn.whole_file import write_whole
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 from pipeline.weights_file import find_weights, weights_dir
 
 RUN_FILE = "run.json"
@@ -98,7 +99,7 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
     options["weights"] = str(_weights(options["weights"], options["backbone"]))
     for name in _FILES:
         if options[name] is not None:
-            options[name] = str(Path(options[name]).expanduser().absolute())
+            options[name] = str(user_path(options[name], f"--{name.replace('_', '-')}").absolute())
     chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     settings = RunSettings(**chosen)
     _check(settings)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from commands.program import Parser, set_up_logging
 from pipeline.download import download_coco_weights
+from pipeline.file_names import user_path
 from pipeline.weights_file import weights_dir
 
 
@@ -17,6 +17,6 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--dir", metavar="DIR", help="where to put it (default: weights/)")
     arguments = parser.parse_args(argv)
     set_up_logging()
-    path = download_coco_weights(Path(arguments.dir).expanduser() if arguments.dir else weights_dir())
+    path = download_coco_weights(user_path(arguments.dir, "--dir") if arguments.dir else weights_dir())
     print(f"COCO weights: {path}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import numpy as np
@@ -111,16 +112,13 @@ class Dataset:
             FileNotFoundError: the file is missing.
             ValueError: the file is no image that can be read.
         """
-        import cv2
+        from .image_reading import read_image_bgr
 
         path = self.image_info[image_id]["path"]
-        with open(path, "rb") as file:
-            content = np.frombuffer(file.read(), np.uint8)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image_bgr = cv2.imdecode(content, flags) if content.size else None
+        image_bgr = read_image_bgr(path)
         if image_bgr is None:
-            raise ValueError(f"{path} is not an image that can be read ({content.size} bytes)")
-        return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+            raise ValueError(f"{path} is not an image that can be read ({os.path.getsize(path)} bytes)")
+        return np.ascontiguousarray(image_bgr[..., ::-1])
 
     def load_mask(self, image_id: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """Masks bool (H, W, N) and class numbers int32 (N,) of an image; for subclasses to override."""

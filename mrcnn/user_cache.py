@@ -8,11 +8,21 @@ from pathlib import Path
 
 
 def user_cache() -> Path:
-    """This program's folder in the user's cache, by the custom of the system; it may not be there yet."""
+    """This program's folder in the user's cache, by the custom of the system; it may not be there yet.
+
+    For a user without a home, such as a bare number in a container, it is below the root, where it is hardly writable.
+    """
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return base / "stream_segment"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.sep)

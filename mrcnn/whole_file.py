@@ -40,9 +40,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all; text as UTF-8. Raises OSError as `whole_file` does."""
+    """Write a file whole or not at all; text as UTF-8. Raises OSError as `whole_file` does.
+
+    Lone surrogates, as in file names that the locale's encoding cannot read, become escapes that JSON reads back.
+    """
     with whole_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def _concerns(error: OSError, path: Path) -> bool:

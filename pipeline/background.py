@@ -5,13 +5,12 @@ Shape letters: H, W frame height and width in pixels.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 from pipeline.masks import paste_mask
 from pipeline.privacy import class_ids, coarse, colour_bgr
 from pipeline.records import Instances
@@ -88,9 +87,9 @@ def filling(picture_bgr: Image, height: int, width: int) -> Image:
 def read_picture(setting: str, path: str) -> Image:
     """A picture, uint8 (H, W, 3) BGR. Raises InputError, which names the setting."""
     try:
-        data = np.frombuffer(Path(path).expanduser().read_bytes(), np.uint8)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{setting}: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        data = np.frombuffer(user_path(path, setting).read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"{setting}: cannot read {path}: {error.strerror or error}") from None
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise InputError(f"{setting}: {path} is no picture that can be read; expected such as .jpg or .png")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 
 BACKGROUND = "BG"
 
@@ -35,7 +36,7 @@ def load_labels(path: str | None, num_classes: int | None) -> tuple[str, ...]:
     Raises:
         InputError: the file is missing, empty, has a blank line inside or a name twice, or another number of names.
     """
-    labels = COCO_LABELS if path is None else _read_labels(Path(path).expanduser())
+    labels = COCO_LABELS if path is None else _read_labels(user_path(path, "--labels"))
     if num_classes is not None and len(labels) != num_classes:
         source = "COCO's list" if path is None else path
         raise InputError(

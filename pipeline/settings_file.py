@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,9 +82,15 @@ def _leaves(values: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPat
             yield (*prefix, key), value
 
 
-def dump_settings(settings: Settings) -> str:
-    """The settings as YAML that `load_settings` reads back."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
+    """The settings as YAML that `load_settings` reads back.
+
+    Args:
+        settings: all of them.
+        encoding: in which the text will be written; in another than UTF-8 it is ASCII with escapes.
+    """
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=is_utf8)
 
 
 def parse_assignment(text: str) -> tuple[KeyPath, Any]:

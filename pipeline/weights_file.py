@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 
 SHIPPED_NAME = "stream_segment_person.h5"
 COCO_NAME = "mask_rcnn_coco.h5"
@@ -25,7 +26,7 @@ def weights_dir() -> Path:
     """Where weights lie: STREAM_SEGMENT_WEIGHTS_DIR, else weights/ of a clone, else a folder of the user's."""
     named = os.environ.get(DIR_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return user_path(named, DIR_VARIABLE)
     root = Path(__file__).resolve().parents[1]
     is_clone = (root / "pyproject.toml").is_file() and (root / "stream_segment.py").is_file()
     if is_clone:
@@ -42,7 +43,7 @@ def find_weights(explicit: str | None) -> WeightsChoice:
         InputError: the named file is missing, or there is none and here is how to get one.
     """
     if explicit is not None:
-        path = Path(explicit).expanduser()
+        path = user_path(explicit, "--weights")
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
             raise InputError(f"--weights {explicit}: the file {what}; expected Mask R-CNN weights (.h5)")

@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.errors import InputError  # noqa: E402 - the path is set above
+from commands.program import print_any_text  # noqa: E402 - the path is set above
+from pipeline.errors import InputError  # noqa: E402
 from pipeline.weights_file import SHIPPED_NAME, WeightsChoice, find_weights  # noqa: E402
 from stream_segment import main as stream_segment  # noqa: E402
 
@@ -53,4 +54,5 @@ def find_or_download() -> WeightsChoice | None:
 
 
 if __name__ == "__main__":
+    print_any_text()
     sys.exit(main())

@@ -105,7 +105,8 @@ def _check_room(venv: Path, needed: int) -> None:
 
 
 def _make_venv(venv: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "venv", "--clear", str(venv)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode != 0:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason was given"]
         raise InstallError(f"{venv} cannot be made: {lines[-1]}")

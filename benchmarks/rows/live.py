@@ -122,7 +122,7 @@ def thread_seconds() -> dict[str, float]:
     used: dict[str, float] = {}
     for task in tasks.iterdir():
         try:
-            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            fields = (task / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except FileNotFoundError:
             continue
         name = names.get(int(task.name), "of libraries")

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import playback
 from benchmarks.measuring import RowReport, Spread, Value, at_most
 from benchmarks.options import Options
-from benchmarks.soak import resident_bytes, tidy_up
+from benchmarks.soak import check_system, resident_bytes, tidy_up
 from pipeline.settings import Settings
 from pipeline.stream import Stream
 
@@ -21,6 +21,7 @@ AHEAD = 2
 
 def measure(options: Options) -> RowReport:
     """A fast camera, a network that answers at once, ids, carried masks, drawing; no framework is loaded."""
+    check_system()
     frames = QUICK_FRAMES if options.quick else FRAMES
     pictures, truths = playback.scene(60, 3, (320, 180))
     settings = Settings.model_validate({"window": {"mode": "off"}, "progress": "off"})
@@ -61,5 +62,5 @@ def own_bytes() -> int:
     rollup = Path("/proc/self/smaps_rollup")
     if not rollup.is_file():
         return resident_bytes()
-    lines = [line.split() for line in rollup.read_text().splitlines() if line.startswith("Private_")]
+    lines = [line.split() for line in rollup.read_text(encoding="utf-8").splitlines() if line.startswith("Private_")]
     return sum(1024 * int(line[1]) for line in lines)

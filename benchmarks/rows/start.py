@@ -40,7 +40,12 @@ def start(model: dict) -> float:
         output = Path(folder) / "out.mp4"
         began_s = time.perf_counter()
         process = subprocess.Popen(
-            command(str(output), model), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command(str(output), model),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -9,6 +9,7 @@ same name are another folder.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import glob
 import hashlib
@@ -54,6 +55,10 @@ GRAPH_SETTINGS = (
 """Settings of a Config that are written into the graphs."""
 
 
+_TEMPORARY = "stream_segment-engines-"
+"""Begins the name of a folder that ends with this process."""
+
+
 class CacheFault(EngineError):
     """A cached folder cannot be used; the text says why."""
 
@@ -74,13 +79,37 @@ def fingerprint(weights: Path, config: Any) -> str:
 
 
 def cache_folder(weights: Path, config: Any) -> Path:
-    """Where the graphs of a weight file lie, or will lie: beside it, or in a folder of the user's if that is not
-    writable."""
+    """Where the graphs of a weight file lie, or will lie: beside it; where that is not writable, in the user's cache;
+    where that is not writable either, in a temporary folder that ends with this process."""
     name = f"{weights.stem}-{fingerprint(weights, config)}"
-    beside = weights.resolve().parent / "cache"
-    if (beside / name).is_dir() or _is_writable(beside):
-        return beside / name
-    return user_cache() / "engines" / name
+    for parent in _lasting_folders(weights):
+        if os.path.isdir(parent / name) or _is_writable(parent):
+            return parent / name
+    try:
+        return _temporary_folder() / name
+    except OSError:
+        return user_cache() / "engines" / name  # writing to it will say why it cannot be
+
+
+def check_lasting(folder: Path, weights: Path) -> None:
+    """Raises EngineError if what is kept in this `cache_folder` of a weight file ends with the process."""
+    if folder.parent.name.startswith(_TEMPORARY):
+        beside, mine = _lasting_folders(weights)
+        raise EngineError(
+            f"neither {beside} nor {mine} can be written, where the result would be kept: make one of them writable, "
+            "or copy the weights to a folder that is, and name them with --weights"
+        )
+
+
+def _lasting_folders(weights: Path) -> tuple[Path, Path]:
+    return weights.resolve().parent / "cache", user_cache() / "engines"
+
+
+@lru_cache(maxsize=1)
+def _temporary_folder() -> Path:
+    folder = tempfile.mkdtemp(prefix=_TEMPORARY)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def read(folder: Path, version: str) -> dict[str, Path]:
@@ -225,5 +254,5 @@ def _digest(file: Path) -> str:
 
 
 def _is_writable(folder: Path) -> bool:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)

@@ -50,7 +50,7 @@ def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> di
             logger.warning("%s: it is made anew", fault)
     if importlib.util.find_spec("onnx") is None:
         raise ExportFault("to export the network the package onnx is needed: pip install onnx")
-    logger.info("preparing %s for this engine, once; the result is kept in %s", weights.name, folder)
+    _announce(weights, folder)
     notes = {"weights": weights.name}
     try:
         cache.write(folder, VERSION, lambda part: _export_unless_done(weights, config, part, folder), notes)
@@ -60,6 +60,15 @@ def exported_parts(weights: Path, config: Any, folder: Path | None = None) -> di
         raise ExportFault(f"the exported network cannot be written to {folder}: {error}") from None
     _remove_outdated(weights, folder)
     return _whole(folder)
+
+
+def _announce(weights: Path, folder: Path) -> None:
+    try:
+        cache.check_lasting(folder, weights)
+    except EngineError as fault:
+        logger.warning("preparing %s for this engine, for this run alone: %s", weights.name, fault)
+    else:
+        logger.info("preparing %s for this engine, once; the result is kept in %s", weights.name, folder)
 
 
 def _remove_outdated(weights: Path, folder: Path) -> None:
@@ -94,8 +103,9 @@ def _export(weights: Path, config: Any, folder: Path) -> None:
         return
     # In a process of its own: this one is spared the framework's memory, and its messages.
     settings = {"config": {name: _plain(value) for name, value in _network_settings(config).items()}}
-    command = [sys.executable, "-m", "mrcnn.export", str(weights.resolve()), str(folder.resolve())]
-    with subprocess.Popen(command, text=True, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+    paths = str(weights.resolve()), str(folder.resolve())
+    command = [sys.executable, "-X", "utf8", "-m", "mrcnn.export", *paths]
+    with subprocess.Popen(command, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
         try:
             stderr = _wait(process, json.dumps(settings), weights.name)
         except BaseException:

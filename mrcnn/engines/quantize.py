@@ -50,6 +50,7 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
         raise ValueError("quantize needs one canvas or more")
     nncf = _nncf()
     folder = cache.cache_folder(weights, config)
+    cache.check_lasting(folder, weights)
     parts = exported_parts(weights, config, folder)
     preset = _preset(nncf, config)
     int8 = {BODY: _calibrated(nncf, *_body(parts, canvases), preset)}

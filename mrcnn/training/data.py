@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mrcnn.image_reading import read_image_bgr
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 
 from .augment import AugmentSettings, Window, change_colours, flip, paste_instance, place_window
@@ -103,7 +104,10 @@ def read_picture(image: AnnotatedImage) -> np.ndarray:
     Raises:
         ValueError: it cannot be read, or its size is not what the annotations say.
     """
-    picture = cv2.imread(str(image.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        picture = read_image_bgr(image.path)
+    except OSError as error:
+        raise ValueError(f"{image.path} cannot be read as an image: {error.strerror or error}") from None
     if picture is None:
         raise ValueError(f"{image.path} cannot be read as an image")
     if picture.shape[:2] != (image.height, image.width):

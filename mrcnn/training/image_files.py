@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 from PIL import Image
+
+from mrcnn.image_reading import read_image_bgr
 
 from .findings import AnnotationError, first_of
 
@@ -112,6 +113,6 @@ def _decodes(file: Path) -> bool:
     try:
         with Image.open(file) as picture:
             picture.load()
+        return read_image_bgr(file) is not None
     except (OSError, ValueError, SyntaxError):
         return False
-    return cv2.haveImageReader(str(file))

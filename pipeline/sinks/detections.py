@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from pipeline.errors import RunError
+from pipeline.file_names import utf8_name
 from pipeline.masks import paste_mask
 from pipeline.records import Frame, Instances
 from pipeline.settings import DetectionsSettings
@@ -102,7 +103,7 @@ def frame_record(
         pixels), mask (COCO compressed run lengths) and track_id.
     """
     return {
-        "source": frame.source_id,
+        "source": utf8_name(frame.source_id),
         "frame": frame.index,
         "pts": round(frame.pts_s, 6),
         "width": frame.width,

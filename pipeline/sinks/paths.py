@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.file_names import check_name
 
 Identity = tuple[int, int]
 """Device and file number: two paths with the same identity are the same file, through whatever links."""
@@ -57,6 +58,7 @@ def check_output_file(path: Path, option: str, inputs: Inputs) -> None:
         option: what the user calls it ("--output").
         inputs: files that must not be overwritten.
     """
+    check_name(path, option)
     if path in inputs:
         raise InputError(f"{option} {path} is the input itself: give the output another name.")
     if path.is_dir():

@@ -87,7 +87,7 @@ def _sender(address: str) -> Callable[[str], None]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
                 one.setblocking(False)
-                one.sendto(message.encode(), where)
+                one.sendto(message.encode(errors="backslashreplace"), where)
         except OSError as error:
             log.debug("telling the service manager %r: %s", message, error)
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .exr .hdr .avif".split()
@@ -119,12 +120,7 @@ def _check_address(text: str, scheme: str) -> None:
 
 
 def _parse_path(text: str) -> Target:
-    path = Path(text)
-    if text.startswith("~"):
-        try:
-            path = path.expanduser()
-        except RuntimeError:
-            raise InputError(f"{text}: there is no such user's home folder") from None
+    path = user_path(text, "--source")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

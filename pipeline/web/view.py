@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.controls import Controls
+from pipeline.file_names import utf8_name
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.sinks.base import Presentation, RunContext
 from pipeline.sources.base import Clock
@@ -149,7 +150,7 @@ class RunMonitor:
         if source is None:
             return {}
         return {
-            "name": source.source_id,
+            "name": utf8_name(source.source_id),
             "live": self.view.live,
             "width": source.width,
             "height": source.height,

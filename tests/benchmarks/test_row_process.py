@@ -52,6 +52,12 @@ def test_a_row_that_hangs_is_ended():
     assert "no result within 0.2 s" in run_row("drawing", Options(), 0.2, command=command(code)).error
 
 
+def test_a_row_that_hangs_is_ended_where_there_are_no_process_groups(monkeypatch):
+    monkeypatch.delattr(row_process.os, "killpg", raising=False)
+    code = "import time; time.sleep(60)"
+    assert "no result within 0.2 s" in run_row("drawing", Options(), 0.2, command=command(code)).error
+
+
 def test_progress_is_no_reason():
     code = "import sys; sys.exit('reason\\n    ready: a network')"
     assert run_row("drawing", Options(), command=command(code)).error.endswith("it ended with 1: reason")

@@ -29,3 +29,13 @@ def test_by_system(monkeypatch, platform, variables, expected):
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: HOME)
     assert user_cache() == Path(expected) / "stream_segment"
+
+
+def test_without_a_home(monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Path, "home", unknown)
+    assert user_cache() == Path("/.cache/stream_segment")

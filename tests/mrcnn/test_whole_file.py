@@ -1,6 +1,7 @@
 """A file takes another's place when it is complete, and nothing else is ever left behind."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -28,6 +29,12 @@ def test_bytes_and_text(tmp_path):
     write_whole(tmp_path / "text", "Grün …\n")
     assert (tmp_path / "bytes").read_bytes() == b"\x00\xff"
     assert (tmp_path / "text").read_bytes() == b"Gr\xc3\xbcn \xe2\x80\xa6\n"
+
+
+def test_names_that_are_no_text_are_read_back_from_json(tmp_path):
+    names = {"weights": "/a/\udcc3\udca4.h5", "label": "Füße"}
+    write_whole(tmp_path / "a.json", json.dumps(names, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == names
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")

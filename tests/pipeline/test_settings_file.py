@@ -165,3 +165,13 @@ def test_errors_in_lists_name_the_line_of_the_item(write):
     assert "mine.yaml:2: zones.0.points.2.1: " in message
     message = refused(write(head + "  - {name: door, points: [[0, 0], [9, 0]]}\n"))
     assert "mine.yaml:1: lines: value error, the name 'door' is given twice" in message
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "Füße"), ("UTF8", "Füße"), ("ascii", "\\xFC"), ("cp1252", "\\xFC")]
+)
+def test_dumped_settings_are_utf8_or_ascii(write, encoding, shown):
+    settings = Settings.model_validate({"source": {"uri": "Füße.mp4"}})
+    text = dump_settings(settings, encoding)
+    assert shown in text
+    assert load_settings(write(text.encode(encoding).decode("utf-8"))) == settings

@@ -1,5 +1,9 @@
+import pytest
+
+from benchmarks import soak
 from benchmarks.options import Options
 from benchmarks.rows import memory
+from pipeline.errors import InputError
 
 
 def test_samples_are_taken_at_both_ends(monkeypatch):
@@ -16,6 +20,12 @@ def test_samples_are_taken_at_both_ends(monkeypatch):
     assert (early.spread.count, late.spread.count) == (5, 5)
     assert (early.spread.median, late.spread.median) == (100, 103)
     assert report.settings["frames"] == 40
+
+
+def test_a_system_that_does_not_tell_memory_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(soak, "Path", lambda path: tmp_path / path.removeprefix("/"))
+    with pytest.raises(InputError, match="read from /proc, which this system does not have: use Linux"):
+        memory.measure(Options(quick=True))
 
 
 def test_memory_that_is_used_is_seen():

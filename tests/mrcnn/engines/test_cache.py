@@ -302,11 +302,24 @@ def test_folder_is_beside_the_weights(weights):
 
 def test_folder_is_the_users_where_the_weights_may_not_be_written_beside(weights, tmp_path, monkeypatch):
     name = f"net-{cache.fingerprint(weights, Small())}"
-    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(cache, "_is_writable", lambda folder: folder != weights.parent / "cache")
     monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
     assert cache.cache_folder(weights, Small()) == tmp_path / "mine" / "engines" / name
     (weights.parent / "cache" / name).mkdir(parents=True)  # delivered with the weights: read, not written
     assert cache.cache_folder(weights, Small()) == weights.parent / "cache" / name
+
+
+def test_folder_is_temporary_where_nothing_may_be_written(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
+    folder = cache.cache_folder(weights, Small())
+    assert folder == cache.cache_folder(weights, Small())
+    assert folder.parent.is_dir()
+    with pytest.raises(
+        EngineError, match=r"^neither .*cache nor .*mine.engines can be written.* name them with --weigh"
+    ):
+        cache.check_lasting(folder, weights)
+    cache.check_lasting(weights.parent / "cache" / folder.name, weights)
 
 
 def test_manifest_is_plain_json(folder):

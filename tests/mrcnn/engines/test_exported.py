@@ -124,9 +124,24 @@ def test_a_full_disk_is_one_line(weights, monkeypatch):
     assert not list((weights.parent / "cache").iterdir())
 
 
+def unusable():
+    raise FileNotFoundError("No usable temporary directory found")
+
+
+def test_no_place_to_keep_it_is_told(weights, monkeypatch, tmp_path, exports, caplog):
+    temporary = tmp_path / "stream_segment-engines-x"
+    monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(cache, "_temporary_folder", lambda: temporary)
+    assert exported_parts(weights, Small())["boxes"].parent.parent == temporary
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("preparing net.h5 for this engine, for this run alone: neither ")
+    assert str(weights.parent / "cache") in line
+
+
 def test_no_place_to_write_is_one_line(weights, monkeypatch, tmp_path, exports):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(cache, "_temporary_folder", unusable)
     monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "file" / "cache")
     with pytest.raises(ExportFault, match=r"cannot be written to .*file"):
         exported_parts(weights, Small())

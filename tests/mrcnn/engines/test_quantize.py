@@ -68,6 +68,12 @@ def test_result_lies_whole_beside_the_graphs(calibrated, tiny_files):
     assert not list(calibrated.parent.glob("*.part"))
 
 
+def test_nothing_is_calibrated_that_cannot_be_kept(tiny_files, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", lambda *_: tmp_path / "stream_segment-engines-x" / "net")
+    with pytest.raises(EngineError, match=r"neither .* can be written, where the result would be kept"):
+        quantize.quantize(*tiny_files, [tiny_image(64, 96, 1)])
+
+
 def test_features_are_near_float32_and_not_the_same(calibrated, tiny_files):
     parts = exported_parts(*tiny_files)
     image = tiny_image(64, 96, 21)[None]

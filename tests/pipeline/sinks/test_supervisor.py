@@ -38,6 +38,9 @@ def test_messages_reach_the_socket_that_the_manager_named(tmp_path, kind):
         sink.idle("")
         assert manager.recv(100) == b"READY=1"
         assert manager.recv(100) == b"STATUS=waiting for frames\nWATCHDOG=1"
+        make_supervisor({"NOTIFY_SOCKET": address}).idle("\udce4.mp4 is gone")  # a name that is no text
+        assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"STATUS=\\udce4.mp4 is gone\nWATCHDOG=1"
         sink.close()
         assert manager.recv(100) == b"STOPPING=1"
 

@@ -1,0 +1,636 @@
+"""Other systems, as far as this one stands in for them: missing modules, odd names, no home, locale or rights."""
+
+import ast
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import stream_segment
+
+ROOT = Path(__file__).parents[1]
+FOLDER = "Zoë's Vídeos 视频 ü"
+CODE = ("pipeline", "mrcnn", "commands")
+FRAMES = 6
+DEADLINE_S = 120.0
+UNKNOWN_USER = 54321
+"""Has no entry among the users, and so no home."""
+NOBODY = 65534
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="locales, users and modes of files are those of POSIX")
+
+
+# Files and processes
+
+
+def copy_program(target):
+    """What a clone holds that a run needs."""
+    for name in (*CODE, "weights", "samples"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "*.part"))
+    for name in ("stream_segment.py", "config.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, target)
+
+
+def environment(**variables):
+    """Nothing but what a process cannot do without, and `variables`."""
+    return {
+        name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR") if name in os.environ
+    } | variables
+
+
+def start(command, cwd=None, **variables):
+    return subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        cwd=cwd,
+        env=environment(**variables),
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def segment(program, source, *more, **variables):
+    """A run over the first frames of a video, as a process with these variables and no others."""
+    flags = ("--source", source, "--max-frames", FRAMES, "--no-window", *more)
+    return start([sys.executable, program / "stream_segment.py", *flags], **variables)
+
+
+def check_clean(done, code=0):
+    """The exit code, and a standard error for people, which is returned."""
+    told = done.stderr.decode(errors="surrogateescape")
+    assert done.returncode == code, told
+    assert "Traceback" not in told
+    assert "Error:" not in told
+    return told
+
+
+def check_results(video, detections, label="person"):
+    """As many frames, with people, as were read."""
+    check_video(video)
+    check_lines(detections.read_bytes(), label)
+
+
+def check_video(path):
+    """It has all frames; by another reader than the recorder's library."""
+    reader, count = cv2.VideoCapture(str(path)), 0
+    while reader.read()[0]:
+        count += 1
+    assert count == FRAMES
+
+
+def check_lines(content, label="person"):
+    records = [json.loads(line) for line in content.decode("ascii").splitlines()]
+    assert [record["frame"] for record in records] == list(range(FRAMES))
+    assert all({found["label"] for found in record["objects"]} == {label} for record in records)
+    return records
+
+
+AS_USER = """
+import ctypes, os, struct, sys
+
+# Of all the rights of root one is kept: to read everything. The interpreter may lie in a folder that is root's alone.
+READ_ALL = 2
+PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, VERSION_3 = 8, 47, 2, 0x20080522
+user = int(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result):
+    if result != 0:
+        sys.exit("cannot become another user: " + os.strerror(ctypes.get_errno()))
+
+
+checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+bit = 1 << READ_ALL
+checked(libc.capset(struct.pack("=Ii", VERSION_3, 0), struct.pack("=6I", bit, bit, bit, 0, 0, 0)))
+checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, READ_ALL, 0, 0))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def as_user(user, command):
+    """The command as another user, where this one is root; else as this one, who has no more rights either."""
+    return [sys.executable, "-c", AS_USER, user, *command] if os.getuid() == 0 else list(command)
+
+
+def owner(folder, user):
+    folder.mkdir()
+    if os.getuid() == 0:
+        os.chown(folder, user, user)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A folder that every user may enter; pytest's own are this user's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="portability-"))
+    folder.chmod(0o755)
+    yield folder
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def read_only(place):
+    """A copy of the program in which nobody may write, without exported networks."""
+    if os.name != "posix":
+        pytest.skip("users and modes of files are those of POSIX")
+    if os.getuid() == 0:
+        probe = start(as_user(NOBODY, [sys.executable, "-c", "import os; print(os.getuid())"]))
+        if probe.stdout.split() != [str(NOBODY).encode()]:
+            pytest.skip(f"root cannot become another user here: {probe.stderr.decode().strip()}")
+    folder = place / "read only"
+    folder.mkdir()
+    copy_program(folder)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_run(place, read_only):
+    """A run of a user with a home in the read-only program: (the process's end, the user's folder)."""
+    folder = owner(place / "somebody", NOBODY)
+    program = read_only / "stream_segment.py"
+    flags = ("--output", folder / "out.mp4", "--detections", folder / "out.jsonl", "--no-window")
+    command = [sys.executable, program, "--source", read_only / "samples" / "people.mp4", *flags]
+    return start(as_user(NOBODY, [*command, "--max-frames", FRAMES]), HOME=str(folder)), folder
+
+
+@pytest.fixture(scope="module")
+def clone(place, first_run):
+    """The program and a video under names with spaces and letters from everywhere; its networks are exported."""
+    folder = place / FOLDER
+    folder.mkdir()
+    copy_program(folder)
+    shutil.copytree(first_run[1] / ".cache" / "stream_segment" / "engines", folder / "weights" / "cache")
+    shutil.copy(folder / "samples" / "people.mp4", folder / "Straße im März.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(clone):
+    return clone / "Straße im März.mp4"
+
+
+# Modules and names of one system alone
+
+SYSTEMS = """
+import builtins, contextlib, functools, importlib, os, select, signal, socket, sys, time
+
+OURS = ("pipeline", "mrcnn", "commands", "stream_segment", "tools", "benchmarks")
+ELSEWHERE = {
+    "fcntl", "resource", "pwd", "grp", "spwd", "crypt", "termios", "tty", "pty", "syslog", "readline", "curses", "nis",
+    "posix", "_posixsubprocess", "msvcrt", "winreg", "_winapi", "winsound", "nt", "_scproxy", "Foundation", "AppKit",
+}
+NOT_EVERYWHERE = {
+    os: "fork forkpty getuid geteuid getgid getegid getgroups getpgid setsid killpg getlogin sched_getaffinity "
+        "sched_setaffinity O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY O_SYNC O_DSYNC sync fdatasync posix_fadvise "
+        "posix_fallocate sysconf statvfs fstatvfs uname getloadavg mkfifo nice wait4 chown fchown lchown pread pwrite "
+        "sendfile pipe2 WNOHANG WIFEXITED ctermid openpty memfd_create eventfd getrandom",
+    signal: "SIGHUP SIGUSR1 SIGUSR2 SIGALRM SIGKILL SIGQUIT SIGPIPE SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGWINCH alarm "
+        "pause setitimer pthread_kill pthread_sigmask sigwait sigtimedwait siginterrupt",
+    socket: "AF_UNIX SO_REUSEPORT SO_PEERCRED MSG_DONTWAIT MSG_NOSIGNAL sethostname",
+    select: "poll epoll devpoll kqueue",
+    time: "tzset clock_gettime CLOCK_MONOTONIC CLOCK_REALTIME",
+}
+real_import = builtins.__import__
+
+
+def ours(name):
+    return name.partition(".")[0] in OURS
+
+
+def guarded(name, globals=None, locals=None, fromlist=(), level=0):
+    importer = (globals or {}).get("__name__", "")
+    if level == 0 and name.partition(".")[0] in ELSEWHERE and ours(importer):
+        raise ImportError(f"{importer} imports {name}, which is not on every system")
+    return real_import(name, globals, locals, fromlist, level)
+
+
+def hide():
+    # What other packages need of these modules they have by now.
+    for name in [name for name in sys.modules if ours(name)]:
+        del sys.modules[name]
+    if hasattr(socket, "AF_UNIX"):  # Windows has a socketpair that does without
+        socket.socketpair = functools.partial(socket.socketpair, int(socket.AF_UNIX))
+    for module, names in NOT_EVERYWHERE.items():
+        for name in names.split():
+            if hasattr(module, name):
+                delattr(module, name)
+    builtins.__import__ = guarded
+    for attempt in ("import fcntl", "from pwd import getpwuid", "import curses.ascii", "import msvcrt"):
+        try:
+            exec(attempt, {"__name__": "pipeline.somewhere"})
+        except ImportError as error:
+            assert "pipeline.somewhere imports" in str(error), error
+        else:
+            sys.exit(f"this check cannot fail: {attempt}")
+"""
+
+IMPORT_ALL = (
+    SYSTEMS
+    + """
+modules = sys.argv[1:]
+for name in modules:
+    importlib.import_module(name)
+hide()
+for name in modules:
+    importlib.import_module(name)
+import stream_segment
+
+assert not hasattr(signal, "SIGHUP")
+for flag in ("--help", "--version", "--print-config"):
+    with contextlib.suppress(SystemExit):
+        assert stream_segment.main([flag]) == 0
+for command in stream_segment.COMMANDS:
+    with contextlib.suppress(SystemExit):
+        assert stream_segment.main([command, "--help"]) == 0
+"""
+)
+
+RUN = (
+    SYSTEMS
+    + """
+import openvino, aiohttp.web, concurrent.futures, multiprocessing, subprocess
+import stream_segment
+hide()
+import stream_segment
+
+sys.exit(stream_segment.main(sys.argv[1:]))
+"""
+)
+
+
+def modules():
+    paths = [path for top in CODE for path in sorted((ROOT / top).rglob("*.py"))]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return [*names, "stream_segment", "tools.demo", "benchmarks.__main__"]
+
+
+def test_every_module_is_imported_without_those_of_one_system(tmp_path):
+    names = modules()
+    assert {"pipeline.stream", "mrcnn.network.compiled", "commands.train", "mrcnn"} <= set(names)
+    done = start(
+        [sys.executable, "-c", IMPORT_ALL, *names], cwd=ROOT, PATH="", HOME=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="3"
+    )
+    check_clean(done)
+    for expected in (
+        b"usage: stream_segment.py [",
+        b"stream_segment 0.",
+        b"source:\n",
+        b"usage: stream_segment.py train",
+    ):
+        assert expected in done.stdout
+
+
+@needs_posix
+def test_a_run_and_its_page_without_what_other_systems_lack(clone, video, tmp_path):
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    flags = ("--source", video, "--max-frames", FRAMES, "--no-window", "--output", out, "--detections", lines)
+    done = start(
+        [sys.executable, "-c", RUN, *flags, "--serve", "127.0.0.1:0"],
+        cwd=clone,
+        NOTIFY_SOCKET=str(tmp_path / "nobody"),
+        HOME=str(tmp_path),
+    )
+    assert "http://127.0.0.1:" in check_clean(done)
+    check_results(out, lines)
+
+
+# Paths
+
+
+def test_everything_under_names_with_spaces_and_other_letters(clone, video, tmp_path):
+    folder = tmp_path / "Çikti  klasörü é"
+    folder.mkdir()
+    settings, labels = folder / "eigene Ösen.yaml", folder / "Namen ß.txt"
+    labels.write_text("BG\nFußgänger\n", encoding="utf-8")
+    settings.write_text(f"model:\n  labels: {json.dumps(str(labels))}\n", encoding="utf-8")
+    out, lines = folder / "résultat 1.mp4", folder / "трек.jsonl"
+    done = segment(clone, video, "--config", settings, "--output", out, "--detections", lines, PATH="", PYTHONUTF8="1")
+    assert "preparing" not in check_clean(done), "the exported network was not found"
+    check_results(out, lines, "Fußgänger")
+    assert json.loads(lines.read_bytes().splitlines()[0])["source"] == video.name
+    assert str(out) in done.stdout.decode("utf-8")
+
+
+def test_recordings_of_the_page(clone, video, tmp_path):
+    folder = tmp_path / "Aufnahmen für später"
+    folder.mkdir()
+    script = f"""
+import stream_segment, sys
+
+settings = stream_segment.Settings.model_validate(
+    {{
+        "source": {{"uri": sys.argv[1], "max_frames": {FRAMES}}},
+        "serve": {{"address": "127.0.0.1:0", "record_dir": sys.argv[2]}},
+        "window": {{"mode": "off"}},
+    }}
+)
+with stream_segment.Stream(settings) as stream:
+    stream.controls.set_recording(True)
+    for _ in stream:
+        pass
+"""
+    check_clean(start([sys.executable, "-c", script, video, folder], cwd=clone))
+    [recording] = folder.iterdir()
+    check_video(recording)
+
+
+def test_stills_and_the_picture_of_a_background(clone, video, tmp_path):
+    folder = tmp_path / "été ☀"
+    folder.mkdir()
+    with av.open(str(video)) as container:
+        still_bgr = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    picture_bgr = np.full((90, 160, 3), (200, 20, 20), np.uint8)
+    for name, image_bgr in (("Füße.png", still_bgr), ("Küste.png", picture_bgr)):
+        (folder / name).write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
+    setting = f"background.picture={json.dumps(str(folder / 'Küste.png'))}"
+    files = ("--source", folder / "Füße.png", "--output", folder / "Größe.png")
+    drawing = ("--no-masks", "--no-boxes", "--no-labels", "--no-status", "--set", setting)
+    done = start(
+        [sys.executable, clone / "stream_segment.py", *files, "--background", "picture", *drawing, "--no-window"],
+        PYTHONUTF8="1",
+    )
+    check_clean(done)
+    drawn_bgr = cv2.imdecode(np.fromfile(folder / "Größe.png", np.uint8), cv2.IMREAD_COLOR)
+    is_background = (drawn_bgr == (200, 20, 20)).all(axis=2)
+    assert 0.2 < is_background.mean() < 0.99
+    assert (drawn_bgr == still_bgr).all(axis=2).mean() > 0.005, "no person is in front of the picture"
+
+
+# In Windows these open no path outside the code page.
+NARROW = {
+    "imread",
+    "imreadmulti",
+    "imwrite",
+    "imwritemulti",
+    "imcount",
+    "haveImageReader",
+    "haveImageWriter",
+    "VideoCapture",
+}
+MAY = {("pipeline/sources/camera.py", "VideoCapture")}
+"""Cameras, by number or device."""
+
+
+def sources(*tops):
+    paths = [
+        path for top in tops for path in ([ROOT / top] if top.endswith(".py") else sorted((ROOT / top).rglob("*.py")))
+    ]
+    assert len(paths) > len(tops)
+    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def narrow_names(name, tree):
+    return {
+        (name, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in NARROW and ast.unparse(node.value) == "cv2"
+    }
+
+
+def test_no_image_is_read_or_written_by_what_refuses_other_letters_under_windows():
+    assert narrow_names("x", ast.parse("a = cv2.imread(str(p))")) == {("x", "imread")}
+    found = set().union(*(narrow_names(name, tree) for name, tree in sources(*CODE)))
+    assert found == MAY
+
+
+def without_encoding(name, tree):
+    """Calls whose text would have the encoding of the system."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        if "encoding" not in keywords and _is_text(node, called, keywords):
+            found.append(f"{name}:{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+def _is_text(node, called, keywords):
+    if called in ("read_text", "write_text", "TextIOWrapper", "FileHandler"):
+        return True
+    if called == "open":
+        is_method = isinstance(node.func, ast.Attribute)
+        given = node.args[0 if is_method else 1 :][:1]
+        mode = keywords.get("mode", ast.unparse(given[0]) if given else "''")
+        builtin_or_path = not is_method or "path" in ast.unparse(node.func.value).lower() or bool(given)
+        owner_name = ast.unparse(node.func.value) if is_method else ""
+        return builtin_or_path and owner_name not in ("av", "Image") and mode[:1] in "'\"" and "b" not in mode
+    return keywords.get("text", keywords.get("universal_newlines")) == "True"
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("open(path)", 1),
+        ("open(path, 'w')", 1),
+        ("path.open()", 1),
+        ("path.open('a')", 1),
+        ("path.read_text()", 1),
+        ("path.write_text(text)", 1),
+        ("subprocess.run(x, text=True)", 1),
+        ("open(path, 'rb')", 0),
+        ("path.open('rb')", 0),
+        ("path.read_text(encoding='utf-8')", 0),
+        ("subprocess.run(x, encoding='utf-8')", 0),
+        ("segmenter.open()", 0),
+    ],
+)
+def test_text_without_an_encoding_is_found(code, count):
+    assert len(without_encoding("x", ast.parse(code))) == count
+
+
+def test_every_text_file_and_pipe_names_its_encoding():
+    trees = sources(*CODE, "tools", "benchmarks", "examples", "stream_segment.py")
+    assert [line for name, tree in trees for line in without_encoding(name, tree)] == []
+
+
+# No home, no programs, no variables
+
+
+def test_a_home_below_a_file(clone, video, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    done = segment(clone, video, "--output", out, "--detections", lines, HOME=str(tmp_path / "file" / "home"))
+    check_clean(done)
+    check_results(out, lines)
+
+
+@pytest.mark.parametrize("variables", [{"PATH": os.path.join(os.sep, "no", "programs")}, {}], ids=["PATH", "none"])
+def test_no_programs_or_no_variables(clone, video, tmp_path, variables):
+    """Without PATH the system would look into /bin."""
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    done = segment(clone, video, "--output", out, "--detections", lines, **variables)
+    check_clean(done)
+    check_results(out, lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        (["--config", "~nobody-here/a.yaml"], "--config"),
+        (["--source", "~nobody-here/a.mp4"], "--source"),
+        (["--source", "test:64x48@5", "--weights", "~nobody-here/a.h5"], "--weights"),
+        (["--source", "test:64x48@5", "--labels", "~nobody-here/a.txt"], "--labels"),
+        (["weights", "coco", "--dir", "~nobody-here/w"], "--dir"),
+        (["train", "--images", "i", "--annotations", "a", "--output", "~nobody-here/c"], "--output"),
+        (["train", "--images", "~nobody-here/i", "--annotations", "a", "--output", "c"], "--images"),
+    ],
+)
+def test_the_home_of_nobody(arguments, setting, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = [] if arguments[0] in stream_segment.COMMANDS else ["--no-window"]
+    assert stream_segment.main([*arguments, *more]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"error: {setting} ~nobody-here/" in told
+    assert "there is no such user's home folder; write the path in full" in told
+    assert not list(tmp_path.iterdir())
+
+
+# No locale
+
+NO_UTF8 = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+LOCALES = [{}, {"LC_ALL": "C"}, {"LC_ALL": "POSIX"}]
+each_locale = pytest.mark.parametrize("locale", LOCALES, ids=["none", "C", "POSIX"])
+
+
+@needs_posix
+@each_locale
+def test_a_run_without_a_locale(clone, video, place, locale):
+    out = place / "Ausgänge 出.mp4"
+    done = segment(clone, video, "--output", out, "--detections", "-", HOME=str(place), **NO_UTF8, **locale)
+    told = check_clean(done)
+    assert {record["source"] for record in check_lines(done.stdout)} == {video.name}
+    assert f"{video.name}: finished" in told
+    assert str(out) in told
+    out.unlink()
+
+
+@needs_posix
+@each_locale
+def test_texts_without_a_locale(clone, locale):
+    def told(*arguments):
+        return start([sys.executable, clone / "stream_segment.py", *arguments], HOME="/", **NO_UTF8, **locale)
+
+    shown = told("--help")
+    check_clean(shown)
+    assert b"512, 1024 ..." in shown.stdout
+    missing = check_clean(told("--source", clone / "nicht da ö.mp4"), code=2)
+    assert missing == f"stream_segment: error: there is no file or folder {clone / 'nicht da ö.mp4'}\n"
+
+
+@needs_posix
+@pytest.mark.parametrize("command", stream_segment.COMMANDS)
+def test_the_help_of_commands_without_a_locale(clone, command):
+    done = start([sys.executable, clone / "stream_segment.py", command, "--help"], **NO_UTF8, LC_ALL="C")
+    check_clean(done)
+    assert done.stdout.startswith(f"usage: stream_segment.py {command}".encode())
+
+
+@needs_posix
+def test_settings_printed_without_a_locale_are_read_back(clone, tmp_path):
+    settings = tmp_path / "a.yaml"
+    settings.write_text("source:\n  uri: Füße 视频.mp4\n", encoding="utf-8")
+    done = start(
+        [sys.executable, clone / "stream_segment.py", "--config", settings, "--print-config"], **NO_UTF8, LC_ALL="C"
+    )
+    check_clean(done)
+    assert yaml.safe_load(done.stdout.decode("ascii"))["source"]["uri"] == "Füße 视频.mp4"
+
+
+@needs_posix
+@pytest.mark.parametrize("key", ["source.uri", "output.path", "model.weights"])
+def test_a_name_that_the_locale_cannot_hold(clone, tmp_path, key):
+    settings = tmp_path / "a.yaml"
+    section, name = key.split(".")
+    settings.write_text(f"{section}:\n  {name}: Füße.mp4\n", encoding="utf-8")
+    flags = ("--no-window", "--config", settings) + (() if section == "source" else ("--source", "test:64x48@5"))
+    done = start([sys.executable, clone / "stream_segment.py", *flags], cwd=tmp_path, **NO_UTF8, LC_ALL="C")
+    told = check_clean(done, code=2)
+    assert "file names are ascii in this locale, which has no '\\xfc\\xdf'; set PYTHONUTF8=1" in told
+    assert told.count("\n") == 1
+
+
+@needs_posix
+def test_a_name_that_is_no_text(clone, video, place):
+    name = os.fsencode(place) + b"/\xff\xe9.mp4"
+    os.link(video, name)
+    done = segment(clone, os.fsdecode(name), "--detections", "-", PYTHONUTF8="1")
+    os.unlink(name)
+    assert "\udcff\udce9.mp4: finished" in check_clean(done)
+    assert check_lines(done.stdout)[0]["source"] == "\udcff\udce9.mp4"
+
+
+# A program in which nobody may write
+
+
+def test_a_read_only_program(read_only, first_run):
+    done, folder = first_run
+    told = check_clean(done)
+    kept = folder / ".cache" / "stream_segment" / "engines"
+    assert f"the result is kept in {kept}" in told
+    assert {path.name for path in kept.glob("*/*")} >= {"manifest.json", "features.onnx"}
+    check_results(folder / "out.mp4", folder / "out.jsonl")
+    assert not list(read_only.rglob("__pycache__"))
+    assert not (read_only / "weights" / "cache").exists()
+    assert not any(path.stat().st_mode & stat.S_IWUSR for path in read_only.rglob("*"))
+
+
+@pytest.mark.slow
+def test_nowhere_to_keep_anything(read_only, place):
+    """Of a user without a home: the network is exported for this run alone, and nothing of it stays."""
+    folder = owner(place / "unknown", UNKNOWN_USER)
+    scratch = owner(place / "scratch", UNKNOWN_USER)
+    flags = ("--output", folder / "out.mp4", "--detections", folder / "out.jsonl", "--no-window")
+    command = [
+        sys.executable,
+        read_only / "stream_segment.py",
+        "--source",
+        read_only / "samples" / "people.mp4",
+        *flags,
+    ]
+    home = {} if os.getuid() == 0 else {"HOME": str(read_only)}
+    done = start(as_user(UNKNOWN_USER, [*command, "--max-frames", FRAMES]), **{"TMPDIR": str(scratch), **home})
+    told = check_clean(done)
+    cache = Path(home.get("HOME", "/"), ".cache", "stream_segment", "engines")
+    assert f"for this run alone: neither {read_only / 'weights' / 'cache'} nor {cache} can be written" in told
+    assert b"OpenVINO" in done.stdout
+    check_results(folder / "out.mp4", folder / "out.jsonl")
+    assert not [path for path in scratch.iterdir() if path.name.startswith("stream_segment")]
+
+
+def test_a_home_that_is_another_users(read_only, place):
+    """As with `sudo -u`, which keeps HOME: what lies in it cannot even be looked at."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    home = place / "root's"
+    home.mkdir(mode=0o700)
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom mrcnn.config import Config\nfrom mrcnn.engines import cache\n"
+        f"os.setgid({NOBODY})\nos.setuid({NOBODY})\n"
+        "print(cache.cache_folder(Path(sys.argv[1]), Config()).parent.name)"
+    )
+    weights = read_only / "weights" / "stream_segment_person.h5"
+    done = start([sys.executable, "-c", script, weights], cwd=read_only, HOME=str(home))
+    check_clean(done)
+    assert done.stdout.startswith(b"stream_segment-engines-")
