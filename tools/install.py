@@ -73,8 +73,8 @@ def install(what: str, venv: Path, lock: Path) -> None:
         return
     if not (what == "test" and _holds(venv / ".installed-run", LOCKS / "run.txt")):
         _check_room(venv, NEEDED_BYTES[what])
-        print(f"== making {venv} with Python {sys.version.split()[0]}: {FRESH[what]}, once;", flush=True)
-        print("   about a minute on a fast network, longer on a slow one", flush=True)
+        print(f"== making {venv} with Python {sys.version.split()[0]}", flush=True)
+        print(f"   {FRESH[what]}, once: about a minute on a fast network", flush=True)
         _make_venv(venv)
     stamp.unlink(missing_ok=True)
     _pip(venv, BUILD_LOCK, *EXACTLY, "--only-binary=:all:")

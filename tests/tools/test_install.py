@@ -53,7 +53,7 @@ def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, capsys)
     venv = tmp_path / "a new venv"
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
     assert version_in(venv) == "1.0"
-    assert capsys.readouterr().out.startswith(f"== making {venv} with Python {sys.version.split()[0]}: ")
+    assert capsys.readouterr().out.startswith(f"== making {venv} with Python {sys.version.split()[0]}\n")
 
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
     assert capsys.readouterr().out == f"{venv} is up to date\n"

@@ -1,0 +1,91 @@
+""".ci/run with a make that does nothing: which Pythons are tested, and what follows when one is missing."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+
+MAKE = """#!/bin/sh
+echo "make $*" | sed "s|$PWD||; s|/[^ ]*/weights/|W/|"
+case "$*" in
+*"$FAILS"*) exit 1 ;;
+demo*) mkdir -p out; echo video >out/people_segmented.mp4 ;;
+test*) echo "7 passed in 1.23s" ;;
+esac
+"""
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Runs a copy of .ci/run where only the named Pythons are found; returns (exit code, lines)."""
+    clone, tools = tmp_path / "clone", tmp_path / "tools"
+    for folder in (".ci", "tools", "weights"):
+        (clone / folder).mkdir(parents=True)
+    for name in (".ci/run", "tools/find_python.sh", "tools/python_check.py", "weights/stream_segment_person.h5"):
+        shutil.copy(ROOT / name, clone / name)
+    tools.mkdir()
+    (tools / "make").write_text(MAKE, encoding="utf-8")
+    (tools / "make").chmod(0o755)
+    for name in ("bash", "sh", "dirname", "mktemp", "rm", "mkdir", "cp", "tee", "touch", "grep", "sed"):
+        (tools / name).symlink_to(shutil.which(name))
+
+    def run(versions, fails="nothing", **variables):
+        for version in versions:
+            python = tools / f"python{version}"
+            python.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+            python.chmod(0o755)
+        done = subprocess.run(
+            ["bash", clone / ".ci" / "run"],
+            env={"PATH": str(tools), "PYENV_ROOT": str(tmp_path), "FAILS": fails, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=60,
+        )
+        return done.returncode, done.stdout.splitlines()
+
+    return run
+
+
+def test_each_python_is_tested_the_first_one_wholly(ci):
+    code, lines = ci(["3.11", "3.12", "3.13"], CI="true")
+    assert (code, lines[-1]) == (0, "CI: all passed")
+    made = [line for line in lines if line.startswith("make ")]
+    assert made == [
+        "make test PYTHON=python3.11 VENV=.venv-ci-3.11",
+        "make lint PYTHON=python3.11 VENV=.venv-ci-3.11",
+        *(
+            f"make {what} PYTHON=python{version} VENV=.venv-ci-{version}{more}"
+            for version in ("3.12", "3.13")
+            for what, more in (
+                ("test-fast", ""),
+                ("demo", " DEMO_FLAGS=--max-frames 50 --weights W/stream_segment_person.h5"),
+            )
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("variables", "code"), [({"CI": "true"}, 1), ({}, 0)])
+def test_a_python_that_is_not_found_is_named_and_fails_where_ci_says_so(ci, variables, code):
+    found, lines = ci(["3.11", "3.13"], **variables)
+    assert found == code
+    assert "Python 3.12: not found, not tested" in lines
+    assert any("VENV=.venv-ci-3.13" in line for line in lines)
+
+
+@pytest.mark.parametrize("fails", ["test PYTHON=python3.11", "lint", "test-fast PYTHON=python3.13", "demo"])
+def test_any_failure_fails(ci, fails):
+    code, lines = ci(["3.11", "3.12", "3.13"], fails)
+    assert (code, lines[-1]) == (1, "CI: failed")
+
+
+def test_no_python_at_all_fails(ci):
+    code, lines = ci([])
+    assert (code, lines[-1]) == (1, "CI: failed")
+    assert "Python 3.11 3.12 3.13: not found, not tested" in lines
