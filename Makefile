@@ -55,7 +55,10 @@ install: $(RUN_STAMP)
 clean:
 	rm -rf .venv .venv-* out
 
-$(RUN_STAMP): locks/build.txt locks/run.txt
+# An interpreter that is gone makes the environment anew.
+$(PY): ;
+
+$(RUN_STAMP): locks/build.txt locks/run.txt $(PY)
 	@echo "== setting up $(VENV)"
 	@$(INSTALL) run --venv "$(VENV)"
 	@touch $@

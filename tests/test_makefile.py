@@ -95,9 +95,12 @@ def test_make_test_installs_then_tests_under_both_backends(tmp_path):
 
 
 def test_what_is_installed_is_not_installed_again(tmp_path):
-    for name in (".installed-run", ".installed-test"):
+    (tmp_path / "bin").mkdir()
+    for name in ("bin/python", ".installed-run", ".installed-test"):
         (tmp_path / name).touch()
     assert "install.py" not in dry_run("test", "demo", f"VENV={tmp_path}")
+    (tmp_path / "bin" / "python").unlink()
+    assert "install.py run" in dry_run("demo", f"VENV={tmp_path}")
 
 
 def test_another_python_gets_an_environment_of_its_own():

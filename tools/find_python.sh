@@ -2,6 +2,7 @@
 # Prints a Python that can run the program: the one named as argument, else the first suitable one of those below. A name
 # such as python3.12 is looked up on PATH, then in pyenv.
 check="$(dirname "$0")/python_check.py"
+pyenv="${PYENV_ROOT:-$(pyenv root 2>/dev/null || echo "$HOME/.pyenv")}"
 try() {
     if fault=$("$1" "$check" 2>/dev/null); then
         echo "$1"
@@ -14,7 +15,7 @@ for candidate in "$@"; do
     try "$candidate"
     case $candidate in
     python3.*)
-        for inside in "${PYENV_ROOT:-$HOME/.pyenv}/versions/${candidate#python}".*/bin/python; do
+        for inside in "$pyenv/versions/${candidate#python}".*/bin/python; do
             [ ! -x "$inside" ] || try "$inside"
         done
         ;;

@@ -92,9 +92,13 @@ def _digest(lock: Path) -> str:
 
 def _holds(stamp: Path, lock: Path) -> bool:
     try:
-        return stamp.read_text(encoding="utf-8") == _digest(lock)
+        return _python(stamp.parent).exists() and stamp.read_text(encoding="utf-8") == _digest(lock)
     except OSError:
         return False
+
+
+def _python(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def _check_room(venv: Path, needed: int) -> None:
@@ -114,8 +118,7 @@ def _make_venv(venv: Path) -> None:
 
 def _pip(venv: Path, lock: Path, *flags: str) -> None:
     """Install a lock with the environment's own pip; say what it does at least every `BEAT_S`."""
-    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    command = [str(python), "-m", "pip", "install", *PIP_FLAGS, *flags, "-r", str(lock)]
+    command = [str(_python(venv)), "-m", "pip", "install", *PIP_FLAGS, *flags, "-r", str(lock)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
     )

@@ -58,6 +58,11 @@ def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, capsys)
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
     assert capsys.readouterr().out == f"{venv} is up to date\n"
 
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(tmp_path / "an interpreter that is gone")
+    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
+    assert version_in(venv) == "1.0"
+
     (venv / "left over").touch()
     lock.write_text(f"smallthing==2.0 --hash=sha256:{write_wheel(tmp_path, '2.0')}\n")
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
