@@ -39,7 +39,7 @@ def set_up_logging(verbose: bool = False) -> None:
 
 
 def print_any_text() -> None:
-    """From now on printing never fails for want of a character, whatever the locale and where the output goes.
+    """Make printing succeed whatever the locale is and wherever the output goes.
 
     Bytes of a file name that the locale's encoding cannot read are written as they are; other characters that the
     output's encoding lacks become an ASCII spelling or an escape.

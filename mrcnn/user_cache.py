@@ -10,7 +10,7 @@ from pathlib import Path
 def user_cache() -> Path:
     """This program's folder in the user's cache, by the custom of the system; it may not be there yet.
 
-    For a user without a home, such as a bare number in a container, it is below the root, where it is hardly writable.
+    For a user without a home, such as a bare number in a container, it lies below the root, rarely writable.
     """
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")

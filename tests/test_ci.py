@@ -1,4 +1,4 @@
-""".ci/run with a make that does nothing: which Pythons are tested, and what follows when one is missing."""
+""".ci/run with a make that does nothing: which Pythons it tests, and that it fails when one is missing."""
 
 import shutil
 import subprocess

@@ -72,7 +72,8 @@ def install(what: str, venv: Path, lock: Path) -> None:
         print(f"{venv} is up to date", flush=True)
         return
     if not (what == "test" and _holds(venv / ".installed-run", LOCKS / "run.txt")):
-        _check_room(venv, NEEDED_BYTES[what])
+        if not venv.exists():  # an older one is removed first, which makes room
+            _check_room(venv, NEEDED_BYTES[what])
         print(f"== making {venv} with Python {sys.version.split()[0]}", flush=True)
         print(f"   {FRESH[what]}, once: about a minute on a fast network", flush=True)
         _make_venv(venv)
@@ -81,7 +82,6 @@ def install(what: str, venv: Path, lock: Path) -> None:
     began_s = time.monotonic()
     _pip(venv, lock, *EXACTLY, *WHEELS)
     stamp.write_text(_digest(lock), encoding="utf-8")
-    os.utime(stamp)
     print(f"   installed in {time.monotonic() - began_s:.0f} s", flush=True)
 
 

@@ -56,7 +56,7 @@ GRAPH_SETTINGS = (
 
 
 _TEMPORARY = "stream_segment-engines-"
-"""Begins the name of a folder that ends with this process."""
+"""Prefix of the temporary folder, which is removed when the process ends."""
 
 
 class CacheFault(EngineError):
@@ -80,7 +80,7 @@ def fingerprint(weights: Path, config: Any) -> str:
 
 def cache_folder(weights: Path, config: Any) -> Path:
     """Where the graphs of a weight file lie, or will lie: beside it; where that is not writable, in the user's cache;
-    where that is not writable either, in a temporary folder that ends with this process."""
+    where that is not writable either, in a temporary folder that is removed when the process ends."""
     name = f"{weights.stem}-{fingerprint(weights, config)}"
     for parent in _lasting_folders(weights):
         if os.path.isdir(parent / name) or _is_writable(parent):
@@ -92,7 +92,7 @@ def cache_folder(weights: Path, config: Any) -> Path:
 
 
 def check_lasting(folder: Path, weights: Path) -> None:
-    """Raises EngineError if what is kept in this `cache_folder` of a weight file ends with the process."""
+    """Raises EngineError if this `cache_folder` of a weight file is the temporary one, which the run removes."""
     if folder.parent.name.startswith(_TEMPORARY):
         beside, mine = _lasting_folders(weights)
         raise EngineError(

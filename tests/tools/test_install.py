@@ -89,6 +89,8 @@ def test_too_small_a_disk_is_refused_before_anything_is_made(tmp_path, lock, mon
     assert install.main(["test", "--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 1
     assert not (tmp_path / "venv").exists()
     assert "error: expected 1000000000.0 GB of free disk space" in capsys.readouterr().err
+    (tmp_path / "venv").mkdir()  # one that is made anew makes its own room
+    assert install.main(["test", "--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 0
 
 
 def test_a_place_where_no_environment_can_be_made_is_one_line(tmp_path, lock, capsys):
