@@ -112,7 +112,7 @@ class Dataset:
             FileNotFoundError: the file is missing.
             ValueError: the file is no image that can be read.
         """
-        from .image_reading import read_image_bgr
+        from mrcnn.image_reading import read_image_bgr
 
         path = self.image_info[image_id]["path"]
         image_bgr = read_image_bgr(path)

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from .network.network import MaskRCNNNetwork
-from .weights import load_weights, save_weights
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.weights import load_weights, save_weights
 
 
 class WholeModel(keras.Model):

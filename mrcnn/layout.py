@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .checkpoint import RPN_LAYERS
-from .network.network import MaskRCNNNetwork
-from .network.resnet import BLOCKS, block_letter
+from mrcnn.checkpoint import RPN_LAYERS
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.network.resnet import BLOCKS, block_letter
 
 _FPN = (
     "fpn_c5p5 fpn_p5upsampled fpn_c4p4 fpn_p4add fpn_p4upsampled fpn_c3p3 fpn_p3add fpn_p3upsampled fpn_c2p2 fpn_p2add "

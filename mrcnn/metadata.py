@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import WeightsError
-from .config import Config
+from mrcnn.checkpoint import WeightsError
+from mrcnn.config import Config
 
 NETWORK_SETTINGS = (
     "NAME",

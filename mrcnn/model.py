@@ -13,14 +13,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import runs, utils
-from .keras_model import as_keras_model
-from .molding import compose_image_meta, mold_image, parse_image_meta, unmold_detections, unmold_image
-from .network.anchors import feature_shapes, pyramid_anchors
-from .network.detector import Detector, RawDetections
-from .network.network import MaskRCNNNetwork
-from .training.dataset_images import load_image_gt
-from .weights import load_weights
+from mrcnn import runs, utils
+from mrcnn.keras_model import as_keras_model
+from mrcnn.molding import compose_image_meta, mold_image, parse_image_meta, unmold_detections, unmold_image
+from mrcnn.network.anchors import feature_shapes, pyramid_anchors
+from mrcnn.network.detector import Detector, RawDetections
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.training.dataset_images import load_image_gt
+from mrcnn.weights import load_weights
 
 __all__ = [
     "MaskRCNN",
@@ -87,7 +87,7 @@ class MaskRCNN:
             raise ValueError(f"config must be an instance, got the class {config.__name__}: write {config.__name__}()")
         config.validate()
         if mode == "training":
-            from .training.checks import check_config
+            from mrcnn.training.checks import check_config
 
             check_config(config)
             if model_dir is None:
@@ -166,9 +166,9 @@ class MaskRCNN:
             FloatingPointError: the loss is no number any more.
             OSError: a weight file cannot be written; those of earlier epochs are untouched.
         """
-        from .training import checks
-        from .training.layer_patterns import layer_pattern
-        from .training.matterport import Run, run_epochs, run_metadata
+        from mrcnn.training import checks
+        from mrcnn.training.layer_patterns import layer_pattern
+        from mrcnn.training.matterport import Run, run_epochs, run_metadata
 
         if self.mode != "training":
             raise ValueError('train needs a model made with mode="training", this one was made with mode="inference"')
@@ -194,7 +194,7 @@ class MaskRCNN:
     def compile(self, learning_rate: float, momentum: float):
         """The network with its losses and a new optimizer, for the layers that are trainable now: a keras.Model, see
         `mrcnn.training.matterport.make_model`. `train` calls this itself."""
-        from .training.matterport import make_model
+        from mrcnn.training.matterport import make_model
 
         return make_model(self.network, learning_rate, momentum)
 
@@ -209,7 +209,7 @@ class MaskRCNN:
         Raises:
             ValueError: no layer matches.
         """
-        from .training.layer_patterns import set_trainable
+        from mrcnn.training.layer_patterns import set_trainable
 
         for layer in set_trainable(self.network, layer_regex):
             if verbose:

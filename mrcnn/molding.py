@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .boxes import denorm_boxes, norm_boxes
-from .resizing import unmold_mask
+from mrcnn.boxes import denorm_boxes, norm_boxes
+from mrcnn.resizing import unmold_mask
 
 
 def compose_image_meta(image_id, original_image_shape, image_shape, window, scale, active_class_ids) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .checkpoint import (
+from mrcnn.checkpoint import (
     DOWNLOAD_HINT,
     HEAD_LAYERS,
     METADATA_ATTRIBUTE,
@@ -27,9 +27,9 @@ from .checkpoint import (
     read_arrays,
     read_metadata,
 )
-from .layout import file_groups, group_layers
-from .network.network import MaskRCNNNetwork
-from .whole_file import write_whole
+from mrcnn.layout import file_groups, group_layers
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.whole_file import write_whole
 
 __all__ = ["WeightsError", "load_weights", "read_arrays", "read_metadata", "save_weights"]
 

@@ -26,9 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.engines.base import EngineError
 from mrcnn.user_cache import user_cache
-
-from .base import EngineError
 
 MANIFEST = "manifest.json"
 FORMAT = 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import cache
-from .base import Engine, EngineError
-from .exported import exported_parts
-from .graph_engine import GraphEngine
+from mrcnn.engines import cache
+from mrcnn.engines.base import Engine, EngineError
+from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.graph_engine import GraphEngine
 
 INT8_VERSION = f"stream_segment int8 {cache.FORMAT}"
 INT8_FOLDER = "int8"
@@ -52,7 +52,7 @@ def create_openvino_engine(weights: Path, config: Any, precision: str, threads: 
         EngineError: OpenVINO is missing, the CPU lacks the precision, the network cannot be exported, or int8 is not
             prepared; the text is one line that says what to do.
     """
-    from .openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, cpu_has_bfloat16
+    from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, cpu_has_bfloat16
 
     if precision != "int8":
         check_precision(CpuPrecision(precision))  # before the export, which takes seconds
@@ -79,7 +79,7 @@ def create_onnx_engine(weights: Path, config: Any, precision: str, provider: str
     Raises:
         EngineError: ONNX Runtime or the provider is missing, it has no float16, or the network cannot be exported.
     """
-    from .onnx_runtime import OnnxRuntime, available_provider
+    from mrcnn.engines.onnx_runtime import OnnxRuntime, available_provider
 
     provider = provider or available_provider()
     folder = cache.cache_folder(weights, config)

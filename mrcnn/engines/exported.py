@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import cache
-from .base import EngineError
+from mrcnn.engines import cache
+from mrcnn.engines.base import EngineError
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.engines.base import Engine, RawDetections
+from mrcnn.engines.regions import LEVEL_COUNT, LevelledRegions, detect, sort_by_level
 from mrcnn.network.anchors import AnchorSettings, feature_shapes, normalize_boxes, normalized_anchors
-
-from .base import Engine, RawDetections
-from .regions import LEVEL_COUNT, LevelledRegions, detect, sort_by_level
 
 CANVAS_MULTIPLE = 32
 """Height and width of a canvas are multiples of this: the stride of P5."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import EngineError
-from .graph_engine import Arrays, Runtime
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.graph_engine import Arrays, Runtime
 
 PYRAMID = ("p2", "p3", "p4", "p5")
 

@@ -13,10 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from .base import EngineError
-from .graph_engine import Arrays, Runtime
-from .openvino_int8 import give_int8_regions, halve_wide_convolutions, split_long_products, take_int8_regions
-from .openvino_models import LEVELS, POOLED, PYRAMID, STEM, piece_name, split_pooling, split_stem, write_out_softmax
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.graph_engine import Arrays, Runtime
+from mrcnn.engines.openvino_int8 import (
+    give_int8_regions,
+    halve_wide_convolutions,
+    split_long_products,
+    take_int8_regions,
+)
+from mrcnn.engines.openvino_models import (
+    LEVELS,
+    POOLED,
+    PYRAMID,
+    STEM,
+    piece_name,
+    split_pooling,
+    split_stem,
+    write_out_softmax,
+)
 
 _ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 

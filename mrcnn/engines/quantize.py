@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from . import cache
-from .base import EngineError
-from .create import INT8_FOLDER, INT8_VERSION
-from .exported import exported_parts
-from .graph_engine import GraphEngine
-from .openvino_models import STEM, split_pooling, split_stem
-from .openvino_runtime import BODY, HEAD, CpuPrecision, OpenVinoRuntime, core
+from mrcnn.engines import cache
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION
+from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.graph_engine import GraphEngine
+from mrcnn.engines.openvino_models import STEM, split_pooling, split_stem
+from mrcnn.engines.openvino_runtime import BODY, HEAD, CpuPrecision, OpenVinoRuntime, core
 
 HEAD_CANVASES = 8
 """On so many canvases the heads are calibrated; each holds up to a thousand regions."""

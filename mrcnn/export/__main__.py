@@ -16,9 +16,8 @@ from pathlib import Path
 def main() -> int:
     """Write the parts; a mistake is one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mrcnn.export.write import write_parts
     from mrcnn.metadata import config_from_metadata
-
-    from .write import write_parts
 
     weights, folder = (Path(argument) for argument in sys.argv[1:3])
     try:

@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from .graph import Graph
-from .layers import ExportError, Tensor, write_layer
+from mrcnn.export.graph import Graph
+from mrcnn.export.layers import ExportError, Tensor, write_layer
 
 
 def translate(

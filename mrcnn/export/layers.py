@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .graph import Graph
+from mrcnn.export.graph import Graph
 
 
 class ExportError(ValueError):

@@ -19,11 +19,10 @@ import keras
 import numpy as np
 import onnx
 
+from mrcnn.export.functional import translate
+from mrcnn.export.graph import Graph
+from mrcnn.export.layers import ExportError, Tensor
 from mrcnn.network.backbones import STEM_ENDS
-
-from .functional import translate
-from .graph import Graph
-from .layers import ExportError, Tensor
 
 PART_NAMES = ("features", "proposals", "boxes", "masks")
 LEVELS = (2, 3, 4, 5)

@@ -21,10 +21,9 @@ def write_parts(weights: Path, config: Any, folder: Path) -> None:
     """
     import onnx
 
+    from mrcnn.export.parts import export_parts
     from mrcnn.network.network import MaskRCNNNetwork
     from mrcnn.weights import load_weights
-
-    from .parts import export_parts
 
     network = MaskRCNNNetwork(config)
     load_weights(network, weights)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .efficientnet import build_efficientnet_lite0
-from .resnet import build_resnet50, build_resnet101
+from mrcnn.network.efficientnet import build_efficientnet_lite0
+from mrcnn.network.resnet import build_resnet50, build_resnet101
 
 BACKBONES = {"resnet50": build_resnet50, "resnet101": build_resnet101, "efficientnet_lite0": build_efficientnet_lite0}
 """Name to builder: takes the image tensor (B, H, W, 3) and the Config, returns [C2, C3, C4, C5] (strides 4, 8, 16,

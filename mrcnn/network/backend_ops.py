@@ -11,9 +11,9 @@ import importlib.util
 import keras
 from keras import ops
 
-from .boxes import box_areas, iou_matrix
-from .suppression import DEAD, greedy_nms, parallel_nms
-from .target import Target, target
+from mrcnn.network.boxes import box_areas, iou_matrix
+from mrcnn.network.suppression import DEAD, greedy_nms, parallel_nms
+from mrcnn.network.target import Target, target
 
 
 def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):

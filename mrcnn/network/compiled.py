@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from .target import Target, default_target, tracing_for
+from mrcnn.network.target import Target, default_target, tracing_for
 
 logger = logging.getLogger(__name__)
 

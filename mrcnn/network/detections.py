@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from .backend_ops import DEAD, class_wise_nms
-from .boxes import clip_boxes, decode_deltas
+from mrcnn.network.backend_ops import DEAD, class_wise_nms
+from mrcnn.network.boxes import clip_boxes, decode_deltas
 
 
 def detect(rois, counts, class_probs, deltas, windows, config):

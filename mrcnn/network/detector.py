@@ -10,11 +10,10 @@ import numpy as np
 from keras import ops
 
 from mrcnn.engines.base import Engine, RawDetections
-
-from .anchors import normalize_boxes
-from .compiled import compile_function
-from .network import CANVAS_MULTIPLE, MaskRCNNNetwork
-from .target import Target, default_target
+from mrcnn.network.anchors import normalize_boxes
+from mrcnn.network.compiled import compile_function
+from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
+from mrcnn.network.target import Target, default_target
 
 MASK_BUCKETS = (4, 16, 64)
 """The mask head runs on the smallest of these numbers of boxes that is enough (or on DETECTION_MAX_INSTANCES)."""

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from .network import MaskRCNNNetwork
+from mrcnn.network.network import MaskRCNNNetwork
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from .norm import BatchNorm
+from mrcnn.network.norm import BatchNorm
 
 MASK_HEAD_CHANNELS = 256
 """Width of the mask head; Matterport's is 256 whatever the width of the pyramid."""

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from .anchors import AnchorSettings, normalized_anchors
-from .backbones import build_backbone
-from .detections import detect
-from .fpn import build_fpn
-from .heads import build_box_head, build_mask_head
-from .proposals import propose
-from .roi_align import roi_align
-from .rpn import RPN_CHANNELS, build_rpn
+from mrcnn.network.anchors import AnchorSettings, normalized_anchors
+from mrcnn.network.backbones import build_backbone
+from mrcnn.network.detections import detect
+from mrcnn.network.fpn import build_fpn
+from mrcnn.network.heads import build_box_head, build_mask_head
+from mrcnn.network.proposals import propose
+from mrcnn.network.roi_align import roi_align
+from mrcnn.network.rpn import RPN_CHANNELS, build_rpn
 
 CANVAS_MULTIPLE = 32
 """Height and width of a canvas are multiples of this: the stride of P5. (P6, every second cell of P5, may be odd.)"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from keras import layers
 
-from .norm import BatchNorm
+from mrcnn.network.norm import BatchNorm
 
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 """Bottleneck blocks in the stages 2 to 5."""

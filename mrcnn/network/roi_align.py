@@ -9,7 +9,7 @@ import math
 
 from keras import ops
 
-from .backend_ops import crop_levels
+from mrcnn.network.backend_ops import crop_levels
 
 CANONICAL_SIDE = 224.0
 """Side in pixels of a region that belongs to P4: ImageNet's crop size."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .model import LOSS_NAMES
+from mrcnn.training.model import LOSS_NAMES
 
 _COUNTS = (
     "STEPS_PER_EPOCH",

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .coco_segmentation import drawn_extent, is_empty, rle_of
-from .findings import AnnotationError, Findings
-from .image_files import check_image_files, locate
+from mrcnn.training.coco_segmentation import drawn_extent, is_empty, rle_of
+from mrcnn.training.findings import AnnotationError, Findings
+from mrcnn.training.image_files import check_image_files, locate
 
 __all__ = ["AnnotatedImage", "AnnotatedImages", "AnnotationError", "EmptyClass", "Instance", "load_coco"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .findings import AnnotationError
+from mrcnn.training.findings import AnnotationError
 
 
 def is_empty(annotation: Mapping[str, Any]) -> bool:

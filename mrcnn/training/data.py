@@ -15,10 +15,9 @@ import numpy as np
 
 from mrcnn.image_reading import read_image_bgr
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
-
-from .augment import AugmentSettings, Window, change_colours, flip, paste_instance, place_window
-from .coco import AnnotatedImage, AnnotatedImages
-from .targets import rpn_targets
+from mrcnn.training.augment import AugmentSettings, Window, change_colours, flip, paste_instance, place_window
+from mrcnn.training.coco import AnnotatedImage, AnnotatedImages
+from mrcnn.training.targets import rpn_targets
 
 OBJECT_SLOTS = 48
 IGNORED_SLOTS = 24

@@ -13,10 +13,9 @@ import numpy as np
 from mrcnn.molding import mold_image
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 from mrcnn.network.network import CANVAS_MULTIPLE
-
-from .data import IGNORED_SLOTS, Batch, mini_mask
-from .dataset_images import CanvasImage, image_name, load_canvas_image
-from .targets import random_regions, rpn_targets
+from mrcnn.training.data import IGNORED_SLOTS, Batch, mini_mask
+from mrcnn.training.dataset_images import CanvasImage, image_name, load_canvas_image
+from mrcnn.training.targets import random_regions, rpn_targets
 
 SMALLEST_SIDE = 2
 """Pixels of the canvas: a box of one row or column has no height or width in normalized coordinates, whose y2 and x2

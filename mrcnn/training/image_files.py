@@ -8,8 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from mrcnn.image_reading import read_image_bgr
-
-from .findings import AnnotationError, first_of
+from mrcnn.training.findings import AnnotationError, first_of
 
 TAIL_BYTES = 64
 """Where the end mark of a whole file lies, with some room for what programs append."""

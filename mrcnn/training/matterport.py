@@ -14,11 +14,10 @@ import keras
 import numpy as np
 
 from mrcnn.metadata import describe
+from mrcnn.training.data import BatchThread
+from mrcnn.training.dataset_batches import DatasetBatches
+from mrcnn.training.model import TrainingModel
 from mrcnn.weights import load_weights, save_weights
-
-from .data import BatchThread
-from .dataset_batches import DatasetBatches
-from .model import TrainingModel
 
 LOG_FILE = "log.jsonl"
 """One line of losses for each epoch, in the folder of the run."""

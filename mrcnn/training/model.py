@@ -13,9 +13,8 @@ from keras import ops
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.network.proposals import propose
 from mrcnn.network.roi_align import roi_align
-
-from . import losses
-from .targets import RegionTargets, full_mask_targets, mask_targets, sample_regions
+from mrcnn.training import losses
+from mrcnn.training.targets import RegionTargets, full_mask_targets, mask_targets, sample_regions
 
 LOSS_NAMES = (
     "rpn_class_loss",

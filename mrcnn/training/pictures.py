@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-from .augment import AugmentSettings, Window
-from .coco import AnnotatedImage, AnnotatedImages
-from .data import WindowMaker, read_picture
+from mrcnn.training.augment import AugmentSettings, Window
+from mrcnn.training.coco import AnnotatedImage, AnnotatedImages
+from mrcnn.training.data import WindowMaker, read_picture
 
 logger = logging.getLogger(__name__)
 

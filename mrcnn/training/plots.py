@@ -9,12 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mrcnn.training.coco import AnnotatedImage
+from mrcnn.training.model import LOSS_NAMES
+from mrcnn.training.pictures import PictureError, PictureStore
+from mrcnn.training.validation import Found
 from mrcnn.whole_file import whole_file, write_whole
-
-from .coco import AnnotatedImage
-from .model import LOSS_NAMES
-from .pictures import PictureError, PictureStore
-from .validation import Found
 
 CURVES_FILE = "curves.png"
 PREDICTIONS_FILE = "predictions.png"

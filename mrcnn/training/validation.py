@@ -16,12 +16,11 @@ from mrcnn.config import Config
 from mrcnn.metadata import config_from_metadata, describe
 from mrcnn.network.detector import Detector
 from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
-
-from .coco import AnnotatedImage, AnnotatedImages, Instance
-from .data import BatchMaker
-from .model import TrainingModel
-from .pictures import PictureError, PictureStore
-from .start import SHORT_SIDE_SHARE
+from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
+from mrcnn.training.data import BatchMaker
+from mrcnn.training.model import TrainingModel
+from mrcnn.training.pictures import PictureError, PictureStore
+from mrcnn.training.start import SHORT_SIDE_SHARE
 
 MOST_IMAGES = 100
 """More images than this are not looked at: evenly chosen ones stand for them."""

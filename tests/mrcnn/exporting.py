@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from .conftest import on_tensorflow
+from tests.mrcnn.conftest import on_tensorflow
 
 ONCE = pytest.mark.skipif(
     not on_tensorflow(), reason="the engines do not depend on the Keras backend: tested under TensorFlow only"

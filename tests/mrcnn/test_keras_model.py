@@ -5,8 +5,7 @@ import pytest
 from mrcnn.checkpoint import read_metadata
 from mrcnn.keras_model import as_keras_model
 from mrcnn.weights import WeightsError
-
-from .tiny import tiny_network
+from tests.mrcnn.tiny import tiny_network
 
 
 def test_it_shows_and_saves_the_layers(tmp_path, capsys):

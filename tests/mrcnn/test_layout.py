@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 
 from mrcnn.layout import file_groups, group_layers
-
-from .tiny import tiny_network
+from tests.mrcnn.tiny import tiny_network
 
 
 def test_resnet101_has_the_recorded_order(oracle_layout):

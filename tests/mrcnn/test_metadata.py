@@ -8,9 +8,8 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.metadata import class_names_from_metadata, config_from_metadata, describe
 from mrcnn.weights import WeightsError
-
-from .conftest import SmallConfig
-from .tiny import TinyConfig
+from tests.mrcnn.conftest import SmallConfig
+from tests.mrcnn.tiny import TinyConfig
 
 NAMES = ["BG", "person"]
 

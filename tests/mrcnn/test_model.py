@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import mrcnn.model as modellib
-
-from .conftest import SmallConfig, mask_pixels_outside
-from .tiny import seed_weights, set_bias
+from tests.mrcnn.conftest import SmallConfig, mask_pixels_outside
+from tests.mrcnn.tiny import seed_weights, set_bias
 
 
 class Batch(SmallConfig):

@@ -11,9 +11,8 @@ import mrcnn.model as modellib
 from mrcnn.checkpoint import read_metadata
 from mrcnn.utils import Dataset, compute_ap
 from mrcnn.weights import load_weights
-
-from .tiny import TinyTrainConfig, seed_weights
-from .training.shapes import Shapes
+from tests.mrcnn.tiny import TinyTrainConfig, seed_weights
+from tests.mrcnn.training.shapes import Shapes
 
 
 class TrainConfig(TinyTrainConfig):

@@ -13,8 +13,7 @@ from keras import ops
 
 from mrcnn.model import MaskRCNN, mold_image
 from mrcnn.network.compiled import compile_function
-
-from .conftest import (
+from tests.mrcnn.conftest import (
     CocoConfig1024,
     load_case,
     match_one_to_one,

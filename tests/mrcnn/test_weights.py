@@ -6,8 +6,7 @@ import pytest
 from keras import ops
 
 from mrcnn.weights import WeightsError, load_weights, read_arrays, read_metadata, save_weights
-
-from .tiny import TinyConfig, tiny_network
+from tests.mrcnn.tiny import TinyConfig, tiny_network
 
 HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"]
 

@@ -5,8 +5,7 @@ import pytest
 from mrcnn.engines.exported import exported_parts
 from mrcnn.network import backbones
 from mrcnn.weights import save_weights
-
-from ..tiny import TinyConfig, tiny_backbone, tiny_network
+from tests.mrcnn.tiny import TinyConfig, tiny_backbone, tiny_network
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,8 @@ from mrcnn.checkpoint import WeightsError
 from mrcnn.engines import cache, create, openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import create_keras_engine, create_onnx_engine, create_openvino_engine, int8_is_there
-
-from ..exporting import NO_NETWORK, ONCE
-from ..tiny import tiny_image
+from tests.mrcnn.exporting import NO_NETWORK, ONCE
+from tests.mrcnn.tiny import tiny_image
 
 pytestmark = ONCE
 

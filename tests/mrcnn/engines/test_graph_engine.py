@@ -9,9 +9,8 @@ from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.export.parts import export_parts
 from mrcnn.network.detector import Detector
-
-from ..exporting import ONCE, save_parts
-from ..tiny import TinyConfig, tiny_image, tiny_network
+from tests.mrcnn.exporting import ONCE, save_parts
+from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 
 pytestmark = ONCE
 

@@ -12,8 +12,7 @@ from mrcnn.engines.openvino_int8 import (
     take_int8_regions,
 )
 from mrcnn.engines.openvino_runtime import core
-
-from ..exporting import ONCE
+from tests.mrcnn.exporting import ONCE
 
 pytestmark = ONCE
 

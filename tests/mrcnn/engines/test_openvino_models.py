@@ -15,9 +15,8 @@ from mrcnn.engines.openvino_models import (
 )
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
-
-from ..exporting import ONCE
-from ..tiny import tiny_image
+from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.tiny import tiny_image
 
 pytestmark = ONCE
 

@@ -9,8 +9,7 @@ from mrcnn.network import boxes as network_boxes
 from mrcnn.network import detections as network_detections
 from mrcnn.network import roi_align
 from mrcnn.network.suppression import greedy_nms
-
-from ..exporting import ONCE, run_onnx
+from tests.mrcnn.exporting import ONCE, run_onnx
 
 pytestmark = ONCE
 

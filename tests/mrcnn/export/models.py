@@ -8,8 +8,7 @@ import numpy as np
 from mrcnn.export.functional import translate
 from mrcnn.export.graph import Graph
 from mrcnn.export.layers import Tensor
-
-from ..exporting import run_onnx
+from tests.mrcnn.exporting import run_onnx
 
 
 def randomize(model: keras.Model, seed: int = 3) -> keras.Model:

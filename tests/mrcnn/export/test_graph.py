@@ -5,8 +5,7 @@ import onnx
 import pytest
 
 from mrcnn.export.graph import IR_VERSION, OPSET, Graph
-
-from ..exporting import ONCE, run_onnx
+from tests.mrcnn.exporting import ONCE, run_onnx
 
 pytestmark = ONCE
 

@@ -8,9 +8,8 @@ from keras import layers
 from mrcnn.export.graph import Graph
 from mrcnn.export.layers import ExportError, Tensor, write_layer
 from mrcnn.network.norm import BatchNorm
-
-from ..exporting import ONCE
-from .models import compare, randomize, written
+from tests.mrcnn.export.models import compare, randomize, written
+from tests.mrcnn.exporting import ONCE
 
 pytestmark = ONCE
 

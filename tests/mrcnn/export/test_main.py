@@ -10,8 +10,7 @@ from mrcnn.checkpoint import WeightsError
 from mrcnn.export import write
 from mrcnn.export.__main__ import main
 from mrcnn.export.layers import ExportError
-
-from ..exporting import ONCE
+from tests.mrcnn.exporting import ONCE
 
 pytestmark = ONCE
 

@@ -7,9 +7,8 @@ from mrcnn.checkpoint import WeightsError
 from mrcnn.export.parts import PART_NAMES
 from mrcnn.export.write import write_parts
 from mrcnn.weights import save_weights
-
-from ..exporting import ONCE
-from ..tiny import TinyConfig, tiny_network
+from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.tiny import TinyConfig, tiny_network
 
 pytestmark = ONCE
 

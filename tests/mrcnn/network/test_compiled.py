@@ -9,8 +9,7 @@ from keras import ops
 
 from mrcnn.network.compiled import compile_function
 from mrcnn.network.target import Target, target
-
-from ..conftest import on_tensorflow
+from tests.mrcnn.conftest import on_tensorflow
 
 
 def numpy_of(tensors):

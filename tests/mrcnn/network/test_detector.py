@@ -8,8 +8,7 @@ import pytest
 
 from mrcnn.network.detector import MASKS_AT_ONCE, Detector, RawDetections
 from mrcnn.network.target import Target
-
-from ..tiny import TinyConfig, set_bias, tiny_image, tiny_network
+from tests.mrcnn.tiny import TinyConfig, set_bias, tiny_image, tiny_network
 
 
 @pytest.fixture(scope="module")

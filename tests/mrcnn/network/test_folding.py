@@ -8,9 +8,8 @@ from keras import layers, ops
 from mrcnn.network.detector import Detector
 from mrcnn.network.folding import FLOAT32_LAYERS, inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
-
-from ..conftest import match_one_to_one, pixel_iou, relative_error
-from ..tiny import TinyConfig, tiny_image, tiny_network
+from tests.mrcnn.conftest import match_one_to_one, pixel_iou, relative_error
+from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import pytest
 from keras import ops
 
 from mrcnn.network.network import MaskRCNNNetwork
-
-from ..conftest import SmallConfig
-from ..tiny import TinyConfig, tiny_image, tiny_network
+from tests.mrcnn.conftest import SmallConfig
+from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ import threading
 import pytest
 
 from mrcnn.network.target import Target, default_target, target, tracing_for
-
-from ..conftest import on_tensorflow
+from tests.mrcnn.conftest import on_tensorflow
 
 
 def test_outside_of_a_block_it_is_where_the_backend_computes_but_tensorflow_keeps_its_own_ops(monkeypatch):

@@ -6,8 +6,7 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.training.checks import check_config, check_dataset, check_schedule
 from mrcnn.utils import Dataset
-
-from .shapes import Shapes
+from tests.mrcnn.training.shapes import Shapes
 
 
 class Right(Config):

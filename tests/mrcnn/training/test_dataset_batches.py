@@ -6,8 +6,7 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.training.dataset_batches import DatasetBatches
 from mrcnn.training.dataset_images import load_image_gt
-
-from .shapes import Shapes, draw
+from tests.mrcnn.training.shapes import Shapes, draw
 
 ANCHORS = 3 * (32 * 32 + 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2)
 

@@ -10,8 +10,7 @@ from mrcnn.config import Config
 from mrcnn.model import parse_image_meta
 from mrcnn.training.dataset_images import load_canvas_image, load_image_gt
 from mrcnn.utils import Dataset
-
-from .shapes import CROSS, DISC, Shapes
+from tests.mrcnn.training.shapes import CROSS, DISC, Shapes
 
 
 class ShapesConfig(Config):

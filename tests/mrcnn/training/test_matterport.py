@@ -13,9 +13,8 @@ from mrcnn.training.layer_patterns import set_trainable
 from mrcnn.training.matterport import DatasetModel, Run, make_model, run_epochs, run_metadata
 from mrcnn.training.model import LOSS_NAMES
 from mrcnn.weights import load_weights
-
-from ..tiny import TinyTrainConfig, tiny_network
-from .shapes import Shapes
+from tests.mrcnn.tiny import TinyTrainConfig, tiny_network
+from tests.mrcnn.training.shapes import Shapes
 
 NO_LOSS = dict.fromkeys(LOSS_NAMES[:5], 0.0)
 

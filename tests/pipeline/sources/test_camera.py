@@ -11,8 +11,7 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.sources.camera import BAD_READS, WARM_UP_READS, CameraDevice, as_bgr
 from pipeline.sources.live import LiveSource
-
-from .conftest import ManualClock
+from tests.pipeline.sources.conftest import ManualClock
 
 
 @pytest.fixture(autouse=True)

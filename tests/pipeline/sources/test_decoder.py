@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.sources.decoder import GIVE_UP_AFTER, Decoder, explain, is_cover, open_container, pick_video
-
-from .clips import write_clip
+from tests.pipeline.sources.clips import write_clip
 
 
 class FailingContainer:

@@ -20,8 +20,7 @@ from pipeline.sources.pattern import PatternSource, read_frame_number
 from pipeline.sources.realtime import RealtimeFile
 from pipeline.sources.reconnect import ReconnectingSource
 from pipeline.sources.video_file import VideoFile
-
-from .clips import write_clip
+from tests.pipeline.sources.clips import write_clip
 
 
 def made(uri: object, **arguments: object) -> Source:

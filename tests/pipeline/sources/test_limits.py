@@ -7,8 +7,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
 from pipeline.sources.limits import LimitedSource, Limits
-
-from .fake_source import FakeSource
+from tests.pipeline.sources.fake_source import FakeSource
 
 PTS_MS = [0, 40, 100, 101, 300, 340, 900]
 

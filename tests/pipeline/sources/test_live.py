@@ -12,8 +12,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.sources.live import ArrivalStamps, LiveSource
 from pipeline.sources.pump import DeviceEndedError
-
-from .fake_device import FakeDevice, picture
+from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 
 def live(device: FakeDevice, read_timeout_s: float = 5, open_timeout_s: float = 5) -> LiveSource:

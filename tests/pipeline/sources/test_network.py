@@ -21,11 +21,10 @@ from pipeline.sources.network import StreamDevice, is_finite
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import read_frame_number
 from pipeline.sources.pump import DeviceEndedError
-
-from .clips import write_clip
-from .conftest import ManualClock
-from .mjpeg_server import MjpegServer
-from .rtsp_server import RtspServer
+from tests.pipeline.sources.clips import write_clip
+from tests.pipeline.sources.conftest import ManualClock
+from tests.pipeline.sources.mjpeg_server import MjpegServer
+from tests.pipeline.sources.rtsp_server import RtspServer
 
 RECONNECT = ReconnectSettings(read_timeout_s=0.5, first_delay_s=0.05, longest_delay_s=0.1)
 

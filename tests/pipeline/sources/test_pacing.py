@@ -6,8 +6,7 @@ import threading
 import time
 
 from pipeline.sources.pacing import LONGEST_WAIT_S, Pacer
-
-from .conftest import ManualClock
+from tests.pipeline.sources.conftest import ManualClock
 
 
 def test_waits_exactly_until_the_moment(clock: ManualClock) -> None:

@@ -13,9 +13,8 @@ from pipeline.errors import InputError
 from pipeline.records import SourceKind
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import PatternSource, background, draw, read_frame_number
-
-from .clips import write_clip
-from .conftest import ManualClock
+from tests.pipeline.sources.clips import write_clip
+from tests.pipeline.sources.conftest import ManualClock
 
 
 @pytest.mark.parametrize("size_wh", [(640, 360), (48, 48), (97, 333), (1920, 1080)])

@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.sources.pump import HANDOVER_CAPACITY, DeviceEndedError, DeviceInfo, Pump
-
-from .fake_device import FakeDevice, picture
+from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 
 def wait_for_end(pump: Pump) -> bool:

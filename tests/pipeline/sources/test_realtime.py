@@ -12,10 +12,9 @@ from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import read_frame_number
 from pipeline.sources.realtime import RealtimeFile
 from pipeline.sources.video_file import VideoFile
-
-from .clips import write_clip
-from .conftest import ManualClock
-from .fake_source import FakeSource
+from tests.pipeline.sources.clips import write_clip
+from tests.pipeline.sources.conftest import ManualClock
+from tests.pipeline.sources.fake_source import FakeSource
 
 
 def realtime(pts_ms: list[int], clock: ManualClock) -> RealtimeFile:

@@ -18,9 +18,8 @@ from pipeline.sources.live import LiveSource
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pump import DeviceEndedError
 from pipeline.sources.reconnect import MOST_STUCK, ReconnectingSource
-
-from .conftest import ManualClock
-from .fake_device import FakeDevice, picture
+from tests.pipeline.sources.conftest import ManualClock
+from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 SETTINGS = ReconnectSettings(first_delay_s=0.5, longest_delay_s=3.0, read_timeout_s=0.5)
 

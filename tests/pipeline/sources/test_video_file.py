@@ -14,8 +14,7 @@ from pipeline.errors import InputError
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.sources.pattern import read_frame_number
 from pipeline.sources.video_file import VideoFile
-
-from .clips import numbered, write_clip
+from tests.pipeline.sources.clips import numbered, write_clip
 
 B_FRAMES = {"bf": "3", "g": "12", "keyint_min": "12", "sc_threshold": "0"}
 OPEN_GOP = {**B_FRAMES, "x264-params": "open-gop=1:b-adapt=0:bframes=3:keyint=12:min-keyint=12:scenecut=0"}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pipeline.sources.base import SourceState
 from pipeline.sources.wrapper import SourceWrapper
-
-from .fake_source import FakeSource
+from tests.pipeline.sources.fake_source import FakeSource
 
 
 def test_everything_is_passed_on() -> None:
