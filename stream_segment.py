@@ -28,18 +28,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
-from commands.program import Parser, print_any_text, set_up_logging
-from commands.signals import Terminated, handled, unwind
+from pipeline.commands.program import Parser, print_any_text, set_up_logging
+from pipeline.commands.signals import Terminated, handled, unwind
+from pipeline.console.run_report import ProgressReport, summary_text
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, SourceKind
-from pipeline.report import ProgressReport, summary_text
-from pipeline.settings import ProgressMode, Settings
-from pipeline.settings_file import KeyPath, dump_settings, load_settings, parse_assignment, preset_overrides
+from pipeline.runtime.stream import Stream
+from pipeline.runtime.summary import EndReason
+from pipeline.scene import Event, EventKind, Scene
+from pipeline.settings.loading import KeyPath, dump_settings, load_settings, parse_assignment, preset_overrides
+from pipeline.settings.schema import ProgressMode, Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.stream import Stream
-from pipeline.summary import EndReason
-from pipeline.tracking.scene import Event, EventKind, Scene
 
 __version__ = "0.1.0"
 __all__ = [
@@ -66,7 +66,7 @@ __all__ = [
 logger = logging.getLogger("stream_segment")
 
 COMMANDS = ("train", "evaluate", "optimize", "weights")
-"""Each is a module of `commands/`."""
+"""Each is a module of `pipeline/commands/`."""
 
 CONFIG_BESIDE_THE_PROGRAM = Path(__file__).with_name("config.yaml")
 
@@ -163,7 +163,8 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--kiosk",
         action="store_true",
-        help="settings for an unattended screen (pipeline/presets/kiosk.yaml); --config and other flags lie over them",
+        help="settings for an unattended screen (pipeline/settings/presets/kiosk.yaml); --config and other flags "
+        "lie over them",
     )
     group.add_argument("--config", metavar="FILE", help="settings file (default: config.yaml beside this program)")
     group.add_argument(
@@ -257,7 +258,7 @@ def program() -> NoReturn:
 
 def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
-        command = importlib.import_module(f"commands.{arguments[0]}")
+        command = importlib.import_module(f"pipeline.commands.{arguments[0]}")
         return int(command.run(arguments[1:]))
     parsed = build_parser().parse_args(arguments)
     set_up_logging(parsed.verbose)

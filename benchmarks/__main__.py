@@ -26,10 +26,10 @@ from benchmarks.options import Options
 from benchmarks.report import as_markdown, last_line, measured, read_json, show, target_text, write_json
 from benchmarks.row_process import run_row
 from benchmarks.rows import CPU_ROWS, GPU_ROWS
-from commands.program import Parser, print_any_text
+from pipeline.commands.program import Parser, print_any_text
 from pipeline.errors import InputError, StreamSegmentError
-from pipeline.settings import ModelSettings
-from pipeline.settings_file import parse_assignment
+from pipeline.settings.loading import parse_assignment
+from pipeline.settings.schema import ModelSettings
 
 
 def main(argv: Sequence[str] | None = None, runner: Callable[..., RowReport] = run_row) -> int:

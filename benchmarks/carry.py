@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks.moving_scene import MovingScene, crowd
+from pipeline.drawing.masks import paste_mask
+from pipeline.drawing.overlay import Overlay
 from pipeline.errors import StreamSegmentError
-from pipeline.join import Carrier, KeyFrameJoin, SmoothJoin, make_carrier
-from pipeline.masks import paste_mask
-from pipeline.motion.key_frames import KeyFrames
-from pipeline.overlay import Overlay
 from pipeline.records import Frame, Instances, SegmentedFrame, StageTimes
-from pipeline.settings import CarryMode, MotionSettings, OverlaySettings
-from pipeline.settings_file import load_settings, parse_assignment
-from pipeline.slot import Overflow, Slot
+from pipeline.runtime.join import Carrier, KeyFrameJoin, SmoothJoin, make_carrier
+from pipeline.runtime.key_frames import KeyFrames
+from pipeline.settings.loading import load_settings, parse_assignment
+from pipeline.settings.schema import CarryMode, MotionSettings, OverlaySettings
+from pipeline.threads.slot import Overflow, Slot
 
 LABELS = ("BG", "person", *(f"class {i}" for i in range(2, 16)), "cat")
 
@@ -167,7 +167,7 @@ def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 6
 
 def clip_examples(path: str, count: int, assignments: Sequence[str]) -> list[Example]:
     """Frames of a clip with what the network finds on each; its masks count as true."""
-    from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
+    from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
     from pipeline.sources.factory import make_source
 
     overrides = dict((key, ("--set", value)) for key, value in map(parse_assignment, assignments))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import models
-from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.scoring import evaluate
 from pipeline.evaluation.truth import read_truth
 
 MIN_SCORE = 0.03

@@ -12,7 +12,7 @@ from benchmarks.footage import ROOT
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 """Keras' name of a backend, and the module that it needs."""
 PROBE = (
-    "from pipeline.backend import prepare_backend; from pipeline.settings import Backend, Device; "
+    "from pipeline.segmentation.backend import prepare_backend; from pipeline.settings.schema import Backend, Device; "
     "print(prepare_backend(Backend('{}'), Device.GPU).device_name)"
 )
 DEADLINE_S = 120.0

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.options import Options
-from mrcnn.user_cache import user_cache
+from mrcnn.weights.user_cache import user_cache
 from pipeline.errors import InputError
-from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
-from pipeline.settings import ModelSettings
-from pipeline.weights_file import COCO_NAME, SHIPPED_NAME, weights_dir
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, weights_dir
+from pipeline.settings.schema import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "data" / "oracle" / "make_weights.py"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.moving_scene import MovingScene, crowd
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
-from pipeline.segmenter import Segmenter
+from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sources.base import Source
 

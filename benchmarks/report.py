@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.measuring import RowReport, Spread, Target, Value
-from mrcnn.whole_file import write_whole
+from mrcnn.weights.whole_file import write_whole
 
 VERDICTS = {True: "reached", False: "missed", None: ""}
 STYLES = {True: "green", False: "bold red", None: ""}

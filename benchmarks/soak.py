@@ -42,9 +42,9 @@ from benchmarks.soak_verdict import Check, Footprint, Measured, Recording, verdi
 from benchmarks.watchers import Watchers
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Instances, SegmentedFrame
-from pipeline.segmenter import Segmenter
-from pipeline.settings import Settings
-from pipeline.stream import Stream
+from pipeline.runtime.stream import Stream
+from pipeline.segmentation.segmenter import Segmenter
+from pipeline.settings.schema import Settings
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "stream_segment_person.h5"
 LONGEST_FAULT_S = 2.2

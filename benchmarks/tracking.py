@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.overlay import Overlay
+from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings import ColourBy, OverlaySettings, TrackingSettings
-from pipeline.tracking.motion import BoxMotion
+from pipeline.settings.schema import ColourBy, OverlaySettings, TrackingSettings
+from pipeline.tracking.kalman import BoxMotion
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import Scores, evaluate
 from tests.pipeline.tracking.sequence import (

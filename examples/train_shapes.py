@@ -19,8 +19,8 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import mrcnn.model as modellib
 from mrcnn import utils
-from mrcnn.checkpoint import read_metadata
 from mrcnn.config import Config
+from mrcnn.weights.checkpoint import read_metadata
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WEIGHTS = os.path.join(ROOT, "weights", "stream_segment_person.h5")

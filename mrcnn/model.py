@@ -13,14 +13,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from mrcnn import runs, utils
-from mrcnn.keras_model import as_keras_model
-from mrcnn.molding import compose_image_meta, mold_image, parse_image_meta, unmold_detections, unmold_image
+from mrcnn import utils
+from mrcnn.engines.keras_engine import Detector, RawDetections
+from mrcnn.matterport import run_folders as runs
+from mrcnn.matterport.dataset_images import load_image_gt
+from mrcnn.matterport.keras_model import as_keras_model
+from mrcnn.matterport.molding import compose_image_meta, mold_image, parse_image_meta, unmold_detections, unmold_image
 from mrcnn.network.anchors import feature_shapes, pyramid_anchors
-from mrcnn.network.detector import Detector, RawDetections
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.training.dataset_images import load_image_gt
-from mrcnn.weights import load_weights
+from mrcnn.weights.load_save import load_weights
 
 __all__ = [
     "MaskRCNN",
@@ -87,7 +88,7 @@ class MaskRCNN:
             raise ValueError(f"config must be an instance, got the class {config.__name__}: write {config.__name__}()")
         config.validate()
         if mode == "training":
-            from mrcnn.training.checks import check_config
+            from mrcnn.matterport.training_checks import check_config
 
             check_config(config)
             if model_dir is None:
@@ -116,7 +117,7 @@ class MaskRCNN:
                 ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"].
 
         Raises:
-            mrcnn.weights.WeightsError: the file cannot be used, or a layer has no partner or another shape.
+            mrcnn.weights.load_save.WeightsError: the file cannot be used, or a layer has no partner or another shape.
         """
         load_weights(self.network, filepath, exclude, backbone_only=None if self.mode == "training" else False)
         self.set_log_dir(filepath)
@@ -166,9 +167,9 @@ class MaskRCNN:
             FloatingPointError: the loss is no number any more.
             OSError: a weight file cannot be written; those of earlier epochs are untouched.
         """
-        from mrcnn.training import checks
+        from mrcnn.matterport import training_checks as checks
+        from mrcnn.matterport.epochs import Run, run_epochs, run_metadata
         from mrcnn.training.layer_patterns import layer_pattern
-        from mrcnn.training.matterport import Run, run_epochs, run_metadata
 
         if self.mode != "training":
             raise ValueError('train needs a model made with mode="training", this one was made with mode="inference"')
@@ -193,8 +194,8 @@ class MaskRCNN:
 
     def compile(self, learning_rate: float, momentum: float):
         """The network with its losses and a new optimizer, for the layers that are trainable now: a keras.Model, see
-        `mrcnn.training.matterport.make_model`. `train` calls this itself."""
-        from mrcnn.training.matterport import make_model
+        `mrcnn.matterport.epochs.make_model`. `train` calls this itself."""
+        from mrcnn.matterport.epochs import make_model
 
         return make_model(self.network, learning_rate, momentum)
 

@@ -1,6 +1,6 @@
 """The helpers that users of Matterport's package import from `mrcnn.utils`; they live in the modules named below."""
 
-from mrcnn.boxes import (
+from mrcnn.matterport.boxes import (
     apply_box_deltas,
     box_refinement,
     compute_iou,
@@ -13,11 +13,9 @@ from mrcnn.boxes import (
     non_max_suppression,
     norm_boxes,
 )
-from mrcnn.dataset import Dataset
-from mrcnn.download import COCO_MODEL_URL, download_trained_weights
-from mrcnn.graph import batch_slice, box_refinement_graph
-from mrcnn.metrics import compute_ap, compute_ap_range, compute_matches, compute_recall, trim_zeros
-from mrcnn.resizing import (
+from mrcnn.matterport.dataset import Dataset
+from mrcnn.matterport.metrics import compute_ap, compute_ap_range, compute_matches, compute_recall, trim_zeros
+from mrcnn.matterport.resizing import (
     expand_mask,
     minimize_mask,
     mold_mask,
@@ -26,6 +24,8 @@ from mrcnn.resizing import (
     resize_mask,
     unmold_mask,
 )
+from mrcnn.matterport.tensors import batch_slice, box_refinement_graph
+from mrcnn.weights.download import COCO_MODEL_URL, download_trained_weights
 
 __all__ = [
     "COCO_MODEL_URL",

@@ -1,6 +1,6 @@
 """The drawing functions that users of Matterport's package import from `mrcnn.visualize`."""
 
-from mrcnn.diagnostics import (
+from mrcnn.matterport.diagnostics import (
     display_differences,
     display_table,
     display_weight_stats,
@@ -9,7 +9,7 @@ from mrcnn.diagnostics import (
     plot_overlaps,
     plot_precision_recall,
 )
-from mrcnn.drawing import (
+from mrcnn.matterport.display import (
     apply_mask,
     display_images,
     display_instances,

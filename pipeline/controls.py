@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings import OverlaySettings
-from pipeline.settings_section import Section
+from pipeline.settings.schema import OverlaySettings
+from pipeline.settings.section import Section
 
 
 class DisplayChange(Section):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.scene import Scene
+from pipeline.scene import Scene
 
 
 class SourceKind(Enum):

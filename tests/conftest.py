@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from commands.program import PACKAGES
-from pipeline.stage import THREAD_PREFIX
+from pipeline.commands.program import PACKAGES
+from pipeline.threads.stage import THREAD_PREFIX
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +54,9 @@ def seeded_small_weights(tmp_path_factory):
     import numpy as np
 
     from mrcnn.config import Config
-    from mrcnn.metadata import describe
     from mrcnn.network.network import MaskRCNNNetwork
-    from mrcnn.weights import save_weights
+    from mrcnn.weights.load_save import save_weights
+    from mrcnn.weights.metadata import describe
 
     class Small(Config):
         NAME = "small"

@@ -25,7 +25,7 @@ def requirement_lines(name):
 
 def test_every_folder_of_code_is_a_package_that_the_wheel_takes():
     found = set(find_packages(str(ROOT), include=PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]))
-    folders = {path.parent for top in ("commands", "pipeline", "mrcnn") for path in (ROOT / top).rglob("*.py")}
+    folders = {path.parent for top in ("pipeline", "mrcnn") for path in (ROOT / top).rglob("*.py")}
     assert found == {".".join(folder.relative_to(ROOT).parts) for folder in folders}
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pipeline.settings import Settings
+from pipeline.settings.schema import Settings
 from tools.options_table import options_table, with_table
 
 ROOT = Path(__file__).parents[1]

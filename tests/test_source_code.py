@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = ("pipeline", "mrcnn", "commands")
+CODE = ("pipeline", "mrcnn")
 
 # In Windows these open no path outside the code page.
 NARROW = {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import stream_segment
-from pipeline.settings import Settings
+from pipeline.settings.schema import Settings
 
 
 def run_main(capsys, *arguments):
@@ -165,7 +165,7 @@ def test_a_command_that_is_terminated_unwinds(capsys, monkeypatch):
         finally:
             cleaned.append(True)
 
-    monkeypatch.setattr("commands.weights.run", run)
+    monkeypatch.setattr("pipeline.commands.weights.run", run)
     assert run_main(capsys, "weights", "coco") == (143, "", "stream_segment: terminated\n")
     assert cleaned == [True]
 

@@ -121,7 +121,7 @@ def compare(backbone, state, photo: Path) -> dict[str, float]:
 
 
 def write(layers: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """The layers in the layout of Keras 2's save_weights, which `mrcnn.weights` reads."""
+    """The layers in the layout of Keras 2's save_weights, which `mrcnn.weights.load_save` reads."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = np.array([name.encode() for name in layers])
         for name, arrays in layers.items():

@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.settings import Settings  # noqa: E402 - the path is set above
+from pipeline.settings.schema import Settings  # noqa: E402 - the path is set above
 from stream_segment import build_parser  # noqa: E402
 
 README = ROOT / "README.md"

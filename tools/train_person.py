@@ -56,7 +56,7 @@ def main() -> int:
     from mrcnn.training.coco import load_coco
     from mrcnn.training.start import prepare_new_layers
     from mrcnn.training.trainer import LAST_WEIGHTS_FILE, Trainer, TrainSettings
-    from mrcnn.weights import load_weights
+    from mrcnn.weights.load_save import load_weights
 
     # bfloat16 in the convolutions halves the time of a step on a CPU that knows it; weights and losses stay float32
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
@@ -100,8 +100,8 @@ def _third_settings():
 
 def person_config():
     """The network of the shipped model: narrow everywhere, so that two cores keep up with a camera."""
-    from mrcnn.metadata import config_from_metadata
     from mrcnn.training.start import SMALL_NETWORK, SMALL_TRAINING
+    from mrcnn.weights.metadata import config_from_metadata
 
     own = {"NAME": "person", "NUM_CLASSES": 2, "IMAGE_MAX_DIM": 512, "IMAGE_MIN_DIM": 320}
     own |= SMALL_NETWORK | SMALL_TRAINING | {"DETECTION_MIN_CONFIDENCE": LEAST_SCORE}
@@ -110,8 +110,8 @@ def person_config():
 
 def finish(source: Path, target: Path) -> None:
     """Copy a weight file with kernels as float16 (half the size), the masks' bias moved, settings and names inside."""
-    from mrcnn.metadata import describe
     from mrcnn.training.compact import write_compact
+    from mrcnn.weights.metadata import describe
 
     def shift(file) -> None:
         file["mrcnn_mask"]["mrcnn_mask/bias:0"][...] += np.float32(MASK_LOGIT_SHIFT)

@@ -8,9 +8,9 @@ import supervision
 
 from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, ratios
 from benchmarks.options import Options
-from pipeline.overlay import Overlay
+from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings import OverlaySettings
+from pipeline.settings.schema import OverlaySettings
 
 TITLE = "drawing 20 objects at 1080p from 28x28 masks"
 HEIGHT, WIDTH, COUNT = 1080, 1920, 20

@@ -13,8 +13,8 @@ from benchmarks import footage, playback
 from benchmarks.measuring import RowReport, Spread, Value, at_least, at_most
 from benchmarks.options import Options
 from pipeline.records import SegmentedFrame
-from pipeline.settings import Settings
-from pipeline.stream import Stream
+from pipeline.runtime.stream import Stream
+from pipeline.settings.schema import Settings
 
 TITLE = "live: 30 fps at 1280x720, a network of 150 ms, smooth presentation, 10 objects"
 SIZE_WH, RATE, TAKES_S, OBJECTS = (1280, 720), 30, 0.150, 10

@@ -9,8 +9,8 @@ from benchmarks import playback
 from benchmarks.measuring import RowReport, Spread, Value, at_most
 from benchmarks.options import Options
 from benchmarks.soak import check_system, resident_bytes, tidy_up
-from pipeline.settings import Settings
-from pipeline.stream import Stream
+from pipeline.runtime.stream import Stream
+from pipeline.settings.schema import Settings
 
 TITLE = "memory over 20,000 frames of live running, against frame 1,000"
 WARM, FRAMES, QUICK_FRAMES = 1_000, 20_000, 3_000

@@ -10,13 +10,13 @@ from typing import Any
 from benchmarks import footage, models
 from benchmarks.measuring import RowReport, Value, alternate, at_least, per_second, ratios
 from benchmarks.options import Options
-from pipeline.engine_set import ANOTHER_ENGINE
-from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter, segmenter_for
-from pipeline.segmenter import Segmenter
-from pipeline.settings import Settings
+from pipeline.runtime.stream import AS_FOUND, Stream
+from pipeline.segmentation.engine_pool import ANOTHER_ENGINE
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter, segmenter_for
+from pipeline.segmentation.segmenter import Segmenter
+from pipeline.settings.schema import Settings
 from pipeline.sources.factory import make_source
-from pipeline.stage import THREAD_PREFIX
-from pipeline.stream import AS_FOUND, Stream
+from pipeline.threads.stage import THREAD_PREFIX
 
 TITLE = "whole pipeline on a recorded file, against the bare engine"
 TARGET = at_least(0.95)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.engines.base import EngineError
-from mrcnn.user_cache import user_cache
+from mrcnn.weights.user_cache import user_cache
 
 MANIFEST = "manifest.json"
 FORMAT = 2

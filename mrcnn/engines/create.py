@@ -25,11 +25,11 @@ def create_keras_engine(weights: Path, config: Any, precision: str) -> Engine:
     Raises:
         WeightsError: the weights do not fit.
     """
-    from mrcnn.network.detector import Detector
+    from mrcnn.engines.keras_engine import Detector
     from mrcnn.network.folding import inference_copy
     from mrcnn.network.network import MaskRCNNNetwork
     from mrcnn.network.target import Target, default_target
-    from mrcnn.weights import load_weights
+    from mrcnn.weights.load_save import load_weights
 
     network = MaskRCNNNetwork(config)
     load_weights(network, weights)

@@ -145,7 +145,7 @@ def _export_here(weights: Path, config: Any, folder: Path) -> None:
 
 
 def _network_settings(config: Any) -> dict[str, Any]:
-    from mrcnn.metadata import NETWORK_SETTINGS, OPTIONAL_SETTINGS
+    from mrcnn.weights.metadata import NETWORK_SETTINGS, OPTIONAL_SETTINGS
 
     return {name: getattr(config, name) for name in (*NETWORK_SETTINGS, *OPTIONAL_SETTINGS) if hasattr(config, name)}
 

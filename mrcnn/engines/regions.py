@@ -16,7 +16,7 @@ CANONICAL_SIDE = 224.0
 """Side in pixels of a region that belongs to P4 (Lin et al. 2017, equation 1)."""
 
 LONGEST_STRETCH = 30.0
-"""As in `mrcnn.network.boxes`."""
+"""As in `mrcnn.network.box_coding`."""
 
 LEVEL_COUNT = 4
 
@@ -116,7 +116,7 @@ def decode_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
 def detect(
     rois: np.ndarray, class_probs: np.ndarray, deltas: np.ndarray, window: np.ndarray, config: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Final detections of one image; see `mrcnn.network.detections.detect`.
+    """Final detections of one image; see `mrcnn.network.detection_selection.detect`.
 
     Args:
         rois: float32 (N, 4), normalized.

@@ -2,7 +2,7 @@
 
     python -m mrcnn.export WEIGHTS FOLDER < SETTINGS
 
-SETTINGS: JSON, {"config": {setting: value}} as `mrcnn.metadata.describe` gives it.
+SETTINGS: JSON, {"config": {setting: value}} as `mrcnn.weights.metadata.describe` gives it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def main() -> int:
     """Write the parts; a mistake is one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from mrcnn.export.write import write_parts
-    from mrcnn.metadata import config_from_metadata
+    from mrcnn.weights.metadata import config_from_metadata
 
     weights, folder = (Path(argument) for argument in sys.argv[1:3])
     try:

@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from mrcnn.export.graph import Graph
 from mrcnn.export.layers import ExportError, Tensor, write_layer
+from mrcnn.export.onnx_graph import Graph
 
 
 def translate(

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mrcnn.export.graph import Graph
+from mrcnn.export.onnx_graph import Graph
 
 
 class ExportError(ValueError):

@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 
 from mrcnn.export.functional import translate
-from mrcnn.export.graph import Graph
 from mrcnn.export.layers import ExportError, Tensor
+from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.backbones import STEM_ENDS
 
 PART_NAMES = ("features", "proposals", "boxes", "masks")
@@ -32,7 +32,7 @@ STEM = "stem"
 
 NORMALIZED_WINDOW = (0.0, 1.0)
 LONGEST_STRETCH = 30.0
-"""As in `mrcnn.network.boxes`."""
+"""As in `mrcnn.network.box_coding`."""
 
 
 def export_parts(network: Any) -> dict[str, onnx.ModelProto]:
@@ -172,7 +172,7 @@ def _pool(graph: Graph, network: Any, size: int) -> Tensor:
 
 
 def _decode(graph: Graph, boxes: str, deltas: str) -> str:
-    """`mrcnn.network.boxes.decode_deltas` as nodes: (N, 4) and (N, 4) to (N, 4)."""
+    """`mrcnn.network.box_coding.decode_deltas` as nodes: (N, 4) and (N, 4) to (N, 4)."""
     corner, opposite = graph.add_many("Split", (boxes, graph.integers(2, 2)), 2, axis=1)
     shift, stretch = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
     half, limit = graph.constant(0.5), graph.constant(LONGEST_STRETCH)

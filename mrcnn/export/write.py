@@ -10,7 +10,7 @@ def write_parts(weights: Path, config: Any, folder: Path) -> None:
     """Build the network in Keras, load the weights and write NAME.onnx for each part.
 
     Args:
-        weights: a weight file, see `mrcnn.weights`.
+        weights: a weight file, see `mrcnn.weights.load_save`.
         config: the Config of its network.
         folder: where the files go; it exists.
 
@@ -23,7 +23,7 @@ def write_parts(weights: Path, config: Any, folder: Path) -> None:
 
     from mrcnn.export.parts import export_parts
     from mrcnn.network.network import MaskRCNNNetwork
-    from mrcnn.weights import load_weights
+    from mrcnn.weights.load_save import load_weights
 
     network = MaskRCNNNetwork(config)
     load_weights(network, weights)

@@ -11,7 +11,7 @@ import importlib.util
 import keras
 from keras import ops
 
-from mrcnn.network.boxes import box_areas, iou_matrix
+from mrcnn.network.box_coding import box_areas, iou_matrix
 from mrcnn.network.suppression import DEAD, greedy_nms, parallel_nms
 from mrcnn.network.target import Target, target
 

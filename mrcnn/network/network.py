@@ -12,7 +12,7 @@ from keras import ops
 
 from mrcnn.network.anchors import AnchorSettings, normalized_anchors
 from mrcnn.network.backbones import build_backbone
-from mrcnn.network.detections import detect
+from mrcnn.network.detection_selection import detect
 from mrcnn.network.fpn import build_fpn
 from mrcnn.network.heads import build_box_head, build_mask_head
 from mrcnn.network.proposals import propose

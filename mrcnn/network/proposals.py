@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from mrcnn.network.backend_ops import non_max_suppression
-from mrcnn.network.boxes import clip_boxes, decode_deltas
+from mrcnn.network.box_coding import clip_boxes, decode_deltas
 
 PRE_NMS_LIMIT = 6000
 """Best anchors that enter suppression, where the Config has no PRE_NMS_LIMIT: the paper's number, and

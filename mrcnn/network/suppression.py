@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from mrcnn.network.boxes import box_areas, iou_matrix, iou_one_to_many
+from mrcnn.network.box_coding import box_areas, iou_matrix, iou_one_to_many
 
 DEAD = -1.0
 """Score of a box that may not be kept; scores are probabilities, so that every live one is 0 or more."""

@@ -10,8 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mrcnn.checkpoint import METADATA_ATTRIBUTE
-from mrcnn.whole_file import write_whole
+from mrcnn.weights.checkpoint import METADATA_ATTRIBUTE
+from mrcnn.weights.whole_file import write_whole
 
 
 def write_compact(
@@ -40,7 +40,7 @@ def write_compact(
         else:
             result.require_group(name).attrs.update(item.attrs)
 
-    # in memory, as in mrcnn.weights: HDF5 itself crashes the process where a disk is full
+    # in memory, as in mrcnn.weights.load_save: HDF5 itself crashes the process where a disk is full
     with h5py.File(source) as original, h5py.File("compact.h5", "w", driver="core", backing_store=False) as result:
         result.attrs.update(original.attrs)
         if metadata is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mrcnn.image_reading import read_image_bgr
 from mrcnn.training.findings import AnnotationError, first_of
+from mrcnn.training.image_reading import read_image_bgr
 
 TAIL_BYTES = 64
 """Where the end mark of a whole file lies, with some room for what programs append."""

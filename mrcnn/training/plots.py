@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from mrcnn.training.coco import AnnotatedImage
-from mrcnn.training.model import LOSS_NAMES
 from mrcnn.training.pictures import PictureError, PictureStore
+from mrcnn.training.training_model import LOSS_NAMES
 from mrcnn.training.validation import Found
-from mrcnn.whole_file import whole_file, write_whole
+from mrcnn.weights.whole_file import whole_file, write_whole
 
 CURVES_FILE = "curves.png"
 PREDICTIONS_FILE = "predictions.png"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mrcnn.whole_file import write_whole
+from mrcnn.weights.whole_file import write_whole
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:

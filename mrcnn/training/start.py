@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.checkpoint import HEAD_LAYERS, RPN_LAYERS, WeightsError, read_arrays, read_metadata
 from mrcnn.config import Config
-from mrcnn.metadata import class_names_from_metadata, config_from_metadata
+from mrcnn.weights.checkpoint import HEAD_LAYERS, RPN_LAYERS, WeightsError, read_arrays, read_metadata
+from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
 
 SHORT_SIDE_SHARE = 800 / 1024
 """Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM."""
@@ -163,7 +163,7 @@ def load_start(network: Any, plan: StartPlan, seed: int) -> None:
     Raises:
         WeightsError: a layer is missing or has another shape.
     """
-    from mrcnn.weights import load_weights
+    from mrcnn.weights.load_save import load_weights
 
     if plan.backbone_only:
         load_weights(network, plan.path, backbone_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from mrcnn.network.backend_ops import gather_levels
-from mrcnn.network.boxes import encode_deltas, iou_matrix
+from mrcnn.network.box_coding import encode_deltas, iou_matrix
 
 RPN_POSITIVE_IOU = 0.7
 RPN_NEGATIVE_IOU = 0.3

@@ -15,15 +15,15 @@ import numpy as np
 
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.augment import AugmentSettings
-from mrcnn.training.checkpoint import load_checkpoint, save_checkpoint
 from mrcnn.training.coco import AnnotatedImages
 from mrcnn.training.data import BatchMaker, BatchSettings, BatchThread
 from mrcnn.training.layer_patterns import layer_pattern, set_trainable
-from mrcnn.training.model import TrainingModel
 from mrcnn.training.optimizer import OptimizerSettings, build_optimizer
 from mrcnn.training.pictures import PatientWindowMaker, PictureStore
+from mrcnn.training.resume import load_checkpoint, save_checkpoint
 from mrcnn.training.run_log import append_line, cut_log
-from mrcnn.weights import save_weights
+from mrcnn.training.training_model import TrainingModel
+from mrcnn.weights.load_save import save_weights
 
 logger = logging.getLogger(__name__)
 

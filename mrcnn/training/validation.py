@@ -13,14 +13,14 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.metadata import config_from_metadata, describe
-from mrcnn.network.detector import Detector
+from mrcnn.engines.keras_engine import Detector
 from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
 from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.data import BatchMaker
-from mrcnn.training.model import TrainingModel
 from mrcnn.training.pictures import PictureError, PictureStore
 from mrcnn.training.start import SHORT_SIDE_SHARE
+from mrcnn.training.training_model import TrainingModel
+from mrcnn.weights.metadata import config_from_metadata, describe
 
 MOST_IMAGES = 100
 """More images than this are not looked at: evenly chosen ones stand for them."""

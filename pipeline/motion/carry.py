@@ -16,7 +16,7 @@ from pipeline.motion.bodies import Bodies
 from pipeline.motion.flow import FlowTrail, Step
 from pipeline.motion.match import by_track
 from pipeline.records import Frame, Instances, SegmentedFrame
-from pipeline.settings import MotionSettings
+from pipeline.settings.schema import MotionSettings
 
 STEPS_A_FRAME = 12
 """Steps that a late result is brought forward within one frame. One that is later lands a few frames after it came: a
@@ -33,7 +33,7 @@ class Landing(Enum):
 
 
 class FlowCarrier:
-    """Carries instances along the optical flow between the presented frames. See `pipeline.join.Carrier`.
+    """Carries instances along the optical flow between the presented frames. See `pipeline.runtime.join.Carrier`.
 
     Memory is bounded by `settings.max_age_s`: older flow is forgotten, and older results are not shown.
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.background import filling, read_picture
-from pipeline.overlay import draw_banner
-from pipeline.privacy import class_ids
+from pipeline.drawing.overlay import draw_banner
+from pipeline.privacy.background import filling, read_picture
+from pipeline.privacy.cover import class_ids
 from pipeline.records import SegmentedFrame
-from pipeline.settings_kiosk import AttractSettings
+from pipeline.settings.kiosk import AttractSettings
 
 Image = NDArray[np.uint8]
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from pipeline.drawing.masks import paste_mask
 from pipeline.errors import RunError
 from pipeline.file_names import utf8_name
-from pipeline.masks import paste_mask
 from pipeline.records import Frame, Instances
-from pipeline.settings import DetectionsSettings
+from pipeline.settings.schema import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Inputs, check_output_file
 

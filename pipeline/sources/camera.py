@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.opencv_process import quiet_opencv
 from pipeline.sources.base import Clock
 from pipeline.sources.pump import Device, DeviceInfo, Picture
+from pipeline.threads.opencv_process import quiet_opencv
 
 WARM_UP_READS = 10
 """Cameras give a few empty reads while they start."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.settings import Policy, SourceSettings
+from pipeline.settings.schema import Policy, SourceSettings
 from pipeline.sources.base import Clock, Source
 from pipeline.sources.camera import CameraDevice
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.limits import LimitedSource, Limits
 from pipeline.sources.live import LiveSource
-from pipeline.sources.network import StreamDevice
+from pipeline.sources.network_stream import StreamDevice
 from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSource
 from pipeline.sources.pump import Device
 from pipeline.sources.realtime import RealtimeFile

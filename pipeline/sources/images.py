@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.opencv_process import quiet_opencv
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.sources.base import Clock, Source
 from pipeline.sources.upright import blend_on_white
+from pipeline.threads.opencv_process import quiet_opencv
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import RunError, StreamSegmentError
-from pipeline.slot import Overflow, Slot, SlotClosed
 from pipeline.sources.uri import mask_credentials
+from pipeline.threads.slot import Overflow, Slot, SlotClosed
 
 HANDOVER_CAPACITY = 2
 """Pictures between the pump and the reader. The reader of a live source never dawdles; what waits here is old."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.motion import Array4, BoxMotion, centre_and_size
+from pipeline.tracking.kalman import Array4, BoxMotion, centre_and_size
 from pipeline.tracking.overlap import resample
 
 LONGEST_MEMORY_S = 0.6

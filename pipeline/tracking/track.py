@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.motion import SMALLEST_SIDE, Array4, BoxMotion, centre_and_size, corners, predict_all
+from pipeline.tracking.kalman import SMALLEST_SIDE, Array4, BoxMotion, centre_and_size, corners, predict_all
 
 VOTE_LIFE_S = 3.0
 """How long a vote for a class counts, time constant in seconds: long against flicker, short against a mistake."""

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import Instances, SourceInfo, SourceKind
-from pipeline.settings import TrackingSettings
+from pipeline.settings.schema import TrackingSettings
 from pipeline.tracking.association import Expected, associate
-from pipeline.tracking.motion import centre_and_size, corners_of_all
+from pipeline.tracking.kalman import centre_and_size, corners_of_all
 from pipeline.tracking.overlap import box_overlaps, resample
 from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
 from pipeline.tracking.track import Track, advance_all

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pipeline.errors import InputError
 from pipeline.labels import resolve_classes
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
-from pipeline.settings import PlaceSettings, Settings
+from pipeline.scene import Event, EventKind, Scene
+from pipeline.settings.schema import PlaceSettings, Settings
 from pipeline.tracking.counts import ClassCounts, count_now
-from pipeline.tracking.scene import Event, EventKind, Scene
 from pipeline.tracking.zones import Box, LineCounter, ZoneCounter
 
 LONG_INTERVALS = 3.0

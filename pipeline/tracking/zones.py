@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.settings import Anchor, LineSettings, ZoneSettings
+from pipeline.scene import Direction, EventKind, LineCount, ZoneState
+from pipeline.settings.schema import Anchor, LineSettings, ZoneSettings
 from pipeline.tracking.geometry import Point, closed, crossings, distance_to_path, in_pixels, inside
-from pipeline.tracking.scene import Direction, EventKind, LineCount, ZoneState
 
 CLEAR_SIZES = 0.1
 """How far an anchor must be from a line to be clear of it, as a share of the object's size …"""

@@ -16,9 +16,9 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import ValidationError
 
 from pipeline.controls import DisplayChange
-from pipeline.settings_section import Section
+from pipeline.settings.section import Section
 from pipeline.web.access import Access, Refusal, Request
-from pipeline.web.metrics import Metrics
+from pipeline.web.prometheus import Metrics
 from pipeline.web.view import RunMonitor
 from pipeline.web.viewers import NoMorePictures, TooManyViewers, Viewers
 

@@ -10,7 +10,7 @@ import threading
 from aiohttp import web
 
 from pipeline.errors import RunError, StageStuckError
-from pipeline.stage import THREAD_PREFIX
+from pipeline.threads.stage import THREAD_PREFIX
 
 START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import models
 from benchmarks.options import Options
 from pipeline.errors import InputError
-from pipeline.settings import ModelSettings
+from pipeline.settings.schema import ModelSettings
 from tests.pipeline.fakes import FakeSegmenter
 
 

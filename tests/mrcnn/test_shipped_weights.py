@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mrcnn.metadata import class_names_from_metadata, config_from_metadata
-from mrcnn.network.detector import Detector
+from mrcnn.engines.keras_engine import Detector
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.weights import load_weights, read_metadata
+from mrcnn.weights.load_save import load_weights, read_metadata
+from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "weights" / "stream_segment_person.h5"

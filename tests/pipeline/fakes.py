@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
-from pipeline.segmenter import Segmenter
+from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sources.base import Source
 

@@ -1,8 +1,8 @@
 """Whole runs with fakes at both ends."""
 
-from pipeline.settings import Settings
-from pipeline.slot import Overflow, Slot
-from pipeline.stream import Stream
+from pipeline.runtime.stream import Stream
+from pipeline.settings.schema import Settings
+from pipeline.threads.slot import Overflow, Slot
 from tests.pipeline.fakes import FakeSegmenter, make_frame
 
 HEADLESS = {"window": {"mode": "off"}}

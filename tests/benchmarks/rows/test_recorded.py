@@ -5,8 +5,8 @@ import pytest
 from benchmarks import footage
 from benchmarks.measuring import RowReport
 from benchmarks.rows import recorded
-from pipeline.engine_set import ANOTHER_ENGINE
-from pipeline.stage import THREAD_PREFIX
+from pipeline.segmentation.engine_pool import ANOTHER_ENGINE
+from pipeline.threads.stage import THREAD_PREFIX
 from tests.benchmarks.rows.fakes import Engine, by_name, opening
 
 

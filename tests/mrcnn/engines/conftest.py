@@ -4,7 +4,7 @@ import pytest
 
 from mrcnn.engines.exported import exported_parts
 from mrcnn.network import backbones
-from mrcnn.weights import save_weights
+from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.tiny import TinyConfig, tiny_backbone, tiny_network
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrcnn.checkpoint import WeightsError
 from mrcnn.engines import cache, create, openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import create_keras_engine, create_onnx_engine, create_openvino_engine, int8_is_there
+from mrcnn.weights.checkpoint import WeightsError
 from tests.mrcnn.exporting import NO_NETWORK, ONCE
 from tests.mrcnn.tiny import tiny_image
 
@@ -113,8 +113,8 @@ WHOLE_WAY = (
     + """
 import json, sys
 import cv2
-from pipeline.maskrcnn_segmenter import MaskRCNNSegmenter
-from pipeline.settings import ModelSettings
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.settings.schema import ModelSettings
 
 capture = cv2.VideoCapture(sys.argv[2])
 capture.set(cv2.CAP_PROP_POS_FRAMES, 110)

@@ -5,10 +5,10 @@ import pytest
 
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.graph_engine import GraphEngine
+from mrcnn.engines.keras_engine import Detector
 from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.export.parts import export_parts
-from mrcnn.network.detector import Detector
 from tests.mrcnn.exporting import ONCE, save_parts
 from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 

@@ -5,8 +5,8 @@ import pytest
 from keras import ops
 
 from mrcnn.engines import regions
-from mrcnn.network import boxes as network_boxes
-from mrcnn.network import detections as network_detections
+from mrcnn.network import box_coding as network_boxes
+from mrcnn.network import detection_selection as network_detections
 from mrcnn.network import roi_align
 from mrcnn.network.suppression import greedy_nms
 from tests.mrcnn.exporting import ONCE, run_onnx
@@ -54,7 +54,7 @@ def sampled(feature_map: np.ndarray, box: np.ndarray, samples: int) -> np.ndarra
 
 @pytest.mark.parametrize("samples", [2, 7, 14])
 def test_windows_put_the_samples_of_roi_align_where_crop_and_resize_has_them(samples):
-    from mrcnn.export.graph import Graph
+    from mrcnn.export.onnx_graph import Graph
 
     level = np.random.default_rng(1).normal(0, 1, (9, 13)).astype(np.float32)
     boxes = np.float32([[0.1, 0.3, 0.9, 0.45], [0.25, 0.25, 0.25, 0.5], [0.02, 0.5, 0.97, 0.96]])

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from mrcnn.export.functional import translate
-from mrcnn.export.graph import Graph
 from mrcnn.export.layers import Tensor
+from mrcnn.export.onnx_graph import Graph
 from tests.mrcnn.exporting import run_onnx
 
 

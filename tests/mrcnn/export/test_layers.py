@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from mrcnn.export.graph import Graph
 from mrcnn.export.layers import ExportError, Tensor, write_layer
+from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.norm import BatchNorm
 from tests.mrcnn.export.models import compare, randomize, written
 from tests.mrcnn.exporting import ONCE

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from mrcnn.checkpoint import WeightsError
 from mrcnn.export import write
 from mrcnn.export.__main__ import main
 from mrcnn.export.layers import ExportError
+from mrcnn.weights.checkpoint import WeightsError
 from tests.mrcnn.exporting import ONCE
 
 pytestmark = ONCE

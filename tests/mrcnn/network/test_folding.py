@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from mrcnn.network.detector import Detector
+from mrcnn.engines.keras_engine import Detector
 from mrcnn.network.folding import FLOAT32_LAYERS, inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
 from tests.mrcnn.conftest import match_one_to_one, pixel_iou, relative_error

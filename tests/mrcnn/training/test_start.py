@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mrcnn.checkpoint import WeightsError
-from mrcnn.metadata import describe
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.start import load_start, plan_start, prepare_new_layers
-from mrcnn.weights import save_weights
+from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.load_save import save_weights
+from mrcnn.weights.metadata import describe
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mrcnn.training.trainer import (
     Trainer,
     TrainSettings,
 )
-from mrcnn.weights import load_weights, read_metadata
+from mrcnn.weights.load_save import load_weights, read_metadata
 from tests.mrcnn.tiny import TinyConfig, seed_weights
 
 METADATA = {"config": {"NAME": "tiny"}, "class_names": ["BG", "person"]}

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.network.detector import RawDetections
+from mrcnn.engines.keras_engine import RawDetections
 from mrcnn.training.coco import AnnotatedImage, Instance
 from mrcnn.training.pictures import PictureStore
 from mrcnn.training.validation import Found, Validator, float32_policy, mask_ap50, place_on_canvas

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.evaluation.truth import read_truth
 from pipeline.records import Instances
-from pipeline.segmenter import Segmenter
+from pipeline.segmentation.segmenter import Segmenter
 
 HEIGHT, WIDTH = 100, 260
 CATEGORIES = {"person": 5, "dog": 9, "kite": 2}

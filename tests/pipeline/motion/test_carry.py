@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.carry import Example, compare, live, mean_iou, recorded, scene_examples
 from benchmarks.moving_scene import MovingScene, crowd
-from pipeline.join import make_carrier
 from pipeline.motion.carry import FlowCarrier, Landing
 from pipeline.records import Instances
-from pipeline.settings import CarryMode, MotionSettings
+from pipeline.runtime.join import make_carrier
+from pipeline.settings.schema import CarryMode, MotionSettings
 from tests.pipeline.motion.scenes import (
     HEIGHT,
     WIDTH,

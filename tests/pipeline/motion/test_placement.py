@@ -3,7 +3,7 @@ from math import pi
 import numpy as np
 import pytest
 
-from pipeline.masks import paste_mask
+from pipeline.drawing.masks import paste_mask
 from pipeline.motion.placement import clip, part_of_mask, place
 from pipeline.motion.similarity import Similarity
 

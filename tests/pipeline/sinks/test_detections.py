@@ -20,10 +20,10 @@ from pycocotools import mask as coco_mask
 from mrcnn.utils import unmold_mask
 from pipeline.errors import InputError, RunError
 from pipeline.records import Instances
-from pipeline.settings import DetectionsSettings
+from pipeline.scene import Direction, Event, EventKind, Scene
+from pipeline.settings.schema import DetectionsSettings
 from pipeline.sinks.detections import Detections, encode_mask, frame_record
 from pipeline.sinks.paths import Inputs
-from pipeline.tracking.scene import Direction, Event, EventKind, Scene
 from tests.pipeline.sinks.presentations import LABELS, context, presentation
 
 HEIGHT, WIDTH = 53, 71
@@ -218,7 +218,7 @@ def test_the_standard_output(monkeypatch):
 KILLED = textwrap.dedent(
     """
     import os, signal, sys
-    from pipeline.settings import DetectionsSettings
+    from pipeline.settings.schema import DetectionsSettings
     from pipeline.sinks.detections import Detections
     from tests.pipeline.sinks.presentations import context
     from tests.pipeline.sinks.test_detections import item, some_instances

@@ -9,7 +9,7 @@ import pytest
 from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
-from pipeline.settings import (
+from pipeline.settings.schema import (
     DetectionsSettings,
     OverlaySettings,
     RecorderSettings,

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.settings import RecorderSettings
+from pipeline.settings.schema import RecorderSettings
 from pipeline.sinks.media_file import MediaFile
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.recorder import Recorder
@@ -215,7 +215,7 @@ DIE_WHILE_RECORDING = textwrap.dedent(
     """
     import os, signal, sys
     from pipeline.records import SourceKind
-    from pipeline.settings import RecorderSettings
+    from pipeline.settings.schema import RecorderSettings
     from pipeline.sinks.recorder import Recorder
     from tests.pipeline.sinks.presentations import context, presentation
     recorder = Recorder(RecorderSettings(path=sys.argv[1], fragment_s=0.5))

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
-from pipeline.settings import OverlaySettings, RecorderSettings
+from pipeline.settings.schema import OverlaySettings, RecorderSettings
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from tests.pipeline.sinks.presentations import context, presentation
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.settings import Settings
-from pipeline.settings_kiosk import VirtualCameraSettings
+from pipeline.settings.kiosk import VirtualCameraSettings
+from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.factory import make_sinks
 from pipeline.sinks.virtual_camera import VirtualCamera

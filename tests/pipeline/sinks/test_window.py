@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
-from pipeline.settings import WindowSettings
+from pipeline.settings.schema import WindowSettings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.window import Window, slate
 from tests.pipeline.sinks.presentations import context, picture, presentation
@@ -285,7 +285,7 @@ def test_closing_twice_and_unopened_is_fine(gui):
 REAL = textwrap.dedent(
     """
     import sys, time
-    from pipeline.settings import WindowSettings
+    from pipeline.settings.schema import WindowSettings
     from pipeline.sinks.window import Window
     from tests.pipeline.sinks.presentations import context, presentation
     import cv2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from trackeval.metrics import CLEAR, HOTA, Identity
 
-from pipeline.masks import paste_mask
+from pipeline.drawing.masks import paste_mask
 from pipeline.records import Instances
 from tests.pipeline.tracking.sequence import HEIGHT, WIDTH, TrueFrame, TrueObject
 

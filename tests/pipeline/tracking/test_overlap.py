@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.masks import paste_mask
+from pipeline.drawing.masks import paste_mask
 from pipeline.tracking.overlap import box_overlaps, mask_overlaps, resample
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.settings import TrackingSettings
-from pipeline.tracking import motion
+from pipeline.settings.schema import TrackingSettings
+from pipeline.tracking import kalman as motion
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import evaluate, overlaps
 from tests.pipeline.tracking.sequence import ACTORS, HEIGHT, SIZE_HW, WIDTH, Noise, detect, keep_frames, render

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.tracking.motion import BoxMotion, centre_and_size
+from pipeline.tracking.kalman import BoxMotion, centre_and_size
 from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
 from tests.pipeline.tracking.scenes import box_at
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.records import Instances, SourceInfo, SourceKind
-from pipeline.settings import TrackingSettings
+from pipeline.settings.schema import TrackingSettings
 from pipeline.tracking.tracker import Tracker, finding_score, make_tracker
 from tests.pipeline.tracking.scenes import box_at, found
 

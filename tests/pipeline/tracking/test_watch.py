@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.settings import Settings
-from pipeline.tracking.scene import Direction, EventKind
+from pipeline.scene import Direction, EventKind
+from pipeline.settings.schema import Settings
 from pipeline.tracking.watch import SceneWatcher, make_watcher
 from tests.pipeline.tracking.scenes import found
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
-from pipeline.settings import Settings
-from pipeline.stream import Stream
+from pipeline.runtime.stream import Stream
+from pipeline.settings.schema import Settings
 from pipeline.web.sink import WebSink
 from tests.pipeline.fakes import FakeSegmenter, FakeSource
 

@@ -1,0 +1,1 @@
+"""What only scripts written for Matterport's package use."""

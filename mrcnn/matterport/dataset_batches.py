@@ -1,0 +1,163 @@
+"""Batches with their targets from a `utils.Dataset`, in the form that `model.TrainingModel` takes.
+
+Letters: B images of a batch; A anchors; G slots for objects (MAX_GT_INSTANCES); N proposals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mrcnn.matterport.dataset_images import CanvasImage, image_name, load_canvas_image
+from mrcnn.matterport.molding import mold_image
+from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
+from mrcnn.network.network import CANVAS_MULTIPLE
+from mrcnn.training.data import IGNORED_SLOTS, Batch, mini_mask
+from mrcnn.training.targets import random_regions, rpn_targets
+
+SMALLEST_SIDE = 2
+"""Pixels of the canvas: a box of one row or column has no height or width in normalized coordinates, whose y2 and x2
+lie inside it; such objects are left out."""
+
+
+class DatasetBatches:
+    """Images of a data set in a new order each round, without end; `data.BatchThread` calls `make`.
+
+    Images without any object are passed over. Objects of classes that their image's source does not know, and crowd
+    regions (negative class ids), are neither objects nor background.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        config,
+        augmentation: Any = None,
+        no_augmentation_sources: Any = None,
+        seed: int = 0,
+        shuffle: bool = True,
+    ):
+        """Store; images are read when batches are made.
+
+        Args:
+            dataset: a prepared `utils.Dataset`.
+            config: the settings of a training run.
+            augmentation: see `dataset_images.augmented`.
+            no_augmentation_sources: names of sources whose images stay as they are.
+            seed: of the order, of the samples among the anchors and of everything else that is left to chance here.
+            shuffle: a new order each round; else that of the data set.
+        """
+        self._dataset, self._config = dataset, config
+        self._augmentation = augmentation
+        self._plain_sources = frozenset(no_augmentation_sources or ())
+        self._rng = np.random.default_rng(seed)
+        self._shuffle = shuffle
+        self._rows = self._endless()
+        self._canvas_shape: tuple[int, ...] | None = None
+
+    def make(self, _step: int = 0) -> Batch:
+        """The next batch (see `data.Batch`), with active_class_ids int32 (B, K); without USE_MINI_MASK full_masks
+        uint8 (B, G, H, W) in place of mini_masks; without USE_RPN_ROIS also rois float32 (B, N, 4) normalized.
+
+        Raises:
+            ValueError: an image is not what it has to be, or no image has an object.
+        """
+        rows = [next(self._rows) for _ in range(self._config.BATCH_SIZE)]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _endless(self) -> Iterator[Batch]:
+        while True:
+            image_ids = np.asarray(self._dataset.image_ids)
+            order = self._rng.permutation(image_ids) if self._shuffle else image_ids
+            used = 0
+            for image_id in order.tolist():
+                row = self._row(image_id)
+                if row is not None:
+                    used += 1
+                    yield row
+            if not used:
+                raise ValueError(
+                    f"none of the data set's {len(order)} images has an object to learn from "
+                    f"(a class of the image's source, {SMALLEST_SIDE} pixels high and wide on the canvas): check "
+                    "load_mask"
+                )
+
+    def _row(self, image_id: int) -> Batch | None:
+        source = self._dataset.image_info[image_id]["source"]
+        augmentation = None if source in self._plain_sources else self._augmentation
+        found = load_canvas_image(self._dataset, self._config, image_id, augmentation)
+        self._check_canvas(image_name(self._dataset, image_id), found.image.shape)
+        sides = found.boxes[:, 2:] - found.boxes[:, :2]
+        is_large = (sides >= SMALLEST_SIDE).all(axis=1)
+        is_object = (found.class_ids > 0) & (found.active_class_ids[np.maximum(found.class_ids, 0)] > 0)
+        objects, ignored = np.flatnonzero(is_object & is_large), np.flatnonzero(~is_object & is_large)
+        if len(objects) == 0:
+            return None
+        slots = int(self._config.MAX_GT_INSTANCES)
+        if len(objects) > slots:
+            objects = self._rng.permutation(objects)[:slots]
+        return self._targets(found, objects, ignored[:IGNORED_SLOTS])
+
+    def _check_canvas(self, where: str, shape: tuple[int, ...]) -> None:
+        if self._canvas_shape is None:
+            self._canvas_shape = shape
+        if shape != self._canvas_shape:
+            raise ValueError(
+                f"{where}: all canvases of a run must have one size, this one has {shape[0]} x {shape[1]}, another "
+                f"{self._canvas_shape[0]} x {self._canvas_shape[1]}: use IMAGE_RESIZE_MODE 'square' or 'crop'"
+            )
+        if shape[0] % CANVAS_MULTIPLE or shape[1] % CANVAS_MULTIPLE:
+            raise ValueError(
+                f"{where}: height and width of a canvas must be multiples of {CANVAS_MULTIPLE}, "
+                f"got {shape[0]} x {shape[1]}"
+            )
+
+    def _targets(self, found: CanvasImage, objects: np.ndarray, ignored: np.ndarray) -> Batch:
+        config, rng = self._config, self._rng
+        height, width = found.image.shape[:2]
+        slots, count = int(config.MAX_GT_INSTANCES), len(objects)
+        boxes = np.zeros((slots, 4), np.float32)
+        boxes[:count] = normalize_boxes(found.boxes[objects], height, width)
+        ignored_boxes = np.zeros((IGNORED_SLOTS, 4), np.float32)
+        ignored_boxes[: len(ignored)] = normalize_boxes(found.boxes[ignored], height, width)
+        class_ids = np.zeros(slots, np.int32)
+        class_ids[:count] = found.class_ids[objects]
+        anchors = normalized_anchors(AnchorSettings.from_config(config), height, width)
+        sampled = int(config.RPN_TRAIN_ANCHORS_PER_IMAGE)
+        std_dev = np.asarray(config.RPN_BBOX_STD_DEV, np.float32)
+        match, deltas = rpn_targets(anchors, boxes[:count], ignored_boxes[: len(ignored)], std_dev, sampled, rng)
+        proposals = int(config.POST_NMS_ROIS_TRAINING)
+        row = {
+            "images": found.image if found.image.dtype == np.uint8 else _molded(found.image, config),
+            "rpn_match": match.astype(np.int32),
+            "rpn_deltas": deltas,
+            "gt_boxes": boxes,
+            "gt_class_ids": class_ids,
+            "gt_used": (np.arange(slots) < count).astype(np.float32),
+            "ignored_boxes": ignored_boxes,
+            "active_class_ids": found.active_class_ids,
+            "noise": rng.random(proposals + slots, np.float32),
+        }
+        if not config.USE_RPN_ROIS:
+            row["rois"] = random_regions(boxes[:count], proposals, rng)
+        if config.USE_MINI_MASK:
+            row["mini_masks"] = _mini_masks(found, objects, slots, config.MINI_MASK_SHAPE)
+        else:
+            row["full_masks"] = np.zeros((slots, height, width), np.uint8)
+            row["full_masks"][:count] = found.masks[:, :, objects].transpose(2, 0, 1)
+        return row
+
+
+def _molded(image: np.ndarray, config) -> np.ndarray:
+    return mold_image(image, config).astype(np.float32)
+
+
+def _mini_masks(found: CanvasImage, objects: np.ndarray, slots: int, shape) -> np.ndarray:
+    """float32 (G, *shape), 0 … 1."""
+    shape = (int(shape[0]), int(shape[1]))
+    masks = np.zeros((slots, *shape), np.float32)
+    for slot, index in enumerate(objects):
+        y1, x1, y2, x2 = found.boxes[index]
+        masks[slot] = mini_mask(found.masks[y1:y2, x1:x2, index].astype(np.uint8) * np.uint8(255), shape)
+    return masks

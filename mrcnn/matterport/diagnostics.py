@@ -1,0 +1,288 @@
+"""Figures and tables that show what a network did: detections against ground truth, regions, curves, weights.
+
+Shape letters: H, W image height and width in pixels; N predictions or regions; G ground truth objects. Boxes are
+(y1, x1, y2, x2).
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrcnn.matterport.display import (
+    add_outlines,
+    apply_mask,
+    canvas_on,
+    display_instances,
+    finish,
+    finish_canvas,
+    pyplot,
+    random_colors,
+    rectangle,
+)
+from mrcnn.matterport.metrics import compute_matches, trim_zeros
+from mrcnn.matterport.resizing import unmold_mask
+
+GREEN, RED = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)
+ALIVE_LEAST_DEVIATION = 1e-4
+"""A kernel whose weights differ less than this from each other has learned nothing."""
+
+
+def display_differences(
+    image: NDArray[Any],
+    gt_box: NDArray[Any],
+    gt_class_id: NDArray[Any],
+    gt_mask: NDArray[Any],
+    pred_box: NDArray[Any],
+    pred_class_id: NDArray[Any],
+    pred_score: NDArray[Any],
+    pred_mask: NDArray[Any],
+    class_names: Sequence[str],
+    title: str = "",
+    ax: Any = None,
+    show_mask: bool = True,
+    show_box: bool = True,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.5,
+    save_to: str | os.PathLike[str] | None = None,
+) -> None:
+    """Show ground truth in green and detections in red, these with "score / overlap" as captions.
+
+    The overlap is that with the matched object, or the best one with any object. Arguments as in
+    `mrcnn.matterport.metrics.compute_matches` and `mrcnn.matterport.display.display_instances`.
+    """
+    _, pred_match, overlaps = compute_matches(
+        gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask, iou_threshold, score_threshold
+    )
+    gt_count, pred_count = len(trim_zeros(gt_box)), len(trim_zeros(pred_box))
+    order = np.argsort(pred_score[:pred_count])[::-1]  # the order of compute_matches
+    best = [row[int(j)] if j > -1 else row.max(initial=0) for row, j in zip(overlaps, pred_match, strict=True)]
+    captions = [""] * gt_count
+    captions += [f"{score:.2f} / {overlap:.2f}" for score, overlap in zip(pred_score[order], best, strict=True)]
+    display_instances(
+        image,
+        np.concatenate([gt_box[:gt_count], pred_box[order]]),
+        np.concatenate([gt_mask[..., :gt_count], pred_mask[..., order]], axis=-1),
+        np.concatenate([gt_class_id[:gt_count], pred_class_id[order]]),
+        class_names,
+        title=title or "Ground Truth and Detections\n GT=green, pred=red, captions: score/IoU",
+        ax=ax,
+        show_mask=show_mask,
+        show_bbox=show_box,
+        colors=[GREEN] * gt_count + [RED] * pred_count,
+        captions=captions,
+        save_to=save_to,
+    )
+
+
+def draw_rois(
+    image: NDArray[Any],
+    rois: NDArray[Any],
+    refined_rois: NDArray[Any],
+    mask: NDArray[Any],
+    class_ids: NDArray[Any],
+    class_names: Sequence[str],
+    limit: int = 10,
+    save_to: str | os.PathLike[str] | None = None,
+) -> None:
+    """Show a random choice of regions: dashed, with the refined box joined to it, and the mask inside.
+
+    Args:
+        image: (H, W, 3), 0 … 255, RGB.
+        rois: int (N, 4).
+        refined_rois: int (N, 4), after the box head.
+        mask: (N, h, w), mask of each region, stretched over its refined box.
+        class_ids: (N,), 0 where a region holds only background.
+        class_names: names by class id.
+        limit: how many regions to show.
+        save_to: write the figure to this file instead of showing it.
+    """
+    figure, ax = pyplot().subplots(1, figsize=(12, 12))
+    chosen = np.random.default_rng().permutation(len(rois))[:limit]
+    canvas = image.astype(np.uint32)
+    for i, color in zip(chosen, random_colors(max(len(chosen), 1)), strict=False):
+        if not class_ids[i]:
+            ax.add_patch(rectangle(rois[i], "gray", linewidth=2, alpha=0.4))
+            continue
+        ax.add_patch(rectangle(rois[i], color, linewidth=2, alpha=0.7, linestyle="dashed"))
+        ax.add_patch(rectangle(refined_rois[i], color, linewidth=2))
+        (y1, x1), (refined_y1, refined_x1) = rois[i][:2], refined_rois[i][:2]
+        ax.plot([x1, refined_x1], [y1, refined_y1], color=color)
+        ax.text(refined_x1, refined_y1 + 8, class_names[class_ids[i]], color="w", size=11, backgroundcolor="none")
+        full_mask = unmold_mask(np.asarray(mask[i], np.float32), refined_rois[i][:4], image.shape)
+        apply_mask(canvas, full_mask, color)
+    ax.set_title(f"Showing {len(chosen)} random ROIs out of {len(rois)}")
+    ax.axis("off")
+    ax.imshow(canvas.astype(np.uint8))
+    positive = int(np.count_nonzero(class_ids))
+    print("Positive ROIs: ", positive)
+    print("Negative ROIs: ", len(class_ids) - positive)
+    print(f"Positive Ratio: {positive / max(len(class_ids), 1):.2f}")
+    finish(figure, save_to)
+
+
+def draw_boxes(
+    image: NDArray[Any],
+    boxes: NDArray[Any] | None = None,
+    refined_boxes: NDArray[Any] | None = None,
+    masks: NDArray[Any] | None = None,
+    captions: Sequence[str] | None = None,
+    visibilities: Sequence[int] | NDArray[Any] | None = None,
+    title: str = "",
+    ax: Any = None,
+    save_to: str | os.PathLike[str] | None = None,
+) -> None:
+    """Show boxes, how they were refined, their masks and captions; any of them may be missing.
+
+    Args:
+        image: (H, W, 3), 0 … 255, RGB.
+        boxes: (N, 4).
+        refined_boxes: (N, 4), joined to `boxes` by a line; the first ones if there are fewer.
+        masks: (H, W, N), bool or 0 and 1.
+        captions: one for each box.
+        visibilities: (N,), 0: faint and gray, 1: coloured and dotted, 2: coloured and solid. None: all 1.
+        title: shown above the image.
+        ax: Matplotlib axes to draw on; without them a figure is made, and shown at the end.
+        save_to: write the figure to this file instead of showing it.
+
+    Raises:
+        ValueError: neither boxes nor refined_boxes are given.
+    """
+    shown = boxes if boxes is not None else refined_boxes
+    if shown is None:
+        raise ValueError("draw_boxes needs boxes or refined_boxes, got neither")
+    own, ax, canvas = canvas_on(ax, image, title, (12, 12))
+    styles = [_style(visibilities, i, color) for i, color in enumerate(random_colors(len(shown)))]
+    for i, (color, linestyle, alpha) in enumerate(styles):
+        corners = []
+        if boxes is not None and np.any(boxes[i]):
+            ax.add_patch(rectangle(boxes[i], color, linewidth=2, alpha=alpha, linestyle=linestyle))
+            corners.append(boxes[i][:2])
+        if refined_boxes is not None and i < len(refined_boxes):
+            ax.add_patch(rectangle(refined_boxes[i], color, linewidth=2))
+            corners.append(refined_boxes[i][:2])
+        if len(corners) == 2:
+            ax.plot([corners[0][1], corners[1][1]], [corners[0][0], corners[1][0]], color=color)
+        if captions is not None and corners:
+            ax.text(corners[-1][1], corners[-1][0], captions[i], size=11, va="top", color="w", backgroundcolor="none")
+        if masks is not None:
+            apply_mask(canvas, masks[:, :, i], color if color != "gray" else (0.5, 0.5, 0.5))
+            add_outlines(ax, masks[:, :, i], color)
+    finish_canvas(own, ax, canvas, save_to)
+
+
+def plot_precision_recall(
+    AP: float,
+    precisions: Sequence[float] | NDArray[Any],
+    recalls: Sequence[float] | NDArray[Any],
+    save_to: str | os.PathLike[str] | None = None,
+) -> None:
+    """Plot the curve that `mrcnn.matterport.metrics.compute_ap` returned; without `save_to` the caller shows it."""
+    figure, ax = pyplot().subplots(1)
+    ax.set_title(f"Precision-Recall Curve. AP@50 = {AP:.3f}")
+    ax.set_ylim(0, 1.1)
+    ax.set_xlim(0, 1.1)
+    ax.plot(recalls, precisions)
+    if save_to is not None:
+        finish(figure, save_to)
+
+
+def plot_overlaps(
+    gt_class_ids: Sequence[int] | NDArray[Any],
+    pred_class_ids: Sequence[int] | NDArray[Any],
+    pred_scores: Sequence[float] | NDArray[Any],
+    overlaps: NDArray[Any],
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    save_to: str | os.PathLike[str] | None = None,
+) -> None:
+    """Plot overlaps as a grid: a row for each prediction, a column for each ground truth object.
+
+    Args:
+        gt_class_ids: (G,), zeros at the end are left out.
+        pred_class_ids: (N,), zeros at the end are left out.
+        pred_scores: (N,).
+        overlaps: (N, G), intersection over union, from `mrcnn.matterport.metrics.compute_matches`.
+        class_names: names by class id.
+        threshold: overlaps above it are marked "match" or, for another class, "wrong".
+        save_to: write the figure to this file instead of leaving it to the caller to show.
+    """
+    gt_class_ids = [i for i in gt_class_ids if i]
+    pred_class_ids = [i for i in pred_class_ids if i]
+    figure, ax = pyplot().subplots(1, figsize=(12, 10))
+    ax.imshow(overlaps, interpolation="nearest", cmap="Blues", aspect="auto")
+    pred_names = [f"{class_names[k]} ({pred_scores[i]:.2f})" for i, k in enumerate(pred_class_ids)]
+    ax.set_yticks(np.arange(len(pred_class_ids)), pred_names)
+    ax.set_xticks(np.arange(len(gt_class_ids)), [class_names[k] for k in gt_class_ids], rotation=90)
+    for i, j in np.ndindex(len(pred_class_ids), len(gt_class_ids)):
+        verdict = ""
+        if overlaps[i, j] > threshold:
+            verdict = "match" if gt_class_ids[j] == pred_class_ids[i] else "wrong"
+        color = "white" if overlaps[i, j] > overlaps.max() / 2 else "black"
+        ax.text(j, i, f"{overlaps[i, j]:.3f}\n{verdict}", ha="center", va="center", fontsize=9, color=color)
+    ax.set_xlabel("Ground Truth")
+    ax.set_ylabel("Predictions")
+    figure.tight_layout()
+    if save_to is not None:
+        finish(figure, save_to)
+
+
+def display_table(table: Sequence[Sequence[Any]]) -> None:
+    """Show rows as a table: as HTML in a notebook, as text elsewhere."""
+    shell = _notebook_shell()
+    if shell is None:
+        for row in table:
+            print("".join(f"{cell!s:<40}" for cell in row).rstrip())
+        return
+    from IPython.display import HTML, display
+
+    rows = ("".join(f"<td>{html.escape(str(cell)):40}</td>" for cell in row) for row in table)
+    display(HTML("<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"))
+
+
+def display_weight_stats(model: Any) -> None:
+    """Show name, shape, least, greatest and deviation of every trainable weight, with a note where one looks dead.
+
+    Args:
+        model: a Keras model, or an object whose attribute `keras_model` is one.
+    """
+    table: list[list[Any]] = [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD"]]
+    for layer in _weighted_layers(getattr(model, "keras_model", model)):
+        for weight in layer.trainable_weights:
+            values = np.asarray(weight)
+            dead = values.ndim > 1 and values.std() < ALIVE_LEAST_DEVIATION
+            note = " *** dead?" if dead else ""
+            numbers = [f"{values.min():+10.4f}", f"{values.max():+10.4f}", f"{values.std():+10.4f}"]
+            table.append([f"{layer.name}/{weight.name}{note}", str(values.shape), *numbers])
+    display_table(table)
+
+
+def _style(visibilities: Any, index: int, color: Any) -> tuple[Any, str, float]:
+    """Colour, line style and opacity of a box."""
+    visibility = 1 if visibilities is None else visibilities[index]
+    if visibility == 0:
+        return "gray", "dotted", 0.5
+    return (color, "dotted", 1.0) if visibility == 1 else (color, "solid", 1.0)
+
+
+def _weighted_layers(model: Any) -> Iterator[Any]:
+    """The layers that own weights, those of models within the model included."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _weighted_layers(layer)
+        elif layer.weights:
+            yield layer
+
+
+def _notebook_shell() -> Any:
+    """IPython's shell, None outside of it."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()

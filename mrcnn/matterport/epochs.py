@@ -1,0 +1,218 @@
+"""The training loop behind `MaskRCNN.train`: epochs of a data set, Keras' callbacks, a weight file for each epoch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from mrcnn.matterport.dataset_batches import DatasetBatches
+from mrcnn.training.data import BatchThread
+from mrcnn.training.training_model import TrainingModel
+from mrcnn.weights.load_save import load_weights, save_weights
+from mrcnn.weights.metadata import describe
+
+LOG_FILE = "log.jsonl"
+"""One line of losses for each epoch, in the folder of the run."""
+
+VALIDATION_SEED = 1
+"""Every epoch is validated on the same images with the same samples, so that the numbers can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one call of `train` is to do.
+
+    Attributes:
+        learning_rate: of the optimizer, above 0.
+        first_epoch: epochs that are done already.
+        epochs: epochs in all, with those.
+        folder: where its files go; made if need be.
+        checkpoint_path: of the weight files, with {epoch:04d} in it.
+        augmentation: see `dataset_images.augmented`; None for none.
+        no_augmentation_sources: names of sources whose images stay as they are.
+        callbacks: Keras callbacks of the user's.
+    """
+
+    learning_rate: float
+    first_epoch: int
+    epochs: int
+    folder: str
+    checkpoint_path: str
+    augmentation: Any = None
+    no_augmentation_sources: Sequence[str] | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+
+class DatasetModel(TrainingModel):
+    """A TrainingModel whose `save_weights` and `load_weights` take Matterport's files, for callbacks that call them.
+
+    Attributes:
+        metadata: what its weight files carry, see `metadata.describe`; None for nothing.
+    """
+
+    metadata: dict[str, Any] | None = None
+
+    def save_weights(self, filepath, overwrite=True):
+        """Write the network's weights; see `mrcnn.weights.load_save.save_weights`."""
+        if not overwrite and os.path.exists(filepath):
+            raise FileExistsError(f"{filepath} exists already, and overwrite is False")
+        save_weights(self.network, filepath, self.metadata)
+
+    def load_weights(self, filepath, **_ignored):
+        """Read the network's weights; see `mrcnn.weights.load_save.load_weights`."""
+        load_weights(self.network, filepath)
+
+
+def make_model(network, learning_rate: float, momentum: float) -> DatasetModel:
+    """The network with its losses and a new optimizer, for the layers that are trainable now.
+
+    Stochastic gradient descent with momentum; gradients are cut at a global norm of GRADIENT_CLIP_NORM.
+    """
+    config = network.config
+    objects = round(int(config.TRAIN_ROIS_PER_IMAGE) * float(config.ROI_POSITIVE_RATIO))
+    model = DatasetModel(network, categories=0, mask_regions=objects, weight_decay=float(config.WEIGHT_DECAY))
+    clip_norm = config.GRADIENT_CLIP_NORM
+    optimizer = keras.optimizers.SGD(learning_rate, momentum=momentum, global_clipnorm=clip_norm or None)
+    model.compile(optimizer=optimizer, jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
+    return model
+
+
+def run_metadata(config, dataset) -> dict[str, Any] | None:
+    """What the weight files of a run carry; None where the network cannot be described (BACKBONE is a function)."""
+    return None if callable(config.BACKBONE) else describe(config, dataset.class_names)
+
+
+def run_epochs(model: DatasetModel, train_dataset, val_dataset, run: Run) -> keras.callbacks.History:
+    """Train from `run.first_epoch` to `run.epochs`.
+
+    Args:
+        model: compiled, see `make_model`.
+        train_dataset: a prepared `utils.Dataset`.
+        val_dataset: another, for the losses called val_…; not read if VALIDATION_STEPS is 0.
+        run: the rest.
+
+    Returns:
+        The losses by epoch, as keras.Model.fit returns them.
+
+    Raises:
+        FloatingPointError: a loss is no number any more.
+        OSError: a weight file or the log cannot be written; older files are untouched.
+        ValueError: an image is not what it has to be.
+    """
+    config = model.network.config
+    os.makedirs(run.folder, exist_ok=True)
+    callbacks = keras.callbacks.CallbackList(
+        [*run.callbacks, *_own_callbacks(run)],
+        add_history=True,
+        add_progbar=_wants_progress_bar(),
+        model=model,
+        verbose=1,
+        epochs=run.epochs,
+        steps=int(config.STEPS_PER_EPOCH),
+    )
+    seed = int(np.random.randint(2**31))  # noqa: NPY002  keras.utils.set_random_seed makes a run repeatable
+    batches = DatasetBatches(train_dataset, config, run.augmentation, run.no_augmentation_sources, seed)
+    model.stop_training = False
+    callbacks.on_train_begin()
+    logs: dict[str, float] = {}
+    with BatchThread(batches, first_step=0) as thread:
+        ready = iter(thread)
+        for epoch in range(run.first_epoch, run.epochs):
+            callbacks.on_epoch_begin(epoch)
+            logs = _train_epoch(model, ready, callbacks, epoch)
+            logs.update(_validate(model, val_dataset))
+            callbacks.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+    callbacks.on_train_end(logs)
+    return model.history
+
+
+def _train_epoch(model, batches, callbacks, epoch: int) -> dict[str, float]:
+    model.reset_metrics()
+    logs: dict[str, float] = {}
+    for step in range(int(model.network.config.STEPS_PER_EPOCH)):
+        callbacks.on_train_batch_begin(step)
+        logs = _plain(model.train_on_batch(next(batches), return_dict=True))
+        if not np.isfinite(logs["loss"]):
+            raise FloatingPointError(
+                f"the loss is {logs['loss']} in step {step + 1} of epoch {epoch + 1}: try a smaller learning rate"
+            )
+        callbacks.on_train_batch_end(step, logs)
+        if model.stop_training:
+            break
+    return logs
+
+
+def _validate(model, dataset) -> dict[str, float]:
+    """The losses on the first VALIDATION_STEPS batches, by name with val_ before it."""
+    config = model.network.config
+    steps = int(config.VALIDATION_STEPS)
+    if steps == 0:
+        return {}
+    model.reset_metrics()
+    logs: dict[str, float] = {}
+    with BatchThread(DatasetBatches(dataset, config, seed=VALIDATION_SEED), first_step=0) as thread:
+        ready = iter(thread)
+        for _ in range(steps):
+            logs = _plain(model.test_on_batch(next(ready), return_dict=True))
+    return {f"val_{name}": value for name, value in logs.items()}
+
+
+def _plain(logs) -> dict[str, float]:
+    """Matterport's five losses and their sum, without the classifier of all categories, which a data set has not."""
+    return {name: float(value) for name, value in logs.items() if name != "category_loss"}
+
+
+def _wants_progress_bar() -> bool:
+    """A bar that is drawn over itself wants a terminal or a notebook; a log file would get a line for every step."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def _own_callbacks(run: Run) -> list[keras.callbacks.Callback]:
+    own: list[keras.callbacks.Callback] = [_SaveWeights(run.checkpoint_path), _LogEpochs(run)]
+    if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
+        own.append(keras.callbacks.TensorBoard(run.folder, write_graph=False))
+    return own
+
+
+class _SaveWeights(keras.callbacks.Callback):
+    """Writes a weight file at the end of each epoch; epochs count from 1 in its name."""
+
+    def __init__(self, path: str):
+        super().__init__()
+        self._path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        path = self._path.format(epoch=epoch + 1)
+        try:
+            self.model.save_weights(path)
+        except (OSError, RuntimeError) as error:  # h5py's answer to a full disk is either
+            raise OSError(
+                f"cannot write the weights of epoch {epoch + 1} to {path}: {error}. Earlier files are untouched"
+            ) from error
+
+
+class _LogEpochs(keras.callbacks.Callback):
+    """Appends the losses of each epoch to `LOG_FILE`, and prints them where there is no progress bar."""
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self._run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = {"epoch": epoch + 1, "learning_rate": self._run.learning_rate}
+        line.update({name: round(value, 6) for name, value in (logs or {}).items()})
+        with open(os.path.join(self._run.folder, LOG_FILE), "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if not _wants_progress_bar():
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items() if "loss" in name)
+            print(f"Epoch {epoch + 1}/{self._run.epochs}: {losses}", flush=True)

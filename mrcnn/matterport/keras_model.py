@@ -1,0 +1,37 @@
+"""All layers of the network as one Keras model, in the form that scripts for Matterport's package know."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.weights.load_save import load_weights, save_weights
+
+
+class WholeModel(keras.Model):
+    """All layers as one Keras model, for `summary()`, `layers` and `save_weights` in Matterport's layout."""
+
+    metadata: dict[str, Any] | None = None
+    """Settings and class names that its weight files carry, see `metadata.describe`; None for nothing."""
+
+    def save_weights(self, filepath, overwrite=True):
+        """Write the weights to a file in Matterport's layout (.h5); see `mrcnn.weights.load_save.save_weights`."""
+        if not overwrite and os.path.exists(filepath):
+            raise FileExistsError(f"{filepath} exists already, and overwrite is False")
+        save_weights(self.network, filepath, self.metadata)
+
+    def load_weights(self, filepath, by_name=True, exclude=None):
+        """Read weights from such a file; see `mrcnn.weights.load_save.load_weights`."""
+        load_weights(self.network, filepath, exclude)
+
+
+def as_keras_model(network: MaskRCNNNetwork) -> WholeModel:
+    """One model of the network's three, whose layers it shares."""
+    inputs = [model_input for model in network.models for model_input in model.inputs]
+    outputs = [model_output for model in network.models for model_output in model.outputs]
+    model = WholeModel(inputs, outputs, name="mask_rcnn")
+    model.network = network
+    return model

@@ -1,0 +1,1 @@
+"""Weight files: Matterport's .h5 layout, metadata, download, caches."""

@@ -1,0 +1,200 @@
+"""Reads and writes weight files in the layout of Matterport's package (Keras 2 HDF5), layer by layer and by name.
+
+Every layer of the network must find its partner in the file and the other way round; a leftover is an error that
+names it, unless the caller excludes the layer. Files written here carry their settings and class names in one HDF5
+attribute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.weights.checkpoint import (
+    DOWNLOAD_HINT,
+    HEAD_LAYERS,
+    METADATA_ATTRIBUTE,
+    RPN_LAYERS,
+    LayerArrays,
+    WeightsError,
+    listed,
+    read_arrays,
+    read_metadata,
+)
+from mrcnn.weights.layout import file_groups, group_layers
+from mrcnn.weights.whole_file import write_whole
+
+__all__ = ["WeightsError", "load_weights", "read_arrays", "read_metadata", "save_weights"]
+
+MEMORY_STEP = 1 << 22
+"""Bytes by which the memory grows in which a file is made."""
+
+LAYOUT_KERAS_VERSION = "2.2.5"
+"""The Keras whose layout the files follow; Keras 2 reads it to know what to convert (here: nothing)."""
+
+
+def load_weights(
+    network: MaskRCNNNetwork,
+    path: str | os.PathLike[str],
+    exclude: Iterable[str] | None = None,
+    backbone_only: bool | None = False,
+) -> None:
+    """Set the network's weights from a file. Nothing is changed if the file does not fit.
+
+    Args:
+        network: whose weights are set.
+        path: a file that Matterport's `save_weights` or ours wrote; weights may sit under `model_weights`.
+        exclude: layers that keep the weights they have, whether or not the file has them.
+        backbone_only: the file holds a backbone and nothing else (ImageNet weights); all other layers keep their
+            weights. None: if that is so.
+
+    Raises:
+        WeightsError: the file is missing, damaged or foreign; a layer has no partner or another shape; `exclude`
+        names no layer.
+    """
+    path = Path(path)
+    layers = network.layers_by_name()
+    excluded = _checked_exclude(exclude, layers, file_groups(network))
+    backbone = set(network.backbone_layer_names())
+    arrays = read_arrays(path)
+    if backbone_only is None:
+        backbone_only = bool(backbone & set(arrays)) and not (set(layers) - backbone) & set(arrays)
+    wanted = backbone if backbone_only else set(layers)
+    if not wanted & set(arrays):
+        raise WeightsError(
+            f"{path} has none of the layers of a Mask R-CNN with backbone {network.config.BACKBONE!r} (its first: "
+            f"{listed(list(arrays))}): it is not a Mask R-CNN checkpoint of this kind. {DOWNLOAD_HINT}"
+        )
+    if backbone_only:
+        arrays = {name: layer for name, layer in arrays.items() if name in wanted}
+    _check_partners(path, network, wanted - excluded, set(arrays) - excluded)
+    assignments = []
+    for name in layers:
+        if name in wanted and name not in excluded:
+            assignments.extend(_match_layer(path, name, layers[name], arrays[name]))
+    for variable, values in assignments:
+        variable.assign(values)
+
+
+def save_weights(
+    network: MaskRCNNNetwork, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write the network's weights in Matterport's layout; an existing file is replaced only when the new one is
+    complete.
+
+    Args:
+        network: whose weights are written.
+        path: the file; its folder must exist.
+        metadata: JSON-able settings to store in the file, see `describe`; None stores nothing.
+
+    Raises:
+        OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
+    """
+    write_whole(Path(path), _file_image(network, metadata))
+
+
+def _file_image(network: MaskRCNNNetwork, metadata: Mapping[str, Any] | None) -> bytes:
+    """The content of a weight file. It is made in memory: HDF5 itself crashes the process (SIGSEGV when the file is
+    closed) where a disk is full."""
+    layers = network.layers_by_name()
+    with h5py.File("weights.h5", "w", driver="core", backing_store=False, block_size=MEMORY_STEP) as file:
+        groups = file_groups(network)
+        file.attrs["layer_names"] = np.array([group.encode() for group in groups])
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = LAYOUT_KERAS_VERSION.encode()
+        if metadata is not None:
+            file.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
+        for group in groups:
+            _write_group(file.create_group(group), [layers[n] for n in group_layers(group) if n in layers])
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any], groups: Sequence[str]) -> set[str]:
+    if exclude is None:
+        return set()
+    if isinstance(exclude, str):
+        raise WeightsError(f"exclude must be a list of layer names, got the text {exclude!r}: write [{exclude!r}]")
+    names = set(exclude)
+    expanded = names - {"rpn_model"} | (set(RPN_LAYERS) if "rpn_model" in names else set())
+    # Scripts also name layers without weights, "mrcnn_bbox" in Matterport's samples
+    unknown = sorted(expanded - set(layers) - set(groups))
+    if unknown:
+        raise WeightsError(
+            f"exclude names {listed(unknown)}, which the network does not have. "
+            f"The layers that depend on the number of classes are {', '.join(HEAD_LAYERS)}"
+        )
+    return expanded
+
+
+def _check_partners(path: Path, network: MaskRCNNNetwork, ours: set[str], theirs: set[str]) -> None:
+    missing = [name for name in network.layers_by_name() if name in ours - theirs]
+    if missing:
+        raise WeightsError(
+            f"{path} has no layer {listed(missing)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
+            "needs. Is it a file of another architecture? To leave layers as they are, name them in exclude"
+        )
+    surplus = sorted(theirs - ours)
+    if surplus:
+        raise WeightsError(
+            f"{path} has the layer {listed(surplus)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
+            "does not have. Is it a file of another architecture?"
+        )
+
+
+def _match_layer(path: Path, name: str, layer: Any, arrays: LayerArrays) -> list[tuple[Any, np.ndarray]]:
+    """(variable, values) of every weight of a layer, or an error that names the first that does not fit."""
+    kinds = [_kind(variable) for variable in layer.weights]
+    if set(kinds) != set(arrays):
+        raise WeightsError(
+            f"{path}: layer {name} must have the weights {', '.join(sorted(kinds))}, "
+            f"the file has {', '.join(sorted(arrays)) or 'none'}"
+        )
+    for kind, variable in zip(kinds, layer.weights, strict=True):
+        if tuple(variable.shape) != arrays[kind].shape:
+            raise WeightsError(_shape_message(path, f"{name}/{kind}", tuple(variable.shape), arrays[kind].shape))
+        if arrays[kind].dtype.kind != "f":
+            raise WeightsError(
+                f"{path}: {name}/{kind} must hold floating-point numbers, the file has {arrays[kind].dtype}"
+            )
+    return [(variable, arrays[kind]) for kind, variable in zip(kinds, layer.weights, strict=True)]
+
+
+def _shape_message(path: Path, weight: str, expected: tuple[int, ...], found: tuple[int, ...]) -> str:
+    text = f"{path}: {weight} has shape {found}, this network needs {expected}"
+    name = weight.split("/")[0]
+    if name not in HEAD_LAYERS:
+        return (
+            text
+            + ". The file was made with other settings (BACKBONE, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE …)"
+        )
+    per_class = 4 if name == "mrcnn_bbox_fc" else 1
+    return (
+        f"{text}: the file has {found[-1] // per_class} classes with the background, "
+        f"NUM_CLASSES is {expected[-1] // per_class}. "
+        f"Set NUM_CLASSES to the file's, or load all but the heads with exclude={list(HEAD_LAYERS)}"
+    )
+
+
+def _kind(variable: Any) -> str:
+    return str(variable.name).split("/")[-1].split(":")[0]
+
+
+def _write_group(group: h5py.Group, layers: Sequence[Any]) -> None:
+    weights = [(f"{layer.name}/{_kind(variable)}:0", variable) for layer in layers for variable in layer.weights]
+    group.attrs["weight_names"] = np.array([name.encode() for name, _ in weights])
+    for name, variable in weights:
+        group.create_dataset(name, data=np.asarray(_to_numpy(variable), np.float32))
+
+
+def _to_numpy(variable: Any) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)

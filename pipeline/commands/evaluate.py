@@ -1,0 +1,208 @@
+"""`stream_segment.py evaluate`: measures box and mask AP of weights on annotated images."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mrcnn.weights.whole_file import write_whole
+from pipeline.commands.program import Parser, set_up_logging
+from pipeline.console.count_progress import CountProgress
+from pipeline.errors import InputError, RunError
+from pipeline.evaluation.scoring import Evaluation, check_images, evaluate, match_classes
+from pipeline.evaluation.tables import tables
+from pipeline.evaluation.truth import Truth, read_truth
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.weights_file import find_weights
+from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
+from pipeline.settings.schema import Settings
+from pipeline.sinks.paths import Inputs, check_output_file
+
+logger = logging.getLogger("pipeline.commands.evaluate")
+
+MIN_SCORE = 0.03
+"""Least score that counts unless told otherwise: AP wants the doubtful detections as well."""
+
+PACKAGES = (
+    "numpy",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "openvino",
+    "onnxruntime",
+    "pycocotools",
+    "opencv-contrib-python",
+)
+"""Whose versions are written down, where they are installed."""
+
+MODEL_FLAGS = {
+    "weights": ("FILE", "Mask R-CNN weights, .h5 (default: those of a run)"),
+    "labels": ("FILE", "class names, one a line, the first is the background"),
+    "max_dim": ("PX", "longer side that the network sees: 512, 1024 …"),
+    "canvas": ("C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
+    "min_score": ("0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
+    "engine": ("E", "auto, keras, openvino or onnx"),
+    "precision": ("P", "auto, float32, bfloat16, float16 or int8"),
+    "device": ("D", "auto, cpu or gpu"),
+    "backend": ("B", "auto, tensorflow, jax or torch"),
+}
+"""Settings of the model that have a flag of their own here."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    parser = Parser(
+        prog="stream_segment.py evaluate",
+        description="COCO box and mask average precision on annotated images, through the code that segments video.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--annotations", metavar="FILE", type=Path, required=True, help="COCO instances, .json")
+    parser.add_argument("--classes", metavar="A,B", help="evaluate only these classes, by name or id")
+    parser.add_argument("--limit", metavar="N", type=_count, help="only the first N images of the file")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers here too")
+    for name, (metavar, text) in MODEL_FLAGS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any setting of the model, such as model.nms_threshold=0.5, or overlay.mask_threshold",
+    )
+    parser.add_argument("--verbose", action="store_true", help="say more")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Evaluate, print the tables, write the numbers; return the exit code."""
+    arguments = build_parser().parse_args(argv)
+    set_up_logging(arguments.verbose)
+    settings = settings_from(arguments)
+    classes = [name.strip() for name in (arguments.classes or "").split(",") if name.strip()]
+    weights = find_weights(settings.model.weights)
+    if arguments.json is not None:
+        inputs = Inputs.of([arguments.annotations, weights.path, settings.model.labels])
+        check_output_file(arguments.json, "--json", inputs)
+    truth = read_truth(arguments.annotations, arguments.limit)
+    check_images(truth, arguments.images)
+    segmenter = MaskRCNNSegmenter(settings.model)
+    unmatched = match_classes(segmenter.labels, truth, classes).unmatched_text()
+    for text in (unmatched, _without_area(truth)):
+        if text is not None:
+            logger.info("%s", text)
+    segmenter.open()
+    try:
+        with CountProgress("images", len(truth.images)) as progress:
+            evaluation = evaluate(
+                segmenter,
+                truth,
+                arguments.images,
+                classes=classes,
+                mask_threshold=settings.overlay.mask_threshold,
+                on_image=lambda done, _: progress.set(done),
+            )
+        description = segmenter.description
+    finally:
+        segmenter.close()
+    _print(evaluation, description, settings.model.min_score)
+    if arguments.json is not None:
+        write_json(arguments.json, report(evaluation, truth, settings, weights.path, description))
+        print(f"written: {arguments.json}")
+    return 0
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """The defaults and over them what the command line says; config.yaml is not read. Raises InputError."""
+    overrides: dict[KeyPath, tuple[str, Any]] = {("model", "min_score"): ("--min-score", MIN_SCORE)}
+    for name in MODEL_FLAGS:
+        value = getattr(arguments, name)
+        if value is not None:
+            overrides["model", name] = (f"--{name.replace('_', '-')}", value)
+    for text in arguments.set:
+        key_path, value = parse_assignment(text)
+        if key_path == ("model", "classes") or (key_path[0] != "model" and key_path != ("overlay", "mask_threshold")):
+            raise InputError(f"--set {text}: only the model's settings and overlay.mask_threshold change a measurement")
+        overrides[key_path] = (f"--set {text}", value)
+    return load_settings(None, overrides)
+
+
+def report(evaluation: Evaluation, truth: Truth, settings: Settings, weights: Path, description: str) -> dict[str, Any]:
+    """What `--json` writes: the numbers, and everything that is needed to measure them again."""
+    from stream_segment import __version__
+
+    return {
+        "weights": {"file": weights.name, "sha256": sha256_of(weights)},
+        "model": description,
+        "annotations": {
+            "file": truth.path.name,
+            "sha256": sha256_of(truth.path),
+            "images": len(truth.images),
+            "objects_without_area": truth.without_area,
+        },
+        "settings": {
+            "model": settings.model.model_dump(mode="json"),
+            "overlay": {"mask_threshold": settings.overlay.mask_threshold},
+        },
+        "versions": {"stream_segment": __version__, "python": platform.python_version(), **_installed()},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **evaluation.record(),
+    }
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all. Raises RunError when it cannot be written (disk full …)."""
+    try:
+        write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    except OSError as error:
+        raise RunError(f"writing {path} failed: {error.strerror or error}") from error
+
+
+def _print(evaluation: Evaluation, description: str, min_score: float | None) -> None:
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(description, markup=False, soft_wrap=True)
+    crowds = f" and {evaluation.crowds} crowd regions" if evaluation.crowds else ""
+    console.print(
+        f"{evaluation.images} images with {evaluation.objects} objects{crowds}; {evaluation.detections} detections "
+        f"of at least {min_score:g}; {evaluation.image_ms:.0f} ms an image (median)",
+        soft_wrap=True,
+    )
+    for table in tables(evaluation):
+        console.print(table)
+
+
+def _without_area(truth: Truth) -> str | None:
+    return f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
+
+
+def _installed() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)

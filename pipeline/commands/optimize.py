@@ -1,0 +1,148 @@
+"""`stream_segment.py optimize`: prepares the int8 network for OpenVINO, and says what it gains and costs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.commands.program import Parser, set_up_logging
+from pipeline.errors import InputError, RunError
+from pipeline.evaluation.agreement import Agreement, agreement
+from pipeline.records import Instances
+from pipeline.segmentation.canvas import fit_canvas
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.settings.loading import KeyPath, load_settings
+from pipeline.settings.schema import EngineKind, ModelSettings, Precision, Settings
+from pipeline.sources.frame_sample import sample_frames
+
+logger = logging.getLogger("pipeline.commands.optimize")
+
+SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "people.mp4"
+DEFAULT_FRAMES = 32
+CHECK_SHARE = 4
+"""Every so many frames one is kept back to compare the precisions on."""
+TIMED_FRAMES = 8
+LEAST_AGREEMENT = 0.8
+"""Below it, a line says that int8 may not suit this network or these frames."""
+
+Images = Sequence[NDArray[np.uint8]]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Calibrate, write, compare; return the exit code."""
+    parser = Parser(
+        prog="stream_segment.py optimize",
+        description="Prepares the int8 network for the engine openvino, calibrated on frames like those that will "
+        "come. Afterwards a run takes it by itself (model.precision auto); --precision float32 leaves it aside.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--weights", metavar="FILE", help="Mask R-CNN weights, .h5 (default: those of a run)")
+    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, the first is the background")
+    parser.add_argument("--source", metavar="URI", help="camera, video, folder of images to calibrate on (the sample)")
+    parser.add_argument("--frames", metavar="N", default=str(DEFAULT_FRAMES), help="how many (default: %(default)s)")
+    parser.add_argument("--max-dim", metavar="PX", help="longer side that the network sees: 512, 1024 …")
+    parser.add_argument("--canvas", metavar="C", help="tight, pad64 or square")
+    parser.add_argument("--verbose", action="store_true", help="say more")
+    arguments = parser.parse_args(argv)
+    set_up_logging(arguments.verbose)
+    frames = _frame_count(arguments.frames)
+    settings = _settings(arguments)
+    if importlib.util.find_spec("nncf") is None:
+        raise InputError("int8 needs the package nncf: pip install -r requirements-optimize.txt")
+    segmenter = MaskRCNNSegmenter(_with(settings.model, Precision.FLOAT32))
+    images = sample_frames(settings.source, frames)
+    if len(images) < 2:
+        raise InputError(f"{settings.source.uri} gave {len(images)} frames: 2 or more are needed")
+    checked = images[CHECK_SHARE - 1 :: CHECK_SHARE] or images[-1:]
+    calibrating = [image for image in images if not any(image is one for one in checked)]
+    _quantize(segmenter, settings.model, calibrating, settings.source.uri)
+    _compare(settings.model, checked)
+    return 0
+
+
+def _frame_count(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= 1000:
+        raise InputError(f"--frames must be a whole number from 2 to 1000, got {text}")
+    return int(text)
+
+
+def _settings(arguments: Any) -> Settings:
+    if arguments.source is None and not SAMPLE.is_file():
+        raise InputError("the sample video is not there: name a video, camera or folder of images with --source")
+    overrides: dict[KeyPath, tuple[str, Any]] = {("source", "uri"): ("--source", arguments.source or str(SAMPLE))}
+    for flag in ("weights", "labels", "max_dim", "canvas"):
+        value = getattr(arguments, flag)
+        if value is not None:
+            overrides["model", flag] = (f"--{flag.replace('_', '-')}", value)
+    return load_settings(None, overrides)
+
+
+def _with(model: ModelSettings, precision: Precision) -> ModelSettings:
+    return model.model_copy(update={"engine": EngineKind.OPENVINO, "precision": precision})
+
+
+def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images, source: str) -> None:
+    from mrcnn.engines.base import EngineError
+    from mrcnn.engines.quantize import quantize
+
+    weights, config = segmenter.network_source
+    canvases = []
+    for image in images:
+        height, width = image.shape[:2]
+        canvases.append(fit_canvas(height, width, int(config.IMAGE_MAX_DIM), model.canvas).place(image))
+    logger.info("calibrating %s on %d frames of %s", weights.name, len(canvases), source)
+    started = time.monotonic()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # NNCF's progress
+            folder = quantize(weights, config, canvases)
+    except EngineError as error:
+        raise RunError(str(error)) from None
+    print(f"int8 network: {folder}, made in {time.monotonic() - started:.0f} s")
+
+
+def _compare(model: ModelSettings, images: Images) -> None:
+    exact, exact_ms = _segment(_with(model, Precision.FLOAT32), images)
+    quick, quick_ms = _segment(_with(model, Precision.INT8), images)
+    same = agreement(exact, quick)
+    print(_agreement_line(same, len(images)))
+    print(f"time a frame: float32 {exact_ms:.0f} ms, int8 {quick_ms:.0f} ms, {exact_ms / quick_ms:.1f} times as fast")
+    if same.expected and same.share < LEAST_AGREEMENT:
+        logger.warning(
+            "int8 finds other objects than float32 here: calibrate on more frames like those that will come "
+            "(--source, --frames), or run with --precision bfloat16 or float32"
+        )
+
+
+def _agreement_line(same: Agreement, frames: int) -> str:
+    if not same.expected:
+        return f"on {frames} other frames float32 found nothing to compare with"
+    return (
+        f"on {frames} other frames int8 found {same.matched} of the {same.expected} objects that float32 found "
+        f"({same.share:.0%}) and {same.found - same.matched} others"
+    )
+
+
+def _segment(settings: ModelSettings, images: Images) -> tuple[list[Instances], float]:
+    """What is found on each image, and the median time of one, milliseconds."""
+    segmenter = MaskRCNNSegmenter(settings)
+    segmenter.open()
+    try:
+        found = [segmenter.segment(image) for image in images]  # compiles for every size on the way
+        times = []
+        for image in images[:TIMED_FRAMES]:
+            started = time.perf_counter()
+            segmenter.segment(image)
+            times.append(1000 * (time.perf_counter() - started))
+        return found, statistics.median(times)
+    finally:
+        segmenter.close()

@@ -1,0 +1,275 @@
+"""One run of `stream_segment.py train`, from the annotations to the weight files."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from mrcnn.training.findings import AnnotationError
+from mrcnn.training.start import StartPlan, load_start, plan_start
+from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.metadata import describe
+from pipeline.commands.train_machine import choose_precision, keras_policy, make_repeatable
+from pipeline.commands.train_settings import WINDOW_SHARE, RunSettings, write_run
+from pipeline.console.train_progress import TrainProgress
+from pipeline.errors import InputError, RunError
+from pipeline.labels import COCO_LABELS
+from pipeline.segmentation.backend import prepare_backend
+from pipeline.settings.schema import Backend, Device
+
+if TYPE_CHECKING:
+    from pipeline.commands.train import StopRequest
+
+EPOCHS = 40
+FEWEST_STEPS = 500
+MOST_STEPS = 20000
+VALIDATIONS = 15
+LEARNING_RATES = {"new": 1e-3, "small": 5e-4, "large": 1e-4}
+"""Peaks: for a network behind an ImageNet backbone, a small one that is trained already, a ResNet that is."""
+
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    # scales as of the shipped model: 0.45 to 1.3 of photographs of 640 pixels, for pictures of 512
+    "full": {"smallest_scale": 0.56, "largest_scale": 1.6, "pastes": 2},
+    "mild": {"smallest_scale": 0.8, "largest_scale": 1.25, "pastes": 0, "colour": 0.5},
+    "off": {"smallest_scale": 1.0, "largest_scale": 1.0, "pastes": 0, "colour": 0.0, "flip": 0.0, "focus": 1.0},
+}
+DISK_MARGIN = 1.1
+
+
+class TrainRun:
+    """Puts a run together and carries it out.
+
+    Args:
+        settings: what was asked for.
+        output: the run's folder; made if need be.
+        backend, device: what Keras runs on.
+        float16: halve the weight files at the end.
+        stop: gets the trainer to stop.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        output: Path,
+        backend: Backend,
+        device: Device,
+        float16: bool,
+        stop: StopRequest,
+    ) -> None:
+        self._settings = settings
+        self._output = output
+        self._backend, self._device = backend, device
+        self._float16 = float16
+        self._stop = stop
+
+    def run(self) -> int:
+        """Train; return the exit code.
+
+        Raises:
+            InputError: the data or the weights cannot be used; nothing was written.
+            RunError: it failed on the way.
+        """
+        train, validation = self._data()
+        plan = self._plan(train)
+        print(f"start: {plan.describe()}")
+        choice = prepare_backend(self._backend, self._device)
+        precision = choose_precision(self._settings.precision, choice)
+        make_repeatable(choice)
+        print(f"Keras on {choice.backend.value}, {choice.device_name}, {precision}")
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the batches' thread must not take the cores from the network
+        try:
+            with keras_policy(precision):
+                return self._train(plan, train, validation, loss_scaling=precision == "mixed_float16")
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise RunError(
+                f"cannot write to {self._output}{where}: {error.strerror or error}. What was saved last is whole: "
+                f"make room and go on with python stream_segment.py train --resume --output {self._output}"
+            ) from None
+        except FloatingPointError as error:
+            raise RunError(f"{error}; {self._output} keeps what was saved before") from None
+        finally:
+            cv2.setNumThreads(threads)
+
+    def _data(self) -> tuple[Any, Any]:
+        """What to train on and what to validate on, checked; says what was found."""
+        from mrcnn.training.coco import EmptyClass, load_coco
+        from mrcnn.training.split import split
+
+        settings = self._settings
+        try:
+            data = load_coco(settings.images, settings.annotations, settings.classes)
+            self._say_data("train", settings.annotations, data)
+            if settings.val_images is None or settings.val_annotations is None:
+                train, validation = split(data, settings.seed)
+                print(_split_text(train, validation, settings.seed))
+                return train, validation
+            classes = list(data.class_names[1:])
+            validation = load_coco(settings.val_images, settings.val_annotations, classes, EmptyClass.COUNT)
+            self._say_data("validate", settings.val_annotations, validation)
+            return data, validation
+        except AnnotationError as error:
+            raise InputError(str(error)) from None
+
+    def _say_data(self, what: str, path: str, data: Any) -> None:
+        objects = sum(one.class_id > 0 for image in data.images for one in image.instances)
+        names = ", ".join(data.class_names[1:6]) + (" …" if len(data.class_names) > 6 else "")
+        classes = len(data.class_names) - 1
+        print(f"{what}: {len(data.images)} images, {objects} objects of {classes} classes ({names}) in {path}")
+        for line in data.findings.lines():
+            print(f"  warning: {line}")
+
+    def _plan(self, train: Any) -> StartPlan:
+        settings = self._settings
+        try:
+            names = {len(COCO_LABELS): COCO_LABELS}
+            return plan_start(Path(settings.weights), train.class_names, settings.size, settings.backbone, names)
+        except WeightsError as error:
+            raise InputError(str(error)) from None
+
+    def _train(self, plan: StartPlan, train: Any, validation: Any, loss_scaling: bool) -> int:
+        from mrcnn.network.network import MaskRCNNNetwork
+        from mrcnn.training.augment import AugmentSettings
+        from mrcnn.training.pictures import PictureStore
+        from mrcnn.training.trainer import Trainer
+
+        pictures = PictureStore()
+        size = int(plan.config.IMAGE_MAX_DIM)
+        # without smaller scales only a window of the whole size shows large objects as a whole
+        share = 1.0 if self._settings.augmentation == "off" else WINDOW_SHARE
+        window = self._settings.window or max(128, 64 * round(size * share / 64))
+        augment = AugmentSettings(window=window, longer_side=size, **AUGMENTATIONS[self._settings.augmentation])
+        train_settings = self._train_settings(plan, len(train.images), loss_scaling)
+        validator = self._validator(plan, validation, augment, pictures)
+        network = MaskRCNNNetwork(plan.config)
+        try:
+            load_start(network, plan, self._settings.seed)
+            metadata = describe(plan.config, train.class_names)
+            trainer = Trainer(network, train, augment, train_settings, self._output, metadata, validator, pictures)
+            resumed = trainer.resume()
+        except (WeightsError, ValueError) as error:
+            raise InputError(str(error)) from None
+        if resumed:
+            print(f"going on with the run in {self._output} at step {trainer.step} of {train_settings.steps}")
+        self._prepare_output(trainer, train_settings)
+        self._stop.trainer = trainer
+        with TrainProgress(trainer.step, train_settings.steps) as progress:
+            trainer.run(self._reporter(progress, validator, train.class_names, plan, pictures))
+        self._finish(trainer, train_settings.steps, pictures)
+        return 0 if not trainer.stopped else 128 + int(self._stop.signal or 2)
+
+    def _train_settings(self, plan: StartPlan, images: int, loss_scaling: bool) -> Any:
+        from mrcnn.training.trainer import TrainSettings
+
+        settings = self._settings
+        per_epoch = images / settings.batch
+        steps = settings.steps
+        if steps is None and settings.epochs is not None:
+            steps = max(1, math.ceil(settings.epochs * per_epoch))
+        if steps is None:
+            steps = min(MOST_STEPS, max(FEWEST_STEPS, math.ceil(EPOCHS * per_epoch)))
+        is_small = plan.config.BACKBONE == "efficientnet_lite0"
+        rate = LEARNING_RATES["new" if plan.backbone_only else "small" if is_small else "large"]
+        validate_every = settings.validate_every or max(25, -(-steps // VALIDATIONS))
+        print(f"{steps} steps of {settings.batch} windows ({steps / per_epoch:.1f} epochs), layers {settings.layers}")
+        return TrainSettings(
+            steps=steps,
+            batch=settings.batch,
+            learning_rate=settings.learning_rate or rate,
+            warmup_steps=min(200, max(1, steps // 10)),
+            average=_average(steps),
+            layers=settings.layers,
+            seed=settings.seed,
+            log_every=max(1, min(20, steps // 10)),
+            save_every=max(10, min(250, steps // 4)),
+            validate_every=validate_every,
+            loss_scaling=loss_scaling,
+        )
+
+    def _validator(self, plan: StartPlan, data: Any, augment: Any, pictures: Any) -> Any:
+        from dataclasses import replace
+
+        from mrcnn.training.data import BatchMaker, BatchSettings
+        from mrcnn.training.pictures import PatientWindowMaker
+        from mrcnn.training.validation import Validator
+
+        plain = replace(augment, **AUGMENTATIONS["off"])
+        batch = self._settings.batch
+        sizes = BatchSettings(batch, int(plan.config.POST_NMS_ROIS_TRAINING), self._settings.seed)
+        maker = PatientWindowMaker(data, plain, self._settings.seed, pictures)
+        validator = Validator(plan.config, data, BatchMaker(maker, plan.config, plain, sizes), batch, pictures)
+        if validator.image_count < len(data.images):
+            print(f"AP50 is measured on {validator.image_count} of the {len(data.images)} validation images")
+        return validator
+
+    def _prepare_output(self, trainer: Any, train_settings: Any) -> None:
+        """The folder, with room for the run, and what the run is.
+
+        Raises:
+            OSError: it cannot be written.
+            RunError: there is too little room.
+        """
+        self._output.mkdir(parents=True, exist_ok=True)
+        needed = int(DISK_MARGIN * 2 * trainer.checkpoint_bytes)  # the old one stays until the new one is whole
+        free = shutil.disk_usage(self._output).free
+        if free < needed:
+            raise RunError(
+                f"--output {self._output}: the run needs {needed / 1e6:.0f} MB of disk, {free / 1e6:.0f} MB are free"
+            )
+        if trainer.step == 0:
+            (self._output / "log.jsonl").unlink(missing_ok=True)
+            (self._output / "best.h5").unlink(missing_ok=True)
+        facts = {"steps": train_settings.steps, "learning_rate": train_settings.learning_rate}
+        write_run(self._output, self._settings, facts)
+
+    def _reporter(
+        self, progress: TrainProgress, validator: Any, class_names: Any, plan: StartPlan, pictures: Any
+    ) -> Any:
+        from mrcnn.training.plots import CURVES_FILE, PREDICTIONS_FILE, draw_curves, draw_predictions
+        from mrcnn.training.run_log import read_log
+
+        def report(line: dict[str, Any]) -> None:
+            progress.report(line)
+            if "val_loss" in line:
+                draw_curves(self._output / CURVES_FILE, read_log(self._output / "log.jsonl"))
+                score = float(plan.config.DETECTION_MIN_CONFIDENCE or 0.5)
+                draw_predictions(self._output / PREDICTIONS_FILE, validator.shown, class_names, pictures, score)
+
+        return report
+
+    def _finish(self, trainer: Any, steps: int, pictures: Any) -> None:
+        from mrcnn.training.compact import write_compact
+
+        if self._float16:
+            for name in ("best.h5", "last.h5"):
+                write_compact(self._output / name, self._output / name)
+        if pictures.unreadable:
+            print(f"warning: {len(pictures.unreadable)} images could not be read any more and were left out")
+        best = trainer.best
+        if best is not None and best.get("mask_ap50") is not None:
+            print(f"best validation: mask AP50 {best['mask_ap50']:.3f} at step {best['step']}")
+        print(f"weights: {self._output / 'best.h5'} (best), {self._output / 'last.h5'} (last)")
+        if trainer.stopped and trainer.step < steps:
+            command = f"python stream_segment.py train --resume --output {self._output}"
+            print(f"stopped after step {trainer.step} of {steps}; go on with: {command}")
+        else:
+            print(f"try it: python stream_segment.py --weights {self._output / 'best.h5'}")
+
+
+def _average(steps: int) -> float:
+    """A moving average over about a tenth of the run."""
+    return min(0.999, max(0.9, 1 - 10 / steps))
+
+
+def _split_text(train: Any, validation: Any, seed: int) -> str:
+    if train is validation:
+        return f"validate: on the {len(train.images)} training images themselves, too few to set some aside"
+    return (
+        f"validate: {len(validation.images)} of the images, chosen with seed {seed}, are set aside; "
+        f"{len(train.images)} are left to train on"
+    )

@@ -1,0 +1,47 @@
+"""How far a command is that counts something: a bar with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import IO
+
+from rich.progress import BarColumn, MofNCompleteColumn
+
+from pipeline.console.display import ProgressDisplay, duration_text, time_columns
+
+LINE_EVERY_S = 10.0
+
+
+class CountProgress(ProgressDisplay):
+    """Progress of something that is counted.
+
+    Args:
+        what: what is counted ("images").
+        total: how many there are.
+        output: where it is shown; standard error.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, what: str, total: int, output: IO[str] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(output)
+        self._what = what
+        self._total = total
+        self._clock = clock
+        self._started_s = clock()
+        self._next_line_s = self._started_s + LINE_EVERY_S
+        self._add_bar(what, total, (BarColumn(), MofNCompleteColumn(), *time_columns()))
+
+    def set(self, done: int) -> None:
+        """So many are done now, one or more."""
+        self._move_bar(done)
+        if self.has_bar:
+            return
+        now_s = self._clock()
+        if now_s < self._next_line_s or done >= self._total:
+            return
+        self._next_line_s = now_s + LINE_EVERY_S
+        left = duration_text((now_s - self._started_s) / done * (self._total - done))
+        self.note(f"{self._what}: {done} of {self._total} ({100 * done / self._total:.0f} %), {left} left")

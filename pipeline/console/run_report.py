@@ -1,0 +1,136 @@
+"""What a run tells the user in words: progress while it goes, a summary when it ends."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.progress import BarColumn, TextColumn
+
+from pipeline.console.display import ProgressDisplay, duration_text, time_columns
+from pipeline.drawing.places import line_text
+from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.runtime.summary import EndReason, RunSummary
+from pipeline.scene import Scene, ZoneState
+from pipeline.settings.schema import ProgressMode
+from pipeline.sources.base import Clock
+from pipeline.stats import RunStats
+
+LINE_EVERY_S = 5.0
+
+
+class ProgressReport(ProgressDisplay):
+    """Shows how far a run is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    Args:
+        info: the source; without a length the bar only counts.
+        stats, clock: where the rate comes from.
+        mode: bar, lines, off, or by the kind of output stream.
+        limit_frames: what the user asked for, to know the end.
+        output: where it is shown; standard error.
+    """
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        stats: RunStats,
+        clock: Clock,
+        mode: ProgressMode,
+        limit_frames: int | None = None,
+        output: IO[str] | None = None,
+    ) -> None:
+        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR)
+        self._info = info
+        self._stats = stats
+        self._clock = clock
+        self._is_off = mode is ProgressMode.OFF
+        counts = [count for count in (info.frame_count, limit_frames) if count is not None]
+        self._total = min(counts) if counts else None
+        self._next_line_s = clock() + LINE_EVERY_S
+        counted = TextColumn(f"{{task.completed:.0f}}/{self._total or '?'} frames")
+        columns = (BarColumn(), counted, TextColumn("{task.fields[rate]}"), *time_columns())
+        self._add_bar(info.source_id, self._total, columns, fields={"rate": ""})
+
+    def update(self, segmented: SegmentedFrame) -> None:
+        """A frame was presented."""
+        done = segmented.frame.index + 1
+        now_s = self._clock()
+        if self.has_bar:
+            self._move_bar(done, {"rate": _fps(self._stats.recent(now_s).display_fps)})
+        elif not self._is_off and now_s >= self._next_line_s:
+            self._next_line_s = now_s + LINE_EVERY_S
+            self.note(self._line(done, now_s))
+
+    def _line(self, done: int, now_s: float) -> str:
+        rate = self._stats.recent(now_s).display_fps
+        text = f"{self._info.source_id}: frame {done}"
+        if self._total:
+            text += f" of {self._total} ({100 * done / self._total:.0f} %)"
+        text += f", {_fps(rate)}"
+        if self._total and rate:
+            text += f", {_duration(max(0, self._total - done) / rate)} left"
+        return text
+
+
+def summary_text(summary: RunSummary) -> str:
+    """The closing lines of a run: what was read, inferred, shown and lost, how fast, and where the results lie."""
+    stats = summary.stats
+    lines = [
+        f"{summary.source.source_id}: {_ENDINGS[summary.end]} after {_duration(summary.wall_s)}",
+        f"  model      {summary.model}",
+        f"  frames     captured {stats.captured}, inferred {stats.inferred}, presented {stats.presented}, "
+        f"dropped {stats.dropped_total}",
+    ]
+    for (stage, cause), count in sorted(stats.dropped.items(), key=lambda item: (item[0][0].value, item[0][1].value)):
+        lines.append(f"             {count} before {stage.value} ({cause.value})")
+    for name, count in sorted(stats.sink_dropped.items()):
+        lines.append(f"             {count} presented but not taken by the {name}: it was too slow")
+    lines.append(
+        f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
+        f"display {_fps(stats.display_fps)}"
+    )
+    if summary.scene is not None:
+        lines.extend(_scene_lines(summary.scene))
+    lines.append(
+        f"  latency    p50 {_ms(stats.latency_p50_s)}, p95 {_ms(stats.latency_p95_s)} from capture to display; "
+        f"inference p50 {_ms(stats.inference_p50_s)}"
+    )
+    if summary.reconnects:
+        lines.append(f"  reconnects {summary.reconnects}")
+    if summary.engine_restarts:
+        lines.append(f"  engine     started again {summary.engine_restarts} times")
+    lines.extend(f"  output     {path}" for path in summary.outputs)
+    return "\n".join(lines)
+
+
+def _scene_lines(scene: Scene) -> list[str]:
+    seen = ", ".join(f"{count} {name}" for name, count in scene.seen.items())
+    lines = [f"  seen       {seen} (different objects)"] if seen else []
+    lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
+    lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
+    return lines
+
+
+def _zone_line(zone: ZoneState) -> str:
+    text = f"{zone.name}: {zone.entered} entered, {zone.occupancy} inside at the end"
+    if zone.dwell_mean_s is not None:
+        text += f", stayed {_duration(zone.dwell_mean_s)} on average"
+    if zone.dwell_max_s is not None:
+        text += f", {_duration(zone.dwell_max_s)} at most"
+    return text
+
+
+_ENDINGS = {EndReason.FINISHED: "finished", EndReason.STOPPED: "stopped", EndReason.FAILED: "failed"}
+
+
+def _fps(rate: float | None) -> str:
+    return "- fps" if rate is None else f"{rate:.1f} fps"
+
+
+def _ms(duration_s: float | None) -> str:
+    return "-" if duration_s is None else f"{1000 * duration_s:.0f} ms"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return duration_text(seconds) + (" min" if round(seconds) < 3600 else "")

@@ -1,0 +1,1 @@
+"""Drawing: masks, boxes, labels, status, lines and zones."""

@@ -1,0 +1,331 @@
+"""Draws instances on a frame: masks, boxes and labels in the colour of their class or track, and a status line.
+
+Everything is limited to an object's box: no array of the frame's size is made but the result.
+
+Shape letters: H, W frame height and width in pixels; h, w size of an object's box inside the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.drawing.masks import box_edges, paste_mask_on
+from pipeline.drawing.palette import ColourBgr, class_colours, text_colour, track_colour
+from pipeline.records import Instances
+from pipeline.settings.schema import ColourBy, OverlaySettings
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_STATUS_BACKING_BGR: ColourBgr = (32, 32, 32)
+_SMALLEST_FONT_SCALE = 0.25
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLine:
+    """What the status line says; None leaves an entry out.
+
+    Attributes:
+        capture_fps, inference_fps, display_fps: frames a second.
+        dropped: frames dropped so far.
+        latency_ms: from capture to presentation, milliseconds.
+        counts: objects by class, such as "2 person (5 so far)"; left out where the frame is too narrow.
+    """
+
+    capture_fps: float | None = None
+    inference_fps: float | None = None
+    display_fps: float | None = None
+    dropped: int | None = None
+    latency_ms: float | None = None
+    counts: Sequence[str] = ()
+
+    def compact(self) -> list[str]:
+        """The entries as short as can be, for small frames: the three rates, the drops, the latency."""
+        rates = [rate for rate in (self.capture_fps, self.inference_fps, self.display_fps) if rate is not None]
+        texts = ["/".join(f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}" for rate in rates) + " fps"] if rates else []
+        if self.dropped is not None:
+            texts.append(f"drop {self.dropped}")
+        if self.latency_ms is not None:
+            texts.append(f"{self.latency_ms:.0f} ms")
+        return texts
+
+    def entries(self) -> list[str]:
+        """The entries in words, in the order they are drawn."""
+        texts = []
+        rates = (("capture", self.capture_fps), ("inference", self.inference_fps), ("display", self.display_fps))
+        texts += [f"{name} {rate:.1f} fps" for name, rate in rates if rate is not None]
+        if self.dropped is not None:
+            texts.append(f"dropped {self.dropped}")
+        if self.latency_ms is not None:
+            texts.append(f"latency {self.latency_ms:.0f} ms")
+        return texts + list(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """Sizes for one frame size: line width in pixels, font scale of cv2, text thickness in pixels."""
+
+    line_width: int
+    font_scale: float
+    thickness: int
+
+
+@dataclass(slots=True)
+class _Thing:
+    """One object; `edges` as `box_edges` gives them, `mask_probs` float32 (M, M)."""
+
+    edges: tuple[int, int, int, int] | None
+    mask_probs: NDArray[np.float32]
+    class_id: int
+    score: float
+    track_id: int
+    opacity: float
+    colour: ColourBgr
+
+
+class Overlay:
+    """Draws what the settings switch on.
+
+    Args:
+        settings: switches, transparency, sizes.
+        labels: class names by class id; labels[0] is "BG".
+    """
+
+    def __init__(self, settings: OverlaySettings, labels: Sequence[str]) -> None:
+        self._settings = settings
+        self._labels = tuple(labels)
+        self._colours = class_colours(max(len(labels), 1))
+
+    def colour(self, class_id: int) -> ColourBgr:
+        """The colour of a class."""
+        return self._colours[class_id % len(self._colours)]
+
+    def label(self, class_id: int, score: float, track_id: int = 0) -> str:
+        """The text beside an object, such as "person: 0.998", or "person #7: 0.998" if it has a track id."""
+        name = self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
+        words = [name] if self._settings.labels else []
+        words += [f"#{track_id}"] if self._settings.ids and track_id > 0 else []
+        parts = [" ".join(words)] if words else []
+        parts += [f"{score:.3f}"] if self._settings.scores else []
+        return ": ".join(parts)
+
+    def _things(self, instances: Instances) -> list[_Thing]:
+        """What is drawn, in Python's own numbers: they are looked at again and again."""
+        count = len(instances)
+        things = []
+        for i, (class_id, score, track_id, opacity) in enumerate(
+            zip(
+                instances.class_ids.tolist(),
+                instances.scores.tolist(),
+                [0] * count if instances.track_ids is None else instances.track_ids.tolist(),
+                [1.0] * count if instances.opacity is None else instances.opacity.tolist(),
+                strict=True,
+            )
+        ):
+            by_track = self._settings.color_by is ColourBy.TRACK and track_id > 0
+            colour = track_colour(track_id) if by_track else self.colour(class_id)
+            edges = box_edges(instances.boxes_xyxy[i])
+            things.append(_Thing(edges, instances.mask_probs[i], class_id, score, track_id, opacity, colour))
+        return things
+
+    def draw(self, frame_bgr: Image, instances: Instances, status: StatusLine | None = None) -> Image:
+        """A copy of the frame with everything drawn on it; the best score lies on top.
+
+        Args:
+            frame_bgr: uint8 (H, W, 3), not changed.
+            instances: in pixels of this frame.
+            status: figures of the status line; None for none.
+
+        Returns:
+            uint8 (H, W, 3), writeable, memory of its own.
+        """
+        canvas = np.array(frame_bgr, np.uint8, order="C")
+        style = self._style(canvas.shape[0], canvas.shape[1])
+        worst_first = [thing for thing in reversed(self._things(instances)) if thing.opacity > 0]
+        if self._settings.masks:
+            for thing in worst_first:
+                self._draw_mask(canvas, thing)
+        if self._settings.boxes:
+            for thing in worst_first:
+                _draw_box(canvas, thing, style.line_width)
+        if self._settings.labels or self._settings.scores or self._settings.ids:
+            for thing in worst_first:
+                self._draw_label(canvas, thing, style)
+        if status is not None and self._settings.status:
+            _draw_status(canvas, status, style)
+        return canvas
+
+    def _style(self, height: int, width: int) -> _Style:
+        """Sizes that look alike at every resolution: 2-px lines from 512 to 1280 pixels of width, 1 below, 5 at 4K."""
+        size = sqrt(height * width)
+        line_width = self._settings.line_width or max(1, round(1.0 + size / 700))
+        font_scale = self._settings.font_scale or 0.34 + 0.00043 * size
+        return _Style(line_width, font_scale, _thickness(font_scale))
+
+    def _draw_mask(self, canvas: Image, thing: _Thing) -> None:
+        if thing.edges is None:
+            return
+        height, width = canvas.shape[:2]
+        mask, y0, x0 = paste_mask_on(thing.mask_probs, thing.edges, height, width, self._settings.mask_threshold)
+        if mask.size == 0:
+            return
+        alpha = self._settings.mask_alpha * thing.opacity
+        region = canvas[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+        # A plane of one colour for cv2 to blend with: filling by whole rows is the fastest way numpy knows.
+        blended = np.empty(region.shape, np.uint8)
+        blended[0] = thing.colour
+        blended[1:] = blended[:1]
+        cv2.addWeighted(region, 1.0 - alpha, blended, alpha, 0.0, dst=blended)
+        cv2.copyTo(blended, mask.view(np.uint8), region)
+
+    def _draw_label(self, canvas: Image, thing: _Thing, style: _Style) -> None:
+        if thing.edges is None or not _touches(thing.edges, canvas.shape[0], canvas.shape[1]):
+            return
+        text = self.label(thing.class_id, thing.score, thing.track_id)
+        if not text:
+            return
+        block = _text_block(text, style.font_scale, canvas.shape[1])
+        # On top of the box; inside it where there is no room above.
+        x, y = thing.edges[0], thing.edges[1] - block.height
+        _lay(canvas, _kept_text(block, thing.colour), x, y if y >= 0 else thing.edges[1], thing.opacity)
+
+
+def _draw_box(canvas: Image, thing: _Thing, line: int) -> None:
+    """Draws the sides of a box, `line` pixels wide, within it."""
+    if thing.edges is None or not _touches(thing.edges, canvas.shape[0], canvas.shape[1]):
+        return
+    x1, y1, x2, y2 = thing.edges
+    if thing.opacity >= 1 and min(x2 - x1, y2 - y1) > 2 * line:
+        # Rectangles one pixel wide inside one another: cv2 would lay a wider line on both sides of the edge. What is
+        # beyond the frame is brought close to it, where cv2 still counts in pixels.
+        x1, y1 = max(x1, -line), max(y1, -line)
+        x2, y2 = min(x2, canvas.shape[1] + line), min(y2, canvas.shape[0] + line)
+        for k in range(line):
+            cv2.rectangle(canvas, (x1 + k, y1 + k), (x2 - 1 - k, y2 - 1 - k), thing.colour, 1)
+        return
+    inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
+    inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
+    for left, top, right, bottom in (
+        (x1, y1, x2, inner_y1),
+        (x1, inner_y2, x2, y2),
+        (x1, inner_y1, inner_x1, inner_y2),
+        (inner_x2, inner_y1, x2, inner_y2),
+    ):
+        side = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        if thing.opacity >= 1:
+            _fill(side, thing.colour)
+        else:
+            _paint(side, np.broadcast_to(np.array(thing.colour, np.uint8), side.shape), thing.opacity)
+
+
+@dataclass(frozen=True, slots=True)
+class _TextBlock:
+    """A line of text measured for a frame: sizes in pixels, the padding around the text included."""
+
+    text: str
+    font_scale: float
+    width: int
+    height: int
+    ascent: int
+    padding: int
+
+
+def _thickness(font_scale: float) -> int:
+    return max(1, round(1.6 * font_scale))
+
+
+@lru_cache(maxsize=1024)
+def _text_block(text: str, font_scale: float, frame_width: int) -> _TextBlock:
+    """Measures a line of text, made smaller where it would be wider than the frame."""
+    padding = max(2, round(4 * font_scale))
+    width = _text_width(text, font_scale)
+    if width + 2 * padding > frame_width:
+        font_scale = max(_SMALLEST_FONT_SCALE, font_scale * (frame_width - 2 * padding) / width)
+        width = _text_width(text, font_scale)
+    # Of the same height for every text: letters with and without descenders stand on one line.
+    ascent, descent = _line_size(font_scale)
+    height = ascent + descent + padding
+    return _TextBlock(text, font_scale, width + 2 * padding, height, ascent + (padding + 1) // 2, padding)
+
+
+@lru_cache(maxsize=64)
+def _line_size(font_scale: float) -> tuple[int, int]:
+    """Pixels above and below the line that letters stand on."""
+    (_, ascent), descent = cv2.getTextSize("Ag|", _FONT, font_scale, _thickness(font_scale))
+    return ascent, descent
+
+
+@lru_cache(maxsize=256)
+def _text_width(text: str, font_scale: float) -> int:
+    return int(cv2.getTextSize(text, _FONT, font_scale, _thickness(font_scale))[0][0])
+
+
+def _text(block: _TextBlock, backing_bgr: ColourBgr) -> Image:
+    """uint8 (h, w, 3): the text on its backing."""
+    drawn = np.empty((block.height, block.width, 3), np.uint8)
+    _fill(drawn, backing_bgr)
+    colour, thickness = text_colour(backing_bgr), _thickness(block.font_scale)
+    origin = (block.padding, block.ascent)
+    cv2.putText(drawn, block.text, origin, _FONT, block.font_scale, colour, thickness, cv2.LINE_AA)
+    return drawn
+
+
+_kept_text = lru_cache(maxsize=128)(_text)
+"""Labels stay the same from one result to the next."""
+_kept_status = lru_cache(maxsize=2)(_text)
+
+
+def _lay(canvas: Image, drawn: Image, x: int, y: int, opacity: float = 1.0) -> None:
+    """Lays a picture on the canvas, its top left corner near (x, y): moved inside the frame, cut off at the edge."""
+    height, width = canvas.shape[:2]
+    x = max(0, min(x, width - drawn.shape[1]))
+    y = max(0, min(y, height - drawn.shape[0]))
+    region = canvas[y : y + drawn.shape[0], x : x + drawn.shape[1]]
+    drawn = drawn[: region.shape[0], : region.shape[1]]
+    if opacity >= 1:
+        region[:] = drawn
+    else:
+        _paint(region, drawn, opacity)
+
+
+def _fill(region: Image, colour_bgr: ColourBgr) -> None:
+    """Gives a part of the canvas one colour, in place."""
+    if region.size:
+        cv2.rectangle(region, (0, 0), (region.shape[1] - 1, region.shape[0] - 1), colour_bgr, cv2.FILLED)
+
+
+def _paint(region: Image, drawn: Image, opacity: float) -> None:
+    """Lays `drawn` over a part of the canvas of the same size, in place, with an opacity below 1."""
+    if region.size:
+        region[:] = cv2.addWeighted(region, 1.0 - opacity, np.ascontiguousarray(drawn), opacity, 0.0)
+
+
+def _draw_status(canvas: Image, status: StatusLine, style: _Style) -> None:
+    """Draws the status line at the bottom left, shortened where the frame is too narrow for words."""
+    font_scale = max(0.36, 0.8 * style.font_scale)
+    wordings = (status.entries(), [*status.compact(), *status.counts], status.compact())
+    texts = [" | ".join(wording) for wording in wordings]
+    if not texts[0]:
+        return
+    text = next((text for text in texts if _text_width(text, font_scale) + 8 <= canvas.shape[1]), texts[-1])
+    block = _text_block(text, font_scale, canvas.shape[1])
+    _lay(canvas, _kept_status(block, _STATUS_BACKING_BGR), 0, canvas.shape[0] - block.height)
+
+
+def draw_banner(canvas: Image, text: str) -> None:
+    """Writes one line in the middle of an image, in place: white on a dark backing ("camera 0 is gone …")."""
+    height, width = canvas.shape[:2]
+    block = _text_block(text, 0.5 + 0.0005 * sqrt(height * width), width)
+    _lay(canvas, _text(block, _STATUS_BACKING_BGR), (width - block.width) // 2, (height - block.height) // 2)
+
+
+def _touches(edges: tuple[int, int, int, int], height: int, width: int) -> bool:
+    x1, y1, x2, y2 = edges
+    return x1 < width and y1 < height and x2 > 0 and y2 > 0

@@ -1,0 +1,86 @@
+"""Draws lines and zones thinly on a frame, each with its name and its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import hypot
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.drawing.palette import ColourBgr
+from pipeline.scene import LineCount, Scene, ZoneState
+from pipeline.tracking.geometry import Path, Point
+from pipeline.tracking.zones import LineCounter, ZoneCounter
+
+LINE_BGR: ColourBgr = (0, 220, 255)
+ZONE_BGR: ColourBgr = (255, 200, 0)
+_BACKING_BGR: ColourBgr = (32, 32, 32)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PADDING = 2
+_SUBPIXEL = 16
+_FARTHEST = 16384.0
+
+Image = NDArray[np.uint8]
+
+
+def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones: Sequence[ZoneCounter]) -> None:
+    """Draw all lines and zones in place.
+
+    Args:
+        canvas: uint8 (H, W, 3), BGR.
+        scene: the numbers, in the order of `lines` and `zones`.
+        lines, zones: where they lie.
+    """
+    size = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
+    width = max(1, round(size / 700))
+    scale = max(0.4, 0.0009 * size)
+    for zone, state in zip(zones, scene.zones, strict=True):
+        _draw_path(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
+        _write(canvas, zone_text(state), _highest(zone.polygon), scale, ZONE_BGR)
+    for line, count in zip(lines, scene.lines, strict=True):
+        _draw_path(canvas, line.path, LINE_BGR, width, is_closed=False)
+        _draw_in_side(canvas, line.path, width, 0.03 * size)
+        _write(canvas, line_text(count), _highest(line.path), scale, LINE_BGR)
+
+
+def line_text(count: LineCount) -> str:
+    """What is written beside a line, such as "door: in 3, out 1"."""
+    return f"{count.name}: in {count.crossed_in}, out {count.crossed_out}"
+
+
+def zone_text(state: ZoneState) -> str:
+    """What is written in a zone, such as "desk: 2 now, 4 s" or "desk: 0 now"."""
+    longest = "" if state.dwell_now_s is None else f", {state.dwell_now_s:.0f} s"
+    return f"{state.name}: {state.occupancy} now{longest}"
+
+
+def _draw_path(canvas: Image, path: Path, colour: ColourBgr, width: int, *, is_closed: bool) -> None:
+    points = np.round(np.clip(np.array(path), 0, _FARTHEST) * _SUBPIXEL).astype(np.int32)
+    cv2.polylines(canvas, [points], is_closed, colour, width, cv2.LINE_AA, 4)
+
+
+def _draw_in_side(canvas: Image, path: Path, width: int, length: float) -> None:
+    """A short arrow from the middle of the first segment to the side that counts as in."""
+    (x1, y1), (x2, y2) = path[:2]
+    extent = hypot(x2 - x1, y2 - y1)
+    if extent < 1:
+        return
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    tip = round(x - (y2 - y1) / extent * length), round(y + (x2 - x1) / extent * length)
+    cv2.arrowedLine(canvas, (round(x), round(y)), tip, LINE_BGR, width, cv2.LINE_AA, tipLength=0.4)
+
+
+def _highest(path: Path) -> Point:
+    return min(path, key=lambda point: point[1])
+
+
+def _write(canvas: Image, text: str, at: Point, scale: float, colour: ColourBgr) -> None:
+    """Text on a dark backing, at the height of `at`, moved inside the frame."""
+    (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
+    width, height = width + 2 * _PADDING, ascent + descent + 2 * _PADDING
+    left = max(0, min(int(at[0] - width / 2), canvas.shape[1] - width))
+    top = max(0, min(int(at[1]), canvas.shape[0] - height))
+    canvas[top : top + height, left : left + width] = _BACKING_BGR
+    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), _FONT, scale, colour, 1, cv2.LINE_AA)

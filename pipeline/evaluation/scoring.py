@@ -1,0 +1,231 @@
+"""Runs a segmenter over annotated images and measures what it finds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.drawing.masks import paste_mask
+from pipeline.errors import InputError
+from pipeline.evaluation.average_precision import AveragePrecision, Kind, measure
+from pipeline.evaluation.truth import Record, Truth, TruthImage
+from pipeline.labels import resolve_classes
+from pipeline.records import Instances
+from pipeline.segmentation.segmenter import Segmenter
+from pipeline.sinks.detections import encode_mask
+from pipeline.sources.images import load_image
+
+OnImage = Callable[[int, int], None]
+"""Called after each image with how many are done and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMatch:
+    """Which classes of a model are which categories of an annotation file.
+
+    Attributes:
+        category_ids: by class id, for those that are evaluated.
+        names: the model's name of each category id that is evaluated.
+        not_annotated: classes of the model that are no category of the file.
+        unknown: categories of the file that the model does not know.
+    """
+
+    category_ids: Mapping[int, int]
+    names: Mapping[int, str]
+    not_annotated: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    def unmatched_text(self) -> str | None:
+        """One line about what is left out of the evaluation; None if nothing is."""
+        parts = [
+            f"{len(names)} {what}: {_some(names)}"
+            for names, what in (
+                (self.unknown, "categories of the annotations are unknown to the model"),
+                (self.not_annotated, "classes of the model are not annotated"),
+            )
+            if names
+        ]
+        return f"left out: {'; '.join(parts)}" if parts else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """The numbers of a model on a set of images.
+
+    Attributes:
+        classes: what was evaluated.
+        images: how many were segmented.
+        objects, crowds: annotated objects and crowd regions of the evaluated classes.
+        detections: how many the segmenter found of them.
+        by_area: by kind ("mask", "box") and size (see `average_precision.AREAS`), mean over the classes.
+        by_class: by kind and class name, over all sizes.
+        image_ms: median time of the segmenter for an image, milliseconds.
+    """
+
+    classes: ClassMatch
+    images: int
+    objects: int
+    crowds: int
+    detections: int
+    by_area: Mapping[str, Mapping[str, AveragePrecision]]
+    by_class: Mapping[str, Mapping[str, AveragePrecision]]
+    image_ms: float
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "images": self.images,
+            "objects": self.objects,
+            "crowd_regions": self.crowds,
+            "detections": self.detections,
+            "image_ms": round(self.image_ms, 1),
+            "unknown_categories": list(self.classes.unknown),
+            "classes_not_annotated": list(self.classes.not_annotated),
+            **{
+                kind.value: {
+                    "by_size": {area: found.record() for area, found in self.by_area[kind.value].items()},
+                    "by_class": {name: found.record() for name, found in self.by_class[kind.value].items()},
+                }
+                for kind in Kind
+            },
+        }
+
+
+def match_classes(labels: Sequence[str], truth: Truth, only: Sequence[str] = ()) -> ClassMatch:
+    """Match classes and categories by name, in any case.
+
+    Args:
+        labels: class names of the model by id, the background first.
+        truth: the annotations.
+        only: evaluate only these classes, names or ids of the model; empty for all.
+
+    Raises:
+        InputError: no class, or not each of `only`, is both a class of the model and a category of the file.
+    """
+    by_name = {name.strip().casefold(): category_id for name, category_id in truth.categories.items()}
+    found = {
+        class_id: by_name[label.strip().casefold()]
+        for class_id, label in enumerate(labels)
+        if class_id > 0 and label.strip().casefold() in by_name
+    }
+    if not found:
+        raise InputError(
+            f"no class of the model is a category of {truth.path}: the model has {_some(labels[1:])}, "
+            f"the file {_some(tuple(truth.categories))}"
+        )
+    chosen = resolve_classes(only, labels) if only else frozenset(found)
+    for class_id in sorted(chosen - found.keys()):
+        raise InputError(f"--classes: {labels[class_id]!r} is no category of {truth.path}")
+    taken = {class_id: found[class_id] for class_id in sorted(chosen)}
+    return ClassMatch(
+        taken,
+        {category_id: labels[class_id] for class_id, category_id in taken.items()},
+        tuple(label for class_id, label in enumerate(labels) if class_id > 0 and class_id not in found),
+        tuple(name for name, category_id in truth.categories.items() if category_id not in found.values()),
+    )
+
+
+def check_images(truth: Truth, images_dir: Path) -> None:
+    """Raises InputError unless every image of the file lies in the folder."""
+    if not images_dir.is_dir():
+        what = "is not a folder" if images_dir.exists() else "does not exist"
+        raise InputError(f"the folder of images {images_dir} {what}")
+    missing = [image for image in truth.images if not (images_dir / image.file_name).is_file()]
+    if missing:
+        raise InputError(
+            f"{truth.path} names {missing[0].file_name}, which is not in {images_dir} "
+            f"({len(missing)} of {len(truth.images)} images are missing)"
+        )
+
+
+def evaluate(
+    segmenter: Segmenter,
+    truth: Truth,
+    images_dir: Path,
+    *,
+    classes: Sequence[str] = (),
+    mask_threshold: float = 0.5,
+    on_image: OnImage | None = None,
+) -> Evaluation:
+    """COCO's box and mask AP of a segmenter.
+
+    What the segmenter gives is what is counted: make it with a low `model.min_score` (`evaluate` on the command line
+    takes 0.03), since every detection that it keeps to itself can only lower AP.
+
+    Args:
+        segmenter: opened by the caller, and closed by it.
+        truth: from `read_truth`.
+        images_dir: the folder that the file names are relative to.
+        classes: evaluate only these, names or ids of the model; empty for all that the file has too.
+        mask_threshold: probability from which on a pixel belongs to an object, as `overlay.mask_threshold`.
+        on_image: see `OnImage`.
+
+    Raises:
+        InputError: no common class, no object of them, or an image is missing, unreadable or of another size.
+    """
+    matched = match_classes(segmenter.labels, truth, classes)
+    check_images(truth, images_dir)
+    of_classes = [record for record in truth.annotations if record["category_id"] in matched.names]
+    objects = sum(not record["iscrowd"] for record in of_classes)
+    if objects == 0:
+        raise InputError(f"{truth.path} has no object of the class {_some(tuple(matched.names.values()))}")
+    detections: list[Record] = []
+    times_ms: list[float] = []
+    for done, image in enumerate(truth.images, start=1):
+        picture = load_image(images_dir / image.file_name)
+        if picture.shape[:2] != (image.height, image.width):
+            raise InputError(
+                f"{images_dir / image.file_name} is {picture.shape[1]}x{picture.shape[0]} pixels, "
+                f"{truth.path} says {image.width}x{image.height}: the annotations belong to another version of it"
+            )
+        started = time.perf_counter()
+        instances = segmenter.segment(picture)
+        times_ms.append(1000 * (time.perf_counter() - started))
+        detections.extend(_records(instances, image, matched.category_ids, mask_threshold))
+        if on_image is not None:
+            on_image(done, len(truth.images))
+    measured = {kind.value: measure(truth, detections, kind, list(matched.names)) for kind in Kind}
+    return Evaluation(
+        classes=matched,
+        images=len(truth.images),
+        objects=objects,
+        crowds=len(of_classes) - objects,
+        detections=len(detections),
+        by_area={kind: found.by_area for kind, found in measured.items()},
+        by_class={
+            kind: {matched.names[category_id]: numbers for category_id, numbers in found.by_category.items()}
+            for kind, found in measured.items()
+        },
+        image_ms=statistics.median(times_ms),
+    )
+
+
+def _records(
+    instances: Instances, image: TruthImage, category_ids: Mapping[int, int], mask_threshold: float
+) -> list[Record]:
+    """The instances of one image as COCO's result records, those of the evaluated classes."""
+    records: list[Record] = []
+    for index, class_id in enumerate(instances.class_ids.tolist()):
+        if class_id not in category_ids:
+            continue
+        box = instances.boxes_xyxy[index]
+        pasted, y0, x0 = paste_mask(instances.mask_probs[index], box, image.height, image.width, mask_threshold)
+        x1, y1, x2, y2 = (float(edge) for edge in box)
+        records.append(
+            {
+                "image_id": image.image_id,
+                "category_id": category_ids[class_id],
+                "score": float(instances.scores[index]),
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "segmentation": encode_mask(pasted, y0, x0, image.height, image.width),
+            }
+        )
+    return records
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "") if names else "none"

@@ -1,0 +1,1 @@
+"""Covering people and replacing backgrounds before anything else sees a frame."""

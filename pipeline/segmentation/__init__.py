@@ -1,0 +1,1 @@
+"""Finding instances in frames: Mask R-CNN, its engines, and their supervision."""

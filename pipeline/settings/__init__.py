@@ -1,0 +1,1 @@
+"""Settings: the schema, loading from YAML and the command line, presets."""

@@ -1,0 +1,96 @@
+"""Settings of privacy, backgrounds and unattended runs; part of `settings.py`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.settings.section import Seconds, Section
+
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+"""Red, green and blue as in web pages: #rrggbb."""
+
+
+class PrivacyMode(Enum):
+    """How people are covered before anything is shown, stored or served."""
+
+    OFF = "off"
+    BLUR = "blur"
+    PIXELATE = "pixelate"
+    SILHOUETTE = "silhouette"
+    """One colour."""
+
+
+class PrivacySettings(Section):
+    """What is covered. Where it is not certain what would have to be covered, the whole frame is."""
+
+    mode: PrivacyMode = PrivacyMode.OFF
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
+    min_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    spread: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
+    hold_s: Annotated[float, Field(ge=0.0, le=60.0)] = 1.0
+    late_after_s: Annotated[float, Field(ge=0.05, le=60.0)] = 2.0
+    cover_changes: bool = True
+    cells: Annotated[int, Field(ge=2, le=64)] = 14
+    colour: Colour = "#404040"
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is covered."""
+        return self.mode is not PrivacyMode.OFF
+
+
+class BackgroundMode(Enum):
+    """What becomes of everything that is not one of the chosen objects."""
+
+    OFF = "off"
+    BLUR = "blur"
+    COLOUR = "colour"
+    PICTURE = "picture"
+
+
+class BackgroundSettings(Section):
+    """What is shown in place of the background."""
+
+    mode: BackgroundMode = BackgroundMode.OFF
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
+    cells: Annotated[int, Field(ge=2, le=256)] = 40
+    colour: Colour = "#1f4e79"
+    picture: str | None = None
+    edge: Annotated[float, Field(ge=0.0, le=0.2)] = 0.008
+
+
+class SlateSettings(Section):
+    """What is said in place of the picture while there is none. None: what the program has to say."""
+
+    source: str | None = None
+    loading: str = "loading the model"
+    engine: str = "starting the model again"
+
+
+class AttractSettings(Section):
+    """What the window shows when nobody was seen for a while."""
+
+    after_s: Annotated[float, Field(gt=0.0, le=86400.0)] | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
+    text: str = "Come closer!"
+    picture: str | None = None
+
+
+class VirtualCameraSettings(Section):
+    """A camera that other programs see. There is one when a device is named."""
+
+    device: Annotated[str, Field(min_length=1)] | None = None
+
+
+class EngineSettings(Section):
+    """What happens when the network fails or does not answer. Live runs only."""
+
+    restart: bool = False
+    timeout_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
+    start_timeout_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 300.0
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    within_s: Seconds = 600.0

@@ -1,0 +1,226 @@
+"""Reads settings from YAML and from overrides, with errors that name the key and the line."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import InputError
+from pipeline.settings.schema import Settings
+
+KeyPath = tuple[str, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose only booleans are true and false: `window: {mode: off}` means the word "off"."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[str, Any]] | None = None) -> Settings:
+    """Settings from the defaults, a YAML file and overrides, the later ones winning.
+
+    Args:
+        path: a YAML file with any part of the settings; None for the defaults alone.
+        overrides: by key path ("source", "uri"), where the value comes from (said in errors, such as "--source") and
+            the value.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or a key or value in it or in the overrides is wrong.
+    """
+    values: dict[str, Any] = {}
+    lines: dict[KeyPath, int] = {}
+    if path is not None:
+        values, lines = _read_yaml(path)
+    origins: dict[KeyPath, str] = {}
+    for key_path, (origin, value) in (overrides or {}).items():
+        _put(values, key_path, value, origin)
+        origins[key_path] = origin
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise InputError("; ".join(_describe(detail, path, lines, origins) for detail in details)) from None
+
+
+def preset_overrides(name: str, file: Path | None = None) -> dict[KeyPath, tuple[str, Any]]:
+    """What a shipped preset sets, as overrides; without what a settings file says itself.
+
+    Args:
+        name: of the preset; "kiosk" is the one there is.
+        file: the settings file that the user gave; what is in it lies over the preset.
+
+    Raises:
+        InputError: the settings file cannot be read.
+    """
+    values, _ = _read_yaml(Path(__file__).parent / "presets" / f"{name}.yaml")
+    given = set(_read_yaml(file)[1]) if file is not None else set()
+    return {key: (f"--{name}", value) for key, value in _leaves(values, ()) if key not in given}
+
+
+def _leaves(values: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value
+
+
+def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
+    """The settings as YAML that `load_settings` reads back.
+
+    Args:
+        settings: all of them.
+        encoding: in which the text will be written; in another than UTF-8 it is ASCII with escapes.
+    """
+    is_utf8 = codecs.lookup(encoding).name == "utf-8"
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=is_utf8)
+
+
+def parse_assignment(text: str) -> tuple[KeyPath, Any]:
+    """`overlay.mask_alpha=0.3` as a key path and a YAML value. Raises InputError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set needs KEY=VALUE such as overlay.mask_alpha=0.3, got {text!r}")
+    try:
+        return tuple(key.strip().split(".")), yaml.load(value, _Loader)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: {value!r} is not a YAML value") from None
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"cannot read the settings file {path}: {reason}") from None
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return {}, {}
+        lines = dict(_key_lines(node, (), path))
+        values = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    finally:
+        loader.dispose()
+    if not isinstance(values, dict):
+        raise InputError(f"{path}:1: expected settings such as 'source: {{uri: 0}}', got {text.strip()[:40]!r}")
+    return values, lines
+
+
+def _key_lines(
+    node: yaml.Node, prefix: KeyPath, path: Path, around: tuple[yaml.Node, ...] = ()
+) -> Iterator[tuple[KeyPath, int]]:
+    if node in around:
+        raise InputError(f"{path}:{node.start_mark.line + 1}: {'.'.join(prefix)} contains itself")
+    around = (*around, node)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*prefix, str(index)), item.start_mark.line + 1
+            yield from _key_lines(item, (*prefix, str(index)), path, around)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key_node, value_node in node.value:
+        key = str(key_node.value)
+        line = key_node.start_mark.line + 1
+        if key in seen:
+            raise InputError(f"{path}:{line}: {'.'.join((*prefix, key))} is given twice")
+        seen.add(key)
+        yield (*prefix, key), line
+        yield from _key_lines(value_node, (*prefix, key), path, around)
+
+
+def _put(values: dict[str, Any], key_path: KeyPath, value: Any, origin: str) -> None:
+    section = values
+    for key in key_path[:-1]:
+        inner = section.setdefault(key, {})
+        if inner is None:
+            inner = section[key] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"{origin}: {key} is not a group of settings")
+        section = inner
+    section[key_path[-1]] = value
+
+
+def _describe(
+    detail: ErrorDetails, path: Path | None, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]
+) -> str:
+    location = tuple(str(part) for part in detail["loc"])
+    where = _where(location, path, lines, origins)
+    key = ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        return f"{where}unknown setting {key}{_suggest(location)}"
+    if detail["type"] == "model_type":
+        return f"{where}{key} is a group of settings, got {detail['input']!r}"
+    return f"{where}{key}: {_reason(detail)}, got {_plain(detail['input'])!r}"
+
+
+def _reason(detail: ErrorDetails) -> str:
+    message = detail["msg"]
+    return message[0].lower() + message[1:]
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _where(location: KeyPath, path: Path | None, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]) -> str:
+    for length in range(len(location), 0, -1):
+        part = location[:length]
+        if part in origins:
+            return f"{origins[part]}: "
+        if part in lines and path is not None:
+            return f"{path}:{lines[part]}: "
+    return ""
+
+
+def _suggest(location: KeyPath) -> str:
+    model: type[BaseModel] = Settings
+    for part in location[:-1]:
+        if not part.isdecimal():  # the number of an item in a list
+            model = _section_type(model.model_fields[part].annotation)
+    near = difflib.get_close_matches(location[-1], model.model_fields, n=1)
+    if near:
+        return f"; did you mean {'.'.join((*location[:-1], near[0]))}?"
+    return f"; the settings there are {', '.join(model.model_fields)}"
+
+
+def _section_type(annotation: Any) -> type[BaseModel]:
+    """The group of settings that a field holds, or holds a list of."""
+    if not isinstance(annotation, type):
+        annotation = get_args(annotation)[0]
+    section: type[BaseModel] = annotation
+    return section
+
+
+def section_keys(model: type[BaseModel] = Settings) -> Sequence[KeyPath]:
+    """Every key path of the settings, depth first."""
+    paths: list[KeyPath] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            paths.extend((name, *rest) for rest in section_keys(field.annotation))
+        else:
+            paths.append((name,))
+    return paths

@@ -1,0 +1,1 @@
+"""Threads and where they meet: slots, stages, OpenCV's own threads."""

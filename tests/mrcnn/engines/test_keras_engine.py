@@ -1,0 +1,160 @@
+"""The compiled network: batches, canvases of any shape, none and the maximum of objects, threads."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from mrcnn.engines.keras_engine import MASKS_AT_ONCE, Detector, RawDetections
+from mrcnn.network.target import Target
+from tests.mrcnn.tiny import TinyConfig, set_bias, tiny_image, tiny_network
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return Detector(tiny_network())
+
+
+def whole(*canvases):
+    return np.array([[0, 0, *canvas.shape[:2]] for canvas in canvases])
+
+
+def assert_same(a: RawDetections, b: RawDetections):
+    np.testing.assert_array_equal(a.class_ids, b.class_ids)
+    for name in ("boxes", "scores", "mask_probs"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=2e-5)
+
+
+def test_a_batch_of_two_equals_two_batches_of_one(detector):
+    canvases = [tiny_image(64, 192, seed) for seed in (1, 2)]
+    together = detector.detect_molded(np.stack(canvases), whole(*canvases))
+    for canvas, found in zip(canvases, together, strict=True):
+        assert len(found) > 0
+        assert_same(found, detector.detect_molded(canvas[None], whole(canvas))[0])
+
+
+def test_shapes_types_and_order(detector):
+    canvas = tiny_image(128, 64)
+    found = detector.detect_molded(canvas[None], whole(canvas))[0]
+    count = len(found)
+    assert 0 < count <= 10
+    assert (found.boxes.shape, found.boxes.dtype) == ((count, 4), np.float32)
+    assert (found.class_ids.shape, found.class_ids.dtype) == ((count,), np.int32)
+    assert (found.mask_probs.shape, found.mask_probs.dtype) == ((count, 28, 28), np.float32)
+    assert set(found.class_ids) <= {1, 2}
+    assert (np.diff(found.scores) <= 0).all()
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= 1).all()
+    assert (found.mask_probs > 0).all()
+    assert (found.mask_probs < 1).all()
+
+
+def test_uint8_equals_the_molded_floats(detector):
+    canvas = tiny_image(64, 128)
+    molded = canvas.astype(np.float64) - TinyConfig.MEAN_PIXEL
+    found = detector.detect_molded(canvas[None], whole(canvas))[0]
+    assert_same(found, detector.detect_molded(molded[None], whole(canvas))[0])
+
+
+def test_boxes_stay_inside_the_window(detector):
+    canvas = tiny_image(64, 128)
+    found = detector.detect_molded(canvas[None], np.array([[16, 8, 48, 100]]))[0]
+    pixels = found.boxes_in_pixels(64, 128)
+    assert (pixels >= np.array([16, 8, 16, 8]) - 1e-3).all()
+    assert (pixels <= np.array([48, 100, 48, 100]) + 1e-3).all()
+
+
+def test_pixels_of_normalized_boxes():
+    raw = RawDetections(np.array([[0, 0, 1, 1], [0.5, 0.25, 0.5, 0.25]], np.float32), *[np.zeros(2)] * 3)
+    # the last pixel is 1, and an edge lies behind its pixel
+    np.testing.assert_allclose(raw.boxes_in_pixels(101, 41), [[0, 0, 101, 41], [50, 10, 51, 11]])
+
+
+def test_no_objects():
+    network = tiny_network()
+    set_bias(network, "mrcnn_class_logits", [50, 0, 0])
+    canvas = tiny_image(64, 64)
+    found = Detector(network).detect_molded(canvas[None], whole(canvas))[0]
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+    assert found.mask_probs.shape == (0, 28, 28)
+
+
+def test_the_maximum_of_objects_and_a_batch_with_none_beside_it():
+    class Few(TinyConfig):
+        DETECTION_MAX_INSTANCES = 3
+        DETECTION_NMS_THRESHOLD = 0.9
+
+    network = tiny_network(Few())
+    set_bias(network, "mrcnn_class_logits", [-50, 0, 0])
+    detector = Detector(network)
+    canvases = np.stack([tiny_image(64, 64, seed) for seed in (1, 2)])
+    assert [len(found) for found in detector.detect_molded(canvases, whole(*canvases))] == [3, 3]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8])
+def test_score_threshold(threshold):
+    class Sure(TinyConfig):
+        DETECTION_MIN_CONFIDENCE = threshold
+
+    canvas = tiny_image(64, 128)
+    everything = Detector(tiny_network()).detect_molded(canvas[None], whole(canvas))[0].scores
+    found = Detector(tiny_network(Sure())).detect_molded(canvas[None], whole(canvas))[0].scores
+    np.testing.assert_allclose(found, everything[everything >= threshold], atol=1e-5)
+
+
+def test_built_in_one_thread_called_in_another(detector):
+    canvas = tiny_image(64, 128, 5)
+    expected = detector.detect_molded(canvas[None], whole(canvas))[0]
+    results = []
+    thread = threading.Thread(target=lambda: results.append(detector.detect_molded(canvas[None], whole(canvas))[0]))
+    thread.start()
+    thread.join(60)
+    assert_same(results[0], expected)
+
+
+def test_batches_may_be_submitted_before_the_first_result_is_taken(detector):
+    canvases = [tiny_image(64, 128, seed) for seed in (1, 2, 3)]
+    pending = [detector.submit(canvas[None], whole(canvas)) for canvas in canvases]
+    for canvas, batch in zip(canvases, pending, strict=True):
+        assert_same(detector.result(batch)[0], detector.detect_molded(canvas[None], whole(canvas))[0])
+
+
+def test_the_program_for_an_accelerator_gives_the_same():
+    """With more objects than it draws at once, so that a second program draws them all, and with none."""
+
+    class Many(TinyConfig):
+        DETECTION_MAX_INSTANCES = 20
+        DETECTION_NMS_THRESHOLD = 0.5
+
+    network, canvas = tiny_network(Many()), tiny_image(64, 128)
+    wanted = Detector(network, Target.PROCESSOR).detect_molded(canvas[None], whole(canvas))[0]
+    assert len(wanted) > MASKS_AT_ONCE
+    accelerated = Detector(network, Target.ACCELERATOR)
+    assert_same(accelerated.detect_molded(canvas[None], whole(canvas))[0], wanted)
+    few = accelerated.submit(canvas[None], whole(canvas))
+    first = np.asarray(keras.ops.convert_to_numpy(few.mask_probs))[0]
+    np.testing.assert_allclose(first, wanted.mask_probs[:MASKS_AT_ONCE], atol=2e-5)
+    set_bias(network, "mrcnn_class_logits", [50, 0, 0])
+    assert len(accelerated.detect_molded(canvas[None], whole(canvas))[0]) == 0
+
+
+def test_warm_up_compiles_every_bucket(detector):
+    detector.warm_up(1, 128, 192)
+    canvas = tiny_image(128, 192)
+    assert len(detector.detect_molded(canvas[None], whole(canvas))) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "windows", "message"),
+    [
+        ((1, 64, 100, 3), (1, 4), "multiples of 32, got 64 x 100"),
+        ((64, 64, 3), (1, 4), r"must be \(B, H, W, 3\)"),
+        ((1, 64, 64, 4), (1, 4), r"must be \(B, H, W, 3\)"),
+        ((2, 64, 64, 3), (1, 4), r"windows must be \(2, 4\), got \(1, 4\)"),
+    ],
+)
+def test_wrong_shapes_are_named(detector, shape, windows, message):
+    with pytest.raises(ValueError, match=message):
+        detector.detect_molded(np.zeros(shape, np.uint8), np.zeros(windows))

@@ -1,0 +1,184 @@
+"""The optimizer by hand, the loop's files and callbacks, and a disk that is full."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from mrcnn.matterport.dataset_batches import DatasetBatches
+from mrcnn.matterport.epochs import DatasetModel, Run, make_model, run_epochs, run_metadata
+from mrcnn.training.layer_patterns import set_trainable
+from mrcnn.training.training_model import LOSS_NAMES
+from mrcnn.weights.load_save import load_weights
+from tests.mrcnn.tiny import TinyTrainConfig, tiny_network
+from tests.mrcnn.training.shapes import Shapes
+
+NO_LOSS = dict.fromkeys(LOSS_NAMES[:5], 0.0)
+
+
+@pytest.fixture
+def config():
+    return TinyTrainConfig()
+
+
+def a_run(folder, epochs=1, **others):
+    return Run(0.001, 0, epochs, str(folder), str(folder / "mask_rcnn_tiny_{epoch:04d}.h5"), **others)
+
+
+def values_of(network):
+    return {
+        f"{name}/{variable.name}": ops.convert_to_numpy(variable).copy()
+        for name, layer in network.layers_by_name().items()
+        for variable in layer.weights
+    }
+
+
+class Scripted(DatasetModel):
+    """A model whose steps cost nothing: what they return, by step, comes from `script`."""
+
+    def __init__(self, network, script=(1.5,)):
+        super().__init__(network, 0, 4)
+        self.script, self.done = script, 0
+
+    def train_on_batch(self, *_arguments, **_settings):
+        """The next loss."""
+        self.done += 1
+        value = self.script[min(self.done, len(self.script)) - 1]
+        return dict.fromkeys(["loss", *LOSS_NAMES], value)
+
+    def test_on_batch(self, batch, **_settings):
+        """The number of objects of the batch."""
+        return dict.fromkeys(["loss", *LOSS_NAMES], batch["gt_used"].sum())
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="its compiler takes half a minute; a training step runs in test_model_training",
+)
+def test_steps_of_the_optimizer_by_hand(config):
+    config.LOSS_WEIGHTS, config.WEIGHT_DECAY, config.GRADIENT_CLIP_NORM = NO_LOSS, 3.0, 0.25
+    network = tiny_network(config)
+    set_trainable(network, "mrcnn_.*|fpn_p3")
+    before = values_of(network)
+    model = make_model(network, learning_rate=2.0, momentum=0.9)
+    model.run_eagerly = keras.backend.backend() == "tensorflow"  # two steps cost less than a graph
+    batch = DatasetBatches(Shapes().fill(), config).make()
+    for _ in range(2):
+        model.train_on_batch(batch)
+    after = values_of(network)
+
+    # d/dw of the penalty 3 sum(w^2) / n is 6 w / n, for all trained weights but gamma and beta; cut at a norm of 0.25
+    expected = {name: value.astype(np.float64) for name, value in before.items()}
+    counted = [name for name in before if name.startswith(("mrcnn_", "fpn_p3/")) and name.endswith(("kernel", "bias"))]
+    velocity = dict.fromkeys(counted, 0.0)
+    for _ in range(2):
+        gradients = {name: 6.0 * expected[name] / expected[name].size for name in counted}
+        norm = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients.values()))
+        assert norm > 0.5
+        for name in counted:
+            velocity[name] = 0.9 * velocity[name] - 2.0 * gradients[name] * 0.25 / norm
+            expected[name] = expected[name] + velocity[name]
+    for name, value in expected.items():
+        np.testing.assert_allclose(after[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+        assert (name in counted) == bool((before[name] != after[name]).any()), name
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="half a minute without its compiler; nothing of a backend")
+def test_losses_on_random_regions_and_full_masks(config):
+    config.USE_RPN_ROIS = config.USE_MINI_MASK = False
+    found = make_model(tiny_network(config), 0.1, 0.9)(DatasetBatches(Shapes().fill(), config).make())
+    values = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+    assert all(0 < value < 50 for value in values.values())
+    assert set(values) == set(LOSS_NAMES[:5])
+
+
+class Seen(keras.callbacks.Callback):
+    """Records what it is told; stops after `last` epochs."""
+
+    def __init__(self, last=99):
+        super().__init__()
+        self.calls, self.last = [], last
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("begin")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append((epoch, sorted(logs)))
+        self.model.stop_training = epoch + 1 >= self.last
+
+    def on_train_end(self, logs=None):
+        self.calls.append("end")
+
+
+LOSSES = sorted(["loss", *LOSS_NAMES[:5]])
+
+
+def test_a_run_tells_callbacks_and_leaves_a_log_and_a_file_for_each_epoch(config, tmp_path, capsys):
+    seen = Seen(last=2)
+    model = Scripted(tiny_network(config), script=(4.0, 3.0, 2.0, 1.0))
+    history = run_epochs(model, Shapes().fill(), Shapes().fill(2), a_run(tmp_path / "logs", 9, callbacks=[seen]))
+    names = sorted([*LOSSES, *(f"val_{name}" for name in LOSSES)])
+    assert seen.calls == ["begin", 0, 1, (0, names), 0, 1, (1, names), "end"]
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert history.history["loss"] == [line["loss"] for line in lines] == [3.0, 1.0]
+    assert history.history["val_rpn_bbox_loss"] == [3.0, 3.0]  # the two images' one and two objects, each time
+    files = sorted(path.name for path in (tmp_path / "logs").glob("*.h5"))
+    assert files == ["mask_rcnn_tiny_0001.h5", "mask_rcnn_tiny_0002.h5"]
+    other = tiny_network(config, seed=3)
+    load_weights(other, tmp_path / "logs" / files[1])
+    np.testing.assert_array_equal(values_of(other)["fpn_p2/kernel"], values_of(model.network)["fpn_p2/kernel"])
+    assert "Epoch 2/9: loss " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_a_full_disk_leaves_the_files_of_earlier_epochs(config, tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class FillDisk(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+
+    config.VALIDATION_STEPS = 0
+    model = Scripted(tiny_network(config))
+    try:
+        with pytest.raises(OSError, match=r"cannot write the weights of epoch 2 to .*0002\.h5.*Earlier files"):
+            run_epochs(model, Shapes().fill(), None, a_run(tmp_path, 3, callbacks=[FillDisk()]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "mask_rcnn_tiny_0001.h5"]
+    load_weights(tiny_network(config), tmp_path / "mask_rcnn_tiny_0001.h5")
+
+
+def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
+    model = Scripted(tiny_network(config), script=(1.0, float("nan")))
+    with pytest.raises(FloatingPointError, match="the loss is nan in step 2 of epoch 1: try a smaller learning rate"):
+        run_epochs(model, Shapes().fill(), None, a_run(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_data_set_comes_through(config, tmp_path):
+    class Broken(Shapes):
+        def load_mask(self, image_id):
+            masks, class_ids = super().load_mask(image_id)
+            return masks, class_ids + 5
+
+    with pytest.raises(ValueError, match=r"image \d \(shapes\.\d, None\): load_mask must return class ids"):
+        run_epochs(Scripted(tiny_network(config)), Broken().fill(), None, a_run(tmp_path))
+
+
+def test_files_carry_settings_and_names_where_the_network_has_a_name(config):
+    assert run_metadata(config, Shapes().fill(1)) is None
+    config.BACKBONE = "efficientnet_lite0"
+    metadata = run_metadata(config, Shapes().fill(1))
+    assert metadata["class_names"] == ["BG", "disc", "cross"]
+    assert metadata["config"]["BACKBONE"] == "efficientnet_lite0"

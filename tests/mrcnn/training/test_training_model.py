@@ -1,0 +1,101 @@
+"""The losses of a whole batch, on a network that is as small as it may be."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.training.data import BatchMaker, BatchSettings, WindowMaker
+from mrcnn.training.training_model import LOSS_NAMES, TrainingModel
+
+
+@pytest.fixture
+def batch(tiny_data, tiny_config, tiny_augment):
+    settings = BatchSettings(windows=2, proposals=tiny_config.POST_NMS_ROIS_TRAINING, seed=1)
+    return BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, tiny_augment, settings).make(0)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="half a minute op by op; the same losses are trained under JAX in test_model_training",
+)
+def test_losses_of_an_untrained_network_are_those_of_guessing(tiny_config, batch):
+    network = MaskRCNNNetwork(tiny_config)
+    for name in ("rpn_class_raw", "mrcnn_class_logits", "mrcnn_mask"):
+        layer = network.layers_by_name()[name]
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    found = TrainingModel(network, categories=2, mask_regions=4)(batch)
+    losses = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+    assert set(losses) == set(LOSS_NAMES)
+    for name in ("rpn_class_loss", "mrcnn_class_loss", "mrcnn_mask_loss"):
+        assert losses[name] == pytest.approx(np.log(2), rel=1e-4)
+    assert all(np.isfinite(value) for value in losses.values())
+
+
+def test_weights_of_the_losses_are_the_configs(tiny_config, batch):
+    tiny_config.LOSS_WEIGHTS = dict.fromkeys(LOSS_NAMES, 0.0) | {"mrcnn_mask_loss": 3.0}
+    model = TrainingModel(MaskRCNNNetwork(tiny_config), categories=0, mask_regions=4)
+    found = model(batch)
+    assert "category_loss" not in found
+    total = float(ops.convert_to_numpy(model.compute_loss(y_pred=found)))
+    assert total == pytest.approx(3.0 * float(ops.convert_to_numpy(found["mrcnn_mask_loss"])), rel=1e-5)
+
+
+def test_batch_without_any_object_has_no_box_and_no_mask_loss(tiny_config, batch):
+    empty = dict(batch, gt_used=np.zeros_like(batch["gt_used"]), gt_boxes=np.zeros_like(batch["gt_boxes"]))
+    empty["rpn_match"] = np.minimum(batch["rpn_match"], 0)
+    found = TrainingModel(MaskRCNNNetwork(tiny_config), categories=2, mask_regions=4)(empty)
+    losses = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+    assert losses["rpn_bbox_loss"] == losses["mrcnn_bbox_loss"] == losses["mrcnn_mask_loss"] == 0
+    assert losses["mrcnn_class_loss"] > 0
+
+
+def test_norms_keep_their_statistics_unless_asked(tiny_config, batch):
+    network = MaskRCNNNetwork(tiny_config)
+    model = TrainingModel(network, categories=2, mask_regions=4)
+    before = network.layers_by_name()["mrcnn_class_bn1"].get_weights()
+    model(batch, training=True)
+    for found, expected in zip(network.layers_by_name()["mrcnn_class_bn1"].get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("train_bn", [None, True])
+def test_norms_follow_the_batch_when_asked(tiny_config, batch, train_bn):
+    tiny_config.TRAIN_BN = train_bn
+    network = MaskRCNNNetwork(tiny_config)
+    norm = network.layers_by_name()["mrcnn_class_bn1"]
+    norm.set_weights([np.array(weight) + 0.5 for weight in norm.get_weights()])  # nothing is 0 or 1 by chance
+    seen = []
+    call = norm.call
+    norm.call = lambda inputs, **settings: (seen.append(inputs), call(inputs, **settings))[1]
+    before = [weight.copy() for weight in norm.get_weights()]
+    TrainingModel(network, categories=2, mask_regions=4)(batch, training=True)
+    inputs = ops.convert_to_numpy(seen[-1])  # Keras may trace the model before it runs it
+    assert len(inputs) == 2 * tiny_config.TRAIN_ROIS_PER_IMAGE
+    gamma, beta, mean, variance = norm.get_weights()
+    np.testing.assert_array_equal([gamma, beta], before[:2])
+    # Ioffe & Szegedy 2015; momentum 0.99, the regions of all images are one batch
+    np.testing.assert_allclose(mean, 0.99 * before[2] + 0.01 * inputs.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variance, 0.99 * before[3] + 0.01 * inputs.var(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_only_none_lets_validation_use_the_stored_statistics(tiny_config, batch):
+    for train_bn, moves in ((None, False), (True, True)):
+        tiny_config.TRAIN_BN = train_bn
+        network = MaskRCNNNetwork(tiny_config)
+        norm = network.layers_by_name()["mrcnn_class_bn1"]
+        before = norm.get_weights()[3].copy()
+        TrainingModel(network, categories=2, mask_regions=4)(batch, training=False)
+        assert (norm.get_weights()[3] != before).any() == moves
+
+
+def test_regions_taken_for_classes_of_other_sources_have_no_loss(tiny_config, batch):
+    network = MaskRCNNNetwork(tiny_config)
+    layer = network.layers_by_name()["mrcnn_class_logits"]
+    layer.set_weights([np.zeros(layer.kernel.shape, np.float32), np.array([0.0, 3.0], np.float32)])
+    model = TrainingModel(network, categories=0, mask_regions=4)
+    for active, expected in (([[1, 1], [1, 1]], False), ([[1, 0], [1, 0]], True)):
+        found = model(dict(batch, active_class_ids=np.array(active, np.int32)))
+        assert (float(ops.convert_to_numpy(found["mrcnn_class_loss"])) == 0) == expected
+        assert float(ops.convert_to_numpy(found["mrcnn_mask_loss"])) > 0

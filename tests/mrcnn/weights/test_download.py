@@ -1,0 +1,221 @@
+"""The download against a local server that resumes, refuses to, cuts the line, and serves the wrong thing."""
+
+import contextlib
+
+import pytest
+
+from mrcnn.weights import download
+from mrcnn.weights.download import COCO, DownloadError, DownloadSettings, download_trained_weights, fetch_weights
+from tests.coco_server import NAME, FakeServer, weights_bytes
+
+GOOD = weights_bytes()
+
+
+@pytest.fixture
+def server():
+    with contextlib.closing(FakeServer(GOOD)) as fake:
+        yield fake
+
+
+class Listener:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.received, self.notes = [], []
+
+    def set(self, received):
+        self.received.append(received)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    """Downloads into `fetch.folder`; `fetch.pauses` are the pauses it made, `fetch.listener` was told the rest."""
+
+    def run(**changes):
+        settings = {"url": server.url, "size": len(GOOD), "timeout_s": 10.0, "sleep": run.pauses.append} | changes
+        fetch_weights(run.folder / NAME, DownloadSettings(**settings), run.listener)
+        return run.folder / NAME
+
+    run.pauses, run.listener, run.folder = [], Listener(), tmp_path / "weights"
+    run.folder.mkdir()
+    return run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_is_complete(fetch, server):
+    path = fetch.folder / NAME
+    path.write_bytes(b"an old one")
+    assert fetch().read_bytes() == GOOD
+    assert names(fetch.folder) == [NAME]
+    assert fetch.listener.received[0] == 0
+    assert fetch.listener.received[-1] == len(GOOD)
+    assert fetch.listener.notes == []
+
+
+def test_a_cut_line_is_resumed_where_it_broke(fetch, server):
+    server.cuts = [1000, 501]
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == [None, "bytes=1000-", "bytes=1501-"]
+    assert fetch.pauses == [1.0, 1.0]  # each try brought something, so that the pause does not grow
+
+
+def test_a_later_call_goes_on_from_the_part(fetch, server):
+    server.cuts = [2000, 0]
+    with pytest.raises(DownloadError, match=r"2,000 of .* bytes are kept"):
+        fetch(attempts=1)
+    assert names(fetch.folder) == [f"{NAME}.part", f"{NAME}.part.etag"]
+    server.cuts = []
+    assert fetch().read_bytes() == GOOD
+    assert server.requests[-1] == "bytes=2000-"
+    assert names(fetch.folder) == [NAME]
+
+
+def test_a_server_without_ranges_starts_anew(fetch, server):
+    server.cuts, server.ranges = [1000], False
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == [None, "bytes=1000-"]
+
+
+def test_a_file_that_changed_meanwhile_starts_anew(fetch, server):
+    (fetch.folder / f"{NAME}.part").write_bytes(b"x" * 1000)
+    (fetch.folder / f"{NAME}.part.etag").write_text('"another"')
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == ["bytes=1000-", None]
+
+
+def test_a_range_that_is_refused_starts_anew(fetch, server):
+    (fetch.folder / f"{NAME}.part").write_bytes(GOOD[:77])
+    server.statuses = [416]
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == ["bytes=77-", None]
+
+
+def test_a_part_that_is_too_long_starts_anew(fetch, server):
+    (fetch.folder / f"{NAME}.part").write_bytes(GOOD + b"x")
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == [None]
+
+
+def test_a_whole_part_needs_no_network(fetch, server):
+    (fetch.folder / f"{NAME}.part").write_bytes(GOOD)
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == []
+
+
+def test_busy_servers_are_tried_again_with_growing_pauses(fetch, server):
+    server.statuses = [503, 500, 429]
+    assert fetch().read_bytes() == GOOD
+    assert fetch.pauses == [1.0, 2.0, 4.0]
+
+
+def test_without_the_file_on_the_server_there_is_one_line_and_nothing_left(fetch, server):
+    server.statuses = [404]
+    with pytest.raises(DownloadError) as caught:
+        fetch()
+    text = str(caught.value)
+    assert "404" in text
+    assert server.url in text
+    assert str(fetch.folder / NAME) in text
+    assert "\n" not in text
+    assert fetch.pauses == []
+    assert names(fetch.folder) == []
+
+
+def test_without_a_network_it_gives_up_soon(fetch, server):
+    server.close()
+    with pytest.raises(DownloadError, match=r"no connection .*By hand: download it in a browser and put it at"):
+        fetch()
+    assert fetch.pauses == [1.0, 2.0, 4.0]
+    assert names(fetch.folder) == []
+
+
+def test_a_page_of_another_length_is_refused_before_it_is_fetched(fetch, server):
+    server.data = b"<html>please log in</html>"
+    with pytest.raises(DownloadError, match=rf"expected {len(GOOD):,} bytes, the server offers 26"):
+        fetch()
+    assert names(fetch.folder) == []
+
+
+@pytest.mark.parametrize(("data", "reason"), [(GOOD + b"x", "sends more than"), (GOOD[:-1], "connection ended after")])
+def test_lengths_that_the_server_does_not_tell_are_counted(fetch, server, data, reason):
+    server.data, server.sends_length = data, False
+    with pytest.raises(DownloadError, match=reason):
+        fetch(attempts=1)
+    assert NAME not in names(fetch.folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (bytes(len(GOOD)), "not an HDF5 file"),
+        (weights_bytes(leave_out="rpn_model"), "no layer 'rpn_model'"),
+        (weights_bytes(classes=5), "expected 81 classes in mrcnn_class_logits, it has 5"),
+    ],
+)
+def test_a_file_that_is_not_coco_weights_never_gets_the_name(fetch, server, data, reason):
+    server.data = data
+    with pytest.raises(DownloadError, match=reason):
+        fetch(size=len(data))
+    assert names(fetch.folder) == []
+
+
+def test_two_processes_that_fetch_the_same_do_not_mix(fetch, server, monkeypatch):
+    """The first is half way when a second one brings more; it goes on writing where it was."""
+    part = fetch.folder / f"{NAME}.part"
+    part.write_bytes(GOOD[:100])
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1000)
+    read, others = download._read, iter([GOOD[:5000]])
+
+    def meanwhile(response):
+        chunk = read(response)
+        for more in others:
+            part.write_bytes(more)
+        return chunk
+
+    monkeypatch.setattr(download, "_read", meanwhile)
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == ["bytes=100-"]
+
+
+@pytest.fixture
+def coco(server, monkeypatch, tmp_path):
+    """Where `download_trained_weights` puts its file; it fetches from the server, with one try."""
+    settings = DownloadSettings(server.url, len(GOOD), attempts=1, timeout_s=10.0)
+    monkeypatch.setattr(download, "COCO", settings)
+    return tmp_path / "coco.h5"
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_the_originals_function(coco, capsys, verbose):
+    coco.write_bytes(b"an old one")
+    download_trained_weights(str(coco), verbose)
+    assert coco.read_bytes() == GOOD
+    assert (str(coco) in capsys.readouterr().out) is bool(verbose)
+    assert names(coco.parent) == [coco.name]
+
+
+def test_the_originals_function_goes_on_from_a_cut_download(coco, server):
+    coco.write_bytes(b"an old one")
+    server.cuts = [500]
+    with pytest.raises(ConnectionError, match=f"ended after 500 of {len(GOOD):,} bytes.*put it at {coco}"):
+        download_trained_weights(coco)
+    assert coco.read_bytes() == b"an old one"
+    download_trained_weights(coco)
+    assert coco.read_bytes() == GOOD
+    assert server.requests == [None, "bytes=500-"]
+
+
+def test_a_missing_folder_is_an_error_of_the_system(coco):
+    with pytest.raises(FileNotFoundError):
+        download_trained_weights(coco.parent / "nowhere" / "coco.h5")
+
+
+def test_the_real_address_and_length():
+    assert COCO.url == "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
+    assert COCO.size == 257_557_808

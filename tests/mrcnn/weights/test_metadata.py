@@ -1,0 +1,65 @@
+"""Settings inside a weight file: out of a Config, through JSON, and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mrcnn.config import Config
+from mrcnn.weights.load_save import WeightsError
+from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
+from tests.mrcnn.conftest import SmallConfig
+from tests.mrcnn.tiny import TinyConfig
+
+NAMES = ["BG", "person"]
+
+
+def stored(config=None):
+    return json.loads(json.dumps(describe(config or SmallConfig(), NAMES)))
+
+
+def test_round_trip():
+    class Narrow(SmallConfig):
+        MASK_HEAD_CHANNELS = 32
+        MEAN_PIXEL = np.array([1.5, 2.5, 3.5])
+
+    config = config_from_metadata(stored(Narrow()))
+    assert isinstance(config, Config)
+    assert (config.BACKBONE, config.TOP_DOWN_PYRAMID_SIZE, config.IMAGE_MAX_DIM) == ("resnet50", 64, 128)
+    assert config.MASK_HEAD_CHANNELS == 32
+    assert config.RPN_ANCHOR_SCALES == [8, 16, 32, 64, 128]
+    np.testing.assert_array_equal(config.MEAN_PIXEL, [1.5, 2.5, 3.5])
+    np.testing.assert_array_equal(config.IMAGE_SHAPE, [128, 128, 3])
+    assert config.BATCH_SIZE == 1
+    assert not hasattr(config, "RPN_CHANNELS")
+
+
+def test_overrides_win():
+    config = config_from_metadata(stored(), DETECTION_MIN_CONFIDENCE=0.25, IMAGES_PER_GPU=2)
+    assert config.DETECTION_MIN_CONFIDENCE == 0.25
+    assert config.BATCH_SIZE == 2
+
+
+def test_class_names():
+    assert class_names_from_metadata(stored()) == NAMES
+    assert class_names_from_metadata({"config": {}}) is None
+    with pytest.raises(WeightsError, match="must be 2 names, got"):
+        class_names_from_metadata({"config": {"NUM_CLASSES": 2}, "class_names": ["BG"]})
+
+
+def test_what_cannot_be_stored():
+    with pytest.raises(ValueError, match="NUM_CLASSES = 2 names with the background, got 3"):
+        describe(SmallConfig(), ["BG", "a", "b"])
+    with pytest.raises(ValueError, match="function cannot be stored"):
+        describe(TinyConfig(), ["BG", "a", "b"])
+
+
+def test_what_cannot_be_used():
+    metadata = stored()
+    metadata["config"]["SHINE"] = 3
+    with pytest.raises(WeightsError, match="unknown setting 'SHINE'"):
+        config_from_metadata(metadata)
+    metadata = stored()
+    metadata["config"]["BACKBONE"] = "vgg"
+    with pytest.raises(WeightsError, match="BACKBONE"):
+        config_from_metadata(metadata)

@@ -1,0 +1,179 @@
+"""`stream_segment.py evaluate`: tables, the JSON file, and every mistake as one line that leaves nothing behind."""
+
+import hashlib
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+import stream_segment
+from pipeline.commands import evaluate as command
+from pipeline.errors import RunError
+from pipeline.settings.schema import ModelSettings
+from tests.pipeline.evaluation.scene import DOG, LARGE, PERSON, SMALL, KnownSegmenter, annotation, write
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    annotations = write(folder, annotation(SMALL), annotation(LARGE, "dog", image_id=2), images=2)
+    return ["--images", str(folder), "--annotations", str(annotations)]
+
+
+@pytest.fixture
+def known(monkeypatch, tmp_path):
+    """The command with a segmenter that finds the person and misses the dog, and a weight file that nobody reads."""
+    made = []
+
+    def make(settings):
+        made.append((settings, KnownSegmenter({1: [(0.9, PERSON, SMALL), (0.4, DOG, SMALL)]})))
+        return made[-1][1]
+
+    monkeypatch.setattr(command, "MaskRCNNSegmenter", make)
+    weights = tmp_path / "some.h5"
+    weights.write_bytes(b"weights")
+    made.append(["--weights", str(weights)])
+    return made
+
+
+def run_main(capsys, *arguments):
+    code = stream_segment.main(["evaluate", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_tables_and_json(capsys, dataset, known, tmp_path):
+    target = tmp_path / "numbers.json"
+    code, out, err = run_main(capsys, *dataset, *known[0], "--json", target, "--max-dim", "256")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "a segmenter of the tests"
+    assert lines[1].startswith("2 images with 2 objects; 2 detections of at least 0.03; ")
+    assert "above 64²" in out
+    assert "left out: 1 categories of the annotations are unknown to the model: kite" in err
+    settings, segmenter = known[1]
+    assert (settings.min_score, settings.max_dim) == (0.03, 256)
+    assert (segmenter.opened, segmenter.closed) == (1, 1)
+    record = json.loads(target.read_text(encoding="utf-8"))
+    assert record["weights"] == {"file": "some.h5", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    assert record["model"] == "a segmenter of the tests"
+    assert record["annotations"]["images"] == 2
+    assert record["settings"]["model"]["max_dim"] == 256
+    assert record["versions"].keys() >= {"stream_segment", "python", "numpy", "keras", "pycocotools"}
+    assert record["mask"]["by_class"]["person"]["AP"] == 1
+    assert record["mask"]["by_size"]["all"]["AP50"] == 0.5
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_what_is_asked_for_reaches_the_settings(capsys, dataset, known):
+    flags = [
+        "--engine",
+        "openvino",
+        "--precision",
+        "float32",
+        "--min-score",
+        "0.2",
+        "--set",
+        "model.nms_threshold=0.5",
+        "--set",
+        "overlay.mask_threshold=0.4",
+    ]
+    code, out, _ = run_main(capsys, *dataset, *known[0], *flags, "--classes", "person", "--limit", "1")
+    assert code == 0
+    assert "1 images with 1 objects; 1 detections of at least 0.2" in out
+    assert (known[1][0].min_score, known[1][0].nms_threshold) == (0.2, 0.5)
+    assert (known[1][0].engine.value, known[1][0].precision.value) == ("openvino", "float32")
+
+
+def test_every_flag_is_a_setting_of_the_model():
+    assert set(command.MODEL_FLAGS) <= set(ModelSettings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["--images", "evaluate --help"]),
+        (["--limit", "0"], ["--limit", "from 1 on, got '0'"]),
+        (["--min-score", "2"], ["--min-score", "less than or equal to 1"]),
+        (["--set", "source.uri=3"], ["--set source.uri=3", "only the model's settings"]),
+        (["--set", "model.nms=3"], ["--set model.nms=3", "unknown setting"]),
+        (["--weights", "absent.h5"], ["absent.h5", "does not exist"]),
+        (["--images", "absent"], ["absent", "does not exist"]),
+        (["--annotations", "absent.json"], ["absent.json", "No such file"]),
+        (["--classes", "kite"], ["--classes", "no class 'kite'"]),
+        (["--json", "no/folder/numbers.json"], ["--json", "no/folder", "does not exist"]),
+        (["--json", "."], ["--json", "is a folder"]),
+        (["--json", "images/instances.json"], ["--json", "is the input itself"]),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_is_computed(
+    capsys, monkeypatch, tmp_path, dataset, known, arguments, parts
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    given = [*dataset, *known[0], *arguments] if arguments else []
+    code, out, err = run_main(capsys, *given)
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if not line.startswith("stream_segment: left out")]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("stream_segment: error: ")
+    assert [part for part in parts if part not in lines[0]] == []
+    assert sorted(tmp_path.rglob("*")) == before
+    assert all(segmenter.opened == 0 for _, segmenter in known[1:])
+
+
+def test_weights_that_are_none(capsys, dataset, tmp_path):
+    (tmp_path / "text.h5").write_text("no weights")
+    code, out, err = run_main(capsys, *dataset, "--weights", tmp_path / "text.h5")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "text.h5 is not an HDF5 file" in err
+
+
+def test_an_image_of_another_size_leaves_no_file(capsys, dataset, known, tmp_path):
+    cv2.imwrite(str(tmp_path / "images" / "2.png"), np.zeros((10, 20, 3), np.uint8))
+    code, out, err = run_main(capsys, *dataset, *known[0], "--json", tmp_path / "numbers.json")
+    assert (code, out) == (2, "")
+    assert "2.png is 20x10 pixels" in err.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "some.h5"]
+    assert known[1][1].closed == 1
+
+
+def test_an_interruption_writes_nothing(capsys, monkeypatch, dataset, known, tmp_path):
+    def interrupted(self, image_bgr):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KnownSegmenter, "segment", interrupted)
+    code, out, err = run_main(capsys, *dataset, *known[0], "--json", tmp_path / "numbers.json")
+    assert (code, out) == (130, "")
+    assert err.endswith("stream_segment: interrupted\n")
+    assert not (tmp_path / "numbers.json").exists()
+    assert known[1][1].closed == 1
+
+
+def test_a_full_disk_leaves_the_old_numbers(monkeypatch, tmp_path):
+    path = tmp_path / "numbers.json"
+    path.write_text("old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"numbers\.json failed: No space left on device"):
+        command.write_json(path, {"a": 1})
+    assert (path.read_text(), [found.name for found in tmp_path.iterdir()]) == ("old", ["numbers.json"])
+
+
+def test_a_real_network(capsys, tmp_path, seeded_small_weights):
+    """It finds what it calls people wherever its proposals point: the numbers mean nothing, but they are numbers."""
+    annotations = write(tmp_path, annotation(SMALL), annotation(LARGE), annotation(LARGE, "dog"))
+    given = ["--images", tmp_path, "--annotations", annotations, "--weights", seeded_small_weights, "--max-dim", "128"]
+    code, out, _ = run_main(capsys, *given, "--json", tmp_path / "numbers.json")
+    record = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
+    assert code == 0
+    assert "efficientnet_lite0, 3 classes, 128 px" in out
+    assert record["detections"] > 0
+    assert record["box"]["by_class"]["dog"]["AP"] == 0
+    assert record["box"]["by_size"]["all"]["objects"] == 3

@@ -1,0 +1,122 @@
+import io
+
+from pipeline.console.run_report import ProgressReport, summary_text
+from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
+from pipeline.runtime.summary import EndReason, RunSummary
+from pipeline.scene import LineCount, Scene, ZoneState
+from pipeline.settings.schema import ProgressMode
+from pipeline.stats import DropCause, DropStage, RunStats
+from tests.pipeline.fakes import FakeClock, make_frame, make_instances
+
+FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
+
+
+def show(stats, clock, index):
+    segmented = SegmentedFrame(
+        make_frame(index), make_instances(), index, StageTimes(clock(), presented_at_s=clock() + 0.1)
+    )
+    stats.presented(segmented)
+    return segmented
+
+
+def run_progress(output, mode, info=FILE, frames=50, limit=None):
+    stats, clock = RunStats(), FakeClock(0.0)
+    with ProgressReport(info, stats, clock, mode, limit, output) as progress:
+        for index in range(frames):
+            clock.now_s += 0.25
+            progress.update(show(stats, clock, index))
+    return output.getvalue()
+
+
+def test_plain_lines_every_five_seconds_with_rate_and_time_left():
+    lines = run_progress(io.StringIO(), ProgressMode.AUTO).splitlines()
+    assert lines == [
+        "clip.mp4: frame 20 of 200 (10 %), 4.0 fps, 45.0 s left",
+        "clip.mp4: frame 40 of 200 (20 %), 4.0 fps, 40.0 s left",
+    ]
+
+
+def test_without_a_length_only_the_count():
+    info = SourceInfo("camera 0", SourceKind.LIVE, 80, 48)
+    assert run_progress(io.StringIO(), ProgressMode.LINES, info, 30).splitlines() == ["camera 0: frame 20, 4.0 fps"]
+
+
+def test_a_limit_is_the_length():
+    assert "frame 40 of 60" in run_progress(io.StringIO(), ProgressMode.LINES, FILE, 50, limit=60)
+
+
+def test_a_terminal_gets_a_bar(terminal):
+    text = run_progress(terminal, ProgressMode.AUTO)
+    assert "clip.mp4" in text
+    assert "50/200 frames" in text
+
+
+def test_a_bar_that_was_asked_for_and_a_name_with_brackets():
+    info = SourceInfo("shots[1].mp4", SourceKind.RECORDED, 80, 48)
+    text = run_progress(io.StringIO(), ProgressMode.BAR, info)
+    assert "shots[1].mp4" in text
+    assert "50/? frames" in text
+
+
+def test_off_is_silent(terminal):
+    assert run_progress(terminal, ProgressMode.OFF) == ""
+    assert run_progress(io.StringIO(), ProgressMode.OFF) == ""
+
+
+def test_durations_on_both_sides_of_a_minute_and_an_hour():
+    for wall_s, text in ((59.94, "59.9 s"), (60.0, "1:00 min"), (3599.4, "59:59 min"), (3599.6, "1:00:00")):
+        summary = RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, wall_s)
+        assert summary_text(summary).startswith(f"clip.mp4: finished after {text}\n")
+
+
+def test_summary_says_everything_once():
+    stats, clock = RunStats(), FakeClock(10.0)
+    for index in range(11):
+        stats.captured(10.0 + 0.1 * index)
+    for index in range(3):
+        stats.inferred(10.0 + 0.5 * index, 0.4)
+        clock.now_s = 10.0 + 0.5 * index
+        show(stats, clock, index)
+    for _ in range(7):
+        stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
+    stats.dropped(DropStage.DISPLAY, DropCause.STOPPED)
+    stats.sink_dropped("recorder")
+    summary = RunSummary(FILE, True, "a model", stats.overall(), 2, ["out.mp4", "out.jsonl"], EndReason.STOPPED, 95.0)
+    text = summary_text(summary)
+    for part in (
+        "clip.mp4: stopped after 1:35 min",
+        "a model",
+        "captured 11, inferred 3, presented 3, dropped 8",
+        "7 before inference (busy)",
+        "1 before display (run stopped)",
+        "1 presented but not taken by the recorder",
+        "capture 10.0 fps, inference 2.0 fps, display 2.0 fps",
+        "reconnects 2",
+        "out.mp4",
+        "out.jsonl",
+    ):
+        assert text.count(part) == 1, part
+    assert "p50 100 ms" in text.replace("p50 99 ms", "p50 100 ms").replace("p50 101 ms", "p50 100 ms")
+
+
+def test_summary_of_a_run_without_frames():
+    text = summary_text(RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FAILED, 0.2))
+    assert "failed after 0.2 s" in text
+    assert "p50 -" in text
+    assert "reconnects" not in text
+
+
+def test_summary_tells_what_was_seen_at_lines_and_in_zones():
+    scene = Scene(
+        seen={"person": 3, "dog": 1},
+        lines=[LineCount("door", 3, 1)],
+        zones=[ZoneState("desk", 1, 4, 2.0, 65.0, 90.5), ZoneState("empty", 0, 0, None, None, None)],
+    )
+    text = summary_text(RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, scene))
+    assert "  seen       3 person, 1 dog (different objects)\n" in text
+    assert "  line       door: in 3, out 1\n" in text
+    assert "  zone       desk: 4 entered, 1 inside at the end, stayed 1:05 min on average, 1:30 min at most\n" in text
+    assert "  zone       empty: 0 entered, 0 inside at the end\n" in text
+    assert "seen" not in summary_text(
+        RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, Scene())
+    )

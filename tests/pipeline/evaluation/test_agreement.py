@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from pipeline.evaluation.agreement import Agreement, agreement
+from pipeline.records import Instances
+
+
+def instances(*boxes, class_ids=None):
+    ids = np.array(class_ids if class_ids is not None else [1] * len(boxes), np.int32)
+    scores = np.linspace(0.9, 0.5, len(boxes), dtype=np.float32)
+    return Instances(np.array(boxes, np.float32).reshape(-1, 4), ids, scores, np.ones((len(boxes), 28, 28), np.float32))
+
+
+def test_the_same_objects_agree_in_any_order():
+    one = instances((0, 0, 10, 30), (50, 5, 70, 15), class_ids=[1, 2])
+    other = instances((50, 5, 70, 15), (0, 0, 10, 30), class_ids=[2, 1])
+    assert agreement([one], [other]) == Agreement(2, 2, 2)
+    assert agreement([one], [other]).share == 1.0
+
+
+def test_frames_are_counted_together_and_compared_one_by_one():
+    box, elsewhere = (0, 0, 10, 30), (50, 5, 70, 15)
+    same = agreement([instances(box), instances(elsewhere)], [instances(elsewhere), instances(elsewhere, box)])
+    assert same == Agreement(expected=2, found=3, matched=1)
+    assert same.share == 0.5
+
+
+def test_another_class_is_another_object():
+    assert agreement([instances((0, 0, 10, 30))], [instances((0, 0, 10, 30), class_ids=[2])]).matched == 0
+
+
+@pytest.mark.parametrize(("shift", "matched"), [(3, 1), (4, 0)])
+def test_boxes_must_overlap_by_half_of_their_union(shift, matched):
+    # two boxes 10 wide and 30 high, moved by s: (10 - s) / (10 + s) is 7/13 for 3 and 6/14 for 4
+    assert agreement([instances((0, 0, 10, 30))], [instances((shift, 0, 10 + shift, 30))]).matched == matched
+    assert agreement([instances((0, 0, 10, 30))], [instances((shift, 0, 10 + shift, 30))], 0.42).matched == 1
+
+
+def test_an_object_is_in_one_pair_at_most_and_the_best_overlap_comes_first():
+    expected = instances((0, 0, 10, 30), (2, 0, 12, 30))
+    assert agreement([expected], [instances((2, 0, 12, 30))]) == Agreement(2, 1, 1)
+    # greedily, the second takes the best; the first is left with 8/12 of the other, still enough
+    assert agreement([expected], [instances((2, 0, 12, 30), (-2, 0, 8, 30))]).matched == 2
+
+
+def test_nothing_expected_and_nothing_found():
+    none, some = instances(), instances((0, 0, 10, 30), (50, 5, 70, 15))
+    assert agreement([none], [none]).share == 1.0
+    assert agreement([none], [some]) == Agreement(0, 2, 0)
+    assert agreement([some], [none]).share == 0.0
+    assert agreement([], []) == Agreement(0, 0, 0)
+    with pytest.raises(ValueError, match="shorter"):
+        agreement([none], [])

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.privacy.background import Background, filling, read_picture
+from pipeline.settings.kiosk import BackgroundSettings
+from tests.pipeline.fakes import make_instances
+
+LABELS = ("BG", "person", "dog")
+
+
+def image_of(height=48, width=80):
+    return np.random.default_rng(5).integers(0, 255, (height, width, 3)).astype(np.uint8)
+
+
+def test_the_object_stays_and_the_rest_is_one_colour():
+    image = image_of()
+    before = image.copy()
+    background = Background(BackgroundSettings(mode="colour", colour="#0a141e", edge=0.0), LABELS)
+    shown = background.replace(image, make_instances(2))  # a person at x 5 … 15, a dog at 17 … 27; y 4 … 30
+    assert (shown[4:30, 5:15] == image[4:30, 5:15]).all()
+    outside = np.ones((48, 80), bool)
+    outside[4:30, 5:15] = False
+    assert (shown[outside] == (0x1E, 0x14, 0x0A)).all()
+    assert (image == before).all()
+
+
+def test_an_edge_goes_over_softly_and_what_fades_in_is_half_there():
+    image = np.full((100, 80, 3), 200, np.uint8)
+    one = make_instances(1)
+    soft = Background(BackgroundSettings(mode="colour", colour="#000000", edge=0.02), LABELS).replace(image, one)
+    row = soft[15, :16, 0].astype(int)
+    assert row[0] == 0
+    assert row[9] == 200
+    assert (np.diff(row[:10]) >= 0).all()
+    assert 0 < row[5] < 200
+    hard = Background(BackgroundSettings(mode="colour", colour="#000000", edge=0.0), LABELS)
+    fading = hard.replace(image, replace(one, opacity=np.array([0.5], np.float32)))
+    assert abs(int(fading[15, 9, 0]) - 100) <= 1
+
+
+def test_nobody_there_is_all_background_and_blur_is_blurred():
+    image = image_of(120, 90)
+    empty = make_instances(0)
+    assert (Background(BackgroundSettings(mode="colour", colour="#ffffff"), LABELS).replace(image, empty) == 255).all()
+    blurred = Background(BackgroundSettings(mode="blur", cells=9), LABELS).replace(image, empty)
+    assert blurred.shape == image.shape
+    assert blurred.std() < image.std() / 4
+
+
+def test_a_picture_fills_the_frame(tmp_path):
+    picture = np.zeros((30, 90, 3), np.uint8)
+    picture[:, 30:60] = 250
+    cv2.imwrite(str(tmp_path / "beach.png"), picture)
+    settings = BackgroundSettings(mode="picture", picture=str(tmp_path / "beach.png"))
+    background = Background(settings, LABELS)
+    for height, width in ((48, 48), (60, 48)):
+        shown = background.replace(image_of(height, width), make_instances(0))
+        assert shown.shape == (height, width, 3)
+        assert (shown[:, 5:-5] > 200).all()  # the white middle third is as wide as it is high
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 101), (101, 50), (33, 33)])
+def test_filling_has_the_size_of_the_frame(height, width):
+    assert filling(image_of(37, 91), height, width).shape == (height, width, 3)
+
+
+def test_what_cannot_be_used_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"set background\.picture"):
+        Background(BackgroundSettings(mode="picture"), LABELS)
+    with pytest.raises(InputError, match=r"background\.classes: this model has no class 'cat'"):
+        Background(BackgroundSettings(mode="blur", classes=("cat",)), LABELS)
+    with pytest.raises(InputError, match="cannot read"):
+        read_picture("attract.picture", str(tmp_path / "absent.png"))
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match="is no picture"):
+        read_picture("attract.picture", str(tmp_path / "text.png"))
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(InputError, match="is no picture"):
+        read_picture("attract.picture", str(tmp_path / "empty.png"))

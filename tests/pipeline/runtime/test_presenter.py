@@ -1,0 +1,118 @@
+"""What is shown of a segmented frame; the whole road of a frame is in test_stream.py."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.controls import Controls, DisplayChange
+from pipeline.drawing.overlay import Overlay
+from pipeline.errors import InputError
+from pipeline.records import Finding, SegmentedFrame, SourceInfo, SourceKind, StageTimes
+from pipeline.runtime.presenter import Presenter
+from pipeline.scene import Scene
+from pipeline.settings.schema import OverlaySettings, Settings
+from pipeline.stats import RunStats
+from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, make_frame, make_instances
+
+LABELS = ("BG", "person", "dog", "kite")
+
+
+def presenter_of(**values):
+    settings = Settings.model_validate({"overlay": {"status": False}, **values})
+    info = SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT)
+    controls, stats, clock = Controls(settings.overlay), RunStats(), FakeClock(105.0)
+    return Presenter(settings, info, LABELS, controls, stats, clock), controls, stats
+
+
+def segmented(count=2, index=7):
+    return SegmentedFrame(make_frame(index), make_instances(count), index, StageTimes(captured_at_s=104.0))
+
+
+def test_a_presentation_is_timed_counted_watched_and_drawn():
+    presenter, controls, stats = presenter_of()
+    tracked = replace(segmented().instances, track_ids=np.array([4, 5], np.int32))
+    shown = presenter.present(replace(segmented(), instances=tracked), overlay_wanted=True)
+    assert shown.segmented.times.presented_at_s == 105.0
+    assert shown.segmented.times.latency_s == 1.0
+    assert stats.overall().presented == 1
+    assert shown.segmented.scene.now == {"person": 1, "dog": 1}
+    assert presenter.scene is shown.segmented.scene
+    assert shown.controls is controls.state
+    expected = Overlay(OverlaySettings(), LABELS).draw(make_frame(7).image_bgr, tracked, None)
+    np.testing.assert_array_equal(shown.annotated_bgr, expected)
+    assert not shown.annotated_bgr.flags.writeable
+
+
+def test_nothing_is_drawn_where_nobody_wants_it():
+    presenter, _, stats = presenter_of()
+    shown = presenter.present(segmented(), overlay_wanted=False)
+    assert shown.annotated_bgr is shown.segmented.frame.image_bgr
+    assert stats.overall().presented == 1
+
+
+def test_controls_change_what_is_drawn_and_not_what_was_found():
+    presenter, controls, _ = presenter_of()
+    controls.change_display(DisplayChange(min_score=0.7))  # of the scores 0.9 and 0.5
+    shown = presenter.present(segmented(2), overlay_wanted=True)
+    assert len(shown.segmented.instances) == 2
+    np.testing.assert_array_equal(shown.annotated_bgr, presenter.draw(segmented(1)))
+    controls.change_display(DisplayChange(masks=False, boxes=False, labels=False, scores=False))
+    np.testing.assert_array_equal(presenter.draw(segmented()), segmented().frame.image_bgr)
+
+
+def test_the_status_line_says_what_is_there_if_it_may():
+    scene = Scene(now={"person": 2}, seen={"person": 5})
+    frame = replace(segmented(0), frame=make_frame(7, 480, 640), scene=scene)  # wide enough for the whole line
+    drawn = {}
+    for counts in (True, False):
+        presenter, controls, _ = presenter_of(overlay={"status": True, "counts": counts})
+        drawn[counts] = presenter.draw(frame)
+    assert (drawn[True] != drawn[False]).any()
+    controls.change_display(DisplayChange(status=False))
+    np.testing.assert_array_equal(presenter.draw(frame), frame.frame.image_bgr)
+
+
+def test_the_rates_stay_long_enough_to_be_read():
+    settings = Settings.model_validate({"overlay": {"status": True, "counts": True}})
+    stats, clock = RunStats(), FakeClock(105.0)
+    info = SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT)
+    presenter = Presenter(settings, info, LABELS, Controls(settings.overlay), stats, clock)
+    frame = replace(segmented(0), frame=make_frame(7, 480, 640))
+    first = presenter.draw(frame)
+    stats.presented(replace(frame, times=StageTimes(captured_at_s=104.0, presented_at_s=104.1)))
+    clock.now_s = 105.1
+    np.testing.assert_array_equal(presenter.draw(frame), first)
+    counted = presenter.draw(replace(frame, scene=Scene(now={"person": 2}, seen={"person": 5})))
+    assert (counted != first).any()
+    clock.now_s = 105.3
+    assert (presenter.draw(frame) != first).any()  # now with the latency
+
+
+def test_places_are_drawn_where_there_is_a_scene():
+    presenter, _, _ = presenter_of(zones=[{"name": "yard", "points": [[5, 5], [60, 5], [60, 40]]}])
+    shown = presenter.present(segmented(0), overlay_wanted=True)
+    assert (shown.annotated_bgr != shown.segmented.frame.image_bgr).any()
+    np.testing.assert_array_equal(presenter.draw(segmented(0)), make_frame(7).image_bgr)
+
+
+def test_nothing_is_watched_where_nothing_is_tracked():
+    presenter, _, _ = presenter_of(tracking={"enabled": False})
+    assert presenter.present(segmented(), overlay_wanted=True).segmented.scene is None
+    assert presenter.scene is None
+
+
+def test_the_veil_covers_and_leaves_no_way_back():
+    frame = replace(segmented(), finding=Finding(make_frame(7), make_instances(2)))
+    plain, _, _ = presenter_of()
+    assert plain.veiled(frame).finding is None
+    assert plain.veiled(frame).frame is frame.frame
+    covered, _, _ = presenter_of(privacy={"mode": "silhouette"})
+    veiled = covered.veiled(frame)
+    assert veiled.finding is None
+    assert (veiled.frame.image_bgr != frame.frame.image_bgr).any()
+
+
+def test_a_class_that_is_not_there_is_named():
+    with pytest.raises(InputError, match="horse"):
+        presenter_of(privacy={"mode": "blur", "classes": ["horse"]})

@@ -1,0 +1,153 @@
+"""Whole runs with fakes at both ends: real threads, real slots."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.controls import DisplayChange
+from pipeline.errors import InputError
+from pipeline.records import SourceKind
+from pipeline.runtime.stream import Stream
+from pipeline.runtime.summary import EndReason
+from pipeline.settings.schema import Settings
+from tests.pipeline.fakes import HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource
+from tests.pipeline.runs import HEADLESS, assert_accounted_for, stream_of
+
+
+def test_recorded_every_frame_in_order_with_its_own_instances():
+    sink = FakeSink()
+    source = FakeSource(40)
+    with stream_of(source, sinks=[sink]) as stream:
+        shown = list(stream)
+    assert [item.frame.index for item in shown] == list(range(40))
+    assert [item.instances.track_ids.tolist() for item in shown[1:]] == [[1]] * 39
+    assert [item.instances_index for item in shown] == list(range(40))
+    assert [item.instances.boxes_xyxy[0, 0] for item in shown] == list(range(40))
+    assert sink.written == list(range(40))
+    assert source.closed == 1
+    summary = stream.summary()
+    assert summary.end is EndReason.FINISHED
+    assert not summary.live
+    assert (summary.stats.captured, summary.stats.inferred, summary.stats.presented) == (40, 40, 40)
+    assert summary.outputs == ["fake.out"]
+    assert_accounted_for(stream)
+
+
+def test_objects_of_videos_are_tracked_and_those_of_single_images_are_not():
+    with stream_of(FakeSource(40)) as stream:
+        ids = [item.instances.track_ids.tolist() for item in stream]
+    assert ids == [[0]] + [[1]] * 39  # one object that moves a pixel a frame; no id before it is seen again
+    with stream_of(FakeSource(3, SourceKind.STILLS)) as stream:
+        assert [item.instances.track_ids for item in stream] == [None] * 3
+
+
+def test_lines_zones_and_counts_reach_frames_pictures_and_summary():
+    # The object's anchor goes from x = 5 to x = 44, a pixel a frame.
+    places = {
+        "lines": [{"name": "gate", "points": [[25, 48], [25, 0]]}],
+        "zones": [{"name": "yard", "points": [[10, 0], [30, 0], [30, 48], [10, 48]]}],
+    }
+    pictures = []
+    with stream_of(FakeSource(40), values=places) as stream:
+        shown = list(stream)
+        pictures = [stream.draw(shown[20]), stream.draw(replace(shown[20], scene=None))]
+    events = [(event.kind.value, event.place) for item in shown for event in item.scene.events]
+    assert events == [("appeared", None), ("entered", "yard"), ("crossed", "gate"), ("left", "yard")]
+    assert shown[-1].scene.now == {"thing": 1}
+    summary = stream.summary().scene
+    assert summary is shown[-1].scene
+    assert summary.seen == {"thing": 1}
+    assert (summary.lines[0].crossed_in, summary.lines[0].crossed_out) == (1, 0)
+    assert summary.zones[0].entered == 1
+    assert summary.zones[0].dwell_max_s == pytest.approx(0.8, abs=0.15)  # 20 pixels
+    assert (pictures[0] != pictures[1]).any()
+
+
+def test_untracked_runs_have_no_scene():
+    with stream_of(FakeSource(3), values={"tracking": {"enabled": False}}) as stream:
+        assert [item.scene for item in stream] == [None] * 3
+    assert stream.summary().scene is None
+    with pytest.raises(InputError, match=r"tracking\.enabled"):
+        stream_of(
+            FakeSource(3), values={"tracking": {"enabled": False}, "lines": [{"name": "a", "points": [[0, 0], [1, 1]]}]}
+        ).open()
+
+
+def test_sinks_get_the_drawn_frame_and_the_labels():
+    seen = []
+
+    class Looker(FakeSink):
+        def write(self, presentation):
+            seen.append(presentation)
+
+    sink = Looker(wants_overlay=True)
+    with stream_of(FakeSource(2), sinks=[sink]) as stream:
+        shown = list(stream)
+        drawn = stream.draw(shown[0])
+    assert sink.context.labels[1] == "thing"
+    assert seen[0].annotated_bgr.shape == (HEIGHT, WIDTH, 3)
+    assert not seen[0].annotated_bgr.flags.writeable
+    assert (seen[0].annotated_bgr != seen[0].segmented.frame.image_bgr).any()
+    assert (drawn != shown[0].frame.image_bgr).any()
+
+
+def test_without_a_sink_that_wants_it_nothing_is_drawn():
+    class Looker(FakeSink):
+        def write(self, presentation):
+            assert presentation.annotated_bgr is presentation.segmented.frame.image_bgr
+            super().write(presentation)
+
+    sink = Looker(wants_overlay=False)
+    with stream_of(FakeSource(3), sinks=[sink]) as stream:
+        assert len(list(stream)) == 3
+    assert sink.written == [0, 1, 2]
+
+
+def test_latency_runs_from_capture_to_presentation():
+    now = [50.0]
+    clock = lambda: now[0]  # noqa: E731
+
+    def think(index):
+        now[0] += 0.5
+
+    settings = Settings.model_validate(HEADLESS)
+    source = FakeSource(3, clock=clock)
+    with Stream(settings, source=source, segmenter=FakeSegmenter(before=think), clock=clock) as stream:
+        for item in stream:
+            assert item.times.latency_s >= 0.5
+            assert item.times.inference_s == 0.5
+    assert stream.summary().stats.latency_p50_s >= 0.5
+
+
+def test_an_unopened_stream_says_how_to_use_it():
+    stream = stream_of(FakeSource(1))
+    for look in (lambda: stream.info, lambda: next(iter(stream)), lambda: stream.draw(None)):
+        with pytest.raises(RuntimeError, match="`with` block"):
+            look()
+    with stream:
+        with pytest.raises(RuntimeError, match="before the stream is opened"):
+            stream.add_sink(FakeSink())
+        list(stream)
+
+
+def test_controls_hold_from_the_next_frame_on_and_leave_the_results_alone():
+    seen = []
+
+    class Looker(FakeSink):
+        def write(self, presentation):
+            seen.append(presentation)
+
+    stream = stream_of(FakeSource(4), sinks=[Looker(wants_overlay=True)], values={"overlay": {"status": False}})
+    with stream:
+        frames = iter(stream)
+        next(frames)
+        stream.controls.change_display(DisplayChange(masks=False, boxes=False, labels=False, scores=False, ids=False))
+        next(frames)
+        stream.controls.change_display(DisplayChange(masks=True, min_score=0.95))
+        next(frames)
+        stream.controls.change_display(DisplayChange(min_score=0.5))
+        next(frames)
+    drawn = [(one.annotated_bgr != one.segmented.frame.image_bgr).any() for one in seen]
+    assert drawn == [True, False, False, True]
+    assert [one.controls.min_score for one in seen] == [0.0, 0.0, 0.95, 0.5]
+    assert [len(one.segmented.instances) for one in seen] == [1, 1, 1, 1]

@@ -1,0 +1,98 @@
+import importlib
+import importlib.util
+import os
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.segmentation import backend as backend_module
+from pipeline.segmentation.backend import choose_backend, prepare_backend
+from pipeline.settings.schema import Backend, Device
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_put_back(monkeypatch):
+    for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        if name not in os.environ or not os.environ[name]:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    def only(*modules):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in modules else None)
+
+    return only
+
+
+def test_the_first_installed_backend_is_taken(installed):
+    installed("jax", "torch")
+    assert choose_backend(Backend.AUTO, None) is Backend.JAX
+    installed("tensorflow", "jax", "torch")
+    assert choose_backend(Backend.AUTO, None) is Backend.TENSORFLOW
+
+
+def test_the_environment_decides_unless_the_setting_does(installed):
+    installed("tensorflow", "jax", "torch")
+    assert choose_backend(Backend.AUTO, "torch") is Backend.TORCH
+    assert choose_backend(Backend.JAX, "torch") is Backend.JAX
+
+
+def test_what_is_not_there_is_said(installed):
+    installed()
+    with pytest.raises(InputError, match="pip install tensorflow"):
+        choose_backend(Backend.AUTO, None)
+    with pytest.raises(InputError, match="jax is not installed"):
+        choose_backend(Backend.JAX, None)
+    with pytest.raises(InputError, match="KERAS_BACKEND must be one of tensorflow, jax, torch, got 'theano'"):
+        choose_backend(Backend.AUTO, "theano")
+
+
+def test_a_loaded_backend_cannot_be_changed():
+    assert choose_backend(Backend.AUTO, "jax", loaded="tensorflow") is Backend.TENSORFLOW
+    assert choose_backend(Backend.TENSORFLOW, None, loaded="tensorflow") is Backend.TENSORFLOW
+    with pytest.raises(InputError, match="already loaded with tensorflow"):
+        choose_backend(Backend.JAX, None, loaded="tensorflow")
+
+
+@pytest.fixture
+def _nothing_is_loaded(monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", lambda _: None)
+
+
+@pytest.mark.usefixtures("_nothing_is_loaded")
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(backend_module, "_gpu_name", lambda _: None)
+    with pytest.raises(InputError, match="sees no GPU here"):
+        prepare_backend(Backend.AUTO, Device.GPU)
+    choice = prepare_backend(Backend.AUTO, Device.AUTO)
+    assert (choice.device, choice.device_name) == (Device.CPU, "CPU")
+
+
+@pytest.mark.usefixtures("_nothing_is_loaded")
+def test_a_gpu_is_named(monkeypatch):
+    monkeypatch.setattr(backend_module, "_gpu_name", lambda _: "Fast One")
+    choice = prepare_backend(Backend.AUTO, Device.AUTO)
+    assert (choice.device, choice.device_name) == (Device.GPU, "Fast One")
+    assert prepare_backend(Backend.AUTO, Device.CPU).device is Device.CPU
+
+
+def test_only_known_noise_is_kept_from_standard_error(capfd):
+    with backend_module._without_noise():
+        os.write(2, b"I0000 00:00:1795423659.215027 port.cc:153] oneDNN custom operations are on.\n")
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"something that matters\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "something that matters\nafter\n"
+
+
+def test_an_error_inside_gives_standard_error_back(capfd):
+    def load():
+        with backend_module._without_noise():
+            os.write(2, b"before it broke\n")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        load()
+    assert capfd.readouterr().err == "before it broke\n"

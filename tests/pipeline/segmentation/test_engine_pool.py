@@ -1,0 +1,294 @@
+"""Engines for several threads, and what follows a failure at the first frame: with stand-ins for the engines."""
+
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stream_segment
+from mrcnn.engines import create, onnx_runtime
+from mrcnn.engines.base import RawDetections
+from pipeline.errors import InputError
+from pipeline.segmentation import engine_choice as engine_module
+from pipeline.segmentation import engine_pool as engine_set
+from pipeline.segmentation.backend import BackendChoice
+from pipeline.segmentation.engine_choice import EnginePlan
+from pipeline.segmentation.engine_pool import EngineSet, default_workers
+from pipeline.settings.schema import Backend, Device, EngineKind, ModelSettings, Precision
+from tests.pipeline.fakes import DEADLINE_S
+
+CANVAS = np.zeros((1, 64, 96, 3), np.uint8)
+WINDOW = np.array([[0, 0, 64, 96]], np.int32)
+BFLOAT16 = EnginePlan(EngineKind.OPENVINO, Precision.BFLOAT16)
+FLOAT32 = EnginePlan(EngineKind.OPENVINO, Precision.FLOAT32)
+ONNX = EnginePlan(EngineKind.ONNX, Precision.FLOAT32)
+
+
+class StandIn:
+    """Answers with what it is; fails as often as `failures` says, and calls `inside` while it works."""
+
+    def __init__(self, machine, *what):
+        self.machine, self.what = machine, what
+        self.frames = 0
+
+    def warm_up(self, batch, height, width):
+        assert (batch, height, width) == (1, 64, 96)
+        self.detect_molded(CANVAS, WINDOW)
+        self.frames = 0
+
+    def detect_molded(self, images, windows):
+        assert images.shape == CANVAS.shape
+        assert windows.tolist() == WINDOW.tolist()
+        self.machine.inside(self)
+        self.frames += 1
+        failure = self.machine.failures.get(self.what) or self.machine.failures.get(self.what[0])
+        if failure is not None:
+            raise failure
+        return [self.what]
+
+
+class Machine:
+    """Makes stand-ins for every engine and remembers them."""
+
+    def __init__(self):
+        self.failures = {}
+        self.made = []
+        self.threads = []
+        self.inside = lambda engine: None
+
+    def make(self, *what):
+        self.made.append(StandIn(self, *what))
+        return self.made[-1]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    it = Machine()
+
+    def openvino(_weights, _config, precision, threads=None):
+        it.threads.append(threads)
+        return it.make("openvino", precision)
+
+    backend = BackendChoice(Backend.JAX, Device.CPU, "CPU")
+    monkeypatch.setattr(create, "create_openvino_engine", openvino)
+    monkeypatch.setattr(create, "create_onnx_engine", lambda _w, _c, _precision, provider: it.make("onnx", provider))
+    monkeypatch.setattr(create, "create_keras_engine", lambda _w, _c, precision: it.make("keras", precision))
+    monkeypatch.setattr(onnx_runtime, "available_providers", lambda: ["tensorrt", "cuda", "cpu"])
+    monkeypatch.setattr(engine_module, "prepare_backend", lambda *_: backend)
+    monkeypatch.setattr(engine_set, "core_count", lambda: 6)
+    return it
+
+
+def engines_of(*plans, count=1, **settings):
+    return EngineSet(list(plans), ModelSettings.model_validate(settings), Path("some.h5"), None, count)
+
+
+def answer(engines):
+    return engines.detect_molded(CANVAS, WINDOW)[0]
+
+
+# -- the first frame --------------------------------------------------------------------------------------------------
+
+
+def test_what_fails_at_its_first_frame_is_replaced_with_a_line(machine, caplog):
+    lines = "Exception from src/core.cpp:107:\nException from src/plugin.cpp:53:\nno kernel for this CPU\n"
+    machine.failures["openvino", "bfloat16"] = RuntimeError(lines)
+    engines = engines_of(BFLOAT16, FLOAT32, ONNX)
+    assert engines.plan is BFLOAT16
+    with caplog.at_level(logging.WARNING):
+        assert [answer(engines) for _ in range(3)] == [("openvino", "float32")] * 3
+    assert engines.plan is FLOAT32
+    assert [engine.frames for engine in machine.made] == [1, 3]
+    (line,) = (record.message for record in caplog.records)
+    assert line.startswith("OpenVINO ")
+    assert ", bfloat16: no kernel for this CPU; going on with OpenVINO " in line
+    assert line.endswith(", float32")
+
+
+def test_keras_is_the_last_resort(machine, caplog):
+    machine.failures["openvino"] = RuntimeError("no")
+    machine.failures["onnx"] = MemoryError()
+    engines = engines_of(FLOAT32, ONNX, device="cpu")
+    with caplog.at_level(logging.WARNING):
+        assert answer(engines) == ("keras", "float32")
+    assert engines.plan.engine is EngineKind.KERAS
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[-1].endswith("float32: MemoryError; going on with Keras")
+
+
+@pytest.mark.parametrize(("settings", "plan"), [({"engine": "openvino"}, FLOAT32), ({"engine": "onnx"}, ONNX)])
+def test_an_engine_that_was_asked_for_is_not_replaced(machine, caplog, settings, plan):
+    machine.failures["openvino"] = machine.failures["onnx"] = RuntimeError("first\nno kernel")
+    engines = engines_of(plan, **settings)
+    with pytest.raises(InputError, match=r"^[^\n]+, float32: no kernel$"):
+        answer(engines)
+    assert "keras" not in {engine.what[0] for engine in machine.made}
+
+
+def test_int8_that_was_asked_for_is_not_replaced(machine):
+    machine.failures["openvino"] = RuntimeError("no kernel")
+    engines = engines_of(EnginePlan(EngineKind.OPENVINO, Precision.INT8), precision="int8")
+    with pytest.raises(InputError, match="int8: no kernel"):
+        answer(engines)
+
+
+def test_onnx_runtime_goes_on_with_a_slower_provider(machine, caplog):
+    machine.failures["onnx", "tensorrt"] = RuntimeError("cannot build")
+    engines = engines_of(ONNX, engine="onnx")
+    with caplog.at_level(logging.WARNING):
+        assert answer(engines) == ("onnx", "cuda")
+    assert engines.plan.provider == "cuda"
+    (record,) = caplog.records
+    assert "with TensorRT, float32: cannot build; going on with ONNX Runtime" in record.message
+    assert record.message.endswith(" with CUDA, float32")
+
+
+def test_what_keras_raises_comes_through(machine):
+    machine.failures["keras"] = error = ValueError("shapes")
+    with pytest.raises(ValueError, match="shapes") as caught:
+        answer(engines_of(EnginePlan(EngineKind.KERAS, Precision.FLOAT32)))
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_failure_after_the_first_frame_is_not_hidden(machine, caplog, count):
+    engines = engines_of(FLOAT32, ONNX, count=count)
+    assert answer(engines) == ("openvino", "float32")
+    machine.failures["openvino"] = RuntimeError("out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        answer(engines)
+    assert not caplog.records
+    machine.failures.clear()
+    assert answer(engines) == ("openvino", "float32"), "an engine that failed is not lost to the others"
+
+
+# -- side by side -----------------------------------------------------------------------------------------------------
+
+
+def test_several_threads_have_an_engine_each(machine):
+    """Each call waits until as many are inside as there are engines."""
+    engines = engines_of(FLOAT32, count=3)
+    answer(engines)
+    together, busy, shared = threading.Barrier(3), set(), []
+    workers = set()
+
+    def inside(engine):
+        if threading.current_thread() not in workers:
+            return  # it is being made
+        if engine in busy:
+            shared.append(engine)
+        busy.add(engine)
+        together.wait(DEADLINE_S)
+        busy.discard(engine)
+        together.wait(DEADLINE_S)
+
+    machine.inside = inside
+    threads = [threading.Thread(target=lambda: [answer(engines) for _ in range(4)]) for _ in range(3)]
+    workers.update(threads)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    engines.close()
+    assert not shared
+    assert [engine.frames for engine in machine.made] == [5, 4, 4]
+    assert machine.threads == [2, 2, 2], "six cores for three engines"
+
+
+def test_one_thread_needs_one_engine(machine):
+    engines = engines_of(FLOAT32, count=2)
+    for _ in range(3):
+        answer(engines)
+    engines.close()
+    assert len(machine.made) == 1
+
+
+def test_one_engine_has_all_cores(machine):
+    answer(engines_of(FLOAT32))
+    assert machine.threads == [None]
+
+
+def test_only_openvino_runs_side_by_side(machine):
+    assert engines_of(FLOAT32, count=2).count == 2
+    assert engines_of(ONNX, count=2).count == 1
+
+
+def test_an_engine_that_cannot_be_made_beside_the_first_is_done_without(machine, monkeypatch, caplog):
+    engines = engines_of(FLOAT32, count=2)
+    answer(engines)
+    first, entered, told = machine.made[0], threading.Event(), threading.Event()
+
+    def inside(engine):
+        if engine is not first:
+            raise RuntimeError("out\nof memory")
+        entered.set()
+        told.wait(DEADLINE_S)
+
+    class Told(logging.Handler):
+        def emit(self, record):
+            told.set()
+
+    machine.inside = inside
+    handler = Told()
+    engine_set.logger.addHandler(handler)
+    threads = [threading.Thread(target=answer, args=(engines,)) for _ in range(2)]
+    threads[0].start()
+    assert entered.wait(DEADLINE_S)
+    threads[1].start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    engine_set.logger.removeHandler(handler)
+    engines.close()
+    assert first.frames == 3
+    (line,) = (record.message for record in caplog.records)
+    assert line.endswith("RuntimeError: out of memory; going on with fewer at a time")
+
+
+@pytest.mark.parametrize(("cores", "batch_size", "workers"), [(1, 1, 1), (2, 1, 2), (16, 1, 2), (16, 4, 1)])
+def test_two_frames_at_a_time_where_there_are_two_cores(monkeypatch, cores, batch_size, workers):
+    monkeypatch.setattr(engine_set, "core_count", lambda: cores)
+    assert default_workers(batch_size) == workers
+
+
+def test_there_is_a_core():
+    assert engine_set.core_count() >= 1
+
+
+# -- a whole run ------------------------------------------------------------------------------------------------------
+
+
+class Broken:
+    """Loads, and fails at its first frame, as a runtime does that cannot compile for this processor."""
+
+    def detect_molded(self, images, windows):
+        raise RuntimeError("Exception from src/plugin.cpp:53:\nno kernel for this CPU\n")
+
+
+class Empty:
+    """Finds nothing."""
+
+    def detect_molded(self, images, windows):
+        boxes, scores, masks = (np.zeros(shape, np.float32) for shape in ((0, 4), 0, (0, 28, 28)))
+        return [RawDetections(boxes, scores.astype(np.int32), scores, masks) for _ in images]
+
+
+def test_the_command_line_goes_on_or_ends_with_one_line(seeded_small_weights, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(create, "create_openvino_engine", lambda *_: Broken())
+    monkeypatch.setattr(create, "create_onnx_engine", lambda *_: Empty())
+    arguments = ["--source", "test:96x64@30", "--max-frames", "3", "--no-window", "--set", "source.policy=recorded"]
+    arguments += ["--weights", str(seeded_small_weights), "--device", "cpu", "--set", "model.precision=float32"]
+    detections = tmp_path / "out.jsonl"
+    assert stream_segment.main([*arguments, "--detections", str(detections)]) == 0
+    shown = capsys.readouterr()
+    assert "; ONNX Runtime" in shown.out
+    assert "no kernel for this CPU; going on with ONNX Runtime" in shown.err
+    assert "Traceback" not in shown.err
+    assert detections.is_file()
+    assert stream_segment.main([*arguments, "--engine", "openvino"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("no kernel for this CPU") == 1
+    assert "stream_segment: error: OpenVINO " in shown.err
+    assert "Traceback" not in shown.err

@@ -1,0 +1,227 @@
+"""An engine that fails or hangs is started again, within its budget."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import SourceKind
+from pipeline.runtime.stream import Stream
+from pipeline.segmentation.supervision import EngineLostError, SupervisedSegmenter
+from pipeline.settings.kiosk import EngineSettings
+from pipeline.settings.schema import Settings
+from pipeline.threads.slot import SlotClosed
+from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
+from tests.pipeline.runtime.test_privacy_run import (
+    SILHOUETTE,
+    Finder,
+    Pace,
+    Street,
+    all_covered,
+    assert_nobody_seen,
+    run_live,
+    watchers,
+)
+
+
+def picture(index=7, size=(48, 80)):
+    return np.full((*size, 3), index, np.uint8)
+
+
+def supervised(segmenter, stopped=None, clock=None, **settings):
+    values = EngineSettings(**{"timeout_s": 0.2, "start_timeout_s": DEADLINE_S, **settings})
+    arguments = {} if clock is None else {"clock": clock}
+    return SupervisedSegmenter(segmenter, values, stopped or threading.Event(), **arguments)
+
+
+def fail_on(*indices):
+    def fail(index):
+        if index in indices:
+            raise ValueError(f"broken at {index}")
+
+    return fail
+
+
+def test_while_all_is_well_it_gives_what_the_segmenter_gives():
+    fake = FakeSegmenter()
+    engine = supervised(fake)
+    engine.open()
+    assert engine.segment(picture(7)).boxes_xyxy[0, 0] == 7
+    assert engine.segment(picture(8)).boxes_xyxy[0, 0] == 8
+    assert (engine.labels, engine.description) == (fake.labels, fake.description)
+    assert (engine.restarts, engine.restarting) == (0, False)
+    engine.close()
+    engine.close()
+    assert fake.closed == 1
+
+
+def test_a_failure_costs_one_frame(caplog):
+    fake = FakeSegmenter(before=fail_on(8))
+    engine = supervised(fake)
+    engine.open()
+    engine.segment(picture(7))
+    with pytest.raises(EngineLostError, match="broken at 8"):
+        engine.segment(picture(8))
+    assert (engine.restarts, engine.restarting) == (0, True)
+    assert engine.segment(picture(9)).boxes_xyxy[0, 0] == 9
+    assert (engine.restarts, engine.restarting) == (1, False)
+    assert "failed: engine 1 failed: ValueError: broken at 8; starting it again (1 of 3 within 600 s)" in caplog.text
+    engine.close()
+
+
+def test_a_hanging_inference_is_left_behind_and_cannot_disturb_the_next_engine():
+    hang, back = threading.Event(), threading.Event()
+
+    class Hanging(FakeSegmenter):
+        def segment(self, image_bgr):
+            if image_bgr[0, 0, 0] == 8:
+                hang.wait(DEADLINE_S)
+                back.set()
+            return super().segment(image_bgr)
+
+    fake = Hanging()
+    engine = supervised(fake)
+    engine.open()
+    engine.segment(picture(7))
+    with pytest.raises(EngineLostError, match=r"did not answer within 0\.2 s"):
+        engine.segment(picture(8))
+    assert engine.segment(picture(9)).boxes_xyxy[0, 0] == 9
+    hang.set()
+    assert back.wait(DEADLINE_S)
+    assert engine.segment(picture(10)).boxes_xyxy[0, 0] == 10
+    assert fake.closed == 0
+    engine.close()
+    assert fake.closed == 1
+
+
+def test_the_first_inference_of_a_size_may_take_long():
+    class Compiling(FakeSegmenter):
+        def segment(self, image_bgr):
+            if image_bgr.shape[0] not in self.seen_sizes:
+                self.seen_sizes.add(image_bgr.shape[0])
+                threading.Event().wait(0.3)
+            return super().segment(image_bgr)
+
+        seen_sizes: set[int] = set()  # noqa: RUF012
+
+    engine = supervised(Compiling())
+    engine.open()
+    for size in ((48, 80), (50, 80), (48, 80)):
+        engine.segment(picture(7, size))
+    assert engine.restarts == 0
+    engine.close()
+
+
+def test_too_many_failures_end_the_run_and_old_ones_do_not_count():
+    now_s = [100.0]
+    engine = supervised(FakeSegmenter(before=fail_on(8)), clock=lambda: now_s[0], restarts=2, within_s=50.0)
+    engine.open()
+    for _ in range(3):
+        with pytest.raises(EngineLostError):
+            engine.segment(picture(8))
+        now_s[0] += 30.0
+    with pytest.raises(EngineLostError):
+        engine.segment(picture(8))
+    now_s[0] += 1.0
+    with pytest.raises(RunError, match=r"broken at 8; it was lost 3 times within 50 s, and 2 are allowed"):
+        engine.segment(picture(8))
+    engine.close()
+
+
+def test_what_fails_at_the_first_opening_is_raised_as_it_is():
+    def missing():
+        raise InputError("no such weights")
+
+    engine = supervised(FakeSegmenter(opening=missing))
+    with pytest.raises(InputError, match="no such weights"):
+        engine.open()
+    engine.close()
+
+
+def test_an_opening_that_fails_later_counts_too():
+    opened = []
+
+    def opening():
+        opened.append(1)
+        if len(opened) > 1:
+            raise OSError("out of memory")
+
+    engine = supervised(FakeSegmenter(before=fail_on(8), opening=opening), restarts=2)
+    engine.open()
+    for _ in range(2):
+        with pytest.raises(EngineLostError):
+            engine.segment(picture(8))
+    with pytest.raises(RunError, match="out of memory"):
+        engine.segment(picture(8))
+    engine.close()
+
+
+def test_the_end_of_the_run_ends_a_wait():
+    hang, stopped = threading.Event(), threading.Event()
+    engine = supervised(FakeSegmenter(before=lambda _: hang.wait(DEADLINE_S)), stopped)
+    engine.open()
+    stopped.set()
+    with pytest.raises(SlotClosed):
+        engine.segment(picture(7))
+    hang.set()
+    engine.close()
+
+
+def test_closing_an_engine_that_still_loads_leaves_it_behind():
+    load, stopped = threading.Event(), threading.Event()
+    fake = FakeSegmenter(opening=lambda: load.wait(DEADLINE_S))
+    engine = SupervisedSegmenter(fake, EngineSettings(), stopped, close_deadline_s=0.1)
+    stopped.set()
+    with pytest.raises(SlotClosed):
+        engine.open()
+    engine.close()
+    assert fake.closed == 0
+    load.set()
+
+
+ENGINE = {"restart": True, "timeout_s": 0.3, "start_timeout_s": 0.3}
+
+
+def run_street(finder, frames=40, **values):
+    pace, sinks = Pace(), watchers()
+    base = {"window": {"mode": "off"}, "overlay": {"status": False}, "engine": ENGINE}
+    settings = Settings.model_validate({**base, **values})
+    stream = Stream(settings, source=Street(frames, SourceKind.LIVE, gate=pace), segmenter=finder)
+    for sink in sinks:
+        stream.add_sink(sink)
+    with stream:
+        run_live(stream, pace)
+    return stream, pace, sinks
+
+
+@pytest.mark.parametrize("presentation", ["smooth", "exact"])
+def test_a_live_run_goes_on_and_is_covered_while_the_engine_is_lost(presentation):
+    finder = Finder(before=lambda index: fail_on(10, 11, 12, 20, 21)(index))
+    values = {"privacy": SILHOUETTE, "presentation": presentation, "engine": {**ENGINE, "restarts": 9}}
+    stream, pace, sinks = run_street(finder, **values)
+    summary = stream.summary()
+    assert summary.engine_restarts >= 1
+    assert_nobody_seen(sinks, pace.shown)
+    shown = {item.frame.index: item for item in pace.shown}
+    assert len(shown) >= 39
+    if presentation == "exact":
+        lost = [index for index in (10, 11, 12, 20, 21) if index in shown]
+        assert lost
+        assert all(all_covered(shown[index].frame.image_bgr) and not len(shown[index].instances) for index in lost)
+        assert not all_covered(shown[13].frame.image_bgr)
+    stats = summary.stats
+    assert stats.captured == stats.presented + stats.dropped_total
+
+
+def test_a_live_run_whose_budget_is_used_up_ends_with_a_clear_error():
+    with pytest.raises(RunError, match="it was lost 2 times within 600 s, and 1 are allowed"):
+        run_street(Finder(before=fail_on(*range(5, 40))), engine={**ENGINE, "restarts": 1})
+
+
+def test_recorded_runs_and_runs_without_the_setting_end_with_the_first_error():
+    for kind, values in ((SourceKind.RECORDED, {"engine": ENGINE}), (SourceKind.LIVE, {})):
+        settings = Settings.model_validate({"window": {"mode": "off"}, **values})
+        stream = Stream(settings, source=FakeSource(None, kind), segmenter=FakeSegmenter(before=fail_on(3, 4, 5, 6)))
+        with pytest.raises(RunError, match="inference failed: ValueError: broken at"), stream:
+            list(stream)

@@ -1,0 +1,45 @@
+import pytest
+from pydantic import ValidationError
+
+from pipeline.settings.schema import Device, Settings
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().progress = "off"
+
+
+def test_enums_are_read_from_their_words():
+    assert Settings.model_validate({"model": {"device": "gpu"}}).model.device is Device.GPU
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"source": {"width": 8}},
+        {"source": {"fps": 0}},
+        {"source": {"start_s": -1}},
+        {"source": {"start_s": float("nan")}},
+        {"source": {"duration_s": 0}},
+        {"source": {"max_frames": 0}},
+        {"source": {"reconnect": {"read_timeout_s": 0.1}}},
+        {"model": {"max_dim": 500}},
+        {"model": {"nms_threshold": 0}},
+        {"overlay": {"mask_threshold": 1.0}},
+        {"output": {"crf": 52}},
+        {"serve": {"address": "localhost"}},
+        {"serve": {"token": "too short"}},
+        {"serve": {"max_viewers": 0}},
+        {"output": {"preset": "warp"}},
+        {"tracking": {"max_lost_s": -0.1}},
+        {"tracking": {"steady": 1.01}},
+        {"lines": [{"name": "", "points": [[0, 0], [1, 1]]}]},
+        {"lines": [{"name": "a", "points": [[0, 0]]}]},
+        {"lines": [{"name": "a", "points": [[0, 0], [1, float("inf")]]}]},
+        {"zones": [{"name": "a", "points": [[0, 0], [1, 1]]}]},
+        {"nonsense": 1},
+    ],
+)
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ValidationError):
+        Settings.model_validate(values)

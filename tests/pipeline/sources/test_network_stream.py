@@ -1,0 +1,306 @@
+"""A real HTTP server that streams, stalls, drops the line, changes its picture size, and clips served as files."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.errors import InputError, RunError
+from pipeline.records import Frame, SourceKind
+from pipeline.settings.schema import Policy, ReconnectSettings, RtspTransport, SourceSettings
+from pipeline.sources.base import Source, SourceState
+from pipeline.sources.factory import make_source
+from pipeline.sources.network_stream import StreamDevice, is_finite
+from pipeline.sources.pacing import Pacer
+from pipeline.sources.pattern import read_frame_number
+from pipeline.sources.pump import DeviceEndedError
+from tests.pipeline.sources.clips import write_clip
+from tests.pipeline.sources.conftest import ManualClock
+from tests.pipeline.sources.mjpeg_server import MjpegServer
+from tests.pipeline.sources.rtsp_server import RtspServer
+
+RECONNECT = ReconnectSettings(read_timeout_s=0.5, first_delay_s=0.05, longest_delay_s=0.1)
+
+
+@pytest.fixture
+def server():
+    with MjpegServer() as running:
+        yield running
+
+
+def source_of(url: str, **arguments: object) -> Source:
+    return make_source(SourceSettings(uri=url, reconnect=RECONNECT, **arguments))
+
+
+def read_until(source: Source, wanted, limit_s: float = 10.0) -> list[Frame]:
+    """Frames until one fulfils `wanted`, that one included."""
+    frames: list[Frame] = []
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        frame = source.read()
+        assert frame is not None
+        frames.append(frame)
+        if wanted(frame):
+            return frames
+    raise AssertionError(f"not seen within {limit_s} s; got {len(frames)} frames")
+
+
+def test_frames_come_at_their_time_of_arrival(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    info = source.open()
+    assert (info.kind, info.width, info.height, info.fps) == (SourceKind.LIVE, 96, 64, None)
+    frames = read_until(source, lambda frame: frame.index == 20)
+    assert [frame.index for frame in frames] == list(range(21))
+    pts = [frame.pts for frame in frames]
+    assert pts[0] == 0
+    assert pts == sorted(set(pts))
+    taken_s = frames[-1].captured_at_s - frames[0].captured_at_s
+    assert frames[-1].pts_s == pytest.approx(taken_s, abs=1e-5)
+    assert taken_s > 0.2
+    assert abs(frames[5].image_bgr[10, 90].astype(int) - (40, 90, 200)).max() < 8
+    source.close()
+
+
+def test_dropped_line_and_new_size(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    before = read_until(source, lambda frame: frame.index == 3)
+    server.size_wh = (128, 48)
+    server.drop()
+    after = read_until(source, lambda frame: frame.width == 128 and source.reconnects > 0)
+    assert after[-1].image_bgr.shape == (48, 128, 3)
+    assert source.reconnects == 1
+    assert server.connections == 2
+    everything = before + after
+    assert [frame.index for frame in everything] == list(range(len(everything)))
+    assert all(first.pts < second.pts for first, second in pairwise(everything))
+    source.close()
+
+
+def test_size_that_changes_within_a_connection_is_passed_on(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    read_until(source, lambda frame: frame.index == 3)
+    server.size_wh = (128, 48)
+    assert read_until(source, lambda frame: frame.width == 128)[-1].height == 48
+    assert source.reconnects == 0
+    source.close()
+
+
+def test_stall_is_noticed_and_overcome(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    last = read_until(source, lambda frame: frame.index == 3)[-1]
+    server.running.clear()
+    seen: list[tuple[SourceState, str]] = []
+
+    def watch() -> None:
+        deadline_s = time.monotonic() + 5
+        while source.state is not SourceState.RECONNECTING and time.monotonic() < deadline_s:
+            threading.Event().wait(0.005)
+        seen.append((source.state, source.state_text))
+        server.running.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    frames = read_until(source, lambda _frame: source.reconnects > 0)
+    watcher.join(5)
+    assert seen == [(SourceState.RECONNECTING, f"{server.url} is gone, trying again …")]
+    assert frames[-1].pts_s - last.pts_s > RECONNECT.read_timeout_s * 0.9
+    source.close()
+
+
+def test_server_that_refuses_for_a_while(server: MjpegServer) -> None:
+    source = source_of(server.url)
+    source.open()
+    source.read()
+    server.refuse = True
+    server.drop()
+    threading.Timer(0.4, lambda: setattr(server, "refuse", False)).start()
+    read_until(source, lambda _frame: source.reconnects == 1)
+    source.close()
+
+
+def test_interrupt_returns_at_once_while_the_server_stalls(server: MjpegServer) -> None:
+    source = make_source(SourceSettings(uri=server.url, reconnect=ReconnectSettings(read_timeout_s=3.0)))
+    source.open()
+    read_until(source, lambda frame: frame.index == 1)
+    server.running.clear()
+    threading.Timer(0.1, source.interrupt).start()
+    started_s = time.monotonic()
+    while source.read() is not None:
+        pass
+    source.close()
+    assert time.monotonic() - started_s < 1.0
+    server.drop()  # ends the connection, and with it the thread that was left behind
+
+
+def test_with_the_recorded_policy_a_lost_stream_is_an_error(server: MjpegServer) -> None:
+    source = source_of(server.url, policy=Policy.RECORDED)
+    source.open()
+    read_until(source, lambda frame: frame.index == 3)
+    server.drop()
+    with pytest.raises(RunError, match=r"reading failed|stream ended"):
+        read_until(source, lambda _frame: False)
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://user:secret@127.0.0.1:9/video?token=abc", "nothing answers there"),
+        ("rtsp://user:secret@127.0.0.1:9/video?token=abc", "nothing answers there"),
+        ("udp://127.0.0.1:{free}", "no answer in time"),
+    ],
+)
+def test_no_server_is_one_line_without_passwords(url: str, message: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as taken:
+        free = taken.server_port
+    with pytest.raises(InputError, match=message) as caught:
+        source_of(url.format(free=free)).open()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "secret" not in text
+    assert "abc" not in text
+
+
+@pytest.fixture
+def files(tmp_path: Path):
+    """A web server for the test's folder; its URL."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments: object) -> None:
+            """Tests are quiet."""
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path)))
+    thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+    thread.join(5)
+
+
+def test_clip_behind_a_web_address_plays_at_its_pace_and_ends(tmp_path: Path, files: str, clock: ManualClock) -> None:
+    write_clip(tmp_path / "a.mp4", 30)
+    device = StreamDevice(f"{files}/a.mp4", "clip", timeout_s=5, clock=clock, pacer=Pacer(clock, clock.wait))
+    info = device.open()
+    assert (info.width, info.height, info.fps) == (96, 64, 25)
+    pictures = [device.grab() for _ in range(30)]
+    with pytest.raises(DeviceEndedError):
+        device.grab()
+    assert [read_frame_number(picture.image_bgr) for picture in pictures] == list(range(30))
+    assert [picture.captured_at_s for picture in pictures] == pytest.approx([100 + n / 25 for n in range(30)])
+    device.close()
+
+
+def test_clip_as_a_source_ends_without_reconnecting(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "a.mp4", 8)
+    source = source_of(f"{files}/a.mp4")
+    source.open()
+    assert len(list(iter(source.read, None))) == 8
+    assert source.reconnects == 0
+    source.close()
+
+
+def test_a_transport_stream_with_a_length_is_a_clip(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "a.ts", 8, options={"bf": "0"})
+    source = source_of(f"{files}/a.ts")
+    source.open()
+    frames = [source.read() for _ in range(8)]
+    assert None not in frames
+    assert source.read() is None, "the end, not a loss"
+    source.close()
+
+
+def test_a_photograph_behind_a_web_address_is_one_frame(tmp_path: Path, files: str, server: MjpegServer) -> None:
+    (tmp_path / "snapshot.jpg").write_bytes(server.jpeg(3))
+    source = source_of(f"{files}/snapshot.jpg")
+    source.open()
+    assert [frame.image_bgr.shape for frame in iter(source.read, None)] == [(64, 96, 3)]
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "duration", "size", "finite"),
+    [
+        ("mov,mp4,m4a,3gp,3g2,mj2", 1_000_000, -1, True),
+        ("mov,mp4,m4a,3gp,3g2,mj2", None, -1, False),
+        ("mpjpeg", None, -1, False),
+        ("rtsp", None, -22, False),
+        ("flv", 0, -1, False),
+        ("flv", 5_000_000, -1, False),
+        ("mpegts", 5_000_000, 1000, True),
+        ("mpegts", None, 1000, True),
+        ("mpegts", None, -38, False),
+        ("jpeg_pipe", None, -1, False),
+        ("jpeg_pipe", None, 1000, True),
+        ("hls", 5_000_000, -22, True),
+        ("hls", None, -22, False),
+    ],
+)
+def test_clips_and_cameras_are_told_apart(name: str, duration: int | None, size: int, finite: bool) -> None:
+    container = SimpleNamespace(format=SimpleNamespace(name=name), duration=duration, size=size)
+    assert is_finite(container) is finite
+
+
+def test_clip_with_recorded_policy_is_read_as_a_file(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "a.mp4", 50)
+    source = source_of(f"{files}/a.mp4", policy=Policy.RECORDED, start_s=1.0)
+    assert source.open().kind is SourceKind.RECORDED
+    assert [read_frame_number(frame.image_bgr) for frame in iter(source.read, None)] == list(range(25, 50))
+    source.close()
+
+
+@pytest.mark.parametrize(("name", "message"), [("page.html", "not a video"), ("gone.mp4", "404")])
+def test_what_is_no_stream(tmp_path: Path, files: str, name: str, message: str) -> None:
+    (tmp_path / "page.html").write_text("<html><body>welcome</body></html>" * 20)
+    with pytest.raises(InputError, match=message):
+        source_of(f"{files}/{name}").open()
+
+
+def test_phone_that_streams_sideways_is_upright(tmp_path: Path, files: str, clock: ManualClock) -> None:
+    write_clip(tmp_path / "a.mp4", 3, display_matrix=[0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30])
+    device = StreamDevice(f"{files}/a.mp4", "clip", timeout_s=5, clock=clock, pacer=Pacer(clock, clock.wait))
+    info = device.open()
+    assert (info.width, info.height) == (64, 96)
+    assert device.grab().image_bgr.shape == (96, 64, 3)
+    device.close()
+
+
+def test_rtsp_with_a_password(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.ts", 60, options={"g": "12", "bf": "0"})
+    with RtspServer(clip, user="joe:secret") as camera:
+        source = source_of(f"rtsp://joe:secret@127.0.0.1:{camera.port}/live")
+        info = source.open()
+        assert info.source_id == f"rtsp://***@127.0.0.1:{camera.port}/live"
+        assert (info.width, info.height) == (96, 64)
+        frames = read_until(source, lambda frame: frame.index == 40)
+        seen = [read_frame_number(frame.image_bgr) for frame in frames]
+        assert seen == list(range(seen[0], seen[0] + 41))
+        assert all("TCP" in transport for transport in camera.transports)
+        source.interrupt()
+        source.close()
+    with RtspServer(clip, user="joe:secret") as camera, pytest.raises(InputError, match="user name and password"):
+        source_of(f"rtsp://joe:wrong@127.0.0.1:{camera.port}/live").open()
+
+
+@pytest.mark.parametrize("transport", list(RtspTransport))
+def test_rtsp_transport_is_passed_on(transport: RtspTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+
+    def refuse(_url: str, _name: str, options: dict[str, str], _timeout_s: float) -> None:
+        asked.append(options)
+        raise InputError("no")
+
+    monkeypatch.setattr("pipeline.sources.network_stream.open_container", refuse)
+    with pytest.raises(InputError):
+        StreamDevice("rtsp://host/x", "x", timeout_s=1, rtsp_transport=transport).open()
+    assert asked == [{"rtsp_transport": transport.value}]

@@ -1,0 +1,85 @@
+import threading
+
+import pytest
+
+from pipeline.errors import InputError, RunError, StageStuckError
+from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.threads.stage import FirstError, Stage
+from tests.pipeline.fakes import DEADLINE_S
+
+
+def test_the_first_error_wins_and_foreign_ones_are_wrapped():
+    called = []
+    errors = FirstError(lambda: called.append(True))
+    errors.report("capture", ZeroDivisionError("by zero"))
+    errors.report("inference", RunError("second"))
+    assert called == [True]
+    with pytest.raises(RunError, match="capture failed: ZeroDivisionError: by zero") as caught:
+        errors.raise_if_any()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_an_error_of_many_lines_becomes_one_line():
+    errors = FirstError()
+    errors.report("inference", RuntimeError("Exception from core.cpp:107:\n  Check failed\n\nno kernel\n"))
+    assert str(errors.error) == "inference failed: RuntimeError: Exception from core.cpp:107: Check failed no kernel"
+
+
+def test_our_own_errors_keep_their_kind():
+    errors = FirstError()
+    errors.raise_if_any()
+    errors.report("inference", InputError("bad weights"))
+    assert isinstance(errors.error, InputError)
+
+
+def test_guard_reports_errors_and_lets_a_closed_slot_pass():
+    errors = FirstError()
+    with errors.guard("a"):
+        raise SlotClosed
+    assert errors.error is None
+    with errors.guard("b"):
+        raise KeyError("x")
+    assert "b failed: KeyError" in str(errors.error)
+
+
+def test_an_ending_stage_closes_its_slots_and_the_next_can_drain():
+    inlet, outlet = Slot(2, Overflow.WAIT), Slot(2, Overflow.WAIT)
+    inlet.put("left over")
+    stage = Stage("s", lambda: outlet.put("made"), FirstError(), inlets=(inlet,), outlets=(outlet,))
+    stage.start()
+    stage.join(DEADLINE_S)
+    assert not stage.alive
+    assert outlet.get() == "made"
+    with pytest.raises(SlotClosed):
+        outlet.get()
+    with pytest.raises(SlotClosed):
+        inlet.get()
+
+
+def test_a_failing_stage_wakes_its_neighbours():
+    def fail():
+        raise OSError("device gone")
+
+    inlet, errors = Slot(1, Overflow.WAIT), FirstError()
+    inlet.put(1)
+    neighbour = Stage("producer", lambda: inlet.put(2), errors, outlets=(inlet,))
+    neighbour.start()
+    stage = Stage("consumer", fail, errors, inlets=(inlet,))
+    stage.start()
+    neighbour.join(DEADLINE_S)
+    stage.join(DEADLINE_S)
+    assert "consumer failed: OSError: device gone" in str(errors.error)
+
+
+def test_a_stuck_stage_is_named():
+    release = threading.Event()
+    stage = Stage("inference", release.wait, FirstError())
+    stage.start()
+    with pytest.raises(StageStuckError, match="inference did not end within"):
+        stage.join(0.01)
+    release.set()
+    stage.join(DEADLINE_S)
+
+
+def test_joining_a_stage_that_never_started_is_nothing():
+    Stage("idle", lambda: None, FirstError()).join(0.0)
