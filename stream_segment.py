@@ -115,7 +115,7 @@ _VALUE_FLAGS: dict[str, Sequence[_Flag]] = {
         _Flag("--infer-every", "motion.infer_every", "N", "infer every Nth frame and carry its masks to the rest"),
         _Flag("--infer-fps", "motion.infer_fps", "R", "infer at most R frames a second, carry masks to the rest"),
         _Flag("--privacy", "privacy.mode", "M", "cover people by their shape: blur, pixelate or silhouette"),
-        _Flag("--background", "background.mode", "M", "what is not a person: blur, colour or picture"),
+        _Flag("--background", "background.mode", "M", "what is not a person: blur, color or picture"),
         _Flag("--serve", "serve.address", "[HOST:]PORT", "a page to watch the run on; without HOST, on this machine"),
         _Flag("--serve-token", "serve.token", "TEXT", "what the page asks for (better: variable STREAM_SEGMENT_TOKEN)"),
         _Flag("--progress", "progress", "M", "auto, bar, lines or off"),

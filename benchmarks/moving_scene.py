@@ -22,7 +22,7 @@ FPS = 30
 MASK_SIZE = 28
 
 Pose = tuple[float, float, float, float]
-"""Centre x and y as shares of the frame, height as a share of the frame's, angle in degrees."""
+"""Center x and y as shares of the frame, height as a share of the frame's, angle in degrees."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings.schema import ColourBy, OverlaySettings, TrackingSettings
+from pipeline.settings.schema import ColorBy, OverlaySettings, TrackingSettings
 from pipeline.tracking.kalman import BoxMotion
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import Scores, evaluate
@@ -89,10 +89,10 @@ def cost_ms(objects: int, frames: int = 150) -> tuple[float, float]:
     x, y = 60 + numbers % 10 * 110.0, 70 + numbers // 10 * 90.0
     durations_s = []
     for k in range(frames):
-        centres = np.stack([x + 40 * np.sin(k / 25 + numbers), y + 15 * np.cos(k / 20 + numbers)], axis=1)
+        centers = np.stack([x + 40 * np.sin(k / 25 + numbers), y + 15 * np.cos(k / 20 + numbers)], axis=1)
         half = np.array([30.0, 50.0]) + rng.normal(0, 1, (objects, 2))
         found = Instances(
-            np.concatenate([centres - half, centres + half], axis=1).astype(np.float32),
+            np.concatenate([centers - half, centers + half], axis=1).astype(np.float32),
             (1 + numbers % 3).astype(np.int32),
             np.linspace(0.99, 0.7, objects, dtype=np.float32),
             rng.uniform(0.3, 0.9, (objects, 28, 28)).astype(np.float32),
@@ -105,9 +105,9 @@ def cost_ms(objects: int, frames: int = 150) -> tuple[float, float]:
 
 
 def write_pictures(truth: Sequence[TrueFrame], folder: Path) -> None:
-    """Frames with what the tracker shows on them, coloured by track."""
+    """Frames with what the tracker shows on them, colored by track."""
     folder.mkdir(parents=True, exist_ok=True)
-    overlay = Overlay(OverlaySettings(color_by=ColourBy.TRACK), LABELS)
+    overlay = Overlay(OverlaySettings(color_by=ColorBy.TRACK), LABELS)
     frames, shown = shown_by_tracker(truth, 1, TrackingSettings(), Noise())
     for frame, instances in list(zip(frames, shown, strict=True))[::PICTURE_EVERY]:
         cv2.imwrite(str(folder / f"{frame.index:04d}.png"), overlay.draw(render(frame), instances))

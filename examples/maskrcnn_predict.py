@@ -57,7 +57,7 @@ def has_screen():
 
 
 def class_colors(count):
-    """One colour for each class, RGB from 0 to 1, spread over the hues; the same ones each time."""
+    """One color for each class, RGB from 0 to 1, spread over the hues; the same ones each time."""
     colors = [colorsys.hsv_to_rgb(i / count, 1, 1.0) for i in range(count)]
     random.seed(42)
     random.shuffle(colors)

@@ -83,14 +83,14 @@ class ShapesDataset(utils.Dataset):
         image = np.full((SIDE, SIDE, 3), rng.integers(0, 256, 3), np.uint8)
         masks, class_ids = [], []
         for column in range(rng.integers(1, 4)):  # side by side, so that none hides another
-            centre = (21 + 42 * column, int(rng.integers(24, SIDE - 24)))
+            center = (21 + 42 * column, int(rng.integers(24, SIDE - 24)))
             size, class_id = int(rng.integers(10, 20)), int(rng.integers(1, 3))
             mask = np.zeros((SIDE, SIDE), np.uint8)
             if class_id == 1:
-                cv2.circle(mask, centre, size, 1, -1)
+                cv2.circle(mask, center, size, 1, -1)
             else:
                 cv2.rectangle(
-                    mask, (centre[0] - size, centre[1] - size // 2), (centre[0] + size, centre[1] + size), 1, -1
+                    mask, (center[0] - size, center[1] - size // 2), (center[0] + size, center[1] + size), 1, -1
                 )
             image[mask > 0] = rng.integers(0, 256, 3)
             masks.append(mask > 0)

@@ -73,7 +73,7 @@ class Config:
     IMAGE_MIN_SCALE: float = 0
     IMAGE_CHANNEL_COUNT = 3
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
-    """Mean colour, RGB, subtracted from the input."""
+    """Mean color, RGB, subtracted from the input."""
 
     # Heads
     TRAIN_ROIS_PER_IMAGE = 200
@@ -92,7 +92,7 @@ class Config:
     DETECTION_MIN_CONFIDENCE = 0.7
     DETECTION_NMS_THRESHOLD = 0.3
 
-    # Optimisation
+    # Optimization
     LEARNING_RATE = 0.001
     LEARNING_MOMENTUM = 0.9
     WEIGHT_DECAY = 0.0001

@@ -95,7 +95,7 @@ def test_the_network_is_asked_as_in_the_tutorial(script, monkeypatch, files):
     assert image[5, 5].tolist() == [50, 100, 200]
 
 
-def test_mask_box_and_background_have_their_colours(script, monkeypatch, files):
+def test_mask_box_and_background_have_their_colors(script, monkeypatch, files):
     run(script, monkeypatch, files)
     drawn = cv2.imread(str(files["-o"]))
     assert drawn.shape == (337, 512, 3)
@@ -106,7 +106,7 @@ def test_mask_box_and_background_have_their_colours(script, monkeypatch, files):
     assert np.any(drawn[70:88, 40:160] != [200, 100, 50])  # the label, above the box
 
 
-def test_colours_are_the_same_each_time_and_all_different(script):
+def test_colors_are_the_same_each_time_and_all_different(script):
     assert script.class_colors(81) == script.class_colors(81)
     assert len(set(script.class_colors(81))) == 81
 

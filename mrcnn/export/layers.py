@@ -48,7 +48,7 @@ def write_layer(
         graph: what the nodes are added to.
         layer: of a kind in `_WRITERS`.
         arguments: what it is called with.
-        norm: a normalisation to fold into it; only for a Conv2D.
+        norm: a normalization to fold into it; only for a Conv2D.
 
     Returns:
         Its result.
@@ -69,7 +69,7 @@ def _values(variable: Any) -> np.ndarray:
 
 
 def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """A normalisation with stored statistics as a factor and a summand per channel (Ioffe & Szegedy 2015, section
+    """A normalization with stored statistics as a factor and a summand per channel (Ioffe & Szegedy 2015, section
     3.1): float64 (C,) each."""
     if getattr(norm, "train_bn", False) is True:
         raise ExportError(f"layer {norm.name} uses the statistics of each batch (TRAIN_BN True): set TRAIN_BN to False")

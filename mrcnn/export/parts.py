@@ -65,10 +65,10 @@ def export_features(network: Any) -> onnx.ModelProto:
     images = graph.input("images", "uint8", ("B", "H", "W", 3))
     planes = graph.add("Transpose", images, perm=[0, 3, 1, 2])
     mean = np.asarray(network.config.MEAN_PIXEL, np.float32).reshape(-1, 1, 1)
-    centred = graph.add("Sub", graph.add("Cast", planes, to=onnx.TensorProto.FLOAT), graph.constant(mean))
+    centered = graph.add("Sub", graph.add("Cast", planes, to=onnx.TensorProto.FLOAT), graph.constant(mean))
     backbone = network.config.BACKBONE
     names = {} if callable(backbone) or backbone not in STEM_ENDS else {STEM_ENDS[backbone]: STEM}
-    outputs = translate(network.features, [Tensor(centred, 4, 3)], graph, names)
+    outputs = translate(network.features, [Tensor(centered, 4, 3)], graph, names)
     *pyramid, class_logits, deltas = outputs
     for level, tensor in zip(LEVELS, pyramid, strict=False):
         graph.output(tensor.name, f"p{level}", "float32", ("B", tensor.channels, f"h{level}", f"w{level}"))
@@ -177,9 +177,9 @@ def _decode(graph: Graph, boxes: str, deltas: str) -> str:
     shift, stretch = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
     half, limit = graph.constant(0.5), graph.constant(LONGEST_STRETCH)
     size = graph.add("Sub", opposite, corner)
-    centre = graph.add("Add", graph.add("Add", corner, graph.add("Mul", size, half)), graph.add("Mul", shift, size))
+    center = graph.add("Add", graph.add("Add", corner, graph.add("Mul", size, half)), graph.add("Mul", shift, size))
     stretched = graph.add("Mul", size, graph.add("Exp", graph.add("Min", stretch, limit)))
-    low = graph.add("Sub", centre, graph.add("Mul", stretched, half))
+    low = graph.add("Sub", center, graph.add("Mul", stretched, half))
     return graph.add("Concat", low, graph.add("Add", low, stretched), axis=1)
 
 

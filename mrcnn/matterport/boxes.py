@@ -100,9 +100,9 @@ def apply_box_deltas(boxes: NDArray[Any], deltas: NDArray[Any]) -> NDArray[np.fl
     """
     boxes, deltas = boxes.astype(np.float32), deltas.astype(np.float32)
     size = boxes[:, 2:4] - boxes[:, :2]
-    centre = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
+    center = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
     size = size * np.exp(deltas[:, 2:4])
-    top_left = centre - 0.5 * size
+    top_left = center - 0.5 * size
     return np.concatenate([top_left, top_left + size], axis=1)
 
 
@@ -110,8 +110,8 @@ def box_refinement(box: NDArray[Any], gt_box: NDArray[Any]) -> NDArray[np.float3
     """The deltas (N, 4) that turn `box` (N, 4) into `gt_box` (N, 4): what `apply_box_deltas` undoes."""
     box, gt_box = box.astype(np.float32), gt_box.astype(np.float32)
     size, gt_size = box[:, 2:4] - box[:, :2], gt_box[:, 2:4] - gt_box[:, :2]
-    centre, gt_centre = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
-    return np.concatenate([(gt_centre - centre) / size, np.log(gt_size / size)], axis=1)
+    center, gt_center = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
+    return np.concatenate([(gt_center - center) / size, np.log(gt_size / size)], axis=1)
 
 
 def norm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -148,13 +148,13 @@ def generate_anchors(
 
     Returns:
         float64 (N, 4), input pixels, by row, column, ratio and scale, the last one running fastest. The anchors of
-        cell (i, j) are centred at (i, j) * feature_stride.
+        cell (i, j) are centered at (i, j) * feature_stride.
     """
     scales, roots = np.atleast_1d(scales), np.sqrt(np.atleast_1d(ratios))
     sizes = np.stack([(scales / roots[:, None]).ravel(), (scales * roots[:, None]).ravel()], axis=1)
     rows, columns = (np.arange(0, count, anchor_stride) * feature_stride for count in shape[:2])
-    centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 1, 2)
-    return np.concatenate([centres - 0.5 * sizes, centres + 0.5 * sizes], axis=2).reshape(-1, 4)
+    centers = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 1, 2)
+    return np.concatenate([centers - 0.5 * sizes, centers + 0.5 * sizes], axis=2).reshape(-1, 4)
 
 
 def generate_pyramid_anchors(

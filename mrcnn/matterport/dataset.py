@@ -103,7 +103,7 @@ class Dataset:
         return self.image_info[image_id]["path"]
 
     def load_image(self, image_id: int) -> NDArray[np.uint8]:
-        """Read an image; grey ones become colour, an alpha channel is dropped, rotation tags are not applied.
+        """Read an image; gray ones become color, an alpha channel is dropped, rotation tags are not applied.
 
         Returns:
             uint8 (H, W, 3), RGB.

@@ -24,7 +24,7 @@ GEOMETRIC_AUGMENTERS = frozenset(
         "Sequential", "SomeOf", "OneOf", "Sometimes", "Fliplr", "Flipud", "CropAndPad", "Affine", "PiecewiseAffine",
     }
 )  # fmt: skip
-"""imgaug's augmenters that move pixels, or hold others: the only ones that masks go through, since colours, noise and
+"""imgaug's augmenters that move pixels, or hold others: the only ones that masks go through, since colors, noise and
 blur would break them. The list is the one that scripts for Matterport's package rely on."""
 
 

@@ -145,7 +145,7 @@ def draw_boxes(
         refined_boxes: (N, 4), joined to `boxes` by a line; the first ones if there are fewer.
         masks: (H, W, N), bool or 0 and 1.
         captions: one for each box.
-        visibilities: (N,), 0: faint and gray, 1: coloured and dotted, 2: coloured and solid. None: all 1.
+        visibilities: (N,), 0: faint and gray, 1: colored and dotted, 2: colored and solid. None: all 1.
         title: shown above the image.
         ax: Matplotlib axes to draw on; without them a figure is made, and shown at the end.
         save_to: write the figure to this file instead of showing it.
@@ -263,7 +263,7 @@ def display_weight_stats(model: Any) -> None:
 
 
 def _style(visibilities: Any, index: int, color: Any) -> tuple[Any, str, float]:
-    """Colour, line style and opacity of a box."""
+    """Color, line style and opacity of a box."""
     visibility = 1 if visibilities is None else visibilities[index]
     if visibility == 0:
         return "gray", "dotted", 0.5

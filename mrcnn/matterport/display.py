@@ -1,6 +1,6 @@
 """Draws instances on images with Matplotlib, which is imported when something is shown, with or without a screen.
 
-Shape letters: H, W image height and width in pixels; N instances. Boxes are (y1, x1, y2, x2), colours (r, g, b) from
+Shape letters: H, W image height and width in pixels; N instances. Boxes are (y1, x1, y2, x2), colors (r, g, b) from
 0 to 1.
 """
 
@@ -22,7 +22,7 @@ Color = Sequence[float]
 
 
 def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
-    """N colours spread evenly over the hues, in random order (seed it with `random.seed`).
+    """N colors spread evenly over the hues, in random order (seed it with `random.seed`).
 
     Args:
         N: how many.
@@ -35,7 +35,7 @@ def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float
 
 
 def apply_mask(image: NDArray[Any], mask: NDArray[Any], color: Color, alpha: float = 0.5) -> NDArray[Any]:
-    """Blend a colour over the pixels of a mask.
+    """Blend a color over the pixels of a mask.
 
     Args:
         image: (H, W, 3), 0 … 255, changed in place.

@@ -1,4 +1,4 @@
-"""An image on its way into the network and back: the mean colour, and what is known of it as a row of numbers.
+"""An image on its way into the network and back: the mean color, and what is known of it as a row of numbers.
 
 Letters: B images of a batch; H, W pixels; K classes with the background.
 """

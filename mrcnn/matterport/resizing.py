@@ -237,7 +237,7 @@ def _scale_of(height: int, width: int, min_dim: int | None, max_dim: int | None,
 
 
 def _zoom_nearest(array: NDArray[Any], scale: float, axis: int) -> NDArray[Any]:
-    """Nearest-neighbour zoom in which the centres of the first and of the last pixels coincide (scipy.ndimage.zoom)."""
+    """Nearest-neighbor zoom in which the centers of the first and of the last pixels coincide (scipy.ndimage.zoom)."""
     count = array.shape[axis]
     new_count = round(count * scale)
     step = (count - 1) / (new_count - 1) if new_count > 1 else 0
@@ -275,7 +275,7 @@ def _positions(old_count: int, new_count: int) -> NDArray[np.float64]:
     return ((2 * np.arange(new_count) + 1) * old_count - new_count) / (2 * new_count)
 
 
-def _neighbours(
+def _neighbors(
     count: int, new_count: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any]]:
     """For each new pixel the two old ones beside its center, and their weights, 0 for those outside the image."""
@@ -292,13 +292,13 @@ def _interpolate(rows: NDArray[Any], channels: int, height: int, width: int) -> 
     """Bilinear interpolation of rows (H, W * C) to (height, width * C): along each row first, then between rows."""
     dtype = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
     old_height, old_width = rows.shape[0], rows.shape[1] // channels
-    left, right, left_weight, right_weight = _neighbours(old_width, width, dtype)
+    left, right, left_weight, right_weight = _neighbors(old_width, width, dtype)
     left, right = ((index[:, None] * channels + np.arange(channels)).ravel() for index in (left, right))
     left_weight, right_weight = (np.repeat(weight, channels) for weight in (left_weight, right_weight))
     stretched = np.empty((rows.shape[0], width * channels), np.float64)
     for block in _blocks(rows.shape[0], width * channels):
         stretched[block] = rows[block][:, left] * left_weight + rows[block][:, right] * right_weight
-    top, bottom, top_weight, bottom_weight = _neighbours(old_height, height, dtype)
+    top, bottom, top_weight, bottom_weight = _neighbors(old_height, height, dtype)
     result = np.empty((height, width * channels), dtype)
     for block in _blocks(height, width * channels):
         upper = stretched[top[block]] * top_weight[block, None]

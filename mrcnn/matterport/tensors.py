@@ -13,8 +13,8 @@ def box_refinement_graph(box: Any, gt_box: Any) -> Any:
 
     box, gt_box = ops.cast(box, "float32"), ops.cast(gt_box, "float32")
     size, gt_size = box[:, 2:4] - box[:, :2], gt_box[:, 2:4] - gt_box[:, :2]
-    centre, gt_centre = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
-    return ops.concatenate([(gt_centre - centre) / size, ops.log(gt_size / size)], axis=1)
+    center, gt_center = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
+    return ops.concatenate([(gt_center - center) / size, ops.log(gt_size / size)], axis=1)
 
 
 def batch_slice(inputs: Any, graph_fn: Callable[..., Any], batch_size: int, names: Sequence[str] | None = None) -> Any:

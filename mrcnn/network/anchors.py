@@ -65,15 +65,15 @@ def level_anchors(
         anchor_stride: cells from one anchor place to the next.
 
     Returns:
-        float64 (places * ratios, 4), (y1, x1, y2, x2) in pixels. Centres lie on the cells' corners, as in
+        float64 (places * ratios, 4), (y1, x1, y2, x2) in pixels. Centers lie on the cells' corners, as in
         Matterport's package.
     """
     root_ratios = np.sqrt(np.asarray(ratios, np.float64))
     half_sizes_yx = 0.5 * scale * np.stack([1.0 / root_ratios, root_ratios], axis=-1)  # (R, 2)
     rows = np.arange(0, shape[0], anchor_stride) * float(feature_stride)
     columns = np.arange(0, shape[1], anchor_stride) * float(feature_stride)
-    centres_yx = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 1, 2)
-    return np.concatenate([centres_yx - half_sizes_yx, centres_yx + half_sizes_yx], axis=-1).reshape(-1, 4)
+    centers_yx = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 1, 2)
+    return np.concatenate([centers_yx - half_sizes_yx, centers_yx + half_sizes_yx], axis=-1).reshape(-1, 4)
 
 
 @lru_cache(maxsize=16)

@@ -24,12 +24,12 @@ def decode_deltas(boxes, deltas):
     """
     height = boxes[..., 2] - boxes[..., 0]
     width = boxes[..., 3] - boxes[..., 1]
-    centre_y = boxes[..., 0] + 0.5 * height + deltas[..., 0] * height
-    centre_x = boxes[..., 1] + 0.5 * width + deltas[..., 1] * width
+    center_y = boxes[..., 0] + 0.5 * height + deltas[..., 0] * height
+    center_x = boxes[..., 1] + 0.5 * width + deltas[..., 1] * width
     height = height * ops.exp(ops.minimum(deltas[..., 2], LONGEST_STRETCH))
     width = width * ops.exp(ops.minimum(deltas[..., 3], LONGEST_STRETCH))
-    y1 = centre_y - 0.5 * height
-    x1 = centre_x - 0.5 * width
+    y1 = center_y - 0.5 * height
+    x1 = center_x - 0.5 * width
     return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)
 
 

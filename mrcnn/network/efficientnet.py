@@ -3,7 +3,7 @@ variant).
 
 Legend: B batch, H and W the padded image's size in pixels (multiples of 32).
 
-Batch normalisation is folded into the convolutions: every convolution has a bias and there is no normalisation layer.
+Batch normalization is folded into the convolutions: every convolution has a bias and there is no normalization layer.
 With the few images of a batch that fit a desktop machine the statistics of a batch are worse than ImageNet's, so they
 would be frozen anyway, and folded weights run faster. `tools/convert_efficientnet_lite0.py` folds and converts the
 ImageNet weights.

@@ -1,4 +1,4 @@
-"""Turns annotated images into varied training windows: scale, crop, copy-paste of objects, flip, colour.
+"""Turns annotated images into varied training windows: scale, crop, copy-paste of objects, flip, color.
 
 Everything is placed at the window's resolution; boxes are (y1, x1, y2, x2) in pixels of the window.
 """
@@ -24,7 +24,7 @@ class AugmentSettings:
         longer_side: pixels; the scales count from a photograph whose longer side was brought to this, as it will be
             when the network is used. 0: from the photograph as it is.
         flip: probability of a mirror image.
-        colour: strength of the change of brightness, contrast, saturation and hue; 0 leaves colours alone.
+        color: strength of the change of brightness, contrast, saturation and hue; 0 leaves colors alone.
         pastes: most objects that are copied in from other photographs.
         focus: probability that the window is laid around an object rather than anywhere.
     """
@@ -33,7 +33,7 @@ class AugmentSettings:
     smallest_scale: float = 0.4
     largest_scale: float = 1.5
     flip: float = 0.5
-    colour: float = 1.0
+    color: float = 1.0
     pastes: int = 3
     focus: float = 0.7
     longer_side: int = 0
@@ -93,14 +93,14 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
     side = settings.window
     height, width = image_rgb.shape[:2]
     scale = np.exp(rng.uniform(*np.log(settings.scales_for(height, width))))
-    centre = None
+    center = None
     if instances and rng.random() < settings.focus:
         wanted = [instance for instance in instances if instance.class_id > 0] or instances
         box = wanted[rng.integers(len(wanted))].box
-        centre = scale * (box[:2] + box[2:]) / 2 + rng.uniform(-0.3, 0.3, 2) * side
+        center = scale * (box[:2] + box[2:]) / 2 + rng.uniform(-0.3, 0.3, 2) * side
     offset = np.array(
         [
-            _offset(size * scale, side, None if centre is None else centre[i], rng)
+            _offset(size * scale, side, None if center is None else center[i], rng)
             for i, size in enumerate((height, width))
         ]
     )
@@ -120,14 +120,14 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
     return Window(window, tuple(placed), np.array(ignored, np.float32).reshape(-1, 4))
 
 
-def _offset(length: float, side: int, centre: float | None, rng) -> float:
+def _offset(length: float, side: int, center: float | None, rng) -> float:
     """Where the window starts along one axis, in scaled pixels; on the picture wherever that is longer."""
     slack = length - side
     if slack <= 0:
         return float(rng.uniform(slack, 0))
-    if centre is None:
+    if center is None:
         return float(rng.uniform(0, slack))
-    return float(np.clip(centre - side / 2, 0, slack))
+    return float(np.clip(center - side / 2, 0, slack))
 
 
 def _cut_picture(image_rgb, scale, offset, side, interpolation):
@@ -258,12 +258,12 @@ def _mirrored(box, side):
     return np.array([box[0], side - box[3], box[2], side - box[1]])
 
 
-def change_colours(image_rgb, strength: float, rng):
+def change_colors(image_rgb, strength: float, rng):
     """Another brightness, contrast, saturation and hue, and now and then none at all: uint8 (H, W, 3).
 
     Args:
         image_rgb: uint8 (H, W, 3).
-        strength: 1: brightness and contrast by up to 30 %, saturation by 40 %, hue by 9 degrees; grey one time in
+        strength: 1: brightness and contrast by up to 30 %, saturation by 40 %, hue by 9 degrees; gray one time in
             twenty.
         rng: numpy Generator.
     """

@@ -34,7 +34,7 @@ def write_compact(
 
     def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            # statistics of the normalisations can exceed what float16 holds
+            # statistics of the normalizations can exceed what float16 holds
             kind = np.float16 if item.ndim > 1 else np.float32
             result.create_dataset(name, data=item[()].astype(kind))
         else:

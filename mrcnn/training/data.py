@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
-from mrcnn.training.augment import AugmentSettings, Window, change_colours, flip, paste_instance, place_window
+from mrcnn.training.augment import AugmentSettings, Window, change_colors, flip, paste_instance, place_window
 from mrcnn.training.coco import AnnotatedImage, AnnotatedImages
 from mrcnn.training.image_reading import read_image_bgr
 from mrcnn.training.targets import rpn_targets
@@ -75,7 +75,7 @@ class WindowMaker:
         if rng.random() < self._augment.flip:
             window = flip(window)
         return Window(
-            change_colours(window.image_rgb, self._augment.colour, rng), window.instances, window.ignored_boxes
+            change_colors(window.image_rgb, self._augment.color, rng), window.instances, window.ignored_boxes
         )
 
     def _choose(self, rng) -> int:

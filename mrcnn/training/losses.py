@@ -62,7 +62,7 @@ def active_counts(counts, active_class_ids, class_logits):
 
 
 def weight_decay(variables, decay: float):
-    """Sum over the variables of decay * sum(w^2) / size(w); gamma and beta of normalisation do not count.
+    """Sum over the variables of decay * sum(w^2) / size(w); gamma and beta of normalization do not count.
 
     Matterport's form of the L2 penalty: the division makes it the mean square, so that a large layer is not pulled
     harder than a small one.

@@ -37,7 +37,7 @@ def build_optimizer(network: MaskRCNNNetwork, settings: OptimizerSettings) -> ke
         use_ema=settings.average > 0,
         ema_momentum=settings.average if settings.average > 0 else 0.99,
     )
-    # the normalisation is folded into EfficientNet-Lite0's weights, or frozen: they have the scale that they need
+    # the normalization is folded into EfficientNet-Lite0's weights, or frozen: they have the scale that they need
     optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if settings.loss_scaling else optimizer
 

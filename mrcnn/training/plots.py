@@ -18,8 +18,8 @@ from mrcnn.weights.whole_file import whole_file, write_whole
 CURVES_FILE = "curves.png"
 PREDICTIONS_FILE = "predictions.png"
 
-COLOURS_RGB = ((230, 60, 60), (60, 130, 230), (60, 180, 75), (245, 160, 30), (150, 70, 200), (30, 190, 190))
-"""A class has the colour of its id, in turn."""
+COLORS_RGB = ((230, 60, 60), (60, 130, 230), (60, 180, 75), (245, 160, 30), (150, 70, 200), (30, 190, 190))
+"""A class has the color of its id, in turn."""
 
 SHOWN_SIDE = 360
 """Pixels: longer side of a photograph in the picture."""
@@ -103,13 +103,13 @@ def _drawn(photo: np.ndarray, objects, class_names: Sequence[str]) -> np.ndarray
     picture = photo.astype(np.float32)
     for class_id, _, (y1, x1, y2, x2), mask in objects:
         area = picture[y1:y2, x1:x2]
-        area[mask] = 0.5 * area[mask] + 0.5 * np.array(COLOURS_RGB[class_id % len(COLOURS_RGB)], np.float32)
+        area[mask] = 0.5 * area[mask] + 0.5 * np.array(COLORS_RGB[class_id % len(COLORS_RGB)], np.float32)
     size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
     drawn = np.ascontiguousarray(cv2.resize(picture.astype(np.uint8), size, interpolation=cv2.INTER_AREA))
     for class_id, score, box, _ in objects:
         y1, x1, y2, x2 = (round(float(value) * scale) for value in box)
-        colour = COLOURS_RGB[class_id % len(COLOURS_RGB)]
-        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), colour, 1)
+        color = COLORS_RGB[class_id % len(COLORS_RGB)]
+        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), color, 1)
         text = class_names[class_id] + ("" if score is None else f" {score:.2f}")
         cv2.putText(drawn, text, (x1 + 2, y1 + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(drawn, text, (x1 + 2, y1 + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA)

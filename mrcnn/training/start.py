@@ -179,7 +179,7 @@ def prepare_new_layers(network: Any, seed: int) -> None:
     """Gives the layers behind an ImageNet backbone a start in which no loss dwarfs the others.
 
     The last layers of the heads begin near zero (Ren et al. 2015, section 3.1.3: a standard deviation of 0.01), and an
-    EfficientNet-Lite0's stages, which end without normalisation at a standard deviation of 5 to 10, are brought to
+    EfficientNet-Lite0's stages, which end without normalization at a standard deviation of 5 to 10, are brought to
     about 1 where they enter the pyramid.
     """
     rng = np.random.default_rng(seed)

@@ -166,7 +166,7 @@ def sample_regions(proposals, gt_boxes, gt_class_ids, gt_used, crowd_boxes, nois
 
 
 def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
-    """Each region's part of its object's mask, sampled at the centres of the cells of the mask that the head draws.
+    """Each region's part of its object's mask, sampled at the centers of the cells of the mask that the head draws.
 
     Args:
         rois: float32 (M, 4), normalized.
@@ -186,7 +186,7 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     # A frame of zeros, so that a sample in the outermost half cell is not taken for one outside the mask.
     framed = ops.pad(mini_masks, [[0, 0], [1, 1], [1, 1]])
     cells = ops.convert_to_tensor(np.array(mini_masks.shape[1:3], np.float32))
-    # The sampler puts 0 and 1 on the centres of the first and last cell of the framed mask.
+    # The sampler puts 0 and 1 on the centers of the first and last cell of the framed mask.
     low = ((relative_low + half_cell) * cells + 0.5) / (cells + 1)
     high = ((relative_high - half_cell) * cells + 0.5) / (cells + 1)
     grid = ops.concatenate([low, high], axis=1)

@@ -34,8 +34,8 @@ LEARNING_RATES = {"new": 1e-3, "small": 5e-4, "large": 1e-4}
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     # scales as of the shipped model: 0.45 to 1.3 of photographs of 640 pixels, for pictures of 512
     "full": {"smallest_scale": 0.56, "largest_scale": 1.6, "pastes": 2},
-    "mild": {"smallest_scale": 0.8, "largest_scale": 1.25, "pastes": 0, "colour": 0.5},
-    "off": {"smallest_scale": 1.0, "largest_scale": 1.0, "pastes": 0, "colour": 0.0, "flip": 0.0, "focus": 1.0},
+    "mild": {"smallest_scale": 0.8, "largest_scale": 1.25, "pastes": 0, "color": 0.5},
+    "off": {"smallest_scale": 1.0, "largest_scale": 1.0, "pastes": 0, "color": 0.0, "flip": 0.0, "focus": 1.0},
 }
 DISK_MARGIN = 1.1
 

@@ -43,7 +43,7 @@ def paste_mask(
     """The pixels that one object covers, limited to its box.
 
     Agrees with `mrcnn.utils.unmold_mask` for boxes on whole pixels: smoothed where the box has fewer pixels than the
-    grid has cells, bilinear over the box, pixel centres at half pixels, 0 outside the grid but never less than the
+    grid has cells, bilinear over the box, pixel centers at half pixels, 0 outside the grid but never less than the
     grid's least value, then `>= threshold`.
 
     Args:
@@ -98,7 +98,7 @@ def _smoothed(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArr
 
 
 def _stretch(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """float32 (height, width): the whole grid, bilinear, falling to 0 beyond the outermost cell centres."""
+    """float32 (height, width): the whole grid, bilinear, falling to 0 beyond the outermost cell centers."""
     probs = cv2.resize(mask_probs, (width, height), interpolation=cv2.INTER_LINEAR)
     # cv2 repeats the border; half a cell from the edge outwards the mask's weight falls, as beside a cell of 0.
     first, last = _edge_falls(mask_probs.shape[0], height)
@@ -116,11 +116,11 @@ def _stretch(mask_probs: NDArray[np.float32], height: int, width: int) -> NDArra
 
 @lru_cache(maxsize=4096)
 def _edge_falls(cells: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two of float32 (k,), read-only: weight of the grid in the first k pixels, before the first cell's centre, and in
+    """Two of float32 (k,), read-only: weight of the grid in the first k pixels, before the first cell's center, and in
     the last k."""
     depth = ceil(size / (2 * cells) - 0.5) if size > cells else 0
-    centres = (np.arange(depth) + 0.5) * cells / size - 0.5
-    fall = np.asarray(1.0 + centres, np.float32)
+    centers = (np.arange(depth) + 0.5) * cells / size - 0.5
+    fall = np.asarray(1.0 + centers, np.float32)
     fall.flags.writeable = False
     return fall, fall[::-1]
 
@@ -135,6 +135,6 @@ def _side_falls(cells: int, size: int, rows: int) -> tuple[NDArray[np.float32], 
 
 def _weights(cells: int, size: int, start: int, stop: int) -> NDArray[np.float32]:
     """float32 (stop - start, cells): how pixels start … stop - 1 of a stretched side mix the grid's cells."""
-    centres = (np.arange(start, stop) + 0.5) * cells / size - 0.5
-    distance = np.abs(centres[:, None] - np.arange(cells)[None, :])
+    centers = (np.arange(start, stop) + 0.5) * cells / size - 0.5
+    distance = np.abs(centers[:, None] - np.arange(cells)[None, :])
     return np.asarray(np.maximum(0.0, 1.0 - distance), np.float32)

@@ -1,4 +1,4 @@
-"""Draws instances on a frame: masks, boxes and labels in the colour of their class or track, and a status line.
+"""Draws instances on a frame: masks, boxes and labels in the color of their class or track, and a status line.
 
 Everything is limited to an object's box: no array of the frame's size is made but the result.
 
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.drawing.masks import box_edges, paste_mask_on
-from pipeline.drawing.palette import ColourBgr, class_colours, text_colour, track_colour
+from pipeline.drawing.palette import ColorBgr, class_colors, text_color, track_color
 from pipeline.records import Instances
-from pipeline.settings.schema import ColourBy, OverlaySettings
+from pipeline.settings.schema import ColorBy, OverlaySettings
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_STATUS_BACKING_BGR: ColourBgr = (32, 32, 32)
+_STATUS_BACKING_BGR: ColorBgr = (32, 32, 32)
 _SMALLEST_FONT_SCALE = 0.25
 
 Image = NDArray[np.uint8]
@@ -87,7 +87,7 @@ class _Thing:
     score: float
     track_id: int
     opacity: float
-    colour: ColourBgr
+    color: ColorBgr
 
 
 class Overlay:
@@ -101,11 +101,11 @@ class Overlay:
     def __init__(self, settings: OverlaySettings, labels: Sequence[str]) -> None:
         self._settings = settings
         self._labels = tuple(labels)
-        self._colours = class_colours(max(len(labels), 1))
+        self._colors = class_colors(max(len(labels), 1))
 
-    def colour(self, class_id: int) -> ColourBgr:
-        """The colour of a class."""
-        return self._colours[class_id % len(self._colours)]
+    def color(self, class_id: int) -> ColorBgr:
+        """The color of a class."""
+        return self._colors[class_id % len(self._colors)]
 
     def label(self, class_id: int, score: float, track_id: int = 0) -> str:
         """The text beside an object, such as "person: 0.998", or "person #7: 0.998" if it has a track id."""
@@ -129,10 +129,10 @@ class Overlay:
                 strict=True,
             )
         ):
-            by_track = self._settings.color_by is ColourBy.TRACK and track_id > 0
-            colour = track_colour(track_id) if by_track else self.colour(class_id)
+            by_track = self._settings.color_by is ColorBy.TRACK and track_id > 0
+            color = track_color(track_id) if by_track else self.color(class_id)
             edges = box_edges(instances.boxes_xyxy[i])
-            things.append(_Thing(edges, instances.mask_probs[i], class_id, score, track_id, opacity, colour))
+            things.append(_Thing(edges, instances.mask_probs[i], class_id, score, track_id, opacity, color))
         return things
 
     def draw(self, frame_bgr: Image, instances: Instances, status: StatusLine | None = None) -> Image:
@@ -178,9 +178,9 @@ class Overlay:
             return
         alpha = self._settings.mask_alpha * thing.opacity
         region = canvas[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
-        # A plane of one colour for cv2 to blend with: filling by whole rows is the fastest way numpy knows.
+        # A plane of one color for cv2 to blend with: filling by whole rows is the fastest way numpy knows.
         blended = np.empty(region.shape, np.uint8)
-        blended[0] = thing.colour
+        blended[0] = thing.color
         blended[1:] = blended[:1]
         cv2.addWeighted(region, 1.0 - alpha, blended, alpha, 0.0, dst=blended)
         cv2.copyTo(blended, mask.view(np.uint8), region)
@@ -194,7 +194,7 @@ class Overlay:
         block = _text_block(text, style.font_scale, canvas.shape[1])
         # On top of the box; inside it where there is no room above.
         x, y = thing.edges[0], thing.edges[1] - block.height
-        _lay(canvas, _kept_text(block, thing.colour), x, y if y >= 0 else thing.edges[1], thing.opacity)
+        _lay(canvas, _kept_text(block, thing.color), x, y if y >= 0 else thing.edges[1], thing.opacity)
 
 
 def _draw_box(canvas: Image, thing: _Thing, line: int) -> None:
@@ -208,7 +208,7 @@ def _draw_box(canvas: Image, thing: _Thing, line: int) -> None:
         x1, y1 = max(x1, -line), max(y1, -line)
         x2, y2 = min(x2, canvas.shape[1] + line), min(y2, canvas.shape[0] + line)
         for k in range(line):
-            cv2.rectangle(canvas, (x1 + k, y1 + k), (x2 - 1 - k, y2 - 1 - k), thing.colour, 1)
+            cv2.rectangle(canvas, (x1 + k, y1 + k), (x2 - 1 - k, y2 - 1 - k), thing.color, 1)
         return
     inner_x1, inner_y1 = min(x1 + line, x2), min(y1 + line, y2)
     inner_x2, inner_y2 = max(x2 - line, inner_x1), max(y2 - line, inner_y1)
@@ -220,9 +220,9 @@ def _draw_box(canvas: Image, thing: _Thing, line: int) -> None:
     ):
         side = canvas[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         if thing.opacity >= 1:
-            _fill(side, thing.colour)
+            _fill(side, thing.color)
         else:
-            _paint(side, np.broadcast_to(np.array(thing.colour, np.uint8), side.shape), thing.opacity)
+            _paint(side, np.broadcast_to(np.array(thing.color, np.uint8), side.shape), thing.opacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,13 +267,13 @@ def _text_width(text: str, font_scale: float) -> int:
     return int(cv2.getTextSize(text, _FONT, font_scale, _thickness(font_scale))[0][0])
 
 
-def _text(block: _TextBlock, backing_bgr: ColourBgr) -> Image:
+def _text(block: _TextBlock, backing_bgr: ColorBgr) -> Image:
     """uint8 (h, w, 3): the text on its backing."""
     drawn = np.empty((block.height, block.width, 3), np.uint8)
     _fill(drawn, backing_bgr)
-    colour, thickness = text_colour(backing_bgr), _thickness(block.font_scale)
+    color, thickness = text_color(backing_bgr), _thickness(block.font_scale)
     origin = (block.padding, block.ascent)
-    cv2.putText(drawn, block.text, origin, _FONT, block.font_scale, colour, thickness, cv2.LINE_AA)
+    cv2.putText(drawn, block.text, origin, _FONT, block.font_scale, color, thickness, cv2.LINE_AA)
     return drawn
 
 
@@ -295,10 +295,10 @@ def _lay(canvas: Image, drawn: Image, x: int, y: int, opacity: float = 1.0) -> N
         _paint(region, drawn, opacity)
 
 
-def _fill(region: Image, colour_bgr: ColourBgr) -> None:
-    """Gives a part of the canvas one colour, in place."""
+def _fill(region: Image, color_bgr: ColorBgr) -> None:
+    """Gives a part of the canvas one color, in place."""
     if region.size:
-        cv2.rectangle(region, (0, 0), (region.shape[1] - 1, region.shape[0] - 1), colour_bgr, cv2.FILLED)
+        cv2.rectangle(region, (0, 0), (region.shape[1] - 1, region.shape[0] - 1), color_bgr, cv2.FILLED)
 
 
 def _paint(region: Image, drawn: Image, opacity: float) -> None:

@@ -1,41 +1,41 @@
-"""Colours of classes and tracks: the same class, or track id, has the same colour in every run."""
+"""Colors of classes and tracks: the same class, or track id, has the same color in every run."""
 
 from __future__ import annotations
 
 import colorsys
 import random
 
-ColourBgr = tuple[int, int, int]
+ColorBgr = tuple[int, int, int]
 """Blue, green, red, each 0 … 255."""
 
-BLACK: ColourBgr = (0, 0, 0)
-WHITE: ColourBgr = (255, 255, 255)
+BLACK: ColorBgr = (0, 0, 0)
+WHITE: ColorBgr = (255, 255, 255)
 
 _GOLDEN_SECTION = (5**0.5 - 1) / 2
 _SHADES = ((1.0, 1.0), (0.55, 1.0), (1.0, 0.7))
 _SHUFFLE_SEED = 42  # the seed of the tutorial that this program grew from
 
 
-def class_colours(count: int) -> list[ColourBgr]:
-    """Colours for `count` classes, by class id: full hues spread evenly, then shuffled so that neighbours differ."""
-    colours = []
+def class_colors(count: int) -> list[ColorBgr]:
+    """Colors for `count` classes, by class id: full hues spread evenly, then shuffled so that neighbors differ."""
+    colors = []
     for index in range(count):
         red, green, blue = colorsys.hsv_to_rgb(index / count, 1.0, 1.0)
-        colours.append((round(blue * 255), round(green * 255), round(red * 255)))
-    random.Random(_SHUFFLE_SEED).shuffle(colours)
-    return colours
+        colors.append((round(blue * 255), round(green * 255), round(red * 255)))
+    random.Random(_SHUFFLE_SEED).shuffle(colors)
+    return colors
 
 
-def track_colour(track_id: int) -> ColourBgr:
-    """The colour of a track: hues a golden section apart, so that ids near one another differ clearly."""
+def track_color(track_id: int) -> ColorBgr:
+    """The color of a track: hues a golden section apart, so that ids near one another differ clearly."""
     hue = track_id * _GOLDEN_SECTION % 1.0
     saturation, value = _SHADES[track_id % len(_SHADES)]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return (round(blue * 255), round(green * 255), round(red * 255))
 
 
-def text_colour(backing_bgr: ColourBgr) -> ColourBgr:
-    """Black or white, whichever can be read better on this colour."""
+def text_color(backing_bgr: ColorBgr) -> ColorBgr:
+    """Black or white, whichever can be read better on this color."""
     blue, green, red = backing_bgr
     luma = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
     return BLACK if luma >= 128 else WHITE

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.palette import ColourBgr
+from pipeline.drawing.palette import ColorBgr
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.tracking.geometry import Path, Point
 from pipeline.tracking.zones import LineCounter, ZoneCounter
 
-LINE_BGR: ColourBgr = (0, 220, 255)
-ZONE_BGR: ColourBgr = (255, 200, 0)
-_BACKING_BGR: ColourBgr = (32, 32, 32)
+LINE_BGR: ColorBgr = (0, 220, 255)
+ZONE_BGR: ColorBgr = (255, 200, 0)
+_BACKING_BGR: ColorBgr = (32, 32, 32)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PADDING = 2
 _SUBPIXEL = 16
@@ -56,9 +56,9 @@ def zone_text(state: ZoneState) -> str:
     return f"{state.name}: {state.occupancy} now{longest}"
 
 
-def _draw_path(canvas: Image, path: Path, colour: ColourBgr, width: int, *, is_closed: bool) -> None:
+def _draw_path(canvas: Image, path: Path, color: ColorBgr, width: int, *, is_closed: bool) -> None:
     points = np.round(np.clip(np.array(path), 0, _FARTHEST) * _SUBPIXEL).astype(np.int32)
-    cv2.polylines(canvas, [points], is_closed, colour, width, cv2.LINE_AA, 4)
+    cv2.polylines(canvas, [points], is_closed, color, width, cv2.LINE_AA, 4)
 
 
 def _draw_in_side(canvas: Image, path: Path, width: int, length: float) -> None:
@@ -76,11 +76,11 @@ def _highest(path: Path) -> Point:
     return min(path, key=lambda point: point[1])
 
 
-def _write(canvas: Image, text: str, at: Point, scale: float, colour: ColourBgr) -> None:
+def _write(canvas: Image, text: str, at: Point, scale: float, color: ColorBgr) -> None:
     """Text on a dark backing, at the height of `at`, moved inside the frame."""
     (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
     width, height = width + 2 * _PADDING, ascent + descent + 2 * _PADDING
     left = max(0, min(int(at[0] - width / 2), canvas.shape[1] - width))
     top = max(0, min(int(at[1]), canvas.shape[0] - height))
     canvas[top : top + height, left : left + width] = _BACKING_BGR
-    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), _FONT, scale, colour, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), _FONT, scale, color, 1, cv2.LINE_AA)

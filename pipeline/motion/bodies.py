@@ -1,7 +1,7 @@
 """Objects on their way through the frames: the points that each is followed by, and what became of it so far.
 
 Shape letters: N objects; P points of an object; M side of a box-local mask. Points are complex numbers x + iy in small
-pixels (see `flow.py`), pixel centres on whole numbers.
+pixels (see `flow.py`), pixel centers on whole numbers.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _GROWTH = 1.25
 _GROWTH_IN_ALL = 2.5
 """The same from the frame that its mask was computed on."""
 _CHANGED = 30.0
-"""Grey levels: a point that differs more from what it showed at first is covered by something else."""
+"""Gray levels: a point that differs more from what it showed at first is covered by something else."""
 _LEARNING = 0.06
-"""How quickly a point's expected grey level follows what it shows, a step."""
+"""How quickly a point's expected gray level follows what it shows, a step."""
 _LEAST_SEEN = 0.25
 """Share of an object's points, by weight, that must look as they did."""
 
@@ -49,7 +49,7 @@ class Bodies:
         points: complex64 (N, P), where their points are now.
         weights: float32 (N, P), how much each counts: more towards the middle of the mask.
         looks: what the points showed on the frame that the masks were computed on.
-        levels: float32 (N, P), the grey level that each is expected to show now.
+        levels: float32 (N, P), the gray level that each is expected to show now.
         alike: bool (N, P), whether it did show that on the last frame.
         path: from the frame that the masks were computed on to now.
         velocity: complex64 (N,), the last step of each object's middle.
@@ -73,19 +73,19 @@ class Bodies:
         return len(self.points)
 
     @classmethod
-    def of(cls, instances: Instances, scale: tuple[float, float], grey: NDArray[np.uint8], time_s: float) -> Bodies:
+    def of(cls, instances: Instances, scale: tuple[float, float], gray: NDArray[np.uint8], time_s: float) -> Bodies:
         """The objects of a frame, at rest.
 
         Args:
             instances: in pixels of the frame.
             scale: small pixels per pixel of the frame, in x and y.
-            grey: uint8 (h, w), the small frame.
+            gray: uint8 (h, w), the small frame.
             time_s: the frame's time in seconds.
         """
         count = len(instances)
         points, weights = _points_of(instances.mask_probs, instances.boxes_xyxy, scale)
-        weights *= inside(points, grey.shape)
-        looks = Looks.of(points, weights, grey)
+        weights *= inside(points, gray.shape)
+        looks = Looks.of(points, weights, gray)
         still = Similarity.identity(count)
         return cls(
             points=points,
@@ -136,14 +136,14 @@ class Bodies:
         for each in steps:
             points = points + sample(each.flow, points, FLOW_STRIDE).view(np.complex64)[..., 0]
         moves = points - self.points
-        usable = self.weights * (self.alike & inside(self.points, step.grey.shape))
-        middle = self.looks.centre[:, 0]
+        usable = self.weights * (self.alike & inside(self.points, step.gray.shape))
+        middle = self.looks.center[:, 0]
         before = self.path.apply(middle)
-        by_flow = self._sane(fit(self.points, moves, usable), before, step.grey.shape[1], count).after(self.path)
+        by_flow = self._sane(fit(self.points, moves, usable), before, step.gray.shape[1], count).after(self.path)
         straight_on = Similarity(self.path.turn, self.path.shift + count * self.velocity)
         paths = (by_flow, straight_on) if guess is None else (guess, by_flow, straight_on)
-        sight = nearest_look(self.looks, self.levels, paths, self.weights, step.grey)
-        sight = align(self.looks, self.levels, sight, step.grey)
+        sight = nearest_look(self.looks, self.levels, paths, self.weights, step.gray)
+        sight = align(self.looks, self.levels, sight, step.gray)
         alike = np.abs(sight.error) < _CHANGED
         seen = (sight.weights * alike).sum(1) >= _LEAST_SEEN * self.weights.sum(1)
         learned = np.where(alike, np.float32(_LEARNING) * (sight.shown - self.levels), np.float32(0))

@@ -89,14 +89,14 @@ class FlowCarrier:
         if way is None:
             self._arriving, self._way = Shown.nothing(), deque()
             return
-        grey, steps = way
+        gray, steps = way
         instances = result.instances
         boxes = instances.boxes_xyxy
         # A box without an area, or not a number, cannot be followed.
         sound = np.asarray(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
         if not sound.all():
             instances = instances.select(sound)
-        bodies = Bodies.of(instances, scale, grey, result.frame.pts_s)
+        bodies = Bodies.of(instances, scale, gray, result.frame.pts_s)
         self._arriving, self._way = Shown.new(instances, bodies, result.frame.pts_s), deque(steps)
         self._untouched = True
 

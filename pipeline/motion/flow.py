@@ -1,6 +1,6 @@
-"""How the picture moved from each presented frame to the next: dense optical flow on small grey frames.
+"""How the picture moved from each presented frame to the next: dense optical flow on small gray frames.
 
-Shape letters: h, w size of a small grey frame in its pixels ("small pixels").
+Shape letters: h, w size of a small gray frame in its pixels ("small pixels").
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATCH_STRIDE_NARROW = 4
 FLOW_STRIDE = 3
 """Flow is kept for every third pixel: DIS, as it is set here, computes it for every fourth."""
 CUT_SHARE = 0.42
-"""Share of the picture that must have changed, by more than 15 grey levels and beyond what the flow and another light
+"""Share of the picture that must have changed, by more than 15 gray levels and beyond what the flow and another light
 explain, for a new scene. Between unrelated photographs it is 0.46 and more, in pans and zooms by 12 pixels at most 0.37
 and where a third of the picture is covered at once at most 0.36."""
 CUT_CORRELATION = 0.75
@@ -43,13 +43,13 @@ class Step:
 
     Attributes:
         index: of the frame that the step leads to.
-        grey: uint8 (h, w), that frame.
+        gray: uint8 (h, w), that frame.
         flow: float32 (h / 3, w / 3, 2): where every third pixel of the frame before went, x and y in small pixels.
     """
 
     index: int
     time_s: float
-    grey: NDArray[np.uint8]
+    gray: NDArray[np.uint8]
     flow: NDArray[np.float32]
 
 
@@ -77,32 +77,32 @@ class FlowTrail:
     @property
     def width(self) -> int:
         """Of the small frames, in pixels."""
-        return int(self._steps[-1].grey.shape[1])
+        return int(self._steps[-1].gray.shape[1])
 
     @property
     def height(self) -> int:
         """Of the small frames, in pixels."""
-        return int(self._steps[-1].grey.shape[0])
+        return int(self._steps[-1].gray.shape[0])
 
     def see(self, frame: Frame) -> bool:
         """Take the next presented frame. False if it does not continue the one before: then the trail starts anew."""
-        grey = self.small_grey(frame)
+        gray = self.small_gray(frame)
         last = self._steps[-1] if self._steps else None
         flow = None
         if last is not None and (frame.width, frame.height) == self._size_wh and frame.pts_s >= last.time_s:
-            flow = self._flow_between(last.grey, grey)
+            flow = self._flow_between(last.gray, gray)
         if flow is None:
             self._too_old = last.index if last is not None else -1
             self._steps.clear()
             flow = np.zeros((0, 0, 2), np.float32)
             self._size_wh = (frame.width, frame.height)
-        self._steps.append(Step(frame.index, frame.pts_s, grey, flow))
+        self._steps.append(Step(frame.index, frame.pts_s, gray, flow))
         while self._steps[0].time_s < frame.pts_s - self._keep_s or len(self._steps) > MOST_STEPS:
             self._too_old = self._steps.popleft().index
         return len(self._steps) > 1
 
     def since(self, frame: Frame) -> tuple[NDArray[np.uint8], Sequence[Step]] | None:
-        """The small grey picture of an earlier frame and the steps from it to the last one seen.
+        """The small gray picture of an earlier frame and the steps from it to the last one seen.
 
         A frame that was never presented is bridged to the first one presented after it. None if the way back is lost:
         too long ago, or the scene has changed since.
@@ -113,25 +113,25 @@ class FlowTrail:
         if not later:
             return None
         if later[0].index == frame.index:
-            return later[0].grey, later[1:]
-        grey = self.small_grey(frame)
-        flow = self._flow_between(grey, later[0].grey)
+            return later[0].gray, later[1:]
+        gray = self.small_gray(frame)
+        flow = self._flow_between(gray, later[0].gray)
         if flow is None:
             return None
-        first = Step(later[0].index, later[0].time_s, later[0].grey, flow)
-        return grey, [first, *later[1:]]
+        first = Step(later[0].index, later[0].time_s, later[0].gray, flow)
+        return gray, [first, *later[1:]]
 
-    def small_grey(self, frame: Frame) -> NDArray[np.uint8]:
-        """uint8 (h, w): the frame, small and without colour."""
-        grey = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY)
+    def small_gray(self, frame: Frame) -> NDArray[np.uint8]:
+        """uint8 (h, w): the frame, small and without color."""
+        gray = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY)
         width = min(self._width, frame.width)
         width, height = max(LEAST_SIDE, width), max(LEAST_SIDE, round(frame.height * width / frame.width))
         # Exact halves take OpenCV a tenth of the time of other factors, so that these get what halving leaves.
-        while all(side % 2 == 0 and side >= 2 * least for side, least in zip(grey.shape, (height, width), strict=True)):
-            grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
-        if grey.shape == (height, width):
-            return np.asarray(grey, np.uint8)
-        return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        while all(side % 2 == 0 and side >= 2 * least for side, least in zip(gray.shape, (height, width), strict=True)):
+            gray = cv2.resize(gray, (gray.shape[1] // 2, gray.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        if gray.shape == (height, width):
+            return np.asarray(gray, np.uint8)
+        return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _flow_between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         shorter, longer = sorted(before.shape)
@@ -149,7 +149,7 @@ def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], flow: NDArray[n
     """Whether the second picture cannot be the first one, moved: compared on a sparse grid, blind to brightness."""
     start = _CHECK_STRIDE // 2
     grid = slice(start, None, _CHECK_STRIDE)
-    sparse, unmoved = (np.ascontiguousarray(grey[grid, grid]) for grey in (before, after))
+    sparse, unmoved = (np.ascontiguousarray(gray[grid, grid]) for gray in (before, after))
     # Most frames resemble the one before even where nothing is moved and the light is the same: nothing more has to be
     # looked at then.
     if np.count_nonzero(cv2.absdiff(sparse, unmoved) > _CHANGED) < CUT_SHARE * sparse.size:
@@ -175,7 +175,7 @@ def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], flow: NDArray[n
 
 
 def _changed_share(here: NDArray[np.float32], there: NDArray[np.float32]) -> float:
-    """Share of the grey levels, of one shape, that differ by more than a change of the light explains; 0 for none."""
+    """Share of the gray levels, of one shape, that differ by more than a change of the light explains; 0 for none."""
     difference = (here - there).ravel()
     if not difference.size:
         return 0.0
@@ -188,7 +188,7 @@ def sample(image: NDArray[np.generic], points: NDArray[np.complex64], stride: in
 
     Args:
         image: (h, w) uint8 or (h, w, 2) float32.
-        points: complex64 (N, P); pixel centres lie on whole numbers.
+        points: complex64 (N, P); pixel centers lie on whole numbers.
         stride: every how many pixels the image was sampled.
     """
     if points.size == 0:

@@ -33,7 +33,7 @@ def place(
     corners = np.ascontiguousarray(boxes_xyxy).view(np.complex64)
     half = (corners[:, 1] - corners[:, 0]) / 2
     middle = (corners[:, 1] + corners[:, 0]) / 2
-    # Small pixels' centres lie on whole numbers, the frame's at halves.
+    # Small pixels' centers lie on whole numbers, the frame's at halves.
     start = middle.real * scale[0] + 1j * (middle.imag * scale[1]) - (0.5 + 0.5j)
     end = path.turn * start + path.shift + (0.5 + 0.5j)
     middle = end.real / scale[0] + 1j * (end.imag / scale[1])
@@ -109,10 +109,10 @@ def part_of_mask(mask_probs: Floats, box_xyxy: Floats, part_xyxy: Floats, side: 
         side: of the grid over `part_xyxy`.
     """
     grid = mask_probs.shape[0]
-    centres = (np.arange(side, dtype=np.float32) + 0.5) / side
+    centers = (np.arange(side, dtype=np.float32) + 0.5) / side
     size, part = box_xyxy[2:] - box_xyxy[:2], part_xyxy[2:] - part_xyxy[:2]
-    x = (part_xyxy[0] - box_xyxy[0] + centres * part[0]) * grid / size[0] - 0.5
-    y = (part_xyxy[1] - box_xyxy[1] + centres * part[1]) * grid / size[1] - 0.5
+    x = (part_xyxy[0] - box_xyxy[0] + centers * part[0]) * grid / size[0] - 0.5
+    y = (part_xyxy[1] - box_xyxy[1] + centers * part[1]) * grid / size[1] - 0.5
     columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     probs = cv2.remap(mask_probs, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     outside = (columns < -0.5) | (rows < -0.5) | (columns > grid - 0.5) | (rows > grid - 0.5)

@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 _LEAST_SPREAD = 0.25
 """Small pixels: flow that scatters less than this is taken as it is; finer differences are noise of the flow."""
 _STIFFNESS = 9.0
-"""Square small pixels: an object must extend well beyond 3 pixels from its centre before its scale and rotation are
+"""Square small pixels: an object must extend well beyond 3 pixels from its center before its scale and rotation are
 believed; for smaller ones the flow is that of the pixels around it."""
 
 
@@ -81,8 +81,8 @@ def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
     """
     total = weights.sum(1, keepdims=True)
     share = weights / np.maximum(total, 1e-9)
-    centre = np.vecdot(share, points)[:, None]
-    offset = points - centre
+    center = np.vecdot(share, points)[:, None]
+    offset = points - center
     middles = weighted_median(np.concatenate([moves.real, moves.imag]), np.concatenate([share, share]))
     error = np.abs(moves - (middles[: len(points)] + 1j * middles[len(points) :]))
     # One round of trust: a second one, against what the first has found, makes no mask fit better.
@@ -96,7 +96,7 @@ def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
     move = np.vecdot(trust, moves)[:, None] - turn * middle
     still = total[:, 0] <= 0
     turn, move = np.where(still, 0, turn[:, 0]), np.where(still, 0, move[:, 0])
-    return Similarity((1 + turn).astype(np.complex64), (move - turn * centre[:, 0]).astype(np.complex64))
+    return Similarity((1 + turn).astype(np.complex64), (move - turn * center[:, 0]).astype(np.complex64))
 
 
 def weighted_median(values: Floats, shares: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Backgrounds: everything that is not one of the chosen objects is blurred, of one colour, or a picture.
+"""Backgrounds: everything that is not one of the chosen objects is blurred, of one color, or a picture.
 
 Shape letters: H, W frame height and width in pixels.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.drawing.masks import paste_mask
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
-from pipeline.privacy.cover import class_ids, coarse, colour_bgr
+from pipeline.privacy.cover import class_ids, coarse, color_bgr
 from pipeline.records import Instances
 from pipeline.settings.kiosk import BackgroundMode, BackgroundSettings
 
@@ -68,7 +68,7 @@ class Background:
             return coarse(image_bgr, self._settings.cells, cv2.INTER_LINEAR)
         if self._behind is None or self._behind.shape != image_bgr.shape:
             if self._picture is None:
-                self._behind = np.full(image_bgr.shape, colour_bgr(self._settings.colour), np.uint8)
+                self._behind = np.full(image_bgr.shape, color_bgr(self._settings.color), np.uint8)
             else:
                 self._behind = filling(self._picture, image_bgr.shape[0], image_bgr.shape[1])
         return self._behind

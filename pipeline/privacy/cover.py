@@ -21,7 +21,7 @@ from pipeline.privacy.coverage import (
     match_once,
     overlaps,
     shapes_plane,
-    small_grey,
+    small_gray,
     widened,
 )
 from pipeline.records import Finding, Frame, Instances, SegmentedFrame
@@ -67,7 +67,7 @@ class Privacy:
         self._finding: Finding | None = None
         self._found = Instances.empty()
         self._missed: list[_Missed] = []
-        self._finding_grey: NDArray[np.float32] | None = None
+        self._finding_gray: NDArray[np.float32] | None = None
 
     def cover(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
         """The image with everything covered that has to be.
@@ -117,9 +117,9 @@ class Privacy:
         return widened(shapes_plane(instances, size), reach * size.height)
 
     def _changes(self, before: Frame, now: Frame, size: PlaneSize) -> Plane:
-        if self._finding_grey is None:
-            self._finding_grey = small_grey(before.image_bgr, size)
-        changed = changes_plane(self._finding_grey, small_grey(now.image_bgr, size))
+        if self._finding_gray is None:
+            self._finding_gray = small_gray(before.image_bgr, size)
+        changed = changes_plane(self._finding_gray, small_gray(now.image_bgr, size))
         return widened(changed, (self._settings.margin + _CHANGE_MARGIN) * size.height)
 
     def _learn(self, finding: Finding) -> None:
@@ -140,10 +140,10 @@ class Privacy:
             if gone.any() and 0.0 <= now_s - earlier.pts_s <= self._settings.hold_s:
                 missed.append(_Missed(earlier.instances.select(gone), earlier.pts_s))
         missed.reverse()
-        self._finding, self._found, self._missed, self._finding_grey = finding, found, missed, None
+        self._finding, self._found, self._missed, self._finding_gray = finding, found, missed, None
 
     def _forget(self) -> None:
-        self._finding, self._found, self._missed, self._finding_grey = None, Instances.empty(), [], None
+        self._finding, self._found, self._missed, self._finding_gray = None, Instances.empty(), [], None
 
     def _sensitive(self, instances: Instances) -> Instances:
         keep = np.isin(instances.class_ids, self._class_ids) & (instances.scores >= self._settings.min_score)
@@ -157,13 +157,13 @@ class Privacy:
     def _obscured(self, image_bgr: Image) -> Image:
         """The image with nothing left in it that tells who somebody is: nothing finer than a cell."""
         if self._settings.mode is PrivacyMode.SILHOUETTE:
-            return np.full(image_bgr.shape, colour_bgr(self._settings.colour), np.uint8)
+            return np.full(image_bgr.shape, color_bgr(self._settings.color), np.uint8)
         smooth = self._settings.mode is PrivacyMode.BLUR
         return coarse(image_bgr, self._settings.cells, cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST)
 
 
 def coarse(image_bgr: Image, cells: int, interpolation: int) -> Image:
-    """The image with so many cells along its shorter side, each of its mean colour, stretched back to its size."""
+    """The image with so many cells along its shorter side, each of its mean color, stretched back to its size."""
     height, width = image_bgr.shape[:2]
     scale = min(1.0, cells / min(height, width))
     small_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -171,7 +171,7 @@ def coarse(image_bgr: Image, cells: int, interpolation: int) -> Image:
     return np.asarray(cv2.resize(small, (width, height), interpolation=interpolation), np.uint8)
 
 
-def colour_bgr(text: str) -> tuple[int, int, int]:
+def color_bgr(text: str) -> tuple[int, int, int]:
     """Blue, green and red of "#rrggbb"."""
     red, green, blue = (int(text[place : place + 2], 16) for place in (1, 3, 5))
     return blue, green, red

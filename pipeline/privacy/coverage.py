@@ -25,7 +25,7 @@ _SURE_FROM = 0.3
 _LEAST_SHARE = 0.15
 """A mask that fills less of its box than this is not believed: the box is covered."""
 _CHANGE = 14.0
-"""Grey levels (0 … 255) by which a blurred pixel must differ to count as changed; noise and compression stay below."""
+"""Gray levels (0 … 255) by which a blurred pixel must differ to count as changed; noise and compression stay below."""
 
 Plane = NDArray[np.uint8]
 Image = NDArray[np.uint8]
@@ -98,20 +98,20 @@ def widened(plane: Plane, by: float) -> Plane:
     return np.asarray((distance <= by + 1.0).view(np.uint8) * np.uint8(255), np.uint8)
 
 
-def changes_plane(before_grey: NDArray[np.float32], now_grey: NDArray[np.float32]) -> Plane:
-    """uint8 (h, w): 255 where two small grey pictures differ by more than noise and more than the whole."""
-    difference = now_grey - before_grey
+def changes_plane(before_gray: NDArray[np.float32], now_gray: NDArray[np.float32]) -> Plane:
+    """uint8 (h, w): 255 where two small gray pictures differ by more than noise and more than the whole."""
+    difference = now_gray - before_gray
     difference -= np.float32(np.median(difference))
     changed = (np.abs(difference) > _CHANGE).view(np.uint8) * np.uint8(255)
     # Single pixels are noise.
     return np.asarray(cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
 
 
-def small_grey(image_bgr: Image, size: PlaneSize) -> NDArray[np.float32]:
-    """float32 (h, w), 0 … 255: the frame on the plane, without colour and fine noise."""
+def small_gray(image_bgr: Image, size: PlaneSize) -> NDArray[np.float32]:
+    """float32 (h, w), 0 … 255: the frame on the plane, without color and fine noise."""
     small = cv2.resize(image_bgr, (size.width, size.height), interpolation=cv2.INTER_AREA)
-    grey = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (5, 5), 0)
-    return np.asarray(grey, np.float32)
+    gray = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (5, 5), 0)
+    return np.asarray(gray, np.float32)
 
 
 def overlaps(boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ def run_in_batches(
 ) -> list[Found]:
     """What `run` answers for each canvas, in order.
 
-    A compiled network wants the same shape every time: neighbours of one shape go in together, and a batch that is not
+    A compiled network wants the same shape every time: neighbors of one shape go in together, and a batch that is not
     full is filled up with its last canvas. What is found on the filling is dropped.
 
     Args:
@@ -35,9 +35,9 @@ def run_in_batches(
     found: list[Found] = []
     pairs = zip(canvases, windows, strict=True)
     for _, group in groupby(pairs, key=lambda pair: pair[0].shape):
-        neighbours = list(group)
-        for start in range(0, len(neighbours), size):
-            batch = neighbours[start : start + size]
+        neighbors = list(group)
+        for start in range(0, len(neighbors), size):
+            batch = neighbors[start : start + size]
             filled = batch + [batch[-1]] * (size - len(batch))
             images = np.stack([canvas for canvas, _ in filled]) if size > 1 else batch[0][0][None]
             answers = run(images, np.array([window for _, window in filled], np.int32))

@@ -15,7 +15,7 @@ from pipeline.settings.schema import Canvas
 
 MULTIPLES = {Canvas.TIGHT: 32, Canvas.PAD64: 64}
 """Height and width of a canvas that is not square are multiples of this. 32 is the stride of P5. (P6, every second cell
-of P5, may be odd.) With 64 a canvas is shorter than the square by an even number of P5's cells, so that a centred
+of P5, may be odd.) With 64 a canvas is shorter than the square by an even number of P5's cells, so that a centered
 picture lies on them as on the square."""
 MIN_DIM_SHARE = 800 / 1024
 """Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is brought to it if the longer lets it."""
@@ -29,7 +29,7 @@ class CanvasFit:
         frame_hw: height and width of the frame.
         resized_hw: of the frame after scaling.
         canvas_hw: of the canvas, multiples of 32 or more.
-        top, left: where the scaled frame begins on the canvas; it is centred, black around it.
+        top, left: where the scaled frame begins on the canvas; it is centered, black around it.
     """
 
     frame_hw: tuple[int, int]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipeline.settings.section import Seconds, Section
 
-Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 """Red, green and blue as in web pages: #rrggbb."""
 
 
@@ -20,7 +20,7 @@ class PrivacyMode(Enum):
     BLUR = "blur"
     PIXELATE = "pixelate"
     SILHOUETTE = "silhouette"
-    """One colour."""
+    """One color."""
 
 
 class PrivacySettings(Section):
@@ -35,7 +35,7 @@ class PrivacySettings(Section):
     late_after_s: Annotated[float, Field(ge=0.05, le=60.0)] = 2.0
     cover_changes: bool = True
     cells: Annotated[int, Field(ge=2, le=64)] = 14
-    colour: Colour = "#404040"
+    color: Color = "#404040"
 
     @property
     def on(self) -> bool:
@@ -48,7 +48,7 @@ class BackgroundMode(Enum):
 
     OFF = "off"
     BLUR = "blur"
-    COLOUR = "colour"
+    COLOR = "color"
     PICTURE = "picture"
 
 
@@ -58,7 +58,7 @@ class BackgroundSettings(Section):
     mode: BackgroundMode = BackgroundMode.OFF
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
     cells: Annotated[int, Field(ge=2, le=256)] = 40
-    colour: Colour = "#1f4e79"
+    color: Color = "#1f4e79"
     picture: str | None = None
     edge: Annotated[float, Field(ge=0.0, le=0.2)] = 0.008
 

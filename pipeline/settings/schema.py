@@ -191,12 +191,12 @@ class ModelSettings(Section):
     classes: tuple[str, ...] = ()
 
 
-class ColourBy(Enum):
-    """What the colour of an object tells."""
+class ColorBy(Enum):
+    """What the color of an object tells."""
 
     CLASS = "class"
     TRACK = "track"
-    """Which object it is; objects without an id have the colour of their class."""
+    """Which object it is; objects without an id have the color of their class."""
 
 
 class OverlaySettings(Section):
@@ -210,7 +210,7 @@ class OverlaySettings(Section):
     ids: bool = False
     counts: bool = True
     places: bool = True
-    color_by: ColourBy = ColourBy.CLASS
+    color_by: ColorBy = ColorBy.CLASS
     mask_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     mask_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     line_width: Annotated[int, Field(ge=1, le=64)] | None = None
@@ -259,7 +259,7 @@ class Anchor(Enum):
 
     BOTTOM = "bottom"
     """The middle of its box's lower edge: where it stands."""
-    CENTRE = "centre"
+    CENTER = "center"
     """The middle of its box."""
 
 

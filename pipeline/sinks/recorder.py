@@ -150,7 +150,7 @@ class _Recording:
         self._to_yuv = VideoReformatter()  # kept: making one, and its threads, costs more than what it does
         self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
         self._next_key = 0
-        # Even sizes: 4:2:0 halves the colour planes.
+        # Even sizes: 4:2:0 halves the color planes.
         self._size_wh = (presentation.annotated_bgr.shape[1], presentation.annotated_bgr.shape[0])
         self._output = av.open(
             file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)

@@ -225,7 +225,7 @@ class CameraDevice(Device):
 
 
 def as_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) from grey (H, W), (H, W, 1) or BGRA (H, W, 4) pictures; others unchanged."""
+    """uint8 (H, W, 3) from gray (H, W), (H, W, 1) or BGRA (H, W, 4) pictures; others unchanged."""
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
     return np.ascontiguousarray(image[:, :, :3]) if image.shape[2] == 4 else image

@@ -110,7 +110,7 @@ class ImagesSource(Source):
 def load_image(path: Path) -> NDArray[np.uint8]:
     """An image file as uint8 (H, W, 3) BGR.
 
-    EXIF orientation is applied; grey, 16-bit and CMYK pictures are converted; transparent parts are laid on white.
+    EXIF orientation is applied; gray, 16-bit and CMYK pictures are converted; transparent parts are laid on white.
     Raises InputError if the file cannot be read as an image.
     """
     try:

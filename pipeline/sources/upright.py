@@ -1,4 +1,4 @@
-"""A decoded picture as upright BGR: colour matrix and range, transparency, and the display matrix of phones."""
+"""A decoded picture as upright BGR: color matrix and range, transparency, and the display matrix of phones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 HD_HEIGHT, HD_WIDTH = 720, 1280
-"""From this size on, video that does not name its colour matrix is BT.709, below it BT.601, as players assume."""
+"""From this size on, video that does not name its color matrix is BT.709, below it BT.601, as players assume."""
 
 _AVCOL_SPC_UNSPECIFIED = 2
 
@@ -71,11 +71,11 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 def blend_on_white(image_bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 (H, W, 4) BGRA, straight alpha, laid on white as a page shows it: uint8 (H, W, 3)."""
     alpha = image_bgra[:, :, 3]
-    colour: NDArray[np.uint8] = np.ascontiguousarray(image_bgra[:, :, :3])
+    color: NDArray[np.uint8] = np.ascontiguousarray(image_bgra[:, :, :3])
     if bool((alpha == 255).all()):
-        return colour
+        return color
     weight = alpha[:, :, None].astype(np.uint16)
-    blended = (colour * weight + 255 * (255 - weight) + 127) // 255
+    blended = (color * weight + 255 * (255 - weight) + 127) // 255
     result: NDArray[np.uint8] = blended.astype(np.uint8)
     return result
 

@@ -46,7 +46,7 @@ class Expected:
         boxes_xyxy: float32 (T, 4), absolute pixels.
         mask_probs: float32 (T, M, M): their last masks.
         class_ids: int32 (T,).
-        centre_std: float32 (T,): how uncertain the centres are, pixels.
+        center_std: float32 (T,): how uncertain the centers are, pixels.
         lost: float32 (T,), 0 … 1: 0 seen in the last result, 1 about to be given up.
         confirmed: bool (T,): which have an id; only those are continued by detections with a poor score.
     """
@@ -54,7 +54,7 @@ class Expected:
     boxes_xyxy: NDArray[np.float32]
     mask_probs: NDArray[np.float32]
     class_ids: NDArray[np.int32]
-    centre_std: NDArray[np.float32]
+    center_std: NDArray[np.float32]
     lost: NDArray[np.float32]
     confirmed: NDArray[np.bool_]
 
@@ -109,10 +109,10 @@ def similarities(expected: Expected, detected: Instances) -> NDArray[np.float32]
 
 def _nearness(expected: Expected, detected: Instances) -> NDArray[np.float32]:
     """float32 (T, N): 1 at the expected place, 0 at the end of the reach, negative beyond it or where never."""
-    a_centres, a_sizes = _centres_and_sizes(expected.boxes_xyxy)
-    b_centres, b_sizes = _centres_and_sizes(detected.boxes_xyxy)
-    distance = np.linalg.norm(a_centres[:, None] - b_centres[None], axis=2)
-    reach = np.minimum(REACH_SIZES * a_sizes + 3 * expected.centre_std, FARTHEST_SIZES * a_sizes)
+    a_centers, a_sizes = _centers_and_sizes(expected.boxes_xyxy)
+    b_centers, b_sizes = _centers_and_sizes(detected.boxes_xyxy)
+    distance = np.linalg.norm(a_centers[:, None] - b_centers[None], axis=2)
+    reach = np.minimum(REACH_SIZES * a_sizes + 3 * expected.center_std, FARTHEST_SIZES * a_sizes)
     nearness = 1 - distance / np.maximum(reach, 1e-3)[:, None]
     ratio = a_sizes[:, None] / np.maximum(b_sizes, 1e-3)[None]
     unlike = (ratio > LIKE_SIZE) | (ratio < 1 / LIKE_SIZE)
@@ -120,7 +120,7 @@ def _nearness(expected: Expected, detected: Instances) -> NDArray[np.float32]:
     return np.asarray(nearness, np.float32)
 
 
-def _centres_and_sizes(boxes_xyxy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _centers_and_sizes(boxes_xyxy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     sizes = np.sqrt(np.prod(np.maximum(sides, 0), axis=1, dtype=np.float32))
     return (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) * np.float32(0.5), sizes

@@ -1,6 +1,6 @@
 """How a box moves: a Kalman filter with constant velocity whose clock is time, not frames.
 
-Centre and size are four independent filters of position and velocity (Kalman 1960; white-noise acceleration as in
+Center and size are four independent filters of position and velocity (Kalman 1960; white-noise acceleration as in
 Bar-Shalom, Li, Kirubarajan 2001, section 6.2.2), so that a frame that was dropped only means a longer step.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array4 = NDArray[np.float64]
-"""float64 (4,): centre x, centre y, width, height, in pixels."""
+"""float64 (4,): center x, center y, width, height, in pixels."""
 
 MEASUREMENT_STD = 0.05
 """A detector's jitter as a share of the object's size: a twentieth, as in DeepSORT (Wojke et al. 2017)."""
@@ -35,7 +35,7 @@ class BoxMotion:
     """
 
     def __init__(self, box_xyxy: NDArray[np.floating]) -> None:
-        self.position: Array4 = centre_and_size(box_xyxy)
+        self.position: Array4 = center_and_size(box_xyxy)
         self.velocity: Array4 = np.zeros(4)
         scale = self.scale
         self._variance: Array4 = np.full(4, (MEASUREMENT_STD * scale) ** 2)
@@ -49,14 +49,14 @@ class BoxMotion:
         return sqrt(max(width, SMALLEST_SIDE) * max(height, SMALLEST_SIDE))
 
     @property
-    def centre_std(self) -> float:
-        """How uncertain the centre is, standard deviation in pixels."""
+    def center_std(self) -> float:
+        """How uncertain the center is, standard deviation in pixels."""
         x, y, _, _ = self._variance.tolist()
         return sqrt(max(x, y))
 
     def correct(self, box_xyxy: NDArray[np.floating]) -> None:
         """Take in where the box was seen at this moment, float (4,), absolute pixels."""
-        innovation = centre_and_size(box_xyxy) - self.position
+        innovation = center_and_size(box_xyxy) - self.position
         total = self._variance + (MEASUREMENT_STD * self.scale) ** 2
         gain, velocity_gain = self._variance / total, self._covariance / total
         self.position = self.position + gain * innovation
@@ -95,19 +95,19 @@ def predict_all(motions: Sequence[BoxMotion], elapsed_s: float) -> None:
         motion._velocity_variance = velocity_variance[i]
 
 
-def centre_and_size(box_xyxy: NDArray[np.floating]) -> Array4:
-    """float64 (4,): centre x, centre y, width, height of a box given by its corners."""
+def center_and_size(box_xyxy: NDArray[np.floating]) -> Array4:
+    """float64 (4,): center x, center y, width, height of a box given by its corners."""
     x1, y1, x2, y2 = box_xyxy.tolist()
     return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
 
 
 def corners_of_all(positions: NDArray[np.float64]) -> NDArray[np.float32]:
-    """float32 (N, 4): the corners x1, y1, x2, y2 of boxes given by centre and size, float64 (N, 4)."""
-    centres, halves = positions[:, :2], positions[:, 2:] / 2
-    return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
+    """float32 (N, 4): the corners x1, y1, x2, y2 of boxes given by center and size, float64 (N, 4)."""
+    centers, halves = positions[:, :2], positions[:, 2:] / 2
+    return np.concatenate([centers - halves, centers + halves], axis=1).astype(np.float32)
 
 
 def corners(position: Array4) -> NDArray[np.float32]:
-    """float32 (4,): the corners x1, y1, x2, y2 of a box given by centre and size."""
+    """float32 (4,): the corners x1, y1, x2, y2 of a box given by center and size."""
     x, y, width, height = position.tolist()
     return np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2], np.float32)

@@ -74,9 +74,9 @@ def _weights(
 ) -> NDArray[np.float32]:
     """float32 (P, size, cells): how much of each source cell is in each target cell, along one axis."""
     steps = (np.arange(size, dtype=np.float32) + 0.5) / size
-    centres = to_low[:, None] + (to_high - to_low)[:, None] * steps  # (P, size), pixels
+    centers = to_low[:, None] + (to_high - to_low)[:, None] * steps  # (P, size), pixels
     extent = np.maximum(from_high - from_low, 1e-3)[:, None]
-    places = (centres - from_low[:, None]) / extent * cells - 0.5  # (P, size), in source cells
+    places = (centers - from_low[:, None]) / extent * cells - 0.5  # (P, size), in source cells
     inside = (places >= -0.5) & (places <= cells - 0.5)
     places = np.clip(places, 0, cells - 1)
     distance = np.abs(places[:, :, None] - np.arange(cells, dtype=np.float32))

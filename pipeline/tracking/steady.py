@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.kalman import Array4, BoxMotion, centre_and_size
+from pipeline.tracking.kalman import Array4, BoxMotion, center_and_size
 from pipeline.tracking.overlap import resample
 
 LONGEST_MEMORY_S = 0.6
@@ -44,16 +44,16 @@ def steady_position(
     """One step of a steadied box.
 
     Args:
-        expected: centre and size where the box shown last should be by now, pixels.
+        expected: center and size where the box shown last should be by now, pixels.
         scale: the object's size in pixels.
         measured_xyxy: float (4,), absolute pixels.
         still_weight: from `memory_weight`.
 
     Returns:
-        Centre and size to show, and how much the measurement differs from what was expected: 0 (jitter) … 1 (a true
+        Center and size to show, and how much the measurement differs from what was expected: 0 (jitter) … 1 (a true
         change).
     """
-    residual = centre_and_size(measured_xyxy) - expected
+    residual = center_and_size(measured_xyxy) - expected
     change = _ramp(float(np.abs(residual).max()) / scale, JITTER, CHANGE)
     weight = still_weight + (1 - still_weight) * change
     return expected + weight * residual, change

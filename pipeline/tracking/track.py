@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.kalman import SMALLEST_SIDE, Array4, BoxMotion, centre_and_size, corners, predict_all
+from pipeline.tracking.kalman import SMALLEST_SIDE, Array4, BoxMotion, center_and_size, corners, predict_all
 
 VOTE_LIFE_S = 3.0
 """How long a vote for a class counts, time constant in seconds: long against flicker, short against a mistake."""
@@ -25,7 +25,7 @@ class Track:
         id: 0 until it is confirmed.
         hits: how often it was seen.
         seen_at_s: when it was last seen, seconds.
-        position: centre and size to show, pixels.
+        position: center and size to show, pixels.
         mask: float32 (M, M), to show on that box.
         score: of its last detection.
     """
@@ -37,7 +37,7 @@ class Track:
         self.hits = 1
         self.seen_at_s = pts_s
         self.motion = BoxMotion(box_xyxy)
-        self.position: Array4 = centre_and_size(box_xyxy)
+        self.position: Array4 = center_and_size(box_xyxy)
         self.mask = mask
         self.score = score
         self._votes: dict[int, float] = {class_id: score}

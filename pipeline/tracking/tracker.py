@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.settings.schema import TrackingSettings
 from pipeline.tracking.association import Expected, associate
-from pipeline.tracking.kalman import centre_and_size, corners_of_all
+from pipeline.tracking.kalman import center_and_size, corners_of_all
 from pipeline.tracking.overlap import box_overlaps, resample
 from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
 from pipeline.tracking.track import Track, advance_all
@@ -115,7 +115,7 @@ class Tracker:
             boxes_xyxy=corners_of_all(np.array([track.motion.position for track in tracks])),
             mask_probs=np.stack([track.mask for track in tracks]),
             class_ids=np.array([track.class_id for track in tracks], np.int32),
-            centre_std=np.array([track.motion.centre_std for track in tracks], np.float32),
+            center_std=np.array([track.motion.center_std for track in tracks], np.float32),
             lost=np.array([self._lost_share(track, pts_s) for track in tracks], np.float32),
             confirmed=np.array([track.id > 0 for track in tracks], np.bool_),
         )
@@ -153,7 +153,7 @@ class Tracker:
         """Give each track its detection; nothing is steadied."""
         parts = zip(tracks, found.boxes_xyxy, found.class_ids, found.scores, found.mask_probs, strict=True)
         for track, box_xyxy, class_id, score, mask in parts:
-            track.position = centre_and_size(box_xyxy)
+            track.position = center_and_size(box_xyxy)
             track.see(pts_s, box_xyxy, int(class_id), float(score))
             track.mask = mask
 

@@ -9,13 +9,13 @@ from pipeline.records import SourceKind
 
 def test_marks_survive_compression(tmp_path):
     rng = np.random.default_rng(1)
-    grey = rng.integers(60, 180, (96, 200, 3), np.uint8)
+    gray = rng.integers(60, 180, (96, 200, 3), np.uint8)
     numbers = [0, 1, 2, 5, 511, 682, 1023]
-    pictures = [playback.marked(grey, number) for number in numbers]
+    pictures = [playback.marked(gray, number) for number in numbers]
     assert [playback.mark_of(picture) for picture in pictures] == numbers
     again = footage.read_clip(footage.write_clip(tmp_path / "c.mp4", pictures))
     assert [playback.mark_of(picture) for picture in again] == numbers
-    assert playback.marked(grey, 3)[40:].tolist() == grey[40:].tolist()
+    assert playback.marked(gray, 3)[40:].tolist() == gray[40:].tolist()
 
 
 def test_to_and_fro_makes_no_jump():

@@ -61,7 +61,7 @@ def test_float32(name_dim, engine):
 
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU does not compute in bfloat16")
 def test_bfloat16(parts, coco_model):
-    """Over all photographs. Random weights find many boxes that are nearly as good as their neighbours, so that small
+    """Over all photographs. Random weights find many boxes that are nearly as good as their neighbors, so that small
     errors choose another; trained ones are far less sensitive."""
     engine = GraphEngine(OpenVinoRuntime(parts, CpuPrecision.BFLOAT16), coco_model.config)
     recorded_count = matched_count = found_count = 0

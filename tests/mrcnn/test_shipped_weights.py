@@ -46,5 +46,5 @@ def test_finds_people_in_the_sample_and_nobody_in_a_blank(detector):
         counts.append(len(found))
     capture.release()
     assert sum(counts) >= 4, counts
-    grey = np.full((1, *CANVAS_HW, 3), 127, np.uint8)
-    assert len(detector.detect_molded(grey, np.array([[0, 0, *CANVAS_HW]]))[0]) == 0
+    gray = np.full((1, *CANVAS_HW, 3), 127, np.uint8)
+    assert len(detector.detect_molded(gray, np.array([[0, 0, *CANVAS_HW]]))[0]) == 0

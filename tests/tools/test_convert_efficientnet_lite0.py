@@ -1,4 +1,4 @@
-"""Folding a normalisation into a convolution gives what the two give one after the other."""
+"""Folding a normalization into a convolution gives what the two give one after the other."""
 
 import importlib.util
 from pathlib import Path

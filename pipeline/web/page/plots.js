@@ -9,7 +9,7 @@ export class Plot {
   // `card`: the element to fill; `empty`: what it says while there is nothing to show.
   constructor(card, empty) {
     this.empty = empty;
-    this.series = new Map(); // name → {values, colour, line, item, value}
+    this.series = new Map(); // name → {values, color, line, item, value}
     this.time = 0;
     this.svg = document.createElementNS(SVG, "svg");
     this.svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
@@ -64,18 +64,18 @@ export class Plot {
   }
 
   #begin(name) {
-    const used = new Set([...this.series.values()].map((one) => one.colour));
-    const colour = [...Array(LINES).keys()].find((index) => !used.has(index));
-    if (colour === undefined) return null;
+    const used = new Set([...this.series.values()].map((one) => one.color));
+    const color = [...Array(LINES).keys()].find((index) => !used.has(index));
+    if (color === undefined) return null;
     const line = document.createElementNS(SVG, "polyline");
-    line.setAttribute("class", `s${colour}`);
+    line.setAttribute("class", `s${color}`);
     this.svg.append(line);
-    const item = element("li", `s${colour}`);
+    const item = element("li", `s${color}`);
     const value = element("span", "value");
     item.append(element("span", "", name), value);
     item.dataset.name = name;
     this.list.append(item);
-    const one = { points: [], colour, line, item, value };
+    const one = { points: [], color, line, item, value };
     this.series.set(name, one);
     return one;
   }

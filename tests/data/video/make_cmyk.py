@@ -1,4 +1,4 @@
-"""Makes cmyk.jpg, 40x24: red on the left half, white on the right, in printers' colours. Needs Pillow."""
+"""Makes cmyk.jpg, 40x24: red on the left half, white on the right, in printers' colors. Needs Pillow."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models of several layers: folded normalisation, models inside models, layers that are used several times."""
+"""Models of several layers: folded normalization, models inside models, layers that are used several times."""
 
 import keras
 import pytest

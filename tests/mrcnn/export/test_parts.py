@@ -99,8 +99,8 @@ def test_proposals(run, network, extracted, limit, count):
 def regions(network, size):
     """Regions of every level and of both images, in no order; as arrays for Keras and as inputs of the heads."""
     rng = np.random.default_rng(2)
-    centres, sides = rng.uniform(0.2, 0.8, (2, 9, 2)), np.exp(rng.uniform(-4, 0, (2, 9, 2)))
-    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], axis=2).clip(0, 1).astype(np.float32)
+    centers, sides = rng.uniform(0.2, 0.8, (2, 9, 2)), np.exp(rng.uniform(-4, 0, (2, 9, 2)))
+    boxes = np.concatenate([centers - sides / 2, centers + sides / 2], axis=2).clip(0, 1).astype(np.float32)
     # on this canvas only P2 is near; larger claims spread the regions over all levels
     claimed_hw = (1800, 2400)
     image_indices = np.repeat(np.arange(2), 9)

@@ -74,7 +74,7 @@ def test_suppression_of_nothing_and_of_one():
 
 def test_deltas_by_hand():
     moved = apply_box_deltas(np.array([[10, 20, 30, 60]]), np.array([[0.5, -0.25, 0, np.log(2)]]))
-    np.testing.assert_allclose(moved, [[20, -10, 40, 70]], rtol=1e-6)  # centre (20, 40) to (30, 30), width 40 to 80
+    np.testing.assert_allclose(moved, [[20, -10, 40, 70]], rtol=1e-6)  # center (20, 40) to (30, 30), width 40 to 80
     assert moved.dtype == np.float32
 
 

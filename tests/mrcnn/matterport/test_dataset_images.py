@@ -194,7 +194,7 @@ class HooksImages:
         self.activator = activator
 
 
-def test_imgaugs_geometry_reaches_the_masks_and_its_colours_do_not(config, monkeypatch):
+def test_imgaugs_geometry_reaches_the_masks_and_its_colors_do_not(config, monkeypatch):
     fake = types.ModuleType("imgaug")
     fake.HooksImages = HooksImages
     monkeypatch.setitem(sys.modules, "imgaug", fake)

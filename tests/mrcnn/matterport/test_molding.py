@@ -1,4 +1,4 @@
-"""An image's meta data and colours, there and back."""
+"""An image's meta data and colors, there and back."""
 
 import numpy as np
 

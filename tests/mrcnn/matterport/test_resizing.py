@@ -20,7 +20,7 @@ from mrcnn.matterport.resizing import (
 
 
 def bilinear_pixel(image, y, x):
-    """The value at (y, x), centres of pixels at whole numbers, 0 outside: the definition, for one point."""
+    """The value at (y, x), centers of pixels at whole numbers, 0 outside: the definition, for one point."""
     value = 0.0
     for row in (int(np.floor(y)), int(np.floor(y)) + 1):
         for column in (int(np.floor(x)), int(np.floor(x)) + 1):

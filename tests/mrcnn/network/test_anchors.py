@@ -18,15 +18,15 @@ SETTINGS = AnchorSettings((32.0, 64.0, 128.0, 256.0, 512.0), (0.5, 1.0, 2.0), (4
 
 def test_one_place_has_every_ratio_with_the_same_area():
     anchors = level_anchors(32, [0.25, 1, 4], (1, 1), 4, 1)
-    # width / height 0.25: 64 high and 16 wide; centred on the cell's corner
+    # width / height 0.25: 64 high and 16 wide; centered on the cell's corner
     np.testing.assert_allclose(anchors, [[-32, -8, 32, 8], [-16, -16, 16, 16], [-8, -32, 8, 32]])
 
 
 def test_order_is_rows_columns_ratios():
     anchors = level_anchors(2, [1, 4], (2, 3), 10, 1)
-    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    centers = (anchors[:, :2] + anchors[:, 2:]) / 2
     places = [(y, x) for y in (0, 10) for x in (0, 10, 20) for _ in range(2)]
-    np.testing.assert_allclose(centres, places)
+    np.testing.assert_allclose(centers, places)
     np.testing.assert_allclose(anchors[1] - [0, 0, 0, 0], [-0.5, -2, 0.5, 2])
 
 

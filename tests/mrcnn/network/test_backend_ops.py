@@ -71,7 +71,7 @@ def test_nothing_live_keeps_nothing(road):
 
 @pytest.mark.parametrize("road", ROADS)
 def test_a_chain_is_settled_in_order(road):
-    # each overlaps its neighbour by more than half: 0 removes 1, so 2 stays and removes 3
+    # each overlaps its neighbor by more than half: 0 removes 1, so 2 stays and removes 3
     boxes = np.array([[0, x, 1, x + 1] for x in (0, 0.3, 0.6, 0.9)], np.float32)
     scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
     assert as_list(*road(ops.convert_to_tensor(boxes), ops.convert_to_tensor(scores), 4, 0.5)) == [0, 2]
@@ -146,9 +146,9 @@ def test_crops_equal_a_plain_loop(road):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_a_side_of_one_samples_the_centre():
+def test_a_side_of_one_samples_the_center():
     level = np.arange(9 * 5, dtype=np.float32).reshape(1, 9, 5, 1)
-    box = np.array([[0.0, 0.0, 0.5, 1.0]], np.float32)  # centre: row 2, column 2
+    box = np.array([[0.0, 0.0, 0.5, 1.0]], np.float32)  # center: row 2, column 2
     zero = ops.zeros((1,), "int32")
     found = gather_levels([ops.convert_to_tensor(level)], ops.convert_to_tensor(box), zero, zero, 1)
     assert ops.convert_to_numpy(found).tolist() == [[[[12.0]]]]

@@ -6,10 +6,10 @@ from keras import ops
 from mrcnn.network.box_coding import box_areas, clip_boxes, decode_deltas, encode_deltas, iou_matrix, iou_one_to_many
 
 
-def test_decode_moves_the_centre_and_stretches_the_sides():
-    boxes = np.array([[10.0, 20.0, 14.0, 30.0]], np.float32)  # 4 high, 10 wide, centre (12, 25)
+def test_decode_moves_the_center_and_stretches_the_sides():
+    boxes = np.array([[10.0, 20.0, 14.0, 30.0]], np.float32)  # 4 high, 10 wide, center (12, 25)
     deltas = np.array([[0.5, -0.1, np.log(2.0), np.log(0.5)]], np.float32)
-    # centre (14, 24), 8 high, 5 wide
+    # center (14, 24), 8 high, 5 wide
     np.testing.assert_allclose(ops.convert_to_numpy(decode_deltas(boxes, deltas)), [[10, 21.5, 18, 26.5]], rtol=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_clip_leaves_outside_boxes_empty_on_the_edge():
 def test_overlaps_by_hand():
     one = np.array([0, 0, 4, 6], np.float32)
     others = np.array([[0, 0, 4, 6], [2, 3, 6, 9], [4, 0, 8, 6], [1, 1, 1, 5], [10, 10, 12, 12]], np.float32)
-    # the second shares 2 x 3 of 24 + 24 - 6; neighbours share an edge only; a line has no area
+    # the second shares 2 x 3 of 24 + 24 - 6; neighbors share an edge only; a line has no area
     expected = [1, 6 / 42, 0, 0, 0]
     np.testing.assert_allclose(ops.convert_to_numpy(iou_one_to_many(one, others)), expected, rtol=1e-6)
     matrix = ops.convert_to_numpy(iou_matrix(others[:2], others))

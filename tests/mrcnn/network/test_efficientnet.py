@@ -24,7 +24,7 @@ def test_sixteen_blocks_and_the_papers_number_of_weights(backbone):
     assert depthwise == [f"lite0_block{index}_depthwise" for index in range(16)]
     kernels = sum(int(np.prod(weight.shape)) for weight in backbone.weights if weight.path.endswith("kernel"))
     assert kernels == sum(_kernel_sizes())
-    # published: 4.65 million with 1000 classes: less the classifier, its 1x1 convolution and every normalisation
+    # published: 4.65 million with 1000 classes: less the classifier, its 1x1 convolution and every normalization
     assert kernels == pytest.approx(4_652_008 - 1_281_000 - 320 * 1280, abs=60_000)
 
 

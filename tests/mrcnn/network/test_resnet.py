@@ -74,7 +74,7 @@ def test_the_stride_of_a_stage_is_in_its_first_convolution(name, stride):
     found = ops.convert_to_numpy(block(name, True, (1, 2))(X))
     thinned = X[:, ::stride, ::stride]
     right = np.zeros_like(thinned[..., :1])
-    right[:, :, :-1] = np.maximum(thinned[:, :, 1:, :1], 0)  # the 3 x 3 convolution sees the neighbour after thinning
+    right[:, :, :-1] = np.maximum(thinned[:, :, 1:, :1], 0)  # the 3 x 3 convolution sees the neighbor after thinning
     expected = right * [2, 3, 4, -5] / NORM**3 + thinned / NORM
     np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
 

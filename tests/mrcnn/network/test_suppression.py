@@ -42,6 +42,6 @@ def test_classes_and_empty_boxes_by_hand(road):
 
 
 def test_a_long_chain_takes_the_parallel_way_as_many_rounds_as_it_needs():
-    boxes = [[0, 0.4 * place, 1, 0.4 * place + 1] for place in range(41)]  # each overlaps its neighbours by 0.43
+    boxes = [[0, 0.4 * place, 1, 0.4 * place + 1] for place in range(41)]  # each overlaps its neighbors by 0.43
     scores = np.linspace(0.9, 0.1, 41)
     assert kept(parallel_nms, boxes, scores, 41, 0.4) == list(range(0, 41, 2))

@@ -7,7 +7,7 @@ from mrcnn.training.augment import (
     AugmentSettings,
     PlacedInstance,
     Window,
-    change_colours,
+    change_colors,
     flip,
     paste_instance,
     place_window,
@@ -18,7 +18,7 @@ NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 def red_picture(height=90, width=140, box=(20, 30, 60, 55)):
-    """Grey, with a red rectangle that is the one instance."""
+    """Gray, with a red rectangle that is the one instance."""
     y1, x1, y2, x2 = box
     picture = np.full((height, width, 3), 100, np.uint8)
     picture[y1:y2, x1:x2] = (255, 0, 0)
@@ -123,10 +123,10 @@ def test_flip_twice_is_the_same():
     assert twice.instances[0].box.tolist() == instance.box.tolist()
 
 
-def test_colours_change_but_not_for_strength_zero():
+def test_colors_change_but_not_for_strength_zero():
     picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    assert change_colours(picture, 0.0, np.random.default_rng(1)) is picture
-    changed = change_colours(picture, 1.0, np.random.default_rng(1))
+    assert change_colors(picture, 0.0, np.random.default_rng(1)) is picture
+    changed = change_colors(picture, 1.0, np.random.default_rng(1))
     assert changed.shape == picture.shape
     assert changed.dtype == np.uint8
     assert (changed != picture).any()
@@ -135,7 +135,7 @@ def test_colours_change_but_not_for_strength_zero():
 def test_dark_pixels_stay_dark_when_the_picture_gets_darker():
     picture = np.full((4, 4, 3), 10, np.uint8)
     for seed in range(30):
-        assert change_colours(picture, 1.0, np.random.default_rng(seed)).max() <= 10 + 38 + 36
+        assert change_colors(picture, 1.0, np.random.default_rng(seed)).max() <= 10 + 38 + 36
 
 
 def test_scales_count_from_the_longer_side_that_the_network_will_see():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from mrcnn.training.pictures import PictureStore
-from mrcnn.training.plots import COLOURS_RGB, draw_curves, draw_predictions
+from mrcnn.training.plots import COLORS_RGB, draw_curves, draw_predictions
 from mrcnn.training.validation import Found
 
 
@@ -32,14 +32,14 @@ def test_predictions_lie_beside_the_truth(tmp_path, tiny_data):
     sheet = cv2.imread(str(path))[..., ::-1]
     half = 360  # the longer side of the photograph; the label's line above is 18 high
     scale = half / 150
-    colour = np.array(COLOURS_RGB[1]) // 2
+    color = np.array(COLORS_RGB[1]) // 2
 
     def pixel(row, column, right):
         return sheet[18 + round(row * scale), round(column * scale) + (half + 6 if right else 0)].astype(int)
 
-    np.testing.assert_allclose(pixel(60, 45, right=False), colour, atol=2)
+    np.testing.assert_allclose(pixel(60, 45, right=False), color, atol=2)
     np.testing.assert_allclose(pixel(60, 45, right=True), 0, atol=2)
-    np.testing.assert_allclose(pixel(75, 120, right=True), colour, atol=2)
+    np.testing.assert_allclose(pixel(75, 120, right=True), color, atol=2)
     np.testing.assert_allclose(pixel(75, 120, right=False), 0, atol=2)
     np.testing.assert_allclose(pixel(30, 15, right=True), 0, atol=2)
 

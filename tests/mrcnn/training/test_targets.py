@@ -39,7 +39,7 @@ def test_share_inside_takes_the_best_region():
 
 
 def test_deltas_by_hand():
-    # height 10 -> 20, width 20 -> 10, centre (5, 10) -> (15, 10)
+    # height 10 -> 20, width 20 -> 10, center (5, 10) -> (15, 10)
     found = numpy_deltas(boxes([0, 0, 10, 20]), boxes([5, 5, 25, 15]))
     np.testing.assert_allclose(found, [[1.0, 0.0, np.log(2), -np.log(2)]], rtol=1e-6)
 

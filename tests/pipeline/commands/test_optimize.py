@@ -23,7 +23,7 @@ FRAME_HW = (48, 90)
 
 @pytest.fixture
 def photographs(tmp_path):
-    """A folder of seven small images, each of one grey: 0, 10 … 60."""
+    """A folder of seven small images, each of one gray: 0, 10 … 60."""
     folder = tmp_path / "photographs"
     folder.mkdir()
     for index in range(7):

@@ -118,6 +118,6 @@ def test_the_threshold_counts():
     mask_probs = np.tile(np.linspace(0, 1, 28, dtype=np.float32), (28, 1))
     low, _, _ = paste_mask(mask_probs, box(0, 0, 56, 28), HEIGHT, WIDTH, 0.25)
     high, _, _ = paste_mask(mask_probs, box(0, 0, 56, 28), HEIGHT, WIDTH, 0.75)
-    # Pixel i is worth ((i + 0.5) / 2 - 0.5) / 27 up to the last cell's centre.
+    # Pixel i is worth ((i + 0.5) / 2 - 0.5) / 27 up to the last cell's center.
     assert np.flatnonzero(low[14])[0] == 14
     assert np.flatnonzero(high[14])[0] == 41

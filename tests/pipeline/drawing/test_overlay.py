@@ -1,4 +1,4 @@
-"""What is drawn where; sizes, switches, colours."""
+"""What is drawn where; sizes, switches, colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mrcnn.utils import unmold_mask
 from pipeline.drawing.overlay import Overlay, StatusLine, draw_banner
-from pipeline.drawing.palette import text_colour, track_colour
+from pipeline.drawing.palette import text_color, track_color
 from pipeline.records import Instances
 from pipeline.settings.schema import OverlaySettings
 
@@ -67,7 +67,7 @@ def test_a_mask_is_blended_exactly_where_the_network_says():
 
     expected = image.astype(np.float64)
     inside = unmold_mask(mask_probs, (50, 40, 200, 301), image.shape)
-    expected[inside] = 0.7 * expected[inside] + 0.3 * np.array(painter.colour(2))
+    expected[inside] = 0.7 * expected[inside] + 0.3 * np.array(painter.color(2))
     assert np.abs(drawn - expected).max() <= 1.0
     assert (drawn[~inside] == image[~inside]).all()
     assert inside.any()
@@ -121,15 +121,15 @@ def test_a_class_without_a_label_is_named_by_its_number():
     painter.draw(frame(), instances((90, 0.5, 10, 10, 50, 50)))
 
 
-def test_labels_have_a_backing_in_the_colour_of_the_class_and_text_in_contrast():
+def test_labels_have_a_backing_in_the_color_of_the_class_and_text_in_contrast():
     image = frame()
     painter = overlay(labels=True, scores=True)
     drawn = painter.draw(image, instances((1, 0.998, 60, 80, 200, 200)))
     rows, columns = np.nonzero(changed(image, drawn))
     label = drawn[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert changed(np.full_like(label, 100), label).all()  # filled, without holes
-    assert (label[0] == painter.colour(1)).all()
-    darkest_or_lightest = text_colour(painter.colour(1))[0]
+    assert (label[0] == painter.color(1)).all()
+    darkest_or_lightest = text_color(painter.color(1))[0]
     assert (np.abs(label.astype(int) - darkest_or_lightest).max(axis=2) < 40).sum() > 20
     # It stands on the box's upper edge, at its left end.
     assert (rows.max(), columns.min()) == (79, 60)
@@ -171,8 +171,8 @@ def test_the_best_score_lies_on_top():
     image = frame(300, 300)
     painter = overlay(masks=True, mask_alpha=1.0)
     drawn = painter.draw(image, instances((1, 0.9, 50, 50, 150, 150), (2, 0.8, 100, 100, 200, 200)))
-    assert tuple(drawn[120, 120]) == painter.colour(1)
-    assert tuple(drawn[180, 180]) == painter.colour(2)
+    assert tuple(drawn[120, 120]) == painter.color(1)
+    assert tuple(drawn[180, 180]) == painter.color(2)
 
 
 @pytest.mark.parametrize("kind", ["masks", "boxes", "labels"])
@@ -264,30 +264,30 @@ def test_a_banner_is_in_the_middle():
 
 
 def test_labels_name_the_track():
-    labelled = overlay(labels=True, scores=True, ids=True)
-    assert labelled.label(1, 0.9984, track_id=7) == "person #7: 0.998"
-    assert labelled.label(1, 0.9984) == "person: 0.998"
+    labeled = overlay(labels=True, scores=True, ids=True)
+    assert labeled.label(1, 0.9984, track_id=7) == "person #7: 0.998"
+    assert labeled.label(1, 0.9984) == "person: 0.998"
     assert overlay(labels=True).label(1, 0.5, track_id=7) == "person"
     assert overlay(scores=True, ids=True).label(1, 0.5, track_id=7) == "#7: 0.500"
     assert overlay().label(1, 0.5, track_id=7) == ""
 
 
-def test_colours_by_track_or_by_class():
+def test_colors_by_track_or_by_class():
     image = frame()
     two = replace(
         instances((1, 0.9, 20, 30, 60, 90), (1, 0.8, 120, 30, 160, 90)), track_ids=np.array([4, 9], np.int32)
     )
 
-    def colours(found, **switches):
+    def colors(found, **switches):
         drawn = overlay(masks=True, mask_alpha=1.0, ids=False, **switches).draw(image, found)
         return tuple(drawn[60, 40].tolist()), tuple(drawn[60, 140].tolist())
 
-    by_class = overlay().colour(1)
-    assert colours(two) == (by_class, by_class)
-    assert colours(two, color_by="track") == (track_colour(4), track_colour(9))
+    by_class = overlay().color(1)
+    assert colors(two) == (by_class, by_class)
+    assert colors(two, color_by="track") == (track_color(4), track_color(9))
     without_id = replace(two, track_ids=np.array([4, 0], np.int32))
-    assert colours(without_id, color_by="track") == (track_colour(4), by_class)
-    assert colours(replace(two, track_ids=None), color_by="track") == (by_class, by_class)
+    assert colors(without_id, color_by="track") == (track_color(4), by_class)
+    assert colors(replace(two, track_ids=None), color_by="track") == (by_class, by_class)
 
 
 def test_counts_follow_in_the_status_line_where_there_is_room():

@@ -36,7 +36,7 @@ def document(*annotations, images=1):
 
 
 def write(folder, *annotations, images=1):
-    """Write annotations and grey images into a folder; returns the annotation file."""
+    """Write annotations and gray images into a folder; returns the annotation file."""
     path = folder / "instances.json"
     path.write_text(json.dumps(document(*annotations, images=images)), encoding="utf-8")
     for index in range(1, images + 1):
@@ -49,7 +49,7 @@ def truth_of(folder, *annotations, images=1):
 
 
 class KnownSegmenter(Segmenter):
-    """Finds what it is told to in the image of each grey value: {image: [(score, class id, (x, y, width, height))]}."""
+    """Finds what it is told to in the image of each gray value: {image: [(score, class id, (x, y, width, height))]}."""
 
     labels = ("BG", "Dog", "person", "unicorn")
     description = "a segmenter of the tests"

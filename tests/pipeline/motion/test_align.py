@@ -5,7 +5,7 @@ from pipeline.motion.align import Looks, align, differences, inside, nearest_loo
 from pipeline.motion.similarity import Similarity
 from tests.pipeline.motion.scenes import texture, window
 
-GREY = window(texture(), 20, 20)[..., 0]
+GRAY = window(texture(), 20, 20)[..., 0]
 POINTS = (np.linspace(80, 200, 12)[:, None] + 1j * np.linspace(50, 120, 8)[None, :]).reshape(1, -1).astype(np.complex64)
 WEIGHTS = np.ones(POINTS.shape, np.float32)
 
@@ -14,9 +14,9 @@ def shifted(x, y):
     return window(texture(), 20 - x, 20 - y)[..., 0]
 
 
-def aligned(looks, path, grey, weights=WEIGHTS):
+def aligned(looks, path, gray, weights=WEIGHTS):
     """The path after alignment, from the sight that it leads to."""
-    return align(looks, looks.levels, nearest_look(looks, looks.levels, (path,), weights, grey), grey).path
+    return align(looks, looks.levels, nearest_look(looks, looks.levels, (path,), weights, gray), gray).path
 
 
 def path_of(turn, shift):
@@ -25,33 +25,33 @@ def path_of(turn, shift):
 
 @pytest.mark.parametrize("error", [1.2 - 0.8j, -1.5j, 0.4])
 def test_drift_is_taken_out(error):
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
     found = aligned(looks, path_of(1, 7 + 3j + error), shifted(7, 3))
     np.testing.assert_allclose(found.apply(POINTS), POINTS + 7 + 3j, atol=0.25)
 
 
 def test_drift_in_scale_and_rotation_is_taken_out():
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
-    centre = looks.centre[0, 0]
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
+    center = looks.center[0, 0]
     turn = 1.015 * np.exp(0.012j)
-    found = aligned(looks, path_of(turn, centre - turn * centre), GREY)
+    found = aligned(looks, path_of(turn, center - turn * center), GRAY)
     np.testing.assert_allclose(found.apply(POINTS), POINTS, atol=0.25)
 
 
 @pytest.mark.parametrize("change", ["covered", "another light"])
 def test_a_sixth_covered_or_another_light_do_not_matter(change):
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
-    now = GREY.copy()
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
+    now = GRAY.copy()
     if change == "covered":
         now[:, :95] = 255
     else:
-        now = (GREY * 0.9 + 12).astype(np.uint8)
+        now = (GRAY * 0.9 + 12).astype(np.uint8)
     found = aligned(looks, path_of(1, 0.8 - 0.5j), now)
     np.testing.assert_allclose(found.apply(POINTS), POINTS, atol=0.45)
 
 
 def test_where_nothing_fits_the_path_stays():
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
     other = window(texture(50), 0, 0)[..., 0]
     given = path_of(1, 2 + 1j)
     found = aligned(looks, given, other)
@@ -61,10 +61,10 @@ def test_where_nothing_fits_the_path_stays():
 def test_the_better_of_two_paths_is_found_for_each_object():
     both = np.concatenate([POINTS, POINTS + 40])
     weights = np.ones(both.shape, np.float32)
-    looks = Looks.of(both, weights, GREY)
+    looks = Looks.of(both, weights, GRAY)
     right = np.array([0, 6], np.complex64)
     wrong = np.array([9, 0], np.complex64)
-    now = GREY.copy()
+    now = GRAY.copy()
     one = Similarity(np.ones(2, np.complex64), np.array([0, 0], np.complex64))
     two = Similarity(np.ones(2, np.complex64), wrong + right)
     assert nearest_look(looks, looks.levels, (two, one), weights, now).path.shift.tolist() == [0, 0]
@@ -74,7 +74,7 @@ def test_the_better_of_two_paths_is_found_for_each_object():
 
 
 def test_differences_leave_the_light_out():
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
     np.testing.assert_allclose(differences(looks.levels, looks.levels + 20, shares(WEIGHTS)), 0, atol=1e-3)
     shown = looks.levels.copy()
     shown[0, :5] += 90
@@ -85,15 +85,15 @@ def test_differences_leave_the_light_out():
 
 def test_no_objects_and_no_weight():
     none = np.zeros((0, 5), np.complex64)
-    looks = Looks.of(none, np.zeros((0, 5), np.float32), GREY)
-    assert aligned(looks, Similarity.identity(0), GREY, np.zeros((0, 5), np.float32)).turn.shape == (0,)
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
-    found = aligned(looks, path_of(1, 3), GREY, 0 * WEIGHTS)
+    looks = Looks.of(none, np.zeros((0, 5), np.float32), GRAY)
+    assert aligned(looks, Similarity.identity(0), GRAY, np.zeros((0, 5), np.float32)).turn.shape == (0,)
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
+    found = aligned(looks, path_of(1, 3), GRAY, 0 * WEIGHTS)
     np.testing.assert_allclose(found.shift, [3], atol=1e-3)
 
 
 def test_a_sight_tells_what_its_points_show():
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
     way = path_of(1, 5 - 2j)
     found = align(looks, looks.levels, nearest_look(looks, looks.levels, (way,), WEIGHTS, shifted(7, 3)), shifted(7, 3))
     np.testing.assert_allclose(found.points, found.path.apply(POINTS), atol=1e-3)
@@ -103,12 +103,12 @@ def test_a_sight_tells_what_its_points_show():
 
 
 def test_what_is_outside_the_frame_has_no_weight():
-    looks = Looks.of(POINTS, WEIGHTS, GREY)
-    height, width = GREY.shape
-    sight = nearest_look(looks, looks.levels, (path_of(1, width - 140),), WEIGHTS, GREY)
+    looks = Looks.of(POINTS, WEIGHTS, GRAY)
+    height, width = GRAY.shape
+    sight = nearest_look(looks, looks.levels, (path_of(1, width - 140),), WEIGHTS, GRAY)
     np.testing.assert_array_equal(sight.weights[0], (POINTS[0].real + width - 140 <= width - 1).astype(np.float32))
     corners = np.array([0, width - 1 + 1j * (height - 1), -0.5, width - 0.5, 1j * (height - 0.5)], np.complex64)
-    assert inside(corners, GREY.shape).tolist() == [True, True, False, False, False]
+    assert inside(corners, GRAY.shape).tolist() == [True, True, False, False, False]
 
 
 def test_shares_add_up_to_one_or_stay_nothing():

@@ -9,14 +9,14 @@ from tests.pipeline.motion.scenes import HEIGHT, WIDTH, box_instances, frame_of,
 
 ONE = (1.0, 1.0)
 FRAME = frame_of(10, window(texture(), 0, 0))
-GREY = FRAME.image_bgr[..., 0].copy()
+GRAY = FRAME.image_bgr[..., 0].copy()
 NOW_S = FRAME.pts_s
 STEP_S = 0.04
 
 
 def shown(*boxes, computed_s=NOW_S, opacity=1.0, **changes):
     instances = replace(box_instances(*boxes), **changes)
-    fresh = Shown.new(instances, Bodies.of(instances, ONE, GREY, NOW_S), computed_s)
+    fresh = Shown.new(instances, Bodies.of(instances, ONE, GRAY, NOW_S), computed_s)
     return replace(fresh, opacity=np.full(len(boxes), opacity, np.float32))
 
 
@@ -137,7 +137,7 @@ def test_track_ids_and_classes_travel_and_the_best_score_comes_first():
 def test_results_with_and_without_ids_or_with_other_mask_sizes_meet():
     before = shown((200, 10, 250, 60), track_ids=np.array([5], np.int32))
     small = box_instances((10, 10, 60, 60), (201, 10, 251, 60), side=14)
-    new = Shown.new(small, Bodies.of(small, ONE, GREY, NOW_S), NOW_S)
+    new = Shown.new(small, Bodies.of(small, ONE, GRAY, NOW_S), NOW_S)
     drawn = fade(successor(before, new, ONE, NOW_S, STEP_S, 0.2)).on_frame(ONE, FRAME, 0.2)
     assert drawn.mask_probs.shape == (2, 14, 14)
     other = fresh((100, 100, 140, 150))

@@ -12,7 +12,7 @@ def follow(frames, instances):
     """The bodies on each frame, at full size."""
     trail = FlowTrail(WIDTH, 60.0)
     trail.see(frames[0])
-    bodies = [Bodies.of(instances, FULL, trail.last.grey, frames[0].pts_s)]
+    bodies = [Bodies.of(instances, FULL, trail.last.gray, frames[0].pts_s)]
     for frame in frames[1:]:
         assert trail.see(frame)
         bodies.append(bodies[-1].advance(trail.last))
@@ -48,8 +48,8 @@ def test_an_object_is_followed_by_its_own_motion_not_by_the_background_s(at_once
     trail = FlowTrail(WIDTH, 60.0)
     for frame in frames:
         trail.see(frame)
-    grey, steps = trail.since(frames[0])
-    last = Bodies.of(box_instances(moving, still), FULL, grey, frames[0].pts_s)
+    gray, steps = trail.since(frames[0])
+    last = Bodies.of(box_instances(moving, still), FULL, gray, frames[0].pts_s)
     for i in range(0, len(steps), at_once):
         last = last.advance(*steps[i : i + at_once])
     np.testing.assert_allclose(way_of(last, 95, 80)[0], [95 + 44, 80 + 18], atol=0.5)
@@ -90,8 +90,8 @@ def test_light_that_changes_covers_nothing():
 
 
 def test_a_body_without_texture_or_outside_the_frame_keeps_calm():
-    grey = frame_of(0, np.full((180, WIDTH, 3), 90, np.uint8))
-    frames = [grey, frame_of(1, grey.image_bgr), frame_of(2, grey.image_bgr)]
+    gray = frame_of(0, np.full((180, WIDTH, 3), 90, np.uint8))
+    frames = [gray, frame_of(1, gray.image_bgr), frame_of(2, gray.image_bgr)]
     last = follow(frames, box_instances((80, 50, 160, 120), (-90, -50, -20, -10), (10, 10, 10.5, 10.5)))[-1]
     np.testing.assert_allclose(last.path.turn, 1, atol=1e-3)
     np.testing.assert_allclose(last.path.shift, 0, atol=0.1)
@@ -103,8 +103,8 @@ def test_through_leads_to_the_last_step(count):
     trail = FlowTrail(WIDTH, 60.0)
     for frame in frames:
         trail.see(frame)
-    grey, steps = trail.since(frames[0])
-    last = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s).through(steps)
+    gray, steps = trail.since(frames[0])
+    last = Bodies.of(box_instances((60, 50, 130, 110)), FULL, gray, frames[0].pts_s).through(steps)
     np.testing.assert_allclose(way_of(last, 95, 80), [[95 + 4 * count, 80]], atol=0.6)
     assert last.time_s == frames[-1].pts_s
 
@@ -114,12 +114,12 @@ def test_through_select_join_and_none():
     trail = FlowTrail(WIDTH, 60.0)
     for frame in frames:
         trail.see(frame)
-    grey, steps = trail.since(frames[0])
-    both = Bodies.of(box_instances((60, 50, 130, 110), (200, 20, 300, 90)), FULL, grey, 0.0).through(steps)
+    gray, steps = trail.since(frames[0])
+    both = Bodies.of(box_instances((60, 50, 130, 110), (200, 20, 300, 90)), FULL, gray, 0.0).through(steps)
     np.testing.assert_allclose(way_of(both, 95, 80), [[95 + 16, 80], [95, 80]], atol=0.6)
     swapped = both.select(np.array([1])).join(both.select(np.array([0])))
     np.testing.assert_allclose(way_of(swapped, 95, 80), way_of(both, 95, 80)[::-1])
-    none = Bodies.of(box_instances(), FULL, grey, 0.0).through(steps)
+    none = Bodies.of(box_instances(), FULL, gray, 0.0).through(steps)
     assert len(none) == 0
     assert none.time_s == frames[-1].pts_s
 
@@ -133,8 +133,8 @@ def steps_of(frames):
 
 def test_paths_to_earlier_frames_are_remembered_and_gone_over_ones_lie_between():
     frames = [patch_frame(i, 60 + 4 * i, 50) for i in range(7)]
-    grey, steps = steps_of(frames)
-    start = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s)
+    gray, steps = steps_of(frames)
+    start = Bodies.of(box_instances((60, 50, 130, 110)), FULL, gray, frames[0].pts_s)
     bodies = start.advance(steps[0]).advance(*steps[1:5]).advance(steps[5])
     # Frame 3 was gone over between frames 1 and 5: the motion is even, so that half way is where it was.
     for index in (0, 1, 3, 5, 6):
@@ -146,11 +146,11 @@ def test_paths_to_earlier_frames_are_remembered_and_gone_over_ones_lie_between()
 
 def test_an_object_that_is_known_goes_the_whole_way_at_once():
     frames = [patch_frame(i, 60 + 6 * i, 50) for i in range(8)]
-    grey, steps = steps_of(frames)
-    known = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s)
+    gray, steps = steps_of(frames)
+    known = Bodies.of(box_instances((60, 50, 130, 110)), FULL, gray, frames[0].pts_s)
     for step in steps:
         known = known.advance(step)
-    late = Bodies.of(box_instances((72, 50, 142, 110)), FULL, steps[1].grey, frames[2].pts_s).like(known, steps[2:])
+    late = Bodies.of(box_instances((72, 50, 142, 110)), FULL, steps[1].gray, frames[2].pts_s).like(known, steps[2:])
     np.testing.assert_allclose(way_of(late, 107, 80), [[107 + 6 * 5, 80]], atol=0.6)
     assert late.time_s == frames[7].pts_s
     assert [time_s for time_s, _ in late.past] == [frames[2].pts_s, frames[7].pts_s]
@@ -158,13 +158,13 @@ def test_an_object_that_is_known_goes_the_whole_way_at_once():
 
 def test_advancing_together_is_advancing_each():
     frames = [patch_frame(i, 60 + 4 * i, 50) for i in range(4)]
-    grey, steps = steps_of(frames)
-    moving = Bodies.of(box_instances((60, 50, 130, 110)), FULL, grey, frames[0].pts_s).advance(steps[0])
+    gray, steps = steps_of(frames)
+    moving = Bodies.of(box_instances((60, 50, 130, 110)), FULL, gray, frames[0].pts_s).advance(steps[0])
     moving = moving.advance(steps[1])
-    still = Bodies.of(box_instances((200, 20, 300, 90)), FULL, steps[1].grey, frames[2].pts_s)
+    still = Bodies.of(box_instances((200, 20, 300, 90)), FULL, steps[1].gray, frames[2].pts_s)
     together = moving.advance_with(still, steps[2])
     for one, each in zip(together, (moving.advance(steps[2]), still.advance(steps[2])), strict=True):
         np.testing.assert_allclose(one.path.shift, each.path.shift, atol=1e-3)
         assert [time_s for time_s, _ in one.past] == [time_s for time_s, _ in each.past]
-    none = Bodies.of(box_instances(), FULL, grey, frames[2].pts_s)
+    none = Bodies.of(box_instances(), FULL, gray, frames[2].pts_s)
     assert [len(bodies) for bodies in none.advance_with(still, steps[2])] == [0, 1]

@@ -35,12 +35,12 @@ def test_small_frames_keep_the_shape_of_the_picture():
 )
 def test_small_frames_are_means_of_the_picture_s_pixels(width, height, small, worst):
     picture = np.ascontiguousarray(cv2.resize(PICTURE, (width, height)))
-    grey = FlowTrail(small, 1.0).small_grey(frame_of(0, picture)).astype(float)
+    gray = FlowTrail(small, 1.0).small_gray(frame_of(0, picture)).astype(float)
     expected = cv2.resize(
-        cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32), grey.shape[::-1], interpolation=cv2.INTER_AREA
+        cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32), gray.shape[::-1], interpolation=cv2.INTER_AREA
     )
-    np.testing.assert_allclose(grey, expected, atol=worst)
-    assert np.abs(grey - expected).mean() < 1.5
+    np.testing.assert_allclose(gray, expected, atol=worst)
+    assert np.abs(gray - expected).mean() < 1.5
 
 
 def test_the_way_from_an_earlier_frame():
@@ -48,9 +48,9 @@ def test_the_way_from_an_earlier_frame():
     frames = [pan(index) for index in range(5)]
     for frame in frames:
         trail.see(frame)
-    grey, steps = trail.since(frames[2])
+    gray, steps = trail.since(frames[2])
     assert [step.index for step in steps] == [3, 4]
-    np.testing.assert_array_equal(grey, trail.small_grey(frames[2]))
+    np.testing.assert_array_equal(gray, trail.small_gray(frames[2]))
     assert trail.since(frames[4])[1] == []
 
 
@@ -137,7 +137,7 @@ def test_odd_sizes(shape):
     assert min(trail.width, trail.height) >= 32
 
 
-def test_sample_is_bilinear_with_pixel_centres_on_whole_numbers():
+def test_sample_is_bilinear_with_pixel_centers_on_whole_numbers():
     image = np.array([[0, 10, 20], [100, 110, 120]], np.uint8)
     points = np.array([[0, 1.5 + 0.5j, 99 - 5j]], np.complex64)
     np.testing.assert_allclose(sample(image, points), [[0, 65, 20]], atol=0.6)

@@ -20,8 +20,8 @@ def boxes(*values):
 
 
 def disc(side=28):
-    centres = (np.arange(side) + 0.5) / side * 2 - 1
-    return (np.hypot(centres[:, None], centres[None, :]) < 1).astype(np.float32)[None]
+    centers = (np.arange(side) + 0.5) / side * 2 - 1
+    return (np.hypot(centers[:, None], centers[None, :]) < 1).astype(np.float32)[None]
 
 
 def full(mask, box):
@@ -54,8 +54,8 @@ def test_a_quarter_turn_swaps_the_sides_and_turns_the_mask():
     mask = np.zeros((1, 28, 28), np.float32)
     mask[0, :14] = 1  # upper half
     box = boxes((40, 60, 120, 100))
-    centre = (80 * 0.25 - 0.5) + 1j * (80 * 0.25 - 0.5)
-    placed, masks = place(box, mask, similarity(1j, centre - 1j * centre), SCALE)
+    center = (80 * 0.25 - 0.5) + 1j * (80 * 0.25 - 0.5)
+    placed, masks = place(box, mask, similarity(1j, center - 1j * center), SCALE)
     # x to the right turns to y down: the upper half, above the middle, comes to lie right of it
     image = full(masks[0], placed[0])
     rows, columns = np.nonzero(image)
@@ -66,8 +66,8 @@ def test_a_quarter_turn_swaps_the_sides_and_turns_the_mask():
 def test_a_small_turn_of_a_disc_is_still_that_disc():
     angle = 10 * pi / 180
     box = boxes((40, 60, 120, 140))
-    centre = (80 * 0.25 - 0.5) + 1j * (100 * 0.25 - 0.5)
-    placed, masks = place(box, disc(), similarity(np.exp(1j * angle), centre - np.exp(1j * angle) * centre), SCALE)
+    center = (80 * 0.25 - 0.5) + 1j * (100 * 0.25 - 0.5)
+    placed, masks = place(box, disc(), similarity(np.exp(1j * angle), center - np.exp(1j * angle) * center), SCALE)
     np.testing.assert_allclose(placed, box, atol=2.0)
     before, after = full(disc()[0], box[0]), full(masks[0], placed[0])
     assert (before & after).sum() / (before | after).sum() > 0.95

@@ -34,8 +34,8 @@ def test_identity_select_and_join():
 @pytest.mark.parametrize(("turn", "shift"), [(1.0, 3 - 2j), (1.04, 0.5j), (np.exp(1j * 3 * pi / 180), -2.0)])
 def test_motion_of_a_large_object_is_found(turn, shift):
     points = cloud(extent=60)
-    centre = points.mean()
-    goal = (points - centre) * turn + centre + shift
+    center = points.mean()
+    goal = (points - center) * turn + center + shift
     found = fit(points, (goal - points).astype(np.complex64), WEIGHTS)
     # scale and rotation are damped a little, the shift is not
     assert np.abs(found.apply(points) - goal).max() < 0.35

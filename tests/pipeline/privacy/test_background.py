@@ -16,10 +16,10 @@ def image_of(height=48, width=80):
     return np.random.default_rng(5).integers(0, 255, (height, width, 3)).astype(np.uint8)
 
 
-def test_the_object_stays_and_the_rest_is_one_colour():
+def test_the_object_stays_and_the_rest_is_one_color():
     image = image_of()
     before = image.copy()
-    background = Background(BackgroundSettings(mode="colour", colour="#0a141e", edge=0.0), LABELS)
+    background = Background(BackgroundSettings(mode="color", color="#0a141e", edge=0.0), LABELS)
     shown = background.replace(image, make_instances(2))  # a person at x 5 … 15, a dog at 17 … 27; y 4 … 30
     assert (shown[4:30, 5:15] == image[4:30, 5:15]).all()
     outside = np.ones((48, 80), bool)
@@ -31,13 +31,13 @@ def test_the_object_stays_and_the_rest_is_one_colour():
 def test_an_edge_goes_over_softly_and_what_fades_in_is_half_there():
     image = np.full((100, 80, 3), 200, np.uint8)
     one = make_instances(1)
-    soft = Background(BackgroundSettings(mode="colour", colour="#000000", edge=0.02), LABELS).replace(image, one)
+    soft = Background(BackgroundSettings(mode="color", color="#000000", edge=0.02), LABELS).replace(image, one)
     row = soft[15, :16, 0].astype(int)
     assert row[0] == 0
     assert row[9] == 200
     assert (np.diff(row[:10]) >= 0).all()
     assert 0 < row[5] < 200
-    hard = Background(BackgroundSettings(mode="colour", colour="#000000", edge=0.0), LABELS)
+    hard = Background(BackgroundSettings(mode="color", color="#000000", edge=0.0), LABELS)
     fading = hard.replace(image, replace(one, opacity=np.array([0.5], np.float32)))
     assert abs(int(fading[15, 9, 0]) - 100) <= 1
 
@@ -45,7 +45,7 @@ def test_an_edge_goes_over_softly_and_what_fades_in_is_half_there():
 def test_nobody_there_is_all_background_and_blur_is_blurred():
     image = image_of(120, 90)
     empty = make_instances(0)
-    assert (Background(BackgroundSettings(mode="colour", colour="#ffffff"), LABELS).replace(image, empty) == 255).all()
+    assert (Background(BackgroundSettings(mode="color", color="#ffffff"), LABELS).replace(image, empty) == 255).all()
     blurred = Background(BackgroundSettings(mode="blur", cells=9), LABELS).replace(image, empty)
     assert blurred.shape == image.shape
     assert blurred.std() < image.std() / 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.privacy.cover import Privacy, coarse, colour_bgr
+from pipeline.privacy.cover import Privacy, coarse, color_bgr
 from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTimes
 from pipeline.settings.kiosk import PrivacySettings
 
@@ -39,7 +39,7 @@ def shown_at(frame, finding, instances=None):
 
 
 def privacy(**settings):
-    base = {"mode": "silhouette", "colour": COVER, "cover_changes": False}
+    base = {"mode": "silhouette", "color": COVER, "cover_changes": False}
     return Privacy(PrivacySettings(**{**base, **settings}), LABELS)
 
 
@@ -202,5 +202,5 @@ def test_coarse_keeps_the_means_of_its_cells():
     assert (pixels[5, 75] == 0).all()
 
 
-def test_colours():
-    assert colour_bgr("#1f4e79") == (0x79, 0x4E, 0x1F)
+def test_colors():
+    assert color_bgr("#1f4e79") == (0x79, 0x4E, 0x1F)

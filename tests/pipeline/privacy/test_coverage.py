@@ -8,7 +8,7 @@ from pipeline.privacy.coverage import (
     match_once,
     overlaps,
     shapes_plane,
-    small_grey,
+    small_gray,
     widened,
 )
 from pipeline.records import Instances
@@ -86,11 +86,11 @@ def test_changes_are_seen_and_light_that_changes_everywhere_is_not():
     before = np.repeat(random.integers(60, 120, (120, 200, 1)), 3, axis=2).astype(np.uint8)
     now = (before + 25).astype(np.uint8)
     now[40:80, 100:130] = 250
-    changed = changes_plane(small_grey(before, size), small_grey(now, size))
+    changed = changes_plane(small_gray(before, size), small_gray(now, size))
     assert (changed[44:76, 104:126] == 255).all()
     assert not changed[:, :90].any()
     noisy = np.clip(before.astype(int) + random.integers(-8, 9, before.shape), 0, 255).astype(np.uint8)
-    assert not changes_plane(small_grey(before, size), small_grey(noisy, size)).any()
+    assert not changes_plane(small_gray(before, size), small_gray(noisy, size)).any()
 
 
 def test_overlaps_by_hand():

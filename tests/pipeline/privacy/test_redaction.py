@@ -25,8 +25,8 @@ def test_without_privacy_and_background_the_frame_is_the_same_and_the_finding_is
 def test_with_both_the_person_is_covered_and_the_rest_replaced():
     settings = Settings.model_validate(
         {
-            "privacy": {"mode": "silhouette", "colour": "#ff0000", "margin": 0.0},
-            "background": {"mode": "colour", "colour": "#00ff00"},
+            "privacy": {"mode": "silhouette", "color": "#ff0000", "margin": 0.0},
+            "background": {"mode": "color", "color": "#00ff00"},
         }
     )
     given = segmented()

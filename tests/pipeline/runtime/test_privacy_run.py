@@ -18,7 +18,7 @@ from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 HEIGHT, WIDTH = 90, 160
 PERSON_BGR = (203, 7, 250)
 COVER_BGR = (1, 255, 0)
-SILHOUETTE = {"mode": "silhouette", "colour": "#00ff01", "classes": ["other"], "late_after_s": 1.0}
+SILHOUETTE = {"mode": "silhouette", "color": "#00ff01", "classes": ["other"], "late_after_s": 1.0}
 
 
 def person_box(index):
@@ -28,7 +28,7 @@ def person_box(index):
 
 
 class Street(FakeSource):
-    """Somebody of one colour walks past a wall of noise, 25 frames a second; frame 0's number is in its first pixel."""
+    """Somebody of one color walks past a wall of noise, 25 frames a second; frame 0's number is in its first pixel."""
 
     def __init__(self, count, kind=SourceKind.RECORDED, gate=None):
         super().__init__(count, kind, gate, clock=time.monotonic)
@@ -250,7 +250,7 @@ def test_an_error_in_the_cover_ends_the_run_before_the_frame_is_seen(kind, monke
 
 def test_background_and_privacy_together_show_nobody_and_no_wall():
     sinks = watchers()
-    background = {"mode": "colour", "colour": "#0000ff", "classes": ["other"]}
+    background = {"mode": "color", "color": "#0000ff", "classes": ["other"]}
     with stream_of(Street(6), Finder(), sinks, background=background) as stream:
         shown = list(stream)
     assert_nobody_seen(sinks, shown)

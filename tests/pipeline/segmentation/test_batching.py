@@ -29,7 +29,7 @@ def test_every_batch_has_the_same_shape_and_the_filling_is_dropped():
     assert network.contents == [[0, 1], [2, 3], [4, 4]]
 
 
-def test_only_neighbours_of_one_shape_go_in_together():
+def test_only_neighbors_of_one_shape_go_in_together():
     network = FakeNetwork()
     canvases = [*canvases_of([1, 2]), *canvases_of([3], 8, 4), *canvases_of([4])]
     found = run_in_batches(canvases, [(0, 0, 4, 4)] * 4, 3, network)

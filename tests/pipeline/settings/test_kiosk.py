@@ -19,11 +19,11 @@ def test_nothing_of_it_is_on_by_itself():
     [
         ("privacy", {"mode": "fog"}),
         ("privacy", {"classes": []}),
-        ("privacy", {"colour": "red"}),
+        ("privacy", {"color": "red"}),
         ("privacy", {"cells": 1}),
         ("privacy", {"late_after_s": 0}),
         ("background", {"edge": 0.3}),
-        ("background", {"colour": "#12345"}),
+        ("background", {"color": "#12345"}),
         ("attract", {"after_s": 0}),
         ("engine", {"timeout_s": 0}),
         ("engine", {"restarts": -1}),

@@ -73,7 +73,7 @@ def test_overrides_win_over_the_file(write):
     assert settings.source.uri == "a.mp4"
 
 
-def test_unknown_key_names_line_and_neighbour(write):
+def test_unknown_key_names_line_and_neighbor(write):
     message = refused(write("source:\n  uri: a\n  widht: 640\n"))
     assert "mine.yaml:3: unknown setting source.widht" in message
     assert "did you mean source.width?" in message

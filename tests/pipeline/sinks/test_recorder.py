@@ -151,18 +151,18 @@ def test_odd_sizes_are_padded_to_even_by_repeating_the_edge(tmp_path, size_wh):
 
 
 @pytest.mark.parametrize("size_wh", [(160, 98), (1280, 720)])
-def test_colours_come_back(tmp_path, size_wh):
+def test_colors_come_back(tmp_path, size_wh):
     path = tmp_path / "out.mp4"
     width, height = size_wh
     image = np.zeros((height, width, 3), np.uint8)
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128), (30, 90, 200), (0, 0, 0)]
-    for i, colour in enumerate(colours):
-        image[:, i * width // 7 : (i + 1) * width // 7] = colour
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128), (30, 90, 200), (0, 0, 0)]
+    for i, color in enumerate(colors):
+        image[:, i * width // 7 : (i + 1) * width // 7] = color
     record(path, [presentation(i, image=image) for i in range(2)], context(size_wh), crf=10)
     frame = read_frames(path)[1]
-    for i, colour in enumerate(colours):
+    for i, color in enumerate(colors):
         middle = frame[height // 2, (2 * i + 1) * width // 14].astype(int)
-        assert np.abs(middle - colour).max() <= 6, (middle, colour)
+        assert np.abs(middle - color).max() <= 6, (middle, color)
     with av.open(str(path)) as file:
         codec = file.streams.video[0].codec_context
         # BT.709, limited range, said so in the file.

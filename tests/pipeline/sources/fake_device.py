@@ -15,7 +15,7 @@ Step = Picture | Exception | Callable[[], None]
 
 
 def picture(captured_at_s: float, value: int = 0, size_wh: tuple[int, int] = (32, 24)) -> Picture:
-    """A picture of one grey value."""
+    """A picture of one gray value."""
     return Picture(np.full((size_wh[1], size_wh[0], 3), value, np.uint8), captured_at_s)
 
 

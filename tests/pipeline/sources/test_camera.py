@@ -209,10 +209,10 @@ def test_the_real_opencv_on_a_file_that_is_no_camera_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_grey_and_four_channel_cameras() -> None:
-    grey = np.array([[7, 9]], np.uint8)
-    assert as_bgr(grey).tolist() == [[[7, 7, 7], [9, 9, 9]]]
-    assert as_bgr(grey[:, :, None]).tolist() == [[[7, 7, 7], [9, 9, 9]]]
+def test_gray_and_four_channel_cameras() -> None:
+    gray = np.array([[7, 9]], np.uint8)
+    assert as_bgr(gray).tolist() == [[[7, 7, 7], [9, 9, 9]]]
+    assert as_bgr(gray[:, :, None]).tolist() == [[[7, 7, 7], [9, 9, 9]]]
     assert as_bgr(np.array([[[1, 2, 3, 4]]], np.uint8)).tolist() == [[[1, 2, 3]]]
 
 

@@ -79,7 +79,7 @@ def test_a_source_that_is_not_there(tmp_path):
 
 
 def test_a_video_file(tmp_path):
-    path = tmp_path / "grey.mp4"
+    path = tmp_path / "gray.mp4"
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=Fraction(25))
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"

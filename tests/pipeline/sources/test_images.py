@@ -16,7 +16,7 @@ from pipeline.sources.images import ImagesSource, load_image
 RED, GREEN = (20, 30, 220), (30, 200, 40)
 
 
-def two_colours(height: int = 20, width: int = 30) -> np.ndarray:
+def two_colors(height: int = 20, width: int = 30) -> np.ndarray:
     """Red on the left, green on the right."""
     image = np.full((height, width, 3), GREEN, np.uint8)
     image[:, : width // 2] = RED
@@ -30,16 +30,16 @@ def write(path: Path, image: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.webp", "a.jpg", "a.ppm", "Übung 日本.png"])
 def test_formats(tmp_path: Path, name: str) -> None:
-    image = load_image(write(tmp_path / name, two_colours()))
+    image = load_image(write(tmp_path / name, two_colors()))
     assert image.dtype == np.uint8
     assert image.shape == (20, 30, 3)
     assert np.abs(image[10, 4].astype(int) - RED).max() < 12
     assert np.abs(image[10, 26].astype(int) - GREEN).max() < 12
 
 
-def test_grey_and_16_bit(tmp_path: Path) -> None:
-    grey = np.full((5, 7), 90, np.uint8)
-    assert (load_image(write(tmp_path / "grey.png", grey)) == 90).all()
+def test_gray_and_16_bit(tmp_path: Path) -> None:
+    gray = np.full((5, 7), 90, np.uint8)
+    assert (load_image(write(tmp_path / "gray.png", gray)) == 90).all()
     deep = np.full((5, 7, 3), 40_000, np.uint16)
     assert np.abs(load_image(write(tmp_path / "deep.png", deep)).astype(int) - 40_000 / 257).max() <= 1
 
@@ -54,7 +54,7 @@ def test_transparent_parts_become_white(tmp_path: Path, dtype: type, top: int) -
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    path = write(tmp_path / "phone.jpg", two_colours())
+    path = write(tmp_path / "phone.jpg", two_colors())
     jpeg = path.read_bytes()
     # One entry: tag 0x0112 (orientation), type 3 (short), count 1, value 6 (turn clockwise to show).
     tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
@@ -76,7 +76,7 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
 
 
 def test_source_reads_every_image_in_order(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"img{number}.png", two_colours(20, 30 + number)) for number in (1, 2, 10)]
+    paths = [write(tmp_path / f"img{number}.png", two_colors(20, 30 + number)) for number in (1, 2, 10)]
     source = ImagesSource(paths, "folder")
     info = source.open()
     assert (info.kind, info.frame_count, info.width, info.height) == (SourceKind.STILLS, 3, 31, 20)
@@ -89,7 +89,7 @@ def test_source_reads_every_image_in_order(tmp_path: Path) -> None:
 
 
 def test_damaged_image_among_others_is_skipped_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    paths = [tmp_path / "bad.png", write(tmp_path / "good.png", two_colours()), tmp_path / "gone.png"]
+    paths = [tmp_path / "bad.png", write(tmp_path / "good.png", two_colors()), tmp_path / "gone.png"]
     paths[0].write_bytes(b"\x89PNG\r\n\x1a\n nonsense")
     source = ImagesSource(paths, "folder")
     info = source.open()
@@ -133,7 +133,7 @@ def test_folder_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
 
 
 def test_interrupt(tmp_path: Path) -> None:
-    source = ImagesSource([write(tmp_path / "a.png", two_colours())] * 3, "a")
+    source = ImagesSource([write(tmp_path / "a.png", two_colors())] * 3, "a")
     source.open()
     assert source.read() is not None
     source.interrupt()

@@ -56,6 +56,6 @@ def test_converter_lays_transparent_video_on_white_and_scales() -> None:
 @pytest.mark.parametrize("size_wh", [(33, 17), (16, 8), (1, 1)])
 def test_converter_takes_odd_sizes(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
-    grey = np.full((height, width), 130, np.uint8)
-    image = BgrConverter().convert(av.VideoFrame.from_ndarray(grey, format="gray"))
+    gray = np.full((height, width), 130, np.uint8)
+    image = BgrConverter().convert(av.VideoFrame.from_ndarray(gray, format="gray"))
     assert image.shape == (height, width, 3)

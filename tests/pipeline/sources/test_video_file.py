@@ -108,18 +108,18 @@ def test_sound_is_found_and_told(tmp_path: Path) -> None:
 
 # --- orientation: the original has red top left, green top right, blue bottom left
 
-RED, GREEN, BLUE, GREY = (0, 0, 220), (0, 180, 0), (220, 0, 0), (128, 128, 128)
+RED, GREEN, BLUE, GRAY = (0, 0, 220), (0, 180, 0), (220, 0, 0), (128, 128, 128)
 
 
 def corners() -> np.ndarray:
-    image = np.full((64, 96, 3), GREY, np.uint8)
+    image = np.full((64, 96, 3), GRAY, np.uint8)
     image[:32, :48], image[:32, 48:], image[32:, :48] = RED, GREEN, BLUE
     return image
 
 
 def nearest(image: np.ndarray, row: int, column: int) -> tuple[int, int, int]:
     pixel = image[row, column].astype(int)
-    return min((RED, GREEN, BLUE, GREY), key=lambda colour: np.abs(pixel - colour).sum())
+    return min((RED, GREEN, BLUE, GRAY), key=lambda color: np.abs(pixel - color).sum())
 
 
 ONE = 65536
@@ -129,11 +129,11 @@ ONE = 65536
     ("a", "b", "c", "d", "expected"),
     [  # what lies top left, top right, bottom left; by hand from x = a p + c q, y = b p + d q
         (ONE, 0, 0, ONE, (RED, GREEN, BLUE)),
-        (0, ONE, -ONE, 0, (BLUE, RED, GREY)),  # 90 degrees clockwise: what was bottom left is top left
-        (-ONE, 0, 0, -ONE, (GREY, BLUE, GREEN)),  # 180
-        (0, -ONE, ONE, 0, (GREEN, GREY, RED)),  # 270 clockwise
-        (-ONE, 0, 0, ONE, (GREEN, RED, GREY)),  # mirrored left to right
-        (ONE, 0, 0, -ONE, (BLUE, GREY, RED)),  # upside down
+        (0, ONE, -ONE, 0, (BLUE, RED, GRAY)),  # 90 degrees clockwise: what was bottom left is top left
+        (-ONE, 0, 0, -ONE, (GRAY, BLUE, GREEN)),  # 180
+        (0, -ONE, ONE, 0, (GREEN, GRAY, RED)),  # 270 clockwise
+        (-ONE, 0, 0, ONE, (GREEN, RED, GRAY)),  # mirrored left to right
+        (ONE, 0, 0, -ONE, (BLUE, GRAY, RED)),  # upside down
         (0, ONE, ONE, 0, (RED, BLUE, GREEN)),  # transposed
     ],
 )
@@ -153,7 +153,7 @@ def test_rotation_and_mirroring(tmp_path: Path, a: int, b: int, c: int, d: int, 
     assert (nearest(image, 9, 9), nearest(image, 9, -9), nearest(image, -9, 9)) == expected
 
 
-# --- colours: four patches, encoded with their matrix and range told
+# --- colors: four patches, encoded with their matrix and range told
 
 PATCHES = np.array([(30, 60, 200), (40, 180, 50), (210, 70, 40), (235, 235, 235)], np.uint8)
 
@@ -163,7 +163,7 @@ def patches(size_wh: tuple[int, int] = (96, 64)) -> np.ndarray:
     return np.repeat(np.repeat(PATCHES[None], height, axis=0), width // 4, axis=1)
 
 
-def patch_colours(image: np.ndarray) -> np.ndarray:
+def patch_colors(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     return np.array([image[height // 2, width // 8 + number * width // 4] for number in range(4)], int)
 
@@ -183,7 +183,7 @@ def patch_colours(image: np.ndarray) -> np.ndarray:
         (None, True, "gray", "libx264"),
     ],
 )
-def test_colours_come_back(tmp_path: Path, matrix: int | None, full_range: bool, pix_fmt: str, codec: str) -> None:
+def test_colors_come_back(tmp_path: Path, matrix: int | None, full_range: bool, pix_fmt: str, codec: str) -> None:
     options = {"crf": "4"} if codec == "libx264" else {}
     path = tmp_path / ("a.mov" if codec == "png" else "a.mkv")
     write_clip(
@@ -193,7 +193,7 @@ def test_colours_come_back(tmp_path: Path, matrix: int | None, full_range: bool,
     expected = PATCHES.astype(int)
     if pix_fmt == "gray":
         expected = np.repeat((PATCHES @ [0.114, 0.587, 0.299])[:, None], 3, axis=1)
-    assert np.abs(patch_colours(frames[0].image_bgr) - expected).max() <= 6
+    assert np.abs(patch_colors(frames[0].image_bgr) - expected).max() <= 6
 
 
 @pytest.mark.parametrize(("size_wh", "matrix"), [((1280, 720), 1), ((640, 480), 6)])
@@ -208,7 +208,7 @@ def test_untagged_video_is_709_in_hd_and_601_below(tmp_path: Path, size_wh: tupl
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     _info, frames = read_all(path)
-    assert np.abs(patch_colours(frames[0].image_bgr) - PATCHES.astype(int)).max() <= 4
+    assert np.abs(patch_colors(frames[0].image_bgr) - PATCHES.astype(int)).max() <= 4
 
 
 def test_odd_size_and_pixel_aspect(tmp_path: Path) -> None:

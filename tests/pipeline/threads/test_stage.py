@@ -56,17 +56,17 @@ def test_an_ending_stage_closes_its_slots_and_the_next_can_drain():
         inlet.get()
 
 
-def test_a_failing_stage_wakes_its_neighbours():
+def test_a_failing_stage_wakes_its_neighbors():
     def fail():
         raise OSError("device gone")
 
     inlet, errors = Slot(1, Overflow.WAIT), FirstError()
     inlet.put(1)
-    neighbour = Stage("producer", lambda: inlet.put(2), errors, outlets=(inlet,))
-    neighbour.start()
+    neighbor = Stage("producer", lambda: inlet.put(2), errors, outlets=(inlet,))
+    neighbor.start()
     stage = Stage("consumer", fail, errors, inlets=(inlet,))
     stage.start()
-    neighbour.join(DEADLINE_S)
+    neighbor.join(DEADLINE_S)
     stage.join(DEADLINE_S)
     assert "consumer failed: OSError: device gone" in str(errors.error)
 

@@ -20,5 +20,5 @@ def found(*rows, mask=None):
 
 
 def box_at(x, y, width=40.0, height=80.0):
-    """Corners of a box around a centre."""
+    """Corners of a box around a center."""
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -152,7 +152,7 @@ class Noise:
     """What a detector does wrong.
 
     Attributes:
-        jitter: standard deviation of a box's centre and size, share of its size.
+        jitter: standard deviation of a box's center and size, share of its size.
         missed: share of the objects not found at all, besides those that come in streaks.
         false_positives: mean number in a frame.
         wrong_class: share of the objects.

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from pipeline.tracking.kalman import MEASUREMENT_STD, BoxMotion, centre_and_size, corners, predict_all
+from pipeline.tracking.kalman import MEASUREMENT_STD, BoxMotion, center_and_size, corners, predict_all
 from tests.pipeline.tracking.scenes import box_at
 
 
 def textbook(boxes, steps_s, scale):
-    """The same filter for the centre's x as matrices, straight from the textbook."""
+    """The same filter for the center's x as matrices, straight from the textbook."""
     state, noise = np.array([boxes[0][0], 0.0]), (MEASUREMENT_STD * scale) ** 2
     covariance = np.diag([noise, (1.5 * scale) ** 2])
     for x, step_s in zip([box[0] for box in boxes[1:]], steps_s, strict=True):
@@ -51,8 +51,8 @@ def test_one_long_step_is_as_uncertain_as_many_short_ones():
     predict_all([one], 0.6)
     for _ in range(15):
         predict_all([many], 0.04)
-    assert many.centre_std == pytest.approx(one.centre_std, rel=1e-9)
-    assert one.centre_std > 0.5 * one.scale
+    assert many.center_std == pytest.approx(one.center_std, rel=1e-9)
+    assert one.center_std > 0.5 * one.scale
 
 
 def test_a_box_does_not_shrink_to_nothing_while_it_is_unseen():
@@ -67,7 +67,7 @@ def test_a_box_does_not_shrink_to_nothing_while_it_is_unseen():
     assert corners(motion.position).dtype == np.float32
 
 
-def test_corners_and_centres_are_inverse():
+def test_corners_and_centers_are_inverse():
     box = np.array([3.5, -7.0, 45.25, 81.0])
-    assert corners(centre_and_size(box)).tolist() == box.tolist()
-    assert centre_and_size(box).tolist() == [24.375, 37.0, 41.75, 88.0]
+    assert corners(center_and_size(box)).tolist() == box.tolist()
+    assert center_and_size(box).tolist() == [24.375, 37.0, 41.75, 88.0]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.tracking.kalman import BoxMotion, centre_and_size
+from pipeline.tracking.kalman import BoxMotion, center_and_size
 from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
 from tests.pipeline.tracking.scenes import box_at
 
@@ -16,7 +16,7 @@ def test_the_memory_is_one_of_time():
 
 
 def test_jitter_is_damped_and_change_is_followed():
-    expected = centre_and_size(np.array(box_at(100, 100, 100, 100)))
+    expected = center_and_size(np.array(box_at(100, 100, 100, 100)))
     jitter, change = steady_position(expected, 100.0, np.array(box_at(102, 99, 100, 100)), 0.1)
     assert change == 0
     assert jitter == pytest.approx([100.2, 99.9, 100, 100])

@@ -56,7 +56,7 @@ def test_many_tracks_advance_as_each_by_itself():
         for track, other, box in zip(together, alone, later, strict=True):
             assert track.position.tolist() == other.position.tolist()
             assert track.motion.position.tolist() == other.motion.position.tolist()
-            assert track.motion.centre_std == other.motion.centre_std
+            assert track.motion.center_std == other.motion.center_std
             track.see(2.0, box, 2, 0.8)
             other.see(2.0, box, 2, 0.8)
     assert together[0].position is not together[1].position

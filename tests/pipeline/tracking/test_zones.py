@@ -27,7 +27,7 @@ def at(x, y, size=40.0):
 
 def test_anchors():
     assert anchor_of((10, 20, 30, 80), Anchor.BOTTOM) == (20, 80)
-    assert anchor_of((10, 20, 30, 80), Anchor.CENTRE) == (20, 50)
+    assert anchor_of((10, 20, 30, 80), Anchor.CENTER) == (20, 50)
 
 
 def test_clearance_grows_with_the_object():
@@ -73,7 +73,7 @@ def test_a_jump_over_the_line_counts():
 
 
 def test_the_anchor_decides():
-    foot, middle = a_line(), a_line(Anchor.CENTRE)
+    foot, middle = a_line(), a_line(Anchor.CENTER)
     before, after = (
         (180.0, 250.0, 240.0, 330.0),
         (260.0, 250.0, 320.0, 330.0),

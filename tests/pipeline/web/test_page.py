@@ -51,7 +51,7 @@ async def try_live(page, run):
 async def try_switches(page, run):
     inside_mask = pixel(250, 120)
     masked = await page.ask(inside_mask)
-    assert max(masked) - min(masked) > 20  # coloured
+    assert max(masked) - min(masked) > 20  # colored
     await page.ask("document.querySelector('[data-switch=masks]').click()")
     await page.until(f"Math.max(...{inside_mask}.map((v) => Math.abs(v - 60))) < 6")
     assert run.stream.controls.state.overlay.masks is False

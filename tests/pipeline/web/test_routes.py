@@ -121,7 +121,7 @@ def test_a_snapshot_is_the_whole_picture_with_its_overlay(run):
     assert headers["Content-Disposition"].startswith('attachment; filename="snapshot_20')
     image = decoded(body)
     assert image.shape == (HEIGHT, WIDTH, 3)
-    assert int(image[120, 250].max()) - int(image[120, 250].min()) > 20  # in an object's mask: coloured
+    assert int(image[120, 250].max()) - int(image[120, 250].min()) > 20  # in an object's mask: colored
     assert run.sink.stills.count == 0
 
 
