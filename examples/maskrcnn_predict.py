@@ -1,6 +1,6 @@
 """Segments one photograph with Mask R-CNN and shows it, or saves it with --output.
 
-    python examples/maskrcnn_predict.py --weights weights/mask_rcnn_coco.h5 --image photo.jpg
+python examples/maskrcnn_predict.py --weights weights/mask_rcnn_coco.h5 --image photo.jpg
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`make demo`: segments samples/people.mp4 without a window, and says which weights did it and where the result lies.
 
-    python tools/demo.py [more flags of stream_segment.py]
+python tools/demo.py [more flags of stream_segment.py]
 """
 
 from __future__ import annotations

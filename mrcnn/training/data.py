@@ -74,9 +74,7 @@ class WindowMaker:
             window = self._paste(window, rng)
         if rng.random() < self._augment.flip:
             window = flip(window)
-        return Window(
-            change_colors(window.image_rgb, self._augment.color, rng), window.instances, window.ignored_boxes
-        )
+        return Window(change_colors(window.image_rgb, self._augment.color, rng), window.instances, window.ignored_boxes)
 
     def _choose(self, rng) -> int:
         use_class = len(self._without_class) == 0 or rng.random() < CLASS_IMAGE_SHARE

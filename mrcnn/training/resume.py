@@ -64,7 +64,7 @@ def load_checkpoint(
 
 
 def _differing(expected: dict[str, Any], state: dict[str, Any]) -> list[str]:
-    """"batch was 4, is 8" for everything that is not as in the checkpoint; what it does not have is left out."""
+    """ "batch was 4, is 8" for everything that is not as in the checkpoint; what it does not have is left out."""
     return [
         f"{name} was {state[part][name]}, is {value}"
         for part, settings in expected.items()

@@ -23,9 +23,7 @@ from pipeline.segmentation.weights_file import COCO_NAME
 logger = logging.getLogger(__name__)
 
 
-def download_coco_weights(
-    target_dir: Path, settings: DownloadSettings = COCO, output: IO[str] | None = None
-) -> Path:
+def download_coco_weights(target_dir: Path, settings: DownloadSettings = COCO, output: IO[str] | None = None) -> Path:
     """Put mask_rcnn_coco.h5 into a folder, which is made if need be. A valid file that is already there is left alone.
 
     While it is under way the data lie in `mask_rcnn_coco.h5.part`, from which a later call goes on.

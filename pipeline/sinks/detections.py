@@ -41,9 +41,7 @@ class Detections(Sink):
     delivery = Delivery.EVERY_FRAME
     wants_overlay = False
 
-    def __init__(
-        self, settings: DetectionsSettings, inputs: Inputs | None = None, mask_threshold: float = 0.5
-    ) -> None:
+    def __init__(self, settings: DetectionsSettings, inputs: Inputs | None = None, mask_threshold: float = 0.5) -> None:
         if settings.path is None:
             raise ValueError("Detections needs settings.path")
         self._settings = settings

@@ -31,8 +31,13 @@ def test_the_callers_array_stays_writable():
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((5, 7), np.uint8), np.zeros((5, 7, 4), np.uint8), np.zeros((5, 7, 3), np.float32),
-              np.zeros((0, 7, 3), np.uint8)]
+    "image",
+    [
+        np.zeros((5, 7), np.uint8),
+        np.zeros((5, 7, 4), np.uint8),
+        np.zeros((5, 7, 3), np.float32),
+        np.zeros((0, 7, 3), np.uint8),
+    ],
 )
 def test_frame_refuses_other_images(image):
     with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\)"):

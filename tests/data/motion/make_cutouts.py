@@ -1,6 +1,6 @@
 """Made the pictures in this folder from photographs of the COCO data set (see CREDITS.txt).
 
-    python tests/data/motion/make_cutouts.py FOLDER_WITH_IMAGES instances_*.json
+python tests/data/motion/make_cutouts.py FOLDER_WITH_IMAGES instances_*.json
 """
 
 from __future__ import annotations

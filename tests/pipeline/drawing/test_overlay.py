@@ -274,9 +274,7 @@ def test_labels_name_the_track():
 
 def test_colors_by_track_or_by_class():
     image = frame()
-    two = replace(
-        instances((1, 0.9, 20, 30, 60, 90), (1, 0.8, 120, 30, 160, 90)), track_ids=np.array([4, 9], np.int32)
-    )
+    two = replace(instances((1, 0.9, 20, 30, 60, 90), (1, 0.8, 120, 30, 160, 90)), track_ids=np.array([4, 9], np.int32))
 
     def colors(found, **switches):
         drawn = overlay(masks=True, mask_alpha=1.0, ids=False, **switches).draw(image, found)

@@ -351,7 +351,6 @@ def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, na
     assert source.read_bytes() == b"the input"
 
 
-
 def test_a_video_of_single_images_is_refused(tmp_path):
     recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4")))
     with pytest.raises(InputError, match="single images"):
