@@ -38,7 +38,8 @@ from pipeline.runtime.stream import Stream
 from pipeline.runtime.summary import EndReason
 from pipeline.scene import Event, EventKind, Scene
 from pipeline.settings.loading import KeyPath, dump_settings, load_settings, parse_assignment, preset_overrides
-from pipeline.settings.schema import ProgressMode, Settings
+from pipeline.settings.output_settings import ProgressMode
+from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
 __version__ = "0.1.0"

@@ -29,7 +29,7 @@ from benchmarks.rows import CPU_ROWS, GPU_ROWS
 from pipeline.commands.program import Parser, print_any_text
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.settings.loading import parse_assignment
-from pipeline.settings.schema import ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 
 
 def main(argv: Sequence[str] | None = None, runner: Callable[..., RowReport] = run_row) -> int:

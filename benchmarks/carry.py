@@ -30,8 +30,9 @@ from pipeline.errors import StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, StageTimes
 from pipeline.runtime.join import Carrier, KeyFrameJoin, SmoothJoin, make_carrier
 from pipeline.runtime.key_frames import KeyFrames
+from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.loading import load_settings, parse_assignment
-from pipeline.settings.schema import CarryMode, MotionSettings, OverlaySettings
+from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot
 
 LABELS = ("BG", "person", *(f"class {i}" for i in range(2, 16)), "cat")

@@ -19,7 +19,7 @@ from mrcnn.weights.user_cache import user_cache
 from pipeline.errors import InputError
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, weights_dir
-from pipeline.settings.schema import ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "data" / "oracle" / "make_weights.py"

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings.schema import ColorBy, OverlaySettings, TrackingSettings
+from pipeline.settings.display_settings import ColorBy, OverlaySettings
+from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.kalman import BoxMotion
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import Scores, evaluate
@@ -122,7 +123,7 @@ def main() -> None:
     print(f"quality, mean of {seeds} seeds (the worst)")
     rows = {
         "default": (TrackingSettings(), Noise()),
-        "steady 0": (TrackingSettings(steady=0.0), Noise()),
+        "no smoothing": (TrackingSettings(smoothing=0.0), Noise()),
         "hold 0": (TrackingSettings(hold_s=0.0), Noise()),
         "no frame dropped": (TrackingSettings(), Noise(dropped=0.0)),
         "70 % dropped": (TrackingSettings(), Noise(dropped=0.7)),

@@ -190,17 +190,17 @@ def test_the_kiosk_preset_lies_over_config_yaml_and_under_everything_else(capsys
     assert code == 0
     assert values["window"] | {"mode": "on", "fullscreen": True, "cursor": False} == values["window"]
     assert values["source"]["reconnect"]["at_start"] is True
-    assert values["engine"]["restart"] is True
+    assert values["supervision"]["restart"] is True
     assert values["attract"]["after_s"] == 30.0
     mine = tmp_path / "mine.yaml"
     mine.write_text("window: {cursor: true}\nattract: {after_s: 7}\n")
-    flags = ["--set", "engine.restart=false", "--no-window"]
+    flags = ["--set", "supervision.restart=false", "--no-window"]
     code, out, _ = run_main(capsys, "--kiosk", "--config", str(mine), *flags, "--print-config")
     values = yaml.safe_load(out)
     assert code == 0
     assert values["window"] | {"mode": "off", "fullscreen": True, "cursor": True} == values["window"]
     assert values["attract"]["after_s"] == 7.0
-    assert values["engine"]["restart"] is False
+    assert values["supervision"]["restart"] is False
     assert values["source"]["reconnect"]["at_start"] is True
 
 

@@ -15,7 +15,7 @@ from benchmarks.matching import agreement, least_percent
 from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, per_second, ratios
 from benchmarks.options import Options
 from pipeline.segmentation.backend import prepare_backend
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 TITLE = "one GPU: ResNet-101, 81 classes, 1024 px, 1280x720 frames, half precision"
 FRAMES = 30

@@ -22,7 +22,8 @@ from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.settings.loading import KeyPath, load_settings
-from pipeline.settings.schema import EngineKind, ModelSettings, Precision, Settings
+from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
+from pipeline.settings.schema import Settings
 from pipeline.sources.frame_sample import sample_frames
 
 logger = logging.getLogger("pipeline.commands.optimize")

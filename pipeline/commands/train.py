@@ -13,7 +13,7 @@ from pipeline.commands.signals import handled, unwind
 from pipeline.commands.train_settings import settings_from
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 DESCRIPTION = """\
 Train on your own annotated images (COCO JSON with polygons or masks). The result, OUTPUT/best.h5, carries its settings

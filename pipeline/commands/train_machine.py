@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.segmentation.backend import BackendChoice
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_CAPABILITY = (8, 0)

@@ -19,7 +19,7 @@ from pipeline.console.train_progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.labels import COCO_LABELS
 from pipeline.segmentation.backend import prepare_backend
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 if TYPE_CHECKING:
     from pipeline.commands.train import StopRequest

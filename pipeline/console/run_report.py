@@ -11,7 +11,7 @@ from pipeline.drawing.places import line_text
 from pipeline.records import SegmentedFrame, SourceInfo
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.scene import Scene, ZoneState
-from pipeline.settings.schema import ProgressMode
+from pipeline.settings.output_settings import ProgressMode
 from pipeline.sources.base import Clock
 from pipeline.stats import RunStats
 

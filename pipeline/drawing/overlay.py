@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.drawing.masks import box_edges, paste_mask_on
 from pipeline.drawing.palette import ColorBgr, class_colors, text_color, track_color
 from pipeline.records import Instances
-from pipeline.settings.schema import ColorBy, OverlaySettings
+from pipeline.settings.display_settings import ColorBy, OverlaySettings
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STATUS_BACKING_BGR: ColorBgr = (32, 32, 32)

@@ -16,7 +16,7 @@ from pipeline.motion.bodies import Bodies
 from pipeline.motion.flow import FlowTrail, Step
 from pipeline.motion.match import by_track
 from pipeline.records import Frame, Instances, SegmentedFrame
-from pipeline.settings.schema import MotionSettings
+from pipeline.settings.presentation_settings import MotionSettings
 
 STEPS_A_FRAME = 12
 """Steps that a late result is brought forward within one frame. One that is later lands a few frames after it came: a

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.file_names import user_path
 from pipeline.privacy.cover import class_ids, coarse, color_bgr
 from pipeline.records import Instances
-from pipeline.settings.kiosk import BackgroundMode, BackgroundSettings
+from pipeline.settings.privacy_settings import BackgroundMode, BackgroundSettings
 
 Image = NDArray[np.uint8]
 _MASK_FROM = 0.5

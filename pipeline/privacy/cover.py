@@ -25,7 +25,7 @@ from pipeline.privacy.coverage import (
     widened,
 )
 from pipeline.records import Finding, Frame, Instances, SegmentedFrame
-from pipeline.settings.kiosk import PrivacyMode, PrivacySettings
+from pipeline.settings.privacy_settings import PrivacyMode, PrivacySettings
 
 Image = NDArray[np.uint8]
 

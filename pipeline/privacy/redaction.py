@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.privacy.background import Background
 from pipeline.privacy.cover import Privacy
 from pipeline.records import SegmentedFrame
-from pipeline.settings.kiosk import BackgroundMode
+from pipeline.settings.privacy_settings import BackgroundMode
 from pipeline.settings.schema import Settings
 
 

@@ -253,7 +253,7 @@ class _Inference:
         if self.tracker is None:
             instances = self.segmenter.chosen(found)
         else:
-            candidates = self.segmenter.candidates(found, self.tracker.unsure_score)
+            candidates = self.segmenter.candidates(found, self.tracker.low_score)
             instances = self.tracker.update(frame.pts_s, candidates, (frame.height, frame.width))
         ended_at_s = self.clock()
         # A frame's share of its batch, and what was done for it alone.

@@ -9,7 +9,7 @@ from typing import Protocol
 from pipeline.motion.carry import FlowCarrier, Landing
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, StageTimes
 from pipeline.runtime.key_frames import KeyFrames
-from pipeline.settings.schema import CarryMode, MotionSettings
+from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Slot, SlotClosed
 
 MOST_WAITING_BYTES = 256 << 20

@@ -19,7 +19,8 @@ from pipeline.runtime.join import (
     make_carrier,
 )
 from pipeline.runtime.key_frames import KeyFrameOutlet, KeyFrames
-from pipeline.settings.schema import PresentationMode, Settings
+from pipeline.settings.presentation_settings import PresentationMode
+from pipeline.settings.schema import Settings
 from pipeline.stats import DropStage
 from pipeline.threads.slot import Overflow, Slot
 

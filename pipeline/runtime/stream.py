@@ -29,7 +29,9 @@ from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
-from pipeline.settings.schema import Policy, PresentationMode, Settings, TrackingSettings
+from pipeline.settings.presentation_settings import PresentationMode, TrackingSettings
+from pipeline.settings.schema import Settings
+from pipeline.settings.source_settings import Policy
 from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks
 from pipeline.sources.base import Clock, Source
@@ -48,7 +50,7 @@ JOIN_DEADLINE_S = 15.0
 """How long a stage may take to end: the slowest is an inference that has just begun."""
 SINK_DEADLINE_S = 60.0
 """How long a sink may take to write what is in its buffer and to finish its file."""
-AS_FOUND = {"hold_s": 0.0, "steady": 0.0, "unsure_score": None}
+AS_FOUND = {"hold_s": 0.0, "smoothing": 0.0, "low_score": None}
 """Settings of tracking that leave instances as the network found them."""
 
 
@@ -128,8 +130,8 @@ class Stream:
             from pipeline.segmentation.mask_rcnn import segmenter_for
 
             self._segmenter = segmenter_for(self.settings, self._tracking, self._info, self.live)
-        if self.settings.engine.restart and self.live:
-            engine = SupervisedSegmenter(self._segmenter, self.settings.engine, self._stop_asked, self._clock)
+        if self.settings.supervision.restart and self.live:
+            engine = SupervisedSegmenter(self._segmenter, self.settings.supervision, self._stop_asked, self._clock)
             self._segmenter = self._engine = engine
         labels = self._segmenter.labels
         self._presenter = Presenter(self.settings, self._info, labels, self.controls, self.stats, self._clock)
@@ -323,7 +325,7 @@ class Stream:
         if gone:
             return slate.source or gone
         if self._engine is not None and self._engine.restarting:
-            return slate.engine
+            return slate.restarting
         return "" if self._segmenter_ready.is_set() else slate.loading
 
     def _stop_if_a_sink_asks(self) -> None:

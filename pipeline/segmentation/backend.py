@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import InputError
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IWE]\d{4} )")
 """Lines that TensorFlow's C++ side writes while it loads, and that no setting of its own keeps back."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.settings.schema import Canvas
+from pipeline.settings.model_settings import Canvas
 
 MULTIPLES = {Canvas.TIGHT: 32, Canvas.PAD64: 64}
 """Height and width of a canvas that is not square are multiples of this. 32 is the stride of P5. (P6, every second cell

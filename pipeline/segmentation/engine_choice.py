@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
-from pipeline.settings.schema import Backend, Device, EngineKind, ModelSettings, Precision
+from pipeline.settings.model_settings import Backend, Device, EngineKind, ModelSettings, Precision
 
 logger = logging.getLogger(__name__)
 

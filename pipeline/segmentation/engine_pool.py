@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StageStuckError
 from pipeline.segmentation.engine_choice import EnginePlan, make_another, make_engine, make_next
-from pipeline.settings.schema import EngineKind, ModelSettings
+from pipeline.settings.model_settings import EngineKind, ModelSettings
 from pipeline.threads.stage import FirstError, Stage
 
 logger = logging.getLogger(__name__)

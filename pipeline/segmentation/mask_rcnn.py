@@ -18,7 +18,9 @@ from pipeline.segmentation.engine_choice import EnginePlan, plan_engines
 from pipeline.segmentation.engine_pool import EngineSet, default_workers, side_by_side
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.weights_file import find_weights
-from pipeline.settings.schema import ModelSettings, Settings, TrackingSettings
+from pipeline.settings.model_settings import ModelSettings
+from pipeline.settings.presentation_settings import TrackingSettings
+from pipeline.settings.schema import Settings
 from pipeline.tracking.tracker import finding_score
 
 FIND_MOST = 100

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import RunError, StageStuckError
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
-from pipeline.settings.kiosk import EngineSettings
+from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.sources.base import Clock
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 from pipeline.threads.stage import FirstError, Stage
@@ -103,7 +103,7 @@ class SupervisedSegmenter(Segmenter):
     def __init__(
         self,
         segmenter: Segmenter,
-        settings: EngineSettings,
+        settings: SupervisionSettings,
         stopped: threading.Event,
         clock: Clock = time.monotonic,
         close_deadline_s: float = CLOSE_DEADLINE_S,
@@ -235,7 +235,7 @@ class SupervisedSegmenter(Segmenter):
         if times > most:
             raise RunError(
                 f"the engine {reason}; it was lost {times} times within {within:g} s, and {most} are allowed "
-                "(engine.restarts): start the program anew"
+                "(supervision.restarts): start the program anew"
             )
         log.warning("the engine %s; starting it again (%d of %d within %g s)", reason, times, most, within)
         raise EngineLostError(reason)

@@ -12,7 +12,7 @@ from pipeline.drawing.overlay import draw_banner
 from pipeline.privacy.background import filling, read_picture
 from pipeline.privacy.cover import class_ids
 from pipeline.records import SegmentedFrame
-from pipeline.settings.kiosk import AttractSettings
+from pipeline.settings.display_settings import AttractSettings
 
 Image = NDArray[np.uint8]
 

@@ -20,7 +20,7 @@ from pipeline.drawing.masks import paste_mask
 from pipeline.errors import RunError
 from pipeline.file_names import utf8_name
 from pipeline.records import Frame, Instances
-from pipeline.settings.schema import DetectionsSettings
+from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Inputs, check_output_file
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.settings.schema import Settings, WindowMode
+from pipeline.settings.display_settings import WindowMode
+from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
 from pipeline.sinks.detections import STDOUT, Detections
 from pipeline.sinks.images import Images

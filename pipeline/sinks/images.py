@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.settings.schema import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Inputs, check_folder, check_output_file
 from pipeline.sinks.recorder import FORMATS as VIDEO_FORMATS

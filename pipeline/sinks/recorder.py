@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.settings.schema import AudioMode, RecorderSettings
+from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.media_file import MediaFile
 from pipeline.sinks.paths import Inputs, check_output_file

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.errors import RunError
-from pipeline.settings.schema import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.recorder import Recorder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.controls import Controls
 from pipeline.errors import StreamSegmentError
-from pipeline.settings.schema import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.segments import make_recorder

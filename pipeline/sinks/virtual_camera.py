@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.settings.kiosk import VirtualCameraSettings
+from pipeline.settings.output_settings import VirtualCameraSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.recorder import letterboxed
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from pipeline.drawing.overlay import draw_banner
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceKind
-from pipeline.settings.kiosk import AttractSettings
-from pipeline.settings.schema import WindowSettings
+from pipeline.settings.display_settings import AttractSettings, WindowSettings
 from pipeline.sinks.attract import Attract
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.monitors import Monitor, hide_pointer, list_monitors

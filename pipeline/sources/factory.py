@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.settings.schema import Policy, SourceSettings
+from pipeline.settings.source_settings import Policy, SourceSettings
 from pipeline.sources.base import Clock, Source
 from pipeline.sources.camera import CameraDevice
 from pipeline.sources.images import ImagesSource

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import SourceKind
-from pipeline.settings.schema import SourceSettings
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 

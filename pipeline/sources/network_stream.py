@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
 from pipeline.pyav import fraction
-from pipeline.settings.schema import RtspTransport
+from pipeline.settings.source_settings import RtspTransport
 from pipeline.sources.base import Clock
 from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
 from pipeline.sources.pacing import Pacer

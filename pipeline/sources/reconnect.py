@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo
-from pipeline.settings.schema import ReconnectSettings
+from pipeline.settings.source_settings import ReconnectSettings
 from pipeline.sources.base import Clock, Source, SourceState
 from pipeline.sources.live import TIME_BASE, ArrivalStamps, LiveSource
 from pipeline.sources.pacing import Pacer

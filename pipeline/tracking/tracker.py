@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import Instances, SourceInfo, SourceKind
-from pipeline.settings.schema import TrackingSettings
+from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.association import Expected, associate
 from pipeline.tracking.kalman import center_and_size, corners_of_all
 from pipeline.tracking.overlap import box_overlaps, resample
-from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
+from pipeline.tracking.smoothing import memory_weight, smooth_masks, smooth_position, speed_change
 from pipeline.tracking.track import Track, advance_all
 
 UNCONFIRMED_S = 0.2
@@ -55,9 +55,9 @@ class Tracker:
         self._size_hw: SizeHW | None = None
 
     @property
-    def unsure_score(self) -> float:
+    def low_score(self) -> float:
         """Detections below `sure_score` are of use from this score on."""
-        return 1.0 if self._settings.unsure_score is None else self._settings.unsure_score
+        return 1.0 if self._settings.low_score is None else self._settings.low_score
 
     def update(self, pts_s: float, instances: Instances, size_hw: SizeHW) -> Instances:
         """Take in the detections of the next frame.
@@ -131,21 +131,21 @@ class Tracker:
             return
         tracks = [self._tracks[track] for track, _ in pairs]
         found = instances.select(np.array([detection for _, detection in pairs], np.intp))
-        if self._settings.steady == 0:
+        if self._settings.smoothing == 0:
             self._take_as_found(tracks, found, pts_s)
             return
         expected_xyxy = _shown(tracks)
         weights = np.empty(len(tracks), np.float32)
         for i, track in enumerate(tracks):
             lost_s = track.lost_s(pts_s)
-            weight = memory_weight(self._settings.steady, lost_s) if track.hits >= SETTLED_HITS else 1.0
+            weight = memory_weight(self._settings.smoothing, lost_s) if track.hits >= SETTLED_HITS else 1.0
             fast = speed_change(track.motion, lost_s)
-            track.position, change = steady_position(track.position, track.motion.scale, found.boxes_xyxy[i], weight)
+            track.position, change = smooth_position(track.position, track.motion.scale, found.boxes_xyxy[i], weight)
             weights[i] = weight + (1 - weight) * max(fast, change)
             track.see(pts_s, found.boxes_xyxy[i], int(found.class_ids[i]), float(found.scores[i]))
         shown_xyxy = _shown(tracks)
         previous = np.stack([track.mask for track in tracks])
-        masks = steady_masks(previous, expected_xyxy, found.mask_probs, found.boxes_xyxy, shown_xyxy, weights)
+        masks = smooth_masks(previous, expected_xyxy, found.mask_probs, found.boxes_xyxy, shown_xyxy, weights)
         for track, mask in zip(tracks, masks, strict=True):
             track.mask = mask
 
@@ -196,7 +196,7 @@ def make_tracker(settings: TrackingSettings, source: SourceInfo, sure_score: flo
 
 def finding_score(settings: TrackingSettings, source: SourceInfo) -> float | None:
     """The score from which the segmenter should find objects so that tracks are not lost; None: what is asked for."""
-    return settings.unsure_score if is_tracked(settings, source) else None
+    return settings.low_score if is_tracked(settings, source) else None
 
 
 _NOTHING = (

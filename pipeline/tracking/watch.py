@@ -12,7 +12,8 @@ from pipeline.errors import InputError
 from pipeline.labels import resolve_classes
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
 from pipeline.scene import Event, EventKind, Scene
-from pipeline.settings.schema import PlaceSettings, Settings
+from pipeline.settings.place_settings import PlaceSettings
+from pipeline.settings.schema import Settings
 from pipeline.tracking.counts import ClassCounts, count_now
 from pipeline.tracking.zones import Box, LineCounter, ZoneCounter
 

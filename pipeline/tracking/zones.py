@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.scene import Direction, EventKind, LineCount, ZoneState
-from pipeline.settings.schema import Anchor, LineSettings, ZoneSettings
+from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
 from pipeline.tracking.geometry import Point, closed, crossings, distance_to_path, in_pixels, inside
 
 CLEAR_SIZES = 0.1

@@ -14,7 +14,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
-from pipeline.settings.schema import ServeSettings
+from pipeline.settings.output_settings import ServeSettings
 
 TOKEN_VARIABLE = "STREAM_SEGMENT_TOKEN"
 CONTROL_HEADER = "X-Stream-Segment"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import RunError
-from pipeline.settings.schema import ServeSettings, split_address
+from pipeline.settings.output_settings import ServeSettings, split_address
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.web.access import Access, choose_token, own_names
 from pipeline.web.address import is_loopback, listen, url_of

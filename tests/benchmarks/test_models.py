@@ -5,7 +5,7 @@ import pytest
 from benchmarks import models
 from benchmarks.options import Options
 from pipeline.errors import InputError
-from pipeline.settings.schema import ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 from tests.pipeline.fakes import FakeSegmenter
 
 

@@ -16,7 +16,7 @@ def side_by_side(monkeypatch):
     made = []
 
     def segmenter_for(settings, steadying, info, live):
-        assert (steadying.steady, info.width, info.height, live) == (0.0, 96, 64, False)
+        assert (steadying.smoothing, info.width, info.height, live) == (0.0, 96, 64, False)
         made.append(Engine({}, 2))
         return made[-1]
 

@@ -11,7 +11,7 @@ import pytest
 import stream_segment
 from pipeline.commands import evaluate as command
 from pipeline.errors import RunError
-from pipeline.settings.schema import ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 from tests.pipeline.evaluation.scene import DOG, LARGE, PERSON, SMALL, KnownSegmenter, annotation, write
 
 

@@ -15,7 +15,7 @@ from mrcnn.engines.base import EngineError
 from pipeline.commands import optimize as command
 from pipeline.records import Instances
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
-from pipeline.settings.schema import ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 from tests.pipeline.fakes import make_instances
 
 FRAME_HW = (48, 90)

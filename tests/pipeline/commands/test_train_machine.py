@@ -6,7 +6,7 @@ import pytest
 from pipeline.commands import train_machine
 from pipeline.commands.train_machine import choose_precision, cpu_has_bfloat16, keras_policy
 from pipeline.segmentation.backend import BackendChoice
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 CPU_TF = BackendChoice(Backend.TENSORFLOW, Device.CPU, "CPU")
 CPU_JAX = BackendChoice(Backend.JAX, Device.CPU, "CPU")

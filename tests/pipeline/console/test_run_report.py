@@ -4,7 +4,7 @@ from pipeline.console.run_report import ProgressReport, summary_text
 from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.scene import LineCount, Scene, ZoneState
-from pipeline.settings.schema import ProgressMode
+from pipeline.settings.output_settings import ProgressMode
 from pipeline.stats import DropCause, DropStage, RunStats
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 

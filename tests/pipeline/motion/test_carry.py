@@ -11,7 +11,7 @@ from benchmarks.moving_scene import MovingScene, crowd
 from pipeline.motion.carry import FlowCarrier, Landing
 from pipeline.records import Instances
 from pipeline.runtime.join import make_carrier
-from pipeline.settings.schema import CarryMode, MotionSettings
+from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from tests.pipeline.motion.scenes import (
     HEIGHT,
     WIDTH,

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.privacy.cover import Privacy, coarse, color_bgr
 from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTimes
-from pipeline.settings.kiosk import PrivacySettings
+from pipeline.settings.privacy_settings import PrivacySettings
 
 HEIGHT, WIDTH = 90, 160
 LABELS = ("BG", "dog", "person")

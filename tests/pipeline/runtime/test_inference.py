@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.runtime.inference import Batching, Filling, infer
 from pipeline.segmentation.supervision import EngineLostError
-from pipeline.settings.schema import TrackingSettings
+from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.stats import RunStats
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 from pipeline.tracking.tracker import Tracker
@@ -37,7 +37,7 @@ def test_each_frame_comes_out_with_its_instances_and_times():
 
 def test_a_tracker_gets_every_result_with_its_time_and_size():
     class FakeTracker:
-        unsure_score = 0.4
+        low_score = 0.4
 
         def __init__(self):
             self.seen = []
@@ -74,7 +74,7 @@ class Finder(FakeSegmenter):
     [
         (None, [[1], []]),
         (Tracker(TrackingSettings(hold_s=0.0), sure_score=0.7), [[1], [1]]),
-        (Tracker(TrackingSettings(hold_s=0.0, unsure_score=None), sure_score=0.7), [[1], []]),
+        (Tracker(TrackingSettings(hold_s=0.0, low_score=None), sure_score=0.7), [[1], []]),
     ],
 )
 def test_below_the_score_that_was_asked_for_only_what_is_tracked_is_kept(tracker, shown):
@@ -175,7 +175,7 @@ def test_a_batch_is_waited_for_only_where_that_is_asked_for():
 
 def test_what_the_tracker_sees_of_a_batch_is_one_frame_after_the_other():
     class Order:
-        unsure_score = 0.4
+        low_score = 0.4
         seen = ()
 
         def update(self, pts_s, instances, size_hw):

@@ -38,7 +38,7 @@ def test_the_order_stays_when_later_frames_are_ready_first():
         done[index].set()
 
     class Order:
-        unsure_score = 0.4
+        low_score = 0.4
         seen = ()
         threads: frozenset = frozenset()
 

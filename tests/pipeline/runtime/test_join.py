@@ -11,7 +11,7 @@ from pipeline.runtime.join import (
     make_carrier,
 )
 from pipeline.runtime.key_frames import KeyFrames
-from pipeline.settings.schema import CarryMode, MotionSettings
+from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 from tests.pipeline.fakes import make_frame, make_instances
 

@@ -11,7 +11,8 @@ from pipeline.errors import InputError
 from pipeline.records import Finding, SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.runtime.presenter import Presenter
 from pipeline.scene import Scene
-from pipeline.settings.schema import OverlaySettings, Settings
+from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.schema import Settings
 from pipeline.stats import RunStats
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, make_frame, make_instances
 

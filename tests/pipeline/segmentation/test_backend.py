@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.segmentation import backend as backend_module
 from pipeline.segmentation.backend import choose_backend, prepare_backend
-from pipeline.settings.schema import Backend, Device
+from pipeline.settings.model_settings import Backend, Device
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.segmentation.canvas import fit_canvas
-from pipeline.settings.schema import Canvas
+from pipeline.settings.model_settings import Canvas
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.segmentation import engine_choice as module
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.engine_choice import EnginePlan, gpu_is_likely, make_engine, plan_engines
-from pipeline.settings.schema import Backend, Device, EngineKind, ModelSettings, Precision
+from pipeline.settings.model_settings import Backend, Device, EngineKind, ModelSettings, Precision
 
 WEIGHTS = Path("some.h5")
 ENGINES = {"openvino": EngineKind.OPENVINO, "onnxruntime": EngineKind.ONNX, "keras": EngineKind.KERAS}

@@ -16,7 +16,7 @@ from pipeline.segmentation import engine_pool as engine_set
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.engine_choice import EnginePlan
 from pipeline.segmentation.engine_pool import EngineSet, default_workers
-from pipeline.settings.schema import Backend, Device, EngineKind, ModelSettings, Precision
+from pipeline.settings.model_settings import Backend, Device, EngineKind, ModelSettings, Precision
 from tests.pipeline.fakes import DEADLINE_S
 
 CANVAS = np.zeros((1, 64, 96, 3), np.uint8)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
-from pipeline.settings.schema import ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 from tests.pipeline.fakes import make_instances
 
 

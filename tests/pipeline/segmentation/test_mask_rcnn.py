@@ -11,7 +11,8 @@ from pipeline.errors import InputError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.segmentation import engine_pool as engine_set
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter, segmenter_for
-from pipeline.settings.schema import ModelSettings, Settings
+from pipeline.settings.model_settings import ModelSettings
+from pipeline.settings.schema import Settings
 from tests.mrcnn.weights.test_checkpoint import checkpoint, write_file
 
 

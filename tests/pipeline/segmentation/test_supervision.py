@@ -9,7 +9,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.supervision import EngineLostError, SupervisedSegmenter
-from pipeline.settings.kiosk import EngineSettings
+from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.schema import Settings
 from pipeline.threads.slot import SlotClosed
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
@@ -30,7 +30,7 @@ def picture(index=7, size=(48, 80)):
 
 
 def supervised(segmenter, stopped=None, clock=None, **settings):
-    values = EngineSettings(**{"timeout_s": 0.2, "start_timeout_s": DEADLINE_S, **settings})
+    values = SupervisionSettings(**{"timeout_s": 0.2, "start_timeout_s": DEADLINE_S, **settings})
     arguments = {} if clock is None else {"clock": clock}
     return SupervisedSegmenter(segmenter, values, stopped or threading.Event(), **arguments)
 
@@ -171,7 +171,7 @@ def test_the_end_of_the_run_ends_a_wait():
 def test_closing_an_engine_that_still_loads_leaves_it_behind():
     load, stopped = threading.Event(), threading.Event()
     fake = FakeSegmenter(opening=lambda: load.wait(DEADLINE_S))
-    engine = SupervisedSegmenter(fake, EngineSettings(), stopped, close_deadline_s=0.1)
+    engine = SupervisedSegmenter(fake, SupervisionSettings(), stopped, close_deadline_s=0.1)
     stopped.set()
     with pytest.raises(SlotClosed):
         engine.open()
@@ -185,7 +185,7 @@ ENGINE = {"restart": True, "timeout_s": 0.3, "start_timeout_s": 0.3}
 
 def run_street(finder, frames=40, **values):
     pace, sinks = Pace(), watchers()
-    base = {"window": {"mode": "off"}, "overlay": {"status": False}, "engine": ENGINE}
+    base = {"window": {"mode": "off"}, "overlay": {"status": False}, "supervision": ENGINE}
     settings = Settings.model_validate({**base, **values})
     stream = Stream(settings, source=Street(frames, SourceKind.LIVE, gate=pace), segmenter=finder)
     for sink in sinks:
@@ -198,7 +198,7 @@ def run_street(finder, frames=40, **values):
 @pytest.mark.parametrize("presentation", ["smooth", "exact"])
 def test_a_live_run_goes_on_and_is_covered_while_the_engine_is_lost(presentation):
     finder = Finder(before=lambda index: fail_on(10, 11, 12, 20, 21)(index))
-    values = {"privacy": SILHOUETTE, "presentation": presentation, "engine": {**ENGINE, "restarts": 9}}
+    values = {"privacy": SILHOUETTE, "presentation": presentation, "supervision": {**ENGINE, "restarts": 9}}
     stream, pace, sinks = run_street(finder, **values)
     summary = stream.summary()
     assert summary.engine_restarts >= 1
@@ -216,11 +216,11 @@ def test_a_live_run_goes_on_and_is_covered_while_the_engine_is_lost(presentation
 
 def test_a_live_run_whose_budget_is_used_up_ends_with_a_clear_error():
     with pytest.raises(RunError, match="it was lost 2 times within 600 s, and 1 are allowed"):
-        run_street(Finder(before=fail_on(*range(5, 40))), engine={**ENGINE, "restarts": 1})
+        run_street(Finder(before=fail_on(*range(5, 40))), supervision={**ENGINE, "restarts": 1})
 
 
 def test_recorded_runs_and_runs_without_the_setting_end_with_the_first_error():
-    for kind, values in ((SourceKind.RECORDED, {"engine": ENGINE}), (SourceKind.LIVE, {})):
+    for kind, values in ((SourceKind.RECORDED, {"supervision": ENGINE}), (SourceKind.LIVE, {})):
         settings = Settings.model_validate({"window": {"mode": "off"}, **values})
         stream = Stream(settings, source=FakeSource(None, kind), segmenter=FakeSegmenter(before=fail_on(3, 4, 5, 6)))
         with pytest.raises(RunError, match="inference failed: ValueError: broken at"), stream:

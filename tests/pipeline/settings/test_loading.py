@@ -4,8 +4,10 @@ import pytest
 import yaml
 
 from pipeline.errors import InputError
+from pipeline.settings.display_settings import WindowMode
 from pipeline.settings.loading import dump_settings, load_settings, parse_assignment, section_keys
-from pipeline.settings.schema import PresentationMode, Settings, WindowMode
+from pipeline.settings.presentation_settings import PresentationMode
+from pipeline.settings.schema import Settings
 
 SHIPPED = Path(__file__).parents[3] / "config.yaml"
 

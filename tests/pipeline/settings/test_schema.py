@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings.schema import Device, Settings
+from pipeline.settings.model_settings import Device
+from pipeline.settings.schema import Settings
 
 
 def test_settings_are_frozen():
@@ -32,7 +33,7 @@ def test_enums_are_read_from_their_words():
         {"serve": {"max_viewers": 0}},
         {"output": {"preset": "warp"}},
         {"tracking": {"max_lost_s": -0.1}},
-        {"tracking": {"steady": 1.01}},
+        {"tracking": {"smoothing": 1.01}},
         {"lines": [{"name": "", "points": [[0, 0], [1, 1]]}]},
         {"lines": [{"name": "a", "points": [[0, 0]]}]},
         {"lines": [{"name": "a", "points": [[0, 0], [1, float("inf")]]}]},

@@ -21,7 +21,7 @@ from mrcnn.utils import unmold_mask
 from pipeline.errors import InputError, RunError
 from pipeline.records import Instances
 from pipeline.scene import Direction, Event, EventKind, Scene
-from pipeline.settings.schema import DetectionsSettings
+from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.detections import Detections, encode_mask, frame_record
 from pipeline.sinks.paths import Inputs
 from tests.pipeline.sinks.presentations import LABELS, context, presentation

@@ -9,16 +9,10 @@ import pytest
 from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
-from pipeline.settings.schema import (
-    DetectionsSettings,
-    OverlaySettings,
-    RecorderSettings,
-    ServeSettings,
-    Settings,
-    SourceSettings,
-    WindowMode,
-    WindowSettings,
-)
+from pipeline.settings.display_settings import OverlaySettings, WindowMode, WindowSettings
+from pipeline.settings.output_settings import DetectionsSettings, RecorderSettings, ServeSettings
+from pipeline.settings.schema import Settings
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.detections import Detections
 from pipeline.sinks.factory import make_sinks
 from pipeline.sinks.images import Images

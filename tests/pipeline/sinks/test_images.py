@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.settings.schema import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.images import ENCODING, Images, write_image
 from pipeline.sinks.paths import Inputs
 from tests.pipeline.sinks.presentations import context, picture, presentation

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.settings.kiosk import AttractSettings
-from pipeline.settings.schema import WindowSettings
+from pipeline.settings.display_settings import AttractSettings, WindowSettings
 from pipeline.sinks.monitors import Monitor
 from pipeline.sinks.window import Window
 from tests.pipeline.sinks.presentations import context, presentation

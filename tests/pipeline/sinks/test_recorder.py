@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.settings.schema import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.media_file import MediaFile
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.recorder import Recorder

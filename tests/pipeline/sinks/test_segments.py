@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.settings.schema import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import CHECK_EVERY_S, SegmentRecorder, make_recorder
 from tests.pipeline.fakes import FakeClock

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from pipeline.records import AudioTrack
-from pipeline.settings.schema import AudioMode, RecorderSettings
+from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.recorder import Recorder
 from tests.pipeline.sinks.presentations import (
     context,

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
-from pipeline.settings.schema import OverlaySettings, RecorderSettings
+from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from tests.pipeline.sinks.presentations import context, presentation
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.settings.kiosk import VirtualCameraSettings
+from pipeline.settings.output_settings import VirtualCameraSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.factory import make_sinks

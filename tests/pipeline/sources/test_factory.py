@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.settings.schema import Policy, ReconnectSettings, SourceSettings
+from pipeline.settings.source_settings import Policy, ReconnectSettings, SourceSettings
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.sources.images import ImagesSource

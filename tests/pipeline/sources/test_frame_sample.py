@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.settings.schema import SourceSettings
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources import frame_sample
 from pipeline.sources.frame_sample import sample_frames
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, FakeSource

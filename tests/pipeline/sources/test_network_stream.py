@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceKind
-from pipeline.settings.schema import Policy, ReconnectSettings, RtspTransport, SourceSettings
+from pipeline.settings.source_settings import Policy, ReconnectSettings, RtspTransport, SourceSettings
 from pipeline.sources.base import Source, SourceState
 from pipeline.sources.factory import make_source
 from pipeline.sources.network_stream import StreamDevice, is_finite

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.settings.schema import ReconnectSettings
+from pipeline.settings.source_settings import ReconnectSettings
 from pipeline.sources.base import SourceState
 from pipeline.sources.live import LiveSource
 from pipeline.sources.pacing import Pacer

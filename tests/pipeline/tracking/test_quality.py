@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.settings.schema import TrackingSettings
+from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking import kalman as motion
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import evaluate, overlaps
@@ -74,7 +74,7 @@ def test_without_its_motion_model_it_fails(truth, monkeypatch):
 
 
 def test_steadying_does_not_move_masks_off_their_objects(truth):
-    raw = evaluate(*track(truth, 3, TrackingSettings(steady=0.0, hold_s=0.0)))
+    raw = evaluate(*track(truth, 3, TrackingSettings(smoothing=0.0, hold_s=0.0)))
     steadied = evaluate(*track(truth, 3, TrackingSettings(hold_s=0.0)))
     assert steadied.overlap >= raw.overlap - 0.003
     assert steadied.id_switches == raw.id_switches
@@ -84,8 +84,8 @@ def test_steadying_calms_the_outline_of_who_stands(truth):
     noise = Noise(jitter=0.015, missed=0.0, false_positives=0.0, wrong_class=0.0, dropped=0.0)
     before_the_crowd = [frame for frame in truth if frame.pts_s < 2.0]
 
-    def flicker(steady):
-        settings = TrackingSettings(steady=steady)
+    def flicker(smoothing):
+        settings = TrackingSettings(smoothing=smoothing)
         _, shown = track(before_the_crowd, 4, settings, noise)
         best = []
         for frame, instances in zip(before_the_crowd, shown, strict=True):

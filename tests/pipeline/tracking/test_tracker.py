@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.records import Instances, SourceInfo, SourceKind
-from pipeline.settings.schema import TrackingSettings
+from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.tracker import Tracker, finding_score, make_tracker
 from tests.pipeline.tracking.scenes import box_at, found
 
 SIZE_HW = (361, 643)
-SETTINGS = TrackingSettings(max_lost_s=2.0, hold_s=0.4, steady=0.5, confirm_score=0.9)
+SETTINGS = TrackingSettings(max_lost_s=2.0, hold_s=0.4, smoothing=0.5, confirm_score=0.9)
 
 
 def person(x, y=150.0, score=0.95, **sides):
@@ -176,7 +176,7 @@ def test_jitter_is_steadied_without_lag_on_motion():
 
 def test_strength_zero_changes_no_box_and_no_mask():
     rng = np.random.default_rng(6)
-    tracker = Tracker(SETTINGS.model_copy(update={"steady": 0.0}))
+    tracker = Tracker(SETTINGS.model_copy(update={"smoothing": 0.0}))
     for i in range(10):
         detected = found((1, 0.95, *(np.array(box_at(100, 150)) + rng.normal(0, 2, 4))), mask=rng.random((28, 28)))
         shown = tracker.update(i / 25, detected, SIZE_HW)
@@ -246,6 +246,6 @@ def test_an_empty_frame_of_an_unused_tracker():
     ],
 )
 def test_when_there_is_a_tracker(kind, enabled, made):
-    settings, source = TrackingSettings(enabled=enabled, unsure_score=0.35), SourceInfo("a", kind, 643, 361)
+    settings, source = TrackingSettings(enabled=enabled, low_score=0.35), SourceInfo("a", kind, 643, 361)
     assert (make_tracker(settings, source) is not None) is made
     assert finding_score(settings, source) == (0.35 if made else None)

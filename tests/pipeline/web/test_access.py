@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.settings.schema import ServeSettings
+from pipeline.settings.output_settings import ServeSettings
 from pipeline.web.access import Access, Refusal, Request, choose_token, own_names
 
 TOKEN = "correct-horse-battery"

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.settings.schema import split_address
+from pipeline.settings.output_settings import split_address
 from pipeline.web.address import is_loopback, listen, url_of
 
 

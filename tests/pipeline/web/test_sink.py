@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
-from pipeline.settings.schema import OverlaySettings, ServeSettings
+from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import ServeSettings
 from pipeline.stats import RunStats
 from pipeline.web import sink as sink_module
 from pipeline.web.address import listen

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.controls import Controls, DisplayChange
 from pipeline.records import SegmentedFrame, SourceKind, StageTimes
-from pipeline.settings.schema import OverlaySettings
+from pipeline.settings.display_settings import OverlaySettings
 from pipeline.sinks.base import Presentation
 from pipeline.stats import DropCause, DropStage, RunStats
 from pipeline.web.view import RunMonitor, RunView

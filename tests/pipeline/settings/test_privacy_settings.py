@@ -9,7 +9,7 @@ def test_nothing_of_it_is_on_by_itself():
     assert not settings.privacy.on
     assert settings.background.mode.value == "off"
     assert settings.attract.after_s is None
-    assert not settings.engine.restart
+    assert not settings.supervision.restart
     assert settings.virtual_camera.device is None
     assert settings.output.segment_s is None
 
@@ -25,8 +25,8 @@ def test_nothing_of_it_is_on_by_itself():
         ("background", {"edge": 0.3}),
         ("background", {"color": "#12345"}),
         ("attract", {"after_s": 0}),
-        ("engine", {"timeout_s": 0}),
-        ("engine", {"restarts": -1}),
+        ("supervision", {"timeout_s": 0}),
+        ("supervision", {"restarts": -1}),
         ("window", {"monitor": -1}),
         ("output", {"segment_s": 0.5}),
         ("output", {"keep_bytes": 10}),

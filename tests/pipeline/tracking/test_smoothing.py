@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.tracking.kalman import BoxMotion, center_and_size
-from pipeline.tracking.steady import memory_weight, speed_change, steady_masks, steady_position
+from pipeline.tracking.smoothing import memory_weight, smooth_masks, smooth_position, speed_change
 from tests.pipeline.tracking.scenes import box_at
 
 
@@ -17,13 +17,13 @@ def test_the_memory_is_one_of_time():
 
 def test_jitter_is_damped_and_change_is_followed():
     expected = center_and_size(np.array(box_at(100, 100, 100, 100)))
-    jitter, change = steady_position(expected, 100.0, np.array(box_at(102, 99, 100, 100)), 0.1)
+    jitter, change = smooth_position(expected, 100.0, np.array(box_at(102, 99, 100, 100)), 0.1)
     assert change == 0
     assert jitter == pytest.approx([100.2, 99.9, 100, 100])
-    moved, change = steady_position(expected, 100.0, np.array(box_at(120, 100, 90, 100)), 0.1)
+    moved, change = smooth_position(expected, 100.0, np.array(box_at(120, 100, 90, 100)), 0.1)
     assert change == 1
     assert moved == pytest.approx([120, 100, 90, 100])
-    between, change = steady_position(expected, 100.0, np.array(box_at(109, 100, 100, 100)), 0.1)
+    between, change = smooth_position(expected, 100.0, np.array(box_at(109, 100, 100, 100)), 0.1)
     assert 0 < change < 1
     assert 100.9 < between[0] < 109
 
@@ -48,7 +48,7 @@ def run(masks, boxes, weight):
     shown, box = masks[0], boxes[0]
     result = [shown]
     for mask, next_box in zip(masks[1:], boxes[1:], strict=True):
-        shown = steady_masks(
+        shown = smooth_masks(
             shown[None], box[None], mask[None], next_box[None], next_box[None], np.array([weight], np.float32)
         )[0]
         box = next_box
@@ -88,4 +88,4 @@ def test_a_box_that_breathes_does_not_stretch_its_mask():
 
 def test_no_objects():
     nothing, boxes = np.zeros((0, 28, 28), np.float32), np.zeros((0, 4), np.float32)
-    assert steady_masks(nothing, boxes, nothing, boxes, boxes, np.zeros(0, np.float32)).shape == (0, 28, 28)
+    assert smooth_masks(nothing, boxes, nothing, boxes, boxes, np.zeros(0, np.float32)).shape == (0, 28, 28)

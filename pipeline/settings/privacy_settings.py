@@ -1,4 +1,4 @@
-"""Settings of privacy, backgrounds and unattended runs; part of `settings.py`."""
+"""Settings of privacy and backgrounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings.section import Seconds, Section
+from pipeline.settings.section import Section
 
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 """Red, green and blue as in web pages: #rrggbb."""
@@ -61,36 +61,3 @@ class BackgroundSettings(Section):
     color: Color = "#1f4e79"
     picture: str | None = None
     edge: Annotated[float, Field(ge=0.0, le=0.2)] = 0.008
-
-
-class SlateSettings(Section):
-    """What is said in place of the picture while there is none. None: what the program has to say."""
-
-    source: str | None = None
-    loading: str = "loading the model"
-    engine: str = "starting the model again"
-
-
-class AttractSettings(Section):
-    """What the window shows when nobody was seen for a while."""
-
-    after_s: Annotated[float, Field(gt=0.0, le=86400.0)] | None = None
-    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
-    text: str = "Come closer!"
-    picture: str | None = None
-
-
-class VirtualCameraSettings(Section):
-    """A camera that other programs see. There is one when a device is named."""
-
-    device: Annotated[str, Field(min_length=1)] | None = None
-
-
-class EngineSettings(Section):
-    """What happens when the network fails or does not answer. Live runs only."""
-
-    restart: bool = False
-    timeout_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
-    start_timeout_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 300.0
-    restarts: Annotated[int, Field(ge=0, le=1000)] = 3
-    within_s: Seconds = 600.0

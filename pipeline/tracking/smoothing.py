@@ -27,18 +27,18 @@ FAST_SIZES = 0.25
 """An object that moves this share of its size between two results has no use for its previous mask."""
 
 
-def memory_weight(steady: float, elapsed_s: float) -> float:
+def memory_weight(smoothing: float, elapsed_s: float) -> float:
     """The weight of a new measurement of an object that keeps still, above 0, up to 1.
 
     Args:
-        steady: strength, 0 … 1; 0 takes every measurement as it is.
+        smoothing: strength, 0 … 1; 0 takes every measurement as it is.
         elapsed_s: since the last measurement, seconds.
     """
-    memory_s = steady * LONGEST_MEMORY_S
+    memory_s = smoothing * LONGEST_MEMORY_S
     return 1.0 if memory_s <= 0 else float(1 - np.exp(-max(elapsed_s, 1e-3) / memory_s))
 
 
-def steady_position(
+def smooth_position(
     expected: Array4, scale: float, measured_xyxy: NDArray[np.floating], still_weight: float
 ) -> tuple[Array4, float]:
     """One step of a steadied box.
@@ -64,7 +64,7 @@ def speed_change(motion: BoxMotion, elapsed_s: float) -> float:
     return _ramp(float(np.linalg.norm(motion.velocity[:2])) * elapsed_s / motion.scale, 0.0, FAST_SIZES)
 
 
-def steady_masks(
+def smooth_masks(
     previous: NDArray[np.float32],
     expected_xyxy: NDArray[np.float32],
     measured: NDArray[np.float32],

@@ -1,0 +1,102 @@
+"""Settings of recordings, detections, the page, the virtual camera and progress."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+
+from pipeline.settings.section import Section
+
+
+class X264Preset(Enum):
+    """How long the H.264 encoder takes to save bits, fastest first."""
+
+    ULTRAFAST = "ultrafast"
+    SUPERFAST = "superfast"
+    VERYFAST = "veryfast"
+    FASTER = "faster"
+    FAST = "fast"
+    MEDIUM = "medium"
+    SLOW = "slow"
+    SLOWER = "slower"
+    VERYSLOW = "veryslow"
+    PLACEBO = "placebo"
+
+
+class AudioMode(Enum):
+    """What happens to the source's sound."""
+
+    COPY = "copy"
+    """Copied without loss where the container can hold it, else re-encoded to AAC."""
+    OFF = "off"
+
+
+class ProgressMode(Enum):
+    """How a recorded file's progress is shown."""
+
+    AUTO = "auto"
+    """A bar on a terminal, plain lines elsewhere."""
+    BAR = "bar"
+    LINES = "lines"
+    OFF = "off"
+
+
+class RecorderSettings(Section):
+    """The annotated video (or images, for a source of stills)."""
+
+    path: str | None = None
+    crf: Annotated[int, Field(ge=0, le=51)] = 23
+    preset: X264Preset = X264Preset.SUPERFAST
+    audio: AudioMode = AudioMode.COPY
+    fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
+    segment_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None
+    keep_bytes: Annotated[int, Field(ge=1_000_000)] | None = None
+    keep_s: Annotated[float, Field(ge=1.0)] | None = None
+    min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
+
+
+class DetectionsSettings(Section):
+    """The machine-readable results: one JSON line a frame."""
+
+    path: str | None = None
+    masks: bool = True
+    events: bool = False
+
+
+class ServeSettings(Section):
+    """The page on which a run is watched in a browser. It is served when there is an address."""
+
+    address: str | None = None
+    token: Annotated[SecretStr, Field(min_length=12, max_length=256)] | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 80
+    max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280
+    max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
+    stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
+    record_dir: str = "."
+
+    @field_validator("address")
+    @classmethod
+    def _address_has_a_port(cls, address: str | None) -> str | None:
+        if address is not None:
+            split_address(address)
+        return address
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "8080", "0.0.0.0:8080" or "[::1]:8080"; without a host, this machine. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535) or (colon and not bare):
+        raise ValueError("expected [HOST:]PORT such as 8080 or 0.0.0.0:8080")
+    if ":" in bare and host == bare:
+        raise ValueError("an IPv6 address goes in brackets, such as [::1]:8080")
+    return bare or "127.0.0.1", int(port)
+
+
+class VirtualCameraSettings(Section):
+    """A camera that other programs see. There is one when a device is named."""
+
+    device: Annotated[str, Field(min_length=1)] | None = None

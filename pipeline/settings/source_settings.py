@@ -1,0 +1,54 @@
+"""Settings of sources: what is read, and what happens when it goes away."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.settings.section import Seconds, Section
+
+
+class Policy(Enum):
+    """What happens when a stage cannot keep up."""
+
+    AUTO = "auto"
+    """LIVE for cameras, network streams and --realtime; RECORDED for files and images."""
+    LIVE = "live"
+    """The newest frame wins; older ones are dropped and counted."""
+    RECORDED = "recorded"
+    """Every frame is processed, in order; the reader waits."""
+
+
+class RtspTransport(Enum):
+    """How RTSP video travels."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class ReconnectSettings(Section):
+    """A live source that goes away is opened again, for ever, with growing pauses."""
+
+    enabled: bool = True
+    at_start: bool = False
+    read_timeout_s: Annotated[float, Field(ge=0.5, le=600.0)] = 5.0
+    first_delay_s: Annotated[float, Field(ge=0.05, le=60.0)] = 0.5
+    longest_delay_s: Annotated[float, Field(ge=0.05, le=3600.0)] = 30.0
+
+
+class SourceSettings(Section):
+    """Where frames come from."""
+
+    uri: str = "0"
+    width: Annotated[int, Field(ge=16, le=16384)] | None = None
+    height: Annotated[int, Field(ge=16, le=16384)] | None = None
+    fps: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
+    realtime: bool = False
+    policy: Policy = Policy.AUTO
+    start_s: Seconds = 0.0
+    duration_s: Annotated[float, Field(gt=0.0)] | None = None
+    max_frames: Annotated[int, Field(ge=1)] | None = None
+    rtsp_transport: RtspTransport = RtspTransport.TCP
+    reconnect: ReconnectSettings = ReconnectSettings()
