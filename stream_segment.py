@@ -271,12 +271,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _present_all(stream: Stream, settings: Settings) -> None:
-    if not stream.has_sinks:
+    if not stream.sinks:
         logger.warning("nothing to show or write: no window, no --output, no --detections; only the summary will come")
     mode = settings.progress
     if mode is ProgressMode.AUTO and stream.info.kind is SourceKind.LIVE:
         mode = ProgressMode.OFF
-    with ProgressReport(stream.info, stream.stats, stream.clock, mode, settings.source.max_frames) as progress:
+    with ProgressReport(stream.info, stream.ledger, stream.clock, mode, settings.source.max_frames) as progress:
         for segmented in stream:
             progress.update(segmented)
 

@@ -27,7 +27,7 @@ from benchmarks.moving_scene import MovingScene, crowd
 from pipeline.drawing.masks import paste_mask
 from pipeline.drawing.overlay import Overlay
 from pipeline.errors import StreamSegmentError
-from pipeline.records import Frame, Instances, SegmentedFrame, StageTimes
+from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
 from pipeline.runtime.join import Carrier, KeyFrameJoin, SmoothJoin, make_carrier
 from pipeline.runtime.key_frames import KeyFrames
 from pipeline.settings.display_settings import OverlaySettings
@@ -52,22 +52,22 @@ def scene_examples(scene: MovingScene, count: int) -> list[Example]:
     return [Example(*scene.frame(index)) for index in range(count)]
 
 
-def recorded(examples: Sequence[Example], every: int, carrier: Carrier) -> list[SegmentedFrame]:
+def recorded(examples: Sequence[Example], every: int, carrier: Carrier) -> list[UnredactedFrame]:
     """What a recorded run presents that infers every Nth frame."""
     frames: Slot[Frame] = Slot(len(examples), Overflow.WAIT)
-    results: Slot[SegmentedFrame] = Slot(len(examples), Overflow.WAIT)
+    results: Slot[UnredactedFrame] = Slot(len(examples), Overflow.WAIT)
     for i, example in enumerate(examples):
         frames.put(example.frame)
         if i % every == 0:
             results.put(_result(example))
-    join = KeyFrameJoin(frames, results, carrier, KeyFrames(every), lambda _: None)
+    join = KeyFrameJoin(frames, results, carrier, KeyFrames(every), lambda: None)
     return [join.next(1.0) for _ in examples]
 
 
-def live(examples: Sequence[Example], every: int, late: int, carrier: Carrier) -> list[SegmentedFrame]:
+def live(examples: Sequence[Example], every: int, late: int, carrier: Carrier) -> list[UnredactedFrame]:
     """What a live run presents that infers every Nth frame and gets each result `late` frames after it."""
     frames: Slot[Frame] = Slot(len(examples), Overflow.WAIT)
-    results: Slot[SegmentedFrame] = Slot(len(examples), Overflow.WAIT)
+    results: Slot[UnredactedFrame] = Slot(len(examples), Overflow.WAIT)
     join = SmoothJoin(frames, results, carrier)
     shown = []
     for i, example in enumerate(examples):
@@ -78,7 +78,7 @@ def live(examples: Sequence[Example], every: int, late: int, carrier: Carrier) -
     return shown
 
 
-def mean_iou(examples: Sequence[Example], shown: Sequence[SegmentedFrame], first: int = 0) -> float:
+def mean_iou(examples: Sequence[Example], shown: Sequence[UnredactedFrame], first: int = 0) -> float:
     """Mean mask IoU over all true objects of the frames from `first` on; a true object that is not shown counts 0."""
     ious: list[float] = []
     for example, segmented in zip(examples[first:], shown[first:], strict=True):
@@ -146,7 +146,7 @@ def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 6
     """What a live join with carrying takes, with a new result every Nth frame that is N frames late."""
     examples = scene_examples(MovingScene(width, height, crowd(objects)), count)
     frames: Slot[Frame] = Slot(2, Overflow.WAIT)
-    results: Slot[SegmentedFrame] = Slot(2, Overflow.WAIT)
+    results: Slot[UnredactedFrame] = Slot(2, Overflow.WAIT)
     join = SmoothJoin(frames, results, make_carrier(MotionSettings(), live=True))
     taken, processor, landings = [], [], []
     for i, example in enumerate(examples):
@@ -174,14 +174,14 @@ def clip_examples(path: str, count: int, assignments: Sequence[str]) -> list[Exa
     overrides = dict((key, ("--set", value)) for key, value in map(parse_assignment, assignments))
     overrides["source", "uri"] = ("--clip", path)
     settings = load_settings(None, overrides)
-    segmenter = MaskRCNNSegmenter(settings.model)
+    segmenter = MaskRCNNSegmenter.of(settings.model)
     source = make_source(settings.source, time.monotonic)
     source.open()
     segmenter.open()
     examples: list[Example] = []
     try:
         while len(examples) < count and (frame := source.read()) is not None:
-            found = segmenter.segment(frame.image_bgr)
+            found = segmenter.segment_batch([frame.image_bgr])[0]
             examples.append(Example(frame, found, [full_mask(found, i, frame) for i in range(len(found))]))
             print(f"\r{len(examples)} of {count} frames inferred", end="", file=sys.stderr, flush=True)
     finally:
@@ -203,9 +203,9 @@ def write_pictures(folder: Path, examples: Sequence[Example], every: int) -> Non
                 cv2.imwrite(str(folder / f"{mode.value}_{i:03d}.png"), drawn)
 
 
-def _result(example: Example) -> SegmentedFrame:
+def _result(example: Example) -> UnredactedFrame:
     times = StageTimes(example.frame.captured_at_s, example.frame.captured_at_s, example.frame.captured_at_s)
-    return SegmentedFrame(example.frame, example.found, example.frame.index, times)
+    return UnredactedFrame(example.frame, example.found, example.frame.index, times)
 
 
 def _iou(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

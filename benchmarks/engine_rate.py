@@ -42,11 +42,11 @@ def resnet_row(name: str, title: str, max_dim: int, options: Options, targets: d
         best = {label: stack.enter_context(models.opened(settings)) for label, settings in variants.items()}
         keras = stack.enter_context(models.opened(reference))
         sides: dict[str, Callable[[], Any]] = {label: _all_of(engine, pictures) for label, engine in best.items()}
-        sides["keras"] = lambda: keras.segment(pictures[0])
+        sides["keras"] = lambda: keras.segment_batch([pictures[0]])[0]
         if options.original is not None:
             sides["original"] = stack.enter_context(Original(options.original, weights.path, pictures[0], 1024))
         taken = alternate(sides, options.rounds(rounds))
-        reference_found = [keras.segment(picture) for picture in pictures]
+        reference_found = [keras.segment_batch([picture])[0] for picture in pictures]
         description = next(iter(best.values())).description
     values = []
     for label, chosen in variants.items():
@@ -69,7 +69,7 @@ def _variants(weights: Weights, max_dim: int, options: Options) -> Iterator[tupl
 
 
 def _all_of(engine: Any, pictures: Sequence[Image]) -> Callable[[], Any]:
-    return lambda: [engine.segment(picture) for picture in pictures]
+    return lambda: [engine.segment_batch([picture])[0] for picture in pictures]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def same_canvas(
         what: a word on the engine, for the name of the value.
     """
     with models.opened({**chosen, "canvas": "square"}) as engine:
-        matched = agreement(zip(reference, [engine.segment(picture) for picture in pictures], strict=True))
+        matched = agreement(zip(reference, [engine.segment_batch([picture])[0] for picture in pictures], strict=True))
         least = least_percent(engine.description)
     target = at_least(least) if trained or least == PERCENT["float32"] else None
     name = "objects as the square Keras engine finds them, on the same canvas" + (what and f", {what}")

@@ -18,6 +18,7 @@ from benchmarks.options import Options
 from mrcnn.weights.user_cache import user_cache
 from pipeline.errors import InputError
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, weights_dir
 from pipeline.settings.model_settings import ModelSettings
 
@@ -100,9 +101,10 @@ def best(weights: Weights, max_dim: int | None, options: Options) -> dict[str, A
 
 
 @contextlib.contextmanager
-def opened(settings: Mapping[str, Any], find_from: float | None = None) -> Iterator[MaskRCNNSegmenter]:
+def opened(settings: Mapping[str, Any], report_from: float | None = None) -> Iterator[MaskRCNNSegmenter]:
     """A segmenter with these settings, ready."""
-    segmenter = MaskRCNNSegmenter(ModelSettings.model_validate(dict(settings)), find_from)
+    model = read_model(ModelSettings.model_validate(dict(settings)))
+    segmenter = MaskRCNNSegmenter(model, model.detection_filter(redaction_score=report_from))
     segmenter.open()
     say(f"ready: {segmenter.description}")
     try:

@@ -137,8 +137,11 @@ class KnowingSegmenter(Segmenter):
     def open(self) -> None:
         """Nothing to load."""
 
-    def segment(self, image_bgr: Image) -> Instances:
-        """See `Segmenter.segment`."""
+    def segment_batch(self, images_bgr: Sequence[Image]) -> list[Instances]:
+        """See `Segmenter.segment_batch`."""
+        return [self._segment(image_bgr) for image_bgr in images_bgr]
+
+    def _segment(self, image_bgr: Image) -> Instances:
         due_s = time.monotonic() + self._takes_s
         began_s = time.thread_time()
         found = self._truths[min(mark_of(image_bgr), len(self._truths) - 1)]

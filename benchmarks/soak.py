@@ -80,7 +80,10 @@ class NoNetwork(Segmenter):
     def open(self) -> None:
         self._closed.clear()
 
-    def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
+    def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        return [self._segment(image_bgr) for image_bgr in images_bgr]
+
+    def _segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
         self._closed.wait(self._takes_s)
         self._count += 1
         height, width = image_bgr.shape[:2]
@@ -228,7 +231,7 @@ def rehearse(settings: Settings, segmenter: Segmenter | None) -> None:
     began_s = time.monotonic()
     with Stream(settings, segmenter=segmenter) as stream:
         for number, segmented in enumerate(stream):
-            inferred = stream.stats.recent(segmented.frame.captured_at_s).inferred
+            inferred = stream.ledger.recent(segmented.frame.captured_at_s).inferred
             if number >= REHEARSAL_FRAMES and inferred > 3:
                 break
             _check_ready(began_s)
@@ -286,7 +289,7 @@ def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measure
             ended_s = time.monotonic()
         watched, did = watchers.report(), camera.report(duration_s)
         after = settled(before)  # without collecting garbage: that would close what was left open, and hide it
-    counted = stream.stats.overall()
+    counted = stream.ledger.overall()
     return Measured(
         duration_s=ended_s - began_s,
         captured=counted.captured,

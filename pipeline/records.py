@@ -219,12 +219,12 @@ class StageTimes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
-    """A frame that was inferred and everything that was found on it, before anything was filtered or moved.
+class Detections:
+    """A frame that was inferred and everything that the network reported on it, before any filter.
 
     Attributes:
         frame: the inferred frame.
-        instances: in its pixels; also those that the user did not ask to see.
+        instances: in its pixels, also those that the user does not want to see.
     """
 
     frame: Frame
@@ -232,18 +232,38 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SegmentedFrame:
-    """A frame with the instances to show on it.
+class UnredactedFrame:
+    """A captured frame with its results, before redaction. Only `Redactor.apply` turns it into a `SegmentedFrame`.
+
+    No sink, page or script gets one: what privacy settings cover is still visible in it.
 
     Attributes:
-        frame: the frame on screen.
+        frame: the frame as it was captured.
         instances: what to show on it.
         instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
-            earlier one in smooth; None while no result has come yet.
+            earlier one in smooth; None before the first result.
+        times: when the frame passed each stage.
+        detections: what the instances come from; None before the first result, and for a frame that the network lost.
+    """
+
+    frame: Frame
+    instances: Instances
+    instances_index: int | None
+    times: StageTimes
+    detections: Detections | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentedFrame:
+    """A frame as it may be shown, with its instances.
+
+    Attributes:
+        frame: the frame on screen, redacted as the privacy settings say.
+        instances: what to show on it.
+        instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
+            earlier one in smooth; None before the first result.
         times: when the frame passed each stage.
         scene: counts, lines, zones and events at this frame; None where nothing is tracked.
-        finding: what the instances come from, for the stream's own use (privacy); None once it is presented, before the
-            first result, and for a frame on which the engine failed.
     """
 
     frame: Frame
@@ -251,7 +271,6 @@ class SegmentedFrame:
     instances_index: int | None
     times: StageTimes
     scene: Scene | None = None
-    finding: Finding | None = None
 
 
 def read_only(array: NDArray[np.generic]) -> NDArray[np.generic]:

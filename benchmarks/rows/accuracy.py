@@ -117,7 +117,7 @@ def variants(weights: Weights, max_dim: int | None, trained: bool = True) -> lis
 def found_by(model: dict[str, Any], pictures: Sequence[Image]) -> list[Instances]:
     """What a model finds on each picture."""
     with models.opened(model) as segmenter:
-        return [segmenter.segment(picture) for picture in pictures]
+        return [segmenter.segment_batch([picture])[0] for picture in pictures]
 
 
 def average_precision(options: Options, missing: list[str]) -> list[Value]:

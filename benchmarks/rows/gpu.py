@@ -40,15 +40,15 @@ def measure(options: Options) -> RowReport:
         full = stack.enter_context(models.opened(square))
         exact = stack.enter_context(models.opened(reference))
         sides: dict[str, Callable[[], Any]] = {
-            "tight": lambda: [tight.segment(picture) for picture in pictures],
-            "square": lambda: [full.segment(picture) for picture in pictures],
+            "tight": lambda: [tight.segment_batch([picture])[0] for picture in pictures],
+            "square": lambda: [full.segment_batch([picture])[0] for picture in pictures],
         }
         theirs = torchvision_side(pictures, notes)
         if theirs is not None:
             sides["torchvision"] = theirs
         taken = alternate(sides, options.rounds(7), warm_ups=2)
         few = pictures[::6]
-        matched = agreement((exact.segment(picture), full.segment(picture)) for picture in few)
+        matched = agreement((exact.segment_batch([picture])[0], full.segment_batch([picture])[0]) for picture in few)
         description = tight.description
     values = [
         Value(

@@ -40,7 +40,7 @@ def measure(options: Options) -> RowReport:
                 break
             wanted.release()
         took_s = time.monotonic() - began_s
-        dropped = stream.stats.overall().dropped_total
+        dropped = stream.ledger.overall().dropped_total
     before, after = statistics.median(early), statistics.median(late)
     values = [
         Value("memory at the end", Spread.one(abs(100 * (after - before) / before)), "% from frame 1,000", at_most(2)),

@@ -10,9 +10,11 @@ from typing import Any
 from benchmarks import footage, models
 from benchmarks.measuring import RowReport, Value, alternate, at_least, per_second, ratios
 from benchmarks.options import Options
-from pipeline.runtime.stream import AS_FOUND, Stream
+from pipeline.runtime.plan import plan_run
+from pipeline.runtime.run import segmenter_for
+from pipeline.runtime.stream import Stream
 from pipeline.segmentation.engine_pool import ANOTHER_ENGINE
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter, segmenter_for
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings
 from pipeline.sources.factory import make_source
@@ -69,9 +71,9 @@ def case(
         segmenter = stack.enter_context(ready(settings))
         first, second = pictures[: count // 2], pictures[count // 2 :]
         run = {
-            "first half": lambda: [bare.segment(picture) for picture in first],
+            "first half": lambda: [bare.segment_batch([picture])[0] for picture in first],
             "pipeline": lambda: whole(segmenter, settings, count),
-            "second half": lambda: [bare.segment(picture) for picture in second],
+            "second half": lambda: [bare.segment_batch([picture])[0] for picture in second],
         }
         warm_up(bare, segmenter, settings, pictures)
         taken = alternate(run, rounds, warm_ups=0)
@@ -101,9 +103,9 @@ def settings_for(model: dict[str, Any], clip: Path, output: Path) -> Settings:
 @contextlib.contextmanager
 def ready(settings: Settings) -> Iterator[MaskRCNNSegmenter]:
     """The segmenter that a run with these settings makes for itself, loaded; runs neither load nor close it."""
-    with make_source(settings.source) as source:  # every frame is shown as it was found: nothing is steadied
-        as_found = settings.tracking.model_copy(update=AS_FOUND)
-        segmenter = segmenter_for(settings, as_found, source.open(), live=False)
+    with make_source(settings.source) as source:
+        plan = plan_run(settings)
+        segmenter, _ = segmenter_for(plan, plan.for_source(source.open()))
     segmenter.open()
     models.say(f"ready: {segmenter.description}")
     close, segmenter.close = segmenter.close, lambda: None
@@ -115,7 +117,7 @@ def ready(settings: Settings) -> Iterator[MaskRCNNSegmenter]:
 def warm_up(bare: Segmenter, segmenter: Segmenter, settings: Settings, pictures: list[footage.Image]) -> None:
     """What a first time costs. The engine beside the first is made while that one computes already: wait for it."""
     for picture in pictures[:2]:
-        bare.segment(picture)
+        bare.segment_batch([picture])[0]
     whole(segmenter, settings, len(pictures))
     for thread in threading.enumerate():
         if thread.name == THREAD_PREFIX + ANOTHER_ENGINE:

@@ -18,13 +18,13 @@ def measure(options: Options) -> RowReport:
     with models.opened(chosen) as best, models.opened(models.keras_square(weights, None)) as keras:
         taken = alternate(
             {
-                "best": lambda: [best.segment(picture) for picture in pictures],
-                "keras": lambda: [keras.segment(picture) for picture in few],
+                "best": lambda: [best.segment_batch([picture])[0] for picture in pictures],
+                "keras": lambda: [keras.segment_batch([picture])[0] for picture in few],
             },
             options.rounds(7),
         )
         photographs = footage.photographs(options.coco_images, 5 if options.quick else footage.PICTURES)
-        matched = same_canvas(chosen, [keras.segment(picture) for picture in photographs], photographs)
+        matched = same_canvas(chosen, [keras.segment_batch([picture])[0] for picture in photographs], photographs)
         description = best.description
     best_s = [seconds / len(pictures) for seconds in taken["best"]]
     keras_s = [seconds / len(few) for seconds in taken["keras"]]

@@ -99,7 +99,7 @@ def run(argv: Sequence[str]) -> int:
         check_output_file(arguments.json, "--json", inputs)
     truth = read_truth(arguments.annotations, arguments.limit)
     check_images(truth, arguments.images)
-    segmenter = MaskRCNNSegmenter(settings.model)
+    segmenter = MaskRCNNSegmenter.of(settings.model)
     unmatched = match_classes(segmenter.labels, truth, classes).unmatched_text()
     for text in (unmatched, _without_area(truth)):
         if text is not None:

@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     settings = _settings(arguments)
     if importlib.util.find_spec("nncf") is None:
         raise InputError("int8 needs the package nncf: pip install -r requirements-optimize.txt")
-    segmenter = MaskRCNNSegmenter(_with(settings.model, Precision.FLOAT32))
+    segmenter = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32))
     images = sample_frames(settings.source, frames)
     if len(images) < 2:
         raise InputError(f"{settings.source.uri} gave {len(images)} frames: 2 or more are needed")
@@ -96,7 +96,7 @@ def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images
     from mrcnn.engines.base import EngineError
     from mrcnn.engines.quantize import quantize
 
-    weights, config = segmenter.network_source
+    weights, config = segmenter.model.weights.path, segmenter.model.config
     canvases = []
     for image in images:
         height, width = image.shape[:2]
@@ -135,14 +135,14 @@ def _agreement_line(same: Agreement, frames: int) -> str:
 
 def _segment(settings: ModelSettings, images: Images) -> tuple[list[Instances], float]:
     """What is found on each image, and the median time of one, milliseconds."""
-    segmenter = MaskRCNNSegmenter(settings)
+    segmenter = MaskRCNNSegmenter.of(settings)
     segmenter.open()
     try:
-        found = [segmenter.segment(image) for image in images]  # compiles for every size on the way
+        found = [segmenter.segment_batch([image])[0] for image in images]  # compiles for every size on the way
         times = []
         for image in images[:TIMED_FRAMES]:
             started = time.perf_counter()
-            segmenter.segment(image)
+            segmenter.segment_batch([image])[0]
             times.append(1000 * (time.perf_counter() - started))
         return found, statistics.median(times)
     finally:

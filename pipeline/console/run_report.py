@@ -8,12 +8,12 @@ from rich.progress import BarColumn, TextColumn
 
 from pipeline.console.display import ProgressDisplay, duration_text, time_columns
 from pipeline.drawing.places import line_text
+from pipeline.ledger import RunLedger
 from pipeline.records import SegmentedFrame, SourceInfo
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.sources.base import Clock
-from pipeline.stats import RunStats
 
 LINE_EVERY_S = 5.0
 
@@ -23,7 +23,7 @@ class ProgressReport(ProgressDisplay):
 
     Args:
         info: the source; without a length the bar only counts.
-        stats, clock: where the rate comes from.
+        ledger, clock: where the rate comes from.
         mode: bar, lines, off, or by the kind of output stream.
         limit_frames: what the user asked for, to know the end.
         output: where it is shown; standard error.
@@ -32,7 +32,7 @@ class ProgressReport(ProgressDisplay):
     def __init__(
         self,
         info: SourceInfo,
-        stats: RunStats,
+        ledger: RunLedger,
         clock: Clock,
         mode: ProgressMode,
         limit_frames: int | None = None,
@@ -40,7 +40,7 @@ class ProgressReport(ProgressDisplay):
     ) -> None:
         super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR)
         self._info = info
-        self._stats = stats
+        self._ledger = ledger
         self._clock = clock
         self._is_off = mode is ProgressMode.OFF
         counts = [count for count in (info.frame_count, limit_frames) if count is not None]
@@ -55,13 +55,13 @@ class ProgressReport(ProgressDisplay):
         done = segmented.frame.index + 1
         now_s = self._clock()
         if self.has_bar:
-            self._move_bar(done, {"rate": _fps(self._stats.recent(now_s).display_fps)})
+            self._move_bar(done, {"rate": _fps(self._ledger.recent(now_s).display_fps)})
         elif not self._is_off and now_s >= self._next_line_s:
             self._next_line_s = now_s + LINE_EVERY_S
             self.note(self._line(done, now_s))
 
     def _line(self, done: int, now_s: float) -> str:
-        rate = self._stats.recent(now_s).display_fps
+        rate = self._ledger.recent(now_s).display_fps
         text = f"{self._info.source_id}: frame {done}"
         if self._total:
             text += f" of {self._total} ({100 * done / self._total:.0f} %)"
@@ -96,8 +96,8 @@ def summary_text(summary: RunSummary) -> str:
     )
     if summary.reconnects:
         lines.append(f"  reconnects {summary.reconnects}")
-    if summary.engine_restarts:
-        lines.append(f"  engine     started again {summary.engine_restarts} times")
+    if summary.restarts:
+        lines.append(f"  network    restarted {summary.restarts} times")
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
 

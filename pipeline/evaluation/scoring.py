@@ -183,7 +183,7 @@ def evaluate(
                 f"{truth.path} says {image.width}x{image.height}: the annotations belong to another version of it"
             )
         started = time.perf_counter()
-        instances = segmenter.segment(picture)
+        instances = segmenter.segment_batch([picture])[0]
         times_ms.append(1000 * (time.perf_counter() - started))
         detections.extend(_records(instances, image, matched.category_ids, mask_threshold))
         if on_image is not None:

@@ -15,7 +15,7 @@ from pipeline.motion.blend import Shown, successor
 from pipeline.motion.bodies import Bodies
 from pipeline.motion.flow import FlowTrail, Step
 from pipeline.motion.match import by_track
-from pipeline.records import Frame, Instances, SegmentedFrame
+from pipeline.records import Frame, Instances, UnredactedFrame
 from pipeline.settings.presentation_settings import MotionSettings
 
 STEPS_A_FRAME = 12
@@ -69,7 +69,7 @@ class FlowCarrier:
             self._shown = Shown.nothing()
             self._arriving = None
 
-    def carry(self, result: SegmentedFrame, frame: Frame) -> Instances:
+    def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
         """The instances as they lie on `frame`, the one last seen; `opacity` says what fades."""
         scale = self._trail.width / frame.width, self._trail.height / frame.height
         if result.frame.index != self._taken_index:
@@ -83,7 +83,7 @@ class FlowCarrier:
         self._shown = self._shown.fade(frame.pts_s, self._elapsed_s, self._fade_s, self._max_age_s)
         return self._shown.on_frame(scale, frame, self._blend_s)
 
-    def _take(self, result: SegmentedFrame, scale: tuple[float, float]) -> None:
+    def _take(self, result: UnredactedFrame, scale: tuple[float, float]) -> None:
         """Begin to bring a result from its own frame to the last one seen; nothing arrives if the way is lost."""
         way = self._trail.since(result.frame)
         if way is None:

@@ -24,7 +24,7 @@ from pipeline.privacy.coverage import (
     small_gray,
     widened,
 )
-from pipeline.records import Finding, Frame, Instances, SegmentedFrame
+from pipeline.records import Detections, Frame, Instances, UnredactedFrame
 from pipeline.settings.privacy_settings import PrivacyMode, PrivacySettings
 
 Image = NDArray[np.uint8]
@@ -64,12 +64,12 @@ class Privacy:
             raise ValueError("Privacy needs a mode that covers")
         self._settings = settings
         self._class_ids = sorted(class_ids("privacy.classes", settings.classes, labels))
-        self._finding: Finding | None = None
+        self._finding: Detections | None = None
         self._found = Instances.empty()
         self._missed: list[_Missed] = []
         self._finding_gray: NDArray[np.float32] | None = None
 
-    def cover(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
+    def cover(self, segmented: UnredactedFrame, image_bgr: Image) -> Image:
         """The image with everything covered that has to be.
 
         Args:
@@ -88,9 +88,9 @@ class Privacy:
         cv2.copyTo(covered, mask, shown)
         return shown
 
-    def _plane(self, segmented: SegmentedFrame) -> Plane | None:
+    def _plane(self, segmented: UnredactedFrame) -> Plane | None:
         """uint8 (h, w), not 0 where the frame is to be covered; None for everywhere."""
-        frame, finding = segmented.frame, segmented.finding
+        frame, finding = segmented.frame, segmented.detections
         if finding is None:
             self._forget()
             return None
@@ -122,7 +122,7 @@ class Privacy:
         changed = changes_plane(self._finding_gray, small_gray(now.image_bgr, size))
         return widened(changed, (self._settings.margin + _CHANGE_MARGIN) * size.height)
 
-    def _learn(self, finding: Finding) -> None:
+    def _learn(self, finding: Detections) -> None:
         """A new result: objects of the one before that it does not find again are held."""
         if self._finding is not None and finding.frame.source_id != self._finding.frame.source_id:
             self._forget()  # another still image has nothing to do with the one before

@@ -8,136 +8,63 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import Enum
-from threading import Event
 
-from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTimes
+from pipeline.ledger import RunLedger
+from pipeline.records import Detections, Frame, Instances, StageTimes, UnredactedFrame
+from pipeline.runtime.plan import Batching, Filling
+from pipeline.runtime.wiring import Wiring
+from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
-from pipeline.segmentation.supervision import EngineLostError
+from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.sources.base import Clock
-from pipeline.stats import RunStats
 from pipeline.threads.opencv_process import one_opencv_thread
-from pipeline.threads.slot import Slot, SlotClosed
+from pipeline.threads.slot import SlotClosed
 from pipeline.threads.stage import THREAD_PREFIX
 from pipeline.tracking.tracker import Tracker
 
-
-class Filling(Enum):
-    """When a batch goes to the segmenter."""
-
-    FULL = "full"
-    """When it is full, or no more frames come: nothing waits for this stage's results before it goes on."""
-    WAITING = "waiting"
-    """With the frames that wait already, one or more: somebody may hold frames back until this stage's results come."""
+SPARE_FRAMES = 2
+"""With several workers, at least so many frames are queued for the next one that is free. With one frame, each of two
+workers was idle for 0.5 ms of 24."""
+POLL_S = 0.01
+"""With several workers: how often to poll for a finished batch while the source has no frame ready."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batching:
-    """How many frames go through the segmenter at once.
+class Interpretation:
+    """Which of the reported detections are shown, and with which ids.
 
     Attributes:
-        size: at most so many, 1 or more.
-        filling: whether it is waited for more.
+        detections: the thresholds.
+        tracker: gives ids and smooths; None where nothing is tracked.
     """
 
-    size: int = 1
-    filling: Filling = Filling.FULL
+    detections: DetectionFilter
+    tracker: Tracker | None
 
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"a batch holds 1 frame or more, got {self.size}")
-
-
-ONE_BY_ONE = Batching()
-SPARE_FRAMES = 2
-"""With several workers: so many frames at least wait for one that is free. With one frame each worker of two stood
-still for 0.5 ms of 24."""
-POLL_S = 0.01
-"""With several workers: how often it is looked for an answer while the source has no frame ready."""
-
-
-def infer(
-    segmenter: Segmenter,
-    frames: Slot[Frame],
-    results: Slot[SegmentedFrame],
-    stats: RunStats,
-    clock: Clock,
-    ready: Event,
-    on_undelivered: Callable[[SegmentedFrame], None],
-    tracker: Tracker | None = None,
-    batching: Batching = ONE_BY_ONE,
-    failed: Event | None = None,
-) -> None:
-    """Open the segmenter, then turn each frame into a SegmentedFrame until `frames` is closed and empty.
-
-    A segmenter with several workers gets several batches at the same time, in threads of their own. The results come in
-    the order of the frames all the same, and the tracker sees them so, in this thread.
-
-    Args:
-        segmenter: opened, used and closed in this thread.
-        frames: inlet.
-        results: outlet; it gets the frames in their order.
-        stats: told of every frame inferred.
-        clock: seconds, monotonic.
-        ready: set once the segmenter is open.
-        on_undelivered: called with each frame in hand that will not be put into `results`: these were closed, or the
-            segmenter failed. What was found on it is left out.
-        tracker: gives the instances their ids and steadies them; None where nothing is tracked.
-        batching: how many frames the segmenter gets at once.
-        failed: set when this stage fails, before frames are reported.
-    """
-    in_hand: deque[Frame] = deque()
-    stage = _Inference(segmenter, stats, clock, tracker, batching)
-    well = False
-    try:
-        segmenter.open()
-        ready.set()
-        with ExitStack() as threads:
-            queue = _Queue(stage, frames, in_hand, threads)
-            while True:
-                batch = queue.next()
-                if results.closed or not _deliver(stage.results_of(batch), results, in_hand):
-                    break
-        well = True
-    except SlotClosed:
-        well = True
-        raise
-    finally:
-        if failed is not None and not well:
-            failed.set()
-        for frame in in_hand:
-            on_undelivered(_unknown(frame, StageTimes(frame.captured_at_s)))
-        segmenter.close()
-
-
-def _deliver(found: Iterator[SegmentedFrame], results: Slot[SegmentedFrame], in_hand: deque[Frame]) -> bool:
-    """Hand the results over and their frames out of hand; False when nobody takes results any more."""
-    try:
-        for segmented in found:
-            results.put(segmented)
-            in_hand.popleft()
-    except SlotClosed:
-        return False
-    return True
+    def of(self, frame: Frame, reported: Instances) -> Instances:
+        """What to show of the detections on a frame; frames come in order."""
+        if self.tracker is None:
+            return self.detections.high(reported)
+        return self.tracker.update(frame.pts_s, self.detections.high_and_low(reported), (frame.height, frame.width))
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the segmenter found on the frames of a batch, and when, seconds on the run's clock."""
+    """What the segmenter reported on the frames of a batch, and when, seconds on the run's clock."""
 
-    found: Sequence[Instances]
+    reported: Sequence[Instances]
     started_at_s: float
     ended_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Frames that were given to the segmenter, or are when the answer is asked for.
+    """Frames that are in the segmenter, or enter it when the answer is requested.
 
     Attributes:
         frames: in their order.
         answer: waits for it.
-        is_answered: whether `answer` need not wait.
+        is_answered: whether `answer` returns without waiting.
     """
 
     frames: Sequence[Frame]
@@ -145,38 +72,93 @@ class _Batch:
     is_answered: Callable[[], bool]
 
 
-class _Queue:
-    """Batches on their way through the segmenter, in the order of the frames.
+class InferenceStage:
+    """Opens the segmenter, then turns each frame into an UnredactedFrame until no more frames come.
+
+    A segmenter with several workers gets several batches at the same time, in threads of their own. The results still
+    come in the order of the frames, and the tracker sees them so, in the thread of `run`.
 
     Args:
-        stage: does the work.
-        frames: inlet.
-        in_hand: gets every frame that is taken.
-        threads: where the threads of several workers are ended.
+        segmenter: opened, used and closed by `run`.
+        interpretation: what is shown of the detections.
+        wiring: where frames come from and results go to.
+        batching: how many frames the segmenter gets at once.
+        ledger: every inferred frame is entered, the engine that was chosen, and a failure.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, stage: _Inference, frames: Slot[Frame], in_hand: deque[Frame], threads: ExitStack) -> None:
-        self._stage = stage
-        self._frames = frames
-        self._in_hand = in_hand
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        interpretation: Interpretation,
+        wiring: Wiring,
+        batching: Batching,
+        ledger: RunLedger,
+        clock: Clock,
+    ) -> None:
+        self._segmenter = segmenter
+        self._interpretation = interpretation
+        self._wiring = wiring
+        self._batching = batching
+        self._ledger = ledger
+        self._clock = clock
+        self._in_hand: deque[Frame] = deque()
         self._batches: deque[_Batch] = deque()
-        self._pool: ThreadPoolExecutor | None = None
-        self._depth = 1
-        workers = stage.segmenter.workers
-        if workers > 1:
-            self._pool = ThreadPoolExecutor(workers, THREAD_PREFIX + "inference")
-            threads.callback(self._pool.shutdown, cancel_futures=True)
-            # Some more, so that none waits for this thread to hand it the next, whichever ends first.
-            self._depth = workers + math.ceil(SPARE_FRAMES / stage.batching.size)
-            # The cores have enough to do; OpenCV's own threads would wait actively between small calls.
-            threads.enter_context(one_opencv_thread())
+        self._description = ""
+        self._engine_is_new = True
 
-    def next(self) -> _Batch:
-        """The oldest batch, with as many begun as may be. While it is not answered, frames that come are begun too.
-        Raises SlotClosed when there are no more at all."""
-        while len(self._batches) < self._depth:
+    def run(self) -> None:
+        """Infer until `to_inference` is closed and empty, or nobody takes results any more."""
+        succeeded = False
+        try:
+            self._segmenter.open()
+            self._ledger.ready()
+            self._record_engine()
+            with ExitStack() as threads:
+                pool, depth = self._start_workers(threads)
+                while True:
+                    batch = self._next_batch(pool, depth)
+                    if self._wiring.results.closed or not self._deliver(self._results_of(batch)):
+                        break
+            succeeded = True
+        except SlotClosed:
+            succeeded = True
+            raise
+        finally:
+            if not succeeded:
+                self._ledger.failed()
+            for _ in self._in_hand:
+                self._wiring.on_inference_loss()
+            self._segmenter.close()
+
+    def _record_engine(self) -> None:
+        """Enter the engine into the ledger if it is another: the first frame, and a restart, may replace it."""
+        description = self._segmenter.description
+        if description != self._description:
+            self._description = description
+            self._ledger.record(description)
+
+    def _start_workers(self, threads: ExitStack) -> tuple[ThreadPoolExecutor | None, int]:
+        """The pool of several workers, and how many batches are to be under way."""
+        workers = self._segmenter.workers
+        if workers == 1:
+            return None, 1
+        pool = ThreadPoolExecutor(workers, THREAD_PREFIX + "inference")
+        threads.callback(pool.shutdown, cancel_futures=True)
+        # The cores have enough to do; OpenCV's own threads would wait actively between small calls.
+        threads.enter_context(one_opencv_thread())
+        # Some more than workers, so that none waits for this thread to hand it the next, whichever ends first.
+        return pool, workers + math.ceil(SPARE_FRAMES / self._batching.size)
+
+    def _next_batch(self, pool: ThreadPoolExecutor | None, depth: int) -> _Batch:
+        """The oldest batch, with as many begun as may be; frames that come while it computes are begun too.
+
+        Raises:
+            SlotClosed: there are no more at all.
+        """
+        while len(self._batches) < depth:
             try:
-                taken = self._gather()
+                frames = self._gather()
             except SlotClosed:
                 if not self._batches:
                     raise
@@ -185,83 +167,74 @@ class _Queue:
                 if self._batches[0].is_answered():
                     break
                 continue
-            self._batches.append(self._begun(taken))
+            self._batches.append(self._begin(frames, pool))
         return self._batches.popleft()
 
     def _gather(self) -> list[Frame]:
         """Take a frame, then more as the batching says."""
-        batching = self._stage.batching
         timeout_s = None
         if self._batches:
             timeout_s = 0.0 if self._batches[0].is_answered() else POLL_S
-        taken = [self._take(timeout_s)]
-        while len(taken) < batching.size:
+        frames = [self._take(timeout_s)]
+        while len(frames) < self._batching.size:
             try:
-                taken.append(self._take(None if batching.filling is Filling.FULL else 0.0))
+                frames.append(self._take(None if self._batching.filling is Filling.FULL else 0.0))
             except (SlotClosed, TimeoutError):
                 break
-        return taken
+        return frames
 
     def _take(self, timeout_s: float | None) -> Frame:
-        frame = self._frames.get(timeout_s)
+        frame = self._wiring.to_inference.get(timeout_s)
         self._in_hand.append(frame)
         return frame
 
-    def _begun(self, taken: list[Frame]) -> _Batch:
-        if self._pool is None:
-            return _Batch(taken, lambda: self._stage.answer(taken), lambda: True)
-        answer = self._pool.submit(self._stage.answer, taken)
-        return _Batch(taken, answer.result, answer.done)
+    def _begin(self, frames: list[Frame], pool: ThreadPoolExecutor | None) -> _Batch:
+        if pool is None:
+            return _Batch(frames, lambda: self._answer(frames), lambda: True)
+        answer = pool.submit(self._answer, frames)
+        return _Batch(frames, answer.result, answer.done)
 
+    def _answer(self, frames: Sequence[Frame]) -> _Answer:
+        """What the segmenter reports; in any thread."""
+        started_at_s = self._clock()
+        reported = self._segmenter.segment_batch([frame.image_bgr for frame in frames])
+        return _Answer(reported, started_at_s, self._clock())
 
-@dataclass(frozen=True, slots=True)
-class _Inference:
-    """What is done with the frames of a batch."""
-
-    segmenter: Segmenter
-    stats: RunStats
-    clock: Clock
-    tracker: Tracker | None
-    batching: Batching
-
-    def answer(self, frames: Sequence[Frame]) -> _Answer:
-        """What the segmenter says; in any thread."""
-        started_at_s = self.clock()
-        if self.batching.size == 1:
-            found = [self.segmenter.segment(frames[0].image_bgr)]
-        else:
-            found = self.segmenter.segment_batch([frame.image_bgr for frame in frames])
-        return _Answer(found, started_at_s, self.clock())
-
-    def results_of(self, batch: _Batch) -> Iterator[SegmentedFrame]:
+    def _results_of(self, batch: _Batch) -> Iterator[UnredactedFrame]:
         """A result for each frame, in order. Raises SlotClosed when the run ends under the segmenter."""
-        asked_at_s = self.clock()
+        began_at_s = self._clock()
         try:
             answer = batch.answer()
-        except EngineLostError:
-            # The frames are shown with nothing on them; nothing is known of what is in them.
-            ended_at_s = self.clock()
+        except SegmenterLostError:
+            # The frames are shown with nothing on them; what is in them is unknown.
+            ended_at_s = self._clock()
+            self._engine_is_new = True
             for frame in batch.frames:
-                yield _unknown(frame, StageTimes(frame.captured_at_s, asked_at_s, ended_at_s))
+                times = StageTimes(frame.captured_at_s, began_at_s, ended_at_s)
+                yield UnredactedFrame(frame, Instances.empty(), frame.index, times)
             return
-        for frame, instances in zip(batch.frames, answer.found, strict=True):
-            yield self._result(frame, instances, answer, len(batch.frames))
+        if self._engine_is_new:
+            self._engine_is_new = False
+            self._record_engine()
+        for frame, reported in zip(batch.frames, answer.reported, strict=True):
+            yield self._result(frame, reported, answer, len(batch.frames))
 
-    def _result(self, frame: Frame, found: Instances, answer: _Answer, batch_size: int) -> SegmentedFrame:
-        """What is shown of what was found on a frame."""
-        began_at_s = self.clock()
-        if self.tracker is None:
-            instances = self.segmenter.chosen(found)
-        else:
-            candidates = self.segmenter.candidates(found, self.tracker.low_score)
-            instances = self.tracker.update(frame.pts_s, candidates, (frame.height, frame.width))
-        ended_at_s = self.clock()
+    def _result(self, frame: Frame, reported: Instances, answer: _Answer, batch_size: int) -> UnredactedFrame:
+        began_at_s = self._clock()
+        instances = self._interpretation.of(frame, reported)
+        ended_at_s = self._clock()
         # A frame's share of its batch, and what was done for it alone.
         took_s = (answer.ended_at_s - answer.started_at_s) / batch_size + ended_at_s - began_at_s
-        self.stats.inferred(ended_at_s, took_s)
+        self._ledger.inferred(ended_at_s, took_s)
         times = StageTimes(frame.captured_at_s, answer.started_at_s, ended_at_s)
-        return SegmentedFrame(frame, instances, frame.index, times, finding=Finding(frame, found))
+        return UnredactedFrame(frame, instances, frame.index, times, Detections(frame, reported))
 
-
-def _unknown(frame: Frame, times: StageTimes) -> SegmentedFrame:
-    return SegmentedFrame(frame, Instances.empty(), frame.index, times)
+    def _deliver(self, results: Iterator[UnredactedFrame]) -> bool:
+        """Hand the results over and their frames out of hand; False when nobody takes results any more."""
+        try:
+            for result in results:
+                self._wiring.results.put(result)
+                self._in_hand.popleft()
+        except SlotClosed:
+            return False
+        return True

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.motion.carry import FlowCarrier, Landing
-from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo, StageTimes
+from pipeline.records import Frame, Instances, SourceInfo, StageTimes, UnredactedFrame
 from pipeline.runtime.key_frames import KeyFrames
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Slot, SlotClosed
@@ -19,7 +19,7 @@ MOST_WAITING_BYTES = 256 << 20
 class Join(Protocol):
     """Gives the frames to present, in order."""
 
-    def next(self, timeout_s: float) -> SegmentedFrame:
+    def next(self, timeout_s: float) -> UnredactedFrame:
         """The next frame to present. Raises TimeoutError when none came in time, SlotClosed at the end."""
         ...
 
@@ -31,10 +31,10 @@ class Join(Protocol):
 class ExactJoin:
     """Presents the frames that were inferred, each with its own instances."""
 
-    def __init__(self, results: Slot[SegmentedFrame]) -> None:
+    def __init__(self, results: Slot[UnredactedFrame]) -> None:
         self._results = results
 
-    def next(self, timeout_s: float) -> SegmentedFrame:
+    def next(self, timeout_s: float) -> UnredactedFrame:
         """See `Join.next`."""
         return self._results.get(timeout_s)
 
@@ -49,7 +49,7 @@ class Carrier(Protocol):
         """Told of every frame that is presented, in order, before `carry`: to follow the motion between them."""
         ...
 
-    def carry(self, result: SegmentedFrame, frame: Frame) -> Instances:
+    def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
         """The instances of `result` as they lie on `frame`, which is the same frame or a later one."""
         ...
 
@@ -60,7 +60,7 @@ class HoldCarrier:
     def see(self, frame: Frame) -> None:
         """Nothing to learn from a frame."""
 
-    def carry(self, result: SegmentedFrame, frame: Frame) -> Instances:
+    def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
         """The same instances, unmoved."""
         return result.instances
 
@@ -87,26 +87,26 @@ def frames_between_keys(settings: MotionSettings, source: SourceInfo) -> int:
 class SmoothJoin:
     """Presents every captured frame that reaches it, with the newest result that is not from its future."""
 
-    def __init__(self, frames: Slot[Frame], results: Slot[SegmentedFrame], carrier: Carrier) -> None:
+    def __init__(self, frames: Slot[Frame], results: Slot[UnredactedFrame], carrier: Carrier) -> None:
         self._frames = frames
         self._results = results
         self._carrier = carrier
-        self._waiting: deque[SegmentedFrame] = deque()
-        self._result: SegmentedFrame | None = None
+        self._waiting: deque[UnredactedFrame] = deque()
+        self._result: UnredactedFrame | None = None
 
-    def next(self, timeout_s: float) -> SegmentedFrame:
+    def next(self, timeout_s: float) -> UnredactedFrame:
         """See `Join.next`."""
         frame = self._frames.get(timeout_s)
         self._carrier.see(frame)
         result = self._newest_result(frame.index)
         if result is None:
-            return SegmentedFrame(frame, Instances.empty(), None, StageTimes(frame.captured_at_s))
+            return UnredactedFrame(frame, Instances.empty(), None, StageTimes(frame.captured_at_s))
         return _carried(self._carrier, result, frame)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _newest_result(self, up_to_index: int) -> SegmentedFrame | None:
+    def _newest_result(self, up_to_index: int) -> UnredactedFrame | None:
         try:
             self._waiting.extend(self._results.get_all())
         except SlotClosed:
@@ -127,26 +127,26 @@ class KeyFrameJoin:
         results: one for each key frame, in order.
         carrier: brings a result onto the frames after it.
         keys: decides as the capture does which frames are key frames.
-        on_lost: called with a frame that was taken from `frames` but cannot be presented.
+        on_loss: called for a frame that was taken from `frames` but cannot be presented.
     """
 
     def __init__(
         self,
         frames: Slot[Frame],
-        results: Slot[SegmentedFrame],
+        results: Slot[UnredactedFrame],
         carrier: Carrier,
         keys: KeyFrames,
-        on_lost: Callable[[Frame], None],
+        on_loss: Callable[[], None],
     ) -> None:
         self._frames = frames
         self._results = results
         self._carrier = carrier
         self._keys = keys
-        self._on_lost = on_lost
+        self._on_loss = on_loss
         self._held: Frame | None = None
-        self._result: SegmentedFrame | None = None
+        self._result: UnredactedFrame | None = None
 
-    def next(self, timeout_s: float) -> SegmentedFrame:
+    def next(self, timeout_s: float) -> UnredactedFrame:
         """See `Join.next`. A key frame whose result is not there in time is kept for the next call."""
         if self._held is None:
             frame = self._frames.get(timeout_s)
@@ -164,9 +164,9 @@ class KeyFrameJoin:
         """See `Join.close`."""
         held, self._held = self._held, None
         if held is not None:
-            self._on_lost(held)
+            self._on_loss()
 
 
-def _carried(carrier: Carrier, result: SegmentedFrame, frame: Frame) -> SegmentedFrame:
+def _carried(carrier: Carrier, result: UnredactedFrame, frame: Frame) -> UnredactedFrame:
     times = StageTimes(frame.captured_at_s, result.times.inference_started_at_s, result.times.inference_ended_at_s)
-    return SegmentedFrame(frame, carrier.carry(result, frame), result.frame.index, times, finding=result.finding)
+    return UnredactedFrame(frame, carrier.carry(result, frame), result.frame.index, times, result.detections)

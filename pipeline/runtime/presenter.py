@@ -1,4 +1,4 @@
-"""From a segmented frame to what is shown: covered where settings say so, counted, and drawn on."""
+"""Presents frames: redacts, counts and draws them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from pipeline.controls import Controls, ControlState
 from pipeline.drawing.overlay import Overlay, StatusLine
 from pipeline.drawing.places import draw_places
-from pipeline.privacy.redaction import make_veil
-from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.ledger import RunLedger
+from pipeline.privacy.redaction import make_redactor
+from pipeline.records import SegmentedFrame, UnredactedFrame
+from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Presentation
 from pipeline.sources.base import Clock
-from pipeline.stats import RunStats
-from pipeline.tracking.watch import make_watcher
+from pipeline.tracking.watch import SceneWatcher
 
 STATUS_HOLD_S = 0.2
-"""The rates and the latency of the status line stay for so long, that they can be read."""
+"""How long the rates and the latency of the status line stay, so that they can be read."""
 
 
 class Presenter:
@@ -30,10 +31,10 @@ class Presenter:
 
     Args:
         settings: overlay, privacy and background, lines and zones.
-        info: the open source.
+        plan: whether objects are tracked.
         labels: class names by class id.
-        controls: what can be changed while the run goes on.
-        stats: where presented frames are counted and the status line comes from.
+        controls: what viewers can change while the run lasts.
+        ledger: presented frames are entered, and the status line comes from it.
         clock: seconds, monotonic.
 
     Raises:
@@ -43,21 +44,21 @@ class Presenter:
     def __init__(
         self,
         settings: Settings,
-        info: SourceInfo,
+        plan: SourcePlan,
         labels: Sequence[str],
         controls: Controls,
-        stats: RunStats,
+        ledger: RunLedger,
         clock: Clock,
     ) -> None:
         self._labels = labels
         self._controls = controls
-        self._stats = stats
+        self._ledger = ledger
         self._clock = clock
         self._shows_counts = settings.overlay.counts
-        self._veil = make_veil(settings, labels)
+        self._redactor = make_redactor(settings, labels)
         self._overlay_settings = settings.overlay
         self._overlay = Overlay(settings.overlay, labels)
-        self._watcher = make_watcher(settings, info, labels)
+        self._watcher = SceneWatcher(settings, labels) if plan.tracking is not None else None
         self._rates = StatusLine()
         self._rates_from_s = -inf
 
@@ -66,17 +67,17 @@ class Presenter:
         """Counts, lines and zones at the newest frame; None where nothing is tracked."""
         return self._watcher.scene if self._watcher is not None else None
 
-    def veiled(self, segmented: SegmentedFrame) -> SegmentedFrame:
+    def redact(self, captured: UnredactedFrame) -> SegmentedFrame:
         """The frame as it may be seen. Where this raises, nobody may see the frame."""
-        return self._veil.over(segmented)
+        return self._redactor.apply(captured)
 
-    def present(self, veiled: SegmentedFrame, overlay_wanted: bool) -> Presentation:
-        """Count a veiled frame as presented now, and draw its overlay if anybody wants it."""
-        times = replace(veiled.times, presented_at_s=self._clock())
-        scene = self._watcher.update(veiled.frame, veiled.instances) if self._watcher is not None else veiled.scene
-        segmented = replace(veiled, times=times, scene=scene)
-        self._stats.presented(segmented)
-        controls = self._controls.state  # read once: the frame and every sink go by the same
+    def present(self, redacted: SegmentedFrame, overlay_wanted: bool) -> Presentation:
+        """Count a frame as presented now, and draw its overlay if any sink wants it."""
+        times = replace(redacted.times, presented_at_s=self._clock())
+        scene = self._watcher.update(redacted.frame, redacted.instances) if self._watcher is not None else None
+        segmented = replace(redacted, times=times, scene=scene)
+        self._ledger.presented(segmented)
+        controls = self._controls.state  # read once: the frame and every sink use the same
         image_bgr = self._draw(segmented, controls) if overlay_wanted else segmented.frame.image_bgr
         image_bgr.flags.writeable = False
         return Presentation(segmented, image_bgr, controls)
@@ -101,7 +102,7 @@ class Presenter:
     def _status(self, scene: Scene | None) -> StatusLine:
         now_s = self._clock()
         if not 0 <= now_s - self._rates_from_s < STATUS_HOLD_S:
-            recent = self._stats.recent(now_s)
+            recent = self._ledger.recent(now_s)
             self._rates_from_s = now_s
             self._rates = StatusLine(
                 capture_fps=recent.capture_fps,

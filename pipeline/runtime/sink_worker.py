@@ -1,10 +1,13 @@
-"""Brings presentations to a sink the way its `delivery` asks for, so that no sink holds up another's thread."""
+"""Delivers presentations to a sink as its `delivery` says, so that no sink holds up another's thread."""
 
 from __future__ import annotations
 
+from functools import partial
+
+from pipeline.ledger import RunLedger
 from pipeline.records import SourceInfo
+from pipeline.runtime.plan import SourcePlan
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.stats import RunStats
 from pipeline.threads.slot import Overflow, Slot
 from pipeline.threads.stage import FirstError, Stage
 
@@ -12,7 +15,7 @@ BUFFER_BYTES = 96 * 2**20
 BUFFER_FRAMES = (4, 60)
 """A sink with a thread of its own may lag behind by this many frames, at least and at most, within BUFFER_BYTES."""
 IDLE_S = 0.5
-"""A sink with a thread of its own that waits this long for a frame is told so."""
+"""A sink with a thread of its own is told after this long that no frame comes."""
 
 
 class SinkWorker:
@@ -20,13 +23,12 @@ class SinkWorker:
 
     Args:
         sink: opened and closed here.
-        source: what the frames are like (for the buffer's size).
-        live: whether a full buffer drops frames (and counts them) or makes the caller wait.
-        stats: told of frames that the sink could not take.
+        plan: the size of the frames, for the buffer; live sources drop frames when it is full, recorded ones wait.
+        ledger: frames that the sink could not take are entered.
         errors: where a failing sink is reported.
     """
 
-    def __init__(self, sink: Sink, source: SourceInfo, live: bool, stats: RunStats, errors: FirstError) -> None:
+    def __init__(self, sink: Sink, plan: SourcePlan, ledger: RunLedger, errors: FirstError) -> None:
         self.sink = sink
         self._errors = errors
         self._opened = False
@@ -37,8 +39,8 @@ class SinkWorker:
         if sink.delivery is Delivery.NEWEST:
             self._slot = Slot(1, Overflow.DROP_OLDEST)
         else:
-            overflow = Overflow.DROP_OLDEST if live else Overflow.WAIT
-            self._slot = Slot(buffer_frames(source), overflow, lambda _: stats.sink_dropped(sink.name))
+            overflow = Overflow.DROP_OLDEST if plan.live else Overflow.WAIT
+            self._slot = Slot(buffer_frames(plan.source), overflow, partial(ledger.sink_dropped, sink.name))
         self._stage = Stage(sink.name, self._drain, errors, inlets=(self._slot,))
 
     def open(self, context: RunContext) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from pipeline.ledger import LedgerEntry, RunStats
 from pipeline.records import SourceInfo
 from pipeline.scene import Scene
-from pipeline.stats import StatsSnapshot
 
 
 class EndReason(Enum):
@@ -35,16 +35,18 @@ class RunSummary:
         end: why the run ended.
         wall_s: seconds from the opening to the end.
         scene: counts, lines and zones at the end; None where nothing was tracked.
-        engine_restarts: how often the network was started again after it had failed or hung.
+        restarts: how often the network was restarted after it had failed or hung.
+        decisions: plans and engines, in the order in which they were made or replaced.
     """
 
     source: SourceInfo
     live: bool
     model: str
-    stats: StatsSnapshot
+    stats: RunStats
     reconnects: int
     outputs: Sequence[str]
     end: EndReason
     wall_s: float
     scene: Scene | None = None
-    engine_restarts: int = 0
+    restarts: int = 0
+    decisions: Sequence[LedgerEntry] = ()

@@ -1,4 +1,4 @@
-"""What turns a frame into instances. `MaskRCNNSegmenter` is in `pipeline/segmentation/mask_rcnn.py`."""
+"""The interface of what turns frames into instances. Mask R-CNN behind it: `pipeline/segmentation/mask_rcnn.py`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.records import Instances
 
 
 class Segmenter(ABC):
-    """Finds the instances in single frames.
+    """Finds the instances in frames.
 
-    Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`, `segment`,
-    `segment_batch` and `close` are called in the inference thread; `segment` and `segment_batch` in others as well if
-    there are several `workers`. `labels` and `description` are valid from construction on.
+    Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`,
+    `segment_batch` and `close` are called in the inference thread, `segment_batch` in others as well if there are
+    several `workers`. `labels` and `description` are valid from construction on.
     """
 
     @property
@@ -31,8 +31,7 @@ class Segmenter(ABC):
 
     @property
     def workers(self) -> int:
-        """How many threads may call `segment` and `segment_batch` at the same time, once it is open: one, unless it is
-        faster with more."""
+        """How many threads may call `segment_batch` at the same time, once it is open: one, unless more are faster."""
         return 1
 
     @abstractmethod
@@ -40,31 +39,15 @@ class Segmenter(ABC):
         """Load the network. Raises InputError when the weights cannot be used."""
 
     @abstractmethod
-    def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
-        """The instances of one frame, uint8 (H, W, 3); boxes in its pixels, best score first."""
-
     def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        """The instances of several frames, in their order; the frames may differ in size.
-
-        A segmenter that is faster with several at once overrides this; see `pipeline/segmentation/batching.py`.
+        """The instances of one frame or more, in their order.
 
         Args:
-            images_bgr: uint8 (H, W, 3) each, at most as many as one batch holds.
+            images_bgr: uint8 (H, W, 3) each; they may differ in size. At most as many as one batch holds.
+
+        Returns:
+            For each frame its instances: boxes in its pixels, best score first.
         """
-        return [self.segment(image_bgr) for image_bgr in images_bgr]
-
-    def chosen(self, instances: Instances) -> Instances:
-        """Those of the instances from `segment` that the user asked to see: all, unless it was asked to find more."""
-        return instances
-
-    @property
-    def sure_score(self) -> float:
-        """Instances below it were not asked for; they may only continue what is tracked. 0: all were asked for."""
-        return 0.0
-
-    def candidates(self, instances: Instances, least_score: float) -> Instances:
-        """What a tracker is given of the instances from `segment`: `chosen`, and others of at least `least_score`."""
-        return self.chosen(instances)
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Keeps an engine going that fails or hangs: it is given up and started again, within a budget."""
+"""Supervises a segmenter: one that fails or hangs is abandoned and restarted, within a budget."""
 
 from __future__ import annotations
 
@@ -21,31 +21,34 @@ from pipeline.threads.stage import FirstError, Stage
 
 log = logging.getLogger(__name__)
 
+Images = Sequence[NDArray[np.uint8]]
+Reply = list[Instances] | None
+
 POLL_S = 0.05
-"""How often a wait looks whether the run has ended."""
+"""How often a wait checks whether the run has ended."""
 CLOSE_DEADLINE_S = 3.0
 """How long the end of a run waits for an inference that has begun."""
 
 
-class EngineLostError(Exception):
-    """There is no result for this frame: the engine was given up, and the next frame starts it again."""
+class SegmenterLostError(Exception):
+    """There is no result for these frames: the segmenter was abandoned, and the next frames restart it."""
 
 
-class _Engine:
+class _SegmenterThread:
     """A thread that opens the segmenter and answers one request after the other.
 
-    A thread that hangs cannot be ended: it is left behind, and ends by itself should it ever come back.
+    A thread that hangs cannot be ended: it is abandoned, and ends by itself should the call ever return.
     """
 
     def __init__(self, segmenter: Segmenter, number: int, close_deadline_s: float) -> None:
         self._segmenter = segmenter
         self._close_deadline_s = close_deadline_s
-        self._requests: Slot[NDArray[np.uint8]] = Slot(1, Overflow.WAIT)
-        self._replies: Slot[Instances | None] = Slot(1, Overflow.WAIT)
-        self._given_up = threading.Event()
+        self._requests: Slot[Images] = Slot(1, Overflow.WAIT)
+        self._replies: Slot[Reply] = Slot(1, Overflow.WAIT)
+        self._abandoned = threading.Event()
         self._errors = FirstError()
         self._stage = Stage(
-            f"engine {number}", self._work, self._errors, inlets=(self._requests,), outlets=(self._replies,)
+            f"segmenter {number}", self._work, self._errors, inlets=(self._requests,), outlets=(self._replies,)
         )
         self._stage.start()
 
@@ -54,17 +57,17 @@ class _Engine:
         """Why it ended; None if it did not fail."""
         return self._errors.error
 
-    def ask(self, image_bgr: NDArray[np.uint8]) -> None:
-        """Hand over a frame. Raises SlotClosed when the engine has ended."""
-        self._requests.put(image_bgr)
+    def request(self, images_bgr: Images) -> None:
+        """Hand over a batch. Raises SlotClosed when the thread has ended."""
+        self._requests.put(images_bgr)
 
-    def reply(self, timeout_s: float) -> Instances | None:
-        """None once it is open, then the result of each frame. Raises TimeoutError, SlotClosed when it has ended."""
+    def reply(self, timeout_s: float) -> Reply:
+        """None once it is open, then the result of each batch. Raises TimeoutError, SlotClosed when it has ended."""
         return self._replies.get(timeout_s)
 
-    def give_up(self) -> None:
-        """Leave it alone; what it may still do has no effect."""
-        self._given_up.set()
+    def abandon(self) -> None:
+        """Leave it; what it may still do has no effect."""
+        self._abandoned.set()
         self._requests.close(discard=True)
         self._replies.close(discard=True)
 
@@ -79,18 +82,18 @@ class _Engine:
             self._segmenter.open()
             self._replies.put(None)
             while True:
-                self._replies.put(self._segmenter.segment(self._requests.get()))
+                self._replies.put(self._segmenter.segment_batch(self._requests.get()))
         finally:
-            # The segmenter of an engine that was given up belongs to the next one.
-            if not self._given_up.is_set():
+            # The segmenter of an abandoned thread belongs to the next thread.
+            if not self._abandoned.is_set():
                 self._segmenter.close()
 
 
 class SupervisedSegmenter(Segmenter):
-    """A segmenter whose failures cost single frames: it is closed and opened again in a new thread.
+    """A segmenter whose failures cost single batches: it is reopened in a new thread.
 
-    `segment` raises EngineLostError for the frame on which that happened, and RunError when it happens too often. What
-    fails at the first `open` is raised as it is.
+    `segment_batch` raises SegmenterLostError for the batch on which that happened, and RunError when it happens too
+    often. What fails at the first `open` is raised as it is.
 
     Args:
         segmenter: does the work.
@@ -113,8 +116,8 @@ class SupervisedSegmenter(Segmenter):
         self._settings = settings
         self._stopped = stopped
         self._clock = clock
-        self._engine: _Engine | None = None
-        self._engines = 0
+        self._thread: _SegmenterThread | None = None
+        self._started = 0
         self._lost_at_s: deque[float] = deque()
         self._warm_shapes: set[tuple[int, ...]] = set()
         self._restarting = False
@@ -131,85 +134,73 @@ class SupervisedSegmenter(Segmenter):
         return self._segmenter.description
 
     @property
-    def sure_score(self) -> float:
-        """See `Segmenter.sure_score`."""
-        return self._segmenter.sure_score
-
-    def chosen(self, instances: Instances) -> Instances:
-        """See `Segmenter.chosen`."""
-        return self._segmenter.chosen(instances)
-
-    def candidates(self, instances: Instances, least_score: float) -> Instances:
-        """See `Segmenter.candidates`."""
-        return self._segmenter.candidates(instances, least_score)
-
-    @property
     def restarts(self) -> int:
-        """How often the engine was started again."""
+        """How often the segmenter was restarted."""
         return self._restarts
 
     @property
     def restarting(self) -> bool:
-        """Whether there is no engine at the moment that has proved that it works."""
+        """Whether no segmenter has answered since the last one was lost."""
         return self._restarting
 
     def open(self) -> None:
-        """Start the engine for the first time; raises what the segmenter's `open` raises."""
+        """Start for the first time; raises what the segmenter's `open` raises."""
         self._start()
         reason = self._wait_until_open()
         if reason:
-            error = self._engine.error if self._engine is not None else None
+            error = self._thread.error if self._thread is not None else None
             self._drop()
-            raise error or RunError(f"the engine {reason}")
+            raise error or RunError(f"the network {reason}")
 
-    def segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
-        """See `Segmenter.segment`. Raises EngineLostError, RunError, SlotClosed."""
-        if self._engine is None:
+    def segment_batch(self, images_bgr: Images) -> list[Instances]:
+        """See `Segmenter.segment_batch`. Raises SegmenterLostError, RunError, SlotClosed."""
+        if self._thread is None:
             self._restarts += 1
             self._start()
             if reason := self._wait_until_open():
                 self._lose(reason)
-        assert self._engine is not None
-        warm = image_bgr.shape in self._warm_shapes
+        assert self._thread is not None
+        shapes = {image_bgr.shape for image_bgr in images_bgr}
+        warm = shapes <= self._warm_shapes
         timeout_s = self._settings.timeout_s if warm else self._settings.start_timeout_s
         try:
-            self._engine.ask(image_bgr)
+            self._thread.request(images_bgr)
         except SlotClosed:
             self._lose(self._reason())
         found, reason = self._wait(timeout_s)
         if reason or found is None:
             self._lose(reason)
         assert found is not None
-        self._warm_shapes.add(image_bgr.shape)
+        self._warm_shapes |= shapes
         self._restarting = False
         return found
 
     def close(self) -> None:
-        """End the engine; one that hangs, or still loads, is left behind."""
-        engine, self._engine = self._engine, None
-        if engine is None:
+        """End the thread; one that hangs, or still loads, is abandoned."""
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
         try:
-            engine.close()
+            thread.close()
         except StageStuckError as error:
-            engine.give_up()
+            thread.abandon()
             log.info("%s", error)
 
     def _start(self) -> None:
-        self._engines += 1
+        self._started += 1
         self._warm_shapes.clear()
-        self._engine = _Engine(self._segmenter, self._engines, self._close_deadline_s)
+        self._thread = _SegmenterThread(self._segmenter, self._started, self._close_deadline_s)
 
     def _wait_until_open(self) -> str:
         return self._wait(self._settings.start_timeout_s)[1]
 
-    def _wait(self, timeout_s: float) -> tuple[Instances | None, str]:
-        """The engine's next reply, and why there is none ("" if there is one)."""
-        assert self._engine is not None
+    def _wait(self, timeout_s: float) -> tuple[Reply, str]:
+        """The thread's next reply, and why there is none ("" if there is one)."""
+        assert self._thread is not None
         until_s = self._clock() + timeout_s
         while True:
             try:
-                return self._engine.reply(POLL_S), ""
+                return self._thread.reply(POLL_S), ""
             except SlotClosed:
                 return None, self._reason()
             except TimeoutError:
@@ -219,12 +210,12 @@ class SupervisedSegmenter(Segmenter):
                     return None, f"did not answer within {timeout_s:g} s"
 
     def _reason(self) -> str:
-        assert self._engine is not None
-        error = self._engine.error
+        assert self._thread is not None
+        error = self._thread.error
         return f"failed: {error}" if error is not None else "ended"
 
     def _lose(self, reason: str) -> None:
-        """Give the engine up. Raises EngineLostError, or RunError when that was once too often."""
+        """Abandon the thread. Raises SegmenterLostError, or RunError when that happened once too often."""
         self._drop()
         self._restarting = True
         now_s = self._clock()
@@ -234,13 +225,13 @@ class SupervisedSegmenter(Segmenter):
         times, most, within = len(self._lost_at_s), self._settings.restarts, self._settings.within_s
         if times > most:
             raise RunError(
-                f"the engine {reason}; it was lost {times} times within {within:g} s, and {most} are allowed "
-                "(supervision.restarts): start the program anew"
+                f"the network {reason}; it was lost {times} times within {within:g} s, and {most} are allowed "
+                "(supervision.restarts): restart the program"
             )
-        log.warning("the engine %s; starting it again (%d of %d within %g s)", reason, times, most, within)
-        raise EngineLostError(reason)
+        log.warning("the network %s; restarting it (%d of %d within %g s)", reason, times, most, within)
+        raise SegmenterLostError(reason)
 
     def _drop(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.give_up()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.abandon()

@@ -58,6 +58,11 @@ class Source(ABC):
         return ""
 
     @property
+    def reopened_as(self) -> SourceInfo | None:
+        """What the source is since it was last reopened; None while it is as `open` returned it."""
+        return None
+
+    @property
     def reconnects(self) -> int:
         """How often the source was lost and came back."""
         return 0

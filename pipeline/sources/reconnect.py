@@ -61,6 +61,7 @@ class ReconnectingSource(Source):
         self._stuck: list[LiveSource] = []
         self._expected = expected if settings.at_start else None
         self._never_there = False
+        self._reopened_as: SourceInfo | None = None
 
     def open(self) -> SourceInfo:
         source = self._take(self._make())
@@ -108,6 +109,10 @@ class ReconnectingSource(Source):
         return self._state_text
 
     @property
+    def reopened_as(self) -> SourceInfo | None:
+        return self._reopened_as
+
+    @property
     def reconnects(self) -> int:
         return self._reconnects
 
@@ -149,7 +154,7 @@ class ReconnectingSource(Source):
             return False
         source = self._take(self._make())
         try:
-            source.open()
+            self._reopened_as = replace(source.open(), time_base=TIME_BASE)
         except (InputError, RunError) as error:
             log.info("%s", error)
             self._drop()

@@ -37,6 +37,10 @@ class SourceWrapper(Source):
         return self._inner.state_text
 
     @property
+    def reopened_as(self) -> SourceInfo | None:
+        return self._inner.reopened_as
+
+    @property
     def reconnects(self) -> int:
         return self._inner.reconnects
 

@@ -30,19 +30,19 @@ class Slot(Generic[T]):
     Args:
         capacity: how many items it holds at most, 1 or more.
         overflow: what happens to a `put` when it is full.
-        on_drop: called, outside the lock, with each item that was lost (pushed out, or left inside by
-            `close(discard=True)`).
+        on_loss: called, outside the lock, once for each item that was lost (pushed out, or left inside by
+            `close(discard=True)`); None where losing an item loses no frame.
 
     After `close()` every blocked or later `put` raises SlotClosed at once. `get` first hands out what is inside, then
     raises SlotClosed; after `close(discard=True)` it raises at once.
     """
 
-    def __init__(self, capacity: int, overflow: Overflow, on_drop: Callable[[T], None] | None = None) -> None:
+    def __init__(self, capacity: int, overflow: Overflow, on_loss: Callable[[], None] | None = None) -> None:
         if capacity < 1:
             raise ValueError(f"a slot needs a capacity of at least 1, got {capacity}")
         self._capacity = capacity
         self._overflow = overflow
-        self._on_drop = on_drop
+        self._on_loss = on_loss
         self._items: deque[T] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -57,17 +57,18 @@ class Slot(Generic[T]):
 
     def put(self, item: T) -> None:
         """Add an item; when full, wait for room or push out the oldest, as `overflow` says. Raises SlotClosed."""
-        dropped: list[T] = []
+        lost = 0
         with self._changed:
             if self._overflow is Overflow.WAIT:
                 self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
             if self._closed:
                 raise SlotClosed
             while len(self._items) >= self._capacity:
-                dropped.append(self._items.popleft())
+                self._items.popleft()
+                lost += 1
             self._items.append(item)
             self._changed.notify_all()
-        self._report(dropped)
+        self._count(lost)
 
     def get(self, timeout_s: float | None = None) -> T:
         """The oldest item. Waits until there is one; raises TimeoutError after `timeout_s`, SlotClosed at the end."""
@@ -94,13 +95,13 @@ class Slot(Generic[T]):
         """Let no more items in and wake everybody; with `discard`, also drop what is inside. May be called again."""
         with self._changed:
             self._closed = True
-            dropped = list(self._items) if discard else []
+            lost = len(self._items) if discard else 0
             if discard:
                 self._items.clear()
             self._changed.notify_all()
-        self._report(dropped)
+        self._count(lost)
 
-    def _report(self, dropped: list[T]) -> None:
-        if self._on_drop is not None:
-            for item in dropped:
-                self._on_drop(item)
+    def _count(self, lost: int) -> None:
+        if self._on_loss is not None:
+            for _ in range(lost):
+                self._on_loss()

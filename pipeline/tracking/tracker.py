@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import Instances, SourceInfo, SourceKind
+from pipeline.records import Instances
 from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.association import Expected, associate
 from pipeline.tracking.kalman import center_and_size, corners_of_all
@@ -42,22 +42,17 @@ class Tracker:
 
     Args:
         settings: how long, how steady.
-        sure_score: detections below it only continue a track, and are left out otherwise.
+        high_score: detections below it only continue a track, and are left out otherwise.
     """
 
-    def __init__(self, settings: TrackingSettings, sure_score: float = 0.0) -> None:
+    def __init__(self, settings: TrackingSettings, high_score: float = 0.0) -> None:
         self._settings = settings
-        self._sure_score = sure_score
+        self._high_score = high_score
         self._tracks: list[Track] = []
         self._given_ids = 0
         self._pts_s: float | None = None
         self._interval_s: float | None = None
         self._size_hw: SizeHW | None = None
-
-    @property
-    def low_score(self) -> float:
-        """Detections below `sure_score` are of use from this score on."""
-        return 1.0 if self._settings.low_score is None else self._settings.low_score
 
     def update(self, pts_s: float, instances: Instances, size_hw: SizeHW) -> Instances:
         """Take in the detections of the next frame.
@@ -72,7 +67,7 @@ class Tracker:
             moment, where they are expected, with falling score and opacity.
         """
         self._advance(pts_s, size_hw)
-        sure = instances.scores >= self._sure_score
+        sure = instances.scores >= self._high_score
         pairs = associate(self._expected(pts_s), instances, sure)
         self._continue(pairs, instances, pts_s)
         taken = {detection for _, detection in pairs}
@@ -182,21 +177,6 @@ class Tracker:
         """What is left of the score of a track that is held over: 1 … 0."""
         hold_s = self._settings.hold_s
         return max(0.0, 1 - track.lost_s(pts_s) / hold_s) if hold_s > 0 else 0.0
-
-
-def is_tracked(settings: TrackingSettings, source: SourceInfo) -> bool:
-    """Whether objects are tracked. Those of single images are not: there is no time between them."""
-    return settings.enabled and source.kind is not SourceKind.STILLS
-
-
-def make_tracker(settings: TrackingSettings, source: SourceInfo, sure_score: float = 0.0) -> Tracker | None:
-    """A tracker if there is to be one; `sure_score` as in `Tracker`."""
-    return Tracker(settings, sure_score) if is_tracked(settings, source) else None
-
-
-def finding_score(settings: TrackingSettings, source: SourceInfo) -> float | None:
-    """The score from which the segmenter should find objects so that tracks are not lost; None: what is asked for."""
-    return settings.low_score if is_tracked(settings, source) else None
 
 
 _NOTHING = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.errors import InputError
 from pipeline.labels import resolve_classes
-from pipeline.records import Frame, Instances, SourceInfo, SourceKind
+from pipeline.records import Frame, Instances
 from pipeline.scene import Event, EventKind, Scene
 from pipeline.settings.place_settings import PlaceSettings
 from pipeline.settings.schema import Settings
@@ -127,15 +127,6 @@ class SceneWatcher:
 
     def _by_name(self, counts: Mapping[int, int]) -> Mapping[str, int]:
         return {self._label(class_id): count for class_id, count in counts.items()}
-
-
-def make_watcher(settings: Settings, source: SourceInfo, labels: Sequence[str]) -> SceneWatcher | None:
-    """A watcher where objects are tracked. Raises InputError when lines or zones are set but tracking is off."""
-    if not settings.tracking.enabled and (settings.lines or settings.zones):
-        raise InputError("lines and zones need tracked objects: set tracking.enabled to true, or leave them out")
-    if source.kind is SourceKind.STILLS or not settings.tracking.enabled:
-        return None
-    return SceneWatcher(settings, labels)
 
 
 def _class_ids(what: str, place: PlaceSettings, labels: Sequence[str]) -> frozenset[int] | None:

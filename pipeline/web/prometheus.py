@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.stats import StatsSnapshot
+from pipeline.ledger import RunStats
 from pipeline.web.view import RunMonitor, drops
 
 BOUNDS_S = (0.005, 0.01, 0.02, 0.033, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
@@ -31,7 +31,7 @@ class RunCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are now."""
         view = self._monitor.view
-        stats = view.stats.recent(view.clock())
+        stats = view.ledger.recent(view.clock())
         yield from _frames(stats)
         yield self._latency()
         yield from self._now()
@@ -40,7 +40,7 @@ class RunCollector(Collector):
         )
 
     def _latency(self) -> Metric:
-        latency = self._monitor.view.stats.latency(self._monitor.view.clock(), BOUNDS_S)
+        latency = self._monitor.view.ledger.latency(self._monitor.view.clock(), BOUNDS_S)
         buckets = [(str(bound), float(n)) for bound, n in zip(BOUNDS_S, latency.counts_up_to, strict=True)]
         return HistogramMetricFamily(
             f"{_PREFIX}latency_seconds",
@@ -64,7 +64,7 @@ class RunCollector(Collector):
             yield GaugeMetricFamily(_PREFIX + name, text, value=value)
 
 
-def _frames(stats: StatsSnapshot) -> Iterator[Metric]:
+def _frames(stats: RunStats) -> Iterator[Metric]:
     passed = CounterMetricFamily(f"{_PREFIX}frames", "Frames that passed a stage.", labels=["stage"])
     for stage, count in (("capture", stats.captured), ("inference", stats.inferred), ("display", stats.presented)):
         passed.add_metric([stage], count)

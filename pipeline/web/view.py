@@ -13,10 +13,10 @@ import numpy as np
 
 from pipeline.controls import Controls
 from pipeline.file_names import utf8_name
+from pipeline.ledger import RunLedger, RunStats
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.sinks.base import Presentation, RunContext
 from pipeline.sources.base import Clock
-from pipeline.stats import RunStats, StatsSnapshot
 
 SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
 """What of the overlay can be switched on the page."""
@@ -27,18 +27,20 @@ class RunView:
     """A run as far as it may be looked at from outside; all of it safe from any thread.
 
     Attributes:
-        stats: counts, rates, latencies.
+        ledger: counts, rates, latencies.
         controls: what can be changed while it goes on.
         clock: the run's monotonic clock, seconds.
+        source: the source as it is open now; None before it is.
         live: whether the newest frame wins.
         model: the segmenter's one-line description; it says another engine when the first could not be made.
         waiting_for: what keeps frames from coming, in words; "" if nothing is known to.
         reconnects: how often the source was lost and came back.
     """
 
-    stats: RunStats
+    ledger: RunLedger
     controls: Controls
     clock: Clock
+    source: Callable[[], SourceInfo | None] = lambda: None
     live: bool = True
     model: Callable[[], str] = str
     waiting_for: Callable[[], str] = str
@@ -74,17 +76,17 @@ class RunMonitor:
         self._opened_at_s = view.clock()
         self._lock = threading.Lock()
         self._objects: Counter[str] = Counter()
-        self._source: SourceInfo | None = None
         self._labels: Sequence[str] = ()
 
     def open(self, context: RunContext) -> None:
         """The run begins."""
-        self._source, self._labels = context.source, context.labels
+        self._labels = context.labels
 
     @property
     def can_record(self) -> bool:
         """Whether recording can be switched: single images make no video."""
-        return self._source is not None and self._source.kind is not SourceKind.STILLS
+        source = self.view.source()
+        return source is not None and source.kind is not SourceKind.STILLS
 
     def presented(self, presentation: Presentation) -> None:
         """Count the objects that are drawn on a frame."""
@@ -104,7 +106,7 @@ class RunMonitor:
     def health(self) -> Health:
         """Whether frames flow now."""
         now_s = self.view.clock()
-        last_s = self.view.stats.latency(now_s).last_presented_s
+        last_s = self.view.ledger.latency(now_s).last_presented_s
         age_s = None if last_s is None else now_s - last_s
         if age_s is not None and age_s <= self._stalled_after_s:
             return Health(True, "", age_s)
@@ -115,7 +117,7 @@ class RunMonitor:
     def status(self, viewers: int) -> dict[str, Any]:
         """Everything that the page shows, ready for JSON. Rates a second, durations as the names say, None: unknown."""
         view, now_s = self.view, self.view.clock()
-        stats, latency, health = view.stats.recent(now_s), view.stats.latency(now_s), self.health()
+        stats, latency, health = view.ledger.recent(now_s), view.ledger.latency(now_s), self.health()
         state = view.controls.state
         return {
             "source": self._source_dict(),
@@ -146,7 +148,7 @@ class RunMonitor:
         }
 
     def _source_dict(self) -> dict[str, Any]:
-        source = self._source
+        source = self.view.source()
         if source is None:
             return {}
         return {
@@ -161,7 +163,7 @@ class RunMonitor:
         return self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
 
 
-def drops(stats: StatsSnapshot) -> list[tuple[str, str, int]]:
+def drops(stats: RunStats) -> list[tuple[str, str, int]]:
     """Frames lost by stage and cause, in a steady order."""
     return sorted((stage.value, cause.value, count) for (stage, cause), count in stats.dropped.items())
 

@@ -64,13 +64,14 @@ def test_a_segmenter_is_opened_and_closed(monkeypatch, capsys):
     made = []
 
     class Segmenter(FakeSegmenter):
-        def __init__(self, settings, find_from):
-            super().__init__(opening=lambda: made.append((settings, find_from, self)))
+        def __init__(self, model, detections):
+            super().__init__(opening=lambda: made.append((model.settings, detections.report_score, self)))
 
     monkeypatch.setattr(models, "MaskRCNNSegmenter", Segmenter)
-    with models.opened({"weights": "w.h5", "canvas": "square"}, 0.4) as segmenter:
+    weights = str(models.small().path)
+    with models.opened({"weights": weights, "canvas": "square"}, 0.4) as segmenter:
         assert segmenter.closed == 0
-    ((settings, find_from, opened),) = made
-    assert (settings.weights, settings.canvas.value, find_from) == ("w.h5", "square", 0.4)
+    ((settings, report_from, opened),) = made
+    assert (settings.weights, settings.canvas.value, report_from) == (weights, "square", 0.4)
     assert (opened, opened.closed) == (segmenter, 1)
     assert capsys.readouterr().err == "    ready: fake segmenter\n"

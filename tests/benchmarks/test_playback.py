@@ -46,7 +46,7 @@ def test_knowing_segmenter_answers_for_the_picture_after_its_time():
     waits = []
     segmenter = playback.KnowingSegmenter(truths, 0.15, wait=waits.append)
     segmenter.open()
-    assert segmenter.segment(pictures[2]) is truths[2]
+    assert segmenter.segment_batch([pictures[2]])[0] is truths[2]
     assert 0 < waits[0] <= 0.15
     assert "150 ms" in segmenter.description
     assert segmenter.labels[truths[0].class_ids[0]] in ("person", "cat")

@@ -114,7 +114,11 @@ class FakeSegmenter(Segmenter):
         if self._opening is not None:
             self._opening()
 
+    def segment_batch(self, images_bgr: Sequence[np.ndarray]) -> list[Instances]:
+        return [self.segment(image_bgr) for image_bgr in images_bgr]
+
     def segment(self, image_bgr: np.ndarray) -> Instances:
+        """One frame of a batch."""
         index = int(image_bgr[0, 0, 0])
         if self._before is not None:
             self._before(index)

@@ -1,9 +1,15 @@
 """Whole runs with fakes at both ends."""
 
+from pipeline.ledger import RunLedger
+from pipeline.runtime.inference import InferenceStage, Interpretation
+from pipeline.runtime.join import ExactJoin
+from pipeline.runtime.plan import Batching
 from pipeline.runtime.stream import Stream
+from pipeline.runtime.wiring import Wiring
+from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.settings.schema import Settings
 from pipeline.threads.slot import Overflow, Slot
-from tests.pipeline.fakes import FakeSegmenter, make_frame
+from tests.pipeline.fakes import FakeClock, FakeSegmenter, make_frame
 
 HEADLESS = {"window": {"mode": "off"}}
 
@@ -30,3 +36,16 @@ def filled(count):
         frames.put(make_frame(index, captured_at_s=90.0))
     frames.close()
     return frames
+
+
+def infer(segmenter, frames, results, *, ledger=None, clock=None, on_loss=None, **more):
+    """Run an inference stage between two slots to its end. `more`: tracker, detections, batching."""
+
+    def no_loss():
+        raise AssertionError("a frame was lost")
+
+    wiring = Wiring((frames,), (frames,), frames, results, ExactJoin(results), no_loss, on_loss or no_loss)
+    interpretation = Interpretation(more.pop("detections", DetectionFilter()), more.pop("tracker", None))
+    batching = more.pop("batching", Batching())
+    assert not more, more
+    InferenceStage(segmenter, interpretation, wiring, batching, ledger or RunLedger(), clock or FakeClock()).run()

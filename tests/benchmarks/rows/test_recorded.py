@@ -5,6 +5,7 @@ import pytest
 from benchmarks import footage
 from benchmarks.measuring import RowReport
 from benchmarks.rows import recorded
+from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.engine_pool import ANOTHER_ENGINE
 from pipeline.threads.stage import THREAD_PREFIX
 from tests.benchmarks.rows.fakes import Engine, by_name, opening
@@ -15,10 +16,10 @@ def side_by_side(monkeypatch):
     """What stands for the segmenters that runs make for themselves: two frames at once."""
     made = []
 
-    def segmenter_for(settings, steadying, info, live):
-        assert (steadying.smoothing, info.width, info.height, live) == (0.0, 96, 64, False)
+    def segmenter_for(run, plan):
+        assert (plan.tracking.smoothing, plan.source.width, plan.source.height, plan.live) == (0.0, 96, 64, False)
         made.append(Engine({}, 2))
-        return made[-1]
+        return made[-1], DetectionFilter()
 
     monkeypatch.setattr(Engine, "workers", 2)
     monkeypatch.setattr(recorded, "segmenter_for", segmenter_for)

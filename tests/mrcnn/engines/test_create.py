@@ -121,9 +121,9 @@ capture.set(cv2.CAP_PROP_POS_FRAMES, 110)
 image = capture.read()[1]
 found = []
 for engine in ("openvino", "onnx"):
-    segmenter = MaskRCNNSegmenter(ModelSettings(weights=sys.argv[1], engine=engine, precision="float32"))
+    segmenter = MaskRCNNSegmenter.of(ModelSettings(weights=sys.argv[1], engine=engine, precision="float32"))
     segmenter.open()
-    instances = segmenter.segment(image)
+    instances = segmenter.segment_batch([image])[0]
     found.append([instances.class_ids.tolist(), instances.scores.tolist(), segmenter.description])
     segmenter.close()
 assert sys.modules["openvino_telemetry"] is None

@@ -32,7 +32,7 @@ def known(monkeypatch, tmp_path):
         made.append((settings, KnownSegmenter({1: [(0.9, PERSON, SMALL), (0.4, DOG, SMALL)]})))
         return made[-1][1]
 
-    monkeypatch.setattr(command, "MaskRCNNSegmenter", make)
+    monkeypatch.setattr(command.MaskRCNNSegmenter, "of", make)
     weights = tmp_path / "some.h5"
     weights.write_bytes(b"weights")
     made.append(["--weights", str(weights)])

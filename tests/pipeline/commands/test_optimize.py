@@ -15,6 +15,7 @@ from mrcnn.engines.base import EngineError
 from pipeline.commands import optimize as command
 from pipeline.records import Instances
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import ModelSettings
 from tests.pipeline.fakes import make_instances
 
@@ -38,11 +39,14 @@ class KnownSegmenter:
         self.settings, self.counts, self.log = settings, counts, log
 
     @property
-    def network_source(self):
-        return MaskRCNNSegmenter(self.settings).network_source
+    def model(self):
+        return read_model(self.settings)
 
     def open(self):
         self.log.append(("opened", self.settings.engine.value, self.settings.precision.value))
+
+    def segment_batch(self, images_bgr):
+        return [self.segment(image_bgr) for image_bgr in images_bgr]
 
     def segment(self, image_bgr):
         assert image_bgr.shape == (*FRAME_HW, 3)
@@ -64,7 +68,7 @@ def known(monkeypatch, tmp_path):
         return tmp_path / "int8"
 
     monkeypatch.setattr(quantize, "quantize", fake_quantize)
-    monkeypatch.setattr(command, "MaskRCNNSegmenter", lambda settings: KnownSegmenter(settings, counts, log))
+    monkeypatch.setattr(command.MaskRCNNSegmenter, "of", lambda settings: KnownSegmenter(settings, counts, log))
     return calibrated, log, counts
 
 
@@ -218,7 +222,7 @@ def test_a_real_network_in_int8(capsys, monkeypatch, own_weights, tmp_path):
     assert "No space left on device" in err.splitlines()[-1]
     assert "Traceback" not in err
     settings = ModelSettings(weights=str(own_weights), max_dim=128)
-    assert "int8" not in MaskRCNNSegmenter(settings).description
+    assert "int8" not in MaskRCNNSegmenter.of(settings).description
 
     code, out, err = run_main(capsys, *asked)
     assert code == 0, err
@@ -228,10 +232,10 @@ def test_a_real_network_in_int8(capsys, monkeypatch, own_weights, tmp_path):
     assert set(manifest["files"]) >= {"features_body.xml", "features_body.bin"}
     assert "time a frame: float32 " in out
     assert list(tmp_path.rglob("*.part")) == []
-    assert MaskRCNNSegmenter(settings).description.endswith(" on the CPU, int8")
+    assert MaskRCNNSegmenter.of(settings).description.endswith(" on the CPU, int8")
 
     (folder / "features_body.bin").write_bytes((folder / "features_body.bin").read_bytes()[:-100])
-    segmenter = MaskRCNNSegmenter(settings)
+    segmenter = MaskRCNNSegmenter.of(settings)
     segmenter.open()
     assert "int8 is not prepared (" in capsys.readouterr().err
     assert "int8" not in segmenter.description

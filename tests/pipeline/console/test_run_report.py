@@ -1,30 +1,30 @@
 import io
 
 from pipeline.console.run_report import ProgressReport, summary_text
+from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
-from pipeline.stats import DropCause, DropStage, RunStats
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 
 FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
 
 
-def show(stats, clock, index):
+def show(ledger, clock, index):
     segmented = SegmentedFrame(
         make_frame(index), make_instances(), index, StageTimes(clock(), presented_at_s=clock() + 0.1)
     )
-    stats.presented(segmented)
+    ledger.presented(segmented)
     return segmented
 
 
 def run_progress(output, mode, info=FILE, frames=50, limit=None):
-    stats, clock = RunStats(), FakeClock(0.0)
-    with ProgressReport(info, stats, clock, mode, limit, output) as progress:
+    ledger, clock = RunLedger(), FakeClock(0.0)
+    with ProgressReport(info, ledger, clock, mode, limit, output) as progress:
         for index in range(frames):
             clock.now_s += 0.25
-            progress.update(show(stats, clock, index))
+            progress.update(show(ledger, clock, index))
     return output.getvalue()
 
 
@@ -65,23 +65,25 @@ def test_off_is_silent(terminal):
 
 def test_durations_on_both_sides_of_a_minute_and_an_hour():
     for wall_s, text in ((59.94, "59.9 s"), (60.0, "1:00 min"), (3599.4, "59:59 min"), (3599.6, "1:00:00")):
-        summary = RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, wall_s)
+        summary = RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FINISHED, wall_s)
         assert summary_text(summary).startswith(f"clip.mp4: finished after {text}\n")
 
 
 def test_summary_says_everything_once():
-    stats, clock = RunStats(), FakeClock(10.0)
+    ledger, clock = RunLedger(), FakeClock(10.0)
+    ledger.ready()
     for index in range(11):
-        stats.captured(10.0 + 0.1 * index)
+        ledger.captured(10.0 + 0.1 * index)
     for index in range(3):
-        stats.inferred(10.0 + 0.5 * index, 0.4)
+        ledger.inferred(10.0 + 0.5 * index, 0.4)
         clock.now_s = 10.0 + 0.5 * index
-        show(stats, clock, index)
+        show(ledger, clock, index)
     for _ in range(7):
-        stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
-    stats.dropped(DropStage.DISPLAY, DropCause.STOPPED)
-    stats.sink_dropped("recorder")
-    summary = RunSummary(FILE, True, "a model", stats.overall(), 2, ["out.mp4", "out.jsonl"], EndReason.STOPPED, 95.0)
+        ledger.dropped(DropStage.INFERENCE)
+    ledger.stopped()
+    ledger.dropped(DropStage.DISPLAY)
+    ledger.sink_dropped("recorder")
+    summary = RunSummary(FILE, True, "a model", ledger.overall(), 2, ["out.mp4", "out.jsonl"], EndReason.STOPPED, 95.0)
     text = summary_text(summary)
     for part in (
         "clip.mp4: stopped after 1:35 min",
@@ -100,7 +102,7 @@ def test_summary_says_everything_once():
 
 
 def test_summary_of_a_run_without_frames():
-    text = summary_text(RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FAILED, 0.2))
+    text = summary_text(RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FAILED, 0.2))
     assert "failed after 0.2 s" in text
     assert "p50 -" in text
     assert "reconnects" not in text
@@ -112,11 +114,11 @@ def test_summary_tells_what_was_seen_at_lines_and_in_zones():
         lines=[LineCount("door", 3, 1)],
         zones=[ZoneState("desk", 1, 4, 2.0, 65.0, 90.5), ZoneState("empty", 0, 0, None, None, None)],
     )
-    text = summary_text(RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, scene))
+    text = summary_text(RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FINISHED, 0.2, scene))
     assert "  seen       3 person, 1 dog (different objects)\n" in text
     assert "  line       door: in 3, out 1\n" in text
     assert "  zone       desk: 4 entered, 1 inside at the end, stayed 1:05 min on average, 1:30 min at most\n" in text
     assert "  zone       empty: 0 entered, 0 inside at the end\n" in text
     assert "seen" not in summary_text(
-        RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, Scene())
+        RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FINISHED, 0.2, Scene())
     )

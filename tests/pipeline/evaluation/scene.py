@@ -61,6 +61,9 @@ class KnownSegmenter(Segmenter):
     def open(self):
         self.opened += 1
 
+    def segment_batch(self, images_bgr):
+        return [self.segment(image_bgr) for image_bgr in images_bgr]
+
     def segment(self, image_bgr):
         rows = self.found.get(int(image_bgr[0, 0, 0]), [])
         boxes = [[x, y, x + width, y + height] for _, _, (x, y, width, height) in rows]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from pipeline.records import Frame, Instances, SegmentedFrame, StageTimes
+from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
 from tests.pipeline.fakes import make_frame
 
 HEIGHT, WIDTH = 180, 322
@@ -54,6 +54,6 @@ def box_instances(*boxes: tuple[float, float, float, float], class_id: int = 1, 
     )
 
 
-def result_on(frame: Frame, instances: Instances) -> SegmentedFrame:
+def result_on(frame: Frame, instances: Instances) -> UnredactedFrame:
     """A result for a frame."""
-    return SegmentedFrame(frame, instances, frame.index, StageTimes(frame.captured_at_s, 0.0, 0.0))
+    return UnredactedFrame(frame, instances, frame.index, StageTimes(frame.captured_at_s, 0.0, 0.0))

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.privacy.cover import Privacy, coarse, color_bgr
-from pipeline.records import Finding, Frame, Instances, SegmentedFrame, StageTimes
+from pipeline.records import Detections, Frame, Instances, StageTimes, UnredactedFrame
 from pipeline.settings.privacy_settings import PrivacySettings
 
 HEIGHT, WIDTH = 90, 160
@@ -35,7 +35,7 @@ def objects(*boxes, class_id=2, score=0.9):
 
 def shown_at(frame, finding, instances=None):
     index = finding.frame.index if finding else None
-    return SegmentedFrame(frame, instances or Instances.empty(), index, StageTimes(0.0), finding=finding)
+    return UnredactedFrame(frame, instances or Instances.empty(), index, StageTimes(0.0), detections=finding)
 
 
 def privacy(**settings):
@@ -46,7 +46,7 @@ def privacy(**settings):
 def exact(cover, index, instances):
     """What is covered, bool (H, W), of a frame that was inferred itself."""
     frame = frame_at(index)
-    return covered(cover.cover(shown_at(frame, Finding(frame, instances)), frame.image_bgr))
+    return covered(cover.cover(shown_at(frame, Detections(frame, instances)), frame.image_bgr))
 
 
 def covered(image):
@@ -56,7 +56,7 @@ def covered(image):
 def test_the_shape_and_a_margin_are_covered_and_nothing_else():
     frame = frame_at(0)
     before = frame.image_bgr.copy()
-    image = privacy(margin=0.05).cover(shown_at(frame, Finding(frame, objects([60, 30, 80, 60]))), frame.image_bgr)
+    image = privacy(margin=0.05).cover(shown_at(frame, Detections(frame, objects([60, 30, 80, 60]))), frame.image_bgr)
     mask = covered(image)
     assert mask[30:60, 60:80].all()
     assert mask[45, 56:60].all()  # 4.5 pixels of margin
@@ -89,7 +89,7 @@ def test_before_the_first_result_everything_is_covered():
 
 def test_a_result_that_is_too_old_or_of_another_size_or_from_the_future_covers_everything():
     cover = privacy(late_after_s=0.5)
-    finding = Finding(frame_at(3), objects([60, 30, 80, 60]))
+    finding = Detections(frame_at(3), objects([60, 30, 80, 60]))
     at = {index: frame_at(index) for index in (2, 3, 8, 9)}
     shares = {index: covered(cover.cover(shown_at(at[index], finding), at[index].image_bgr)).mean() for index in at}
     assert shares[3] < 0.2
@@ -110,7 +110,7 @@ def test_boxes_and_masks_that_are_not_numbers_cover_everything():
 
 def test_on_later_frames_the_cover_grows_with_the_age():
     cover = privacy(margin=0.0, spread=0.5, late_after_s=9.0)
-    finding = Finding(frame_at(0), objects([60, 30, 80, 60]))
+    finding = Detections(frame_at(0), objects([60, 30, 80, 60]))
     widths = []
     for index in (0, 2, 4):
         frame = frame_at(index)
@@ -121,7 +121,7 @@ def test_on_later_frames_the_cover_grows_with_the_age():
 
 def test_masks_that_were_carried_along_are_covered_too():
     cover = privacy(margin=0.0, spread=0.0)
-    finding, frame = Finding(frame_at(0), objects([20, 30, 40, 60])), frame_at(2)
+    finding, frame = Detections(frame_at(0), objects([20, 30, 40, 60])), frame_at(2)
     mask = covered(cover.cover(shown_at(frame, finding, objects([90, 30, 110, 60])), frame.image_bgr))
     assert mask[45, 21:39].all()
     assert mask[45, 91:109].all()
@@ -165,14 +165,14 @@ def test_still_images_do_not_hold_over():
     cover = privacy()
     exact(cover, 0, objects([50, 20, 70, 60]))
     other = Frame("b.png", 1, 0, Fraction(1), 0.0, frame_at(1).image_bgr)
-    assert not covered(cover.cover(shown_at(other, Finding(other, Instances.empty())), other.image_bgr)).any()
+    assert not covered(cover.cover(shown_at(other, Detections(other, Instances.empty())), other.image_bgr)).any()
 
 
 def test_who_comes_in_after_the_result_is_covered_as_a_change():
     empty = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
     somebody = empty.copy()
     somebody[20:80, 10:40] = 30
-    finding, frame = Finding(frame_at(0, image=empty), Instances.empty()), frame_at(2, image=somebody)
+    finding, frame = Detections(frame_at(0, image=empty), Instances.empty()), frame_at(2, image=somebody)
     mask = covered(privacy(cover_changes=True).cover(shown_at(frame, finding), frame.image_bgr))
     assert mask[20:80, 10:40].all()
     assert not mask[:, 60:].any()
@@ -189,7 +189,7 @@ def test_blur_and_pixelation_leave_nothing_finer_than_a_cell(mode):
     assert image.shape == stripes.shape
     assert image.min() >= 85
     assert image.max() <= 115
-    clear = privacy(mode=mode).cover(shown_at(frame, Finding(frame, Instances.empty())), frame.image_bgr)
+    clear = privacy(mode=mode).cover(shown_at(frame, Detections(frame, Instances.empty())), frame.image_bgr)
     assert (clear == stripes).all()
 
 

@@ -2,49 +2,58 @@ import cv2
 import pytest
 
 from pipeline.errors import RunError
-from pipeline.runtime.capture import capture
-from pipeline.stats import RunStats
+from pipeline.ledger import RunLedger
+from pipeline.records import SourceInfo, SourceKind
+from pipeline.runtime.capture import CaptureStage
 from pipeline.threads.slot import Overflow, Slot
 from tests.pipeline.fakes import FakeSource
 
 
+def no_loss():
+    raise AssertionError("a frame was lost")
+
+
+def capture(source, outlets, ledger, on_loss=no_loss, fresh_from_s=None, on_reopened=None):
+    CaptureStage(source, outlets, ledger, on_loss, on_reopened or (lambda info: None), fresh_from_s).run()
+
+
 def test_every_frame_goes_to_every_outlet_and_the_source_is_closed():
-    source, stats = FakeSource(5), RunStats()
+    source, ledger = FakeSource(5), RunLedger()
     first, second = Slot(10, Overflow.WAIT), Slot(10, Overflow.WAIT)
-    capture(source, (first, second), stats, pytest.fail)
+    capture(source, (first, second), ledger)
     assert [frame.index for frame in first.get_all()] == [0, 1, 2, 3, 4]
     assert [frame.index for frame in second.get_all()] == [0, 1, 2, 3, 4]
     assert source.closed == 1
-    assert stats.overall().captured == 5
+    assert ledger.overall().captured == 5
 
 
 def test_the_frame_in_hand_is_reported_when_nobody_wants_it():
-    source, stats, lost = FakeSource(None), RunStats(), []
+    source, ledger, lost = FakeSource(None), RunLedger(), []
     outlet = Slot(1, Overflow.WAIT)
     outlet.close()
-    capture(source, (outlet,), stats, lambda frame: lost.append(frame.index))
-    assert lost == [0]
+    capture(source, (outlet,), ledger, lambda: lost.append(1))
+    assert lost == [1]
     assert source.closed == 1
-    assert stats.overall().captured == 1
+    assert ledger.overall().captured == 1
 
 
 def test_a_failing_source_is_closed_and_its_error_passes():
     source = FakeSource(2, error=RunError("the cable is out"))
     outlet = Slot(10, Overflow.WAIT)
     with pytest.raises(RunError, match="cable"):
-        capture(source, (outlet,), RunStats(), pytest.fail)
+        capture(source, (outlet,), RunLedger())
     assert source.closed == 1
     assert len(outlet) == 2
 
 
 def test_frames_that_waited_while_the_run_was_set_up_are_not_handed_on():
     times = iter([1.0, 2.0, 7.0, 8.0])
-    source, stats, stale = FakeSource(4, clock=lambda: next(times)), RunStats(), []
+    source, ledger, stale = FakeSource(4, clock=lambda: next(times)), RunLedger(), []
     outlet = Slot(10, Overflow.WAIT)
-    capture(source, (outlet,), stats, lambda frame: stale.append(frame.index), fresh_from_s=6.5)
-    assert stale == [0, 1]
+    capture(source, (outlet,), ledger, lambda: stale.append(1), fresh_from_s=6.5)
+    assert stale == [1, 1]
     assert [frame.index for frame in outlet.get_all()] == [2, 3]
-    assert stats.overall().captured == 4
+    assert ledger.overall().captured == 4
 
 
 @pytest.mark.parametrize(("fresh_from_s", "threads"), [(0.0, 1), (None, 2)])
@@ -54,8 +63,28 @@ def test_only_live_sources_keep_opencv_to_one_thread(fresh_from_s, threads):
     seen = []
     source, outlet = FakeSource(2, clock=lambda: seen.append(cv2.getNumThreads()) or 1.0), Slot(10, Overflow.WAIT)
     try:
-        capture(source, (outlet,), RunStats(), pytest.fail, fresh_from_s)
+        capture(source, (outlet,), RunLedger(), fresh_from_s=fresh_from_s)
         assert cv2.getNumThreads() == 2
     finally:
         cv2.setNumThreads(before)
     assert seen == [threads, threads]
+
+
+def test_a_source_that_comes_back_as_another_is_told_of_before_its_first_frame():
+    class Returning(FakeSource):
+        back = None
+
+        @property
+        def reopened_as(self):
+            return self.back if self.given > 2 else None
+
+    source, outlet, log = Returning(4), Slot(10, Overflow.WAIT), []
+    source.back = SourceInfo("fake", SourceKind.LIVE, 320, 240)
+
+    class Noting(RunLedger):
+        def captured(self, now_s):
+            log.append("frame")
+            super().captured(now_s)
+
+    capture(source, (outlet,), Noting(), on_reopened=log.append)
+    assert log == ["frame", "frame", source.back, "frame", "frame"]

@@ -6,11 +6,11 @@ from threading import Event
 import cv2
 import pytest
 
-from pipeline.runtime.inference import Batching, infer
-from pipeline.stats import RunStats
+from pipeline.ledger import DropCause, DropStage, RunLedger
+from pipeline.runtime.plan import Batching
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
-from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, make_frame
-from tests.pipeline.runs import filled
+from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, make_frame
+from tests.pipeline.runs import filled, infer
 
 
 class Crew(FakeSegmenter):
@@ -38,7 +38,6 @@ def test_the_order_stays_when_later_frames_are_ready_first():
         done[index].set()
 
     class Order:
-        low_score = 0.4
         seen = ()
         threads: frozenset = frozenset()
 
@@ -47,9 +46,9 @@ def test_the_order_stays_when_later_frames_are_ready_first():
             self.threads |= {threading.current_thread()}
             return instances
 
-    segmenter, results, stats, tracker = Crew(2, before), Slot(10, Overflow.WAIT), RunStats(), Order()
+    segmenter, results, ledger, tracker = Crew(2, before), Slot(10, Overflow.WAIT), RunLedger(), Order()
     with pytest.raises(SlotClosed):
-        infer(segmenter, filled(10), results, stats, FakeClock(), Event(), pytest.fail, tracker)
+        infer(segmenter, filled(10), results, ledger=ledger, tracker=tracker)
     out = results.get_all()
     assert [item.frame.index for item in out] == list(range(10))
     assert [item.instances.boxes_xyxy[0, 0] for item in out] == list(range(10))
@@ -58,7 +57,7 @@ def test_the_order_stays_when_later_frames_are_ready_first():
     assert len(segmenter.threads) == 2
     assert not any(thread.is_alive() for thread in segmenter.threads)
     assert segmenter.closed == 1
-    assert stats.overall().inferred == 10
+    assert ledger.overall().inferred == 10
 
 
 def test_a_frame_does_not_wait_for_one_after_it():
@@ -66,7 +65,7 @@ def test_a_frame_does_not_wait_for_one_after_it():
 
     def work():
         with pytest.raises(SlotClosed):
-            infer(segmenter, frames, results, RunStats(), FakeClock(), Event(), pytest.fail)
+            infer(segmenter, frames, results)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -95,7 +94,7 @@ def test_a_frame_that_comes_later_is_begun_while_the_first_is_under_way():
     thread = threading.Thread(target=feed)
     thread.start()
     with pytest.raises(SlotClosed):
-        infer(Crew(2, before), frames, results, RunStats(), FakeClock(), Event(), pytest.fail)
+        infer(Crew(2, before), frames, results)
     thread.join(DEADLINE_S)
     assert [item.frame.index for item in results.get_all()] == [0, 1]
 
@@ -123,9 +122,7 @@ def test_the_next_frames_wait_already_when_a_worker_is_free(workers, size, in_ha
         frames.put(make_frame(index))
     frames.close()
     with pytest.raises(SlotClosed):
-        infer(
-            Crew(workers, before), frames, results, RunStats(), FakeClock(), Event(), pytest.fail, None, Batching(size)
-        )
+        infer(Crew(workers, before), frames, results, batching=Batching(size))
     assert [item.frame.index for item in results.get_all()] == list(range(30))
 
 
@@ -136,15 +133,7 @@ def test_opencv_computes_in_the_calling_threads_where_there_are_several(workers,
     cv2.setNumThreads(3)
     try:
         with pytest.raises(SlotClosed):
-            infer(
-                Crew(workers, lambda _: threads.append(cv2.getNumThreads())),
-                filled(2),
-                Slot(10, Overflow.WAIT),
-                RunStats(),
-                FakeClock(),
-                Event(),
-                pytest.fail,
-            )
+            infer(Crew(workers, lambda _: threads.append(cv2.getNumThreads())), filled(2), Slot(10, Overflow.WAIT))
         assert threads == [inside, inside]
         assert cv2.getNumThreads() == 3
     finally:
@@ -161,7 +150,7 @@ def test_batches_go_side_by_side_too():
 
     segmenter, results = Batches(2), Slot(10, Overflow.WAIT)
     with pytest.raises(SlotClosed):
-        infer(segmenter, filled(7), results, RunStats(), FakeClock(), Event(), pytest.fail, batching=Batching(3))
+        infer(segmenter, filled(7), results, batching=Batching(3))
     assert sorted(segmenter.seen_batches) == [[0, 1, 2], [3, 4, 5], [6]]
     assert [item.frame.index for item in results.get_all()] == list(range(7))
 
@@ -178,29 +167,22 @@ def test_a_failure_of_one_worker_loses_no_frame_and_ends_the_others_first():
         if index == 4:
             raise ValueError("broken on purpose")
 
-    results, lost, failed, segmenter = Slot(10, Overflow.WAIT), [], Event(), Watched(2, fail_at_4)
-    seen_failing = []
-
-    def lose(segmented):
-        lost.append(segmented.frame.index)
-        seen_failing.append(failed.is_set())
-
-    frames = filled(9)
+    results, ledger, segmenter, frames = Slot(10, Overflow.WAIT), RunLedger(), Watched(2, fail_at_4), filled(9)
     with pytest.raises(ValueError, match="broken on purpose"):
-        infer(segmenter, frames, results, RunStats(), FakeClock(), Event(), lose, failed=failed)
+        infer(segmenter, frames, results, ledger=ledger, on_loss=lambda: ledger.dropped(DropStage.DISPLAY))
     assert [item.frame.index for item in results.get_all()] == [0, 1, 2, 3]
-    left = [frame.index for frame in frames.get_all()] if len(frames) else []
-    assert lost + left == [4, 5, 6, 7, 8]
-    assert all(seen_failing)
+    lost = 5 - len(frames)  # what was still in the slot is for the stage to count
+    assert ledger.overall().dropped == {(DropStage.DISPLAY, DropCause.FAILED): lost}
+    assert lost >= 1
     assert not alive_at_close
     assert segmenter.closed == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_only_a_failure_is_one(workers):
-    failed, results = Event(), Slot(10, Overflow.WAIT)
+    ledger, results = RunLedger(), Slot(10, Overflow.WAIT)
     with pytest.raises(SlotClosed):
-        infer(Crew(workers), filled(3), results, RunStats(), FakeClock(), Event(), pytest.fail, failed=failed)
+        infer(Crew(workers), filled(3), results, ledger=ledger)
     results.close()
-    infer(Crew(workers), filled(3), results, RunStats(), FakeClock(), Event(), lambda _: None, failed=failed)
-    assert not failed.is_set()
+    infer(Crew(workers), filled(3), results, ledger=ledger, on_loss=lambda: ledger.dropped(DropStage.INFERENCE))
+    assert [cause for _, cause in ledger.overall().dropped] == [DropCause.BUSY]

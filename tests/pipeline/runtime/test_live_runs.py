@@ -3,8 +3,8 @@
 import threading
 import time
 
+from pipeline.ledger import DropCause, DropStage
 from pipeline.records import SourceKind
-from pipeline.stats import DropCause, DropStage
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
 from tests.pipeline.runs import assert_accounted_for, stream_of
 
@@ -28,8 +28,8 @@ def test_live_exact_the_newest_frame_wins_and_drops_are_counted():
 
     source = FakeSource(10, SourceKind.LIVE, gate=gate)
     with stream_of(source, FakeSegmenter(before=think), values={"presentation": "exact"}) as stream:
-        assert stream.live
-        assert not stream.smooth
+        assert stream.plan.live
+        assert not stream.plan.smooth
         shown = []
         for item in stream:
             shown.append(item.frame.index)
@@ -63,7 +63,7 @@ def test_live_smooth_shows_frames_while_the_model_is_still_thinking():
 
     source = FakeSource(12, SourceKind.LIVE, gate=gate)
     with stream_of(source, FakeSegmenter(before=think)) as stream:
-        assert stream.smooth
+        assert stream.plan.smooth
         for item in stream:
             shown.append(item)
             if item.frame.index == 5:

@@ -1,4 +1,4 @@
-"""What is shown of a segmented frame; the whole road of a frame is in test_stream.py."""
+"""Redaction, counting and drawing of single frames; whole runs are in test_stream.py."""
 
 from dataclasses import replace
 
@@ -8,12 +8,13 @@ import pytest
 from pipeline.controls import Controls, DisplayChange
 from pipeline.drawing.overlay import Overlay
 from pipeline.errors import InputError
-from pipeline.records import Finding, SegmentedFrame, SourceInfo, SourceKind, StageTimes
+from pipeline.ledger import RunLedger
+from pipeline.records import Detections, SegmentedFrame, SourceInfo, SourceKind, StageTimes, UnredactedFrame
+from pipeline.runtime.plan import plan_run
 from pipeline.runtime.presenter import Presenter
 from pipeline.scene import Scene
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.schema import Settings
-from pipeline.stats import RunStats
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, make_frame, make_instances
 
 LABELS = ("BG", "person", "dog", "kite")
@@ -21,9 +22,9 @@ LABELS = ("BG", "person", "dog", "kite")
 
 def presenter_of(**values):
     settings = Settings.model_validate({"overlay": {"status": False}, **values})
-    info = SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT)
-    controls, stats, clock = Controls(settings.overlay), RunStats(), FakeClock(105.0)
-    return Presenter(settings, info, LABELS, controls, stats, clock), controls, stats
+    plan = plan_run(settings).for_source(SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT))
+    controls, ledger, clock = Controls(settings.overlay), RunLedger(), FakeClock(105.0)
+    return Presenter(settings, plan, LABELS, controls, ledger, clock), controls, ledger
 
 
 def segmented(count=2, index=7):
@@ -31,12 +32,12 @@ def segmented(count=2, index=7):
 
 
 def test_a_presentation_is_timed_counted_watched_and_drawn():
-    presenter, controls, stats = presenter_of()
+    presenter, controls, ledger = presenter_of()
     tracked = replace(segmented().instances, track_ids=np.array([4, 5], np.int32))
     shown = presenter.present(replace(segmented(), instances=tracked), overlay_wanted=True)
     assert shown.segmented.times.presented_at_s == 105.0
     assert shown.segmented.times.latency_s == 1.0
-    assert stats.overall().presented == 1
+    assert ledger.overall().presented == 1
     assert shown.segmented.scene.now == {"person": 1, "dog": 1}
     assert presenter.scene is shown.segmented.scene
     assert shown.controls is controls.state
@@ -46,10 +47,10 @@ def test_a_presentation_is_timed_counted_watched_and_drawn():
 
 
 def test_nothing_is_drawn_where_nobody_wants_it():
-    presenter, _, stats = presenter_of()
+    presenter, _, ledger = presenter_of()
     shown = presenter.present(segmented(), overlay_wanted=False)
     assert shown.annotated_bgr is shown.segmented.frame.image_bgr
-    assert stats.overall().presented == 1
+    assert ledger.overall().presented == 1
 
 
 def test_controls_change_what_is_drawn_and_not_what_was_found():
@@ -76,12 +77,12 @@ def test_the_status_line_says_what_is_there_if_it_may():
 
 def test_the_rates_stay_long_enough_to_be_read():
     settings = Settings.model_validate({"overlay": {"status": True, "counts": True}})
-    stats, clock = RunStats(), FakeClock(105.0)
-    info = SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT)
-    presenter = Presenter(settings, info, LABELS, Controls(settings.overlay), stats, clock)
+    ledger, clock = RunLedger(), FakeClock(105.0)
+    plan = plan_run(settings).for_source(SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT))
+    presenter = Presenter(settings, plan, LABELS, Controls(settings.overlay), ledger, clock)
     frame = replace(segmented(0), frame=make_frame(7, 480, 640))
     first = presenter.draw(frame)
-    stats.presented(replace(frame, times=StageTimes(captured_at_s=104.0, presented_at_s=104.1)))
+    ledger.presented(replace(frame, times=StageTimes(captured_at_s=104.0, presented_at_s=104.1)))
     clock.now_s = 105.1
     np.testing.assert_array_equal(presenter.draw(frame), first)
     counted = presenter.draw(replace(frame, scene=Scene(now={"person": 2}, seen={"person": 5})))
@@ -103,15 +104,18 @@ def test_nothing_is_watched_where_nothing_is_tracked():
     assert presenter.scene is None
 
 
-def test_the_veil_covers_and_leaves_no_way_back():
-    frame = replace(segmented(), finding=Finding(make_frame(7), make_instances(2)))
+def test_redaction_covers_and_leaves_no_way_back():
+    frame = make_frame(7)
+    captured = UnredactedFrame(frame, make_instances(2), 7, StageTimes(104.0), Detections(frame, make_instances(2)))
     plain, _, _ = presenter_of()
-    assert plain.veiled(frame).finding is None
-    assert plain.veiled(frame).frame is frame.frame
+    shown = plain.redact(captured)
+    assert type(shown) is SegmentedFrame
+    assert shown.frame is frame
+    assert (shown.instances, shown.instances_index, shown.times) == (captured.instances, 7, captured.times)
     covered, _, _ = presenter_of(privacy={"mode": "silhouette"})
-    veiled = covered.veiled(frame)
-    assert veiled.finding is None
-    assert (veiled.frame.image_bgr != frame.frame.image_bgr).any()
+    redacted = covered.redact(captured)
+    assert (redacted.frame.image_bgr != frame.image_bgr).any()
+    assert not hasattr(redacted, "detections")
 
 
 def test_a_class_that_is_not_there_is_named():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RunError
-from pipeline.privacy.redaction import Veil
-from pipeline.records import Frame, Instances, SourceKind
+from pipeline.privacy.redaction import Redactor
+from pipeline.records import Frame, Instances, SegmentedFrame, SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
@@ -72,7 +72,7 @@ class Watcher(FakeSink):
         self.got = []
 
     def write(self, presentation):
-        assert presentation.segmented.finding is None
+        assert type(presentation.segmented) is SegmentedFrame
         self.got.append((presentation.segmented.frame, presentation.annotated_bgr))
 
     def images(self):
@@ -162,7 +162,7 @@ def test_live_while_the_engine_warms_up_everything_is_covered(stuck_in):
 
     finder = Finder(opening=wait) if stuck_in == "opening" else Finder(before=wait)
     with stream_of(Street(20, SourceKind.LIVE, gate=pace), finder, sinks) as stream:
-        assert stream.smooth
+        assert stream.plan.smooth
         run_live(stream, pace, lambda index: release.set() if index == 19 else None)
     assert len(pace.shown) == 20
     assert all(all_covered(item.frame.image_bgr) for item in pace.shown)
@@ -230,14 +230,14 @@ def test_an_engine_that_dies_ends_the_run_with_nobody_seen(kind):
 
 @pytest.mark.parametrize("kind", [SourceKind.LIVE, SourceKind.RECORDED])
 def test_an_error_in_the_cover_ends_the_run_before_the_frame_is_seen(kind, monkeypatch):
-    sinks, good = watchers(), Veil.over
+    sinks, good = watchers(), Redactor.apply
 
-    def over(self, segmented):
-        if segmented.frame.index >= 2:
+    def apply(self, captured):
+        if captured.frame.index >= 2:
             raise ZeroDivisionError("broken on purpose")
-        return good(self, segmented)
+        return good(self, captured)
 
-    monkeypatch.setattr(Veil, "over", over)
+    monkeypatch.setattr(Redactor, "apply", apply)
     shown = []
     stream = stream_of(Street(None, kind), Finder(), sinks)
     with pytest.raises(RunError, match="privacy failed: ZeroDivisionError: broken on purpose"), stream:

@@ -3,10 +3,11 @@ import threading
 import pytest
 
 from pipeline.errors import RunError, StageStuckError
+from pipeline.ledger import RunLedger
 from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
+from pipeline.runtime.plan import Batching, JoinKind, SourcePlan
 from pipeline.runtime.sink_worker import SinkWorker, buffer_frames
 from pipeline.sinks.base import Delivery, Presentation, RunContext
-from pipeline.stats import RunStats
 from pipeline.threads.slot import SlotClosed
 from pipeline.threads.stage import FirstError
 from tests.pipeline.fakes import DEADLINE_S, FakeSink, make_frame, make_instances
@@ -24,10 +25,11 @@ def presentation(index):
 
 
 def worker_for(sink, source=HUGE, live=False):
-    stats, errors = RunStats(), FirstError()
-    worker = SinkWorker(sink, source, live, stats, errors)
+    ledger, errors = RunLedger(), FirstError()
+    plan = SourcePlan(source, live, JoinKind.EXACT, None, Batching(), 1)
+    worker = SinkWorker(sink, plan, ledger, errors)
     worker.open(CONTEXT)
-    return worker, stats, errors
+    return worker, ledger, errors
 
 
 def write_many(worker):
@@ -55,7 +57,7 @@ def test_a_main_thread_sink_is_called_directly():
 
 def test_every_frame_is_written_in_order_by_the_sinks_own_thread():
     sink = FakeSink(Delivery.EVERY_FRAME)
-    worker, stats, _ = worker_for(sink)
+    worker, ledger, _ = worker_for(sink)
     for index in range(50):
         worker.write(presentation(index))
     worker.idle("not for me")
@@ -64,7 +66,7 @@ def test_every_frame_is_written_in_order_by_the_sinks_own_thread():
     assert sink.threads == {"stream_segment fake sink"}
     assert "not for me" not in sink.messages
     assert sink.closed == 1
-    assert stats.overall().sink_dropped == {}
+    assert ledger.overall().sink_dropped == {}
 
 
 def test_a_sink_with_a_thread_of_its_own_is_told_there_that_no_frame_comes(monkeypatch):
@@ -93,7 +95,7 @@ def test_a_slow_sink_of_a_live_source_loses_frames_and_they_are_counted():
         release.wait(DEADLINE_S)
 
     sink = FakeSink(Delivery.EVERY_FRAME, on_write=block)
-    worker, stats, _ = worker_for(sink, live=True)
+    worker, ledger, _ = worker_for(sink, live=True)
     worker.write(presentation(0))
     assert busy.wait(DEADLINE_S)
     for index in range(1, 11):
@@ -101,7 +103,7 @@ def test_a_slow_sink_of_a_live_source_loses_frames_and_they_are_counted():
     release.set()
     worker.close(DEADLINE_S)
     assert sink.written == [0, 7, 8, 9, 10]
-    assert stats.overall().sink_dropped == {"fake sink": 6}
+    assert ledger.overall().sink_dropped == {"fake sink": 6}
 
 
 def test_a_slow_viewer_gets_only_the_newest_and_nothing_is_counted_as_lost():
@@ -112,7 +114,7 @@ def test_a_slow_viewer_gets_only_the_newest_and_nothing_is_counted_as_lost():
         release.wait(DEADLINE_S)
 
     sink = FakeSink(Delivery.NEWEST, on_write=block)
-    worker, stats, _ = worker_for(sink)
+    worker, ledger, _ = worker_for(sink)
     worker.write(presentation(0))
     assert busy.wait(DEADLINE_S)
     for index in range(1, 6):
@@ -120,7 +122,7 @@ def test_a_slow_viewer_gets_only_the_newest_and_nothing_is_counted_as_lost():
     release.set()
     worker.close(DEADLINE_S)
     assert sink.written == [0, 5]
-    assert stats.overall().sink_dropped == {}
+    assert ledger.overall().sink_dropped == {}
 
 
 def test_a_failing_sink_is_reported_closed_and_takes_no_more():
@@ -153,5 +155,6 @@ def test_closing_twice_or_unopened():
     worker.close(DEADLINE_S)
     worker.close(DEADLINE_S)
     assert sink.closed == 1
-    unopened = SinkWorker(FakeSink(), SMALL, False, RunStats(), FirstError())
+    plan = SourcePlan(SMALL, False, JoinKind.EXACT, None, Batching(), 1)
+    unopened = SinkWorker(FakeSink(), plan, RunLedger(), FirstError())
     unopened.close(DEADLINE_S)

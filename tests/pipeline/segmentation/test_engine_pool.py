@@ -8,22 +8,24 @@ import numpy as np
 import pytest
 
 import stream_segment
-from mrcnn.engines import create, onnx_runtime
+from mrcnn.engines import create
 from mrcnn.engines.base import RawDetections
 from pipeline.errors import InputError
-from pipeline.segmentation import engine_choice as engine_module
-from pipeline.segmentation import engine_pool as engine_set
+from pipeline.segmentation import engine_pool
 from pipeline.segmentation.backend import BackendChoice
-from pipeline.segmentation.engine_choice import EnginePlan
-from pipeline.segmentation.engine_pool import EngineSet, default_workers
+from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
+from pipeline.segmentation.engine_pool import EnginePool, default_workers
+from pipeline.segmentation.machine import Machine
+from pipeline.segmentation.network_model import NetworkModel
+from pipeline.segmentation.weights_file import WeightsChoice
 from pipeline.settings.model_settings import Backend, Device, EngineKind, ModelSettings, Precision
 from tests.pipeline.fakes import DEADLINE_S
 
 CANVAS = np.zeros((1, 64, 96, 3), np.uint8)
 WINDOW = np.array([[0, 0, 64, 96]], np.int32)
-BFLOAT16 = EnginePlan(EngineKind.OPENVINO, Precision.BFLOAT16)
-FLOAT32 = EnginePlan(EngineKind.OPENVINO, Precision.FLOAT32)
-ONNX = EnginePlan(EngineKind.ONNX, Precision.FLOAT32)
+BFLOAT16 = EngineChoice(EngineKind.OPENVINO, Precision.BFLOAT16)
+FLOAT32 = EngineChoice(EngineKind.OPENVINO, Precision.FLOAT32)
+ONNX = EngineChoice(EngineKind.ONNX, Precision.FLOAT32)
 
 
 class StandIn:
@@ -49,14 +51,46 @@ class StandIn:
         return [self.what]
 
 
-class Machine:
+class OtherMachine(Machine):
     """Makes stand-ins for every engine and remembers them."""
 
-    def __init__(self):
+    def __init__(self, cores=6):
+        self._cores = cores
         self.failures = {}
         self.made = []
         self.threads = []
         self.inside = lambda engine: None
+
+    def cores(self):
+        return self._cores
+
+    def has(self, engine):
+        return True
+
+    def has_bfloat16(self):
+        return True
+
+    def int8_is_prepared(self, model):
+        return model.settings.precision is Precision.INT8
+
+    def gpu_is_likely(self):
+        return False
+
+    def onnx_providers(self):
+        return ["tensorrt", "cuda", "cpu"]
+
+    def prepare_keras(self, backend, device):
+        return BackendChoice(Backend.JAX, Device.CPU, "CPU")
+
+    def make_openvino(self, model, precision, threads):
+        self.threads.append(threads)
+        return self.make("openvino", precision.value)
+
+    def make_onnx(self, model, precision, provider):
+        return self.make("onnx", provider)
+
+    def make_keras(self, model, precision):
+        return self.make("keras", precision.value)
 
     def make(self, *what):
         self.made.append(StandIn(self, *what))
@@ -64,25 +98,16 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch):
-    it = Machine()
-
-    def openvino(_weights, _config, precision, threads=None):
-        it.threads.append(threads)
-        return it.make("openvino", precision)
-
-    backend = BackendChoice(Backend.JAX, Device.CPU, "CPU")
-    monkeypatch.setattr(create, "create_openvino_engine", openvino)
-    monkeypatch.setattr(create, "create_onnx_engine", lambda _w, _c, _precision, provider: it.make("onnx", provider))
-    monkeypatch.setattr(create, "create_keras_engine", lambda _w, _c, precision: it.make("keras", precision))
-    monkeypatch.setattr(onnx_runtime, "available_providers", lambda: ["tensorrt", "cuda", "cpu"])
-    monkeypatch.setattr(engine_module, "prepare_backend", lambda *_: backend)
-    monkeypatch.setattr(engine_set, "core_count", lambda: 6)
-    return it
+def machine():
+    return OtherMachine()
 
 
-def engines_of(*plans, count=1, **settings):
-    return EngineSet(list(plans), ModelSettings.model_validate(settings), Path("some.h5"), None, count)
+def engines_of(machine, size=1, **settings):
+    """A pool; without settings it tries OpenVINO in bfloat16 and float32, ONNX Runtime, then Keras."""
+    model = NetworkModel(
+        ModelSettings.model_validate(settings), WeightsChoice(Path("some.h5"), "of the tests"), None, ("BG", "thing")
+    )
+    return EnginePool(EngineSelection(model, machine), size)
 
 
 def answer(engines):
@@ -95,34 +120,34 @@ def answer(engines):
 def test_what_fails_at_its_first_frame_is_replaced_with_a_line(machine, caplog):
     lines = "Exception from src/core.cpp:107:\nException from src/plugin.cpp:53:\nno kernel for this CPU\n"
     machine.failures["openvino", "bfloat16"] = RuntimeError(lines)
-    engines = engines_of(BFLOAT16, FLOAT32, ONNX)
-    assert engines.plan is BFLOAT16
+    engines = engines_of(machine)
+    assert engines.choice == BFLOAT16
     with caplog.at_level(logging.WARNING):
         assert [answer(engines) for _ in range(3)] == [("openvino", "float32")] * 3
-    assert engines.plan is FLOAT32
+    assert engines.choice == FLOAT32
     assert [engine.frames for engine in machine.made] == [1, 3]
     (line,) = (record.message for record in caplog.records)
     assert line.startswith("OpenVINO ")
-    assert ", bfloat16: no kernel for this CPU; going on with OpenVINO " in line
+    assert ", bfloat16: no kernel for this CPU; falling back to OpenVINO " in line
     assert line.endswith(", float32")
 
 
 def test_keras_is_the_last_resort(machine, caplog):
     machine.failures["openvino"] = RuntimeError("no")
     machine.failures["onnx"] = MemoryError()
-    engines = engines_of(FLOAT32, ONNX, device="cpu")
+    engines = engines_of(machine, precision="float32", device="cpu")
     with caplog.at_level(logging.WARNING):
         assert answer(engines) == ("keras", "float32")
-    assert engines.plan.engine is EngineKind.KERAS
+    assert engines.choice.engine is EngineKind.KERAS
     lines = [record.message for record in caplog.records]
     assert len(lines) == 2
-    assert lines[-1].endswith("float32: MemoryError; going on with Keras")
+    assert lines[-1].endswith("float32: MemoryError; falling back to Keras")
 
 
-@pytest.mark.parametrize(("settings", "plan"), [({"engine": "openvino"}, FLOAT32), ({"engine": "onnx"}, ONNX)])
-def test_an_engine_that_was_asked_for_is_not_replaced(machine, caplog, settings, plan):
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_an_engine_that_was_asked_for_is_not_replaced(machine, engine):
     machine.failures["openvino"] = machine.failures["onnx"] = RuntimeError("first\nno kernel")
-    engines = engines_of(plan, **settings)
+    engines = engines_of(machine, engine=engine, precision="float32")
     with pytest.raises(InputError, match=r"^[^\n]+, float32: no kernel$"):
         answer(engines)
     assert "keras" not in {engine.what[0] for engine in machine.made}
@@ -130,32 +155,32 @@ def test_an_engine_that_was_asked_for_is_not_replaced(machine, caplog, settings,
 
 def test_int8_that_was_asked_for_is_not_replaced(machine):
     machine.failures["openvino"] = RuntimeError("no kernel")
-    engines = engines_of(EnginePlan(EngineKind.OPENVINO, Precision.INT8), precision="int8")
+    engines = engines_of(machine, precision="int8")
     with pytest.raises(InputError, match="int8: no kernel"):
         answer(engines)
 
 
 def test_onnx_runtime_goes_on_with_a_slower_provider(machine, caplog):
     machine.failures["onnx", "tensorrt"] = RuntimeError("cannot build")
-    engines = engines_of(ONNX, engine="onnx")
+    engines = engines_of(machine, engine="onnx")
     with caplog.at_level(logging.WARNING):
         assert answer(engines) == ("onnx", "cuda")
-    assert engines.plan.provider == "cuda"
+    assert engines.choice.provider == "cuda"
     (record,) = caplog.records
-    assert "with TensorRT, float32: cannot build; going on with ONNX Runtime" in record.message
+    assert "with TensorRT, float32: cannot build; falling back to ONNX Runtime" in record.message
     assert record.message.endswith(" with CUDA, float32")
 
 
 def test_what_keras_raises_comes_through(machine):
     machine.failures["keras"] = error = ValueError("shapes")
     with pytest.raises(ValueError, match="shapes") as caught:
-        answer(engines_of(EnginePlan(EngineKind.KERAS, Precision.FLOAT32)))
+        answer(engines_of(machine, engine="keras"))
     assert caught.value is error
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_failure_after_the_first_frame_is_not_hidden(machine, caplog, count):
-    engines = engines_of(FLOAT32, ONNX, count=count)
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_failure_after_the_first_frame_is_not_hidden(machine, caplog, size):
+    engines = engines_of(machine, size, precision="float32")
     assert answer(engines) == ("openvino", "float32")
     machine.failures["openvino"] = RuntimeError("out of memory")
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -170,7 +195,7 @@ def test_a_failure_after_the_first_frame_is_not_hidden(machine, caplog, count):
 
 def test_several_threads_have_an_engine_each(machine):
     """Each call waits until as many are inside as there are engines."""
-    engines = engines_of(FLOAT32, count=3)
+    engines = engines_of(machine, 3)
     answer(engines)
     together, busy, shared = threading.Barrier(3), set(), []
     workers = set()
@@ -199,7 +224,7 @@ def test_several_threads_have_an_engine_each(machine):
 
 
 def test_one_thread_needs_one_engine(machine):
-    engines = engines_of(FLOAT32, count=2)
+    engines = engines_of(machine, 2, precision="float32")
     for _ in range(3):
         answer(engines)
     engines.close()
@@ -207,17 +232,17 @@ def test_one_thread_needs_one_engine(machine):
 
 
 def test_one_engine_has_all_cores(machine):
-    answer(engines_of(FLOAT32))
+    answer(engines_of(machine))
     assert machine.threads == [None]
 
 
 def test_only_openvino_runs_side_by_side(machine):
-    assert engines_of(FLOAT32, count=2).count == 2
-    assert engines_of(ONNX, count=2).count == 1
+    assert engines_of(machine, 2).size == 2
+    assert engines_of(machine, 2, engine="onnx").size == 1
 
 
-def test_an_engine_that_cannot_be_made_beside_the_first_is_done_without(machine, monkeypatch, caplog):
-    engines = engines_of(FLOAT32, count=2)
+def test_an_engine_that_cannot_be_made_beside_the_first_is_done_without(machine, caplog):
+    engines = engines_of(machine, 2, precision="float32")
     answer(engines)
     first, entered, told = machine.made[0], threading.Event(), threading.Event()
 
@@ -233,28 +258,23 @@ def test_an_engine_that_cannot_be_made_beside_the_first_is_done_without(machine,
 
     machine.inside = inside
     handler = Told()
-    engine_set.logger.addHandler(handler)
+    engine_pool.logger.addHandler(handler)
     threads = [threading.Thread(target=answer, args=(engines,)) for _ in range(2)]
     threads[0].start()
     assert entered.wait(DEADLINE_S)
     threads[1].start()
     for thread in threads:
         thread.join(DEADLINE_S)
-    engine_set.logger.removeHandler(handler)
+    engine_pool.logger.removeHandler(handler)
     engines.close()
     assert first.frames == 3
     (line,) = (record.message for record in caplog.records)
-    assert line.endswith("RuntimeError: out of memory; going on with fewer at a time")
+    assert line.endswith("RuntimeError: out of memory; computing fewer frames at a time")
 
 
 @pytest.mark.parametrize(("cores", "batch_size", "workers"), [(1, 1, 1), (2, 1, 2), (16, 1, 2), (16, 4, 1)])
-def test_two_frames_at_a_time_where_there_are_two_cores(monkeypatch, cores, batch_size, workers):
-    monkeypatch.setattr(engine_set, "core_count", lambda: cores)
-    assert default_workers(batch_size) == workers
-
-
-def test_there_is_a_core():
-    assert engine_set.core_count() >= 1
+def test_two_frames_at_a_time_where_there_are_two_cores(cores, batch_size, workers):
+    assert default_workers(batch_size, cores) == workers
 
 
 # -- a whole run ------------------------------------------------------------------------------------------------------
@@ -284,7 +304,7 @@ def test_the_command_line_goes_on_or_ends_with_one_line(seeded_small_weights, mo
     assert stream_segment.main([*arguments, "--detections", str(detections)]) == 0
     shown = capsys.readouterr()
     assert "; ONNX Runtime" in shown.out
-    assert "no kernel for this CPU; going on with ONNX Runtime" in shown.err
+    assert "no kernel for this CPU; falling back to ONNX Runtime" in shown.err
     assert "Traceback" not in shown.err
     assert detections.is_file()
     assert stream_segment.main([*arguments, "--engine", "openvino"]) == 2

@@ -1,5 +1,4 @@
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -8,11 +7,11 @@ import pytest
 from mrcnn.engines import create
 from mrcnn.engines.base import EngineError, RawDetections
 from pipeline.errors import InputError
-from pipeline.records import SourceInfo, SourceKind
-from pipeline.segmentation import engine_pool as engine_set
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter, segmenter_for
-from pipeline.settings.model_settings import ModelSettings
-from pipeline.settings.schema import Settings
+from pipeline.segmentation.canvas import fit_canvas
+from pipeline.segmentation.machine import Machine
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.network_model import read_model
+from pipeline.settings.model_settings import Canvas, ModelSettings
 from tests.mrcnn.weights.test_checkpoint import checkpoint, write_file
 
 
@@ -24,7 +23,21 @@ def photograph():
 
 
 def segmenter_of(weights, **settings):
-    return MaskRCNNSegmenter(ModelSettings.model_validate({"weights": str(weights), **settings}))
+    return MaskRCNNSegmenter.of(ModelSettings.model_validate({"weights": str(weights), **settings}))
+
+
+def opened_with(engine, weights, **settings):
+    """A segmenter on a machine whose only engine is this one."""
+
+    class OtherMachine(Machine):
+        def make_openvino(self, model, precision, threads):
+            return engine
+
+    values = {"weights": str(weights), "engine": "openvino", "precision": "float32", **settings}
+    model = read_model(ModelSettings.model_validate(values))
+    segmenter = MaskRCNNSegmenter(model, model.detection_filter(), machine=OtherMachine())
+    segmenter.open()
+    return segmenter
 
 
 def test_the_file_says_classes_size_and_limits(seeded_small_weights, photograph):
@@ -32,7 +45,7 @@ def test_the_file_says_classes_size_and_limits(seeded_small_weights, photograph)
     assert segmenter.labels == ("BG", "person", "dog")
     assert "efficientnet_lite0, 3 classes, 256 px" in segmenter.description
     segmenter.open()
-    instances = segmenter.segment(photograph)
+    instances = segmenter.segment_batch([photograph])[0]
     segmenter.close()
     assert 0 < len(instances) <= 6
     assert set(instances.class_ids.tolist()) == {1}
@@ -75,15 +88,15 @@ def test_boxes_come_back_in_pixels_of_the_frame(seeded_small_weights, canvas, fr
     x1, y1, x2, y2 = round(0.2 * width), round(0.3 * height), round(0.7 * width), round(0.9 * height)
     frame_bgr = np.zeros((height, width, 3), np.uint8)
     frame_bgr[y1:y2, x1:x2, 2] = 255
-    segmenter = segmenter_of(seeded_small_weights, canvas=canvas)
-    segmenter._engine = detector = RectangleDetector()
-    instances = segmenter.segment(frame_bgr)
+    detector = RectangleDetector()
+    segmenter = opened_with(detector, seeded_small_weights, canvas=canvas)
+    instances = segmenter.segment_batch([frame_bgr])[0]
     assert len(instances) == 1, "the box without an area is left out"
     on_canvas = max(height, width) / 256
     np.testing.assert_allclose(instances.boxes_xyxy[0], [x1, y1, x2, y2], atol=1.1 * max(1.0, on_canvas))
     shape, window = detector.canvases[0]
     assert shape[:2] == (256, 256) if canvas == "square" else all(side % 32 == 0 for side in shape[:2])
-    assert window == [list(segmenter._fit.window)]
+    assert window == [list(fit_canvas(height, width, 256, Canvas(canvas)).window)]
 
 
 class Counting:
@@ -107,8 +120,8 @@ class Counting:
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_batch_of_frames_of_different_sizes(seeded_small_weights, size):
-    segmenter = segmenter_of(seeded_small_weights, batch_size=size)
-    segmenter._engine = engine = Counting()
+    engine = Counting()
+    segmenter = opened_with(engine, seeded_small_weights, batch_size=size)
     shapes_and_counts = [(90, 160, 2), (90, 160, 0), (90, 160, 1), (120, 50, 3), (90, 160, 0)]
     frames = [np.full((height, width, 3), count, np.uint8) for height, width, count in shapes_and_counts]
     found = segmenter.segment_batch(frames)
@@ -126,7 +139,9 @@ def test_a_batch_finds_what_single_frames_find(seeded_small_weights, photograph)
     single, several = (segmenter_of(seeded_small_weights, precision="float32", batch_size=size) for size in (1, 2))
     single.open()
     several.open()
-    for one, other in zip(map(single.segment, images), several.segment_batch(images), strict=True):
+    for one, other in zip(
+        (single.segment_batch([image])[0] for image in images), several.segment_batch(images), strict=True
+    ):
         assert len(one) == len(other)
         np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=0.01)
         np.testing.assert_allclose(one.mask_probs, other.mask_probs, atol=1e-3)
@@ -143,54 +158,39 @@ def test_the_engine_that_was_made_is_the_one_in_the_description(seeded_small_wei
     segmenter.open()
     segmenter.close()
     assert "; Keras 3." in segmenter.description
-    assert "nothing goes today; going on with Keras" in caplog.text
+    assert "nothing goes today; falling back to Keras" in caplog.text
 
 
 def test_two_frames_at_a_time_find_what_one_does(seeded_small_weights, photograph):
     """In turns of rolled pictures, so that a mix-up shows."""
     settings = ModelSettings.model_validate({"weights": str(seeded_small_weights), "engine": "openvino"})
     images = [np.roll(photograph, 31 * step, axis=1) for step in range(6)]
-    one, two = MaskRCNNSegmenter(settings), MaskRCNNSegmenter(settings, workers=2)
+    model = read_model(settings)
+    one, two = (MaskRCNNSegmenter(model, model.detection_filter(), workers) for workers in (1, 2))
     one.open()
     two.open()
     assert (one.workers, two.workers) == (1, 2)
     assert two.description == one.description + ", 2 frames side by side"
     with ThreadPoolExecutor(2) as threads:
-        together = list(threads.map(two.segment, images))
-    for alone, other in zip(map(one.segment, images), together, strict=True):
+        together = list(threads.map(lambda image: two.segment_batch([image])[0], images))
+    for alone, other in zip((one.segment_batch([image])[0] for image in images), together, strict=True):
         np.testing.assert_array_equal(alone.class_ids, other.class_ids)
         np.testing.assert_allclose(alone.boxes_xyxy, other.boxes_xyxy, atol=1e-3)
         np.testing.assert_allclose(alone.mask_probs, other.mask_probs, atol=1e-4)
     two.close()
 
 
-@pytest.mark.parametrize(
-    ("kind", "live", "model", "every", "workers"),
-    [
-        (SourceKind.RECORDED, False, {}, 1, 2),
-        (SourceKind.RECORDED, False, {}, 3, 1),
-        (SourceKind.RECORDED, False, {"workers": 3}, 1, 3),
-        (SourceKind.RECORDED, False, {"workers": 3}, 3, 3),
-        (SourceKind.RECORDED, False, {"batch_size": 4}, 1, 1),
-        (SourceKind.RECORDED, False, {"engine": "onnx"}, 1, 1),
-        (SourceKind.RECORDED, True, {"workers": 3}, 1, 1),
-        (SourceKind.LIVE, False, {"workers": 3}, 1, 1),
-        (SourceKind.STILLS, False, {"workers": 3}, 1, 1),
-    ],
-)
-def test_frames_of_video_files_go_side_by_side(seeded_small_weights, monkeypatch, kind, live, model, every, workers):
-    monkeypatch.setattr(engine_set, "core_count", lambda: 4)
-    model = {"weights": str(seeded_small_weights), "device": "cpu", **model}
-    settings = Settings.model_validate({"model": model, "motion": {"infer_every": every}})
-    info = SourceInfo("clip", kind, 160, 90, fps=25.0, frame_count=None, time_base=Fraction(1, 25))
-    assert segmenter_for(settings, settings.tracking, info, live).workers == workers
+@pytest.mark.parametrize(("engine", "workers"), [("openvino", 3), ("onnx", 1)])
+def test_only_openvino_takes_several_frames_at_a_time(seeded_small_weights, engine, workers):
+    model = read_model(ModelSettings(weights=str(seeded_small_weights), engine=engine, precision="float32"))
+    assert MaskRCNNSegmenter(model, model.detection_filter(), workers=3).workers == workers
 
 
 def test_another_frame_size_gets_another_canvas(seeded_small_weights):
-    segmenter = segmenter_of(seeded_small_weights, canvas="tight")
-    segmenter._engine = detector = RectangleDetector()
+    detector = RectangleDetector()
+    segmenter = opened_with(detector, seeded_small_weights, canvas="tight")
     for height, width in ((360, 640), (640, 360), (360, 640)):
-        segmenter.segment(np.full((height, width, 3), 255, np.uint8))
+        segmenter.segment_batch([np.full((height, width, 3), 255, np.uint8)])
     assert [shape[:2] for shape, _ in detector.canvases] == [(160, 256), (256, 160), (160, 256)]
 
 
@@ -198,14 +198,15 @@ def test_settings_win_over_the_file(seeded_small_weights, photograph):
     segmenter = segmenter_of(seeded_small_weights, max_dim=128, max_instances=2, min_score=0.1, canvas="tight")
     assert "128 px tight" in segmenter.description
     segmenter.open()
-    assert len(segmenter.segment(photograph)) <= 2
-    assert len(segmenter.segment(np.ascontiguousarray(photograph.transpose(1, 0, 2)))) <= 2
+    assert len(segmenter.segment_batch([photograph])[0]) <= 2
+    assert len(segmenter.segment_batch([np.ascontiguousarray(photograph.transpose(1, 0, 2))])[0]) <= 2
 
 
 def test_classes_that_were_not_asked_for_are_left_out(seeded_small_weights, photograph):
     segmenter = segmenter_of(seeded_small_weights, classes=["dog"])
     segmenter.open()
-    assert len(segmenter.segment(photograph)) == 0
+    (reported,) = segmenter.segment_batch([photograph])
+    assert len(segmenter.detections.high(reported)) == 0
     with pytest.raises(InputError, match="no class 'cat'"):
         segmenter_of(seeded_small_weights, classes=["cat"])
 

@@ -1,4 +1,4 @@
-"""An engine that fails or hangs is started again, within its budget."""
+"""A segmenter that fails or hangs is started again, within its budget."""
 
 import threading
 
@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.segmentation.supervision import EngineLostError, SupervisedSegmenter
+from pipeline.segmentation.supervision import SegmenterLostError, SupervisedSegmenter
 from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.schema import Settings
 from pipeline.threads.slot import SlotClosed
@@ -45,29 +45,29 @@ def fail_on(*indices):
 
 def test_while_all_is_well_it_gives_what_the_segmenter_gives():
     fake = FakeSegmenter()
-    engine = supervised(fake)
-    engine.open()
-    assert engine.segment(picture(7)).boxes_xyxy[0, 0] == 7
-    assert engine.segment(picture(8)).boxes_xyxy[0, 0] == 8
-    assert (engine.labels, engine.description) == (fake.labels, fake.description)
-    assert (engine.restarts, engine.restarting) == (0, False)
-    engine.close()
-    engine.close()
+    segmenter = supervised(fake)
+    segmenter.open()
+    assert segmenter.segment_batch([picture(7)])[0].boxes_xyxy[0, 0] == 7
+    assert segmenter.segment_batch([picture(8)])[0].boxes_xyxy[0, 0] == 8
+    assert (segmenter.labels, segmenter.description) == (fake.labels, fake.description)
+    assert (segmenter.restarts, segmenter.restarting) == (0, False)
+    segmenter.close()
+    segmenter.close()
     assert fake.closed == 1
 
 
 def test_a_failure_costs_one_frame(caplog):
     fake = FakeSegmenter(before=fail_on(8))
-    engine = supervised(fake)
-    engine.open()
-    engine.segment(picture(7))
-    with pytest.raises(EngineLostError, match="broken at 8"):
-        engine.segment(picture(8))
-    assert (engine.restarts, engine.restarting) == (0, True)
-    assert engine.segment(picture(9)).boxes_xyxy[0, 0] == 9
-    assert (engine.restarts, engine.restarting) == (1, False)
-    assert "failed: engine 1 failed: ValueError: broken at 8; starting it again (1 of 3 within 600 s)" in caplog.text
-    engine.close()
+    segmenter = supervised(fake)
+    segmenter.open()
+    segmenter.segment_batch([picture(7)])[0]
+    with pytest.raises(SegmenterLostError, match="broken at 8"):
+        segmenter.segment_batch([picture(8)])[0]
+    assert (segmenter.restarts, segmenter.restarting) == (0, True)
+    assert segmenter.segment_batch([picture(9)])[0].boxes_xyxy[0, 0] == 9
+    assert (segmenter.restarts, segmenter.restarting) == (1, False)
+    assert "failed: segmenter 1 failed: ValueError: broken at 8; restarting it (1 of 3 within 600 s)" in caplog.text
+    segmenter.close()
 
 
 def test_a_hanging_inference_is_left_behind_and_cannot_disturb_the_next_engine():
@@ -81,17 +81,17 @@ def test_a_hanging_inference_is_left_behind_and_cannot_disturb_the_next_engine()
             return super().segment(image_bgr)
 
     fake = Hanging()
-    engine = supervised(fake)
-    engine.open()
-    engine.segment(picture(7))
-    with pytest.raises(EngineLostError, match=r"did not answer within 0\.2 s"):
-        engine.segment(picture(8))
-    assert engine.segment(picture(9)).boxes_xyxy[0, 0] == 9
+    segmenter = supervised(fake)
+    segmenter.open()
+    segmenter.segment_batch([picture(7)])[0]
+    with pytest.raises(SegmenterLostError, match=r"did not answer within 0\.2 s"):
+        segmenter.segment_batch([picture(8)])[0]
+    assert segmenter.segment_batch([picture(9)])[0].boxes_xyxy[0, 0] == 9
     hang.set()
     assert back.wait(DEADLINE_S)
-    assert engine.segment(picture(10)).boxes_xyxy[0, 0] == 10
+    assert segmenter.segment_batch([picture(10)])[0].boxes_xyxy[0, 0] == 10
     assert fake.closed == 0
-    engine.close()
+    segmenter.close()
     assert fake.closed == 1
 
 
@@ -105,38 +105,38 @@ def test_the_first_inference_of_a_size_may_take_long():
 
         seen_sizes: set[int] = set()  # noqa: RUF012
 
-    engine = supervised(Compiling())
-    engine.open()
+    segmenter = supervised(Compiling())
+    segmenter.open()
     for size in ((48, 80), (50, 80), (48, 80)):
-        engine.segment(picture(7, size))
-    assert engine.restarts == 0
-    engine.close()
+        segmenter.segment_batch([picture(7, size)])[0]
+    assert segmenter.restarts == 0
+    segmenter.close()
 
 
 def test_too_many_failures_end_the_run_and_old_ones_do_not_count():
     now_s = [100.0]
-    engine = supervised(FakeSegmenter(before=fail_on(8)), clock=lambda: now_s[0], restarts=2, within_s=50.0)
-    engine.open()
+    segmenter = supervised(FakeSegmenter(before=fail_on(8)), clock=lambda: now_s[0], restarts=2, within_s=50.0)
+    segmenter.open()
     for _ in range(3):
-        with pytest.raises(EngineLostError):
-            engine.segment(picture(8))
+        with pytest.raises(SegmenterLostError):
+            segmenter.segment_batch([picture(8)])[0]
         now_s[0] += 30.0
-    with pytest.raises(EngineLostError):
-        engine.segment(picture(8))
+    with pytest.raises(SegmenterLostError):
+        segmenter.segment_batch([picture(8)])[0]
     now_s[0] += 1.0
     with pytest.raises(RunError, match=r"broken at 8; it was lost 3 times within 50 s, and 2 are allowed"):
-        engine.segment(picture(8))
-    engine.close()
+        segmenter.segment_batch([picture(8)])[0]
+    segmenter.close()
 
 
 def test_what_fails_at_the_first_opening_is_raised_as_it_is():
     def missing():
         raise InputError("no such weights")
 
-    engine = supervised(FakeSegmenter(opening=missing))
+    segmenter = supervised(FakeSegmenter(opening=missing))
     with pytest.raises(InputError, match="no such weights"):
-        engine.open()
-    engine.close()
+        segmenter.open()
+    segmenter.close()
 
 
 def test_an_opening_that_fails_later_counts_too():
@@ -147,35 +147,35 @@ def test_an_opening_that_fails_later_counts_too():
         if len(opened) > 1:
             raise OSError("out of memory")
 
-    engine = supervised(FakeSegmenter(before=fail_on(8), opening=opening), restarts=2)
-    engine.open()
+    segmenter = supervised(FakeSegmenter(before=fail_on(8), opening=opening), restarts=2)
+    segmenter.open()
     for _ in range(2):
-        with pytest.raises(EngineLostError):
-            engine.segment(picture(8))
+        with pytest.raises(SegmenterLostError):
+            segmenter.segment_batch([picture(8)])[0]
     with pytest.raises(RunError, match="out of memory"):
-        engine.segment(picture(8))
-    engine.close()
+        segmenter.segment_batch([picture(8)])[0]
+    segmenter.close()
 
 
 def test_the_end_of_the_run_ends_a_wait():
     hang, stopped = threading.Event(), threading.Event()
-    engine = supervised(FakeSegmenter(before=lambda _: hang.wait(DEADLINE_S)), stopped)
-    engine.open()
+    segmenter = supervised(FakeSegmenter(before=lambda _: hang.wait(DEADLINE_S)), stopped)
+    segmenter.open()
     stopped.set()
     with pytest.raises(SlotClosed):
-        engine.segment(picture(7))
+        segmenter.segment_batch([picture(7)])[0]
     hang.set()
-    engine.close()
+    segmenter.close()
 
 
 def test_closing_an_engine_that_still_loads_leaves_it_behind():
     load, stopped = threading.Event(), threading.Event()
     fake = FakeSegmenter(opening=lambda: load.wait(DEADLINE_S))
-    engine = SupervisedSegmenter(fake, SupervisionSettings(), stopped, close_deadline_s=0.1)
+    segmenter = SupervisedSegmenter(fake, SupervisionSettings(), stopped, close_deadline_s=0.1)
     stopped.set()
     with pytest.raises(SlotClosed):
-        engine.open()
-    engine.close()
+        segmenter.open()
+    segmenter.close()
     assert fake.closed == 0
     load.set()
 
@@ -201,7 +201,7 @@ def test_a_live_run_goes_on_and_is_covered_while_the_engine_is_lost(presentation
     values = {"privacy": SILHOUETTE, "presentation": presentation, "supervision": {**ENGINE, "restarts": 9}}
     stream, pace, sinks = run_street(finder, **values)
     summary = stream.summary()
-    assert summary.engine_restarts >= 1
+    assert summary.restarts >= 1
     assert_nobody_seen(sinks, pace.shown)
     shown = {item.frame.index: item for item in pace.shown}
     assert len(shown) >= 39

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.records import Instances, SourceInfo, SourceKind
+from pipeline.records import Instances
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking.tracker import Tracker, finding_score, make_tracker
+from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.scenes import box_at, found
 
 SIZE_HW = (361, 643)
@@ -132,7 +132,7 @@ def test_a_wrong_class_for_a_moment_changes_neither_id_nor_label():
 
 
 def test_unsure_detections_only_continue_tracks():
-    tracker = Tracker(SETTINGS, sure_score=0.7)
+    tracker = Tracker(SETTINGS, high_score=0.7)
     shown = feed(
         tracker,
         (0.0, [person(100), person(400, score=0.5)]),
@@ -146,7 +146,7 @@ def test_unsure_detections_only_continue_tracks():
 
 def test_an_unsure_detection_gives_nobody_an_id():
     shown = feed(
-        Tracker(SETTINGS, sure_score=0.7),
+        Tracker(SETTINGS, high_score=0.7),
         (0.0, [person(100, score=0.75)]),
         (0.04, [person(100, score=0.6)]),
         (0.08, [person(100, score=0.75)]),
@@ -234,18 +234,3 @@ def test_an_empty_frame_of_an_unused_tracker():
     shown = Tracker(SETTINGS).update(0.0, Instances.empty(), SIZE_HW)
     assert len(shown) == 0
     assert shown.track_ids.shape == (0,)
-
-
-@pytest.mark.parametrize(
-    ("kind", "enabled", "made"),
-    [
-        (SourceKind.LIVE, True, True),
-        (SourceKind.RECORDED, True, True),
-        (SourceKind.STILLS, True, False),
-        (SourceKind.LIVE, False, False),
-    ],
-)
-def test_when_there_is_a_tracker(kind, enabled, made):
-    settings, source = TrackingSettings(enabled=enabled, low_score=0.35), SourceInfo("a", kind, 643, 361)
-    assert (make_tracker(settings, source) is not None) is made
-    assert finding_score(settings, source) == (0.35 if made else None)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.records import Frame
 from pipeline.scene import Direction, EventKind
 from pipeline.settings.schema import Settings
-from pipeline.tracking.watch import SceneWatcher, make_watcher
+from pipeline.tracking.watch import SceneWatcher
 from tests.pipeline.tracking.scenes import found
 
 LABELS = ("BG", "person", "dog", "cat")
@@ -127,15 +127,3 @@ def test_an_unknown_class_names_the_place():
 def test_untracked_instances_are_counted_only_as_present():
     scene = watcher().update(frame(0.0), found((1, 0.9, 10, 10, 30, 50)))
     assert (scene.now, scene.seen, scene.events) == ({"person": 1}, {}, ())
-
-
-def test_when_there_is_a_watcher():
-    def made(kind, **values):
-        return make_watcher(Settings.model_validate(values), SourceInfo("a", kind, WIDTH, HEIGHT), LABELS)
-
-    off = {"tracking": {"enabled": False}}
-    assert made(SourceKind.LIVE) is not None
-    assert made(SourceKind.STILLS, lines=[DOOR]) is None
-    assert made(SourceKind.LIVE, **off) is None
-    with pytest.raises(InputError, match=r"tracking\.enabled"):
-        made(SourceKind.LIVE, zones=[DESK], **off)

@@ -71,8 +71,7 @@ class Served:
     def __init__(self, stream: Stream, camera: Camera) -> None:
         self.stream = stream
         self.camera = camera
-        (worker,) = [worker for worker in stream._workers if isinstance(worker.sink, WebSink)]
-        self.sink: WebSink = worker.sink
+        (self.sink,) = [sink for sink in stream.sinks if isinstance(sink, WebSink)]
         self.url = self.sink.url
         self.port = int(self.url.rsplit(":", 1)[1].rstrip("/"))
 
@@ -90,10 +89,10 @@ class Served:
         """Returns once frames are presented that carry a result; the first ones of a live run do not."""
         end_s = time.monotonic() + deadline_s
         shown_before: int | None = None
-        while shown_before is None or self.stream.stats.overall().presented < shown_before + 3:
+        while shown_before is None or self.stream.ledger.overall().presented < shown_before + 3:
             assert time.monotonic() < end_s, "no frame with a result was presented"
-            if shown_before is None and self.stream.stats.overall().inferred > 0:
-                shown_before = self.stream.stats.overall().presented
+            if shown_before is None and self.stream.ledger.overall().inferred > 0:
+                shown_before = self.stream.ledger.overall().presented
             self.camera.interrupted.wait(0.01)
 
     def status(self) -> dict[str, Any]:

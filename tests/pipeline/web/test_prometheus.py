@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.stats import DropCause, DropStage
+from pipeline.ledger import DropStage
 from pipeline.web.prometheus import Metrics
 from tests.pipeline.web.test_view import Watched
 
@@ -19,12 +19,13 @@ def samples(metrics):
 def test_what_prometheus_reads():
     run = Watched()
     for index in range(5):
-        run.stats.captured(run.clock.now_s + 0.1 * index)
-    run.stats.inferred(run.clock.now_s, 0.04)
+        run.ledger.captured(run.clock.now_s + 0.1 * index)
+    run.ledger.inferred(run.clock.now_s, 0.04)
     for latency_s in (0.004, 0.06, 0.06, 20.0):
         run.present(count=2, latency_s=latency_s)
-    run.stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
-    run.stats.sink_dropped("recorder")
+    run.ledger.ready()
+    run.ledger.dropped(DropStage.INFERENCE)
+    run.ledger.sink_dropped("recorder")
     run.controls.set_recording(True)
     read, kinds = samples(Metrics(run.monitor, lambda: 7))
     assert read["frames_total", "capture"] == 5

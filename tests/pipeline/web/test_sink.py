@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
+from pipeline.ledger import RunLedger
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.stats import RunStats
 from pipeline.web import sink as sink_module
 from pipeline.web.address import listen
 from pipeline.web.sink import WebSink
@@ -30,7 +30,7 @@ FPS = 25.0
 
 
 def sink_of(**values):
-    view = RunView(RunStats(), Controls(OverlaySettings()), time.monotonic)
+    view = RunView(RunLedger(), Controls(OverlaySettings()), time.monotonic)
     return WebSink(ServeSettings.model_validate({"address": "0", **values}), view)
 
 
@@ -77,9 +77,9 @@ class Crowd:
 
 def presented_fps(run):
     """Frames presented a second, over a while."""
-    began_s, before = time.monotonic(), run.stream.stats.overall().presented
+    began_s, before = time.monotonic(), run.stream.ledger.overall().presented
     run.camera.interrupted.wait(MEASURED_S)
-    return (run.stream.stats.overall().presented - before) / (time.monotonic() - began_s)
+    return (run.stream.ledger.overall().presented - before) / (time.monotonic() - began_s)
 
 
 def until(condition):
@@ -91,7 +91,7 @@ def until(condition):
 
 def test_twenty_viewers_one_of_them_stalled_cost_the_display_nothing():
     with served(Camera(FPS, size_wh=(640, 360)), serve={"max_viewers": VIEWERS}) as run:
-        until(lambda: run.stream.stats.overall().presented > 10)
+        until(lambda: run.stream.ledger.overall().presented > 10)
         alone = presented_fps(run)
         with Crowd(run.port, VIEWERS, stalled=1) as crowd:
             until(lambda: run.sink.pictures.count == VIEWERS)

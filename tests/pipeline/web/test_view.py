@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from pipeline.controls import Controls, DisplayChange
+from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import SegmentedFrame, SourceKind, StageTimes
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.sinks.base import Presentation
-from pipeline.stats import DropCause, DropStage, RunStats
 from pipeline.web.view import RunMonitor, RunView
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 from tests.pipeline.sinks.presentations import context
@@ -16,18 +16,25 @@ from tests.pipeline.sinks.presentations import context
 class Watched:
     def __init__(self, kind=SourceKind.LIVE):
         self.clock = FakeClock()
-        self.stats, self.controls = RunStats(), Controls(OverlaySettings())
+        self.ledger, self.controls = RunLedger(), Controls(OverlaySettings())
         self.waiting = ""
+        opened = context(kind=kind, source_id="camera 0")
         view = RunView(
-            self.stats, self.controls, self.clock, True, lambda: "a model", lambda: self.waiting, reconnects=lambda: 3
+            self.ledger,
+            self.controls,
+            self.clock,
+            source=lambda: opened.source,
+            model=lambda: "a model",
+            waiting_for=lambda: self.waiting,
+            reconnects=lambda: 3,
         )
         self.monitor = RunMonitor(view, stalled_after_s=5.0)
-        self.monitor.open(context(kind=kind, source_id="camera 0"))
+        self.monitor.open(opened)
 
     def present(self, count=2, latency_s=0.25):
         times = StageTimes(self.clock.now_s - latency_s, presented_at_s=self.clock.now_s)
         segmented = SegmentedFrame(make_frame(0), make_instances(count), 0, times)
-        self.stats.presented(segmented)
+        self.ledger.presented(segmented)
         self.monitor.presented(Presentation(segmented, segmented.frame.image_bgr, self.controls.state))
 
 
@@ -66,13 +73,14 @@ def test_objects_are_those_drawn_and_classes_stay_at_zero():
 
 def test_status_says_everything_and_is_json():
     run = Watched()
-    run.stats.captured(run.clock.now_s)
+    run.ledger.captured(run.clock.now_s)
     for latency_s in [0.1] * 18 + [0.5] * 2:
         run.present(latency_s=latency_s)
-    run.stats.dropped(DropStage.INFERENCE, DropCause.BUSY)
-    run.stats.dropped(DropStage.DISPLAY, DropCause.LOADING)
-    run.stats.dropped(DropStage.DISPLAY, DropCause.LOADING)
-    run.stats.sink_dropped("recorder")
+    run.ledger.dropped(DropStage.DISPLAY)
+    run.ledger.dropped(DropStage.DISPLAY)
+    run.ledger.ready()
+    run.ledger.dropped(DropStage.INFERENCE)
+    run.ledger.sink_dropped("recorder")
     run.controls.set_recording(True)
     run.controls.recording_started("/home/somebody/films/a.mp4")
     run.clock.now_s += 1.0

@@ -1,0 +1,233 @@
+"""The ledger of a run: what happened to every frame, and what was decided on the way.
+
+captured = presented + dropped, by stage and cause, for every kind of run. (In smooth presentation a frame that was not
+inferred is still presented; `inferred` counts those that were.)
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from pipeline.meters import RATE_WINDOW_S, LatencyHistogram, RateMeter, nearest_rank
+from pipeline.records import SegmentedFrame
+
+logger = logging.getLogger(__name__)
+
+MOST_ENTRIES = 1000
+
+
+class DropStage(Enum):
+    """In front of which stage a frame was lost."""
+
+    INFERENCE = "inference"
+    DISPLAY = "display"
+
+
+class DropCause(Enum):
+    """Why a frame was lost."""
+
+    LOADING = "still loading"
+    BUSY = "busy"
+    FAILED = "inference failed"
+    STOPPED = "run stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """A decision of the run that was made, or replaced, between two frames.
+
+    Attributes:
+        after_frames: frames captured before it.
+        text: the decision, in words: a plan for the source as it was opened, the engine that was chosen.
+    """
+
+    after_frames: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """The numbers of a run at one moment. Rates in events a second, durations in seconds; None where not yet known.
+
+    Attributes:
+        captured, inferred, presented: frames that passed each stage.
+        dropped: frames lost, by the stage they were lost in front of and the cause.
+        sink_dropped: presented frames that a sink could not take, by the sink's name.
+        capture_fps, inference_fps, display_fps: over the last seconds, or over the run in a final summary.
+        latency_p50_s, latency_p95_s: from capture to presentation.
+        inference_p50_s: time in the segmenter.
+        last_latency_s: of the frame that was presented last.
+    """
+
+    captured: int
+    inferred: int
+    presented: int
+    dropped: Mapping[tuple[DropStage, DropCause], int]
+    sink_dropped: Mapping[str, int]
+    capture_fps: float | None
+    inference_fps: float | None
+    display_fps: float | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    inference_p50_s: float | None
+    last_latency_s: float | None
+
+    @property
+    def dropped_total(self) -> int:
+        """Frames lost before presentation."""
+        return sum(self.dropped.values())
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStats:
+    """Latencies from capture to presentation at one moment, seconds.
+
+    Attributes:
+        recent_p50_s, recent_p95_s: over the last few seconds; None when nothing was presented in them.
+        counts_up_to: frames of the whole run whose latency was at most each of the requested bounds.
+        count, total_s: frames of the whole run, and the sum of their latencies.
+        last_presented_s: when the last frame was presented, seconds on the run's clock; None before the first.
+    """
+
+    recent_p50_s: float | None
+    recent_p95_s: float | None
+    counts_up_to: Sequence[int]
+    count: int
+    total_s: float
+    last_presented_s: float | None
+
+
+class RunLedger:
+    """Counts every frame of a run by what became of it. Safe from any thread.
+
+    A lost frame is counted under the cause that holds at that moment: the run loads, is busy, was stopped, or its
+    inference has failed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._cause = DropCause.LOADING
+        self._capture, self._inference, self._display = RateMeter(), RateMeter(), RateMeter()
+        self._latency, self._inference_time = LatencyHistogram(), LatencyHistogram()
+        self._recent_latency: deque[tuple[float, float]] = deque(maxlen=4096)
+        self._dropped: Counter[tuple[DropStage, DropCause]] = Counter()
+        self._sink_dropped: Counter[str] = Counter()
+        self._entries: deque[LedgerEntry] = deque(maxlen=MOST_ENTRIES)
+        self._last_latency_s: float | None = None
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    def captured(self, now_s: float) -> None:
+        """A source gave a frame."""
+        with self._lock:
+            self._capture.tick(now_s)
+
+    def inferred(self, now_s: float, took_s: float) -> None:
+        """The segmenter finished a frame."""
+        with self._lock:
+            self._inference.tick(now_s)
+            self._inference_time.add(took_s)
+
+    def presented(self, segmented: SegmentedFrame) -> None:
+        """A frame was shown to the sinks; its `times.presented_at_s` is set."""
+        times = segmented.times
+        if times.presented_at_s is None or times.latency_s is None:
+            raise ValueError("a presented frame needs times.presented_at_s")
+        with self._lock:
+            self._display.tick(times.presented_at_s)
+            self._latency.add(times.latency_s)
+            self._last_latency_s = times.latency_s
+            self._recent_latency.append((times.presented_at_s, times.latency_s))
+
+    def dropped(self, stage: DropStage) -> None:
+        """A captured frame will never be presented."""
+        with self._lock:
+            self._dropped[stage, self._cause] += 1
+
+    def sink_dropped(self, sink_name: str) -> None:
+        """A presented frame did not reach one sink."""
+        with self._lock:
+            self._sink_dropped[sink_name] += 1
+
+    # -- the run ------------------------------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """The network is loaded: what is lost from now on is lost because a stage is busy."""
+        with self._lock:
+            if self._cause is DropCause.LOADING:
+                self._cause = DropCause.BUSY
+
+    def stopped(self) -> None:
+        """The run ends: what is still between the stages is lost because of that."""
+        with self._lock:
+            if self._cause is not DropCause.FAILED:
+                self._cause = DropCause.STOPPED
+
+    def failed(self) -> None:
+        """Inference has failed: what it holds is lost because of that."""
+        with self._lock:
+            self._cause = DropCause.FAILED
+
+    @property
+    def loading(self) -> bool:
+        """Whether the network is not loaded yet."""
+        return self._cause is DropCause.LOADING
+
+    def record(self, decision: object) -> None:
+        """Enter a decision: the plan for a source that was opened, the engine that was chosen."""
+        text = str(decision)
+        logger.debug("%s", text)
+        with self._lock:
+            self._entries.append(LedgerEntry(self._capture.count, text))
+
+    @property
+    def entries(self) -> Sequence[LedgerEntry]:
+        """The decisions so far, oldest first; of very many only the newest."""
+        with self._lock:
+            return tuple(self._entries)
+
+    # -- numbers ------------------------------------------------------------------------------------------------------
+
+    def recent(self, now_s: float) -> RunStats:
+        """The numbers now, with rates over the last seconds."""
+        with self._lock:
+            return self._stats(*(meter.recent(now_s) for meter in (self._capture, self._inference, self._display)))
+
+    def overall(self) -> RunStats:
+        """The numbers now, with rates over the whole run."""
+        with self._lock:
+            return self._stats(*(meter.overall() for meter in (self._capture, self._inference, self._display)))
+
+    def latency(self, now_s: float, bounds_s: Sequence[float] = ()) -> LatencyStats:
+        """Latencies now: over the last seconds, and over the whole run as a histogram with these upper bounds."""
+        with self._lock:
+            recent = sorted(took for at, took in self._recent_latency if at >= now_s - RATE_WINDOW_S)
+            return LatencyStats(
+                recent_p50_s=nearest_rank(recent, 0.50),
+                recent_p95_s=nearest_rank(recent, 0.95),
+                counts_up_to=[self._latency.count_up_to(bound_s) for bound_s in bounds_s],
+                count=self._latency.count,
+                total_s=self._latency.total_s,
+                last_presented_s=self._recent_latency[-1][0] if self._recent_latency else None,
+            )
+
+    def _stats(self, capture: float | None, inference: float | None, display: float | None) -> RunStats:
+        return RunStats(
+            captured=self._capture.count,
+            inferred=self._inference.count,
+            presented=self._display.count,
+            dropped=dict(self._dropped),
+            sink_dropped=dict(self._sink_dropped),
+            capture_fps=capture,
+            inference_fps=inference,
+            display_fps=display,
+            latency_p50_s=self._latency.quantile(0.50),
+            latency_p95_s=self._latency.quantile(0.95),
+            inference_p50_s=self._inference_time.quantile(0.50),
+            last_latency_s=self._last_latency_s,
+        )

@@ -1,0 +1,58 @@
+"""Which detections of a network count: the thresholds of a run, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.records import Instances
+
+REPORT_MOST = 100
+"""The network reports up to so many objects where more of them matter than are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFilter:
+    """High and low threshold as in ByteTrack (Zhang et al. 2022): a detection above the high one is shown and starts a
+    track, one between the two only continues a track.
+
+    The network counts its objects before it leaves out classes, and so does this filter. Without arguments it lets
+    everything through.
+
+    Attributes:
+        high_score: the high threshold, 0 … 1.
+        low_score: the low threshold, at most `high_score`.
+        max_instances: at most so many detections of a frame count, best first; None for no limit.
+        class_ids: the classes that count; None for all.
+        report_score: the network reports detections from this score on: the lowest of those that anybody needs.
+        report_most: the network reports at most so many; None: `max_instances`.
+    """
+
+    high_score: float = 0.0
+    low_score: float = 0.0
+    max_instances: int | None = None
+    class_ids: frozenset[int] | None = None
+    report_score: float = 0.0
+    report_most: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.report_score <= self.low_score <= self.high_score <= 1.0:
+            raise ValueError(
+                "expected 0 <= report_score <= low_score <= high_score <= 1, got "
+                f"{self.report_score}, {self.low_score}, {self.high_score}"
+            )
+
+    def high(self, reported: Instances) -> Instances:
+        """The detections above the high threshold: those to show where nothing is tracked."""
+        return self._above(self.high_score, reported)
+
+    def high_and_low(self, reported: Instances) -> Instances:
+        """The detections above the low threshold: those that a tracker needs."""
+        return self._above(self.low_score, reported)
+
+    def _above(self, score: float, reported: Instances) -> Instances:
+        keep = np.flatnonzero(reported.scores >= score)[: self.max_instances]
+        if self.class_ids is not None:
+            keep = keep[np.isin(reported.class_ids[keep], list(self.class_ids))]
+        return reported if len(keep) == len(reported) else reported.select(keep)

@@ -1,0 +1,118 @@
+"""The network of a run: its weight file, the Config in it with the user's settings laid over, its class names."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError
+from pipeline.labels import load_labels, resolve_classes
+from pipeline.segmentation.canvas import MIN_DIM_SHARE
+from pipeline.segmentation.detection_filter import REPORT_MOST, DetectionFilter
+from pipeline.segmentation.weights_file import WeightsChoice, find_weights
+from pipeline.settings.model_settings import ModelSettings
+
+if TYPE_CHECKING:
+    from mrcnn.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkModel:
+    """Everything that an engine is made of. Made by `read_model`.
+
+    Attributes:
+        settings: engine, precision, device, batch size.
+        weights: the weight file and why it was chosen.
+        config: the Config of its network.
+        labels: class names by class id; labels[0] is "BG".
+    """
+
+    settings: ModelSettings
+    weights: WeightsChoice
+    config: Config
+    labels: tuple[str, ...]
+
+    def detection_filter(self, low_score: float | None = None, redaction_score: float | None = None) -> DetectionFilter:
+        """The thresholds of the settings, or else of the weight file.
+
+        Args:
+            low_score: the tracker's low threshold; None where nothing below the high one continues a track.
+            redaction_score: privacy needs detections of all classes from this score on; None where it is off.
+
+        Raises:
+            InputError: the settings name a class that the network does not have.
+        """
+        high = float(self.config.DETECTION_MIN_CONFIDENCE or 0.0)
+        most = int(self.config.DETECTION_MAX_INSTANCES)
+        low = high if low_score is None else min(low_score, high)
+        needs_more = low_score is not None or redaction_score is not None
+        return DetectionFilter(
+            high_score=high,
+            low_score=low,
+            max_instances=most,
+            class_ids=resolve_classes(self.settings.classes, self.labels) if self.settings.classes else None,
+            report_score=low if redaction_score is None else min(low, redaction_score),
+            report_most=max(most, REPORT_MOST) if needs_more else None,
+        )
+
+    def reporting(self, detections: DetectionFilter) -> NetworkModel:
+        """The same network, reporting what a filter needs."""
+        config = copy.copy(self.config)
+        config.DETECTION_MIN_CONFIDENCE = detections.report_score
+        config.DETECTION_MAX_INSTANCES = detections.report_most or config.DETECTION_MAX_INSTANCES
+        return replace(self, config=config)
+
+
+def read_model(settings: ModelSettings) -> NetworkModel:
+    """Find the weight file and read what it says of its network. Loads no framework.
+
+    Raises:
+        InputError: there is no weight file, it is no Mask R-CNN checkpoint, or the class names are not as many as its
+            classes.
+    """
+    from mrcnn.weights.checkpoint import WeightsError, summarize
+    from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
+
+    weights = find_weights(settings.weights)
+    try:
+        summary = summarize(weights.path)
+        names = class_names_from_metadata(summary.metadata) if summary.metadata else None
+        if settings.labels is not None or names is None:
+            labels = load_labels(settings.labels, summary.num_classes)
+        else:
+            labels = tuple(names)
+        overrides = _overrides(settings)
+        if summary.metadata is not None:
+            return NetworkModel(settings, weights, config_from_metadata(summary.metadata, **overrides), labels)
+        if summary.backbone is None:
+            raise InputError(
+                f"{weights.path} has another backbone than ResNet-50 or ResNet-101, and does not say which"
+            )
+        config = _matterport_config(summary.num_classes, summary.backbone, overrides)
+        return NetworkModel(settings, weights, config, labels)
+    except WeightsError as error:
+        raise InputError(str(error)) from None
+
+
+def _matterport_config(num_classes: int, backbone: str, overrides: dict[str, object]) -> Config:
+    """Matterport's defaults, for a file without metadata."""
+    from mrcnn.config import Config
+
+    settings = {"NAME": "stream", "NUM_CLASSES": num_classes, "BACKBONE": backbone, "GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
+    config: Config = type("StreamConfig", (Config,), {**settings, **overrides})()
+    config.validate()
+    return config
+
+
+def _overrides(settings: ModelSettings) -> dict[str, object]:
+    """What the user set, under the names that Config has for it."""
+    named = {
+        "IMAGE_MAX_DIM": settings.max_dim,
+        "IMAGE_MIN_DIM": None if settings.max_dim is None else round(settings.max_dim * MIN_DIM_SHARE),
+        "DETECTION_MIN_CONFIDENCE": settings.min_score,
+        "DETECTION_NMS_THRESHOLD": settings.nms_threshold,
+        "DETECTION_MAX_INSTANCES": settings.max_instances,
+        "POST_NMS_ROIS_INFERENCE": settings.proposals,
+    }
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.segmentation.detection_filter import DetectionFilter
+from tests.pipeline.fakes import make_instances
+
+SCORES = np.array([0.9, 0.55, 0.45, 0.35, 0.25], np.float32)
+
+
+def reported():
+    """Five objects of the classes 1 to 5, best first."""
+    return replace(make_instances(5), scores=SCORES)
+
+
+def test_without_arguments_everything_passes():
+    instances = reported()
+    assert DetectionFilter().high(instances) is instances
+    assert DetectionFilter().high_and_low(instances) is instances
+
+
+def test_high_and_low_threshold():
+    detections = DetectionFilter(high_score=0.5, low_score=0.4, report_score=0.2)
+    assert detections.high(reported()).scores.tolist() == SCORES[:2].tolist()
+    assert detections.high_and_low(reported()).scores.tolist() == SCORES[:3].tolist()
+
+
+def test_a_score_at_the_threshold_passes():
+    assert DetectionFilter(high_score=0.25, low_score=0.25).high(reported()).scores.tolist() == SCORES.tolist()
+
+
+def test_the_most_are_counted_before_classes_are_left_out():
+    detections = DetectionFilter(max_instances=3, class_ids=frozenset({3, 4}))
+    assert detections.high(reported()).class_ids.tolist() == [3]
+    assert len(DetectionFilter(max_instances=1, class_ids=frozenset({3})).high_and_low(reported())) == 0
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {"high_score": 0.4, "low_score": 0.5},
+        {"high_score": 0.5, "low_score": 0.3, "report_score": 0.4},
+        {"high_score": 1.5},
+        {"high_score": 0.5, "low_score": -0.1, "report_score": -0.1},
+    ],
+)
+def test_the_thresholds_are_in_order(scores):
+    with pytest.raises(ValueError, match="report_score <= low_score <= high_score"):
+        DetectionFilter(**scores)

@@ -1,0 +1,63 @@
+"""What the network reports, and what of it is shown: privacy and tracking need more than the settings want to see."""
+
+import numpy as np
+import pytest
+
+from pipeline.segmentation.detection_filter import DetectionFilter
+from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.network_model import read_model
+from pipeline.settings.model_settings import ModelSettings
+
+
+def segment(model, detections, image):
+    segmenter = MaskRCNNSegmenter(model, detections)
+    segmenter.open()
+    (reported,) = segmenter.segment_batch([image])
+    segmenter.close()
+    return reported
+
+
+def test_what_is_shown_is_the_same_and_the_rest_is_reported_besides(seeded_small_weights):
+    image = np.random.default_rng(2).integers(0, 255, (100, 150, 3)).astype(np.uint8)
+    settings = ModelSettings(weights=str(seeded_small_weights), device="cpu", min_score=0.5, max_instances=3)
+    model = read_model(settings)
+    plain, wide = model.detection_filter(), model.detection_filter(redaction_score=0.2)
+    shown, reported = segment(model, plain, image), segment(model, wide, image)
+    assert len(shown) == 3
+    assert len(reported) > 3
+    high = wide.high(reported)
+    np.testing.assert_allclose(high.boxes_xyxy, shown.boxes_xyxy, atol=1e-3)
+    np.testing.assert_allclose(high.mask_probs, shown.mask_probs, atol=1e-3)
+    assert high.class_ids.tolist() == shown.class_ids.tolist()
+    assert plain.high(shown) is shown
+    dogs = read_model(settings.model_copy(update={"classes": ("dog",)})).detection_filter(redaction_score=0.2)
+    assert dogs.class_ids == {2}
+    assert len(dogs.high(reported)) == 0
+
+
+@pytest.mark.parametrize(
+    ("low_score", "redaction_score", "expected"),
+    [
+        (None, None, DetectionFilter(0.5, 0.5, 7, None, 0.5, None)),
+        (0.4, None, DetectionFilter(0.5, 0.4, 7, None, 0.4, 100)),
+        (0.6, None, DetectionFilter(0.5, 0.5, 7, None, 0.5, 100)),
+        (None, 0.3, DetectionFilter(0.5, 0.5, 7, None, 0.3, 100)),
+        (0.4, 0.3, DetectionFilter(0.5, 0.4, 7, None, 0.3, 100)),
+        (0.4, 0.45, DetectionFilter(0.5, 0.4, 7, None, 0.4, 100)),
+    ],
+)
+def test_the_network_reports_what_the_lowest_threshold_needs(
+    seeded_small_weights, low_score, redaction_score, expected
+):
+    model = read_model(ModelSettings(weights=str(seeded_small_weights), min_score=0.5, max_instances=7))
+    detections = model.detection_filter(low_score, redaction_score)
+    assert detections == expected
+    reporting = model.reporting(detections).config
+    assert reporting.DETECTION_MIN_CONFIDENCE == expected.report_score
+    assert reporting.DETECTION_MAX_INSTANCES == (expected.report_most or 7)
+    assert model.config.DETECTION_MIN_CONFIDENCE == 0.5, "the model itself is unchanged"
+
+
+def test_many_instances_stay_as_many(seeded_small_weights):
+    model = read_model(ModelSettings(weights=str(seeded_small_weights), max_instances=300))
+    assert model.detection_filter(low_score=0.2).report_most == 300
