@@ -1,4 +1,4 @@
-"""What can be changed while a run goes on: what is drawn, from which score on, and whether it is recorded."""
+"""What viewers can change while a run lasts: what is drawn, from which score on, and whether it is recorded."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class DisplayChange(Section):
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """How the controls stand at one moment.
+    """The state of the controls at one moment.
 
     Attributes:
         overlay: what is drawn and how.
         min_score: objects below it are not drawn. They stay in the detections file and in what a `Stream` yields.
         recording: whether frames are to be recorded.
-        take: how often recording was switched on; each take is a file of its own.
+        take: how often recording was switched on; each take is a separate file.
         file: the recording that is being written; None when none is.
-        error: why the last recording ended by itself; "" if it did not.
+        error: why the last recording failed; "" if it did not.
     """
 
     overlay: OverlaySettings
@@ -51,10 +51,10 @@ class ControlState:
 
 
 class Controls:
-    """Holds the state; safe from any thread. Whoever reads `state` gets one that never changes.
+    """Holds the state, which is immutable; safe from any thread.
 
     Args:
-        overlay: how it stands at first.
+        overlay: the initial overlay.
         recording: whether the run begins with a recording.
     """
 
@@ -64,7 +64,7 @@ class Controls:
 
     @property
     def state(self) -> ControlState:
-        """How the controls stand now."""
+        """The present state."""
         return self._state
 
     def change_display(self, change: DisplayChange) -> ControlState:

@@ -1,4 +1,4 @@
-"""Where the stream of frames meets the stream of results: which frame is shown, with which instances."""
+"""Joins the stream of frames with the stream of results: which frame is presented, with which instances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Slot, SlotClosed
 
 MOST_WAITING_BYTES = 256 << 20
-"""Memory for frames of a recorded source that wait for the result of a key frame."""
+"""Memory for frames of a recorded source that wait for the result of a keyframe."""
 
 
 class Join(Protocol):
@@ -24,7 +24,7 @@ class Join(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up, and report, a frame that is still held; after the last `next`, in the same thread."""
+        """Count a frame that is still held as lost; after the last `next`, in the same thread."""
         ...
 
 
@@ -43,22 +43,22 @@ class ExactJoin:
 
 
 class Carrier(Protocol):
-    """Brings the instances of an earlier frame onto the frame that is shown."""
+    """Propagates the instances of an earlier frame to the frame that is presented."""
 
     def see(self, frame: Frame) -> None:
-        """Told of every frame that is presented, in order, before `carry`: to follow the motion between them."""
+        """Take every presented frame, in order, before `carry`: to estimate the motion between them."""
         ...
 
     def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
-        """The instances of `result` as they lie on `frame`, which is the same frame or a later one."""
+        """The instances of `result` at their places on `frame`, which is the same frame or a later one."""
         ...
 
 
 class HoldCarrier:
-    """Keeps the last instances where they were until the next result comes."""
+    """Holds the last instances in place until the next result comes."""
 
     def see(self, frame: Frame) -> None:
-        """Nothing to learn from a frame."""
+        """Holding needs no motion."""
 
     def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
         """The same instances, unmoved."""
@@ -66,7 +66,7 @@ class HoldCarrier:
 
 
 def make_carrier(settings: MotionSettings, live: bool) -> Carrier:
-    """The carrier that the settings ask for; in live runs it is gentle to the eye, in recorded ones exact."""
+    """The carrier that the settings name. Live runs blend new results in; recorded ones show them exactly."""
     if settings.carry is CarryMode.HOLD:
         return HoldCarrier()
     return FlowCarrier(settings, Landing.BLEND if live else Landing.AT_ONCE)
@@ -75,8 +75,8 @@ def make_carrier(settings: MotionSettings, live: bool) -> Carrier:
 def frames_between_keys(settings: MotionSettings, source: SourceInfo) -> int:
     """How many frames of a recorded source should fit between capture and display, at least 1.
 
-    So many that the next key frame is already being inferred while this one's result is carried over the frames
-    between, as far as memory allows.
+    Enough that the next keyframe is inferred while the result of this one is propagated to the frames between, as far
+    as memory allows.
     """
     between = settings.infer_every
     if settings.infer_fps is not None:
@@ -110,23 +110,23 @@ class SmoothJoin:
         try:
             self._waiting.extend(self._results.get_all())
         except SlotClosed:
-            pass  # the end of the run is decided by the frames, not by the results
+            pass  # the frames decide when the run ends, not the results
         while self._waiting and self._waiting[0].frame.index <= up_to_index:
             self._result = self._waiting.popleft()
         return self._result
 
 
 class KeyFrameJoin:
-    """Presents every frame of a recorded source: key frames with their own result, the ones between with carried ones.
+    """Presents every frame of a recorded source: keyframes with their own result, the others with a propagated one.
 
-    It waits for the result of each key frame. That cannot lock up: a key frame is offered to the inference before it is
-    offered here, so whatever this join waits for is already on its way.
+    It waits for the result of each keyframe. That cannot deadlock: capture hands a keyframe to inference before it
+    hands it to the display.
 
     Args:
         frames: every captured frame, in order.
-        results: one for each key frame, in order.
-        carrier: brings a result onto the frames after it.
-        keys: decides as the capture does which frames are key frames.
+        results: one for each keyframe, in order.
+        carrier: propagates a result to the frames after it.
+        keys: decides which frames are keyframes, as the capture does.
         on_loss: called for a frame that was taken from `frames` but cannot be presented.
     """
 
@@ -147,7 +147,7 @@ class KeyFrameJoin:
         self._result: UnredactedFrame | None = None
 
     def next(self, timeout_s: float) -> UnredactedFrame:
-        """See `Join.next`. A key frame whose result is not there in time is kept for the next call."""
+        """See `Join.next`. A keyframe whose result does not come in time is kept for the next call."""
         if self._held is None:
             frame = self._frames.get(timeout_s)
             if self._keys.is_key(frame):
@@ -156,7 +156,7 @@ class KeyFrameJoin:
             frame = self._held
             self._result = self._results.get(timeout_s)
             self._held = None
-        assert self._result is not None, "the first frame is a key frame"
+        assert self._result is not None, "the first frame is a keyframe"
         self._carrier.see(frame)
         return _carried(self._carrier, self._result, frame)
 

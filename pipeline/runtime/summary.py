@@ -1,4 +1,4 @@
-"""What a run did, for the closing lines and for scripts."""
+"""The summary of a run, for the closing lines and for scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EndReason(Enum):
     """Why a run ended."""
 
     FINISHED = "finished"
-    """The source ended, or the number of frames or seconds that was asked for is reached."""
+    """The source ended, or the requested number of frames or seconds is reached."""
     STOPPED = "stopped"
     """`stop()` was called, or the user closed the window."""
     FAILED = "failed"
@@ -27,7 +27,7 @@ class RunSummary:
 
     Attributes:
         source: the source.
-        live: which policy held.
+        live: whether the newest frame won.
         model: the segmenter's one-line description.
         stats: counts, rates over the whole run, latencies.
         reconnects: how often a live source was lost and came back.

@@ -16,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.settings.model_settings import Backend, Device
 
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IWE]\d{4} )")
-"""Lines that TensorFlow's C++ side writes while it loads, and that no setting of its own keeps back."""
+"""Lines that TensorFlow's C++ side writes while it loads; no setting of its own suppresses them."""
 
 _MODULES = {Backend.TENSORFLOW: "tensorflow", Backend.JAX: "jax", Backend.TORCH: "torch"}
 
@@ -28,7 +28,7 @@ class BackendChoice:
     Attributes:
         backend: never AUTO.
         device: CPU or GPU, never AUTO.
-        device_name: what the backend calls it ("NVIDIA H100", "CPU").
+        device_name: the backend's name for it ("NVIDIA H100", "CPU").
     """
 
     backend: Backend
@@ -42,7 +42,7 @@ def choose_backend(backend: Backend, environment: str | None, loaded: str | None
     Args:
         backend: the setting.
         environment: the value of KERAS_BACKEND, if set.
-        loaded: the backend that an already imported Keras uses; it cannot be changed any more.
+        loaded: the backend of a Keras that is already imported, which cannot change any more; None if it is not.
 
     Raises:
         InputError: it is unknown, not installed, or Keras is already loaded with another.
@@ -67,9 +67,9 @@ def choose_backend(backend: Backend, environment: str | None, loaded: str | None
 
 
 def prepare_backend(backend: Backend, device: Device) -> BackendChoice:
-    """Set the environment for Keras, load the backend, and see which device there is.
+    """Set the environment for Keras, load the backend, and find its device.
 
-    To be called while no other thread writes to standard error: TensorFlow's messages are filtered while it loads.
+    Call it while no other thread writes to standard error: TensorFlow's messages are filtered while it loads.
 
     Raises:
         InputError: the backend or the device is not there.
@@ -114,7 +114,7 @@ def _gpu_name(backend: Backend) -> str | None:
 
 @contextlib.contextmanager
 def _without_noise() -> Iterator[None]:
-    """Hold back what is written to standard error inside the block; afterwards pass on all but the known noise."""
+    """Capture standard error inside the block; afterwards write out all but the known noise."""
     sys.stderr.flush()
     try:
         real = os.dup(2)

@@ -1,4 +1,4 @@
-"""Runs canvases of frames through a network that takes a fixed number of them at once."""
+"""Runs canvases through a network that takes a fixed number of them at once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 Found = TypeVar("Found")
 Window = tuple[int, int, int, int]
-"""(y1, x1, y2, x2), pixels: the part of a canvas that holds the picture."""
+"""(y1, x1, y2, x2), pixels: the part of a canvas that holds the frame."""
 RunBatch = Callable[[NDArray[np.uint8], NDArray[np.int32]], Sequence[Found]]
-"""Takes canvases uint8 (B, H, W, 3) and windows int32 (B, 4); answers once for each."""
+"""Takes canvases uint8 (B, H, W, 3) and windows int32 (B, 4); returns one result for each."""
 
 
 def run_in_batches(
     canvases: Sequence[NDArray[np.uint8]], windows: Sequence[Window], size: int, run: RunBatch[Found]
 ) -> list[Found]:
-    """What `run` answers for each canvas, in order.
+    """The results of `run` for each canvas, in order.
 
-    A compiled network wants the same shape every time: neighbors of one shape go in together, and a batch that is not
-    full is filled up with its last canvas. What is found on the filling is dropped.
+    A compiled network needs the same shape every time: neighbors of one shape form a batch, and one that is not full is
+    padded with its last canvas. The results of the padding are dropped.
 
     Args:
         canvases: uint8 (H, W, 3) each; they may differ in size.
@@ -38,9 +38,9 @@ def run_in_batches(
         neighbors = list(group)
         for start in range(0, len(neighbors), size):
             batch = neighbors[start : start + size]
-            filled = batch + [batch[-1]] * (size - len(batch))
-            images = np.stack([canvas for canvas, _ in filled]) if size > 1 else batch[0][0][None]
-            answers = run(images, np.array([window for _, window in filled], np.int32))
+            padded = batch + [batch[-1]] * (size - len(batch))
+            images = np.stack([canvas for canvas, _ in padded]) if size > 1 else batch[0][0][None]
+            answers = run(images, np.array([window for _, window in padded], np.int32))
             if len(answers) != size:
                 raise ValueError(f"the network answered {len(answers)} times for a batch of {size}")
             found.extend(answers[: len(batch)])

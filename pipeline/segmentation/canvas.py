@@ -1,4 +1,4 @@
-"""The geometry between a frame and the canvas that the network sees: scale, padding and the way back.
+"""The geometry between a frame and the canvas that the network sees: scale, padding, and the inverse for boxes.
 
 Shape letters: H, W frame height and width; N boxes.
 """
@@ -16,9 +16,10 @@ from pipeline.settings.model_settings import Canvas
 MULTIPLES = {Canvas.TIGHT: 32, Canvas.PAD64: 64}
 """Height and width of a canvas that is not square are multiples of this. 32 is the stride of P5. (P6, every second cell
 of P5, may be odd.) With 64 a canvas is shorter than the square by an even number of P5's cells, so that a centered
-picture lies on them as on the square."""
+frame lies on them as on the square."""
 MIN_DIM_SHARE = 800 / 1024
-"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is brought to it if the longer lets it."""
+"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is scaled to it unless the longer side
+would then exceed IMAGE_MAX_DIM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class CanvasFit:
 
     @property
     def window(self) -> tuple[int, int, int, int]:
-        """(y1, x1, y2, x2): the part of the canvas that holds the picture."""
+        """(y1, x1, y2, x2) in pixels: the part of the canvas that holds the frame."""
         return self.top, self.left, self.top + self.resized_hw[0], self.left + self.resized_hw[1]
 
     def place(self, image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -57,7 +58,11 @@ class CanvasFit:
         return canvas_rgb
 
     def boxes_on_frame(self, boxes_yxyx: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (N, 4) float32, (y1, x1, y2, x2) on the canvas, as (x1, y1, x2, y2) on the frame, cut at its edges."""
+        """Boxes on the frame: float32 (N, 4), (x1, y1, x2, y2) in pixels, clipped to it.
+
+        Args:
+            boxes_yxyx: float32 (N, 4), (y1, x1, y2, x2) in pixels of the canvas.
+        """
         (height, width), (resized_height, resized_width) = self.frame_hw, self.resized_hw
         boxes_xyxy = boxes_yxyx[:, [1, 0, 3, 2]] - np.array([self.left, self.top] * 2, np.float32)
         boxes_xyxy *= np.array([width / resized_width, height / resized_height] * 2, np.float32)
@@ -66,7 +71,7 @@ class CanvasFit:
 
 
 def fit_canvas(height: int, width: int, max_dim: int, canvas: Canvas) -> CanvasFit:
-    """Scale as Matterport's resize_image in mode "square" (min_dim = 800/1024 of max_dim), padding as asked for.
+    """Scale as Matterport's resize_image does in mode "square" (min_dim = 800/1024 of max_dim), and pad.
 
     Args:
         height, width: of the frame, pixels.

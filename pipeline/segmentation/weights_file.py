@@ -1,4 +1,4 @@
-"""Which weight file a run uses."""
+"""Finds the weight file of a run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DIR_VARIABLE = "STREAM_SEGMENT_WEIGHTS_DIR"
 
 @dataclass(frozen=True, slots=True)
 class WeightsChoice:
-    """A weight file and why it was taken."""
+    """A weight file, and why it was chosen, in words for the user."""
 
     path: Path
     reason: str
 
 
 def weights_dir() -> Path:
-    """Where weights lie: STREAM_SEGMENT_WEIGHTS_DIR, else weights/ of a clone, else a folder of the user's."""
+    """The folder of weights: STREAM_SEGMENT_WEIGHTS_DIR, else weights/ of a clone, else one in the user's cache."""
     named = os.environ.get(DIR_VARIABLE)
     if named:
         return user_path(named, DIR_VARIABLE)
@@ -40,7 +40,7 @@ def find_weights(explicit: str | None) -> WeightsChoice:
     """The file the user named; else the shipped one; else COCO's; else the only other in the weights folder.
 
     Raises:
-        InputError: the named file is missing, or there is none and here is how to get one.
+        InputError: the named file is missing, or there is none; the text says how to get one.
     """
     if explicit is not None:
         path = user_path(explicit, "--weights")

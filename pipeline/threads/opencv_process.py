@@ -1,4 +1,4 @@
-"""Settings of OpenCV that belong to the process, for as long as somebody needs them to be different."""
+"""Settings of OpenCV that hold for the whole process, changed only while a caller needs them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import cv2
 
 
 class _Held:
-    """A setting that several threads may hold at a value: when the last one leaves, it is as it was before.
+    """A setting that several threads may hold at a value; when the last one leaves, the old value returns.
 
     Args:
-        read, write: of the setting.
-        value: what it is held at.
+        read, write: get and set it.
+        value: the value inside `held`.
     """
 
     def __init__(self, read: Callable[[], int], write: Callable[[int], object], value: int) -> None:
@@ -44,14 +44,14 @@ _threads = _Held(cv2.getNumThreads, cv2.setNumThreads, 1)
 
 
 def quiet_opencv() -> contextlib.AbstractContextManager[None]:
-    """OpenCV writes nothing on the terminal inside: what went wrong is told once, by us."""
+    """OpenCV prints nothing inside the block: our own error says what went wrong, once."""
     return _log_level.held()
 
 
 def one_opencv_thread() -> contextlib.AbstractContextManager[None]:
-    """OpenCV computes in the calling thread inside.
+    """OpenCV computes in the calling thread inside the block.
 
-    With more threads OpenCV's pool waits actively between calls: for the hundreds of small calls a second of a live run
+    With more threads OpenCV's pool busy-waits between calls: for the hundreds of small calls a second of a live run
     that costs far more processor time than the calls themselves.
     """
     return _threads.held()

@@ -1,4 +1,4 @@
-"""The only place where two threads meet: a small bounded buffer between a stage and the next."""
+"""A small bounded buffer between two stages: where their threads meet."""
 
 from __future__ import annotations
 

@@ -60,6 +60,8 @@ def test_comes_back_with_index_time_and_new_size(clock: ManualClock, caplog: pyt
     assert [frame.pts for frame in frames] == [0, 100_000, 7_250_000, 7_300_000]
     assert [(frame.width, frame.height) for frame in frames] == [(32, 24), (32, 24), (64, 48), (64, 48)]
     assert source.reconnects == 1
+    assert source.reopened_as is not None
+    assert (source.reopened_as.source_id, source.reopened_as.time_base) == ("camera 7", info.time_base)
     assert source.state_text == ""
     assert "camera 7 was unplugged" in caplog.text
     source.close()
@@ -76,11 +78,13 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(clock: ManualCloc
     source = ReconnectingSource(connections, settings, clock, Pacer(clock, clock.wait), expected)
     info = source.open()
     assert (info.source_id, info.width, info.height) == ("camera 7", 1280, 720)
+    assert source.reopened_as is None
     assert source.state is SourceState.RECONNECTING
     assert source.state_text == "camera 7 is not there yet, trying again …"
     frames = list(iter(source.read, None))
     assert [frame.pts for frame in frames] == [0, 100_000]
     assert np.diff(connections.made_at_s).tolist() == pytest.approx([0.5, 1, 2])
+    assert (source.reopened_as.width, source.reopened_as.height) == (32, 24)
     assert (source.state_text, source.reconnects) == ("", 0)
     source.close()
 
