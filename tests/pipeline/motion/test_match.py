@@ -3,18 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.motion.match import box_iou, mask_iou, match
+from pipeline.motion.match import mask_iou, match
 from tests.pipeline.motion.scenes import box_instances
 
 
 def with_ids(instances, *ids):
     return replace(instances, track_ids=np.array(ids, np.int32))
-
-
-def test_box_iou_by_hand():
-    a = np.array([[0, 0, 10, 10], [5, 5, 5, 9]], np.float32)
-    b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 0, 30, 4]], np.float32)
-    np.testing.assert_allclose(box_iou(a, b), [[1, 50 / 150, 0], [0, 0, 0]], atol=1e-6)
 
 
 def test_mask_iou_sees_what_boxes_do_not():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.drawing.masks import paste_mask
-from pipeline.motion.placement import clip, part_of_mask, place
 from pipeline.motion.similarity import Similarity
+from pipeline.motion.warp import clip_to_frame, resample_mask, warp
 
 SCALE = (0.25, 0.25)
 HEIGHT, WIDTH = 200, 330
@@ -33,19 +33,19 @@ def full(mask, box):
 
 def test_no_motion_changes_nothing_at_all():
     box, mask = boxes((10.3, 20.7, 90.1, 77.9)), disc()
-    placed, masks = place(box, mask, Similarity.identity(1), (0.31, 0.3))
+    placed, masks = warp(box, mask, Similarity.identity(1), (0.31, 0.3))
     assert placed.tolist() == box.tolist()
     assert masks is mask
 
 
 def test_a_shift_in_small_pixels_is_one_of_the_frame():
-    placed, _ = place(boxes((10, 20, 50, 80)), disc(), similarity(1, 2.5 - 1j), SCALE)
+    placed, _ = warp(boxes((10, 20, 50, 80)), disc(), similarity(1, 2.5 - 1j), SCALE)
     np.testing.assert_allclose(placed, [[20, 16, 60, 76]], atol=1e-4)
 
 
 def test_growth_about_a_point():
-    # twice as large about the frame's point (40, 40), which is the small point (9.5, 9.5)
-    placed, masks = place(boxes((40, 40, 60, 50)), disc(), similarity(2, -9.5 - 9.5j), SCALE)
+    # twice as large about the frame's point (40, 40), which is the flow point (9.5, 9.5)
+    placed, masks = warp(boxes((40, 40, 60, 50)), disc(), similarity(2, -9.5 - 9.5j), SCALE)
     np.testing.assert_allclose(placed, [[40, 40, 80, 60]], atol=1e-3)
     np.testing.assert_array_equal(masks, disc())
 
@@ -55,7 +55,7 @@ def test_a_quarter_turn_swaps_the_sides_and_turns_the_mask():
     mask[0, :14] = 1  # upper half
     box = boxes((40, 60, 120, 100))
     center = (80 * 0.25 - 0.5) + 1j * (80 * 0.25 - 0.5)
-    placed, masks = place(box, mask, similarity(1j, center - 1j * center), SCALE)
+    placed, masks = warp(box, mask, similarity(1j, center - 1j * center), SCALE)
     # x to the right turns to y down: the upper half, above the middle, comes to lie right of it
     image = full(masks[0], placed[0])
     rows, columns = np.nonzero(image)
@@ -67,7 +67,7 @@ def test_a_small_turn_of_a_disc_is_still_that_disc():
     angle = 10 * pi / 180
     box = boxes((40, 60, 120, 140))
     center = (80 * 0.25 - 0.5) + 1j * (100 * 0.25 - 0.5)
-    placed, masks = place(box, disc(), similarity(np.exp(1j * angle), center - np.exp(1j * angle) * center), SCALE)
+    placed, masks = warp(box, disc(), similarity(np.exp(1j * angle), center - np.exp(1j * angle) * center), SCALE)
     np.testing.assert_allclose(placed, box, atol=2.0)
     before, after = full(disc()[0], box[0]), full(masks[0], placed[0])
     assert (before & after).sum() / (before | after).sum() > 0.95
@@ -83,7 +83,7 @@ def test_a_small_turn_of_a_disc_is_still_that_disc():
     ],
 )
 def test_clipping_keeps_the_pixels_that_are_inside(box, expected):
-    clipped, masks, visible = clip(boxes(box), disc(), WIDTH, HEIGHT)
+    clipped, masks, visible = clip_to_frame(boxes(box), disc(), WIDTH, HEIGHT)
     assert clipped.tolist() == [list(expected)]
     assert visible.tolist() == [True]
     before, after = full(disc()[0], boxes(box)[0]), full(masks[0], clipped[0])
@@ -91,7 +91,7 @@ def test_clipping_keeps_the_pixels_that_are_inside(box, expected):
 
 
 def test_what_is_outside_is_said_to_be():
-    _, _, visible = clip(
+    _, _, visible = clip_to_frame(
         boxes((-50, 10, -1, 60), (330, 0, 400, 50), (10, 199.9, 50, 260), (10, 10, 10.3, 50)),
         np.repeat(disc(), 4, 0),
         WIDTH,
@@ -103,15 +103,15 @@ def test_what_is_outside_is_said_to_be():
 
 def test_no_objects():
     none = np.zeros((0, 4), np.float32), np.zeros((0, 28, 28), np.float32)
-    placed, masks = place(*none, Similarity.identity(0), SCALE)
-    clipped, masks, visible = clip(placed, masks, WIDTH, HEIGHT)
+    placed, masks = warp(*none, Similarity.identity(0), SCALE)
+    clipped, masks, visible = clip_to_frame(placed, masks, WIDTH, HEIGHT)
     assert clipped.shape == (0, 4)
     assert masks.shape == (0, 28, 28)
     assert visible.shape == (0,)
 
 
 def test_part_of_a_mask_beyond_its_box_is_empty():
-    part = part_of_mask(np.ones((4, 4), np.float32), boxes((10, 10, 20, 20))[0], boxes((15, 0, 25, 20))[0], 10)
+    part = resample_mask(np.ones((4, 4), np.float32), boxes((10, 10, 20, 20))[0], boxes((15, 0, 25, 20))[0], 10)
     # columns 15 … 25: the first half lies in the box; rows 0 … 20: the second half does
     expected = np.zeros((10, 10))
     expected[5:, :5] = 1
