@@ -6,6 +6,7 @@ import pytest
 from pipeline.drawing.masks import paste_mask
 from pipeline.motion.similarity import Similarity
 from pipeline.motion.warp import clip_to_frame, resample_mask, warp
+from pipeline.tracking.overlap import resample_masks
 
 SCALE = (0.25, 0.25)
 HEIGHT, WIDTH = 200, 330
@@ -108,6 +109,16 @@ def test_no_objects():
     assert clipped.shape == (0, 4)
     assert masks.shape == (0, 28, 28)
     assert visible.shape == (0,)
+
+
+def test_resampling_agrees_with_the_tracker_s():
+    rng = np.random.default_rng(8)
+    masks = rng.uniform(0, 1, (20, 28, 28)).astype(np.float32)
+    from_xyxy = boxes(*[(x, y, x + 40 + 3 * x, y + 25 + y) for x, y in rng.uniform(0, 60, (20, 2))])
+    to_xyxy = from_xyxy + rng.uniform(-9, 9, (20, 4)).astype(np.float32)
+    for i, expected in enumerate(resample_masks(masks, from_xyxy, to_xyxy, 17)):
+        found = resample_mask(masks[i], from_xyxy[i], to_xyxy[i], 17)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_part_of_a_mask_beyond_its_box_is_empty():
