@@ -105,7 +105,7 @@ def clip_to_frame(
 def resample_mask(mask_probs: Floats, from_xyxy: Floats, to_xyxy: Floats, side: int) -> Floats:
     """float32 (side, side): a mask resampled to another box; 0 outside its own box.
 
-    `pipeline.tracking.overlap.resample_masks` does the same for many masks at once, with other rounding.
+    `pipeline.geometry.resample_masks` does the same for many masks at once, with other rounding.
 
     Args:
         mask_probs: float32 (M, M), stretched over `from_xyxy`.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.controls import Controls, ControlState
 from pipeline.drawing.overlay import Overlay, StatusLine
 from pipeline.drawing.places import draw_places
-from pipeline.privacy.redaction import make_veil
+from pipeline.privacy.redaction import make_redactor
 from pipeline.records import SegmentedFrame, SourceInfo
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
@@ -54,7 +54,7 @@ class Presenter:
         self._stats = stats
         self._clock = clock
         self._shows_counts = settings.overlay.counts
-        self._veil = make_veil(settings, labels)
+        self._redactor = make_redactor(settings, labels)
         self._overlay_settings = settings.overlay
         self._overlay = Overlay(settings.overlay, labels)
         self._watcher = make_watcher(settings, info, labels)
@@ -68,7 +68,7 @@ class Presenter:
 
     def veiled(self, segmented: SegmentedFrame) -> SegmentedFrame:
         """The frame as it may be seen. Where this raises, nobody may see the frame."""
-        return self._veil.over(segmented)
+        return self._redactor.apply(segmented)
 
     def present(self, veiled: SegmentedFrame, overlay_wanted: bool) -> Presentation:
         """Count a veiled frame as presented now, and draw its overlay if anybody wants it."""

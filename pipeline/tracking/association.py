@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from pipeline.geometry import iou_matrix
+from pipeline.geometry import iou_matrix, mask_iou
 from pipeline.records import Instances
-from pipeline.tracking.overlap import mask_iou
 
 MIN_SIMILARITY_HIGH = 0.15
 """Gate of the first round: similarity to the prediction that a detection with a high score needs."""
@@ -31,6 +30,8 @@ LOST_PENALTY = 0.1
 """Subtracted from the similarity of a track that is about to end, so that tracks seen just now go first."""
 MIN_BOX_IOU = 0.02
 """Masks are compared only for boxes with at least this IoU."""
+MASK_GRID = 16
+"""Side of the grid on which masks are compared."""
 GATE_SIZES = 0.5
 """Gate of the third round: distance from the prediction in object sizes, in addition to three standard deviations …"""
 MAX_GATE_SIZES = 2.0
@@ -102,6 +103,7 @@ def similarity_matrix(predicted: Predictions, detections: Instances) -> NDArray[
         predicted.mask_probs[rows],
         detections.boxes_xyxy[columns],
         detections.mask_probs[columns],
+        MASK_GRID,
     )
     similarity = MASK_WEIGHT * mask_ious + (1 - MASK_WEIGHT) * box_ious
     similarity[predicted.class_ids[:, None] != detections.class_ids[None, :]] *= CLASS_MISMATCH_FACTOR

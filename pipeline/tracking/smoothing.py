@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry import resample_masks
 from pipeline.tracking.kalman import Array4, BoxKalmanFilter, center_and_size
-from pipeline.tracking.overlap import resample_masks
 
 MAX_TIME_CONSTANT_S = 0.6
 """Time constant in seconds of the average for a still object at strength 1."""

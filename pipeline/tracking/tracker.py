@@ -11,12 +11,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import iou_matrix
+from pipeline.geometry import iou_matrix, resample_masks
 from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.association import Predictions, associate
 from pipeline.tracking.kalman import center_and_size, corners
-from pipeline.tracking.overlap import resample_masks
 from pipeline.tracking.smoothing import ema_weight, smooth_box, smooth_masks, speed_change
 from pipeline.tracking.track import Track, predict_tracks
 

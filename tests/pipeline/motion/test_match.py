@@ -1,9 +1,8 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from pipeline.motion.match import mask_iou, match
+from pipeline.motion.match import match
 from tests.pipeline.motion.scenes import box_instances
 
 
@@ -11,15 +10,13 @@ def with_ids(instances, *ids):
     return replace(instances, track_ids=np.array(ids, np.int32))
 
 
-def test_mask_iou_sees_what_boxes_do_not():
+def test_masks_count_not_boxes():
     one, other = box_instances((0, 0, 40, 40)), box_instances((0, 0, 40, 40))
     left = np.zeros((1, 28, 28), np.float32)
     left[:, :, :14] = 1
-    assert mask_iou(one, 0, other, 0) == 1
-    assert mask_iou(replace(one, mask_probs=left), 0, other, 0) == pytest.approx(0.5, abs=0.03)
-    assert mask_iou(replace(one, mask_probs=left), 0, replace(other, mask_probs=1 - left), 0) == pytest.approx(
-        0, abs=0.05
-    )
+    assert match(one, other) == [(0, 0)]
+    assert match(replace(one, mask_probs=left), other) == [(0, 0)]
+    assert match(replace(one, mask_probs=left), replace(other, mask_probs=1 - left)) == []
 
 
 def test_the_best_pairs_in_all_not_the_first_ones():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.drawing.masks import paste_mask
+from pipeline.geometry import resample_masks
 from pipeline.motion.similarity import Similarity
 from pipeline.motion.warp import clip_to_frame, resample_mask, warp
-from pipeline.tracking.overlap import resample_masks
 
 SCALE = (0.25, 0.25)
 HEIGHT, WIDTH = 200, 330
@@ -111,7 +111,7 @@ def test_no_objects():
     assert visible.shape == (0,)
 
 
-def test_resampling_agrees_with_the_tracker_s():
+def test_resampling_agrees_with_resample_masks():
     rng = np.random.default_rng(8)
     masks = rng.uniform(0, 1, (20, 28, 28)).astype(np.float32)
     from_xyxy = boxes(*[(x, y, x + 40 + 3 * x, y + 25 + y) for x, y in rng.uniform(0, 60, (20, 2))])

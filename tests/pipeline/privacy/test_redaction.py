@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.privacy.redaction import make_veil
+from pipeline.privacy.redaction import make_redactor
 from pipeline.records import Finding, SegmentedFrame, StageTimes
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import make_frame, make_instances
@@ -15,14 +15,14 @@ def segmented():
     return SegmentedFrame(frame, make_instances(1), 60, StageTimes(0.0), finding=Finding(frame, make_instances(1)))
 
 
-def test_without_privacy_and_background_the_frame_is_the_same_and_the_finding_is_gone():
+def test_without_privacy_and_background_the_frame_is_the_same_and_the_finding_is_removed():
     given = segmented()
-    veiled = make_veil(Settings(), LABELS).over(given)
-    assert veiled.frame is given.frame
-    assert veiled.finding is None
+    redacted = make_redactor(Settings(), LABELS).apply(given)
+    assert redacted.frame is given.frame
+    assert redacted.finding is None
 
 
-def test_with_both_the_person_is_covered_and_the_rest_replaced():
+def test_with_both_the_person_is_redacted_and_the_rest_replaced():
     settings = Settings.model_validate(
         {
             "privacy": {"mode": "silhouette", "color": "#ff0000", "margin": 0.0},
@@ -30,17 +30,17 @@ def test_with_both_the_person_is_covered_and_the_rest_replaced():
         }
     )
     given = segmented()
-    veiled = make_veil(settings, LABELS).over(given)
-    image = veiled.frame.image_bgr
+    redacted = make_redactor(settings, LABELS).apply(given)
+    image = redacted.frame.image_bgr
     assert (image[15, 10] == (0, 0, 255)).all()
     assert (image[45, 70] == (0, 255, 0)).all()
     assert not (image == 60).all(axis=2).any()
     assert not image.flags.writeable
-    assert (veiled.frame.index, veiled.frame.pts) == (given.frame.index, given.frame.pts)
+    assert (redacted.frame.index, redacted.frame.pts) == (given.frame.index, given.frame.pts)
     assert (given.frame.image_bgr == np.uint8(60)).all()
 
 
 @pytest.mark.parametrize("section", ["privacy", "background"])
 def test_classes_that_are_not_there_are_refused_at_once(section):
     with pytest.raises(InputError, match=rf"{section}\.classes"):
-        make_veil(Settings.model_validate({section: {"mode": "blur", "classes": ["horse"]}}), LABELS)
+        make_redactor(Settings.model_validate({section: {"mode": "blur", "classes": ["horse"]}}), LABELS)

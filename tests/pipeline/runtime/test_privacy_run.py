@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RunError
-from pipeline.privacy.redaction import Veil
+from pipeline.privacy.redaction import Redactor
 from pipeline.records import Frame, Instances, SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
@@ -230,14 +230,14 @@ def test_an_engine_that_dies_ends_the_run_with_nobody_seen(kind):
 
 @pytest.mark.parametrize("kind", [SourceKind.LIVE, SourceKind.RECORDED])
 def test_an_error_in_the_cover_ends_the_run_before_the_frame_is_seen(kind, monkeypatch):
-    sinks, good = watchers(), Veil.over
+    sinks, good = watchers(), Redactor.apply
 
-    def over(self, segmented):
+    def apply(self, segmented):
         if segmented.frame.index >= 2:
             raise ZeroDivisionError("broken on purpose")
         return good(self, segmented)
 
-    monkeypatch.setattr(Veil, "over", over)
+    monkeypatch.setattr(Redactor, "apply", apply)
     shown = []
     stream = stream_of(Street(None, kind), Finder(), sinks)
     with pytest.raises(RunError, match="privacy failed: ZeroDivisionError: broken on purpose"), stream:

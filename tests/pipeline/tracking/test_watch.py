@@ -106,7 +106,7 @@ def test_another_frame_size_keeps_the_counts():
         watch.update(frame(t), people(t1=(1, x)))
     scene = watch.update(frame(1.0, 2 * HEIGHT, 2 * WIDTH), people(t1=(1, 300)))
     assert scene.lines[0].crossed_in == 1
-    assert watch.lines[0].path[0] == (500, 540)
+    assert watch.lines[0].polyline[0] == (500, 540)
 
 
 def test_memory_stays_bounded():
@@ -116,7 +116,7 @@ def test_memory_stays_bounded():
     assert watch.scene.seen == {"person": 300}
     assert watch.scene.zones[0].entered == 300
     assert len(watch._known) <= 4
-    assert len(watch.lines[0]._clear_points) <= 4
+    assert len(watch.lines[0]._last_points) <= 4
 
 
 def test_an_unknown_class_names_the_place():

@@ -3,20 +3,20 @@ import pytest
 
 from pipeline.scene import Direction, EventKind, LineCount
 from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
-from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, clearance
+from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, hysteresis
 
 HEIGHT, WIDTH = 300, 500
 
 
 def a_line(anchor=Anchor.BOTTOM):
     line = LineCounter(LineSettings(name="door", points=((0.5, 0.9), (0.5, 0.1)), anchor=anchor))
-    line.place(HEIGHT, WIDTH)  # x = 250, y 270 to 30; in is towards x > 250
+    line.set_frame_size(HEIGHT, WIDTH)  # x = 250, y 270 to 30; in is towards x > 250
     return line
 
 
 def a_zone():
     zone = ZoneCounter(ZoneSettings(name="desk", points=((100, 100), (200, 100), (200, 200), (100, 200))))
-    zone.place(HEIGHT, WIDTH)
+    zone.set_frame_size(HEIGHT, WIDTH)
     return zone
 
 
@@ -30,9 +30,9 @@ def test_anchors():
     assert anchor_of((10, 20, 30, 80), Anchor.CENTER) == (20, 50)
 
 
-def test_clearance_grows_with_the_object():
-    assert clearance(at(0, 0, 40)) == 4
-    assert clearance(at(0, 0, 5)) == 2
+def test_hysteresis_grows_with_the_object():
+    assert hysteresis(at(0, 0, 40)) == 4
+    assert hysteresis(at(0, 0, 5)) == 2
 
 
 def test_crossings_are_counted_by_direction():
@@ -101,7 +101,7 @@ def test_another_frame_size_moves_the_line_and_keeps_the_counts():
     line = a_line()
     line.update(1, at(200, 150))
     line.update(1, at(300, 150))
-    line.place(2 * HEIGHT, 2 * WIDTH)
+    line.set_frame_size(2 * HEIGHT, 2 * WIDTH)
     assert line.update(1, at(600, 300)) is None
     assert line.update(1, at(400, 300)) is Direction.OUT
     assert line.state() == LineCount("door", 1, 1)

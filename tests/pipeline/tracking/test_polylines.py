@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.tracking.geometry import closed, crossings, distance_to_path, in_pixels, inside
+from pipeline.tracking.polylines import closed, contains, crossings, distance_to_polyline, in_pixels
 
 UP = ((100.0, 200.0), (100.0, 50.0))  # the right-hand side is x > 100
 BENT = ((0.0, 100.0), (100.0, 100.0), (100.0, 0.0))
@@ -41,21 +41,21 @@ def test_a_way_through_the_line_counts_once_however_it_is_cut():
 
 
 def test_distances():
-    assert distance_to_path((104, 100), UP) == 4
-    assert distance_to_path((103, 204), UP) == 5
-    assert distance_to_path((110, 90), BENT) == 10
-    assert distance_to_path((7, 7), ((7.0, 3.0), (7.0, 3.0))) == 4
+    assert distance_to_polyline((104, 100), UP) == 4
+    assert distance_to_polyline((103, 204), UP) == 5
+    assert distance_to_polyline((110, 90), BENT) == 10
+    assert distance_to_polyline((7, 7), ((7.0, 3.0), (7.0, 3.0))) == 4
 
 
-def test_inside_agrees_with_opencv():
+def test_contains_agrees_with_opencv():
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 100, (500, 2))
     contour = np.array(RING, np.float32)
     for x, y in points:
-        assert inside((x, y), RING) == (cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0)
-    assert {inside(tuple(point), RING) for point in points} == {True, False}
+        assert contains(RING, (x, y)) == (cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0)
+    assert {contains(RING, tuple(point)) for point in points} == {True, False}
 
 
 def test_the_outline_of_a_zone_is_closed():
     assert closed(RING)[5] == RING[0]
-    assert distance_to_path((12, 40), closed(RING)) == pytest.approx(0, abs=0.7)  # on the closing side
+    assert distance_to_polyline((12, 40), closed(RING)) == pytest.approx(0, abs=0.7)  # on the closing side
