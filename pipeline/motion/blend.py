@@ -97,13 +97,8 @@ class DisplayState:
         gone = self.fading_out & (opacity <= _INVISIBLE)
         return faded.select(~gone) if gone.any() else faded
 
-    def instances_at(self, scale: Scale, time_s: float, blend_s: float) -> Instances:
-        """All objects at a time, in the order of the state; they may lie outside the frame."""
-        boxes, masks = self._boxes_and_masks(scale, time_s, blend_s)
-        return replace(self.source, boxes_xyxy=boxes, mask_probs=masks, opacity=self.opacity)
-
-    def _boxes_and_masks(self, scale: Scale, time_s: float, blend_s: float) -> tuple[Floats, Floats]:
-        """Boxes float32 (N, 4) and masks float32 (N, M, M) of `instances_at`."""
+    def boxes_and_masks(self, scale: Scale, time_s: float, blend_s: float) -> tuple[Floats, Floats]:
+        """Boxes float32 (N, 4) and masks float32 (N, M, M) at a time; they may lie outside the frame."""
         boxes, masks = warp(self.source.boxes_xyxy, self.source.mask_probs, self.targets.transform, scale)
         if blend_s > 0:
             old_weight = 1 - np.clip((time_s - self.blend_start_s) / blend_s, 0, 1)
@@ -117,7 +112,7 @@ class DisplayState:
 
     def visible_instances(self, scale: Scale, frame: Frame, blend_s: float) -> Instances:
         """The objects to draw: visible, clipped to the frame, best score first."""
-        boxes, masks = self._boxes_and_masks(scale, frame.pts_s, blend_s)
+        boxes, masks = self.boxes_and_masks(scale, frame.pts_s, blend_s)
         boxes, masks, inside = clip_to_frame(boxes, masks, frame.width, frame.height)
         visible = inside & (self.opacity > _INVISIBLE)
         order = np.argsort(-self.source.scores, kind="stable")
@@ -167,22 +162,25 @@ def start_transition(
         elapsed_s: since the frame before.
         blend_s: duration of the blend; 0 for none.
     """
-    old = before.instances_at(scale, time_s, blend_s)
-    new = result.instances_at(scale, time_s, 0.0)
-    pairs = match(old, new)
+    old_boxes, old_masks = before.boxes_and_masks(scale, time_s, blend_s)
+    new_boxes, new_masks = result.boxes_and_masks(scale, time_s, 0.0)
+    pairs = match(
+        replace(before.source, boxes_xyxy=old_boxes, mask_probs=old_masks),
+        replace(result.source, boxes_xyxy=new_boxes, mask_probs=new_masks),
+    )
     after = replace(
         result,
         opacity=result.opacity.copy(),
         blend_start_s=result.blend_start_s.copy(),
         box_offset=result.box_offset.copy(),
-        old_masks=new.mask_probs.copy(),
+        old_masks=new_masks.copy(),
     )
-    old_masks = _resized(old.mask_probs, new.mask_probs.shape[1])
+    old_masks = _resized(old_masks, new_masks.shape[1])
     for i, j in pairs:
         after.opacity[j] = before.opacity[i]
         # The blend starts at the frame before: otherwise nothing would move on the first frame of each result.
         after.blend_start_s[j] = time_s - elapsed_s
-        after.box_offset[j] = old.boxes_xyxy[i] - new.boxes_xyxy[j]
+        after.box_offset[j] = old_boxes[i] - new_boxes[j]
         after.old_masks[j] = old_masks[i]
     unmatched = np.ones(len(before), np.bool_)
     unmatched[[i for i, _ in pairs]] = False

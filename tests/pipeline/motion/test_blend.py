@@ -25,7 +25,7 @@ def fresh(*boxes, **changes):
 
 
 def box_after(screen, seconds, blend_s=0.2):
-    return screen.instances_at(ONE, NOW_S + seconds, blend_s).boxes_xyxy
+    return screen.boxes_and_masks(ONE, NOW_S + seconds, blend_s)[0]
 
 
 def test_a_box_blends_from_old_to_new():
@@ -48,16 +48,16 @@ def test_a_mask_blends_too():
     left[:, :, :20], right[:, :, 8:] = 1, 1
     before = shown((10, 10, 60, 60), mask_probs=left)
     screen = start_transition(before, fresh((10, 10, 60, 60), mask_probs=right), ONE, NOW_S, 0.0, 0.2)
-    half = screen.instances_at(ONE, NOW_S + 0.1, 0.2).mask_probs[0, 5]
+    half = screen.boxes_and_masks(ONE, NOW_S + 0.1, 0.2)[1][0, 5]
     np.testing.assert_allclose(half[[2, 14, 25]], [0.5, 1, 0.5], atol=1e-5)
-    np.testing.assert_array_equal(screen.instances_at(ONE, NOW_S + 0.2, 0.2).mask_probs, right)
+    np.testing.assert_array_equal(screen.boxes_and_masks(ONE, NOW_S + 0.2, 0.2)[1], right)
 
 
 def test_a_result_that_arrives_during_a_blend_starts_from_what_is_displayed():
     first = start_transition(shown((10, 10, 60, 60)), fresh((20, 10, 70, 60)), ONE, NOW_S, 0.0, 0.2)
     seen = box_after(first, 0.1)
     second = start_transition(first, fresh((30, 10, 80, 60)), ONE, NOW_S + 0.1, 0.0, 0.2)
-    np.testing.assert_allclose(second.instances_at(ONE, NOW_S + 0.1, 0.2).boxes_xyxy, seen, atol=1e-4)
+    np.testing.assert_allclose(second.boxes_and_masks(ONE, NOW_S + 0.1, 0.2)[0], seen, atol=1e-4)
 
 
 def test_without_blending_the_new_result_counts_at_once():

@@ -1,4 +1,4 @@
-"""Whole carriers: on drawn patches, and on cut-outs that move over a photograph with exact truth."""
+"""Carriers as a whole: on synthetic patches, and on the moving cut-outs of the benchmark."""
 
 import time
 from dataclasses import replace

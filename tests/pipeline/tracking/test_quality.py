@@ -1,4 +1,4 @@
-"""How well ids stay on their objects, on the annotated sequence. Bounds: see the comments."""
+"""Tracking quality on the synthetic sequence. The comments explain the bounds."""
 
 import numpy as np
 import pytest
