@@ -61,6 +61,11 @@ def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting:
     return frozenset(_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
 
 
+def class_name(class_id: int, labels: Sequence[str]) -> str:
+    """The name of a class, or "class 90" for an id beyond the labels."""
+    return labels[class_id] if class_id < len(labels) else f"class {class_id}"
+
+
 def _resolve(text: str, ids_by_name: dict[str, int], num_classes: int, setting: str) -> int:
     if text.casefold() in ids_by_name:
         return ids_by_name[text.casefold()]

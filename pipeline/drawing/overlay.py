@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.masks import box_edges, paste_mask_at
 from pipeline.drawing.palette import FONT, TEXT_BACKGROUND, ColorBgr, class_colors, text_color, track_color
+from pipeline.labels import class_name
 from pipeline.records import Instances
 from pipeline.settings.display_settings import ColorBy, OverlaySettings
 
@@ -107,7 +108,7 @@ class Overlay:
 
     def label(self, class_id: int, score: float, track_id: int = 0) -> str:
         """The label of an object, such as "person: 0.998", or "person #7: 0.998" with a track id."""
-        name = self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
+        name = class_name(class_id, self._labels)
         words = [name] if self._settings.labels else []
         words += [f"#{track_id}"] if self._settings.ids and track_id > 0 else []
         parts = [" ".join(words)] if words else []

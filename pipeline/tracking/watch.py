@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.errors import InputError
-from pipeline.labels import resolve_classes
-from pipeline.records import Frame, Instances, SourceInfo, SourceKind
+from pipeline.labels import class_name, resolve_classes
+from pipeline.records import Frame, Instances, SourceInfo
 from pipeline.scene import Event, EventKind, Scene
 from pipeline.settings.place_settings import PlaceSettings
 from pipeline.settings.schema import Settings
 from pipeline.tracking.counts import ClassCounts, count_now
+from pipeline.tracking.tracker import is_tracked
 from pipeline.tracking.zones import Box, LineCounter, ZoneCounter
 
 MIN_MISSED_FRAMES = 3.0
@@ -89,7 +90,7 @@ class SceneWatcher:
 
     def _seen(self, pts_s: float, track_id: int, class_id: int, box_xyxy: Box) -> list[Event]:
         def event(kind: EventKind) -> Event:
-            return Event(kind, pts_s, track_id, class_id, self._label(class_id))
+            return Event(kind, pts_s, track_id, class_id, class_name(class_id, self._labels))
 
         events = [event(EventKind.APPEARED)] if self._counts.update(track_id, class_id) else []
         self._known[track_id] = _LastSeen(class_id, pts_s)
@@ -109,7 +110,9 @@ class SceneWatcher:
         for track_id in track_ids:
             known = self._known.pop(track_id)
             self._counts.forget(track_id)
-            event = Event(EventKind.LEFT, known.seen_at_s, track_id, known.class_id, self._label(known.class_id))
+            event = Event(
+                EventKind.LEFT, known.seen_at_s, track_id, known.class_id, class_name(known.class_id, self._labels)
+            )
             for line in self.lines:
                 line.forget(track_id)
             for zone in self.zones:
@@ -119,20 +122,15 @@ class SceneWatcher:
             events.append(replace(event, kind=EventKind.DISAPPEARED))
         return events
 
-    def _label(self, class_id: int) -> str:
-        return self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
-
     def _by_name(self, counts: Mapping[int, int]) -> Mapping[str, int]:
-        return {self._label(class_id): count for class_id, count in counts.items()}
+        return {class_name(class_id, self._labels): count for class_id, count in counts.items()}
 
 
 def make_watcher(settings: Settings, source: SourceInfo, labels: Sequence[str]) -> SceneWatcher | None:
     """The watcher of a run; None if nothing is tracked. Raises InputError when lines or zones lack tracking."""
     if not settings.tracking.enabled and (settings.lines or settings.zones):
         raise InputError("lines and zones need tracked objects: set tracking.enabled to true, or leave them out")
-    if source.kind is SourceKind.STILLS or not settings.tracking.enabled:
-        return None
-    return SceneWatcher(settings, labels)
+    return SceneWatcher(settings, labels) if is_tracked(settings.tracking, source) else None
 
 
 def _class_ids(kind: str, place: PlaceSettings, labels: Sequence[str]) -> frozenset[int] | None:

@@ -60,7 +60,7 @@ def test_a_result_that_arrives_during_a_blend_starts_from_what_is_displayed():
     np.testing.assert_allclose(second.boxes_and_masks(ONE, NOW_S + 0.1, 0.2)[0], seen, atol=1e-4)
 
 
-def test_without_blending_the_new_result_counts_at_once():
+def test_without_blending_the_new_result_is_shown_at_once():
     screen = start_transition(shown((10, 10, 60, 60)), fresh((20, 10, 70, 60)), ONE, NOW_S, STEP_S, 0.0)
     assert box_after(screen, 0, blend_s=0.0).tolist() == [[20, 10, 70, 60]]
 
@@ -90,7 +90,7 @@ def test_fading_goes_by_time_not_by_frames():
     assert [quick.opacity[0], slow.opacity[0]] == pytest.approx([0.5, 0.5])
 
 
-def test_at_once_without_a_fade():
+def test_without_a_fade_opacity_changes_at_once():
     before = shown((10, 10, 60, 60))
     screen = fade(start_transition(before, fresh((200, 10, 250, 60)), ONE, NOW_S, STEP_S, 0.0), fade_s=0.0)
     assert screen.opacity.tolist() == [1.0]
@@ -119,7 +119,7 @@ def test_occluded_objects_fade():
     assert fade(screen).opacity == pytest.approx([0.8, 1.0])
 
 
-def test_an_opacity_of_the_result_s_own_is_kept():
+def test_the_opacity_of_a_result_is_kept():
     held = fresh((10, 10, 60, 60))
     held = replace(held, source=replace(held.source, opacity=np.array([0.4], np.float32)))
     screen = fade(start_transition(DisplayState.empty(), held, ONE, NOW_S, 1.0, 0.2), elapsed_s=1.0)

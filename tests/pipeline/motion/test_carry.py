@@ -81,7 +81,7 @@ def test_a_cut_drops_a_pending_result(monkeypatch):
         assert len(carrier.carry(late, frame)) == 0
 
 
-def test_on_its_own_frame_a_recorded_result_is_shown_to_the_last_bit():
+def test_on_its_own_frame_a_recorded_result_is_shown_bit_for_bit():
     carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     instances = box_instances((10.3, 20.7, 99.9, 77.1), (150.5, 3.3, 200.1, 55.5))
     for index in (0, 1):
@@ -99,7 +99,7 @@ def test_live_results_do_not_make_a_box_jump():
     for index in range(24):
         frame = moving_frame(index, 2.0)
         carrier.see(frame)
-        # the network is now 8 pixels left, now 8 pixels right of the truth
+        # the network is off by 8 pixels, to the left and to the right in turn
         key = index // 6 * 6
         wrong = np.array(moving_box(key, 2.0)) + (8 if key % 12 else -8) * np.array([1, 0, 1, 0])
         shown = carrier.carry(result_on(moving_frame(key, 2.0), box_instances(wrong)), frame)
@@ -226,7 +226,7 @@ def test_ten_objects_in_720p_cost_at_most_8_ms_of_processor_time_a_frame():
     assert min(best_ms) <= 8.0, best_ms
 
 
-def test_holding_is_a_choice():
+def test_masks_can_be_held_instead():
     frame = moving_frame(0)
     carrier = make_carrier(MotionSettings(carry=CarryMode.HOLD), live=True)
     carrier.see(frame)

@@ -19,7 +19,7 @@ def test_masks_count_not_boxes():
     assert match(replace(one, mask_probs=left), replace(other, mask_probs=1 - left)) == []
 
 
-def test_the_best_pairs_in_all_not_the_first_ones():
+def test_the_assignment_with_the_best_sum_wins():
     shown = box_instances((0, 0, 100, 50), (60, 0, 160, 50))
     found = box_instances((50, 0, 150, 50), (110, 0, 210, 50))
     # the first new one overlaps the second old one most, but then the second new one fits that one too:
@@ -39,7 +39,7 @@ def test_track_ids_win_over_place():
     assert sorted(match(shown, found)) == [(0, 0), (1, 1)]
 
 
-def test_two_ids_are_two_objects_but_none_may_be_any():
+def test_two_ids_never_match_but_an_object_without_id_may():
     shown = with_ids(box_instances((0, 0, 20, 20)), 7)
     assert match(shown, with_ids(box_instances((0, 0, 20, 20)), 9)) == []
     assert match(shown, with_ids(box_instances((0, 0, 20, 20)), 0)) == [(0, 0)]

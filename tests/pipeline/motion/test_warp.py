@@ -12,8 +12,8 @@ SCALE = (0.25, 0.25)
 HEIGHT, WIDTH = 200, 330
 
 
-def similarity(turn, shift):
-    return Similarity(np.array([turn], np.complex64), np.array([shift], np.complex64))
+def similarity(linear, translation):
+    return Similarity(np.array([linear], np.complex64), np.array([translation], np.complex64))
 
 
 def boxes(*values):
@@ -39,7 +39,7 @@ def test_no_motion_changes_nothing_at_all():
     assert masks is mask
 
 
-def test_a_shift_in_small_pixels_is_one_of_the_frame():
+def test_a_translation_in_flow_pixels_becomes_one_in_frame_pixels():
     placed, _ = warp(boxes((10, 20, 50, 80)), disc(), similarity(1, 2.5 - 1j), SCALE)
     np.testing.assert_allclose(placed, [[20, 16, 60, 76]], atol=1e-4)
 
@@ -51,20 +51,20 @@ def test_growth_about_a_point():
     np.testing.assert_array_equal(masks, disc())
 
 
-def test_a_quarter_turn_swaps_the_sides_and_turns_the_mask():
+def test_a_rotation_by_90_degrees_swaps_the_sides_and_rotates_the_mask():
     mask = np.zeros((1, 28, 28), np.float32)
     mask[0, :14] = 1  # upper half
     box = boxes((40, 60, 120, 100))
     center = (80 * 0.25 - 0.5) + 1j * (80 * 0.25 - 0.5)
     placed, masks = warp(box, mask, similarity(1j, center - 1j * center), SCALE)
-    # x to the right turns to y down: the upper half, above the middle, comes to lie right of it
+    # x to the right becomes y down: the upper half ends right of the middle
     image = full(masks[0], placed[0])
     rows, columns = np.nonzero(image)
     assert (rows.min(), rows.max() + 1) == pytest.approx((40, 120), abs=2)
     assert (columns.min(), columns.max() + 1) == pytest.approx((80, 100), abs=2)
 
 
-def test_a_small_turn_of_a_disc_is_still_that_disc():
+def test_a_disc_rotated_slightly_is_the_same_disc():
     angle = 10 * pi / 180
     box = boxes((40, 60, 120, 140))
     center = (80 * 0.25 - 0.5) + 1j * (100 * 0.25 - 0.5)
@@ -91,14 +91,14 @@ def test_clipping_keeps_the_pixels_that_are_inside(box, expected):
     assert (before & after).sum() / (before | after).sum() > 0.95
 
 
-def test_what_is_outside_is_said_to_be():
+def test_boxes_outside_the_frame_are_not_visible():
     _, _, visible = clip_to_frame(
         boxes((-50, 10, -1, 60), (330, 0, 400, 50), (10, 199.9, 50, 260), (10, 10, 10.3, 50)),
         np.repeat(disc(), 4, 0),
         WIDTH,
         HEIGHT,
     )
-    # the last one is narrow but was so before
+    # The last one was as narrow before clipping.
     assert visible.tolist() == [False, False, False, True]
 
 

@@ -21,7 +21,7 @@ def test_points_are_relative_or_pixels():
         ((110, 100), (90, 120), UP, -1),
         ((90, 100), (110, 100), UP[::-1], -1),
         ((90, 30), (110, 40), UP, 0),  # past its end
-        ((90, 60), (110, 30), UP, 0),  # past its end, though the way's box covers it
+        ((90, 60), (110, 30), UP, 0),  # past its end, though the bounding box of the segment covers it
         ((80, 100), (95, 100), UP, 0),
         ((90, 100), (90, 100), UP, 0),
         ((50, 50), (150, 50), BENT, 1),
@@ -34,7 +34,7 @@ def test_crossings(start, end, path, net):
     assert crossings(start, end, path) == net
 
 
-def test_a_way_through_the_line_counts_once_however_it_is_cut():
+def test_a_path_across_the_line_counts_once_however_it_is_split():
     for x in (99.0, 100.0, 101.0):
         assert crossings((90, 100), (x, 100), UP) + crossings((x, 100), (110, 100), UP) == 1
         assert crossings((110, 100), (x, 100), UP) + crossings((x, 100), (90, 100), UP) == -1

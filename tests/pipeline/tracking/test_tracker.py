@@ -74,7 +74,7 @@ def test_a_short_occlusion_is_bridged_a_long_one_is_not(away_s, same):
     assert ids(shown) == [1 if same else 2]
 
 
-def test_time_is_the_clock_not_the_frames():
+def test_time_counts_not_the_number_of_frames():
     tracker = Tracker(SETTINGS)
     times = [0.0, 0.04, 0.08, 0.36, 0.4, 0.72, 0.76, 1.2]
     shown = feed(tracker, *[(t, [person(60 + 300 * t, width=40, height=60)]) for t in times])
@@ -117,7 +117,7 @@ def test_nothing_is_held_where_another_of_its_class_is_detected():
     assert sorted(ids(shown)) == [1, 2]  # found, though larger, and not shown twice
 
 
-def test_holding_over_can_be_switched_off():
+def test_holding_can_be_switched_off():
     tracker = Tracker(SETTINGS.model_copy(update={"hold_s": 0.0}))
     assert [ids(one) for one in feed(tracker, (0.0, [person(9)]), (0.04, [person(9)]), (0.08, []))] == [[1], [1], []]
 
@@ -245,7 +245,7 @@ def test_an_empty_frame_of_an_unused_tracker():
         (SourceKind.LIVE, False, False),
     ],
 )
-def test_when_there_is_a_tracker(kind, enabled, made):
+def test_only_videos_with_tracking_enabled_have_a_tracker(kind, enabled, made):
     settings, source = TrackingSettings(enabled=enabled, low_score=0.35), SourceInfo("a", kind, 643, 361)
     assert (make_tracker(settings, source) is not None) is made
     assert finding_score(settings, source) == (0.35 if made else None)

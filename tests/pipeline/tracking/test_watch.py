@@ -66,7 +66,7 @@ def test_appearing_crossing_staying_disappearing():
     assert gone.events[0].pts_s == 2.0
 
 
-def test_who_is_missed_for_a_moment_stays_in_the_zone():
+def test_an_object_lost_for_a_moment_stays_in_the_zone():
     watch = watcher(zones=[DESK])
     watch.update(frame(0.0), people(t7=(1, 150)))
     assert watch.update(frame(1.0), people()).zones[0].occupancy == 1
@@ -129,7 +129,7 @@ def test_untracked_instances_are_counted_only_as_present():
     assert (scene.now, scene.seen, scene.events) == ({"person": 1}, {}, ())
 
 
-def test_when_there_is_a_watcher():
+def test_only_videos_with_tracking_enabled_have_a_watcher():
     def made(kind, **values):
         return make_watcher(Settings.model_validate(values), SourceInfo("a", kind, WIDTH, HEIGHT), LABELS)
 

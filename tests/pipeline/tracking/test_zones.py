@@ -21,7 +21,7 @@ def a_zone():
 
 
 def at(x, y, size=40.0):
-    """A box whose lower edge's middle is (x, y)."""
+    """A box with the middle of its bottom edge at (x, y)."""
     return x - size / 2, y - size, x + size / 2, y
 
 
@@ -55,12 +55,12 @@ def test_jitter_on_the_line_counts_once():
     assert [one for one in crossed if one is not None] == [Direction.IN]
 
 
-def test_who_turns_back_on_the_line_has_not_crossed():
+def test_turning_back_on_the_line_is_no_crossing():
     line = a_line()
     assert [line.update(1, at(x, 150)) for x in (200, 240, 251, 253, 247, 240, 200)] == [None] * 7
 
 
-def test_who_goes_round_the_end_has_not_crossed():
+def test_going_round_the_end_is_no_crossing():
     line = a_line()
     for x, y in ((200, 250), (200, 299), (250, 299), (300, 299), (300, 150)):
         assert line.update(1, at(x, y)) is None
@@ -89,7 +89,7 @@ def test_the_anchor_decides():
     assert middle.update(2, higher[1]) is Direction.IN
 
 
-def test_forgotten_objects_start_anew():
+def test_dropped_objects_start_anew():
     line = a_line()
     line.update(1, at(200, 150))
     line.forget(1)
@@ -140,7 +140,7 @@ def test_jitter_on_the_edge_enters_once():
     assert [change.kind for change in changes if change is not None] == [EventKind.ENTERED]
 
 
-def test_who_disappears_inside_left_when_last_seen():
+def test_an_object_that_disappears_inside_left_when_it_was_last_seen():
     zone = a_zone()
     zone.update(1, at(150, 150), 3.0)
     zone.update(1, at(150, 150), 4.5)
