@@ -1,12 +1,12 @@
-"""How well carried masks fit, and what carrying costs.
+"""Accuracy of carried masks, and the cost of carrying.
 
-    python -m benchmarks.carry                              # moving cut-outs with exact truth, and the cost
-    python -m benchmarks.carry --clip clip.mp4              # a real clip: the network on every frame is the truth
+    python -m benchmarks.carry                              # moving cut-outs with exact ground truth, and the cost
+    python -m benchmarks.carry --clip clip.mp4              # a real clip: inferring every frame is the ground truth
     python -m benchmarks.carry --clip clip.mp4 --frames 60 --set model.max_dim=512
     python -m benchmarks.carry --pictures out               # also writes frames with the carried masks drawn
 
-Inferring every 6th frame and carrying is compared with holding the masks still, as recorded (the result is there when
-its frame is shown) and as live (each result comes six frames late).
+Compares carrying with holding the masks still when every 6th frame is inferred: recorded (the result is available when
+its frame is shown) and live (each result is six frames late).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LABELS = ("BG", "person", *(f"class {i}" for i in range(2, 16)), "cat")
 
 @dataclass(frozen=True)
 class Example:
-    """A frame, what a network finds on it, and the masks that count as true, bool (H, W) each."""
+    """A frame, what a network finds on it, and the ground truth masks, bool (H, W) each."""
 
     frame: Frame
     found: Instances
@@ -48,12 +48,12 @@ class Example:
 
 
 def scene_examples(scene: MovingScene, count: int) -> list[Example]:
-    """The first frames of a scene with its exact truth."""
+    """The first frames of a scene with their exact ground truth."""
     return [Example(*scene.frame(index)) for index in range(count)]
 
 
 def recorded(examples: Sequence[Example], every: int, carrier: Carrier) -> list[UnredactedFrame]:
-    """What a recorded run presents that infers every Nth frame."""
+    """What a recorded run that infers every Nth frame presents."""
     frames: Slot[Frame] = Slot(len(examples), Overflow.WAIT)
     results: Slot[UnredactedFrame] = Slot(len(examples), Overflow.WAIT)
     for i, example in enumerate(examples):
@@ -65,7 +65,7 @@ def recorded(examples: Sequence[Example], every: int, carrier: Carrier) -> list[
 
 
 def live(examples: Sequence[Example], every: int, late: int, carrier: Carrier) -> list[UnredactedFrame]:
-    """What a live run presents that infers every Nth frame and gets each result `late` frames after it."""
+    """What a live run that infers every Nth frame presents, with each result `late` frames after its frame."""
     frames: Slot[Frame] = Slot(len(examples), Overflow.WAIT)
     results: Slot[UnredactedFrame] = Slot(len(examples), Overflow.WAIT)
     join = SmoothJoin(frames, results, carrier)
@@ -110,14 +110,14 @@ class Comparison:
 
 
 def compare(examples: Sequence[Example], every: int) -> list[Comparison]:
-    """Carrying against holding, recorded and live."""
+    """Compares carrying with holding, recorded and live."""
     settings = MotionSettings()
     still = MotionSettings(carry=CarryMode.HOLD)
     best = mean_iou(examples, [_result(example) for example in examples])
     rows = []
     scores = [mean_iou(examples, recorded(examples, every, make_carrier(s, live=False))) for s in (settings, still)]
     rows.append(Comparison(f"recorded, every {every}th frame inferred", *scores, best))
-    # Nothing can be shown before the first result; live begins to count once it is there and has faded in.
+    # Nothing can be shown before the first result: live counts from the time when that has faded in.
     first = every + 8
     scores = [
         mean_iou(examples, live(examples, every, every, make_carrier(s, live=True)), first) for s in (settings, still)
@@ -128,30 +128,30 @@ def compare(examples: Sequence[Example], every: int) -> list[Comparison]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds a presented frame, everything included.
+    """Milliseconds per presented frame, everything included.
 
     Attributes:
         median_ms, p95_ms: on the clock.
         processor_ms: median of the processor time of all threads, which other programs do not disturb.
-        landing_ms: median on the clock of the frames where a result lands.
+        arrival_ms: median on the clock of the frames where a result arrives.
     """
 
     median_ms: float
     p95_ms: float
     processor_ms: float
-    landing_ms: float
+    arrival_ms: float
 
 
 def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 60, every: int = 6) -> Cost:
-    """What a live join with carrying takes, with a new result every Nth frame that is N frames late."""
+    """Times a live join with carrying, with a new result every Nth frame that is N frames late."""
     examples = scene_examples(MovingScene(width, height, crowd(objects)), count)
     frames: Slot[Frame] = Slot(2, Overflow.WAIT)
     results: Slot[UnredactedFrame] = Slot(2, Overflow.WAIT)
     join = SmoothJoin(frames, results, make_carrier(MotionSettings(), live=True))
-    taken, processor, landings = [], [], []
+    taken, processor, arrivals = [], [], []
     for i, example in enumerate(examples):
-        lands = i >= every and i % every == 0
-        if lands:
+        arrives = i >= every and i % every == 0
+        if arrives:
             results.put(_result(examples[i - every]))
         frames.put(example.frame)
         began, processor_began = time.perf_counter(), time.process_time()
@@ -160,14 +160,14 @@ def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 6
         if i > every:
             taken.append(took)
             processor.append(1000 * (time.process_time() - processor_began))
-            landings += [took] if lands else []
+            arrivals += [took] if arrives else []
     return Cost(
-        *(float(v) for v in (np.median(taken), np.percentile(taken, 95), np.median(processor), np.median(landings)))
+        *(float(v) for v in (np.median(taken), np.percentile(taken, 95), np.median(processor), np.median(arrivals)))
     )
 
 
 def clip_examples(path: str, count: int, assignments: Sequence[str]) -> list[Example]:
-    """Frames of a clip with what the network finds on each; its masks count as true."""
+    """Frames of a clip with what the network finds on each; its masks are the ground truth."""
     from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
     from pipeline.sources.factory import make_source
 
@@ -232,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.clip:
             examples = clip_examples(arguments.clip, arguments.frames, arguments.set)
-            print(f"{arguments.clip}: {len(examples)} frames, the network on every frame counts as true")
+            print(f"{arguments.clip}: {len(examples)} frames, the network on every frame is the ground truth")
         else:
             examples = scene_examples(MovingScene(), arguments.frames)
             print(f"moving cut-outs, 640x360, {len(examples)} frames, exact truth")
@@ -246,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         taken = cost(every=arguments.every)
         print(
             f"cost a frame, 10 objects, 1280x720: median {taken.median_ms:.1f} ms, p95 {taken.p95_ms:.1f} ms, "
-            f"where a result lands {taken.landing_ms:.1f} ms; processor time, median {taken.processor_ms:.1f} ms"
+            f"where a result arrives {taken.arrival_ms:.1f} ms; processor time, median {taken.processor_ms:.1f} ms"
         )
     return 0
 

@@ -23,7 +23,7 @@ from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
 from pipeline.settings.display_settings import ColorBy, OverlaySettings
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking.kalman import BoxMotion
+from pipeline.tracking.kalman import BoxKalmanFilter
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import Scores, evaluate
 from tests.pipeline.tracking.sequence import (
@@ -43,18 +43,18 @@ PICTURE_EVERY = 20
 
 @contextmanager
 def motion_switched_off() -> Iterator[None]:
-    """Inside it, every object is expected where it was seen last."""
-    correct = BoxMotion.correct
+    """Disables the motion model: every object is predicted where it was last detected."""
+    update = BoxKalmanFilter.update
 
-    def stand_still(self: BoxMotion, box_xyxy: NDArray[np.floating]) -> None:
-        correct(self, box_xyxy)
+    def stand_still(self: BoxKalmanFilter, box_xyxy: NDArray[np.floating]) -> None:
+        update(self, box_xyxy)
         self.velocity = np.zeros(4)
 
-    BoxMotion.correct = stand_still
+    BoxKalmanFilter.update = stand_still
     try:
         yield
     finally:
-        BoxMotion.correct = correct
+        BoxKalmanFilter.update = update
 
 
 def shown_by_tracker(

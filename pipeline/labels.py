@@ -46,30 +46,36 @@ def load_labels(path: str | None, num_classes: int | None) -> tuple[str, ...]:
     return labels
 
 
-def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str]) -> frozenset[int]:
+def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting: str = "--classes") -> frozenset[int]:
     """The class ids that the user asked for.
 
     Args:
         names_or_ids: names of `labels` in any case, or ids as digits; 0, the background, is not allowed.
         labels: class names by id.
+        setting: where they come from, for the error.
 
     Raises:
         InputError: a name or id that the model does not have, with the names that come near.
     """
     ids_by_name = {label.casefold(): class_id for class_id, label in enumerate(labels) if class_id > 0}
-    return frozenset(_resolve(text.strip(), ids_by_name, len(labels)) for text in names_or_ids)
+    return frozenset(_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
 
 
-def _resolve(text: str, ids_by_name: dict[str, int], num_classes: int) -> int:
+def class_name(class_id: int, labels: Sequence[str]) -> str:
+    """The name of a class, or "class 90" for an id beyond the labels."""
+    return labels[class_id] if class_id < len(labels) else f"class {class_id}"
+
+
+def _resolve(text: str, ids_by_name: dict[str, int], num_classes: int, setting: str) -> int:
     if text.casefold() in ids_by_name:
         return ids_by_name[text.casefold()]
     if text.isdecimal() and 0 < int(text) < num_classes:
         return int(text)
     if text.isdecimal():
-        raise InputError(f"--classes: the ids of this model go from 1 to {num_classes - 1}, got {text}")
+        raise InputError(f"{setting}: the ids of this model go from 1 to {num_classes - 1}, got {text}")
     near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
     known = ", ".join(near) if near else ", ".join(list(ids_by_name)[:10]) + (" …" if num_classes > 11 else "")
-    raise InputError(f"--classes: this model has no class {text!r}; {'did you mean' if near else 'it has'} {known}?")
+    raise InputError(f"{setting}: this model has no class {text!r}; {'did you mean' if near else 'it has'} {known}?")
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

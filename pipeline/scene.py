@@ -1,4 +1,4 @@
-"""What a tracker's ids make known of a scene, as records: counts, lines, zones, events. Frozen, and small."""
+"""Frozen records of what track ids reveal about a scene: counts, line crossings, zones, events."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 
 class EventKind(Enum):
-    """What happened."""
+    """Kind of an event."""
 
     APPEARED = "appeared"
-    """An object got its id."""
+    """A new object got its id."""
     DISAPPEARED = "disappeared"
-    """An object has been gone for too long to be found again; `pts_s` is when it was last seen."""
+    """An object has been lost for too long to be re-identified; `pts_s` is when it was last seen."""
     ENTERED = "entered"
-    """An object came into a zone."""
+    """An object entered a zone."""
     LEFT = "left"
-    """An object went out of a zone, or disappeared in it; `dwell_s` is how long it was there."""
+    """An object left a zone, or disappeared in it; `dwell_s` is its dwell time."""
     CROSSED = "crossed"
-    """An object crossed a line; `direction` says which way."""
+    """An object crossed a line in `direction`."""
 
 
 class Direction(Enum):
-    """Which way a line was crossed: seen along it from its first point to its last, in the picture."""
+    """Direction of a crossing, as seen in the frame along the line from its first point to its last."""
 
     IN = "in"
     """To the right-hand side."""
@@ -34,14 +34,14 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to one object.
+    """An event of one object.
 
     Attributes:
-        pts_s: when, in seconds on the source's clock.
+        pts_s: its time, seconds on the source's clock.
         track_id, class_id, label: the object.
         place: name of the line or zone; None for appeared and disappeared.
         direction: of a crossing.
-        dwell_s: seconds in the zone that was left.
+        dwell_s: seconds that the object was in the zone it left.
     """
 
     kind: EventKind
@@ -54,7 +54,7 @@ class Event:
     dwell_s: float | None = None
 
     def record(self) -> dict[str, Any]:
-        """As a dict that JSON can hold: event, pts, track_id, class_id, label and what applies of the rest."""
+        """A dict for JSON: event, pts, track_id, class_id, label, and of the rest what applies."""
         record: dict[str, Any] = {
             "event": self.kind.value,
             "pts": round(self.pts_s, 6),
@@ -82,14 +82,14 @@ class LineCount:
 
 @dataclass(frozen=True, slots=True)
 class ZoneState:
-    """One zone.
+    """Occupancy and dwell times of one zone.
 
     Attributes:
         occupancy: objects inside now.
-        entered: objects that came in since the start.
-        dwell_now_s: the longest that one of those inside has been there; None when it is empty.
-        dwell_mean_s: mean stay of those that have left; None before the first.
-        dwell_max_s: longest stay so far, of those inside too; None before the first object.
+        entered: entries since the start.
+        dwell_now_s: longest dwell time of those inside; None when the zone is empty.
+        dwell_mean_s: mean dwell time of those that have left; None before the first.
+        dwell_max_s: longest dwell time so far, including those inside; None before the first object.
     """
 
     name: str
@@ -102,13 +102,13 @@ class ZoneState:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The state of things at one presented frame.
+    """The scene at one presented frame.
 
     Attributes:
         now: objects in this frame, by class name.
-        seen: different objects since the start, by class name.
+        seen: distinct objects since the start, by class name.
         lines, zones: in the order of the settings.
-        events: what happened since the frame before.
+        events: since the frame before.
     """
 
     now: Mapping[str, int] = field(default_factory=dict)
@@ -118,5 +118,5 @@ class Scene:
     events: Sequence[Event] = ()
 
     def count_texts(self) -> list[str]:
-        """Counts for people, such as "2 person (5 so far)"; classes that occurred, in the order of their ids."""
+        """Counts for display, such as "2 person (5 so far)"; the classes that occurred, in the order of their ids."""
         return [f"{self.now.get(name, 0)} {name} ({total} so far)" for name, total in self.seen.items()]

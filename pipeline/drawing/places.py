@@ -1,4 +1,4 @@
-"""Draws lines and zones thinly on a frame, each with its name and its numbers."""
+"""Draws lines and zones on a frame, each with its name and counts."""
 
 from __future__ import annotations
 
@@ -9,61 +9,59 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.palette import ColorBgr
+from pipeline.drawing.palette import FONT, TEXT_BACKGROUND, ColorBgr
 from pipeline.scene import LineCount, Scene, ZoneState
-from pipeline.tracking.geometry import Path, Point
+from pipeline.tracking.polylines import Point, Polyline
 from pipeline.tracking.zones import LineCounter, ZoneCounter
 
 LINE_BGR: ColorBgr = (0, 220, 255)
 ZONE_BGR: ColorBgr = (255, 200, 0)
-_BACKING_BGR: ColorBgr = (32, 32, 32)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PADDING = 2
-_SUBPIXEL = 16
-_FARTHEST = 16384.0
+_SUBPIXEL_BITS = 4
+_MAX_COORDINATE = 16384.0
 
 Image = NDArray[np.uint8]
 
 
 def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones: Sequence[ZoneCounter]) -> None:
-    """Draw all lines and zones in place.
+    """Draws all lines and zones in place.
 
     Args:
         canvas: uint8 (H, W, 3), BGR.
-        scene: the numbers, in the order of `lines` and `zones`.
-        lines, zones: where they lie.
+        scene: counts and dwell times, in the order of `lines` and `zones`.
+        lines, zones: with their points in pixels.
     """
     size = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
     width = max(1, round(size / 700))
     scale = max(0.4, 0.0009 * size)
     for zone, state in zip(zones, scene.zones, strict=True):
-        _draw_path(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
+        _draw_polyline(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
         _write(canvas, zone_text(state), _highest(zone.polygon), scale, ZONE_BGR)
     for line, count in zip(lines, scene.lines, strict=True):
-        _draw_path(canvas, line.path, LINE_BGR, width, is_closed=False)
-        _draw_in_side(canvas, line.path, width, 0.03 * size)
-        _write(canvas, line_text(count), _highest(line.path), scale, LINE_BGR)
+        _draw_polyline(canvas, line.polyline, LINE_BGR, width, is_closed=False)
+        _draw_direction(canvas, line.polyline, width, 0.03 * size)
+        _write(canvas, line_text(count), _highest(line.polyline), scale, LINE_BGR)
 
 
 def line_text(count: LineCount) -> str:
-    """What is written beside a line, such as "door: in 3, out 1"."""
+    """The label of a line, such as "door: in 3, out 1"."""
     return f"{count.name}: in {count.crossed_in}, out {count.crossed_out}"
 
 
 def zone_text(state: ZoneState) -> str:
-    """What is written in a zone, such as "desk: 2 now, 4 s" or "desk: 0 now"."""
+    """The label of a zone, such as "desk: 2 now, 4 s" or "desk: 0 now"."""
     longest = "" if state.dwell_now_s is None else f", {state.dwell_now_s:.0f} s"
     return f"{state.name}: {state.occupancy} now{longest}"
 
 
-def _draw_path(canvas: Image, path: Path, color: ColorBgr, width: int, *, is_closed: bool) -> None:
-    points = np.round(np.clip(np.array(path), 0, _FARTHEST) * _SUBPIXEL).astype(np.int32)
-    cv2.polylines(canvas, [points], is_closed, color, width, cv2.LINE_AA, 4)
+def _draw_polyline(canvas: Image, polyline: Polyline, color: ColorBgr, width: int, *, is_closed: bool) -> None:
+    points = np.round(np.clip(np.array(polyline), 0, _MAX_COORDINATE) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    cv2.polylines(canvas, [points], is_closed, color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _draw_in_side(canvas: Image, path: Path, width: int, length: float) -> None:
-    """A short arrow from the middle of the first segment to the side that counts as in."""
-    (x1, y1), (x2, y2) = path[:2]
+def _draw_direction(canvas: Image, polyline: Polyline, width: int, length: float) -> None:
+    """Draws a short arrow from the middle of the first segment to the side that counts as in."""
+    (x1, y1), (x2, y2) = polyline[:2]
     extent = hypot(x2 - x1, y2 - y1)
     if extent < 1:
         return
@@ -72,15 +70,15 @@ def _draw_in_side(canvas: Image, path: Path, width: int, length: float) -> None:
     cv2.arrowedLine(canvas, (round(x), round(y)), tip, LINE_BGR, width, cv2.LINE_AA, tipLength=0.4)
 
 
-def _highest(path: Path) -> Point:
-    return min(path, key=lambda point: point[1])
+def _highest(polyline: Polyline) -> Point:
+    return min(polyline, key=lambda point: point[1])
 
 
 def _write(canvas: Image, text: str, at: Point, scale: float, color: ColorBgr) -> None:
-    """Text on a dark backing, at the height of `at`, moved inside the frame."""
-    (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
+    """Writes text on a dark background at the height of `at`, moved inside the frame."""
+    (width, ascent), descent = cv2.getTextSize(text, FONT, scale, 1)
     width, height = width + 2 * _PADDING, ascent + descent + 2 * _PADDING
     left = max(0, min(int(at[0] - width / 2), canvas.shape[1] - width))
     top = max(0, min(int(at[1]), canvas.shape[0] - height))
-    canvas[top : top + height, left : left + width] = _BACKING_BGR
-    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), _FONT, scale, color, 1, cv2.LINE_AA)
+    canvas[top : top + height, left : left + width] = TEXT_BACKGROUND
+    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), FONT, scale, color, 1, cv2.LINE_AA)

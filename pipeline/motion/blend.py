@@ -1,4 +1,4 @@
-"""What is on screen, and how it goes over into a new result without a jump.
+"""The objects on screen, and their transition to a new result: boxes and masks blend, opacities fade.
 
 Shape letters: N objects on screen; M side of a box-local mask.
 """
@@ -11,185 +11,186 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.motion.bodies import Bodies
 from pipeline.motion.match import match
-from pipeline.motion.placement import clip, place
 from pipeline.motion.similarity import Floats
+from pipeline.motion.targets import Targets
+from pipeline.motion.warp import clip_to_frame, warp
 from pipeline.records import Frame, Instances
 
-UNSEEN_S = 0.2
-"""Seconds for which an object may be covered before it fades."""
+MAX_OCCLUDED_S = 0.2
+"""Seconds for which an object may be occluded before it fades out."""
 _INVISIBLE = 0.02
 
 Scale = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class DisplayState:
     """N objects on screen.
 
     Attributes:
-        origin: the instances as they were computed, in pixels of the frame that they were computed on.
-        bodies: their way from there to the frame on screen.
+        source: the instances as they were computed, in pixels of the frame that they were computed on.
+        targets: their motion from that frame to the one on screen.
         computed_s: float64 (N,), time of the frame that each was computed on, on the source's clock.
         opacity: float32 (N,).
-        leaving: bool (N,), whether the newest result no longer has it.
-        landed_s: float64 (N,), when its result came: the glide into it begins then.
-        offset: float32 (N, 4), pixels: how far its box was from the new one then.
-        old_masks: float32 (N, M, M), what its mask was then.
+        fading_out: bool (N,), whether the newest result lacks the object.
+        blend_start_s: float64 (N,), when the blend into the newest result started.
+        box_offset: float32 (N, 4), pixels: old box minus new box at that time.
+        old_masks: float32 (N, M, M), the masks at that time.
     """
 
-    origin: Instances
-    bodies: Bodies
+    source: Instances
+    targets: Targets
     computed_s: NDArray[np.float64]
     opacity: Floats
-    leaving: NDArray[np.bool_]
-    landed_s: NDArray[np.float64]
-    offset: Floats
+    fading_out: NDArray[np.bool_]
+    blend_start_s: NDArray[np.float64]
+    box_offset: Floats
     old_masks: Floats
 
     def __len__(self) -> int:
-        return len(self.origin)
+        return len(self.source)
 
     @classmethod
-    def new(cls, origin: Instances, bodies: Bodies, computed_s: float) -> Shown:
-        """Objects that were not on screen before: invisible as yet."""
-        count = len(origin)
+    def invisible(cls, source: Instances, targets: Targets, computed_s: float) -> DisplayState:
+        """Objects that were not on screen before, with opacity 0."""
+        count = len(source)
         return cls(
-            origin=origin,
-            bodies=bodies,
+            source=source,
+            targets=targets,
             computed_s=np.full(count, computed_s),
             opacity=np.zeros(count, np.float32),
-            leaving=np.zeros(count, np.bool_),
-            landed_s=np.full(count, -np.inf),
-            offset=np.zeros((count, 4), np.float32),
-            old_masks=origin.mask_probs,
+            fading_out=np.zeros(count, np.bool_),
+            blend_start_s=np.full(count, -np.inf),
+            box_offset=np.zeros((count, 4), np.float32),
+            old_masks=source.mask_probs,
         )
 
     @classmethod
-    def nothing(cls) -> Shown:
+    def empty(cls) -> DisplayState:
         """An empty screen."""
-        empty = Instances.empty()
-        return cls.new(empty, Bodies.of(empty, (1.0, 1.0), np.zeros((16, 16), np.uint8), 0.0), 0.0)
+        none = Instances.empty()
+        return cls.invisible(none, Targets.from_instances(none, (1.0, 1.0), np.zeros((16, 16), np.uint8), 0.0), 0.0)
 
-    def on_the_way(self, bodies: Bodies) -> Shown:
-        """With the same bodies farther on their way."""
-        return self._with(bodies, self.opacity)
+    def with_targets(self, targets: Targets) -> DisplayState:
+        """The same objects, advanced to another frame."""
+        return self._with(targets, self.opacity)
 
-    def _with(self, bodies: Bodies, opacity: Floats) -> Shown:
-        """`replace`, at a third of its time."""
-        origin, computed_s, old_masks = self.origin, self.computed_s, self.old_masks
-        return Shown(origin, bodies, computed_s, opacity, self.leaving, self.landed_s, self.offset, old_masks)
+    def _with(self, targets: Targets, opacity: Floats) -> DisplayState:
+        """`dataclasses.replace` in a third of its time."""
+        source, computed_s, old_masks = self.source, self.computed_s, self.old_masks
+        start_s, offset = self.blend_start_s, self.box_offset
+        return DisplayState(source, targets, computed_s, opacity, self.fading_out, start_s, offset, old_masks)
 
-    def fade(self, time_s: float, elapsed_s: float, fade_s: float, max_age_s: float) -> Shown:
-        """With the opacities `elapsed_s` later; what has left and faded is gone."""
+    def fade(self, time_s: float, elapsed_s: float, fade_s: float, max_age_s: float) -> DisplayState:
+        """The state with its opacities `elapsed_s` later, without the objects that have faded out."""
         if len(self) == 0:
             return self
         remaining_s = max_age_s - (time_s - self.computed_s)
         target = np.clip(remaining_s / fade_s, 0, 1) if fade_s > 0 else remaining_s > 0
-        target = np.where(self.leaving | (self.bodies.unseen_s > UNSEEN_S), 0, target * _opacity(self.origin))
-        # The first frame of a run has no elapsed time; something should be seen to begin.
-        most = max(elapsed_s, 1 / 60) / fade_s if fade_s > 0 else 1.0
-        opacity = self.opacity + np.clip(target - self.opacity, -most, most)
-        shown = self._with(self.bodies, opacity.astype(np.float32))
-        gone = self.leaving & (opacity <= _INVISIBLE)
-        return shown.select(~gone) if gone.any() else shown
+        hidden = self.fading_out | (self.targets.occluded_s > MAX_OCCLUDED_S)
+        target = np.where(hidden, 0, target * _opacity(self.source))
+        # The first frame of a run has no elapsed time, but its objects must become visible.
+        max_change = max(elapsed_s, 1 / 60) / fade_s if fade_s > 0 else 1.0
+        opacity = self.opacity + np.clip(target - self.opacity, -max_change, max_change)
+        faded = self._with(self.targets, opacity.astype(np.float32))
+        gone = self.fading_out & (opacity <= _INVISIBLE)
+        return faded.select(~gone) if gone.any() else faded
 
-    def place(self, scale: Scale, time_s: float, blend_s: float) -> Instances:
-        """The objects where they are now, partly outside the frame perhaps, in the order that they are kept."""
-        boxes, masks = self._placed(scale, time_s, blend_s)
-        return replace(self.origin, boxes_xyxy=boxes, mask_probs=masks, opacity=self.opacity)
-
-    def _placed(self, scale: Scale, time_s: float, blend_s: float) -> tuple[Floats, Floats]:
-        """Boxes float32 (N, 4) and masks float32 (N, M, M) of `place`."""
-        boxes, masks = place(self.origin.boxes_xyxy, self.origin.mask_probs, self.bodies.path, scale)
+    def boxes_and_masks(self, scale: Scale, time_s: float, blend_s: float) -> tuple[Floats, Floats]:
+        """Boxes float32 (N, 4) and masks float32 (N, M, M) at a time; they may lie outside the frame."""
+        boxes, masks = warp(self.source.boxes_xyxy, self.source.mask_probs, self.targets.transform, scale)
         if blend_s > 0:
-            past = 1 - np.clip((time_s - self.landed_s) / blend_s, 0, 1)
-            blending = np.flatnonzero(past > 0)
+            old_weight = 1 - np.clip((time_s - self.blend_start_s) / blend_s, 0, 1)
+            blending = np.flatnonzero(old_weight > 0)
             if len(blending):
-                past = (past * past * (3 - 2 * past)).astype(np.float32)
-                boxes = np.asarray(boxes + past[:, None] * self.offset, np.float32)
+                old_weight = (old_weight * old_weight * (3 - 2 * old_weight)).astype(np.float32)  # smoothstep
+                boxes = np.asarray(boxes + old_weight[:, None] * self.box_offset, np.float32)
                 masks = masks.copy()
-                share = past[blending, None, None]
-                masks[blending] += share * (self.old_masks[blending] - masks[blending])
+                masks[blending] += old_weight[blending, None, None] * (self.old_masks[blending] - masks[blending])
         return boxes, masks
 
-    def on_frame(self, scale: Scale, frame: Frame, blend_s: float) -> Instances:
-        """What is to be drawn: inside the frame, visible, best score first."""
-        boxes, masks = self._placed(scale, frame.pts_s, blend_s)
-        boxes, masks, inside = clip(boxes, masks, frame.width, frame.height)
+    def visible_instances(self, scale: Scale, frame: Frame, blend_s: float) -> Instances:
+        """The objects to draw: visible, clipped to the frame, best score first."""
+        boxes, masks = self.boxes_and_masks(scale, frame.pts_s, blend_s)
+        boxes, masks, inside = clip_to_frame(boxes, masks, frame.width, frame.height)
         visible = inside & (self.opacity > _INVISIBLE)
-        order = np.argsort(-self.origin.scores, kind="stable")
+        order = np.argsort(-self.source.scores, kind="stable")
         order = order[visible[order]]
         opacity = None if (self.opacity >= 1).all() else self.opacity
-        drawn = replace(self.origin, boxes_xyxy=boxes, mask_probs=masks, opacity=opacity)
+        drawn = replace(self.source, boxes_xyxy=boxes, mask_probs=masks, opacity=opacity)
         return drawn if len(order) == len(self) and (order[1:] > order[:-1]).all() else drawn.select(order)
 
-    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Shown:
-        """Some of them."""
-        return Shown(
-            origin=self.origin.select(keep),
-            bodies=self.bodies.select(keep),
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> DisplayState:
+        """The objects that a boolean mask or an index array picks."""
+        return DisplayState(
+            source=self.source.select(keep),
+            targets=self.targets.select(keep),
             computed_s=self.computed_s[keep],
             opacity=self.opacity[keep],
-            leaving=self.leaving[keep],
-            landed_s=self.landed_s[keep],
-            offset=self.offset[keep],
+            fading_out=self.fading_out[keep],
+            blend_start_s=self.blend_start_s[keep],
+            box_offset=self.box_offset[keep],
             old_masks=self.old_masks[keep],
         )
 
-    def join(self, other: Shown) -> Shown:
-        """These and other objects, on the same frame."""
-        side = self.origin.mask_probs.shape[1]
-        return Shown(
-            origin=_join_instances(self.origin, other.origin),
-            bodies=self.bodies.join(other.bodies),
+    def concatenate(self, other: DisplayState) -> DisplayState:
+        """These objects followed by the other ones, which lie on the same frame."""
+        side = self.source.mask_probs.shape[1]
+        return DisplayState(
+            source=_concatenate_instances(self.source, other.source),
+            targets=self.targets.concatenate(other.targets),
             computed_s=np.concatenate([self.computed_s, other.computed_s]),
             opacity=np.concatenate([self.opacity, other.opacity]),
-            leaving=np.concatenate([self.leaving, other.leaving]),
-            landed_s=np.concatenate([self.landed_s, other.landed_s]),
-            offset=np.concatenate([self.offset, other.offset]),
+            fading_out=np.concatenate([self.fading_out, other.fading_out]),
+            blend_start_s=np.concatenate([self.blend_start_s, other.blend_start_s]),
+            box_offset=np.concatenate([self.box_offset, other.box_offset]),
             old_masks=np.concatenate([self.old_masks, _resized(other.old_masks, side)]),
         )
 
 
-def successor(before: Shown, found: Shown, scale: Scale, time_s: float, elapsed_s: float, blend_s: float) -> Shown:
-    """What is on screen once a new result has come.
+def start_transition(
+    before: DisplayState, result: DisplayState, scale: Scale, time_s: float, elapsed_s: float, blend_s: float
+) -> DisplayState:
+    """The state on a frame where a new result replaces what is on screen.
 
     Args:
-        before: what was on screen, on this frame.
-        found: the new result, brought to this frame.
-        scale: small pixels per pixel of the frame, in x and y.
+        before: on screen until now, advanced to this frame.
+        result: the new result, advanced to this frame.
+        scale: flow pixels per pixel of the frame, in x and y.
         time_s: this frame's time.
         elapsed_s: since the frame before.
-        blend_s: how long the glide takes; 0 for none.
+        blend_s: duration of the blend; 0 for none.
     """
-    old = before.place(scale, time_s, blend_s)
-    new = found.place(scale, time_s, 0.0)
-    pairs = match(old, new)
-    landed = replace(
-        found,
-        opacity=found.opacity.copy(),
-        landed_s=found.landed_s.copy(),
-        offset=found.offset.copy(),
-        old_masks=new.mask_probs.copy(),
+    old_boxes, old_masks = before.boxes_and_masks(scale, time_s, blend_s)
+    new_boxes, new_masks = result.boxes_and_masks(scale, time_s, 0.0)
+    pairs = match(
+        replace(before.source, boxes_xyxy=old_boxes, mask_probs=old_masks),
+        replace(result.source, boxes_xyxy=new_boxes, mask_probs=new_masks),
     )
-    old_masks = _resized(old.mask_probs, new.mask_probs.shape[1])
+    after = replace(
+        result,
+        opacity=result.opacity.copy(),
+        blend_start_s=result.blend_start_s.copy(),
+        box_offset=result.box_offset.copy(),
+        old_masks=new_masks.copy(),
+    )
+    old_masks = _resized(old_masks, new_masks.shape[1])
     for i, j in pairs:
-        landed.opacity[j] = before.opacity[i]
-        # The glide has begun on the way to this frame: otherwise the first frame of each result would stand still.
-        landed.landed_s[j] = time_s - elapsed_s
-        landed.offset[j] = old.boxes_xyxy[i] - new.boxes_xyxy[j]
-        landed.old_masks[j] = old_masks[i]
-    left = np.ones(len(before), np.bool_)
-    left[[i for i, _ in pairs]] = False
-    if not left.any():
-        return landed
-    leaving = before.select(left)
-    return landed.join(replace(leaving, leaving=np.ones(len(leaving), np.bool_)))
+        after.opacity[j] = before.opacity[i]
+        # The blend starts at the frame before: otherwise nothing would move on the first frame of each result.
+        after.blend_start_s[j] = time_s - elapsed_s
+        after.box_offset[j] = old_boxes[i] - new_boxes[j]
+        after.old_masks[j] = old_masks[i]
+    unmatched = np.ones(len(before), np.bool_)
+    unmatched[[i for i, _ in pairs]] = False
+    if not unmatched.any():
+        return after
+    vanished = before.select(unmatched)
+    return after.concatenate(replace(vanished, fading_out=np.ones(len(vanished), np.bool_)))
 
 
-def _join_instances(first: Instances, second: Instances) -> Instances:
+def _concatenate_instances(first: Instances, second: Instances) -> Instances:
     ids = None
     if first.track_ids is not None or second.track_ids is not None:
         ids = np.concatenate([_track_ids(first), _track_ids(second)])
@@ -212,7 +213,7 @@ def _track_ids(instances: Instances) -> NDArray[np.int32]:
 
 
 def _resized(masks: Floats, side: int) -> Floats:
-    """Masks (N, M, M) on a grid of another side; networks keep theirs, so that this is for the first result only."""
+    """Masks (N, M, M) resized to another M. A network keeps its M, so this happens at its first result only."""
     if masks.shape[1] == side:
         return masks
     resized = [cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR) for mask in masks]

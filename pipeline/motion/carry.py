@@ -1,7 +1,7 @@
-"""Keeps masks on their objects between results: each presented frame gets the newest result, moved onto it.
+"""Carries masks between results: warps the newest result onto each presented frame.
 
-Three things happen to what is on screen: it follows the flow (`bodies.py`), it goes over into a new result when one
-comes (`blend.py`), and it fades when it is lost or too old.
+The objects on screen follow the flow (`targets.py`), blend into each new result (`blend.py`), and fade out when they
+are occluded or too old.
 """
 
 from __future__ import annotations
@@ -11,131 +11,131 @@ from enum import Enum
 
 import numpy as np
 
-from pipeline.motion.blend import Shown, successor
-from pipeline.motion.bodies import Bodies
-from pipeline.motion.flow import FlowTrail, Step
-from pipeline.motion.match import by_track
+from pipeline.motion.blend import DisplayState, Scale, start_transition
+from pipeline.motion.flow import FlowHistory, FlowStep
+from pipeline.motion.match import match_by_track_id
+from pipeline.motion.targets import Targets
 from pipeline.records import Frame, Instances, UnredactedFrame
 from pipeline.settings.presentation_settings import MotionSettings
 
-STEPS_A_FRAME = 12
-"""Steps that a late result is brought forward within one frame. One that is later lands a few frames after it came: a
-display that stalls is worse."""
+MAX_STEPS_PER_FRAME = 12
+"""Flow steps by which a late result catches up while one frame is presented. A later result takes several frames, since
+a display that stalls is worse."""
 
 
-class Landing(Enum):
-    """What happens when a new result comes."""
+class Transition(Enum):
+    """How a new result replaces the objects on screen."""
 
     BLEND = "blend"
-    """Objects glide into their new masks, new ones fade in, vanished ones fade out: for the eye."""
-    AT_ONCE = "at once"
-    """The frame that was inferred shows exactly its own result: for recordings and their data."""
+    """Objects blend into their new masks, new ones fade in, vanished ones fade out: for viewers."""
+    IMMEDIATE = "immediate"
+    """The inferred frame shows exactly its own result: for recordings and detections."""
 
 
 class FlowCarrier:
     """Carries instances along the optical flow between the presented frames. See `pipeline.runtime.join.Carrier`.
 
-    Memory is bounded by `settings.max_age_s`: older flow is forgotten, and older results are not shown.
+    Memory is bounded by `settings.max_age_s`: older flow is dropped, and older results are not shown.
 
     Args:
-        settings: width of the small frames, times.
-        landing: whether new results are blended in.
+        settings: width of the downscaled frames, times.
+        transition: whether new results are blended in.
     """
 
-    def __init__(self, settings: MotionSettings, landing: Landing = Landing.BLEND) -> None:
+    def __init__(self, settings: MotionSettings, transition: Transition = Transition.BLEND) -> None:
         self._max_age_s = settings.max_age_s
-        self._blend_s = settings.blend_s if landing is Landing.BLEND else 0.0
-        self._fade_s = settings.fade_s if landing is Landing.BLEND else 0.0
-        self._trail = FlowTrail(settings.flow_width, settings.max_age_s)
-        self._shown = Shown.nothing()
-        self._taken_index: int | None = None
-        self._arriving: Shown | None = None
-        self._way: deque[Step] = deque()
-        self._untouched = False
-        self._step: Step | None = None
+        self._blend_s = settings.blend_s if transition is Transition.BLEND else 0.0
+        self._fade_s = settings.fade_s if transition is Transition.BLEND else 0.0
+        self._history = FlowHistory(settings.flow_width, settings.max_age_s)
+        self._displayed = DisplayState.empty()
+        self._result_index: int | None = None
+        self._pending: DisplayState | None = None  # the newest result, until it has caught up
+        self._pending_steps: deque[FlowStep] = deque()
+        self._pending_is_new = False
+        self._step: FlowStep | None = None  # by which what is displayed lags
         self._time_s: float | None = None
         self._elapsed_s = 0.0
 
     def see(self, frame: Frame) -> None:
-        """Learn the motion from the frame before to this one; a new scene drops everything that was on screen."""
+        """Computes the flow from the frame before to this one. A scene cut clears the screen."""
         self._elapsed_s = max(0.0, frame.pts_s - self._time_s) if self._time_s is not None else 0.0
         self._time_s = frame.pts_s
-        self._follow()
-        if self._trail.see(frame):
-            self._step = self._trail.last
-            if self._arriving is not None:
-                self._way.append(self._step)
+        self._advance_displayed()
+        if self._history.add(frame):
+            self._step = self._history.last
+            if self._pending is not None:
+                self._pending_steps.append(self._step)
         else:
-            self._shown = Shown.nothing()
-            self._arriving = None
+            self._displayed = DisplayState.empty()
+            self._pending = None
 
     def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
-        """The instances as they lie on `frame`, the one last seen; `opacity` says what fades."""
-        scale = self._trail.width / frame.width, self._trail.height / frame.height
-        if result.frame.index != self._taken_index:
-            self._taken_index = result.frame.index
-            self._take(result, scale)
-        if self._arriving is not None:
-            self._bring_forward(self._arriving)
-        self._follow()
-        if self._arriving is not None and not self._way:
-            self._land(self._arriving, scale, frame)
-        self._shown = self._shown.fade(frame.pts_s, self._elapsed_s, self._fade_s, self._max_age_s)
-        return self._shown.on_frame(scale, frame, self._blend_s)
+        """The instances warped onto `frame`, the last one passed to `see`; `opacity` is below 1 while one fades."""
+        scale = self._history.width / frame.width, self._history.height / frame.height
+        if result.frame.index != self._result_index:
+            self._result_index = result.frame.index
+            self._accept(result, scale)
+        if self._pending is not None:
+            self._catch_up(self._pending)
+        self._advance_displayed()
+        if self._pending is not None and not self._pending_steps:
+            self._displayed = start_transition(
+                self._displayed, self._pending, scale, frame.pts_s, self._elapsed_s, self._blend_s
+            )
+            self._pending = None
+        self._displayed = self._displayed.fade(frame.pts_s, self._elapsed_s, self._fade_s, self._max_age_s)
+        return self._displayed.visible_instances(scale, frame, self._blend_s)
 
-    def _take(self, result: UnredactedFrame, scale: tuple[float, float]) -> None:
-        """Begin to bring a result from its own frame to the last one seen; nothing arrives if the way is lost."""
-        way = self._trail.since(result.frame)
-        if way is None:
-            self._arriving, self._way = Shown.nothing(), deque()
+    def _accept(self, result: UnredactedFrame, scale: Scale) -> None:
+        """Makes a result pending: an empty one if there is no flow from its frame to the newest."""
+        found = self._history.steps_since(result.frame)
+        if found is None:
+            self._pending, self._pending_steps = DisplayState.empty(), deque()
             return
-        gray, steps = way
+        gray, steps = found
         instances = result.instances
         boxes = instances.boxes_xyxy
-        # A box without an area, or not a number, cannot be followed.
-        sound = np.asarray(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
-        if not sound.all():
-            instances = instances.select(sound)
-        bodies = Bodies.of(instances, scale, gray, result.frame.pts_s)
-        self._arriving, self._way = Shown.new(instances, bodies, result.frame.pts_s), deque(steps)
-        self._untouched = True
+        # Boxes with NaN or without an area cannot be tracked.
+        valid = np.asarray(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
+        if not valid.all():
+            instances = instances.select(valid)
+        targets = Targets.from_instances(instances, scale, gray, result.frame.pts_s)
+        self._pending = DisplayState.invisible(instances, targets, result.frame.pts_s)
+        self._pending_steps = deque(steps)
+        self._pending_is_new = True
 
-    def _follow(self) -> None:
-        """Bring what is on screen to the frame last seen, if it is not there yet."""
+    def _advance_displayed(self) -> None:
+        """Advances what is on screen to the newest frame, unless that is done."""
         if self._step is not None:
-            self._shown = self._shown.on_the_way(self._shown.bodies.advance(self._step))
+            self._displayed = self._displayed.with_targets(self._displayed.targets.advance(self._step))
             self._step = None
 
-    def _bring_forward(self, arriving: Shown) -> None:
-        """Go on with a late result; the last step of its way it goes together with what is on screen."""
-        whole = self._untouched and len(self._way) <= STEPS_A_FRAME
-        self._untouched = False
-        steps = [self._way.popleft() for _ in range(min(STEPS_A_FRAME, len(self._way)))]
+    def _catch_up(self, pending: DisplayState) -> None:
+        """Advances the pending result; its last step together with what is on screen, which saves time."""
+        complete = self._pending_is_new and len(self._pending_steps) <= MAX_STEPS_PER_FRAME
+        self._pending_is_new = False
+        steps = [self._pending_steps.popleft() for _ in range(min(MAX_STEPS_PER_FRAME, len(self._pending_steps)))]
         last = self._step if steps and steps[-1] is self._step else None
-        before = steps if last is None else steps[:-1]
-        if before:
-            bodies = self._along(arriving, before) if whole else arriving.bodies.through(before)
-            arriving = arriving.on_the_way(bodies)
+        earlier = steps if last is None else steps[:-1]
+        if earlier:
+            targets = self._advance(pending, earlier) if complete else pending.targets.advance_through(earlier)
+            pending = pending.with_targets(targets)
         if last is not None:
-            shown, bodies = self._shown.bodies.advance_with(arriving.bodies, last)
-            self._shown, self._step = self._shown.on_the_way(shown), None
-            arriving = arriving.on_the_way(bodies)
-        self._arriving = arriving
+            displayed, targets = self._displayed.targets.advance_jointly(pending.targets, last)
+            self._displayed, self._step = self._displayed.with_targets(displayed), None
+            pending = pending.with_targets(targets)
+        self._pending = pending
 
-    def _along(self, arriving: Shown, steps: list[Step]) -> Bodies:
-        """A result's bodies after the steps from its frame to where the screen is: where an object of it is on screen
-        already, its way is known."""
-        bodies, on_screen = arriving.bodies, self._shown.bodies
-        pairs = [(i, j) for i, j in by_track(self._shown.origin, arriving.origin) if on_screen.unseen_s[i] == 0]
+    def _advance(self, pending: DisplayState, steps: list[FlowStep]) -> Targets:
+        """A new result's targets after the steps to the frame on screen, guided by the same objects on screen."""
+        targets, displayed = pending.targets, self._displayed.targets
+        pairs = match_by_track_id(self._displayed.source, pending.source)
+        pairs = [(i, j) for i, j in pairs if displayed.occluded_s[i] == 0]
         if not pairs:
-            return bodies.through(steps)
-        known, again = np.array(pairs, np.intp).T
-        brought = bodies.select(again).like(on_screen.select(known), steps)
-        new = np.setdiff1d(np.arange(len(bodies)), again)
+            return targets.advance_through(steps)
+        references, known = np.array(pairs, np.intp).T
+        advanced = targets.select(known).advance_like(displayed.select(references), steps)
+        new = np.setdiff1d(np.arange(len(targets)), known)
         if len(new):
-            brought = brought.join(bodies.select(new).through(steps))
-        return brought.select(np.argsort(np.concatenate([again, new])))
-
-    def _land(self, arrived: Shown, scale: tuple[float, float], frame: Frame) -> None:
-        self._arriving = None
-        self._shown = successor(self._shown, arrived, scale, frame.pts_s, self._elapsed_s, self._blend_s)
+            advanced = advanced.concatenate(targets.select(new).advance_through(steps))
+        return advanced.select(np.argsort(np.concatenate([known, new])))

@@ -1,7 +1,7 @@
-"""Robust motion of many point sets at once: shift, scale and rotation, as one complex number each.
+"""Similarity transforms (translation, rotation, uniform scale) of many point sets at once, and a robust fit.
 
-Points are complex numbers x + iy. A similarity moves z to turn * z + shift: |turn| is the scale, its angle the
-rotation.
+Points are complex numbers x + iy. A similarity maps z to linear * z + translation: |linear| is the scale, its angle
+the rotation.
 
 Shape letters: N objects; P points of an object.
 """
@@ -16,93 +16,97 @@ from numpy.typing import NDArray
 Complexes = NDArray[np.complex64]
 Floats = NDArray[np.float32]
 
-_LEAST_SPREAD = 0.25
-"""Small pixels: flow that scatters less than this is taken as it is; finer differences are noise of the flow."""
+_MIN_SPREAD = 0.25
+"""Flow pixels: deviations from the median flow below this are noise of the flow, and keep their full weight."""
 _STIFFNESS = 9.0
-"""Square small pixels: an object must extend well beyond 3 pixels from its center before its scale and rotation are
-believed; for smaller ones the flow is that of the pixels around it."""
+"""Square flow pixels: regularizes scale and rotation. The flow at objects that extend less than about 3 pixels from
+their center is that of the pixels around them, so only their translation is fitted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Similarity:
-    """N similarities.
+    """N similarity transforms.
 
     Attributes:
-        turn: complex64 (N,), scale and rotation.
-        shift: complex64 (N,), pixels.
+        linear: complex64 (N,), scale and rotation.
+        translation: complex64 (N,), pixels.
     """
 
-    turn: Complexes
-    shift: Complexes
+    linear: Complexes
+    translation: Complexes
 
     @classmethod
     def identity(cls, count: int) -> Similarity:
-        """`count` times no motion."""
+        """`count` identity transforms."""
         return cls(np.ones(count, np.complex64), np.zeros(count, np.complex64))
 
     def apply(self, points: Complexes) -> Complexes:
-        """The points, complex64 (N, P) or (N,), moved."""
+        """Transforms points, complex64 (N, P) or (N,)."""
         if points.ndim == 1:
-            return self.turn * points + self.shift
-        return self.turn[:, None] * points + self.shift[:, None]
+            return self.linear * points + self.translation
+        return self.linear[:, None] * points + self.translation[:, None]
 
-    def after(self, first: Similarity) -> Similarity:
-        """First the other, then this."""
-        return Similarity(self.turn * first.turn, self.turn * first.shift + self.shift)
+    def compose(self, first: Similarity) -> Similarity:
+        """The transforms that apply `first` and then these."""
+        return Similarity(self.linear * first.linear, self.linear * first.translation + self.translation)
 
     def inverse(self) -> Similarity:
-        """Back again."""
-        back = 1 / self.turn
-        return Similarity(back, -self.shift * back)
+        """The inverse transforms."""
+        inverse = 1 / self.linear
+        return Similarity(inverse, -self.translation * inverse)
 
-    def towards(self, other: Similarity, share: float) -> Similarity:
-        """Between these, share 0, and other ones, share 1."""
+    def interpolate(self, other: Similarity, fraction: float) -> Similarity:
+        """Linear interpolation of the coefficients: these at fraction 0, the other ones at 1."""
         return Similarity(
-            self.turn + np.float32(share) * (other.turn - self.turn),
-            self.shift + np.float32(share) * (other.shift - self.shift),
+            self.linear + np.float32(fraction) * (other.linear - self.linear),
+            self.translation + np.float32(fraction) * (other.translation - self.translation),
         )
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Similarity:
-        """Some of them."""
-        return Similarity(self.turn[keep], self.shift[keep])
+        """The transforms that a boolean mask or an index array picks."""
+        return Similarity(self.linear[keep], self.translation[keep])
 
-    def join(self, other: Similarity) -> Similarity:
-        """These and the other ones."""
-        return Similarity(np.concatenate([self.turn, other.turn]), np.concatenate([self.shift, other.shift]))
+    def concatenate(self, other: Similarity) -> Similarity:
+        """These transforms followed by the other ones."""
+        return Similarity(
+            np.concatenate([self.linear, other.linear]), np.concatenate([self.translation, other.translation])
+        )
 
 
-def fit(points: Complexes, moves: Complexes, weights: Floats) -> Similarity:
-    """The similarity that most points of each object follow: least squares, points that disagree count less.
+def fit_similarity(points: Complexes, displacements: Complexes, weights: Floats) -> Similarity:
+    """Fits each object's similarity to the displacements of its points, by least squares with outliers down-weighted.
 
     Args:
         points: complex64 (N, P).
-        moves: complex64 (N, P), where each point went, relative to itself.
-        weights: float32 (N, P), 0 or more; an object without weight does not move.
+        displacements: complex64 (N, P), of each point.
+        weights: float32 (N, P), 0 or more; an object whose weights are all 0 gets the identity.
     """
     total = weights.sum(1, keepdims=True)
-    share = weights / np.maximum(total, 1e-9)
-    center = np.vecdot(share, points)[:, None]
-    offset = points - center
-    middles = weighted_median(np.concatenate([moves.real, moves.imag]), np.concatenate([share, share]))
-    error = np.abs(moves - (middles[: len(points)] + 1j * middles[len(points) :]))
-    # One round of trust: a second one, against what the first has found, makes no mask fit better.
-    error /= np.maximum(_LEAST_SPREAD, 1.5 * weighted_median(error, share))
-    trust = share / np.square(1.0 + np.square(error))
-    trust /= np.maximum(trust.sum(1, keepdims=True), 1e-9)
-    middle = np.vecdot(trust, offset)[:, None]
-    arm = offset - middle
-    trusted = trust * arm  # adds up to 0, so that the mean of the moves need not be taken off
-    turn = (np.vecdot(trusted, moves) / (np.vecdot(trusted, arm).real + _STIFFNESS))[:, None]
-    move = np.vecdot(trust, moves)[:, None] - turn * middle
+    weights = weights / np.maximum(total, 1e-9)
+    center = np.vecdot(weights, points)[:, None]
+    offsets = points - center
+    medians = weighted_median(
+        np.concatenate([displacements.real, displacements.imag]), np.concatenate([weights, weights])
+    )
+    residuals = np.abs(displacements - (medians[: len(points)] + 1j * medians[len(points) :]))
+    # One round of reweighting: a second one, with the residuals of the first fit, makes no mask fit better.
+    residuals /= np.maximum(_MIN_SPREAD, 1.5 * weighted_median(residuals, weights))
+    robust = weights / np.square(1.0 + np.square(residuals))
+    robust /= np.maximum(robust.sum(1, keepdims=True), 1e-9)
+    middle = np.vecdot(robust, offsets)[:, None]
+    arms = offsets - middle
+    weighted_arms = robust * arms  # sums to 0, so the mean displacement need not be subtracted
+    linear = (np.vecdot(weighted_arms, displacements) / (np.vecdot(weighted_arms, arms).real + _STIFFNESS))[:, None]
+    translation = np.vecdot(robust, displacements)[:, None] - linear * middle
     still = total[:, 0] <= 0
-    turn, move = np.where(still, 0, turn[:, 0]), np.where(still, 0, move[:, 0])
-    return Similarity((1 + turn).astype(np.complex64), (move - turn * center[:, 0]).astype(np.complex64))
+    linear, translation = np.where(still, 0, linear[:, 0]), np.where(still, 0, translation[:, 0])
+    return Similarity((1 + linear).astype(np.complex64), (translation - linear * center[:, 0]).astype(np.complex64))
 
 
-def weighted_median(values: Floats, shares: Floats) -> Floats:
+def weighted_median(values: Floats, weights: Floats) -> Floats:
     """float32 (N, 1): each row's median under weights (N, P) whose rows sum to 1 (or to 0: then the least value)."""
     order = values.argsort(axis=1)
     rows = np.arange(len(values))[:, None]
-    passed = shares[rows, order].cumsum(1) >= 0.5 * shares.sum(1, keepdims=True) - 1e-6
+    passed = weights[rows, order].cumsum(1) >= 0.5 * weights.sum(1, keepdims=True) - 1e-6
     first = passed.argmax(1)[:, None]
     return np.asarray(values[rows, order[rows, first]], np.float32)

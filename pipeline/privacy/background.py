@@ -1,4 +1,4 @@
-"""Backgrounds: everything that is not one of the chosen objects is blurred, of one color, or a picture.
+"""Background replacement: blurs everything behind the chosen objects, or replaces it by a color or a picture.
 
 Shape letters: H, W frame height and width in pixels.
 """
@@ -10,21 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.drawing.masks import paste_mask
+from pipeline.drawing.palette import parse_color
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
-from pipeline.privacy.cover import class_ids, coarse, color_bgr
+from pipeline.labels import resolve_classes
+from pipeline.privacy.anonymizer import coarsen
 from pipeline.records import Instances
 from pipeline.settings.privacy_settings import BackgroundMode, BackgroundSettings
 
 Image = NDArray[np.uint8]
-_MASK_FROM = 0.5
+_MASK_THRESHOLD = 0.5
 
 
 class Background:
-    """Puts something else behind the chosen objects.
+    """Replaces the background of the chosen objects.
 
     Args:
-        settings: what, and which objects stay.
+        settings: the new background, and the classes in front of it.
         labels: class names by class id.
 
     Raises:
@@ -33,49 +35,49 @@ class Background:
 
     def __init__(self, settings: BackgroundSettings, labels: tuple[str, ...]) -> None:
         self._settings = settings
-        self._class_ids = sorted(class_ids("background.classes", settings.classes, labels))
+        self._class_ids = sorted(resolve_classes(settings.classes, labels, "background.classes"))
         self._picture = _read(settings) if settings.mode is BackgroundMode.PICTURE else None
-        self._behind: Image | None = None
+        self._cached: Image | None = None
 
     def replace(self, image_bgr: Image, instances: Instances) -> Image:
-        """The objects of the chosen classes on the background.
+        """Composites the objects of the chosen classes over the new background.
 
         Args:
             image_bgr: uint8 (H, W, 3), not changed.
-            instances: in pixels of the image; what fades in or out does so here too.
+            instances: in pixels of the image; their opacity applies.
 
         Returns:
-            uint8 (H, W, 3), memory of its own.
+            uint8 (H, W, 3), a new array.
         """
-        weight = self._weight(instances, image_bgr.shape[0], image_bgr.shape[1])
-        behind = self._background(image_bgr)
-        return np.asarray(cv2.blendLinear(image_bgr, behind, weight, np.float32(1.0) - weight), np.uint8)
+        alpha = self._alpha(instances, image_bgr.shape[0], image_bgr.shape[1])
+        background = self._background(image_bgr)
+        return np.asarray(cv2.blendLinear(image_bgr, background, alpha, np.float32(1.0) - alpha), np.uint8)
 
-    def _weight(self, instances: Instances, height: int, width: int) -> NDArray[np.float32]:
-        """float32 (H, W), 0 … 1: how much of each pixel is an object."""
-        plane = np.zeros((height, width), np.uint8)
+    def _alpha(self, instances: Instances, height: int, width: int) -> NDArray[np.float32]:
+        """float32 (H, W), 0 … 1: the alpha matte of the objects."""
+        matte = np.zeros((height, width), np.uint8)
         for i in np.flatnonzero(np.isin(instances.class_ids, self._class_ids)):
-            mask, y0, x0 = paste_mask(instances.mask_probs[i], instances.boxes_xyxy[i], height, width, _MASK_FROM)
-            part = plane[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+            mask, y0, x0 = paste_mask(instances.mask_probs[i], instances.boxes_xyxy[i], height, width, _MASK_THRESHOLD)
+            part = matte[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
             opacity = 1.0 if instances.opacity is None else float(instances.opacity[i])
             np.maximum(part, mask.view(np.uint8) * np.uint8(round(255 * opacity)), out=part)
         side = 2 * round(self._settings.edge * height) + 1
-        soft = cv2.blur(plane, (side, side)) if side > 1 else plane
+        soft = cv2.blur(matte, (side, side)) if side > 1 else matte
         return np.asarray(soft, np.float32) * np.float32(1 / 255)
 
     def _background(self, image_bgr: Image) -> Image:
         if self._settings.mode is BackgroundMode.BLUR:
-            return coarse(image_bgr, self._settings.cells, cv2.INTER_LINEAR)
-        if self._behind is None or self._behind.shape != image_bgr.shape:
+            return coarsen(image_bgr, self._settings.cells, cv2.INTER_LINEAR)
+        if self._cached is None or self._cached.shape != image_bgr.shape:
             if self._picture is None:
-                self._behind = np.full(image_bgr.shape, color_bgr(self._settings.color), np.uint8)
+                self._cached = np.full(image_bgr.shape, parse_color(self._settings.color), np.uint8)
             else:
-                self._behind = filling(self._picture, image_bgr.shape[0], image_bgr.shape[1])
-        return self._behind
+                self._cached = scale_to_fill(self._picture, image_bgr.shape[0], image_bgr.shape[1])
+        return self._cached
 
 
-def filling(picture_bgr: Image, height: int, width: int) -> Image:
-    """The middle of a picture, scaled so that it fills a frame of this size and nothing of the frame stays empty."""
+def scale_to_fill(picture_bgr: Image, height: int, width: int) -> Image:
+    """Scales a picture to fill a frame of this size, and crops it at the center."""
     scale = max(height / picture_bgr.shape[0], width / picture_bgr.shape[1])
     size_wh = (max(width, round(picture_bgr.shape[1] * scale)), max(height, round(picture_bgr.shape[0] * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -85,14 +87,14 @@ def filling(picture_bgr: Image, height: int, width: int) -> Image:
 
 
 def read_picture(setting: str, path: str) -> Image:
-    """A picture, uint8 (H, W, 3) BGR. Raises InputError, which names the setting."""
+    """Reads a picture, uint8 (H, W, 3) BGR. Raises InputError, which names the setting."""
     try:
         data = np.frombuffer(user_path(path, setting).read_bytes(), np.uint8)
     except OSError as error:
         raise InputError(f"{setting}: cannot read {path}: {error.strerror or error}") from None
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
-        raise InputError(f"{setting}: {path} is no picture that can be read; expected such as .jpg or .png")
+        raise InputError(f"{setting}: {path} is not a readable picture; expected a file such as .jpg or .png")
     return np.asarray(image, np.uint8)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from pipeline.motion.carry import FlowCarrier, Landing
+from pipeline.motion.carry import FlowCarrier, Transition
 from pipeline.records import Frame, Instances, SourceInfo, StageTimes, UnredactedFrame
 from pipeline.runtime.key_frames import KeyFrames
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
@@ -69,7 +69,7 @@ def make_carrier(settings: MotionSettings, live: bool) -> Carrier:
     """The carrier that the settings name. Live runs blend new results in; recorded ones show them exactly."""
     if settings.carry is CarryMode.HOLD:
         return HoldCarrier()
-    return FlowCarrier(settings, Landing.BLEND if live else Landing.AT_ONCE)
+    return FlowCarrier(settings, Transition.BLEND if live else Transition.IMMEDIATE)
 
 
 def frames_between_keys(settings: MotionSettings, source: SourceInfo) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.drawing.overlay import draw_banner
-from pipeline.privacy.background import filling, read_picture
-from pipeline.privacy.cover import class_ids
+from pipeline.labels import resolve_classes
+from pipeline.privacy.background import read_picture, scale_to_fill
 from pipeline.records import SegmentedFrame
 from pipeline.settings.display_settings import AttractSettings
 
@@ -33,7 +33,7 @@ class Attract:
             raise ValueError("Attract needs after_s")
         self._after_s = settings.after_s
         self._text = settings.text
-        self._class_ids = sorted(class_ids("attract.classes", settings.classes, tuple(labels)))
+        self._class_ids = sorted(resolve_classes(settings.classes, labels, "attract.classes"))
         self._picture = read_picture("attract.picture", settings.picture) if settings.picture else None
         self._seen_at_s: float | None = None
         self._screen: Image | None = None
@@ -54,7 +54,7 @@ class Attract:
         if self._picture is None:
             return _with_text(np.asarray(cv2.convertScaleAbs(image_bgr, alpha=0.45), np.uint8), self._text)
         if self._screen is None or self._screen.shape != image_bgr.shape:
-            filled = filling(self._picture, image_bgr.shape[0], image_bgr.shape[1])
+            filled = scale_to_fill(self._picture, image_bgr.shape[0], image_bgr.shape[1])
             self._screen = _with_text(filled, self._text)
         return self._screen
 

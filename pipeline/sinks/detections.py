@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 from pipeline.drawing.masks import paste_mask
 from pipeline.errors import RunError
 from pipeline.file_names import utf8_name
+from pipeline.labels import class_name
 from pipeline.records import Frame, Instances
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
@@ -121,7 +122,7 @@ def _object_record(
         mask = encode_mask(pasted, y0, x0, frame.height, frame.width)
     return {
         "class_id": class_id,
-        "label": labels[class_id] if class_id < len(labels) else f"class {class_id}",
+        "label": class_name(class_id, labels),
         "score": round(float(instances.scores[i]), 4),
         "box": [round(float(edge), 2) for edge in box],
         "mask": mask,

@@ -1,1 +1,1 @@
-"""Identity: which object of this frame is which object of an earlier one, and what follows from it (counts, events)."""
+"""Multi-object tracking, and what builds on track ids: counts, line crossings, dwell times, events."""

@@ -1,8 +1,8 @@
-"""Which detection continues which track: three rounds of optimal assignment, the surest first.
+"""Associates detections with tracks in three rounds of optimal assignment.
 
-The first two rounds are ByteTrack's (Zhang et al., ECCV 2022): detections with a good score first, then those with a
-poor one for the tracks that are left, since an object that is half hidden scores low where it is expected. The third
-finds objects again that overlap no more with where they were expected: after an occlusion, a turn, or dropped frames.
+The first two rounds are ByteTrack's (Zhang et al., ECCV 2022): first the detections with a high score, then those with
+a low one for the confirmed tracks that are left, since a partly occluded object scores low where it is predicted. The
+third re-associates objects that no longer overlap their prediction: after an occlusion, a turn, or dropped frames.
 
 Shape letters: T tracks, N detections, M side of a box-local mask.
 """
@@ -15,40 +15,42 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from pipeline.geometry import iou_matrix, mask_iou
 from pipeline.records import Instances
-from pipeline.tracking.overlap import box_overlaps, mask_overlaps
 
-SURE_SIMILARITY = 0.15
-"""Least overlap with the prediction for a detection with a good score."""
-UNSURE_SIMILARITY = 0.4
-"""Least overlap with the prediction for a detection with a poor score."""
-MASK_SHARE = 0.5
-"""How much of the similarity is the masks' overlap; the rest is the boxes'."""
-OTHER_CLASS = 0.6
-"""What is left of the similarity of two objects of different classes: detectors take a dog for a cat now and then."""
+MIN_SIMILARITY_HIGH = 0.15
+"""Gate of the first round: similarity to the prediction that a detection with a high score needs."""
+MIN_SIMILARITY_LOW = 0.4
+"""Gate of the second round: the same for a low score."""
+MASK_WEIGHT = 0.5
+"""Weight of the mask IoU in the similarity; the box IoU has the rest."""
+CLASS_MISMATCH_FACTOR = 0.6
+"""Multiplies the similarity across classes: detectors confuse a dog with a cat now and then."""
 LOST_PENALTY = 0.1
-"""Taken from the similarity of a track that is about to be given up: one that was seen just now goes first."""
-NEAREST_BOX_OVERLAP = 0.02
-"""Masks are compared only for boxes that overlap at least this much."""
-REACH_SIZES = 0.5
-"""Third round: how far from the prediction an object may be, in its sizes, besides three standard deviations …"""
-FARTHEST_SIZES = 2.0
-"""… and no farther than this."""
-LIKE_SIZE = 1.7
-"""Third round: how much larger or smaller an object may be than the track, as a ratio of sizes."""
+"""Subtracted from the similarity of a track that is about to end, so that tracks seen just now go first."""
+MIN_BOX_IOU = 0.02
+"""Masks are compared only for boxes with at least this IoU."""
+MASK_GRID = 16
+"""Side of the grid on which masks are compared."""
+GATE_SIZES = 0.5
+"""Gate of the third round: distance from the prediction in object sizes, in addition to three standard deviations …"""
+MAX_GATE_SIZES = 2.0
+"""… and its upper limit."""
+MAX_SIZE_RATIO = 1.7
+"""Gate of the third round: how much larger or smaller a detection may be than the track, as a ratio of sizes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Expected:
-    """Where the tracks are expected in this frame.
+class Predictions:
+    """The tracks, predicted to the current frame.
 
     Attributes:
         boxes_xyxy: float32 (T, 4), absolute pixels.
         mask_probs: float32 (T, M, M): their last masks.
         class_ids: int32 (T,).
-        center_std: float32 (T,): how uncertain the centers are, pixels.
-        lost: float32 (T,), 0 … 1: 0 seen in the last result, 1 about to be given up.
-        confirmed: bool (T,): which have an id; only those are continued by detections with a poor score.
+        center_std: float32 (T,): standard deviation of the centers, pixels.
+        lost: float32 (T,), 0 … 1: from seen in the last result to about to end.
+        confirmed: bool (T,): which have an id; only these match detections with a low score.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -62,78 +64,80 @@ class Expected:
         return len(self.boxes_xyxy)
 
 
-def associate(expected: Expected, detected: Instances, sure: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Pairs of track and detection, each at most once.
+def associate(predicted: Predictions, detections: Instances, high: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Pairs (track, detection), each at most once.
 
     Args:
-        expected: where the tracks should be.
-        detected: the objects of this frame.
-        sure: bool (N,): which detections have a good score.
+        predicted: the tracks.
+        detections: of the current frame.
+        high: bool (N,): which detections have a high score.
     """
-    if len(expected) == 0 or len(detected) == 0:
+    if len(detections) == 0:
         return []
-    similarity = similarities(expected, detected)
-    everyone = np.ones(len(expected), np.bool_)
+    similarity = similarity_matrix(predicted, detections)
+    all_tracks = np.ones(len(predicted), np.bool_)
     pairs: list[tuple[int, int]] = []
 
-    def free(takers: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Of both sides those that no earlier round has paired."""
-        takers, candidates = takers.copy(), candidates.copy()
-        takers[[track for track, _ in pairs]] = False
+    def free(tracks: NDArray[np.bool_], candidates: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Indices of the given tracks and detections that no earlier round has paired."""
+        tracks, candidates = tracks.copy(), candidates.copy()
+        tracks[[track for track, _ in pairs]] = False
         candidates[[detection for _, detection in pairs]] = False
-        return np.flatnonzero(takers), np.flatnonzero(candidates)
+        return np.flatnonzero(tracks), np.flatnonzero(candidates)
 
-    pairs += _assign(similarity, *free(everyone, sure), SURE_SIMILARITY)
-    pairs += _assign(similarity, *free(expected.confirmed, ~sure), UNSURE_SIMILARITY)
-    tracks, detections = free(everyone, sure)
-    if len(tracks) and len(detections):
-        pairs += _assign(_nearness(expected, detected), tracks, detections, 0.0)
+    pairs += _assign(similarity, *free(all_tracks, high), MIN_SIMILARITY_HIGH)
+    pairs += _assign(similarity, *free(predicted.confirmed, ~high), MIN_SIMILARITY_LOW)
+    tracks, candidates = free(all_tracks, high)
+    if len(tracks) and len(candidates):
+        pairs += _assign(_proximity_matrix(predicted, detections), tracks, candidates, 0.0)
     return pairs
 
 
-def similarities(expected: Expected, detected: Instances) -> NDArray[np.float32]:
-    """float32 (T, N), up to 1: overlap of box and mask, less for another class and for tracks long lost."""
-    boxes = box_overlaps(expected.boxes_xyxy, detected.boxes_xyxy)
-    rows, columns = np.nonzero(boxes > NEAREST_BOX_OVERLAP)
-    masks = np.zeros_like(boxes)
-    masks[rows, columns] = mask_overlaps(
-        expected.boxes_xyxy[rows],
-        expected.mask_probs[rows],
-        detected.boxes_xyxy[columns],
-        detected.mask_probs[columns],
+def similarity_matrix(predicted: Predictions, detections: Instances) -> NDArray[np.float32]:
+    """float32 (T, N), up to 1: mean IoU of box and mask, less across classes and for tracks lost for long."""
+    box_ious = iou_matrix(predicted.boxes_xyxy, detections.boxes_xyxy)
+    rows, columns = np.nonzero(box_ious > MIN_BOX_IOU)
+    mask_ious = np.zeros_like(box_ious)
+    mask_ious[rows, columns] = mask_iou(
+        predicted.boxes_xyxy[rows],
+        predicted.mask_probs[rows],
+        detections.boxes_xyxy[columns],
+        detections.mask_probs[columns],
+        MASK_GRID,
     )
-    similarity = MASK_SHARE * masks + (1 - MASK_SHARE) * boxes
-    similarity[expected.class_ids[:, None] != detected.class_ids[None, :]] *= OTHER_CLASS
-    return np.asarray(similarity - LOST_PENALTY * expected.lost[:, None], np.float32)
+    similarity = MASK_WEIGHT * mask_ious + (1 - MASK_WEIGHT) * box_ious
+    similarity[predicted.class_ids[:, None] != detections.class_ids[None, :]] *= CLASS_MISMATCH_FACTOR
+    return np.asarray(similarity - LOST_PENALTY * predicted.lost[:, None], np.float32)
 
 
-def _nearness(expected: Expected, detected: Instances) -> NDArray[np.float32]:
-    """float32 (T, N): 1 at the expected place, 0 at the end of the reach, negative beyond it or where never."""
-    a_centers, a_sizes = _centers_and_sizes(expected.boxes_xyxy)
-    b_centers, b_sizes = _centers_and_sizes(detected.boxes_xyxy)
-    distance = np.linalg.norm(a_centers[:, None] - b_centers[None], axis=2)
-    reach = np.minimum(REACH_SIZES * a_sizes + 3 * expected.center_std, FARTHEST_SIZES * a_sizes)
-    nearness = 1 - distance / np.maximum(reach, 1e-3)[:, None]
-    ratio = a_sizes[:, None] / np.maximum(b_sizes, 1e-3)[None]
-    unlike = (ratio > LIKE_SIZE) | (ratio < 1 / LIKE_SIZE)
-    nearness[unlike | (expected.class_ids[:, None] != detected.class_ids[None, :])] = -1
-    return np.asarray(nearness, np.float32)
+def _proximity_matrix(predicted: Predictions, detections: Instances) -> NDArray[np.float32]:
+    """float32 (T, N): 1 at the predicted center, 0 at the gate, negative beyond it or for another class or size."""
+    track_centers, track_sizes = _centers_and_sizes(predicted.boxes_xyxy)
+    centers, sizes = _centers_and_sizes(detections.boxes_xyxy)
+    distance = np.linalg.norm(track_centers[:, None] - centers[None], axis=2)
+    gate = np.minimum(GATE_SIZES * track_sizes + 3 * predicted.center_std, MAX_GATE_SIZES * track_sizes)
+    proximity = 1 - distance / np.maximum(gate, 1e-3)[:, None]
+    ratio = track_sizes[:, None] / np.maximum(sizes, 1e-3)[None]
+    other_size = (ratio > MAX_SIZE_RATIO) | (ratio < 1 / MAX_SIZE_RATIO)
+    proximity[other_size | (predicted.class_ids[:, None] != detections.class_ids[None, :])] = -1
+    return np.asarray(proximity, np.float32)
 
 
 def _centers_and_sizes(boxes_xyxy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """float32 (N, 2) centers, and float32 (N,) square roots of the areas."""
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     sizes = np.sqrt(np.prod(np.maximum(sides, 0), axis=1, dtype=np.float32))
     return (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) * np.float32(0.5), sizes
 
 
 def _assign(
-    scores: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], least: float
+    scores: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], threshold: float
 ) -> list[tuple[int, int]]:
-    """The pairs that make the sum of the scores largest, of those above `least`."""
+    """The pairs with the largest sum of scores, of those with a score above the threshold."""
     if len(rows) == 0 or len(columns) == 0:
         return []
-    # What is under the limit weighs nothing: it shall not push two good pairs apart.
-    gains = np.where(scores[np.ix_(rows, columns)] > least, scores[np.ix_(rows, columns)] - least, 0)
+    # Scores below the threshold gain nothing: they must not push two good pairs apart.
+    gains = np.where(scores[np.ix_(rows, columns)] > threshold, scores[np.ix_(rows, columns)] - threshold, 0)
     chosen_rows, chosen_columns = linear_sum_assignment(gains, maximize=True)
     return [
         (int(rows[i]), int(columns[j])) for i, j in zip(chosen_rows, chosen_columns, strict=True) if gains[i, j] > 0

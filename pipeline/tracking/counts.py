@@ -1,4 +1,4 @@
-"""How many objects of each class there are, and how many different ones there were: numbers, no lists of ids."""
+"""Counts of distinct objects by class, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 
 REMEMBERED_IDS = 1024
-"""Objects that have gone are remembered up to this number, so that one that comes back after all is not new."""
+"""Number of objects remembered after they have gone, so that one that returns is not counted again."""
 
 
 class ClassCounts:
-    """Counts objects by class, in bounded memory."""
+    """Counts distinct objects by class."""
 
     def __init__(self) -> None:
         self._seen: Counter[int] = Counter()
@@ -18,11 +18,11 @@ class ClassCounts:
         self._gone: OrderedDict[int, int] = OrderedDict()
 
     def update(self, track_id: int, class_id: int) -> bool:
-        """An object is in the frame; whether it is one that was not there before.
+        """Records an object that is in the frame; returns whether it was not there before.
 
         Args:
             track_id: from 1 on.
-            class_id: its class as it is known now; when that changes, the object is counted under the new one.
+            class_id: its current class; when it changes, the object counts under the new one.
         """
         known = self._classes.get(track_id)
         new = known is None
@@ -35,7 +35,7 @@ class ClassCounts:
         return new
 
     def forget(self, track_id: int) -> None:
-        """The object has gone."""
+        """Moves an object that has gone to the bounded memory."""
         class_id = self._classes.pop(track_id, None)
         if class_id is None:
             return
@@ -44,7 +44,7 @@ class ClassCounts:
             self._gone.popitem(last=False)
 
     def seen(self) -> dict[int, int]:
-        """Different objects so far by class id, only classes that occurred."""
+        """Distinct objects so far by class id, without classes that did not occur."""
         return {class_id: count for class_id, count in sorted(self._seen.items()) if count > 0}
 
 

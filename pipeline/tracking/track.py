@@ -1,4 +1,4 @@
-"""One object through time: its motion, its class by vote, and how it was last shown."""
+"""One tracked object: its motion model, its class by vote, and its smoothed box and mask."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.kalman import SMALLEST_SIDE, Array4, BoxMotion, center_and_size, corners, predict_all
+from pipeline.tracking.kalman import MIN_SIDE, Array4, BoxKalmanFilter, center_and_size, predict_all
 
-VOTE_LIFE_S = 3.0
-"""How long a vote for a class counts, time constant in seconds: long against flicker, short against a mistake."""
+VOTE_TIME_CONSTANT_S = 3.0
+"""Class votes decay with this time constant, in seconds: long against flicker, short against a mistake."""
 
 
 class Track:
-    """What a tracker knows of one object.
+    """State of one track. It is tentative while its id is 0, and confirmed from then on.
 
     Args:
-        pts_s: when it was first seen, seconds.
+        pts_s: time of the first detection, seconds.
         box_xyxy: float32 (4,), absolute pixels.
         class_id, score, mask: of that detection; mask float32 (M, M).
 
     Attributes:
-        id: 0 until it is confirmed.
-        hits: how often it was seen.
-        seen_at_s: when it was last seen, seconds.
-        position: center and size to show, pixels.
-        mask: float32 (M, M), to show on that box.
-        score: of its last detection.
+        id: 0 until the track is confirmed.
+        hits: number of its detections.
+        last_hit_s: time of the last detection, seconds.
+        motion: the Kalman filter of its box.
+        smoothed_box: center and size of the smoothed box, pixels.
+        mask: float32 (M, M), the smoothed mask on that box.
+        score: of the last detection.
     """
 
     def __init__(
@@ -35,9 +36,9 @@ class Track:
     ) -> None:
         self.id = 0
         self.hits = 1
-        self.seen_at_s = pts_s
-        self.motion = BoxMotion(box_xyxy)
-        self.position: Array4 = center_and_size(box_xyxy)
+        self.last_hit_s = pts_s
+        self.motion = BoxKalmanFilter(box_xyxy)
+        self.smoothed_box: Array4 = center_and_size(box_xyxy)
         self.mask = mask
         self.score = score
         self._votes: dict[int, float] = {class_id: score}
@@ -47,38 +48,33 @@ class Track:
         """The class with the most votes, each weighted by its score."""
         return max(self._votes, key=self._votes.__getitem__)
 
-    @property
-    def shown_xyxy(self) -> NDArray[np.float32]:
-        """float32 (4,): the box to show."""
-        return corners(self.position)
-
     def lost_s(self, pts_s: float) -> float:
-        """How long it has not been seen, seconds."""
-        return pts_s - self.seen_at_s
+        """Seconds since the last detection."""
+        return pts_s - self.last_hit_s
 
-    def see(self, pts_s: float, box_xyxy: NDArray[np.float32], class_id: int, score: float) -> None:
-        """Take in a detection that continues it."""
-        self.motion.correct(box_xyxy)
+    def update(self, pts_s: float, box_xyxy: NDArray[np.float32], class_id: int, score: float) -> None:
+        """Takes a matched detection into motion model, score and class votes; smoothing is the tracker's."""
+        self.motion.update(box_xyxy)
         self.hits += 1
-        self.seen_at_s = pts_s
+        self.last_hit_s = pts_s
         self.score = score
         self._votes[class_id] = self._votes.get(class_id, 0.0) + score
 
 
-def advance_all(tracks: Sequence[Track], elapsed_s: float) -> None:
-    """Let time pass for many tracks at once, to the same bits as for one after the other: motion, box to show, votes.
+def predict_tracks(tracks: Sequence[Track], elapsed_s: float) -> None:
+    """Advances many tracks in time at once: motion models, smoothed boxes and votes.
 
     Args:
-        tracks: none, or some.
+        tracks: updated in place.
         elapsed_s: seconds since the last result.
     """
     if not tracks:
         return
     velocities = np.array([track.motion.velocity for track in tracks])
-    positions = np.array([track.position for track in tracks]) + elapsed_s * velocities
-    positions[:, 2:] = np.maximum(positions[:, 2:], SMALLEST_SIDE)
+    smoothed = np.array([track.smoothed_box for track in tracks]) + elapsed_s * velocities
+    smoothed[:, 2:] = np.maximum(smoothed[:, 2:], MIN_SIDE)
     predict_all([track.motion for track in tracks], elapsed_s)
-    fade = float(np.exp(-elapsed_s / VOTE_LIFE_S))
-    for track, position in zip(tracks, positions, strict=True):
-        track.position = position
-        track._votes = {class_id: weight * fade for class_id, weight in track._votes.items()}
+    decay = float(np.exp(-elapsed_s / VOTE_TIME_CONSTANT_S))
+    for track, box in zip(tracks, smoothed, strict=True):
+        track.smoothed_box = box
+        track._votes = {class_id: votes * decay for class_id, votes in track._votes.items()}

@@ -1,15 +1,11 @@
-"""Watches the presented frames of a run: who is there, who came and went, who crossed a line or stayed in a zone.
-
-Presented frames are in order and carry their own time, whichever way their instances came about.
-"""
+"""Derives counts, line crossings, dwell times and events from the tracked objects of the presented frames, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.errors import InputError
-from pipeline.labels import resolve_classes
+from pipeline.labels import class_name, resolve_classes
 from pipeline.records import Frame, Instances
 from pipeline.scene import Event, EventKind, Scene
 from pipeline.settings.place_settings import PlaceSettings
@@ -17,25 +13,25 @@ from pipeline.settings.schema import Settings
 from pipeline.tracking.counts import ClassCounts, count_now
 from pipeline.tracking.zones import Box, LineCounter, ZoneCounter
 
-LONG_INTERVALS = 3.0
-"""An object is not gone before it was missed for so many times the usual step between frames."""
+MIN_MISSED_FRAMES = 3.0
+"""An object disappears after `max_lost_s`, but not before it was missed on this many frames."""
 
 
 @dataclass(slots=True)
-class _Known:
+class _LastSeen:
     class_id: int
     seen_at_s: float
 
 
 class SceneWatcher:
-    """Turns tracked instances into a `Scene`, frame by frame.
+    """Turns the tracked instances of each frame into a `Scene`.
 
     Args:
-        settings: lines, zones, and how long an object may be lost.
+        settings: lines, zones, and the time after which a lost object disappears.
         labels: class names by class id.
 
     Attributes:
-        scene: the newest.
+        scene: of the newest frame.
 
     Raises:
         InputError: a line or zone names a class that the model does not have.
@@ -44,11 +40,11 @@ class SceneWatcher:
     def __init__(self, settings: Settings, labels: Sequence[str]) -> None:
         self._labels = labels
         self._max_lost_s = settings.tracking.max_lost_s
-        self._lines = [(LineCounter(line), _class_ids(f"line {line.name!r}", line, labels)) for line in settings.lines]
-        self._zones = [(ZoneCounter(zone), _class_ids(f"zone {zone.name!r}", zone, labels)) for zone in settings.zones]
+        self._lines = [(LineCounter(line), _class_ids("line", line, labels)) for line in settings.lines]
+        self._zones = [(ZoneCounter(zone), _class_ids("zone", zone, labels)) for zone in settings.zones]
         self._size_hw: tuple[int, int] | None = None
         self._counts = ClassCounts()
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, _LastSeen] = {}
         self._pts_s: float | None = None
         self.scene = Scene()
 
@@ -63,12 +59,12 @@ class SceneWatcher:
         return [counter for counter, _ in self._zones]
 
     def update(self, frame: Frame, instances: Instances) -> Scene:
-        """Take in the next presented frame and the instances shown on it."""
+        """Processes the next presented frame and the instances shown on it."""
         if self._size_hw != (frame.height, frame.width):
             self._size_hw = (frame.height, frame.width)
             places: Sequence[LineCounter | ZoneCounter] = (*self.lines, *self.zones)
             for place in places:
-                place.place(frame.height, frame.width)
+                place.set_frame_size(frame.height, frame.width)
         pts_s = frame.pts_s
         step_s = 0.0 if self._pts_s is None else pts_s - self._pts_s
         self._pts_s = pts_s
@@ -79,8 +75,8 @@ class SceneWatcher:
             for track_id, class_id, box_xyxy in zip(instances.track_ids.tolist(), class_ids, boxes, strict=True):
                 if track_id > 0:
                     events += self._seen(pts_s, track_id, class_id, tuple(box_xyxy))
-        patience_s = max(self._max_lost_s, LONG_INTERVALS * step_s)
-        events += self._gone([i for i, known in self._known.items() if pts_s - known.seen_at_s > patience_s])
+        timeout_s = max(self._max_lost_s, MIN_MISSED_FRAMES * step_s)
+        events += self._gone([i for i, known in self._known.items() if pts_s - known.seen_at_s > timeout_s])
         self.scene = Scene(
             now=self._by_name(count_now(class_ids)),
             seen=self._by_name(self._counts.seen()),
@@ -92,10 +88,10 @@ class SceneWatcher:
 
     def _seen(self, pts_s: float, track_id: int, class_id: int, box_xyxy: Box) -> list[Event]:
         def event(kind: EventKind) -> Event:
-            return Event(kind, pts_s, track_id, class_id, self._label(class_id))
+            return Event(kind, pts_s, track_id, class_id, class_name(class_id, self._labels))
 
         events = [event(EventKind.APPEARED)] if self._counts.update(track_id, class_id) else []
-        self._known[track_id] = _Known(class_id, pts_s)
+        self._known[track_id] = _LastSeen(class_id, pts_s)
         for line, class_ids in self._lines:
             direction = line.update(track_id, box_xyxy) if class_ids is None or class_id in class_ids else None
             if direction is not None:
@@ -107,12 +103,14 @@ class SceneWatcher:
         return events
 
     def _gone(self, track_ids: Sequence[int]) -> list[Event]:
-        """Forget objects; the events happened when they were last seen."""
+        """Drops objects; their events have the time when they were last seen."""
         events = []
         for track_id in track_ids:
             known = self._known.pop(track_id)
             self._counts.forget(track_id)
-            event = Event(EventKind.LEFT, known.seen_at_s, track_id, known.class_id, self._label(known.class_id))
+            event = Event(
+                EventKind.LEFT, known.seen_at_s, track_id, known.class_id, class_name(known.class_id, self._labels)
+            )
             for line in self.lines:
                 line.forget(track_id)
             for zone in self.zones:
@@ -122,18 +120,10 @@ class SceneWatcher:
             events.append(replace(event, kind=EventKind.DISAPPEARED))
         return events
 
-    def _label(self, class_id: int) -> str:
-        return self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
-
     def _by_name(self, counts: Mapping[int, int]) -> Mapping[str, int]:
-        return {self._label(class_id): count for class_id, count in counts.items()}
+        return {class_name(class_id, self._labels): count for class_id, count in counts.items()}
 
 
-def _class_ids(what: str, place: PlaceSettings, labels: Sequence[str]) -> frozenset[int] | None:
-    """The classes that count at a place; None for all. Raises InputError."""
-    if not place.classes:
-        return None
-    try:
-        return resolve_classes(place.classes, labels)
-    except InputError as error:
-        raise InputError(f"{what}: classes: {str(error).removeprefix('--classes: ')}") from None
+def _class_ids(kind: str, place: PlaceSettings, labels: Sequence[str]) -> frozenset[int] | None:
+    """The class ids that count at a line or zone; None for all. Raises InputError."""
+    return resolve_classes(place.classes, labels, f"{kind} {place.name!r}: classes") if place.classes else None

@@ -1,7 +1,7 @@
-"""Counts crossings of lines and stays in zones, object by object, in bounded memory however long a run is.
+"""Counts line crossings, and measures occupancy and dwell time of zones. Memory is bounded, however long a run is.
 
-An object is where its anchor is: the middle of its box's lower edge, where it stands, or the middle of the box. Anchors
-jitter, so that a change of side counts only once the anchor is clear of the line.
+An object's position is its anchor: the middle of its box's bottom edge, or of the box. Anchors jitter, so both use
+hysteresis: a change of side counts once the anchor has a minimum distance from the line or the zone's outline.
 """
 
 from __future__ import annotations
@@ -10,55 +10,55 @@ from dataclasses import dataclass
 
 from pipeline.scene import Direction, EventKind, LineCount, ZoneState
 from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
-from pipeline.tracking.geometry import Point, closed, crossings, distance_to_path, in_pixels, inside
+from pipeline.tracking.polylines import Point, closed, contains, crossings, distance_to_polyline, in_pixels
 
-CLEAR_SIZES = 0.1
-"""How far an anchor must be from a line to be clear of it, as a share of the object's size …"""
-CLEAR_PIXELS = 2.0
-"""… and at least so many pixels."""
+HYSTERESIS_SIZES = 0.1
+"""Minimum distance from a line, relative to the object's size …"""
+HYSTERESIS_PIXELS = 2.0
+"""… and in pixels; the larger one holds."""
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in absolute pixels."""
 
 
 def anchor_of(box_xyxy: Box, anchor: Anchor) -> Point:
-    """The point that stands for an object."""
+    """The position of an object."""
     x1, y1, x2, y2 = box_xyxy
     return (x1 + x2) / 2, y2 if anchor is Anchor.BOTTOM else (y1 + y2) / 2
 
 
-def clearance(box_xyxy: Box) -> float:
-    """How far from a line an object must be to count as clear of it, pixels."""
+def hysteresis(box_xyxy: Box) -> float:
+    """Distance from a line, in pixels, from which on an object's side counts."""
     x1, y1, x2, y2 = box_xyxy
-    return float(max(CLEAR_PIXELS, CLEAR_SIZES * ((x2 - x1) * (y2 - y1)) ** 0.5))
+    return float(max(HYSTERESIS_PIXELS, HYSTERESIS_SIZES * ((x2 - x1) * (y2 - y1)) ** 0.5))
 
 
 class LineCounter:
-    """Counts who crosses one line; `place` comes first.
+    """Counts the objects that cross one line. Call `set_frame_size` first.
 
     Args:
-        settings: name, points, and the point of an object that counts.
+        settings: name, points, and anchor.
     """
 
     def __init__(self, settings: LineSettings) -> None:
         self.settings = settings
-        self.path: tuple[Point, ...] = ()
-        self._clear_points: dict[int, Point] = {}
+        self.polyline: tuple[Point, ...] = ()
+        self._last_points: dict[int, Point] = {}
         self._counts = {Direction.IN: 0, Direction.OUT: 0}
 
-    def place(self, height: int, width: int) -> None:
-        """Frames have this size from now on, pixels; what was counted stays."""
-        self.path = in_pixels(self.settings.points, height, width)
-        self._clear_points.clear()
+    def set_frame_size(self, height: int, width: int) -> None:
+        """Sets the size of the frames that follow, in pixels; the counts stay."""
+        self.polyline = in_pixels(self.settings.points, height, width)
+        self._last_points.clear()
 
     def update(self, track_id: int, box_xyxy: Box) -> Direction | None:
-        """Take in where an object is now; which way it has crossed the line, if it has."""
+        """Updates an object's position; returns the direction if it has crossed the line."""
         point = anchor_of(box_xyxy, self.settings.anchor)
-        if distance_to_path(point, self.path) < clearance(box_xyxy):
+        if distance_to_polyline(point, self.polyline) < hysteresis(box_xyxy):
             return None
-        before = self._clear_points.get(track_id)
-        self._clear_points[track_id] = point
-        net = 0 if before is None else crossings(before, point, self.path)
+        before = self._last_points.get(track_id)
+        self._last_points[track_id] = point
+        net = 0 if before is None else crossings(before, point, self.polyline)
         if net == 0:
             return None
         direction = Direction.IN if net > 0 else Direction.OUT
@@ -66,8 +66,8 @@ class LineCounter:
         return direction
 
     def forget(self, track_id: int) -> None:
-        """The object is gone for good."""
-        self._clear_points.pop(track_id, None)
+        """Drops an object that has gone for good."""
+        self._last_points.pop(track_id, None)
 
     def state(self) -> LineCount:
         """The counts so far."""
@@ -76,7 +76,7 @@ class LineCounter:
 
 @dataclass(frozen=True, slots=True)
 class ZoneChange:
-    """An object came into a zone or went out of it; then `dwell_s` is how long it was there, seconds."""
+    """An object entered or left a zone; `dwell_s` is its dwell time in seconds when it left."""
 
     kind: EventKind
     dwell_s: float | None = None
@@ -89,10 +89,10 @@ class _Stay:
 
 
 class ZoneCounter:
-    """Counts who is in one zone, and for how long; `place` comes first.
+    """Counts the objects in one zone and measures their dwell time. Call `set_frame_size` first.
 
     Args:
-        settings: name, points, and the point of an object that counts.
+        settings: name, points, and anchor.
     """
 
     def __init__(self, settings: ZoneSettings) -> None:
@@ -104,33 +104,33 @@ class ZoneCounter:
         self._ended_s = 0.0
         self._longest_s = 0.0
 
-    def place(self, height: int, width: int) -> None:
-        """Frames have this size from now on, pixels; what was counted stays."""
+    def set_frame_size(self, height: int, width: int) -> None:
+        """Sets the size of the frames that follow, in pixels; the counts stay."""
         self.polygon = in_pixels(self.settings.points, height, width)
 
     def update(self, track_id: int, box_xyxy: Box, pts_s: float) -> ZoneChange | None:
-        """Take in where an object is now; what that means for the zone, if anything."""
+        """Updates an object's position; returns the change if it has entered or left the zone."""
         point = anchor_of(box_xyxy, self.settings.anchor)
-        within = inside(point, self.polygon)
+        inside = contains(self.polygon, point)
         stay = self._stays.get(track_id)
         if stay is None:
-            if within:
+            if inside:
                 self._stays[track_id] = _Stay(pts_s, pts_s)
                 self._entered += 1
                 return ZoneChange(EventKind.ENTERED)
             return None
-        if within or distance_to_path(point, closed(self.polygon)) < clearance(box_xyxy):
+        if inside or distance_to_polyline(point, closed(self.polygon)) < hysteresis(box_xyxy):
             stay.seen_at_s = pts_s
             return None
         return self._end(track_id, pts_s)
 
     def forget(self, track_id: int) -> ZoneChange | None:
-        """The object is gone for good: it left the zone, if it was inside, when it was last seen."""
+        """Drops an object that has gone for good; if it was inside, it left the zone when it was last seen."""
         stay = self._stays.get(track_id)
         return None if stay is None else self._end(track_id, stay.seen_at_s)
 
     def state(self, pts_s: float) -> ZoneState:
-        """The numbers at a moment, seconds on the source's clock."""
+        """Occupancy and dwell times at a time, seconds on the source's clock."""
         longest_now_s = max((pts_s - stay.entered_at_s for stay in self._stays.values()), default=None)
         return ZoneState(
             name=self.settings.name,

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.controls import Controls
 from pipeline.file_names import utf8_name
+from pipeline.labels import class_name
 from pipeline.ledger import RunLedger, RunStats
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.sinks.base import Presentation, RunContext
@@ -160,7 +161,7 @@ class RunMonitor:
         }
 
     def _label(self, class_id: int) -> str:
-        return self._labels[class_id] if class_id < len(self._labels) else f"class {class_id}"
+        return class_name(class_id, self._labels)
 
 
 def drops(stats: RunStats) -> list[tuple[str, str, int]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.labels import COCO_LABELS, load_labels, resolve_classes
+from pipeline.labels import COCO_LABELS, class_name, load_labels, resolve_classes
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "coco_labels.txt"
 
@@ -82,3 +82,15 @@ def test_classes_by_name_in_any_case_and_by_id():
 def test_unknown_classes_are_named_with_what_comes_near(text, reason):
     with pytest.raises(InputError, match=reason):
         resolve_classes(["car", text], COCO_LABELS)
+
+
+def test_a_class_beyond_the_labels_is_named_by_its_id():
+    assert class_name(1, ("BG", "person")) == "person"
+    assert class_name(2, ("BG", "person")) == "class 2"
+
+
+def test_an_unknown_class_names_its_setting():
+    with pytest.raises(InputError, match=r"^privacy\.classes: this model has no class 'persn'; did you mean person\?"):
+        resolve_classes(["persn"], COCO_LABELS, "privacy.classes")
+    with pytest.raises(InputError, match=r"^privacy\.classes: the ids of this model go from 1 to 80, got 81"):
+        resolve_classes(["81"], COCO_LABELS, "privacy.classes")

@@ -1,4 +1,4 @@
-"""Made the pictures in this folder from photographs of the COCO data set (see CREDITS.txt).
+"""Creates the pictures in this folder from photographs of the COCO data set (see CREDITS.txt).
 
 python tests/data/motion/make_cutouts.py FOLDER_WITH_IMAGES instances_*.json
 """
@@ -17,7 +17,7 @@ CUTOUTS = {"walker": 1513, "player": 1873, "cat": 1901}
 """File name and COCO annotation id."""
 BACKGROUND = "000000184324.jpg"
 HEIGHT = 200
-"""Pixels: cut-outs that are higher are made this high."""
+"""Maximum height of a cut-out, pixels."""
 
 
 def cut_out(image_bgr: NDArray[np.uint8], polygons: list[list[float]]) -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def cut_out(image_bgr: NDArray[np.uint8], polygons: list[list[float]]) -> NDArra
 
 
 def main(folder: str, *annotation_files: str) -> None:
-    """Write the pictures beside this file."""
+    """Writes the pictures beside this file."""
     here = Path(__file__).parent
     wanted = {annotation_id: name for name, annotation_id in CUTOUTS.items()}
     for annotation_file in annotation_files:

@@ -1,4 +1,4 @@
-"""What is drawn where; sizes, switches, colors."""
+"""Position, size and color of what is drawn, and the switches."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_class_without_a_label_is_named_by_its_number():
     painter.draw(frame(), instances((90, 0.5, 10, 10, 50, 50)))
 
 
-def test_labels_have_a_backing_in_the_color_of_the_class_and_text_in_contrast():
+def test_labels_have_a_background_in_the_color_of_the_class_and_text_in_contrast():
     image = frame()
     painter = overlay(labels=True, scores=True)
     drawn = painter.draw(image, instances((1, 0.998, 60, 80, 200, 200)))
@@ -176,7 +176,7 @@ def test_the_best_score_lies_on_top():
 
 
 @pytest.mark.parametrize("kind", ["masks", "boxes", "labels"])
-def test_what_fades_is_drawn_as_faintly(kind):
+def test_opacity_applies_to_everything_drawn(kind):
     image = frame()
     found = instances((1, 0.9, 50, 60, 200, 180))
     painter = overlay(**{kind: True})

@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from pipeline.drawing.palette import BLACK, WHITE, class_colors, text_color, track_color
+from pipeline.drawing.palette import BLACK, WHITE, class_colors, parse_color, text_color, track_color
 
 
 def test_eighty_one_classes_have_distinct_saturated_colors():
@@ -26,17 +26,21 @@ def test_the_same_class_has_the_same_color_in_every_run():
     assert class_colors(4) == [(255, 255, 0), (0, 255, 128), (255, 0, 128), (0, 0, 255)]
 
 
+def test_a_hexadecimal_color_becomes_bgr():
+    assert parse_color("#1f4e79") == (0x79, 0x4E, 0x1F)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_classes(count):
     assert len(class_colors(count)) == count
 
 
 @pytest.mark.parametrize(
-    ("backing_bgr", "text"),
+    ("background_bgr", "text"),
     [((0, 255, 255), BLACK), ((255, 255, 255), BLACK), ((255, 0, 0), WHITE), ((0, 0, 255), WHITE), ((0, 0, 0), WHITE)],
 )
-def test_text_is_black_on_light_and_white_on_dark(backing_bgr, text):
-    assert text_color(backing_bgr) == text
+def test_text_is_black_on_light_and_white_on_dark(background_bgr, text):
+    assert text_color(background_bgr) == text
 
 
 def test_tracks_near_one_another_have_colors_that_differ_clearly():

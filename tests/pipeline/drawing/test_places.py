@@ -10,8 +10,8 @@ from pipeline.tracking.zones import LineCounter, ZoneCounter
 def places(height, width):
     line = LineCounter(LineSettings(name="door", points=((0.5, 0.2), (0.5, 0.9))))
     zone = ZoneCounter(ZoneSettings(name="desk", points=((0.1, 0.4), (0.4, 0.4), (0.4, 0.9), (0.1, 0.9))))
-    line.place(height, width)
-    zone.place(height, width)
+    line.set_frame_size(height, width)
+    zone.set_frame_size(height, width)
     scene = Scene(lines=(line.state(),), zones=(zone.state(0.0),))
     return scene, [line], [zone]
 

@@ -1,4 +1,4 @@
-"""Pictures that move in known ways."""
+"""Synthetic frames with known motion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 180, 322
 
 
 def texture(seed: int = 1, height: int = 260, width: int = 420) -> np.ndarray:
-    """uint8 (height, width, 3): blobs of every gray, smooth enough to follow."""
+    """uint8 (height, width, 3): blobs of every gray level, smooth enough for optical flow."""
     noise = np.random.default_rng(seed).uniform(0, 255, (height, width)).astype(np.float32)
     blurred = sum(cv2.GaussianBlur(noise, (0, 0), sigma) * sigma for sigma in (2.0, 5.0, 12.0))
     gray = cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)

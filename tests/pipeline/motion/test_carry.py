@@ -1,4 +1,4 @@
-"""Whole carriers: on drawn patches, and on cut-outs that move over a photograph with exact truth."""
+"""Carriers as a whole: on synthetic patches, and on the moving cut-outs of the benchmark."""
 
 import time
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.carry import Example, compare, live, mean_iou, recorded, scene_examples
 from benchmarks.moving_scene import MovingScene, crowd
-from pipeline.motion.carry import FlowCarrier, Landing
+from pipeline.motion.carry import FlowCarrier, Transition
 from pipeline.records import Instances
 from pipeline.runtime.join import make_carrier
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
@@ -23,7 +23,7 @@ from tests.pipeline.motion.scenes import (
     window,
 )
 
-AT_ONCE = Landing.AT_ONCE
+IMMEDIATE = Transition.IMMEDIATE
 SETTINGS = MotionSettings()
 
 
@@ -40,8 +40,8 @@ def scene():
     return scene_examples(MovingScene(), 48)
 
 
-def test_a_result_that_is_late_is_brought_forward_through_every_frame():
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+def test_a_late_result_is_advanced_through_every_frame():
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     frames = [moving_frame(index) for index in range(9)]
     for frame in frames:
         carrier.see(frame)
@@ -50,9 +50,9 @@ def test_a_result_that_is_late_is_brought_forward_through_every_frame():
     assert shown.opacity is None
 
 
-def test_a_very_late_result_lands_a_few_frames_later_but_where_it_belongs(monkeypatch):
-    monkeypatch.setattr("pipeline.motion.carry.STEPS_A_FRAME", 4)
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+def test_a_very_late_result_takes_a_few_frames_to_catch_up(monkeypatch):
+    monkeypatch.setattr("pipeline.motion.carry.MAX_STEPS_PER_FRAME", 4)
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     frames = [moving_frame(index, 2.0) for index in range(18)]
     for frame in frames[:13]:
         carrier.see(frame)
@@ -67,9 +67,9 @@ def test_a_very_late_result_lands_a_few_frames_later_but_where_it_belongs(monkey
     np.testing.assert_allclose(shown.boxes_xyxy[0], moving_box(17, 2.0), atol=1.0)
 
 
-def test_a_result_on_its_way_is_dropped_by_a_new_scene(monkeypatch):
-    monkeypatch.setattr("pipeline.motion.carry.STEPS_A_FRAME", 2)
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+def test_a_cut_drops_a_pending_result(monkeypatch):
+    monkeypatch.setattr("pipeline.motion.carry.MAX_STEPS_PER_FRAME", 2)
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     frames = [moving_frame(index, 2.0) for index in range(8)]
     for frame in frames:
         carrier.see(frame)
@@ -81,8 +81,8 @@ def test_a_result_on_its_way_is_dropped_by_a_new_scene(monkeypatch):
         assert len(carrier.carry(late, frame)) == 0
 
 
-def test_on_its_own_frame_a_recorded_result_is_shown_to_the_last_bit():
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+def test_on_its_own_frame_a_recorded_result_is_shown_bit_for_bit():
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     instances = box_instances((10.3, 20.7, 99.9, 77.1), (150.5, 3.3, 200.1, 55.5))
     for index in (0, 1):
         frame = moving_frame(index)
@@ -99,7 +99,7 @@ def test_live_results_do_not_make_a_box_jump():
     for index in range(24):
         frame = moving_frame(index, 2.0)
         carrier.see(frame)
-        # the network is now 8 pixels left, now 8 pixels right of the truth
+        # the network is off by 8 pixels, to the left and to the right in turn
         key = index // 6 * 6
         wrong = np.array(moving_box(key, 2.0)) + (8 if key % 12 else -8) * np.array([1, 0, 1, 0])
         shown = carrier.carry(result_on(moving_frame(key, 2.0), box_instances(wrong)), frame)
@@ -109,7 +109,7 @@ def test_live_results_do_not_make_a_box_jump():
     assert np.abs(np.diff(lefts)).max() < 9  # a jump would be 16
 
 
-def test_a_new_scene_drops_everything_at_once_and_late_results_of_the_old_one():
+def test_a_cut_drops_everything_at_once_and_late_results_of_the_old_scene():
     carrier = FlowCarrier(SETTINGS)
     old = [moving_frame(index) for index in range(4)]
     for frame in old:
@@ -126,7 +126,7 @@ def test_a_new_scene_drops_everything_at_once_and_late_results_of_the_old_one():
 
 
 def test_a_result_that_is_too_old_is_not_shown():
-    carrier = FlowCarrier(MotionSettings(max_age_s=0.2), AT_ONCE)
+    carrier = FlowCarrier(MotionSettings(max_age_s=0.2), IMMEDIATE)
     frames = [moving_frame(index, 1.0) for index in range(10)]
     for frame in frames:
         carrier.see(frame)
@@ -135,7 +135,7 @@ def test_a_result_that_is_too_old_is_not_shown():
 
 
 def test_an_object_that_leaves_the_frame_shrinks_and_goes():
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     result = result_on(moving_frame(0, 9.0), box_instances(moving_box(0)))
     widths = []
     for index in range(36):
@@ -154,7 +154,7 @@ def test_an_object_that_leaves_the_frame_shrinks_and_goes():
 
 
 def test_empty_results_broken_boxes_and_a_change_of_size():
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     first = moving_frame(0)
     carrier.see(first)
     assert len(carrier.carry(result_on(first, Instances.empty()), first)) == 0
@@ -226,7 +226,7 @@ def test_ten_objects_in_720p_cost_at_most_8_ms_of_processor_time_a_frame():
     assert min(best_ms) <= 8.0, best_ms
 
 
-def test_holding_is_a_choice():
+def test_masks_can_be_held_instead():
     frame = moving_frame(0)
     carrier = make_carrier(MotionSettings(carry=CarryMode.HOLD), live=True)
     carrier.see(frame)
@@ -234,8 +234,8 @@ def test_holding_is_a_choice():
     assert carrier.carry(result, moving_frame(5)) is result.instances
 
 
-def test_objects_with_the_ids_of_those_on_screen_go_their_way_and_new_ones_their_own():
-    carrier = FlowCarrier(SETTINGS, AT_ONCE)
+def test_objects_with_the_ids_of_those_on_screen_reuse_their_motion():
+    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
     frames = [moving_frame(index) for index in range(14)]
 
     def tracked(index, boxes, ids):

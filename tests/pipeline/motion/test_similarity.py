@@ -3,7 +3,7 @@ from math import pi
 import numpy as np
 import pytest
 
-from pipeline.motion.similarity import Similarity, fit, weighted_median
+from pipeline.motion.similarity import Similarity, fit_similarity, weighted_median
 
 RNG = np.random.default_rng(5)
 WEIGHTS = np.ones((1, 60), np.float32)
@@ -15,29 +15,29 @@ def cloud(count=60, extent=20.0):
     )
 
 
-def test_after_is_first_one_then_the_other():
+def test_compose_applies_the_argument_first():
     quarter = Similarity(np.array([1j], np.complex64), np.array([0], np.complex64))
     right = Similarity(np.array([1], np.complex64), np.array([5], np.complex64))
     point = np.array([2 + 1j], np.complex64)
     # (2, 1) turned by 90 degrees is (-1, 2); moved right by 5 it is (4, 2)
-    np.testing.assert_allclose(right.after(quarter).apply(point), [4 + 2j])
+    np.testing.assert_allclose(right.compose(quarter).apply(point), [4 + 2j])
     # moved first: (7, 1), turned: (-1, 7)
-    np.testing.assert_allclose(quarter.after(right).apply(point), [-1 + 7j])
+    np.testing.assert_allclose(quarter.compose(right).apply(point), [-1 + 7j])
 
 
-def test_identity_select_and_join():
-    both = Similarity.identity(1).join(Similarity(np.array([2j], np.complex64), np.array([1], np.complex64)))
+def test_identity_select_and_concatenate():
+    both = Similarity.identity(1).concatenate(Similarity(np.array([2j], np.complex64), np.array([1], np.complex64)))
     np.testing.assert_allclose(both.apply(np.array([[3, 4j], [3, 4j]], np.complex64)), [[3, 4j], [1 + 6j, -7]])
-    assert both.select(np.array([1])).turn.tolist() == [2j]
+    assert both.select(np.array([1])).linear.tolist() == [2j]
 
 
-@pytest.mark.parametrize(("turn", "shift"), [(1.0, 3 - 2j), (1.04, 0.5j), (np.exp(1j * 3 * pi / 180), -2.0)])
-def test_motion_of_a_large_object_is_found(turn, shift):
+@pytest.mark.parametrize(("linear", "translation"), [(1.0, 3 - 2j), (1.04, 0.5j), (np.exp(1j * 3 * pi / 180), -2.0)])
+def test_motion_of_a_large_object_is_found(linear, translation):
     points = cloud(extent=60)
     center = points.mean()
-    goal = (points - center) * turn + center + shift
-    found = fit(points, (goal - points).astype(np.complex64), WEIGHTS)
-    # scale and rotation are damped a little, the shift is not
+    goal = (points - center) * linear + center + translation
+    found = fit_similarity(points, (goal - points).astype(np.complex64), WEIGHTS)
+    # scale and rotation are regularized, the translation is not
     assert np.abs(found.apply(points) - goal).max() < 0.35
     assert np.abs(found.apply(points) - goal).mean() < 0.02 * np.abs(goal - points).mean() + 0.02
 
@@ -46,25 +46,25 @@ def test_a_third_of_the_points_on_the_background_does_not_matter():
     points = cloud()
     moves = np.full((1, 60), 6 - 3j, np.complex64)
     moves[0, ::3] = 0
-    found = fit(points, moves, WEIGHTS)
+    found = fit_similarity(points, moves, WEIGHTS)
     assert np.abs(found.apply(points) - points - (6 - 3j)).max() < 0.5
 
 
-def test_points_without_weight_do_not_count_and_an_object_without_any_stands_still():
+def test_points_without_weight_do_not_count_and_an_object_without_any_gets_the_identity():
     points = np.concatenate([cloud(), cloud()])
     moves = np.full((2, 60), 2 + 2j, np.complex64)
     moves[0, :40] = -9
     weights = np.ones((2, 60), np.float32)
     weights[0, :40] = 0
     weights[1] = 0
-    moved = fit(points, moves, weights).apply(points) - points
+    moved = fit_similarity(points, moves, weights).apply(points) - points
     np.testing.assert_allclose(moved[0], 2 + 2j, atol=0.01)
     np.testing.assert_allclose(moved[1], 0, atol=1e-5)
 
 
 def test_no_objects():
     empty = np.zeros((0, 60), np.complex64)
-    assert fit(empty, empty, np.zeros((0, 60), np.float32)).turn.shape == (0,)
+    assert fit_similarity(empty, empty, np.zeros((0, 60), np.float32)).linear.shape == (0,)
 
 
 def test_weighted_median():
@@ -73,11 +73,11 @@ def test_weighted_median():
     assert weighted_median(values, shares).tolist() == [[3.0], [5.0]]
 
 
-def test_inverse_leads_back_and_towards_lies_between():
+def test_inverse_and_interpolate():
     away = Similarity(np.array([2j, 1], np.complex64), np.array([3, -4j], np.complex64))
     points = np.array([1 + 2j, 5 - 1j], np.complex64)
     np.testing.assert_allclose(away.inverse().apply(away.apply(points)), points, atol=1e-6)
-    # A quarter of the way from rest: turn 1 + (2j - 1) / 4, shift 3 / 4.
-    between = Similarity.identity(2).towards(away, 0.25)
-    np.testing.assert_allclose(between.turn, [0.75 + 0.5j, 1])
-    np.testing.assert_allclose(between.shift, [0.75, -1j])
+    # A quarter of the way from the identity: linear 1 + (2j - 1) / 4, translation 3 / 4.
+    between = Similarity.identity(2).interpolate(away, 0.25)
+    np.testing.assert_allclose(between.linear, [0.75 + 0.5j, 1])
+    np.testing.assert_allclose(between.translation, [0.75, -1j])

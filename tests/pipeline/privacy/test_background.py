@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.privacy.background import Background, filling, read_picture
+from pipeline.privacy.background import Background, read_picture, scale_to_fill
 from pipeline.settings.privacy_settings import BackgroundSettings
 from tests.pipeline.fakes import make_instances
 
@@ -28,7 +28,7 @@ def test_the_object_stays_and_the_rest_is_one_color():
     assert (image == before).all()
 
 
-def test_an_edge_goes_over_softly_and_what_fades_in_is_half_there():
+def test_the_edge_is_soft_and_opacity_applies():
     image = np.full((100, 80, 3), 200, np.uint8)
     one = make_instances(1)
     soft = Background(BackgroundSettings(mode="color", color="#000000", edge=0.02), LABELS).replace(image, one)
@@ -42,7 +42,7 @@ def test_an_edge_goes_over_softly_and_what_fades_in_is_half_there():
     assert abs(int(fading[15, 9, 0]) - 100) <= 1
 
 
-def test_nobody_there_is_all_background_and_blur_is_blurred():
+def test_without_objects_all_is_background_and_blur_is_blurred():
     image = image_of(120, 90)
     empty = make_instances(0)
     assert (Background(BackgroundSettings(mode="color", color="#ffffff"), LABELS).replace(image, empty) == 255).all()
@@ -64,11 +64,11 @@ def test_a_picture_fills_the_frame(tmp_path):
 
 
 @pytest.mark.parametrize(("height", "width"), [(50, 101), (101, 50), (33, 33)])
-def test_filling_has_the_size_of_the_frame(height, width):
-    assert filling(image_of(37, 91), height, width).shape == (height, width, 3)
+def test_scale_to_fill_has_the_size_of_the_frame(height, width):
+    assert scale_to_fill(image_of(37, 91), height, width).shape == (height, width, 3)
 
 
-def test_what_cannot_be_used_is_refused(tmp_path):
+def test_missing_or_broken_inputs_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"set background\.picture"):
         Background(BackgroundSettings(mode="picture"), LABELS)
     with pytest.raises(InputError, match=r"background\.classes: this model has no class 'cat'"):
@@ -76,8 +76,8 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot read"):
         read_picture("attract.picture", str(tmp_path / "absent.png"))
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(InputError, match="is no picture"):
+    with pytest.raises(InputError, match="is not a readable picture"):
         read_picture("attract.picture", str(tmp_path / "text.png"))
     (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(InputError, match="is no picture"):
+    with pytest.raises(InputError, match="is not a readable picture"):
         read_picture("attract.picture", str(tmp_path / "empty.png"))

@@ -22,7 +22,7 @@ def test_without_privacy_and_background_the_frame_is_the_same():
     assert type(redacted) is SegmentedFrame
 
 
-def test_with_both_the_person_is_covered_and_the_rest_replaced():
+def test_with_both_the_person_is_redacted_and_the_rest_replaced():
     settings = Settings.model_validate(
         {
             "privacy": {"mode": "silhouette", "color": "#ff0000", "margin": 0.0},

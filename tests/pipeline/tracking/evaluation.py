@@ -1,4 +1,4 @@
-"""Scores of a tracker on the annotated sequence, by TrackEval: the evaluator of the authors of HOTA."""
+"""Scores of a tracker on the synthetic sequence, by TrackEval, the reference implementation of HOTA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pipeline.tracking.sequence import HEIGHT, WIDTH, TrueFrame, TrueObjec
 class Scores:
     """HOTA (Luiten et al. 2021) and its association part, IDF1 (Ristani et al. 2016), ID switches, MOTA; 0 … 1.
 
-    `ids` counts the ids given; `overlap` is the mean IoU of shown masks with the truth, over the true objects found.
+    `ids` is the number of ids assigned; `overlap` is the mean mask IoU of the true objects that were found.
     """
 
     hota: float
@@ -30,7 +30,7 @@ class Scores:
 
 
 def evaluate(truth: Sequence[TrueFrame], shown: Sequence[Instances]) -> Scores:
-    """Compare what a tracker showed with the truth, by the overlap of masks; objects without an id are not counted."""
+    """Evaluates a tracker by mask IoU with the ground truth; objects without an id do not count."""
     named = [instances.select(instances.track_ids > 0) for instances in shown]
     id_numbers = {track_id: i for i, track_id in enumerate(np.unique(np.concatenate([n.track_ids for n in named])))}
     similarity = [overlaps(frame.objects, instances) for frame, instances in zip(truth, named, strict=True)]

@@ -1,4 +1,4 @@
-"""Small things for the tests of tracking."""
+"""Boxes and instances for the tests of tracking."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""An annotated sequence with exact truth: objects cut from photographs move over another one.
+"""A synthetic sequence with exact ground truth: objects cut from photographs move over another one.
 
-They cross, hide one another, meet and turn round, run in curves, come nearer, leave and come back. `detect` makes of
-the truth what a detector would: boxes and masks that jitter, scores that fall with what is hidden, misses, false
-positives, wrong classes; `keep_frames` drops frames. Everything comes from a seed.
+They cross, occlude one another, meet and turn round, run in curves, approach, leave and return. `detect` simulates a
+detector: jitter of boxes and masks, scores that decrease with occlusion, misses, false positives, wrong classes;
+`keep_frames` drops frames. Everything is reproducible from a seed.
 
 Shape letters: H, W = 360, 640 the frame; h, w an object's box; M = 28.
 """
@@ -25,13 +25,13 @@ SIZE_HW = (HEIGHT, WIDTH)
 FPS = 25
 SECONDS = 14
 LABELS = ("BG", "person", "dog", "cat", "bicycle")
-SEEN_SHARE = 0.25
-"""An object of which less is visible is not part of the truth: nobody could find it."""
+MIN_VISIBLE = 0.25
+"""An object with a smaller visible fraction is not part of the ground truth."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """One object: `path` gives its foot's place (x, y) and its height at a time in seconds, pixels; None: not there."""
+    """One object: `path` maps a time in seconds to its foot point (x, y) and height, pixels; None: absent."""
 
     name: str
     class_id: int
@@ -91,18 +91,18 @@ ACTORS = (
     Actor("leaning", 1, _meeting(1)),
     Actor("skiing", 1, lambda t: (560 - 22 * t, 180 + 11 * t, 48 + 7.5 * t)),
 )
-"""Later at the same foot line lies nearer; a lower foot line lies nearer."""
+"""Drawn by foot point, the lowest in front; of equal ones, the later in this list."""
 
 
 def true_frames() -> Iterator[TrueFrame]:
-    """The truth, frame by frame."""
+    """The ground truth, frame by frame."""
     cut_outs = [cv2.imread(str(DATA / f"{actor.name}.png"), cv2.IMREAD_UNCHANGED)[:, :, 3] for actor in ACTORS]
     for index in range(FPS * SECONDS):
         yield _true_frame(index, cut_outs)
 
 
 def render(frame: TrueFrame) -> np.ndarray:
-    """The picture that belongs to a frame's truth: uint8 (H, W, 3), BGR."""
+    """The image of a frame: uint8 (H, W, 3), BGR."""
     picture = cv2.imread(str(DATA / "background.jpg")).astype(np.float32)
     for number in _back_to_front(frame.pts_s):
         cut_out = cv2.imread(str(DATA / f"{ACTORS[number].name}.png"), cv2.IMREAD_UNCHANGED)
@@ -138,7 +138,7 @@ def _true_frame(index: int, cut_outs: list[np.ndarray]) -> TrueFrame:
     for object_id, area in sorted(whole.items()):
         mask = owner == object_id
         share = np.count_nonzero(mask) / area
-        if share < SEEN_SHARE:
+        if share < MIN_VISIBLE:
             continue
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
@@ -149,14 +149,14 @@ def _true_frame(index: int, cut_outs: list[np.ndarray]) -> TrueFrame:
 
 @dataclass(frozen=True)
 class Noise:
-    """What a detector does wrong.
+    """Errors of the simulated detector.
 
     Attributes:
-        jitter: standard deviation of a box's center and size, share of its size.
-        missed: share of the objects not found at all, besides those that come in streaks.
+        jitter: standard deviation of a box's center and size, relative to its size.
+        missed: fraction of the objects that are missed; four times as large for occluded ones.
         false_positives: mean number in a frame.
-        wrong_class: share of the objects.
-        dropped: share of the frames that never reach the detector, besides one streak of half a second.
+        wrong_class: fraction of the objects.
+        dropped: fraction of the frames that never reach the detector, besides one streak of half a second.
     """
 
     jitter: float = 0.03
@@ -173,7 +173,7 @@ def keep_frames(frames: list[TrueFrame], noise: Noise, rng: np.random.Generator)
 
 
 def detect(frame: TrueFrame, noise: Noise, rng: np.random.Generator) -> Instances:
-    """What a detector would find in a frame, best score first."""
+    """The simulated detections of a frame, best score first."""
     found = [_found(item, noise, rng) for item in frame.objects if rng.random() >= _missed(item, noise)]
     found += [_false_positive(rng) for _ in range(rng.poisson(noise.false_positives))]
     if not found:
@@ -202,7 +202,7 @@ def _found(item: TrueObject, noise: Noise, rng: np.random.Generator):
 
 
 def _mask_probs(item: TrueObject, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float32 (M, M): the object as it lies on a box, with an outline that wobbles."""
+    """float32 (M, M): the object's mask on a box, with a jittering outline."""
     step_x, step_y = (box[2] - box[0]) / 28, (box[3] - box[1]) / 28
     left, top = box[0] - item.box_xyxy[0], box[1] - item.box_xyxy[1]
     matrix = np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5]])

@@ -1,10 +1,10 @@
-"""How well ids stay on their objects, on the annotated sequence. Bounds: see the comments."""
+"""Tracking quality on the synthetic sequence. The comments explain the bounds."""
 
 import numpy as np
 import pytest
 
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking import kalman as motion
+from pipeline.tracking import kalman
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.tracking.evaluation import evaluate, overlaps
 from tests.pipeline.tracking.sequence import ACTORS, HEIGHT, SIZE_HW, WIDTH, Noise, detect, keep_frames, render
@@ -59,13 +59,13 @@ def test_ids_stay_on_their_objects(truth):
 
 
 def test_without_its_motion_model_it_fails(truth, monkeypatch):
-    correct = motion.BoxMotion.correct
+    update = kalman.BoxKalmanFilter.update
 
     def stand_still(self, box_xyxy):
-        correct(self, box_xyxy)
+        update(self, box_xyxy)
         self.velocity = self.velocity * 0
 
-    monkeypatch.setattr(motion.BoxMotion, "correct", stand_still)
+    monkeypatch.setattr(kalman.BoxKalmanFilter, "update", stand_still)
     for seed in SEEDS:
         scores = evaluate(*track(truth, seed, TrackingSettings()))
         assert scores.hota < LEAST_HOTA - 0.02
@@ -73,14 +73,14 @@ def test_without_its_motion_model_it_fails(truth, monkeypatch):
         assert scores.id_switches > 2 * MOST_SWITCHES
 
 
-def test_steadying_does_not_move_masks_off_their_objects(truth):
+def test_smoothing_does_not_move_masks_off_their_objects(truth):
     raw = evaluate(*track(truth, 3, TrackingSettings(smoothing=0.0, hold_s=0.0)))
-    steadied = evaluate(*track(truth, 3, TrackingSettings(hold_s=0.0)))
-    assert steadied.overlap >= raw.overlap - 0.003
-    assert steadied.id_switches == raw.id_switches
+    smoothed = evaluate(*track(truth, 3, TrackingSettings(hold_s=0.0)))
+    assert smoothed.overlap >= raw.overlap - 0.003
+    assert smoothed.id_switches == raw.id_switches
 
 
-def test_steadying_calms_the_outline_of_who_stands(truth):
+def test_smoothing_reduces_the_flicker_of_a_still_object(truth):
     noise = Noise(jitter=0.015, missed=0.0, false_positives=0.0, wrong_class=0.0, dropped=0.0)
     before_the_crowd = [frame for frame in truth if frame.pts_s < 2.0]
 

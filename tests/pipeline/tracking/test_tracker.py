@@ -74,7 +74,7 @@ def test_a_short_occlusion_is_bridged_a_long_one_is_not(away_s, same):
     assert ids(shown) == [1 if same else 2]
 
 
-def test_time_is_the_clock_not_the_frames():
+def test_time_counts_not_the_number_of_frames():
     tracker = Tracker(SETTINGS)
     times = [0.0, 0.04, 0.08, 0.36, 0.4, 0.72, 0.76, 1.2]
     shown = feed(tracker, *[(t, [person(60 + 300 * t, width=40, height=60)]) for t in times])
@@ -83,12 +83,12 @@ def test_time_is_the_clock_not_the_frames():
         assert one.boxes_xyxy[0, 0] + 20 == pytest.approx(60 + 300 * t, abs=4)
 
 
-def test_slow_results_do_not_cost_the_ids():
+def test_ids_survive_a_low_rate_of_results():
     shown = feed(Tracker(SETTINGS), *[(3.0 * i, [person(100 + 4 * i)]) for i in range(5)])
     assert [ids(one) for one in shown] == [[1]] * 5
 
 
-def test_what_is_missed_is_held_over_where_it_is_expected_and_fades():
+def test_a_lost_object_is_held_at_its_predicted_place_and_fades():
     tracker = Tracker(SETTINGS)
     feed(tracker, *[(i / 25, [person(100 + 4 * i, score=0.96)]) for i in range(26)])  # 100 pixels a second, at 200
     held = feed(tracker, *[(1 + lost_s, []) for lost_s in (0.04, 0.2, 0.36, 0.44)])
@@ -101,7 +101,7 @@ def test_what_is_missed_is_held_over_where_it_is_expected_and_fades():
     assert feed(tracker, (1.48, [person(248)]))[0].opacity is None
 
 
-def test_what_has_left_the_frame_is_not_held_over():
+def test_an_object_that_has_left_the_frame_is_not_held():
     tracker = Tracker(SETTINGS)
     for i in range(26):
         x = 620 + 4 * i  # the box is cut off at the frame's edge more and more
@@ -110,14 +110,14 @@ def test_what_has_left_the_frame_is_not_held_over():
     assert ids(feed(tracker, (26 / 25, []))[0]) == []
 
 
-def test_nothing_is_held_over_below_another_of_its_class():
+def test_nothing_is_held_where_another_of_its_class_is_detected():
     tracker = Tracker(SETTINGS)
     feed(tracker, *[(i / 25, [person(100), person(300)]) for i in range(5)])
     shown = feed(tracker, (0.24, [person(300), (1, 0.6, *box_at(104, 150, 64, 80))]))[0]
     assert sorted(ids(shown)) == [1, 2]  # found, though larger, and not shown twice
 
 
-def test_holding_over_can_be_switched_off():
+def test_holding_can_be_switched_off():
     tracker = Tracker(SETTINGS.model_copy(update={"hold_s": 0.0}))
     assert [ids(one) for one in feed(tracker, (0.0, [person(9)]), (0.04, [person(9)]), (0.08, []))] == [[1], [1], []]
 
@@ -131,7 +131,7 @@ def test_a_wrong_class_for_a_moment_changes_neither_id_nor_label():
     assert [ids(one) for one in shown] == [[1]] * 10
 
 
-def test_unsure_detections_only_continue_tracks():
+def test_low_scores_only_continue_tracks():
     tracker = Tracker(SETTINGS, high_score=0.7)
     shown = feed(
         tracker,
@@ -144,7 +144,7 @@ def test_unsure_detections_only_continue_tracks():
     assert shown[2].opacity is None
 
 
-def test_an_unsure_detection_gives_nobody_an_id():
+def test_a_low_score_confirms_no_track():
     shown = feed(
         Tracker(SETTINGS, high_score=0.7),
         (0.0, [person(100, score=0.75)]),
@@ -154,7 +154,7 @@ def test_an_unsure_detection_gives_nobody_an_id():
     assert [ids(one) for one in shown] == [[0], [], [1]]
 
 
-def test_jitter_is_steadied_without_lag_on_motion():
+def test_jitter_is_smoothed_without_lag_on_motion():
     rng = np.random.default_rng(5)
     raw, shown, truth = [], [], []
     tracker = Tracker(SETTINGS)
@@ -187,7 +187,7 @@ def test_strength_zero_changes_no_box_and_no_mask():
 def test_boxes_and_masks_end_at_the_frames_edge():
     tracker = Tracker(SETTINGS)
     feed(tracker, *[(i / 25, [person(560 + 4 * i)]) for i in range(17)])
-    (shown,) = feed(tracker, (17 / 25, []))  # held over at 628: 5 pixels of 40 stick out
+    (shown,) = feed(tracker, (17 / 25, []))  # held at 628: 5 pixels of 40 stick out
     x1, _, x2, _ = shown.boxes_xyxy[0]
     assert x2 == 643
     assert x2 - x1 == pytest.approx(35, abs=2)

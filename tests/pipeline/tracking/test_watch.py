@@ -66,7 +66,7 @@ def test_appearing_crossing_staying_disappearing():
     assert gone.events[0].pts_s == 2.0
 
 
-def test_who_is_missed_for_a_moment_stays_in_the_zone():
+def test_an_object_lost_for_a_moment_stays_in_the_zone():
     watch = watcher(zones=[DESK])
     watch.update(frame(0.0), people(t7=(1, 150)))
     assert watch.update(frame(1.0), people()).zones[0].occupancy == 1
@@ -106,7 +106,7 @@ def test_another_frame_size_keeps_the_counts():
         watch.update(frame(t), people(t1=(1, x)))
     scene = watch.update(frame(1.0, 2 * HEIGHT, 2 * WIDTH), people(t1=(1, 300)))
     assert scene.lines[0].crossed_in == 1
-    assert watch.lines[0].path[0] == (500, 540)
+    assert watch.lines[0].polyline[0] == (500, 540)
 
 
 def test_memory_stays_bounded():
@@ -116,7 +116,7 @@ def test_memory_stays_bounded():
     assert watch.scene.seen == {"person": 300}
     assert watch.scene.zones[0].entered == 300
     assert len(watch._known) <= 4
-    assert len(watch.lines[0]._clear_points) <= 4
+    assert len(watch.lines[0]._last_points) <= 4
 
 
 def test_an_unknown_class_names_the_place():

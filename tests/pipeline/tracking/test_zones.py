@@ -3,25 +3,25 @@ import pytest
 
 from pipeline.scene import Direction, EventKind, LineCount
 from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
-from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, clearance
+from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, hysteresis
 
 HEIGHT, WIDTH = 300, 500
 
 
 def a_line(anchor=Anchor.BOTTOM):
     line = LineCounter(LineSettings(name="door", points=((0.5, 0.9), (0.5, 0.1)), anchor=anchor))
-    line.place(HEIGHT, WIDTH)  # x = 250, y 270 to 30; in is towards x > 250
+    line.set_frame_size(HEIGHT, WIDTH)  # x = 250, y 270 to 30; in is towards x > 250
     return line
 
 
 def a_zone():
     zone = ZoneCounter(ZoneSettings(name="desk", points=((100, 100), (200, 100), (200, 200), (100, 200))))
-    zone.place(HEIGHT, WIDTH)
+    zone.set_frame_size(HEIGHT, WIDTH)
     return zone
 
 
 def at(x, y, size=40.0):
-    """A box whose lower edge's middle is (x, y)."""
+    """A box with the middle of its bottom edge at (x, y)."""
     return x - size / 2, y - size, x + size / 2, y
 
 
@@ -30,9 +30,9 @@ def test_anchors():
     assert anchor_of((10, 20, 30, 80), Anchor.CENTER) == (20, 50)
 
 
-def test_clearance_grows_with_the_object():
-    assert clearance(at(0, 0, 40)) == 4
-    assert clearance(at(0, 0, 5)) == 2
+def test_hysteresis_grows_with_the_object():
+    assert hysteresis(at(0, 0, 40)) == 4
+    assert hysteresis(at(0, 0, 5)) == 2
 
 
 def test_crossings_are_counted_by_direction():
@@ -55,12 +55,12 @@ def test_jitter_on_the_line_counts_once():
     assert [one for one in crossed if one is not None] == [Direction.IN]
 
 
-def test_who_turns_back_on_the_line_has_not_crossed():
+def test_turning_back_on_the_line_is_no_crossing():
     line = a_line()
     assert [line.update(1, at(x, 150)) for x in (200, 240, 251, 253, 247, 240, 200)] == [None] * 7
 
 
-def test_who_goes_round_the_end_has_not_crossed():
+def test_going_round_the_end_is_no_crossing():
     line = a_line()
     for x, y in ((200, 250), (200, 299), (250, 299), (300, 299), (300, 150)):
         assert line.update(1, at(x, y)) is None
@@ -89,7 +89,7 @@ def test_the_anchor_decides():
     assert middle.update(2, higher[1]) is Direction.IN
 
 
-def test_forgotten_objects_start_anew():
+def test_dropped_objects_start_anew():
     line = a_line()
     line.update(1, at(200, 150))
     line.forget(1)
@@ -101,7 +101,7 @@ def test_another_frame_size_moves_the_line_and_keeps_the_counts():
     line = a_line()
     line.update(1, at(200, 150))
     line.update(1, at(300, 150))
-    line.place(2 * HEIGHT, 2 * WIDTH)
+    line.set_frame_size(2 * HEIGHT, 2 * WIDTH)
     assert line.update(1, at(600, 300)) is None
     assert line.update(1, at(400, 300)) is Direction.OUT
     assert line.state() == LineCount("door", 1, 1)
@@ -140,7 +140,7 @@ def test_jitter_on_the_edge_enters_once():
     assert [change.kind for change in changes if change is not None] == [EventKind.ENTERED]
 
 
-def test_who_disappears_inside_left_when_last_seen():
+def test_an_object_that_disappears_inside_left_when_it_was_last_seen():
     zone = a_zone()
     zone.update(1, at(150, 150), 3.0)
     zone.update(1, at(150, 150), 4.5)
