@@ -446,7 +446,7 @@ def test_texts_without_a_locale(clone, locale):
     check_clean(shown)
     assert b"512, 1024 ..." in shown.stdout
     missing = check_clean(told("--source", clone / "nicht da ö.mp4"), code=2)
-    assert missing == f"stream_segment: error: there is no file or folder {clone / 'nicht da ö.mp4'}\n"
+    assert missing == f"stream_segment: error: {clone / 'nicht da ö.mp4'} does not exist\n"
 
 
 @needs_posix

@@ -98,6 +98,7 @@ def summary_text(summary: RunSummary) -> str:
         lines.append(f"  reconnects {summary.reconnects}")
     if summary.engine_restarts:
         lines.append(f"  engine     started again {summary.engine_restarts} times")
+    lines.extend(f"  warning    {text}" for text in summary.source_warnings)
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
 

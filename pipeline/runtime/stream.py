@@ -269,6 +269,7 @@ class Stream:
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self._clock() - self._opened_at_s,
             scene=self._presenter.scene if self._presenter is not None else None,
+            source_warnings=self._source.warnings.texts(),
         )
 
     # -- presenting ---------------------------------------------------------------------------------------------------

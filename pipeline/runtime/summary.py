@@ -36,6 +36,7 @@ class RunSummary:
         wall_s: seconds from the opening to the end.
         scene: counts, lines and zones at the end; None where nothing was tracked.
         engine_restarts: how often the network was started again after it had failed or hung.
+        source_warnings: problems with the source's data, one line each.
     """
 
     source: SourceInfo
@@ -48,3 +49,4 @@ class RunSummary:
     wall_s: float
     scene: Scene | None = None
     engine_restarts: int = 0
+    source_warnings: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Makes the source that the settings name."""
+"""Makes the source described by the settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.source_settings import Policy, SourceSettings
 from pipeline.sources.base import Clock, Source
-from pipeline.sources.camera import CameraDevice
+from pipeline.sources.camera import CameraDevice, CameraMode
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.limits import LimitedSource, Limits
 from pipeline.sources.live import LiveSource
@@ -22,20 +22,20 @@ from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
 from pipeline.sources.video_file import VideoFile
 
 CAMERA_OPEN_S = 15.0
-"""Some webcams under Windows take more than ten seconds to open."""
+"""Some webcams take more than ten seconds to open on Windows."""
 
 EXPECTED_SIZE_WH = (1280, 720)
-"""Size of the window's first slate when a camera is waited for and no size was asked for."""
+"""Size of the first slate while a camera is not connected yet and no size is requested."""
 
 OPEN_GRACE_S = 1.0
-"""FFmpeg's own time-out, which knows the reason, should come before ours."""
+"""FFmpeg's own timeout, which reports the reason, should fire before ours."""
 
 
 def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Source:
-    """The source that `settings.uri` names, closed, with reconnection, pace and limits as the settings say.
+    """Returns the unopened source named by `settings.uri`, with reconnection, pacing and limits applied.
 
     Raises:
-        InputError: the uri is not understood, or the file or folder is not there.
+        InputError: the URI is invalid, or the file or folder does not exist.
     """
     target = parse_uri(settings.uri)
     makers: dict[UriKind, Callable[[Target, SourceSettings, Clock], Source]] = {
@@ -52,14 +52,8 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
 
 def _camera(target: Target, settings: SourceSettings, clock: Clock) -> Source:
     def make_device() -> Device:
-        return CameraDevice(
-            target.location,
-            target.name,
-            width=settings.width,
-            height=settings.height,
-            fps=settings.fps,
-            clock=clock,
-        )
+        mode = CameraMode(settings.width, settings.height, settings.fps)
+        return CameraDevice(target.location, target.name, mode, clock)
 
     open_timeout_s = max(CAMERA_OPEN_S, settings.reconnect.read_timeout_s)
     return _live(target.name, make_device, settings, clock, open_timeout_s)
@@ -74,7 +68,7 @@ def _network(target: Target, settings: SourceSettings, clock: Clock) -> Source:
         transport = settings.rtsp_transport
         return StreamDevice(target.location, target.name, timeout_s=timeout_s, rtsp_transport=transport, clock=clock)
 
-    # Opening a stream is several steps, each with FFmpeg's time-out: connecting, then learning what it holds.
+    # Opening a stream takes several steps, each with FFmpeg's timeout: connecting, then probing the format.
     return _live(target.name, make_device, settings, clock, open_timeout_s=2 * timeout_s + OPEN_GRACE_S)
 
 
@@ -91,14 +85,14 @@ def _live(
 
 
 def _expected(name: str, settings: SourceSettings) -> SourceInfo:
-    """What is assumed of a live source that cannot be asked yet; its frames will tell."""
+    """What is assumed about a live source before it first connects."""
     return SourceInfo(
         source_id=name,
         kind=SourceKind.LIVE,
         width=settings.width or EXPECTED_SIZE_WH[0],
         height=settings.height or EXPECTED_SIZE_WH[1],
         fps=settings.fps,
-        description=f"{name}: not there yet, trying again",
+        description=f"{name}: not connected yet, retrying",
     )
 
 

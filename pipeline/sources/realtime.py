@@ -1,4 +1,4 @@
-"""A recorded file played as if it were a camera."""
+"""Plays a recorded file as if it were a camera."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pipeline.sources.wrapper import SourceWrapper
 
 
 class RealtimeFile(SourceWrapper):
-    """Hands over each frame of a file at its own time.
+    """Delivers each frame of a file when it is due.
 
-    Frames keep the file's time stamps and its sound. A frame that is late is handed over at once: leaving frames out is
-    the work of the slot behind, where it is counted.
+    Frames keep the file's timestamps and audio. A late frame is delivered at once: dropping frames is left to the slot
+    behind the capture stage, which counts them.
 
     Args:
         inner: a recorded source.
         clock: seconds, monotonic.
-        pacer: what waits; for tests.
+        pacer: does the waiting; for tests.
     """
 
     def __init__(self, inner: Source, clock: Clock = time.monotonic, pacer: Pacer | None = None) -> None:

@@ -106,6 +106,16 @@ def test_summary_of_a_run_without_frames():
     assert "reconnects" not in text
 
 
+def test_summary_lists_the_warnings_of_the_source():
+    warnings = ["corrupt data at 00:12.4", "unreadable images skipped: a.png and 3 more"]
+    text = summary_text(
+        RunSummary(FILE, False, "m", RunStats().overall(), 0, [], EndReason.FINISHED, 0.2, source_warnings=warnings)
+    )
+    assert text.endswith(
+        "  warning    corrupt data at 00:12.4\n  warning    unreadable images skipped: a.png and 3 more"
+    )
+
+
 def test_summary_tells_what_was_seen_at_lines_and_in_zones():
     scene = Scene(
         seen={"person": 3, "dog": 1},

@@ -122,6 +122,6 @@ def test_a_source_that_is_lost_for_good_is_a_run_error(monkeypatch: pytest.Monke
     source = made("0", policy=Policy.RECORDED)
     source.open()
     assert len([source.read() for _ in range(3)]) == 3
-    with pytest.raises(RunError, match="camera 0 gives no more pictures"):
+    with pytest.raises(RunError, match="camera 0 stopped delivering frames"):
         source.read()
     source.close()

@@ -47,7 +47,7 @@ def test_frames_come_from_all_over_a_file(source_of, length, count):
 
 
 def test_a_long_file_is_not_read_to_its_end(source_of, monkeypatch):
-    monkeypatch.setattr(frame_sample, "MOST_READ", 40)
+    monkeypatch.setattr(frame_sample, "MAX_FRAMES_READ", 40)
     source = source_of(FakeSource(200))
     taken = indices(4)
     assert taken[-1] < 40

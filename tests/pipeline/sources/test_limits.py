@@ -1,4 +1,4 @@
-"""Which frames are left of a source when a part of it is asked for."""
+"""The frames that limits leave of a source."""
 
 from __future__ import annotations
 

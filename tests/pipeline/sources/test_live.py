@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.sources.live import ArrivalStamps, LiveSource
-from pipeline.sources.pump import DeviceEndedError
+from pipeline.sources.live import ArrivalTimestamps, LiveSource
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 
@@ -36,12 +35,12 @@ def test_frames_carry_the_true_time() -> None:
 
 
 def test_stamps_increase_even_if_the_clock_stands() -> None:
-    stamps = ArrivalStamps()
+    stamps = ArrivalTimestamps()
     assert [stamps.next(value) for value in (10.0, 10.0, 10.0000001, 9.0, 10.5)] == [0, 1, 2, 3, 500_000]
 
 
 def test_the_end_of_a_clip_is_an_end() -> None:
-    source = live(FakeDevice([picture(1.0), DeviceEndedError()]))
+    source = live(FakeDevice([picture(1.0), None]))
     source.open()
     assert source.read() is not None
     assert source.read() is None
@@ -59,7 +58,7 @@ def test_silence_while_opening_and_reading_is_an_error() -> None:
     device = FakeDevice([lambda: release.wait(30) or None])
     source = live(device, read_timeout_s=0.02)
     source.open()
-    with pytest.raises(RunError, match=r"camera 7 gave no picture for 0\.02 s"):
+    with pytest.raises(RunError, match=r"camera 7 delivered no frame for 0\.02 s"):
         source.read()
     device_2 = FakeDevice()
     device_2.open = lambda: release.wait(30)
@@ -86,6 +85,6 @@ def test_interrupt_ends_a_blocked_read_at_once() -> None:
 def test_interrupt_before_open() -> None:
     source = live(FakeDevice([picture(1.0)]))
     source.interrupt()
-    with pytest.raises(InputError, match="stopped"):
+    with pytest.raises(InputError, match="interrupted while opening"):
         source.open()
     source.close()

@@ -15,12 +15,11 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceKind
 from pipeline.settings.source_settings import Policy, ReconnectSettings, RtspTransport, SourceSettings
-from pipeline.sources.base import Source, SourceState
+from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.sources.network_stream import StreamDevice, is_finite
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import read_frame_number
-from pipeline.sources.pump import DeviceEndedError
 from tests.pipeline.sources.clips import write_clip
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.mjpeg_server import MjpegServer
@@ -99,20 +98,20 @@ def test_stall_is_noticed_and_overcome(server: MjpegServer) -> None:
     source.open()
     last = read_until(source, lambda frame: frame.index == 3)[-1]
     server.running.clear()
-    seen: list[tuple[SourceState, str]] = []
+    seen: list[str] = []
 
     def watch() -> None:
         deadline_s = time.monotonic() + 5
-        while source.state is not SourceState.RECONNECTING and time.monotonic() < deadline_s:
+        while not source.state_text and time.monotonic() < deadline_s:
             threading.Event().wait(0.005)
-        seen.append((source.state, source.state_text))
+        seen.append(source.state_text)
         server.running.set()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     frames = read_until(source, lambda _frame: source.reconnects > 0)
     watcher.join(5)
-    assert seen == [(SourceState.RECONNECTING, f"{server.url} is gone, trying again …")]
+    assert seen == [f"{server.url} is disconnected, retrying …"]
     assert frames[-1].pts_s - last.pts_s > RECONNECT.read_timeout_s * 0.9
     source.close()
 
@@ -155,9 +154,9 @@ def test_with_the_recorded_policy_a_lost_stream_is_an_error(server: MjpegServer)
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("http://user:secret@127.0.0.1:9/video?token=abc", "nothing answers there"),
-        ("rtsp://user:secret@127.0.0.1:9/video?token=abc", "nothing answers there"),
-        ("udp://127.0.0.1:{free}", "no answer in time"),
+        ("http://user:secret@127.0.0.1:9/video?token=abc", "connection refused"),
+        ("rtsp://user:secret@127.0.0.1:9/video?token=abc", "connection refused"),
+        ("udp://127.0.0.1:{free}", "timed out"),
     ],
 )
 def test_no_server_is_one_line_without_passwords(url: str, message: str) -> None:
@@ -194,8 +193,7 @@ def test_clip_behind_a_web_address_plays_at_its_pace_and_ends(tmp_path: Path, fi
     info = device.open()
     assert (info.width, info.height, info.fps) == (96, 64, 25)
     pictures = [device.grab() for _ in range(30)]
-    with pytest.raises(DeviceEndedError):
-        device.grab()
+    assert device.grab() is None
     assert [read_frame_number(picture.image_bgr) for picture in pictures] == list(range(30))
     assert [picture.captured_at_s for picture in pictures] == pytest.approx([100 + n / 25 for n in range(30)])
     device.close()
@@ -259,7 +257,7 @@ def test_clip_with_recorded_policy_is_read_as_a_file(tmp_path: Path, files: str)
     source.close()
 
 
-@pytest.mark.parametrize(("name", "message"), [("page.html", "not a video"), ("gone.mp4", "404")])
+@pytest.mark.parametrize(("name", "message"), [("page.html", "not a readable video"), ("gone.mp4", "404")])
 def test_what_is_no_stream(tmp_path: Path, files: str, name: str, message: str) -> None:
     (tmp_path / "page.html").write_text("<html><body>welcome</body></html>" * 20)
     with pytest.raises(InputError, match=message):

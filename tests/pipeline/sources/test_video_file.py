@@ -102,7 +102,7 @@ def test_sound_is_found_and_told(tmp_path: Path) -> None:
     info, _frames = read_all(write_clip(tmp_path / "a.mp4", 10, sound_s=0.4), start_s=0.2)
     assert info.audio is not None
     assert info.audio.start_s == pytest.approx(0.2)
-    assert "sound aac" in info.description
+    assert "audio aac" in info.description
     assert read_all(write_clip(tmp_path / "b.mp4", 5))[0].audio is None
 
 
@@ -288,10 +288,22 @@ def test_damaged_middle_is_skipped_and_counted(tmp_path: Path, caplog: pytest.Lo
     frames = list(iter(source.read, None))
     assert 30 < len(frames) < 60
     assert numbers(frames)[-1] == 59
-    assert source.warnings >= 1
     source.close()
-    assert source.warnings >= 1
-    assert "is damaged in places" in caplog.text
+    (warning,) = source.warnings.texts()
+    assert warning.startswith("corrupt data at 00:0")
+    assert "a.mp4: corrupt data at 00:0" in caplog.text
+    assert caplog.text.count("resuming after it") == 1
+
+
+def test_recordings_joined_end_to_end_run_on_and_are_reported(tmp_path: Path) -> None:
+    part = write_clip(tmp_path / "part.ts", 60).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(part + part)
+    with VideoFile(path) as source:
+        frames = list(iter(source.read, None))
+    assert len(frames) == 120
+    assert np.diff([frame.pts_s for frame in frames]) == pytest.approx(0.04)
+    assert source.warnings.texts() == ["repaired timestamps at 00:02.4"]
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.avi", "fragmented.mp4"])
@@ -321,11 +333,11 @@ def _sound_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("cut.mp4", _truncated_mp4, "the file is cut off"),
-        ("sound.m4a", _sound_only, r"has no video in it: only sound \(aac\)"),
+        ("cut.mp4", _truncated_mp4, "the file is truncated"),
+        ("sound.m4a", _sound_only, r"contains no video: only audio \(aac\)"),
         ("notes.txt", lambda path: path.write_text("hello world\n" * 50), "is a text file"),
-        ("notes.mp4", lambda path: path.write_text("hello world\n" * 50), "not a video that can be read"),
-        ("noise.mkv", lambda path: path.write_bytes(bytes(range(256)) * 40), "not a video that can be read"),
+        ("notes.mp4", lambda path: path.write_text("hello world\n" * 50), "not a readable video"),
+        ("noise.mkv", lambda path: path.write_bytes(bytes(range(256)) * 40), "not a readable video"),
     ],
 )
 def test_what_is_no_video_is_one_clear_line(tmp_path: Path, name: str, make: object, message: str) -> None:
