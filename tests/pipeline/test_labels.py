@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.labels import COCO_LABELS, load_labels, resolve_classes
+from pipeline.labels import COCO_LABELS, label_of, load_labels, resolve_classes
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "coco_labels.txt"
 
@@ -41,8 +41,8 @@ def test_files_of_all_systems(tmp_path, content, expected):
         (b"", "has 0 names"),
         (b"\n\n", "has 0 names"),
         (b"BG\n", "has 1 names"),
-        (b"BG\nperson\n\ndog\n", r"labels.txt:3: a blank line"),
-        (b"BG\nperson\ndog\nperson\n", r"labels.txt:4: the class 'person' is already on line 2"),
+        (b"BG\nperson\n\ndog\n", r"labels.txt:3: blank line"),
+        (b"BG\nperson\ndog\nperson\n", r"labels.txt:4: duplicate class 'person', first on line 2"),
         (b"BG\n\xff\xfe\n", "not UTF-8"),
     ],
 )
@@ -56,9 +56,11 @@ def test_missing_files_folders_and_wrong_numbers(tmp_path):
         load_labels(str(tmp_path / "none.txt"), None)
     with pytest.raises(InputError, match="cannot read the labels file"):
         load_labels(str(tmp_path), None)
-    with pytest.raises(InputError, match="has 3 class names with the background, the weights have 81 classes"):
+    with pytest.raises(InputError, match="has 3 class names including the background, but the weights have 81 classes"):
         load_labels(labels_file(tmp_path, b"BG\na\nb\n"), 81)
-    with pytest.raises(InputError, match="COCO's list has 81 class names with the background, the weights have 2"):
+    with pytest.raises(
+        InputError, match="the COCO list has 81 class names including the background, but the weights have 2"
+    ):
         load_labels(None, 2)
 
 
@@ -72,8 +74,8 @@ def test_classes_by_name_in_any_case_and_by_id():
     [
         ("persn", r"no class 'persn'; did you mean person\?"),
         ("xyzzy", "no class 'xyzzy'; it has person, bicycle, car"),
-        ("0", "go from 1 to 80, got 0"),
-        ("81", "go from 1 to 80, got 81"),
+        ("0", "range from 1 to 80, got 0"),
+        ("81", "range from 1 to 80, got 81"),
         ("-1", "no class '-1'"),
         ("bg", "no class 'bg'"),
         ("", "no class ''"),
@@ -82,3 +84,7 @@ def test_classes_by_name_in_any_case_and_by_id():
 def test_unknown_classes_are_named_with_what_comes_near(text, reason):
     with pytest.raises(InputError, match=reason):
         resolve_classes(["car", text], COCO_LABELS)
+
+
+def test_an_id_beyond_the_labels_has_a_name_too():
+    assert [label_of(class_id, ("BG", "person")) for class_id in (1, 2)] == ["person", "class 2"]

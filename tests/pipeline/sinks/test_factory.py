@@ -52,7 +52,7 @@ def test_everything_wanted(tmp_path):
 
 def test_a_machine_without_a_screen_runs_without_a_window_and_says_so(caplog):
     assert kinds(settings(WindowMode.AUTO), screen=NO_SCREEN) == []
-    assert "no screen found (DISPLAY is not set): running without a window" in caplog.text
+    assert "no screen found (DISPLAY is not set), running without a window" in caplog.text
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
@@ -126,4 +126,4 @@ def test_a_service_manager_is_told_first(monkeypatch, tmp_path):
         {"window": {"mode": "off"}, "output": {"path": str(tmp_path / "a.mp4"), "segment_s": 60}}
     )
     sinks = make_sinks(settings, context().source)
-    assert [type(sink).__name__ for sink in sinks] == ["Supervisor", "SegmentRecorder"]
+    assert [type(sink).__name__ for sink in sinks] == ["SystemdNotifier", "SegmentRecorder"]

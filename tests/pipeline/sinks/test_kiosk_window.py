@@ -49,7 +49,7 @@ def test_without_a_monitor_nothing_is_asked_or_moved():
 
 def test_a_monitor_that_is_not_there_is_refused_and_no_window_opened():
     gui = FakeGui()
-    with pytest.raises(InputError, match=r"no monitor 2; there are 0: 1920x1080\+0\+0, 1: 1080x1920\+1920\+100"):
+    with pytest.raises(InputError, match=r"no monitor 2; available: 0: 1920x1080\+0\+0, 1: 1080x1920\+1920\+100"):
         window_of(gui, monitor=2).open(context())
 
     def unknown():

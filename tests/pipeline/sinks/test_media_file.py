@@ -49,7 +49,7 @@ def test_what_finishing_wrote_over_comes_back_when_it_fails(tmp_path):
     file.write(b"head, body")
     file.seek(0)
     file.write(b"HEAD")
-    file.finishing()
+    file.begin_finalizing()
     for offset, data in [(0, b"moov"), (2, b"XX"), (9, b"yend")]:
         file.seek(offset)
         file.write(data)

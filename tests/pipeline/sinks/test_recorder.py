@@ -324,9 +324,9 @@ def test_an_older_file_is_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("out.avi", r"ends in \.mp4, \.mkv or \.mov"),
-        ("out", r"ends in \.mp4, \.mkv or \.mov"),
-        ("out.png", r"ends in \.mp4, \.mkv or \.mov"),
+        ("out.avi", r"must end in \.mp4, \.mkv or \.mov"),
+        ("out", r"must end in \.mp4, \.mkv or \.mov"),
+        ("out.png", r"must end in \.mp4, \.mkv or \.mov"),
         ("missing/out.mp4", "does not exist"),
         ("folder.mp4", "is a folder"),
         ("file.txt/out.mp4", "is not a folder"),
@@ -353,7 +353,7 @@ def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, na
 
 def test_a_video_of_single_images_is_refused(tmp_path):
     recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4")))
-    with pytest.raises(InputError, match="single images"):
+    with pytest.raises(InputError, match="consists of images"):
         recorder.open(context(kind=SourceKind.STILLS))
 
 

@@ -153,7 +153,7 @@ def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses
     disk.free = 999_999
     disk.record(round(25 * CHECK_EVERY_S))
     assert kept(disk) == []
-    assert "recording pauses: less than 1 MB are free" in caplog.text
+    assert "recording paused: less than 1 MB are free" in caplog.text
     first = disk.names()
     assert len(first) == 1  # its frames are what was recorded until then
     recorded = frames_of(tmp_path / first[0])
@@ -166,8 +166,8 @@ def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses
     disk.recorder.close()
     second = [name for name in disk.names() if name not in first]
     assert len(second) == 1
-    assert "recording goes on" in caplog.text
-    missed = int(caplog.text.split("recording goes on; ")[1].split()[0])
+    assert "recording resumed" in caplog.text
+    missed = int(caplog.text.split("recording resumed; ")[1].split()[0])
     assert recorded + missed + frames_of(tmp_path / second[0]) == disk.frames
 
 
@@ -182,10 +182,10 @@ def test_a_write_that_finds_no_room_is_a_pause_and_not_the_end(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "write", full)
         disk.record(1)
-    assert "recording pauses: Writing failed" in caplog.text
+    assert "recording paused: Writing failed" in caplog.text
     disk.record(25 * 6)
     disk.recorder.close()
-    assert "recording goes on" in caplog.text
+    assert "recording resumed" in caplog.text
     assert sum(frames_of(tmp_path / name) for name in disk.names()) > 10
 
 
@@ -202,7 +202,7 @@ def test_any_other_failure_is_the_end(tmp_path, monkeypatch):
 
 
 def test_what_cannot_work_is_refused_at_the_start(tmp_path):
-    with pytest.raises(InputError, match=r"ends in \.mp4, \.mkv or \.mov"):
+    with pytest.raises(InputError, match=r"must end in \.mp4, \.mkv or \.mov"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "a.avi"), segment_s=5)).open(context())
     with pytest.raises(InputError, match="does not exist"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "no" / "a.mp4"), segment_s=5)).open(context())
