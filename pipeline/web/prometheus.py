@@ -1,8 +1,8 @@
-"""A run's numbers for Prometheus, gathered when they are asked for."""
+"""Metrics of a run for Prometheus, collected when it scrapes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -21,7 +21,7 @@ class RunCollector(Collector):
 
     Args:
         monitor: the run.
-        viewers: how many watch now.
+        viewers: returns the current number of viewers.
     """
 
     def __init__(self, monitor: RunMonitor, viewers: Callable[[], int]) -> None:
@@ -29,14 +29,14 @@ class RunCollector(Collector):
         self._viewers = viewers
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, as they are now."""
+        """Yields all metrics with their current values."""
         view = self._monitor.view
         stats = view.stats.recent(view.clock())
         yield from _frames(stats)
         yield self._latency()
         yield from self._now()
         yield CounterMetricFamily(
-            f"{_PREFIX}source_reconnects", "Times that the source was lost and came back.", value=view.reconnects()
+            f"{_PREFIX}source_reconnects", "How often the source was lost and reconnected.", value=view.reconnects()
         )
 
     def _latency(self) -> Metric:
@@ -51,47 +51,44 @@ class RunCollector(Collector):
 
     def _now(self) -> Iterator[Metric]:
         objects = GaugeMetricFamily(f"{_PREFIX}objects", "Objects on the newest frame, by class.", labels=["class"])
-        for name, count in self._monitor.objects().items():
-            objects.add_metric([name], count)
-        yield objects
+        yield _with_label(objects, self._monitor.objects())
         state = self._monitor.view.controls.state
         gauges = (
             ("viewers", "Viewers of the page.", self._viewers()),
-            ("recording", "1 while a recording is switched on.", int(state.recording)),
-            ("healthy", "1 while frames flow.", int(self._monitor.health().ok)),
+            ("recording", "1 while recording.", int(state.recording)),
+            ("healthy", "1 while frames are presented.", int(self._monitor.health().ok)),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(_PREFIX + name, text, value=value)
 
 
+def _with_label(
+    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float | None]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    """Adds the values that are not None to a family with one label, by the label's value."""
+    for label, value in values.items():
+        if value is not None:
+            family.add_metric([label], value)
+    return family
+
+
 def _frames(stats: StatsSnapshot) -> Iterator[Metric]:
-    passed = CounterMetricFamily(f"{_PREFIX}frames", "Frames that passed a stage.", labels=["stage"])
-    for stage, count in (("capture", stats.captured), ("inference", stats.inferred), ("display", stats.presented)):
-        passed.add_metric([stage], count)
-    yield passed
-    lost = CounterMetricFamily(
+    passed = {"capture": stats.captured, "inference": stats.inferred, "display": stats.presented}
+    yield _with_label(CounterMetricFamily(f"{_PREFIX}frames", "Frames that passed a stage.", labels=["stage"]), passed)
+    dropped = CounterMetricFamily(
         f"{_PREFIX}frames_dropped",
-        "Frames lost, by the stage that they were lost in front of.",
+        "Frames dropped, by the stage in front of which they were dropped.",
         labels=["stage", "cause"],
     )
     for stage, cause, count in drops(stats):
-        lost.add_metric([stage, cause], count)
-    yield lost
-    by_sink = CounterMetricFamily(
-        f"{_PREFIX}sink_frames_dropped", "Presented frames that an output was too slow for.", labels=["sink"]
-    )
-    for sink, count in sorted(stats.sink_dropped.items()):
-        by_sink.add_metric([sink], count)
-    yield by_sink
-    rates = GaugeMetricFamily(f"{_PREFIX}fps", "Frames a second over the last seconds.", labels=["stage"])
-    for stage, rate in (
-        ("capture", stats.capture_fps),
-        ("inference", stats.inference_fps),
-        ("display", stats.display_fps),
-    ):
-        if rate is not None:
-            rates.add_metric([stage], rate)
-    yield rates
+        dropped.add_metric([stage, cause], count)
+    yield dropped
+    text = "Presented frames that an output was too slow for."
+    by_sink = CounterMetricFamily(f"{_PREFIX}sink_frames_dropped", text, labels=["sink"])
+    yield _with_label(by_sink, dict(sorted(stats.sink_dropped.items())))
+    rates = {"capture": stats.capture_fps, "inference": stats.inference_fps, "display": stats.display_fps}
+    text = "Frames per second over the last seconds."
+    yield _with_label(GaugeMetricFamily(f"{_PREFIX}fps", text, labels=["stage"]), rates)
     if stats.inference_p50_s is not None:
         yield GaugeMetricFamily(
             f"{_PREFIX}inference_seconds_median", "Time in the network.", value=stats.inference_p50_s
@@ -99,11 +96,11 @@ def _frames(stats: StatsSnapshot) -> Iterator[Metric]:
 
 
 class Metrics:
-    """The metrics page of one run and of the process that it runs in.
+    """The metrics endpoint of one run and its process.
 
     Args:
         monitor: the run.
-        viewers: how many watch now.
+        viewers: returns the current number of viewers.
     """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -114,5 +111,5 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.web.access import Access, Refusal, Request, choose_token, own_names
+from pipeline.web.access import Access, Refusal, Request, allowed_hosts, choose_token
 
 TOKEN = "correct-horse-battery"
 
@@ -27,9 +27,9 @@ def test_names_that_are_not_ours(host):
     assert ask(Access(None), Host=host) is Refusal.HOST
 
 
-def test_own_names(monkeypatch):
+def test_allowed_hosts(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "Box.lan.example")
-    names = own_names(ServeSettings(allowed_hosts=("Cam.Example.Org",)), "0.0.0.0")
+    names = allowed_hosts(ServeSettings(allowed_hosts=("Cam.Example.Org",)), "0.0.0.0")
     assert names == {"box.lan.example", "box", "box.local", "0.0.0.0", "cam.example.org"}
 
 
@@ -117,14 +117,16 @@ def test_which_token_holds():
     assert choose_token(given, True, environment) == ("from-the-settings", False)
     assert choose_token(ServeSettings(), False, environment) == ("from-the-environment", False)
     assert choose_token(ServeSettings(), False, {}) == (None, False)
-    (first, made_up), (second, _) = (choose_token(ServeSettings(), True, {"STREAM_SEGMENT_TOKEN": ""}) for _ in "12")
-    assert made_up
+    (first, is_generated), (second, _) = (
+        choose_token(ServeSettings(), True, {"STREAM_SEGMENT_TOKEN": ""}) for _ in "12"
+    )
+    assert is_generated
     assert first != second
     assert len(first) >= 32
 
 
 def test_a_short_token_in_the_environment_is_an_error_that_does_not_tell_it():
-    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN must have 12 to 256 characters, it has 5") as caught:
+    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN must have 12 to 256 characters, got 5") as caught:
         choose_token(ServeSettings(), False, {"STREAM_SEGMENT_TOKEN": "short"})
     assert "short" not in str(caught.value)
     assert caught.value.exit_code == 2

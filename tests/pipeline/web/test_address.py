@@ -70,11 +70,11 @@ def test_ipv6():
 def test_a_port_that_is_taken():
     with contextlib.closing(listen("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]
-        with pytest.raises(InputError, match=f"--serve: port {port} is taken by another program"):
+        with pytest.raises(InputError, match=f"--serve: port {port} is in use by another program"):
             listen("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid", "x" * 300])
 def test_an_address_that_is_not_this_machines(host):
-    with pytest.raises(InputError, match="is no address of this machine"):
+    with pytest.raises(InputError, match="is not an address of this machine"):
         listen(host, 0)

@@ -79,7 +79,7 @@ async def try_silence(page, run):
     release = threading.Event()
     run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
     assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
-    await page.until(f"{STATE}.textContent === 'Connection lost. Trying again …'")
+    await page.until(f"{STATE}.textContent === 'Connection lost, retrying …'")
     release.set()
     assert await page.until(f"{STATE}.textContent === 'Live'") < 2 * (WITHIN_S + SLACK_S)
 
@@ -128,7 +128,7 @@ def test_the_page_says_that_the_run_is_over_and_finds_the_next_one(tmp_path):
             assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
             assert await page.ask(f"{STATE}.textContent") in (
                 "The run has ended. Waiting for the next one …",
-                "Connection lost. Trying again …",
+                "Connection lost, retrying …",
             )
             with served(serve={"address": str(port)}):
                 await page.until(f"{STATE}.textContent === 'Live'")
@@ -140,7 +140,7 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
     async def with_token(run):
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             await page.open(run.url)
-            assert "A token is needed" in await page.ask("document.body.innerText")
+            assert "A token is required" in await page.ask("document.body.innerText")
             await page.open(f"{run.url}?token={run.sink.token}")
             await page.until(f"{STATE}.textContent === 'Live'")
             assert await page.ask("location.href") == run.url

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.records import SourceKind
-from pipeline.web.routes import LARGEST_BODY
+from pipeline.web.routes import MAX_BODY_BYTES
 from tests.pipeline.fakes import DEADLINE_S
 from tests.pipeline.web.served import CONTROL, HEIGHT, WIDTH, Camera, served
 
@@ -145,10 +145,10 @@ def test_nothing_is_encoded_while_nobody_watches(run):
 
 
 def test_no_more_viewers_than_there_are_places(run):
-    with run.sink.pictures.place(), run.sink.pictures.place():
+    with run.sink.pictures.watching(), run.sink.pictures.watching():
         status, _, body = run.get("/stream.mjpg")
         assert status == 503
-        assert json.loads(body) == {"error": "all 2 places for viewers are taken (serve.max_viewers)"}
+        assert json.loads(body) == {"error": "the limit of 2 viewers is reached (serve.max_viewers)"}
         assert run.status()["viewers"] == 2
 
 
@@ -179,7 +179,7 @@ def test_health_fails_when_frames_stop_and_comes_back():
         assert status == 503
         answer = json.loads(body)
         assert answer["ok"] is False
-        assert answer["reason"].startswith("no frame was shown for ")
+        assert answer["reason"].startswith("no frame shown for ")
         camera.flowing.set()
         for _ in range(2000):
             if run.get("/healthz")[0] == 200:
@@ -216,7 +216,7 @@ def test_switches_and_threshold(run):
         ([], 400, "object"),
         (b"{", 400, "JSON"),
         (b"\xff", 400, "JSON"),
-        (b" " * (LARGEST_BODY + 1), 413, ""),
+        (b" " * (MAX_BODY_BYTES + 1), 413, ""),
     ],
 )
 def test_changes_that_make_no_sense(run, change, status, text):
@@ -276,7 +276,7 @@ def test_single_images_are_not_recorded():
     with served(Camera(kind=SourceKind.STILLS)) as run:
         status, answer = run.post("/api/recording", {"on": True})
         assert status == 409
-        assert "nothing to record" in answer["error"]
+        assert "cannot be recorded" in answer["error"]
         assert run.status()["recording"]["possible"] is False
 
 
@@ -290,14 +290,14 @@ def test_without_the_token_nothing_is_told(locked, path):
     status, headers, body = locked.get(path)
     assert status == 401
     assert headers["WWW-Authenticate"] == "Bearer"
-    assert "A token is needed" in json.loads(body)["error"]
+    assert "A token is required" in json.loads(body)["error"]
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_browser_without_the_token_gets_a_page(locked):
     status, headers, body = locked.get("/", Accept="text/html,*/*")
     assert (status, headers["Content-Type"]) == (401, "text/html; charset=utf-8")
-    assert "A token is needed" in body.decode()
+    assert "A token is required" in body.decode()
     assert locked.get("/style.css")[0] == 200
 
 

@@ -116,7 +116,7 @@ def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
             end_s = time.monotonic() + DEADLINE_S
             while run.sink.pictures.count == 1:
                 # Much data, so that the system's buffers fill soon.
-                run.sink.pictures.offer(noisy.tobytes())
+                run.sink.pictures.publish(noisy.tobytes())
                 assert time.monotonic() < end_s
                 threading.Event().wait(0.01)
 
@@ -155,7 +155,7 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     made = presentation(0)
     assert not one.wants_overlay
     one.write(made)
-    with one.pictures.place():
+    with one.pictures.watching():
         assert one.wants_overlay
         one.write(made)  # bare: drawn before the viewer came
         with pytest.raises(AssertionError):
@@ -181,19 +181,19 @@ def test_a_port_that_is_taken_is_bad_usage():
     with contextlib.closing(listen("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         one = sink_of(address=str(port))
-        with pytest.raises(InputError, match=f"port {port} is taken"):
+        with pytest.raises(InputError, match=f"port {port} is in use"):
             one.open(context())
         one.close()
 
 
-def test_the_address_is_said_and_the_token_only_where_it_was_made_up(caplog, monkeypatch):
+def test_the_address_is_said_and_the_token_only_where_it_was_is_generated(caplog, monkeypatch):
     monkeypatch.delenv("STREAM_SEGMENT_TOKEN", raising=False)
     caplog.set_level(logging.INFO)
     cases = (
         ("127.0.0.1:0", None, "page: {url}"),
         ("0.0.0.0:0", None, "page: {url}?token={token}"),
-        ("0.0.0.0:0", "correct-horse-battery", "page: {url} (asks for the token)"),
-        ("127.0.0.1:0", "correct-horse-battery", "page: {url} (asks for the token)"),
+        ("0.0.0.0:0", "correct-horse-battery", "page: {url} (requires the token)"),
+        ("127.0.0.1:0", "correct-horse-battery", "page: {url} (requires the token)"),
     )
     for address, token, text in cases:
         caplog.clear()

@@ -36,7 +36,7 @@ def test_health_from_the_start_over_a_stall_to_the_next_frame():
     run.waiting = "loading the model"
     assert (run.monitor.health().ok, run.monitor.health().reason) == (
         False,
-        "no frame was shown yet: loading the model",
+        "no frame shown yet: loading the model",
     )
     run.waiting = ""
     run.present()
@@ -45,9 +45,9 @@ def test_health_from_the_start_over_a_stall_to_the_next_frame():
     assert run.monitor.health().ok
     run.clock.now_s += 2.0
     health = run.monitor.health()
-    assert (health.ok, health.reason, health.frame_age_s) == (False, "no frame was shown for 7 s", 7.0)
+    assert (health.ok, health.reason, health.frame_age_s) == (False, "no frame shown for 7 s", 7.0)
     run.waiting = "camera 0 is gone"
-    assert run.monitor.health().reason == "no frame was shown for 7 s: camera 0 is gone"
+    assert run.monitor.health().reason == "no frame shown for 7 s: camera 0 is gone"
     run.present()
     assert run.monitor.health().ok
 
