@@ -127,14 +127,8 @@ def _object_record(
         "score": round(float(instances.scores[i]), 4),
         "box": [round(float(edge), 2) for edge in box],
         "mask": mask,
-        "track_id": _track_id(instances, i),
+        "track_id": None if instances.track_ids is None else int(instances.track_ids[i]) or None,  # 0: none yet
     }
-
-
-def _track_id(instances: Instances, i: int) -> int | None:
-    if instances.track_ids is None or instances.track_ids[i] == 0:
-        return None
-    return int(instances.track_ids[i])
 
 
 def encode_mask(pasted: NDArray[np.bool_], y0: int, x0: int, height: int, width: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 
 import cv2
@@ -30,11 +29,6 @@ ENCODING = {
 """The supported formats by suffix, with OpenCV's encoding parameters."""
 
 
-class _Target(Enum):
-    FILE = "file"
-    FOLDER = "folder"
-
-
 class Images(Sink):
     """Annotated images of a source of stills.
 
@@ -52,7 +46,7 @@ class Images(Sink):
         self._text = settings.path
         self._path = Path(settings.path)
         self._inputs = inputs or Inputs()
-        self._target = _Target.FOLDER
+        self._is_folder = True
         self._written: list[Path] = []
         self._taken: set[str] = set()
 
@@ -62,17 +56,17 @@ class Images(Sink):
             raise InputError(
                 f"--output {self._text}: the source is a video; give a file that ends in .mp4, .mkv or .mov."
             )
-        self._target = self._target_of(context.source)
-        if self._target is _Target.FILE:
-            check_output_file(self._path, "--output", self._inputs)
+        self._is_folder = self._text.endswith(("/", os.sep)) or self._path.is_dir() or not self._path.suffix
+        if not self._is_folder:
+            self._check_file(context.source)
         else:
             existing = next(folder for folder in (self._path, *self._path.absolute().parents) if folder.exists())
             check_folder(existing, f"--output {self._text}")
 
     def write(self, presentation: Presentation) -> None:
         """Write one image. Raises RunError if that fails or would overwrite an input."""
-        path = self._path if self._target is _Target.FILE else self._path / self._name(presentation)
-        if self._target is _Target.FILE and self._written:
+        path = self._path / self._name(presentation) if self._is_folder else self._path
+        if not self._is_folder and self._written:
             raise RunError(f"--output {self._path} is one image, but the source has more: give a folder (out/).")
         if path in self._inputs:
             raise RunError(f"{path} is one of the input images: give another folder as --output.")
@@ -91,10 +85,8 @@ class Images(Sink):
         """The image or folder, if anything was written."""
         return (str(self._path),) if self._written else ()
 
-    def _target_of(self, source: SourceInfo) -> _Target:
+    def _check_file(self, source: SourceInfo) -> None:
         suffix = self._path.suffix.lower()
-        if self._text.endswith(("/", os.sep)) or self._path.is_dir() or not suffix:
-            return _Target.FOLDER
         if suffix in VIDEO_FORMATS:
             raise InputError(
                 f"--output {self._text} is a video, but the source consists of images: "
@@ -108,7 +100,7 @@ class Images(Sink):
             raise InputError(
                 f"--output {self._text} is one image, but the source has {source.frame_count}: give a folder (out/)."
             )
-        return _Target.FILE
+        check_output_file(self._path, "--output", self._inputs)
 
     def _name(self, presentation: Presentation) -> str:
         """The name of the source image, as PNG if its format cannot be written, numbered if the name is taken."""

@@ -174,12 +174,9 @@ class Decoder:
                 self._skip_corrupt()
             except av.FFmpegError as error:
                 raise RunError(f"{self._name}: reading failed: {explain(error)}") from None
-        yield from self._flush()
-
-    def _flush(self) -> Iterator[av.Packet[VideoStream]]:
-        packet = av.Packet()
-        packet.stream = self._stream
-        yield cast("av.Packet[VideoStream]", packet)
+        flush = av.Packet()
+        flush.stream = self._stream
+        yield cast("av.Packet[VideoStream]", flush)
 
     def _skip_corrupt(self) -> None:
         position = position_text(self._position_s)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import SourceKind
+from pipeline.records import Frame, SourceKind
 from pipeline.settings.source_settings import SourceSettings
-from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 
 LIVE_INTERVAL_S = 0.5
@@ -34,44 +35,31 @@ def sample_frames(settings: SourceSettings, count: int) -> list[NDArray[np.uint8
         InputError: the source cannot be opened.
         RunError: the source fails while it is read.
     """
-    source = make_source(settings)
-    try:
+    with contextlib.closing(make_source(settings)) as source:
         info = source.open()
-        frames = _frames(source)
-        if info.kind is SourceKind.LIVE:
-            return _sample_live(frames, count)
-        return _sample_evenly(frames, count)
-    finally:
-        source.close()
+        frames = iter(source.read, None)
+        return _sample_live(frames, count) if info.kind is SourceKind.LIVE else _sample_evenly(frames, count)
 
 
-def _frames(source: Source) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Yields (captured_at_s, image_bgr) of every frame."""
-    while (frame := source.read()) is not None:
-        yield frame.captured_at_s, frame.image_bgr
-
-
-def _sample_live(frames: Iterator[tuple[float, NDArray[np.uint8]]], count: int) -> list[NDArray[np.uint8]]:
+def _sample_live(frames: Iterator[Frame], count: int) -> list[NDArray[np.uint8]]:
     taken: list[NDArray[np.uint8]] = []
     due_s = -np.inf
-    for captured_at_s, image in frames:
-        if captured_at_s >= due_s:
-            taken.append(image)
-            due_s = captured_at_s + LIVE_INTERVAL_S
+    for frame in frames:
+        if frame.captured_at_s >= due_s:
+            taken.append(frame.image_bgr)
+            due_s = frame.captured_at_s + LIVE_INTERVAL_S
         if len(taken) == count:
             break
     return taken
 
 
-def _sample_evenly(frames: Iterator[tuple[float, NDArray[np.uint8]]], count: int) -> list[NDArray[np.uint8]]:
+def _sample_evenly(frames: Iterator[Frame], count: int) -> list[NDArray[np.uint8]]:
     """Keeps every nth frame; n doubles whenever twice as many frames as requested are held."""
     held: list[NDArray[np.uint8]] = []
     step = 1
-    for index, (_, image) in enumerate(frames):
-        if index >= MAX_FRAMES_READ:
-            break
+    for index, frame in enumerate(itertools.islice(frames, MAX_FRAMES_READ)):
         if index % step == 0:
-            held.append(image)
+            held.append(frame.image_bgr)
         if len(held) == 2 * count:
             held, step = held[::2], 2 * step
     positions = np.linspace(0, len(held) - 1, min(count, len(held))).round().astype(int)

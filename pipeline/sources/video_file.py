@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -198,7 +199,7 @@ class VideoFile(Source):
         while timed is not None and self._seconds(timed) < self._start_s - ROUNDING_S and not self._interrupted:
             timed = next(self._pictures, None)
         if timed is not None:
-            self._pictures = _chain(timed, self._pictures)
+            self._pictures = chain((timed,), self._pictures)
         return timed
 
     def _timed_pictures(self, media: _Media) -> Iterator[_TimedPicture]:
@@ -272,8 +273,3 @@ class VideoFile(Source):
         parts += ["interlaced"] if interlaced else []
         parts += [f"audio {codec_name(audio[0])}"] if audio else []
         return ", ".join(parts)
-
-
-def _chain(first: _TimedPicture, rest: Iterator[_TimedPicture]) -> Iterator[_TimedPicture]:
-    yield first
-    yield from rest

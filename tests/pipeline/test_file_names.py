@@ -17,7 +17,7 @@ def test_home_is_put_in_place(monkeypatch, tmp_path):
 
 
 def test_no_such_home():
-    with pytest.raises(InputError, match=r"^--weights ~nobody-here/a\.h5: there is no such user's home folder"):
+    with pytest.raises(InputError, match=r"^--weights ~nobody-here/a\.h5: this user has no home folder"):
         user_path("~nobody-here/a.h5", "--weights")
 
 

@@ -89,7 +89,7 @@ def test_summary_says_everything_once():
         "captured 11, inferred 3, presented 3, dropped 8",
         "7 before inference (busy)",
         "1 before display (run stopped)",
-        "1 presented but not taken by the recorder",
+        "1 presented but dropped by the recorder",
         "capture 10.0 fps, inference 2.0 fps, display 2.0 fps",
         "reconnects 2",
         "out.mp4",

@@ -45,7 +45,7 @@ def test_a_bar_on_a_terminal(terminal):
     text = terminal.getvalue()
     assert "41/50" in text
     assert "loss 2.000 box 0.500" in text
-    assert "step 41: validation loss 1.000, mask AP50 not known (no objects)" in text
+    assert "step 41: validation loss 1.000, mask AP50 unknown (no objects)" in text
 
 
 def test_words():
