@@ -1,4 +1,4 @@
-"""Class names from a file, and the classes that a user asks for."""
+"""Class names from a file, and the classes that a user selects."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def labels_file(folder, content):
     return str(path)
 
 
-def test_coco_is_80_classes_behind_the_background_as_the_example_file_says():
+def test_coco_has_80_classes_after_the_background_like_the_example_file():
     assert len(COCO_LABELS) == 81
     assert [COCO_LABELS[index] for index in (0, 1, 17, 80)] == ["BG", "person", "dog", "toothbrush"]
     assert tuple(EXAMPLE.read_text(encoding="utf-8").split("\n")[:81]) == COCO_LABELS
@@ -81,7 +81,7 @@ def test_classes_by_name_in_any_case_and_by_id():
         ("", "no class ''"),
     ],
 )
-def test_unknown_classes_are_named_with_what_comes_near(text, reason):
+def test_unknown_classes_are_reported_with_similar_names(text, reason):
     with pytest.raises(InputError, match=reason):
         resolve_classes(["car", text], COCO_LABELS)
 

@@ -18,7 +18,7 @@ def seen(at_s, people=0):
     return SegmentedFrame(frame, make_instances(people), 9, StageTimes(at_s))
 
 
-def test_the_attract_screen_comes_after_a_while_and_goes_when_somebody_comes():
+def test_the_attract_screen_appears_after_the_delay_and_goes_when_somebody_comes():
     attract = AttractScreen(AttractSettings(after_s=5.0, classes=("thing",), text="Hello"), LABELS)
     shown = []
     for at_s, people in ((100.0, 0), (104.9, 0), (105.0, 0), (106.0, 1), (110.9, 0), (111.0, 0)):
@@ -27,7 +27,7 @@ def test_the_attract_screen_comes_after_a_while_and_goes_when_somebody_comes():
     assert shown == [True, True, False, True, True, False]
 
 
-def test_before_the_first_result_nobody_is_called_away():
+def test_no_attract_screen_before_the_first_result():
     attract = AttractScreen(AttractSettings(after_s=5.0, classes=("thing",)), LABELS)
     for at_s in (100.0, 120.0):
         item = replace(seen(at_s), instances_index=None)
@@ -52,7 +52,7 @@ def test_the_attract_screen_is_the_dark_picture_with_the_text_or_a_picture(tmp_p
     assert (screen == (1, 2, 3)).all()
 
 
-def test_attract_needs_a_time_and_classes_that_are_there():
+def test_attract_needs_a_delay_and_known_classes():
     with pytest.raises(ValueError, match="after_s"):
         AttractScreen(AttractSettings(), LABELS)
     with pytest.raises(InputError, match=r"attract\.classes"):

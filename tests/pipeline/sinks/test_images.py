@@ -65,7 +65,7 @@ def test_an_existing_folder_may_have_a_suffix(tmp_path):
     assert (folder / "a.png").is_file()
 
 
-def test_names_that_meet_get_numbers_and_foreign_formats_become_png(tmp_path):
+def test_colliding_names_get_numbers_and_unsupported_formats_become_png(tmp_path):
     write(tmp_path / "out", [still(i, name) for i, name in enumerate(["a.png", "A.png", "a.gif", "b.heic"])])
     assert sorted(child.name for child in (tmp_path / "out").iterdir()) == ["A-2.png", "a-3.png", "a.png", "b.png"]
 
@@ -96,7 +96,7 @@ def test_an_input_is_never_overwritten(tmp_path):
         ("file.txt/out", 2, "is not a folder"),
     ],
 )
-def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, name, frame_count, message):
+def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, frame_count, message):
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(InputError, match=message):
         write(tmp_path / name, [], frame_count=frame_count)
@@ -114,7 +114,7 @@ def test_a_video_source_is_refused(tmp_path):
         sink.open(context())
 
 
-def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+def test_a_failed_write_is_an_error_and_leaves_nothing(tmp_path):
     folder = tmp_path / "out"
     (folder / "a.png").mkdir(parents=True)
     with pytest.raises(RunError, match=r"Writing .*a\.png failed"):

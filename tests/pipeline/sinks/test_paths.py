@@ -1,4 +1,4 @@
-"""What can be told of output paths beforehand."""
+"""Checks of output paths, and numbered names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_no_file_has_no_identity(tmp_path):
     assert Path("bad\0name") not in Inputs()
 
 
-def test_a_good_path_passes(tmp_path):
+def test_a_valid_path_passes(tmp_path):
     check_output_file(tmp_path / "out.mp4", "--output", Inputs())
     check_output_file(touch(tmp_path / "old.mp4"), "--output", Inputs())
     assert not (tmp_path / "out.mp4").exists()
@@ -68,7 +68,7 @@ def test_bad_paths_by_name(tmp_path, name, message):
         check_output_file(tmp_path / name, "--output", Inputs())
 
 
-def test_places_without_permission(tmp_path, monkeypatch):
+def test_folders_without_permission(tmp_path, monkeypatch):
     # Asked of the system, not tried: as root every place can be written to.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match="cannot be written to"):

@@ -27,21 +27,21 @@ def test_linux_without_a_display(environment):
 
 
 @pytest.mark.parametrize("environment", [{"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}])
-def test_linux_with_a_display_that_answers(environment):
+def test_linux_with_a_working_display(environment):
     assert screen_available(environment, "linux", WORKS, ()) == (True, "")
 
 
-def test_linux_with_a_display_that_ends_the_process():
+def test_linux_with_a_display_that_aborts_the_process():
     assert screen_available({"DISPLAY": ":99"}, "linux", ABORTS, ()) == (False, "the display :99 cannot be opened")
 
 
-def test_linux_with_a_display_that_never_answers(monkeypatch):
+def test_linux_with_a_display_that_hangs(monkeypatch):
     monkeypatch.setattr(screen, "_PROBE_LIMIT_S", 0.2)
     assert screen_available({"DISPLAY": "far:0"}, "linux", HANGS, ()) == (False, "the display far:0 does not respond")
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
-def test_systems_that_always_have_one(platform):
+def test_systems_that_always_have_a_screen(platform):
     assert screen_available({}, platform, ABORTS, ()) == (True, "")
 
 

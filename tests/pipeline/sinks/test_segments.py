@@ -1,4 +1,4 @@
-"""Segments: no frame is lost between them, the oldest make room, nothing else is touched, a full disk is a pause."""
+"""Segments: no frame is lost between them, the oldest are deleted, nothing else is, and a full disk pauses."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ from tests.pipeline.sinks.presentations import context, presentation
 
 
 class Disk:
-    """A disk whose room a test decides; time goes as the frames go, 25 a second."""
+    """A disk whose free space a test sets; time advances by frames, 25 per second."""
 
     def __init__(self, tmp_path, **settings):
         self.folder, self.free, self.clock = tmp_path, 10**12, FakeClock()
@@ -56,7 +56,7 @@ def frames_of(path):
     return count
 
 
-def test_segments_hold_every_frame_and_play_by_themselves(tmp_path):
+def test_segments_contain_every_frame_and_play_on_their_own(tmp_path):
     disk = Disk(tmp_path).opened()
     disk.record(60)
     disk.recorder.close()
@@ -69,7 +69,7 @@ def test_segments_hold_every_frame_and_play_by_themselves(tmp_path):
     assert list(disk.recorder.outputs) == [str(tmp_path / name) for name in disk.names()]
 
 
-def test_numbers_go_on_after_the_last_run_and_a_segment_that_is_written_plays_already(tmp_path):
+def test_numbering_continues_after_the_last_run_and_an_open_segment_plays(tmp_path):
     (tmp_path / "kiosk-20251231-235959-0041.mp4").write_bytes(b"x")
     disk = Disk(tmp_path).opened()
     disk.record(30)
@@ -144,7 +144,7 @@ def test_a_link_to_another_file_is_left_alone(tmp_path):
     assert (tmp_path / "else" / "precious.mp4").exists()
 
 
-def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses_and_goes_on(tmp_path, caplog):
+def test_a_full_disk_deletes_old_segments_then_pauses_then_resumes(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     old_segments(tmp_path, 500, 500)
     disk = Disk(tmp_path, min_free_bytes=1_000_000, segment_s=3600.0).opened()
@@ -172,7 +172,7 @@ def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_write_that_finds_no_room_is_a_pause_and_not_the_end(tmp_path, monkeypatch, caplog, number):
+def test_a_write_to_a_full_disk_pauses_instead_of_failing(tmp_path, monkeypatch, caplog, number):
     disk = Disk(tmp_path).opened()
     disk.record(3)
 
@@ -189,7 +189,7 @@ def test_a_write_that_finds_no_room_is_a_pause_and_not_the_end(tmp_path, monkeyp
     assert sum(frames_of(tmp_path / name) for name in disk.names()) > 10
 
 
-def test_any_other_failure_is_the_end(tmp_path, monkeypatch):
+def test_any_other_failure_ends_the_recording(tmp_path, monkeypatch):
     disk = Disk(tmp_path).opened()
 
     def broken(*_):
@@ -201,7 +201,7 @@ def test_any_other_failure_is_the_end(tmp_path, monkeypatch):
     disk.recorder.close()
 
 
-def test_what_cannot_work_is_refused_at_the_start(tmp_path):
+def test_impossible_settings_are_errors_at_open(tmp_path):
     with pytest.raises(InputError, match=r"must end in \.mp4, \.mkv or \.mov"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "a.avi"), segment_s=5)).open(context())
     with pytest.raises(InputError, match="does not exist"):
@@ -210,7 +210,7 @@ def test_what_cannot_work_is_refused_at_the_start(tmp_path):
         SegmentRecorder(RecorderSettings(path="a.mp4"))
 
 
-def test_one_file_or_segments_as_the_settings_say(tmp_path):
+def test_one_file_or_segments_by_the_settings(tmp_path):
     from pipeline.sinks.paths import Inputs
 
     assert isinstance(make_recorder(RecorderSettings(path="a.mp4"), Inputs()), Recorder)

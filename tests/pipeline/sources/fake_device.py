@@ -1,4 +1,4 @@
-"""A device whose every step a test decides."""
+"""A device that plays the steps of a test."""
 
 from __future__ import annotations
 

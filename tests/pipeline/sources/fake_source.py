@@ -1,4 +1,4 @@
-"""A source that gives frames at the times a test says."""
+"""A source whose frames have the timestamps that a test chooses."""
 
 from __future__ import annotations
 

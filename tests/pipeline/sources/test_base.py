@@ -1,4 +1,4 @@
-"""What a source of one's own gets for nothing."""
+"""What a source inherits from the base class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.sources.base import Source
 
 
 class Smallest(Source):
-    """Only what must be there."""
+    """Only the abstract methods."""
 
     closed = False
 
@@ -26,7 +26,7 @@ class Smallest(Source):
         pass
 
 
-def test_defaults_and_with() -> None:
+def test_defaults_and_context_manager() -> None:
     source = Smallest()
     with source as opened:
         assert opened is source
@@ -36,7 +36,7 @@ def test_defaults_and_with() -> None:
     assert source.closed
 
 
-def test_an_error_inside_closes_it_and_goes_on() -> None:
+def test_an_error_in_the_block_closes_the_source_and_propagates() -> None:
     source = Smallest()
     with pytest.raises(KeyError), source:
         raise KeyError

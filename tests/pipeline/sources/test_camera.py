@@ -71,7 +71,7 @@ def camera(
     return CameraDevice("0", "camera 0", mode, clock, system)
 
 
-def test_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
+def test_a_camera_without_the_requested_mode_describes_its_own(tmp_path: Path) -> None:
     capture = FakeCapture((640, 480), 15)
     device = camera(capture, tmp_path, mode=CameraMode(1920, 1080, 60.0))
     info = device.open()
@@ -82,13 +82,13 @@ def test_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
     device.close()
 
 
-def test_nothing_is_said_when_the_wish_was_granted(tmp_path: Path) -> None:
+def test_a_matching_mode_is_described_without_the_request(tmp_path: Path) -> None:
     info = camera(FakeCapture((640, 480), 29.97), tmp_path, mode=CameraMode(640, fps=30.0)).open()
     assert info.description == "camera 0: 640x480 at 29.97 fps"
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, 180000.0, float("nan")])
-def test_rates_that_cannot_be_true_are_unknown(tmp_path: Path, fps: float) -> None:
+def test_implausible_rates_are_unknown(tmp_path: Path, fps: float) -> None:
     info = camera(FakeCapture(fps=fps), tmp_path).open()
     assert info.fps is None
     assert info.description == "camera 0: 640x480"
@@ -105,7 +105,7 @@ def test_rates_that_cannot_be_true_are_unknown(tmp_path: Path, fps: float) -> No
         ("win32", {"width": 1280, "height": 720}, True),
     ],
 )
-def test_compressed_pictures_for_big_wishes(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
+def test_large_modes_request_compression(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
     (tmp_path / "video0").touch()
     capture = FakeCapture()
     camera(capture, tmp_path, platform, CameraMode(**wanted)).open()
@@ -128,7 +128,7 @@ def test_compressed_pictures_for_big_wishes(tmp_path: Path, platform: str, wante
         ("freebsd14", [cv2.CAP_ANY]),
     ],
 )
-def test_each_system_has_its_api_and_a_second_choice(tmp_path: Path, platform: str, apis: list[int]) -> None:
+def test_each_system_has_its_api_and_a_fallback(tmp_path: Path, platform: str, apis: list[int]) -> None:
     (tmp_path / "video3").touch()
     tried: list[tuple[int | str, int]] = []
 
@@ -144,7 +144,7 @@ def test_each_system_has_its_api_and_a_second_choice(tmp_path: Path, platform: s
     assert tried == [(3, api) for api in apis]
 
 
-def test_a_device_path_is_passed_on(tmp_path: Path) -> None:
+def test_a_device_path_reaches_opencv(tmp_path: Path) -> None:
     path = tmp_path / "video5"
     path.touch()
     asked: list[int | str] = []
@@ -158,7 +158,7 @@ def test_a_device_path_is_passed_on(tmp_path: Path) -> None:
     assert asked == [str(path)]
 
 
-def test_first_frames_may_be_empty_and_time_is_that_of_the_grab(tmp_path: Path, clock: ManualClock) -> None:
+def test_empty_first_reads_are_skipped_and_time_is_taken_at_the_grab(tmp_path: Path, clock: ManualClock) -> None:
     capture = FakeCapture(empty_reads=WARM_UP_READS - 1)
     capture.after_grab = lambda: clock.advance(5)  # decoding takes long
     device = camera(capture, tmp_path, clock=clock)
@@ -189,7 +189,7 @@ def test_a_lost_camera_is_a_run_error(tmp_path: Path, lost: str) -> None:
         device.grab()
 
 
-def test_no_such_camera_lists_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_camera_lists_the_available_ones(tmp_path: Path) -> None:
     for name in ("video0", "video2", "video10", "video-dec", "null"):
         (tmp_path / name).touch()
     device = CameraDevice("3", "camera 3", system=CameraSystem(platform="linux", dev=tmp_path))
@@ -249,7 +249,7 @@ def by_id(dev: Path, *names: str) -> None:
             (folder / f"usb-{name}-video-index{index}").symlink_to(device)
 
 
-def test_a_serial_number_finds_its_camera_wherever_it_is_plugged_in(tmp_path: Path) -> None:
+def test_a_serial_number_finds_its_camera_at_any_port(tmp_path: Path) -> None:
     by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
     opened: list[object] = []
 
@@ -269,7 +269,7 @@ def test_a_serial_number_finds_its_camera_wherever_it_is_plugged_in(tmp_path: Pa
         ("Maker", r"matches 2 cameras \(usb-Maker_Cam_AB12-video-index0, usb-Maker_Cam_CD34-video-index0\)"),
     ],
 )
-def test_a_serial_number_that_fits_none_or_several(tmp_path: Path, serial: str, message: str) -> None:
+def test_a_serial_number_that_matches_none_or_several(tmp_path: Path, serial: str, message: str) -> None:
     by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
     with pytest.raises(InputError, match=message):
         CameraDevice(

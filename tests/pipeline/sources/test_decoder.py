@@ -1,4 +1,4 @@
-"""Decoding past damage, and what FFmpeg's errors say to a user."""
+"""Decoding past corrupt data, and the explanation of FFmpeg's errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_few_bad_reads_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFi
     real.close()
 
 
-def test_a_stream_that_appears_late_does_not_matter(tmp_path: Path) -> None:
+def test_a_stream_that_appears_midway_is_ignored(tmp_path: Path) -> None:
     silent = write_clip(tmp_path / "silent.flv", 400, options={"bf": "0"}).read_bytes()
     with_sound = write_clip(tmp_path / "sound.flv", 30, options={"bf": "0"}, sound_s=1.2).read_bytes()
     path = tmp_path / "joined.flv"
@@ -57,7 +57,7 @@ def test_a_stream_that_appears_late_does_not_matter(tmp_path: Path) -> None:
         assert warnings.texts() == []
 
 
-def test_endless_bad_reads_end(tmp_path: Path) -> None:
+def test_reading_stops_after_too_many_errors(tmp_path: Path) -> None:
     container = FailingContainer(*[invalid() for _ in range(MAX_ERRORS_IN_ROW + 10)])
     decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
     assert list(decoder.frames()) == []
@@ -107,5 +107,5 @@ def test_errors_are_explained(kind: type[av.FFmpegError], text: str) -> None:
     assert text in explain(kind(1, "raw text"))
 
 
-def test_an_unknown_error_keeps_its_words() -> None:
+def test_an_unknown_error_keeps_its_message() -> None:
     assert explain(av.error.OSError(28, "No space left")) == "No space left"

@@ -1,4 +1,4 @@
-"""Images of every kind that people have lying about."""
+"""Images of many kinds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_gray_and_16_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_transparent_parts_become_white(tmp_path: Path, dtype: type, top: int) -> None:
+def test_transparency_becomes_white(tmp_path: Path, dtype: type, top: int) -> None:
     bgra = np.zeros((4, 6, 4), dtype)
     bgra[:, 3:] = (0, 0, top, top)
     image = load_image(write(tmp_path / "a.png", bgra))
@@ -88,7 +88,9 @@ def test_source_reads_every_image_in_order(tmp_path: Path) -> None:
     source.close()
 
 
-def test_damaged_image_among_others_is_skipped_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_images_among_others_are_skipped_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paths = [tmp_path / "bad.png", write(tmp_path / "good.png", two_colors()), tmp_path / "gone.png"]
     paths[0].write_bytes(b"\x89PNG\r\n\x1a\n nonsense")
     source = ImagesSource(paths, "folder")
@@ -113,7 +115,7 @@ def test_single_bad_image_is_an_error(tmp_path: Path, content: bytes | None, mes
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.bmp"])
 @pytest.mark.parametrize("kept", [0.1, 0.6])
-def test_image_that_was_cut_off_is_one_line(
+def test_a_truncated_image_is_a_one_line_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, kept: float
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)

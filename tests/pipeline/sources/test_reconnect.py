@@ -1,4 +1,4 @@
-"""A camera that goes away and comes back, on a clock that the test moves."""
+"""A camera that is lost and reconnects, on a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = ReconnectSettings(first_delay_s=0.5, longest_delay_s=3.0, read_timeou
 
 
 class Connections:
-    """Hands out the devices in turn, as the connections of one camera, and notes when each was made."""
+    """Hands out the devices in turn, as the connections of one camera, and records when each was made."""
 
     def __init__(self, clock: ManualClock, *devices: FakeDevice, read_timeout_s: float = 5.0) -> None:
         self.clock = clock
@@ -45,7 +45,9 @@ def reconnecting(make: Callable[[], LiveSource], clock: ManualClock) -> Reconnec
     return ReconnectingSource(make, SETTINGS, clock, Pacer(clock, clock.wait))
 
 
-def test_comes_back_with_index_time_and_new_size(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_reconnecting_continues_index_and_time_at_the_new_size(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     first = FakeDevice([picture(100.0), picture(100.1)])
     back = FakeDevice([picture(107.25, size_wh=(64, 48)), picture(107.3, size_wh=(64, 48)), None])
@@ -75,7 +77,7 @@ def test_warnings_of_every_connection_are_kept(clock: ManualClock) -> None:
     assert source.warnings.texts() == ["corrupt data at 00:01.0, 00:02.0"]
 
 
-def test_a_camera_that_is_not_there_at_the_start_is_waited_for(clock: ManualClock) -> None:
+def test_at_start_waits_for_a_missing_camera(clock: ManualClock) -> None:
     settings = SETTINGS.model_copy(update={"at_start": True})
     expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
     devices = [gone() for _ in range(3)]
@@ -92,14 +94,14 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(clock: ManualCloc
     source.close()
 
 
-def test_without_being_asked_to_wait_the_first_failure_is_an_error(clock: ManualClock) -> None:
+def test_without_at_start_a_missing_camera_is_an_error(clock: ManualClock) -> None:
     expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
     source = ReconnectingSource(Connections(clock, gone()), SETTINGS, clock, Pacer(clock, clock.wait), expected)
     with pytest.raises(InputError, match="there is no camera 7"):
         source.open()
 
 
-def test_pauses_double_up_to_the_longest_and_start_anew(clock: ManualClock) -> None:
+def test_delays_double_up_to_the_limit_and_a_frame_resets_them(clock: ManualClock) -> None:
     devices = [FakeDevice([picture(1.0)]), *[gone() for _ in range(5)], FakeDevice([picture(2.0)])]
     devices += [gone(), FakeDevice([picture(3.0), None])]
     connections = Connections(clock, *devices)
@@ -111,7 +113,7 @@ def test_pauses_double_up_to_the_longest_and_start_anew(clock: ManualClock) -> N
     source.close()
 
 
-def test_state_can_be_seen_while_it_is_gone(clock: ManualClock) -> None:
+def test_state_text_while_disconnected(clock: ManualClock) -> None:
     seen: list[str] = []
     source: ReconnectingSource
 
@@ -136,7 +138,7 @@ def test_first_opening_that_fails_is_an_error(clock: ManualClock) -> None:
     assert source.read() is None
 
 
-def test_a_hung_driver_does_not_hang_the_reader_nor_pile_up_threads(clock: ManualClock) -> None:
+def test_a_hung_driver_blocks_neither_the_reader_nor_accumulates_threads(clock: ManualClock) -> None:
     release = threading.Event()
     hung = [FakeDevice([picture(number), lambda: release.wait(30) or None]) for number in range(MAX_STUCK)]
     connections = Connections(clock, *hung, FakeDevice([picture(9.0), None]), read_timeout_s=0.02)
@@ -160,7 +162,7 @@ def test_a_hung_driver_does_not_hang_the_reader_nor_pile_up_threads(clock: Manua
 
 
 @pytest.mark.parametrize("where", ["reading", "pausing", "opening"])
-def test_interrupt_ends_it_wherever_it_is(where: str) -> None:
+def test_interrupt_ends_reading_pausing_and_opening(where: str) -> None:
     release = threading.Event()
     reached = threading.Event()
 

@@ -38,6 +38,6 @@ def test_a_missing_stamp_follows_the_duration_of_the_frame_before() -> None:
     assert [clock.next(0, 100), clock.next(None, 0), clock.next(None, 7), clock.next(None, None)] == [0, 100, 140, 147]
 
 
-def test_a_step_of_less_than_a_tick_still_moves_on() -> None:
+def test_a_step_below_one_tick_still_advances() -> None:
     clock = PtsClock(0, Fraction(1, 10), 0)
     assert [clock.next(None, None) for _ in range(3)] == [0, 1, 2]

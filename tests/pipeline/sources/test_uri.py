@@ -1,4 +1,4 @@
-"""What people type as a source, right and wrong."""
+"""Source URIs, valid and invalid."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
         ),
     ],
 )
-def test_what_is_no_file(uri: str, expected: Target) -> None:
+def test_uris_that_are_not_files(uri: str, expected: Target) -> None:
     assert parse_uri(uri) == expected
 
 
@@ -177,7 +177,7 @@ def test_natural_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["/dev/v4l/by-id/usb-Cam_AB12-video-index0", "/dev/v4l/by-path/pci-0:2:1.0-video"])
-def test_stable_device_paths_are_cameras_also_while_they_are_unplugged(text: str) -> None:
+def test_stable_device_paths_are_cameras_even_while_unplugged(text: str) -> None:
     target = parse_uri(text)
     assert (target.kind, target.location, target.name) == (UriKind.CAMERA, text, f"camera {text}")
 

@@ -1,4 +1,4 @@
-"""A wrapper that changes nothing passes everything on."""
+"""A wrapper that changes nothing delegates everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pipeline.sources.wrapper import SourceWrapper
 from tests.pipeline.sources.fake_source import FakeSource
 
 
-def test_everything_is_passed_on() -> None:
+def test_everything_is_delegated() -> None:
     inner = FakeSource([0, 40])
     wrapper = SourceWrapper(inner)
     assert wrapper.open() == inner.info

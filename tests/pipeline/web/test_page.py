@@ -23,7 +23,7 @@ FINGERPRINT = f"{COPY}.getImageData(0, 0, picture.width, picture.height).data.re
 STATE = "document.getElementById('state')"
 WITHIN_S = 2.0
 SLACK_S = 1.0
-"""A busy machine's share of what the page promises within two seconds."""
+"""Extra time on a busy machine, beyond the two seconds that the page promises."""
 
 
 def pixel(x, y):
@@ -75,7 +75,7 @@ async def try_recording(page, run, folder):
 
 
 async def try_silence(page, run):
-    """The server still holds the connections but says nothing."""
+    """The server keeps the connections open but sends nothing."""
     release = threading.Event()
     run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
     assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
@@ -118,7 +118,7 @@ def test_the_page_in_a_browser(tmp_path):
         asyncio.run(everything(run))
 
 
-def test_the_page_says_that_the_run_is_over_and_finds_the_next_one(tmp_path):
+def test_the_page_reports_the_end_of_the_run_and_finds_the_next_one(tmp_path):
     async def over_and_again():
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             with served() as run:

@@ -39,7 +39,7 @@ def test_the_newest_picture_and_none_twice():
     in_a_loop(work)
 
 
-def test_everybody_is_woken_from_another_thread():
+def test_all_viewers_are_woken_from_another_thread():
     async def work():
         viewers = attached(limit=20)
         with viewers.watching():
@@ -53,7 +53,7 @@ def test_everybody_is_woken_from_another_thread():
     in_a_loop(work)
 
 
-def test_nothing_is_kept_while_nobody_watches():
+def test_nothing_is_kept_without_viewers():
     async def work():
         viewers = attached()
         viewers.publish(b"before anybody came")
@@ -87,7 +87,7 @@ def test_only_one_picture_is_held():
     in_a_loop(work)
 
 
-def test_places_are_limited_and_given_back():
+def test_viewers_are_limited_and_freed():
     viewers = Viewers(2)
     with viewers.watching(), viewers.watching():
         assert viewers.count == 2
@@ -99,7 +99,7 @@ def test_places_are_limited_and_given_back():
     assert viewers.count == 0
 
 
-def test_the_end_wakes_those_who_wait_and_those_who_come_later():
+def test_the_end_wakes_current_and_later_viewers():
     async def work():
         viewers = attached()
         with viewers.watching():
