@@ -56,7 +56,6 @@ class SwitchedRecorder(Sink):
         self._requested: Sink | None = None
         self._recorders: list[Sink] = []
         self._take = 0
-        self._outputs: list[str] = []
 
     @property
     def wants_overlay(self) -> bool:  # type: ignore[override]
@@ -101,7 +100,7 @@ class SwitchedRecorder(Sink):
     def _start(self) -> None:
         if self._context is None:
             raise RuntimeError("SwitchedRecorder.write needs open() first")
-        if self._requested is not None and not self._outputs:
+        if self._requested is not None and not self._recorders:
             self._recorder, path = self._requested, Path(self._settings.path or "")
         else:
             path = self._new_path()
@@ -109,7 +108,6 @@ class SwitchedRecorder(Sink):
             context = self._context
             self._guarded(lambda recorder: recorder.open(context))
         if self._recorder is not None:
-            self._outputs.append(str(path))
             self._recorders.append(self._recorder)
             self._controls.recording_started(str(path))
 

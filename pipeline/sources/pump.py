@@ -81,11 +81,9 @@ class Pump:
         self._device = device
         self._slot: Slot[SourceInfo | Picture | StreamSegmentError] = Slot(HANDOVER_CAPACITY, Overflow.WAIT)
         self._thread = threading.Thread(target=self._run, name=f"pump {device.name}", daemon=True)
-        self._started = False
 
     def start(self) -> None:
         """Start opening the device; the first `get` returns its SourceInfo."""
-        self._started = True
         self._thread.start()
 
     def get(self, timeout_s: float) -> SourceInfo | Picture | None:
@@ -111,7 +109,7 @@ class Pump:
     def stop(self) -> None:
         """Interrupt and wait up to JOIN_TIMEOUT_S for the thread; one that is stuck in the driver is abandoned."""
         self.interrupt()
-        if self._started:
+        if self._thread.ident is not None:  # started
             self._thread.join(JOIN_TIMEOUT_S)
 
     @property

@@ -128,7 +128,9 @@ def _parse_path(text: str) -> Target:
     except FileNotFoundError:
         return _missing(path)
     except OSError as error:
-        return _unusable(path, error)
+        if _is_glob(str(path)):
+            return _glob(path)
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
     if stat.S_ISCHR(mode):
         return Target(UriKind.CAMERA, str(path), f"camera {path}")
     if stat.S_ISDIR(mode):
@@ -152,12 +154,6 @@ def _has_image_signature(path: Path) -> bool:
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*")) or head[:4] + head[8:] == b"RIFFWEBP"
-
-
-def _unusable(path: Path, error: OSError) -> Target:
-    if _is_glob(str(path)):
-        return _glob(path)
-    raise InputError(f"{path} cannot be opened: {error.strerror or error}")
 
 
 def _missing(path: Path) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -51,7 +51,9 @@ class RunCollector(Collector):
 
     def _now(self) -> Iterator[Metric]:
         objects = GaugeMetricFamily(f"{_PREFIX}objects", "Objects on the newest frame, by class.", labels=["class"])
-        yield _with_label(objects, self._monitor.objects())
+        for name, count in self._monitor.objects().items():
+            objects.add_metric([name], count)
+        yield objects
         state = self._monitor.view.controls.state
         gauges = (
             ("viewers", "Viewers of the page.", self._viewers()),
@@ -62,33 +64,34 @@ class RunCollector(Collector):
             yield GaugeMetricFamily(_PREFIX + name, text, value=value)
 
 
-def _with_label(
-    family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float | None]
-) -> CounterMetricFamily | GaugeMetricFamily:
-    """Adds the values that are not None to a family with one label, by the label's value."""
-    for label, value in values.items():
-        if value is not None:
-            family.add_metric([label], value)
-    return family
-
-
 def _frames(stats: StatsSnapshot) -> Iterator[Metric]:
-    passed = {"capture": stats.captured, "inference": stats.inferred, "display": stats.presented}
-    yield _with_label(CounterMetricFamily(f"{_PREFIX}frames", "Frames that passed a stage.", labels=["stage"]), passed)
-    dropped = CounterMetricFamily(
+    passed = CounterMetricFamily(f"{_PREFIX}frames", "Frames that passed a stage.", labels=["stage"])
+    for stage, count in (("capture", stats.captured), ("inference", stats.inferred), ("display", stats.presented)):
+        passed.add_metric([stage], count)
+    yield passed
+    lost = CounterMetricFamily(
         f"{_PREFIX}frames_dropped",
         "Frames dropped, by the stage in front of which they were dropped.",
         labels=["stage", "cause"],
     )
     for stage, cause, count in drops(stats):
-        dropped.add_metric([stage, cause], count)
-    yield dropped
-    text = "Presented frames that an output was too slow for."
-    by_sink = CounterMetricFamily(f"{_PREFIX}sink_frames_dropped", text, labels=["sink"])
-    yield _with_label(by_sink, dict(sorted(stats.sink_dropped.items())))
-    rates = {"capture": stats.capture_fps, "inference": stats.inference_fps, "display": stats.display_fps}
-    text = "Frames per second over the last seconds."
-    yield _with_label(GaugeMetricFamily(f"{_PREFIX}fps", text, labels=["stage"]), rates)
+        lost.add_metric([stage, cause], count)
+    yield lost
+    by_sink = CounterMetricFamily(
+        f"{_PREFIX}sink_frames_dropped", "Presented frames that an output was too slow for.", labels=["sink"]
+    )
+    for sink, count in sorted(stats.sink_dropped.items()):
+        by_sink.add_metric([sink], count)
+    yield by_sink
+    rates = GaugeMetricFamily(f"{_PREFIX}fps", "Frames per second over the last seconds.", labels=["stage"])
+    for stage, rate in (
+        ("capture", stats.capture_fps),
+        ("inference", stats.inference_fps),
+        ("display", stats.display_fps),
+    ):
+        if rate is not None:
+            rates.add_metric([stage], rate)
+    yield rates
     if stats.inference_p50_s is not None:
         yield GaugeMetricFamily(
             f"{_PREFIX}inference_seconds_median", "Time in the network.", value=stats.inference_p50_s
