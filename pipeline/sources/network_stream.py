@@ -63,7 +63,6 @@ class StreamDevice(Device):
         self._paced = False
         self._finite = False
         self._states_rate = True
-        self._offset_s: float | None = None
 
     def open(self) -> SourceInfo:
         container = open_container(self._url, self.name, self._options(), self._timeout_s)
@@ -93,7 +92,10 @@ class StreamDevice(Device):
             if self._finite:
                 return None
             raise RunError(f"{self.name}: the stream ended")
-        captured_at_s = self._pace(frame) if self._paced else self._clock()
+        time_base = fraction(frame.time_base)
+        if self._paced and frame.pts is not None and time_base is not None:
+            self._pacer.until_due(float(frame.pts * time_base), MAX_LAG_S)
+        captured_at_s = self._clock()
         assert self._format is not None
         image = self._format.orientation.apply(self._converter.convert(frame))
         return Picture(image, captured_at_s)
@@ -130,18 +132,6 @@ class StreamDevice(Device):
             return next(self._pictures, None)
         except av.FFmpegError as error:
             raise RunError(f"{self.name}: {error.strerror}") from None
-
-    def _pace(self, frame: av.VideoFrame) -> float:
-        """Wait until the frame is due. Returns the time then, seconds on the clock."""
-        now_s = self._clock()
-        time_base = fraction(frame.time_base)
-        if frame.pts is None or time_base is None:
-            return now_s
-        pts_s = float(frame.pts * time_base)
-        if self._offset_s is None or abs(self._offset_s + pts_s - now_s) > MAX_LAG_S:
-            self._offset_s = now_s - pts_s
-        self._pacer.until(self._offset_s + pts_s)
-        return self._clock()
 
 
 def is_finite(container: av.container.InputContainer) -> bool:

@@ -1,7 +1,8 @@
-"""Waits until a given time on an injected clock; another thread can interrupt the wait."""
+"""Paces frames by an injected clock; another thread can interrupt the wait."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Pacer:
         self._clock = clock
         self._interrupted = threading.Event()
         self._wait = wait if wait is not None else self._interrupted.wait
+        self._offset_s: float | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -40,6 +42,18 @@ class Pacer:
             if self._wait(min(left_s, MAX_WAIT_S)):
                 return False
         return False
+
+    def until_due(self, pts_s: float, max_lag_s: float = math.inf) -> bool:
+        """Wait until a frame is due, counting from the first one. Returns False if `interrupt()` ended the wait.
+
+        Args:
+            pts_s: presentation time of the frame, seconds.
+            max_lag_s: a frame that is earlier or later than this resynchronizes, rather than catching up.
+        """
+        now_s = self._clock()
+        if self._offset_s is None or abs(self._offset_s + pts_s - now_s) > max_lag_s:
+            self._offset_s = now_s - pts_s
+        return self.until(self._offset_s + pts_s)
 
     def interrupt(self) -> None:
         """End the current and every later wait at once."""

@@ -58,7 +58,6 @@ class PatternSource(Source):
         self._clock = clock
         self._pacer = pacer or Pacer(clock)
         self._index = 0
-        self._started_at_s: float | None = None
         self._background = background(self._width, self._height)
 
     def open(self) -> SourceInfo:
@@ -73,10 +72,8 @@ class PatternSource(Source):
         )
 
     def read(self) -> Frame | None:
-        if self._started_at_s is None:
-            self._started_at_s = self._clock()
-        due_s = self._started_at_s + float(self._index / self._rate)
-        if self._pacer.interrupted or (self._kind is SourceKind.LIVE and not self._pacer.until(due_s)):
+        pts_s = float(self._index / self._rate)
+        if self._pacer.interrupted or (self._kind is SourceKind.LIVE and not self._pacer.until_due(pts_s)):
             return None
         image = draw(self._background, self._index, self._rate)
         frame = Frame(self._name, self._index, self._index, 1 / self._rate, self._clock(), image, duration=1)

@@ -27,7 +27,6 @@ class RealtimeFile(SourceWrapper):
         super().__init__(inner)
         self._clock = clock
         self._pacer = pacer or Pacer(clock)
-        self._offset_s: float | None = None
 
     def open(self) -> SourceInfo:
         info = self._inner.open()
@@ -35,11 +34,7 @@ class RealtimeFile(SourceWrapper):
 
     def read(self) -> Frame | None:
         frame = self._inner.read()
-        if frame is None:
-            return None
-        if self._offset_s is None:
-            self._offset_s = self._clock() - frame.pts_s
-        if not self._pacer.until(self._offset_s + frame.pts_s):
+        if frame is None or not self._pacer.until_due(frame.pts_s):
             return None
         return replace(frame, captured_at_s=self._clock())
 

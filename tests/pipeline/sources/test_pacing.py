@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+
+import pytest
 
 from pipeline.sources.pacing import MAX_WAIT_S, Pacer
 from tests.pipeline.sources.conftest import ManualClock
@@ -30,3 +33,19 @@ def test_interrupt_ends_current_and_later_waits() -> None:
     thread.join(1.0)
     assert results == [False]
     assert not pacer.until(0)
+
+
+@pytest.mark.parametrize(("max_lag_s", "expected"), [(3.0, [100, 102, 110, 111]), (math.inf, [100, 102, 110, 110])])
+def test_frames_are_due_by_their_distance_to_the_first(
+    clock: ManualClock, max_lag_s: float, expected: list[float]
+) -> None:
+    pacer = Pacer(clock, clock.wait)
+    delivered = []
+    for pts_s in (5.0, 7.0, 8.0, 9.0):
+        if pts_s == 8.0:
+            clock.now_s = 110.0  # due at 103: too late to catch up if at most 3 s may be lost
+        assert pacer.until_due(pts_s, max_lag_s)
+        delivered.append(clock.now_s)
+    assert delivered == pytest.approx(expected)
+    pacer.interrupt()
+    assert not pacer.until_due(10.0, max_lag_s)
