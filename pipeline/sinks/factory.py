@@ -36,11 +36,11 @@ def make_sinks(
     Args:
         settings: the settings of the run.
         source: the open source: stills are recorded as images, everything else as a video.
-        screen: tells whether a window can be opened, and why not.
+        screen: returns whether a window can be opened, and the reason if not.
         controls: switch the recording of a served run on and off.
 
     Raises:
-        InputError: a window is demanded on a machine without a screen, or two outputs have the same path.
+        InputError: a window is required on a machine without a screen, or two outputs have the same path.
     """
     _check_distinct(settings)
     inputs = Inputs.of([settings.source.uri, settings.model.weights, settings.model.labels])
