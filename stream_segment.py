@@ -41,6 +41,7 @@ from pipeline.settings.loading import KeyPath, dump_settings, load_settings, par
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.window import KEYS_HELP
 
 __version__ = "0.1.0"
 __all__ = [
@@ -142,7 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="stream_segment.py",
         description="Real-time instance segmentation of cameras and video with Mask R-CNN.",
         epilog=f"Also: stream_segment.py COMMAND --help, with COMMAND one of: {', '.join(COMMANDS)}. "
-        "Settings: config.yaml.",
+        f"Settings: config.yaml. Keys in the window: {KEYS_HELP}.",
         allow_abbrev=False,
     )
     for title, flags in _VALUE_FLAGS.items():

@@ -1,21 +1,21 @@
-"""The errors that a user may see: the command line prints their text as one line and exits with their code."""
+"""Errors meant for users: the command line prints their one-line message and exits with their code."""
 
 
 class StreamSegmentError(Exception):
-    """Base of every error that this program raises on purpose; its text is one line for the user."""
+    """Base class of the program's own errors, each with a one-line message for the user."""
 
     exit_code = 1
 
 
 class InputError(StreamSegmentError):
-    """What the user gave (setting, path, codec, weights) cannot be used. Nothing was written. Exit code 2."""
+    """Invalid input: a setting, path, codec or weights file. Nothing was written. Exit code 2."""
 
     exit_code = 2
 
 
 class RunError(StreamSegmentError):
-    """Something failed while running (source lost, encoder failed, disk full). Exit code 1."""
+    """A failure during the run: source lost, encoder failed, disk full. Exit code 1."""
 
 
 class StageStuckError(RunError):
-    """A stage's thread did not end within its deadline."""
+    """A thread did not end before its deadline."""

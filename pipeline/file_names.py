@@ -1,4 +1,4 @@
-"""Paths that a user wrote, and names of files in every locale."""
+"""Paths given by users, and file names independent of the locale."""
 
 from __future__ import annotations
 
@@ -10,42 +10,39 @@ from pipeline.errors import InputError
 
 
 def user_path(text: str, setting: str) -> Path:
-    """The path that a user wrote, with ~ replaced by the home folder.
+    """Converts a path given by the user, expanding ~.
 
     Args:
         text: the path.
-        setting: what the user calls it ("--weights").
+        setting: the option or setting it was given with ("--weights"), for messages.
 
     Raises:
-        InputError: there is no such home folder, or no file can have the name; the text names the setting.
+        InputError: the home folder does not exist, or the locale cannot encode the path.
     """
     try:
         path = Path(text).expanduser()
     except RuntimeError:
-        raise InputError(f"{setting} {text}: there is no such user's home folder; write the path in full") from None
+        raise InputError(f"{setting} {text}: this user has no home folder; write out the path") from None
     check_name(path, setting)
     return path
 
 
 def check_name(path: Path, setting: str) -> None:
-    """Raises InputError, which names the setting, if the locale's encoding of file names cannot hold the path."""
+    """Raises InputError if the locale's encoding of file names cannot represent the path."""
     try:
         os.fsencode(path)
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{setting} {path}: file names are {error.encoding} in this locale, which has no "
+            f"{setting} {path}: file names are {error.encoding} in this locale, which cannot represent "
             f"{error.object[error.start : error.end]!r}; set PYTHONUTF8=1 or a UTF-8 locale (LC_ALL=C.UTF-8)"
         ) from None
 
 
 def utf8_name(name: str) -> str:
-    """The name of a file as Python would give it in a UTF-8 locale: the same text in every locale.
+    """Converts a file name to the text that Python uses for it in a UTF-8 locale.
 
-    Python keeps those bytes of a name that the locale's encoding cannot read as lone surrogates; without a locale these
-    are all letters besides ASCII.
-
-    Args:
-        name: of a file, as Python gives it.
+    Python represents bytes that the locale's encoding cannot decode as lone surrogates; in the C locale, these are all
+    non-ASCII characters.
     """
     try:
         name.encode("utf-8")

@@ -1,4 +1,4 @@
-"""Class names: COCO's, those of a file, and which of them the user asked for."""
+"""Class names: COCO's, those of a labels file, and the classes that the user selects."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ COCO_LABELS: tuple[str, ...] = (
     *("cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors"),
     *("teddy bear", "hair drier", "toothbrush"),
 )
-"""The 80 classes of COCO in the order of Matterport's model, behind the background."""
+"""The background, then the 80 COCO classes in the order of Matterport's model."""
 
 
 def load_labels(path: str | None, num_classes: int | None) -> tuple[str, ...]:
-    """Class names from a file with one a line, the first being the background; COCO's if there is no file.
+    """Reads class names from a file with one name per line, the background first; COCO's without a file.
 
     Args:
         path: UTF-8 text file, or None.
-        num_classes: how many there must be, the background included; None if any number will do.
+        num_classes: the required number, including the background; None accepts any.
 
     Raises:
-        InputError: the file is missing, empty, has a blank line inside or a name twice, or another number of names.
+        InputError: the file is missing or empty, has a blank line or a duplicate, or the wrong number of names.
     """
     labels = COCO_LABELS if path is None else _read_labels(user_path(path, "--labels"))
     if num_classes is not None and len(labels) != num_classes:
-        source = "COCO's list" if path is None else path
+        source = "the COCO list" if path is None else path
         raise InputError(
-            f"{source} has {len(labels)} class names with the background, the weights have {num_classes} classes; "
-            "give --labels a file with one name a line, the background first"
+            f"{source} has {len(labels)} class names including the background, but the weights have {num_classes} "
+            "classes; give --labels a file with one name per line, the background first"
         )
     return labels
 
 
 def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting: str = "--classes") -> frozenset[int]:
-    """The class ids that the user asked for.
+    """Converts class names to class ids.
 
     Args:
-        names_or_ids: names of `labels` in any case, or ids as digits; 0, the background, is not allowed.
+        names_or_ids: names from `labels`, case-insensitive, or ids as digits; 0, the background, is not allowed.
         labels: class names by id.
         setting: where they come from, for the error.
 
     Raises:
-        InputError: a name or id that the model does not have, with the names that come near.
+        InputError: the model has no such class; the message suggests similar names.
     """
     ids_by_name = {label.casefold(): class_id for class_id, label in enumerate(labels) if class_id > 0}
     return frozenset(_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
@@ -72,7 +72,7 @@ def _resolve(text: str, ids_by_name: dict[str, int], num_classes: int, setting: 
     if text.isdecimal() and 0 < int(text) < num_classes:
         return int(text)
     if text.isdecimal():
-        raise InputError(f"{setting}: the ids of this model go from 1 to {num_classes - 1}, got {text}")
+        raise InputError(f"{setting}: the ids of this model range from 1 to {num_classes - 1}, got {text}")
     near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
     known = ", ".join(near) if near else ", ".join(list(ids_by_name)[:10]) + (" …" if num_classes > 11 else "")
     raise InputError(f"{setting}: this model has no class {text!r}; {'did you mean' if near else 'it has'} {known}?")
@@ -84,7 +84,7 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     except OSError as error:
         raise InputError(f"cannot read the labels file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"the labels file {path} is not UTF-8 text: expected one class name a line") from None
+        raise InputError(f"the labels file {path} is not UTF-8 text: expected one class name per line") from None
     labels = [line.strip() for line in lines]
     while labels and not labels[-1]:
         labels.pop()
@@ -95,8 +95,8 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     first_line: dict[str, int] = {}
     for number, label in enumerate(labels, start=1):
         if not label:
-            raise InputError(f"{path}:{number}: a blank line; expected one class name a line")
+            raise InputError(f"{path}:{number}: blank line; expected one class name per line")
         if label in first_line:
-            raise InputError(f"{path}:{number}: the class {label!r} is already on line {first_line[label]}")
+            raise InputError(f"{path}:{number}: duplicate class {label!r}, first on line {first_line[label]}")
         first_line[label] = number
     return tuple(labels)

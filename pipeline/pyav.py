@@ -1,4 +1,4 @@
-"""What differs between the releases of PyAV that the program runs on (18 on Python 3.11, 19 on newer ones)."""
+"""Hides the differences between the supported releases of PyAV (18 on Python 3.11, 19 on newer ones)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av.container
 _ANY_BYTES_IN_TAGS: dict[str, Any] = (
     {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
 )
-"""Up to PyAV 18, a tag that is not UTF-8 keeps a file from opening unless this is passed. 19 has no such argument."""
+"""Up to PyAV 18, files with tags that are not UTF-8 open only with this argument, which 19 no longer has."""
 
 
 class _Rational(Protocol):
@@ -24,7 +24,7 @@ class _Rational(Protocol):
 def open_input(
     location: str, options: dict[str, str] | None = None, timeout_s: float | None = None
 ) -> av.container.InputContainer:
-    """Open a media file or URL for reading, whatever bytes its tags contain. Raises av.FFmpegError."""
+    """Open a media file or URL for reading, even if its tags are not UTF-8. Raises av.FFmpegError."""
     timeout = None if timeout_s is None else (timeout_s, timeout_s)
     container: av.container.InputContainer = av.open(
         location, options=options or {}, timeout=timeout, **_ANY_BYTES_IN_TAGS
@@ -33,5 +33,5 @@ def open_input(
 
 
 def fraction(value: _Rational | None) -> Fraction | None:
-    """A rate, time base or aspect ratio; None if it is not set, which PyAV 18 gives as None, and 19 as 0/1 or 0/0."""
+    """Converts a rate, time base or aspect ratio. Returns None if unset: None in PyAV 18, 0/1 or 0/0 in 19."""
     return Fraction(value.numerator, value.denominator) if value else None

@@ -413,7 +413,7 @@ def test_the_home_of_nobody(arguments, setting, capsys, tmp_path, monkeypatch):
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert f"error: {setting} ~nobody-here/" in told
-    assert "there is no such user's home folder; write the path in full" in told
+    assert "this user has no home folder; write out the path" in told
     assert not list(tmp_path.iterdir())
 
 
@@ -446,7 +446,7 @@ def test_texts_without_a_locale(clone, locale):
     check_clean(shown)
     assert b"512, 1024 ..." in shown.stdout
     missing = check_clean(told("--source", clone / "nicht da ö.mp4"), code=2)
-    assert missing == f"stream_segment: error: there is no file or folder {clone / 'nicht da ö.mp4'}\n"
+    assert missing == f"stream_segment: error: {clone / 'nicht da ö.mp4'} does not exist\n"
 
 
 @needs_posix
@@ -477,7 +477,7 @@ def test_a_name_that_the_locale_cannot_hold(clone, tmp_path, key):
     flags = ("--no-window", "--config", settings) + (() if section == "source" else ("--source", "test:64x48@5"))
     done = start([sys.executable, clone / "stream_segment.py", *flags], cwd=tmp_path, **NO_UTF8, LC_ALL="C")
     told = check_clean(done, code=2)
-    assert "file names are ascii in this locale, which has no '\\xfc\\xdf'; set PYTHONUTF8=1" in told
+    assert "file names are ascii in this locale, which cannot represent '\\xfc\\xdf'; set PYTHONUTF8=1" in told
     assert told.count("\n") == 1
 
 

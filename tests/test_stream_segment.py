@@ -175,7 +175,9 @@ def test_help_and_version(capsys):
         with pytest.raises(SystemExit) as caught:
             stream_segment.main([flag])
         assert caught.value.code == 0
-    assert "0.1.0" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0.1.0" in shown
+    assert "Keys in the window: q or Esc quits" in shown
 
 
 def test_python_names():

@@ -1,4 +1,4 @@
-"""How far a command is that counts something: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress of a command that processes a known number of items: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LINE_EVERY_S = 10.0
 
 
 class CountProgress(ProgressDisplay):
-    """Progress of something that is counted.
+    """Shows how many items are done, with the time left.
 
     Args:
-        what: what is counted ("images").
-        total: how many there are.
-        output: where it is shown; standard error.
+        what: the items ("images").
+        total: their number.
+        output: the stream to write to; by default standard error.
         clock: seconds, monotonic.
     """
 
@@ -35,7 +35,7 @@ class CountProgress(ProgressDisplay):
         self._add_bar(what, total, (BarColumn(), MofNCompleteColumn(), *time_columns()))
 
     def set(self, done: int) -> None:
-        """So many are done now, one or more."""
+        """Show that `done` items, one or more, are done."""
         self._move_bar(done)
         if self.has_bar:
             return

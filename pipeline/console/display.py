@@ -1,4 +1,4 @@
-"""What everything shares that shows how far it is: a bar on a terminal, plain lines elsewhere."""
+"""The base of all progress displays: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.progress import Progress, ProgressColumn, TextColumn, TimeElapsedColum
 
 
 class ProgressDisplay:
-    """One bar, or none. Use with `with`.
+    """Shows one progress bar, or none; a context manager.
 
     Args:
-        output: where it is shown; None: standard error, so that results on standard output stay clean.
-        has_bar: whether there is a bar; None: if the output is a terminal that can show one.
+        output: the stream to write to; None for standard error, so that standard output contains only results.
+        has_bar: whether to show a bar; None shows one if the output is a terminal that supports it.
     """
 
     def __init__(self, output: IO[str] | None = None, has_bar: bool | None = None) -> None:
@@ -32,14 +32,14 @@ class ProgressDisplay:
         done: int = 0,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Lay out the bar, if there is to be one; it is shown from `__enter__` on.
+        """Define the bar, if one is wanted; it appears on `__enter__`.
 
         Args:
-            what: what is counted, or whose progress it is.
-            total: how much there is; None: nobody knows.
-            columns: after the description.
-            done: how much there is already.
-            fields: texts for the columns.
+            what: description in front of the bar.
+            total: the number of steps; None if unknown.
+            columns: the columns after the description.
+            done: steps already done.
+            fields: values of the columns' fields.
         """
         if self._wants_bar:
             description = TextColumn("{task.description}", markup=False)
@@ -48,16 +48,16 @@ class ProgressDisplay:
 
     @property
     def has_bar(self) -> bool:
-        """Whether there is a bar; else lines are wanted."""
+        """Whether there is a bar, rather than plain lines."""
         return self._bar is not None
 
     def _move_bar(self, done: int, fields: Mapping[str, Any] | None = None) -> None:
-        """So much is done now; the same `fields` as before. Nothing happens where there is no bar."""
+        """Update the bar, if there is one, with the same `fields` as in `_add_bar`."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, **dict(fields or {}))
 
     def note(self, text: str) -> None:
-        """One line of text, above the bar if there is one."""
+        """Print a line, above the bar if there is one."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -73,17 +73,17 @@ class ProgressDisplay:
 
 
 def time_columns() -> tuple[ProgressColumn, ...]:
-    """The time that has gone by and the time left."""
+    """Columns with the elapsed and the remaining time."""
     return TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
 
 
 def can_show_bar(console: Console) -> bool:
-    """Whether this is a terminal whose cursor can be moved; FORCE_COLOR makes no pipe into one."""
+    """Whether this is a terminal with a movable cursor. A pipe is not, even with FORCE_COLOR set."""
     return console.file.isatty() and not console.is_dumb_terminal
 
 
 def duration_text(seconds: float) -> str:
-    """1:02:03 or 4:05."""
+    """A duration as h:mm:ss or m:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""Shows how far a download is: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress of a download: a bar with rate and time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LINE_EVERY_PERCENT = 10
 
 
 class DownloadProgress(ProgressDisplay):
-    """Progress of one file.
+    """Shows the progress of one file.
 
     Args:
-        name: what is downloaded.
-        size: its length, bytes.
-        output: where it is shown; standard error.
+        name: display name of the file.
+        size: its size in bytes.
+        output: the stream to write to; by default standard error.
     """
 
     def __init__(self, name: str, size: int, output: IO[str] | None = None) -> None:
@@ -28,7 +28,7 @@ class DownloadProgress(ProgressDisplay):
         self._add_bar(name, size, (BarColumn(), DownloadColumn(), TransferSpeedColumn(), *time_columns()))
 
     def set(self, received: int) -> None:
-        """So many bytes are there now."""
+        """Show that `received` bytes have arrived."""
         self._move_bar(received)
         if self.has_bar:
             return

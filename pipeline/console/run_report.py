@@ -1,4 +1,4 @@
-"""What a run tells the user in words: progress while it goes, a summary when it ends."""
+"""Progress during a run, and the summary at its end."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LINE_EVERY_S = 5.0
 
 
 class ProgressReport(ProgressDisplay):
-    """Shows how far a run is: a bar on a terminal, a plain line every few seconds elsewhere.
+    """Shows the progress of a run: a bar on a terminal, a plain line every few seconds elsewhere.
 
     Args:
-        info: the source; without a length the bar only counts.
-        ledger, clock: where the rate comes from.
-        mode: bar, lines, off, or by the kind of output stream.
-        limit_frames: what the user asked for, to know the end.
-        output: where it is shown; standard error.
+        info: the source; without a frame count, frames are only counted.
+        ledger, clock: provide the frame rate.
+        mode: bar, lines, off, or depending on the output stream.
+        limit_frames: `--max-frames`, if given.
+        output: the stream to write to; by default standard error.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ProgressReport(ProgressDisplay):
         self._add_bar(info.source_id, self._total, columns, fields={"rate": ""})
 
     def update(self, segmented: SegmentedFrame) -> None:
-        """A frame was presented."""
+        """Show that a frame was presented."""
         done = segmented.frame.index + 1
         now_s = self._clock()
         if self.has_bar:
@@ -72,7 +72,7 @@ class ProgressReport(ProgressDisplay):
 
 
 def summary_text(summary: RunSummary) -> str:
-    """The closing lines of a run: what was read, inferred, shown and lost, how fast, and where the results lie."""
+    """The summary of a run: frames by stage, rates, latencies, warnings and output files."""
     stats = summary.stats
     lines = [
         f"{summary.source.source_id}: {_ENDINGS[summary.end]} after {_duration(summary.wall_s)}",
@@ -83,7 +83,7 @@ def summary_text(summary: RunSummary) -> str:
     for (stage, cause), count in sorted(stats.dropped.items(), key=lambda item: (item[0][0].value, item[0][1].value)):
         lines.append(f"             {count} before {stage.value} ({cause.value})")
     for name, count in sorted(stats.sink_dropped.items()):
-        lines.append(f"             {count} presented but not taken by the {name}: it was too slow")
+        lines.append(f"             {count} presented but dropped by the {name}, which was too slow")
     lines.append(
         f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
         f"display {_fps(stats.display_fps)}"
@@ -98,6 +98,7 @@ def summary_text(summary: RunSummary) -> str:
         lines.append(f"  reconnects {summary.reconnects}")
     if summary.restarts:
         lines.append(f"  network    restarted {summary.restarts} times")
+    lines.extend(f"  warning    {text}" for text in summary.source_warnings)
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""How far a training run is: a bar with losses and the time left on a terminal, plain lines elsewhere."""
+"""Progress of a training run: a bar with losses and time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SHORT_NAMES = {
     "mrcnn_mask_loss": "mask",
 }
 LINE_EVERY_S = 30.0
-MEMORY_STEPS = 50
-"""The time left is reckoned from the last steps, without the compilation of the first."""
+TIMED_STEPS = 50
+"""The time left is extrapolated from so many recent steps, which excludes the compilation during the first."""
 
 
 class TrainProgress(ProgressDisplay):
-    """Shows a run; `report` is what `Trainer.run` calls.
+    """Shows the progress of a training run; `Trainer.run` calls `report`.
 
     Args:
-        first: steps that are done already.
-        total: steps in all.
-        output: where it is shown; standard error.
+        first: steps that are already done.
+        total: total number of steps.
+        output: the stream to write to; by default standard error.
         clock: seconds, monotonic.
     """
 
@@ -47,15 +47,15 @@ class TrainProgress(ProgressDisplay):
         self._add_bar("steps", total, columns, first, {"left": "?", "losses": ""})
 
     def report(self, line: dict[str, Any]) -> None:
-        """A step was done, losses were logged, or a validation is there."""
+        """Show a log entry: a step, with or without losses, or a validation."""
         if "val_loss" in line:
             self.note(validation_text(line))
-            self._times.clear()  # the time it took is no step's
+            self._times.clear()  # validation takes time that is not a step's
             return
         step = int(line["step"])
         if "loss" in line:
             self._losses = losses_text(line)
-        self._times = [*self._times[-MEMORY_STEPS:], (step, self._clock())]
+        self._times = [*self._times[-TIMED_STEPS:], (step, self._clock())]
         if self.has_bar:
             self._move_bar(step, {"left": self._left(), "losses": self._losses})
         elif "loss" in line and (self._clock() >= self._next_line_s or step == self._total):
@@ -71,15 +71,15 @@ class TrainProgress(ProgressDisplay):
 
 
 def losses_text(line: dict[str, Any]) -> str:
-    """The losses of a line of the log, short."""
+    """The losses of a log entry, abbreviated."""
     return " ".join(f"{short} {line[name]:.3f}" for name, short in SHORT_NAMES.items() if name in line)
 
 
 def validation_text(line: dict[str, Any]) -> str:
-    """A validation in words; the AP50 of each class where there are a few."""
+    """The result of a validation, with the AP50 of each class if there are only a few."""
     ap50 = line.get("mask_ap50")
     text = f"step {line['step']}: validation loss {line['val_loss']:.3f}"
-    text += ", mask AP50 " + ("not known (no objects)" if ap50 is None else f"{ap50:.3f}")
+    text += ", mask AP50 " + ("unknown (no objects)" if ap50 is None else f"{ap50:.3f}")
     by_class = {name: value for name, value in line.get("ap50_by_class", {}).items() if value is not None}
     if 1 < len(by_class) <= 6:
         text += " (" + ", ".join(f"{name} {value:.3f}" for name, value in by_class.items()) + ")"

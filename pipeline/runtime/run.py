@@ -257,6 +257,7 @@ class Run:
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self._clock() - self._opened_at_s,
             scene=self._presenter.scene,
+            source_warnings=self._source.warnings.texts(),
             decisions=self._ledger.entries,
         )
 

@@ -37,6 +37,7 @@ class RunSummary:
         scene: counts, lines and zones at the end; None where nothing was tracked.
         restarts: how often the network was restarted after it had failed or hung.
         decisions: plans and engines, in the order in which they were made or replaced.
+        source_warnings: problems with the source's data, one line each.
     """
 
     source: SourceInfo
@@ -50,3 +51,4 @@ class RunSummary:
     scene: Scene | None = None
     restarts: int = 0
     decisions: Sequence[LedgerEntry] = ()
+    source_warnings: Sequence[str] = ()

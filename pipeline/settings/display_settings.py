@@ -1,4 +1,4 @@
-"""Settings of the overlay, the window and what it shows while there is no picture."""
+"""Settings of the overlay, the window, the slate and the attract screen."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pipeline.settings.section import Section
 
 
 class WindowMode(Enum):
-    """Whether a window is opened."""
+    """When to open a window."""
 
     AUTO = "auto"
-    """If the machine has a screen."""
+    """Open one if the machine has a screen."""
     ON = "on"
-    """An error if it has none."""
+    """Open one, or fail without a screen."""
     OFF = "off"
 
 
 class ColorBy(Enum):
-    """What the color of an object tells."""
+    """What determines the color of an object."""
 
     CLASS = "class"
     TRACK = "track"
-    """Which object it is; objects without an id have the color of their class."""
+    """Its track id; objects without one have the color of their class."""
 
 
 class OverlaySettings(Section):
-    """What is drawn on a frame."""
+    """What to draw on a frame."""
 
     masks: bool = True
     boxes: bool = True
@@ -58,7 +58,7 @@ class WindowSettings(Section):
 
 
 class SlateSettings(Section):
-    """What is said in place of the picture while there is none. None: what the program has to say."""
+    """The messages shown while there is no picture. `source` None shows the program's own message."""
 
     source: str | None = None
     loading: str = "loading the model"
@@ -66,7 +66,7 @@ class SlateSettings(Section):
 
 
 class AttractSettings(Section):
-    """What the window shows when nobody was seen for a while."""
+    """What the window shows after nobody was seen for a while."""
 
     after_s: Annotated[float, Field(gt=0.0, le=86400.0)] | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)

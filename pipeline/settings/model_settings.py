@@ -19,20 +19,20 @@ class Device(Enum):
 
 
 class EngineKind(Enum):
-    """What computes the network."""
+    """The engine that computes the network."""
 
     AUTO = "auto"
-    """Keras on a GPU that it sees, else the fastest that is installed: OpenVINO, ONNX Runtime, Keras on the CPU."""
+    """Keras if it detects a GPU, otherwise the fastest installed: OpenVINO, ONNX Runtime, Keras on the CPU."""
     KERAS = "keras"
     OPENVINO = "openvino"
     ONNX = "onnx"
 
 
 class Precision(Enum):
-    """In what the convolutions and matrix products of the network are computed."""
+    """The data type in which convolutions and matrix products are computed."""
 
     AUTO = "auto"
-    """The fastest that the engine has here: int8 only if `stream_segment.py optimize` has prepared it."""
+    """The fastest that the engine supports here; int8 only after `stream_segment.py optimize`."""
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
@@ -40,29 +40,29 @@ class Precision(Enum):
 
 
 class Backend(Enum):
-    """Which Keras backend runs the network."""
+    """The Keras backend."""
 
     AUTO = "auto"
-    """The environment variable KERAS_BACKEND if set, else the first installed of tensorflow, jax, torch."""
+    """The environment variable KERAS_BACKEND if set, otherwise the first installed of tensorflow, jax, torch."""
     TENSORFLOW = "tensorflow"
     JAX = "jax"
     TORCH = "torch"
 
 
 class Canvas(Enum):
-    """What a frame is padded to before the network sees it."""
+    """How a frame is padded for the network."""
 
     TIGHT = "tight"
-    """Same scale as Matterport's, padded only to the next multiple of 32 on each side."""
+    """The scale of Matterport's square mode, padded only to the next multiple of 32 on each side."""
     PAD64 = "pad64"
-    """The same to multiples of 64, as Matterport's mode of that name: then the picture lies on the cells of all levels
-    up to P5 as it would on the square."""
+    """The same with multiples of 64, as in Matterport's mode of that name: on all levels up to P5, the picture is
+    aligned with the cells as it is in the square."""
     SQUARE = "square"
     """Matterport's max_dim x max_dim square."""
 
 
 class ModelSettings(Section):
-    """The network and what is kept of its results. None: what the weights file says, else the original's default."""
+    """The network and its thresholds. None takes the value in the weights file, otherwise Matterport's default."""
 
     weights: str | None = None
     labels: str | None = None
@@ -82,7 +82,7 @@ class ModelSettings(Section):
 
 
 class SupervisionSettings(Section):
-    """What happens when the network fails or does not answer. Live runs only."""
+    """Restarts the network when it fails or hangs, in live runs only."""
 
     restart: bool = False
     timeout_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0

@@ -11,7 +11,7 @@ from pipeline.settings.section import Section
 
 
 class X264Preset(Enum):
-    """How long the H.264 encoder takes to save bits, fastest first."""
+    """The H.264 encoder's trade-off between speed and file size, fastest first."""
 
     ULTRAFAST = "ultrafast"
     SUPERFAST = "superfast"
@@ -26,15 +26,15 @@ class X264Preset(Enum):
 
 
 class AudioMode(Enum):
-    """What happens to the source's sound."""
+    """What happens to the source's audio."""
 
     COPY = "copy"
-    """Copied without loss where the container can hold it, else re-encoded to AAC."""
+    """Copied losslessly if the container supports the codec, otherwise re-encoded to AAC."""
     OFF = "off"
 
 
 class ProgressMode(Enum):
-    """How a recorded file's progress is shown."""
+    """How to show the progress of a recorded source."""
 
     AUTO = "auto"
     """A bar on a terminal, plain lines elsewhere."""
@@ -44,7 +44,7 @@ class ProgressMode(Enum):
 
 
 class RecorderSettings(Section):
-    """The annotated video (or images, for a source of stills)."""
+    """The annotated video, or images for a source of stills."""
 
     path: str | None = None
     crf: Annotated[int, Field(ge=0, le=51)] = 23
@@ -58,7 +58,7 @@ class RecorderSettings(Section):
 
 
 class DetectionsSettings(Section):
-    """The machine-readable results: one JSON line a frame."""
+    """The machine-readable results: one line of JSON per frame."""
 
     path: str | None = None
     masks: bool = True
@@ -66,7 +66,7 @@ class DetectionsSettings(Section):
 
 
 class ServeSettings(Section):
-    """The page on which a run is watched in a browser. It is served when there is an address."""
+    """The browser page of a run; served if `address` is set."""
 
     address: str | None = None
     token: Annotated[SecretStr, Field(min_length=12, max_length=256)] | None = None
@@ -86,17 +86,17 @@ class ServeSettings(Section):
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "8080", "0.0.0.0:8080" or "[::1]:8080"; without a host, this machine. Raises ValueError."""
+    """Splits "8080", "0.0.0.0:8080" or "[::1]:8080" into host, by default 127.0.0.1, and port. Raises ValueError."""
     host, colon, port = address.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not (port.isascii() and port.isdigit() and int(port) <= 65535) or (colon and not bare):
         raise ValueError("expected [HOST:]PORT such as 8080 or 0.0.0.0:8080")
     if ":" in bare and host == bare:
-        raise ValueError("an IPv6 address goes in brackets, such as [::1]:8080")
+        raise ValueError("an IPv6 address needs brackets, such as [::1]:8080")
     return bare or "127.0.0.1", int(port)
 
 
 class VirtualCameraSettings(Section):
-    """A camera that other programs see. There is one when a device is named."""
+    """A camera for other programs; created if `device` is set."""
 
     device: Annotated[str, Field(min_length=1)] | None = None

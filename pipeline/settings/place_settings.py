@@ -11,19 +11,19 @@ from pipeline.settings.section import Section
 
 
 class Anchor(Enum):
-    """The point that stands for an object on lines and in zones."""
+    """The reference point of an object for lines and zones."""
 
     BOTTOM = "bottom"
-    """The middle of its box's lower edge: where it stands."""
+    """The center of its box's lower edge: where it touches the ground."""
     CENTER = "center"
-    """The middle of its box."""
+    """The center of its box."""
 
 
 Coordinate = Annotated[float, Field(ge=0.0, le=16384.0, allow_inf_nan=False)]
 
 
 class PlaceSettings(Section):
-    """A line or zone: points (x, y), relative to the frame if none of their numbers is above 1, else in pixels."""
+    """A line or zone: points (x, y), relative to the frame if no coordinate is above 1, otherwise in pixels."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
     classes: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class LineSettings(PlaceSettings):
 
 
 class ZoneSettings(PlaceSettings):
-    """A zone, as a polygon, in which objects and the time that they stay are counted."""
+    """A polygon in which objects and their dwell times are counted."""
 
     points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3, max_length=100)]
 
@@ -45,9 +45,10 @@ class ZoneSettings(PlaceSettings):
 Place = TypeVar("Place", bound=PlaceSettings)
 
 
-def named_apart(places: tuple[Place, ...]) -> tuple[Place, ...]:
+def with_unique_names(places: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Validates that no name occurs twice."""
     names = [place.name for place in places]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the name {twice!r} is given twice")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise ValueError(f"the name {duplicate!r} is used twice")
     return places

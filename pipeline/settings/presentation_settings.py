@@ -1,4 +1,4 @@
-"""Settings of what is shown of results: which frames, carried masks, tracking."""
+"""Settings of the presentation: which frames are shown, propagated masks, tracking."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pipeline.settings.section import Section
 
 
 class PresentationMode(Enum):
-    """Which frames are shown, and with which masks."""
+    """Which frames are shown, with which masks."""
 
     AUTO = "auto"
-    """SMOOTH when the policy is live, EXACT when it is recorded."""
+    """SMOOTH if the policy is live, EXACT if it is recorded."""
     EXACT = "exact"
     """Each inferred frame with the masks that were computed on it."""
     SMOOTH = "smooth"
-    """Every captured frame with the newest masks there are, carried onto it (see `MotionSettings`)."""
+    """Every captured frame with the newest masks, propagated to it (see `MotionSettings`)."""
 
 
 class CarryMode(Enum):
-    """What becomes of masks on the frames between two results."""
+    """How masks are propagated to the frames between two results."""
 
     FLOW = "flow"
-    """They follow the motion of their objects."""
+    """They follow the optical flow."""
     HOLD = "hold"
-    """They stay where they were."""
+    """They stay in place."""
 
 
 class MotionSettings(Section):
-    """Frames that are shown but not inferred, and the masks on them."""
+    """Frames that are shown without inference, and the masks on them."""
 
     carry: CarryMode = CarryMode.FLOW
     infer_every: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -43,12 +43,12 @@ class MotionSettings(Section):
 
     @property
     def infers_all(self) -> bool:
-        """Whether every frame is to be inferred."""
+        """Whether every frame is inferred."""
         return self.infer_every == 1 and self.infer_fps is None
 
 
 class TrackingSettings(Section):
-    """Which object of a frame is which of an earlier one. Single images are never tracked."""
+    """Associates objects across frames. Single images are never tracked."""
 
     enabled: bool = True
     max_lost_s: Annotated[float, Field(ge=0.0, le=60.0)] = 2.0

@@ -1,4 +1,4 @@
-"""Settings of privacy and backgrounds."""
+"""Settings of redaction and background replacement."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pydantic import Field
 from pipeline.settings.section import Section
 
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-"""Red, green and blue as in web pages: #rrggbb."""
+"""Red, green and blue in hexadecimal, as in CSS: #rrggbb."""
 
 
 class PrivacyMode(Enum):
-    """How people are covered before anything is shown, stored or served."""
+    """How people are redacted before anything is shown, recorded or served."""
 
     OFF = "off"
     BLUR = "blur"
     PIXELATE = "pixelate"
     SILHOUETTE = "silhouette"
-    """One color."""
+    """Filled with one color."""
 
 
 class PrivacySettings(Section):
-    """What is covered. Where it is not certain what would have to be covered, the whole frame is."""
+    """What to redact. Whenever that is uncertain, the whole frame is covered."""
 
     mode: PrivacyMode = PrivacyMode.OFF
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
@@ -39,12 +39,12 @@ class PrivacySettings(Section):
 
     @property
     def on(self) -> bool:
-        """Whether anything is covered."""
+        """Whether anything is redacted."""
         return self.mode is not PrivacyMode.OFF
 
 
 class BackgroundMode(Enum):
-    """What becomes of everything that is not one of the chosen objects."""
+    """What replaces everything except the selected objects."""
 
     OFF = "off"
     BLUR = "blur"
@@ -53,7 +53,7 @@ class BackgroundMode(Enum):
 
 
 class BackgroundSettings(Section):
-    """What is shown in place of the background."""
+    """The replacement of the background."""
 
     mode: BackgroundMode = BackgroundMode.OFF
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)

@@ -18,7 +18,7 @@ from pipeline.settings.output_settings import (
     ServeSettings,
     VirtualCameraSettings,
 )
-from pipeline.settings.place_settings import LineSettings, ZoneSettings, named_apart
+from pipeline.settings.place_settings import LineSettings, ZoneSettings, with_unique_names
 from pipeline.settings.presentation_settings import MotionSettings, PresentationMode, TrackingSettings
 from pipeline.settings.privacy_settings import BackgroundSettings, PrivacySettings
 from pipeline.settings.section import Section
@@ -33,8 +33,8 @@ class Settings(Section):
     presentation: PresentationMode = PresentationMode.AUTO
     motion: MotionSettings = MotionSettings()
     tracking: TrackingSettings = TrackingSettings()
-    lines: Annotated[tuple[LineSettings, ...], AfterValidator(named_apart)] = ()
-    zones: Annotated[tuple[ZoneSettings, ...], AfterValidator(named_apart)] = ()
+    lines: Annotated[tuple[LineSettings, ...], AfterValidator(with_unique_names)] = ()
+    zones: Annotated[tuple[ZoneSettings, ...], AfterValidator(with_unique_names)] = ()
     privacy: PrivacySettings = PrivacySettings()
     background: BackgroundSettings = BackgroundSettings()
     overlay: OverlaySettings = OverlaySettings()

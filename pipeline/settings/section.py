@@ -1,4 +1,4 @@
-"""What every group of settings is built on."""
+"""The base class of all groups of settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
+    """A group of settings: frozen, and rejecting unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True)

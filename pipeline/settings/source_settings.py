@@ -1,4 +1,4 @@
-"""Settings of sources: what is read, and what happens when it goes away."""
+"""Settings of the source, its pacing and its reconnection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.settings.section import Seconds, Section
 
 
 class Policy(Enum):
-    """What happens when a stage cannot keep up."""
+    """What happens if a stage cannot keep up."""
 
     AUTO = "auto"
     """LIVE for cameras, network streams and --realtime; RECORDED for files and images."""
@@ -22,14 +22,14 @@ class Policy(Enum):
 
 
 class RtspTransport(Enum):
-    """How RTSP video travels."""
+    """The transport protocol of RTSP video."""
 
     TCP = "tcp"
     UDP = "udp"
 
 
 class ReconnectSettings(Section):
-    """A live source that goes away is opened again, for ever, with growing pauses."""
+    """A lost live source is reopened indefinitely with exponential backoff."""
 
     enabled: bool = True
     at_start: bool = False
@@ -39,7 +39,7 @@ class ReconnectSettings(Section):
 
 
 class SourceSettings(Section):
-    """Where frames come from."""
+    """The source of frames, and the part of it to use."""
 
     uri: str = "0"
     width: Annotated[int, Field(ge=16, le=16384)] | None = None

@@ -1,1 +1,1 @@
-"""Where presented frames go."""
+"""Sinks for presented frames: window, recordings, detections, virtual camera."""

@@ -1,4 +1,4 @@
-"""What a kiosk's window shows when nobody has been seen for a while."""
+"""The attract screen: what a kiosk's window shows after nobody has been seen for a while."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pipeline.settings.display_settings import AttractSettings
 Image = NDArray[np.uint8]
 
 
-class Attract:
-    """Decides frame by frame whether the attract screen is due, and draws it.
+class AttractScreen:
+    """Decides frame by frame whether to show the attract screen, and draws it.
 
     Args:
-        settings: after how long, for lack of whom, what is shown.
+        settings: the delay, the classes to look for, and what to show.
         labels: class names by class id.
 
     Raises:
-        InputError: the model does not have one of the classes, or the picture cannot be read.
+        InputError: the model lacks one of the classes, or the picture cannot be read.
     """
 
     def __init__(self, settings: AttractSettings, labels: Sequence[str]) -> None:
         if settings.after_s is None:
-            raise ValueError("Attract needs after_s")
+            raise ValueError("AttractScreen needs after_s")
         self._after_s = settings.after_s
         self._text = settings.text
         self._class_ids = sorted(resolve_classes(settings.classes, labels, "attract.classes"))
@@ -38,15 +38,15 @@ class Attract:
         self._seen_at_s: float | None = None
         self._screen: Image | None = None
 
-    def instead_of(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
-        """The image itself, or the attract screen of its size while nobody has been seen for long.
+    def apply(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
+        """Returns the image itself, or the attract screen in its size after nobody was seen for `after_s`.
 
         Args:
-            segmented: a presented frame; its time of capture is the clock.
-            image_bgr: uint8 (H, W, 3), what would be shown.
+            segmented: a presented frame; its capture time serves as the clock.
+            image_bgr: uint8 (H, W, 3), what is shown otherwise.
         """
         now_s = segmented.frame.captured_at_s
-        unknown = segmented.instances_index is None  # no result yet: there may be somebody
+        unknown = segmented.instances_index is None  # no result yet: somebody may be there
         if self._seen_at_s is None or unknown or np.isin(segmented.instances.class_ids, self._class_ids).any():
             self._seen_at_s = now_s
         if now_s - self._seen_at_s < self._after_s:

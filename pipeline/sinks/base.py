@@ -1,4 +1,4 @@
-"""What every sink offers. A sink takes presented frames; it never asks another stage for anything."""
+"""The interface of a sink, which consumes presented frames. Sinks never call other stages."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class Delivery(Enum):
     """How frames reach a sink."""
 
     MAIN_THREAD = "main_thread"
-    """`write` and `idle` are called in the thread that runs the stream (window toolkits demand it). Must be quick."""
+    """`write` and `idle` run in the thread that iterates the stream, as GUI toolkits require. They must be quick."""
     EVERY_FRAME = "every_frame"
-    """`write` is called in a thread of the sink's own for every frame, in order. A recorded source waits for it; for a
-    live one a frame that finds the sink's buffer full is lost, counted and reported, never silently."""
+    """`write` runs in a thread of its own for every frame, in order. When the buffer is full, a recorded source waits;
+    a live one drops frames, which are counted and reported."""
     NEWEST = "newest"
-    """`write` is called in a thread of the sink's own; when it is slow, only the newest frame is kept (viewers)."""
+    """`write` runs in a thread of its own; when it is slow, it gets only the newest frame (for viewers)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Presentation:
-    """One presented frame as a sink gets it.
+    """One presented frame, as passed to sinks.
 
     Attributes:
         segmented: the frame and its instances.
-        annotated_bgr: uint8 (H, W, 3), read-only: the frame with the overlay drawn. The bare frame if no open sink has
-            `wants_overlay`.
-        controls: how the run's controls stood when the frame was drawn; None in a presentation of your own.
+        annotated_bgr: uint8 (H, W, 3), read-only: the frame with the overlay drawn; the frame itself if no open sink
+            has `wants_overlay`.
+        controls: state of the run's controls when the frame was drawn; None in presentations that you create.
     """
 
     segmented: SegmentedFrame
@@ -49,10 +49,10 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a sink is told when it is opened.
+    """Passed to a sink when it is opened.
 
     Attributes:
-        source: the open source.
+        source: description of the open source.
         labels: class names by class id; labels[0] is "BG".
     """
 
@@ -61,10 +61,9 @@ class RunContext:
 
 
 class Sink(ABC):
-    """Takes presented frames: a window, a recorder, a detections file, or one of the user's own.
+    """Consumes presented frames: a window, a recorder, a detections file, or one that you write.
 
-    Life: `open(context)` once (raises InputError when it cannot work), `write(presentation)` for each frame, `close()`.
-    `close()` makes what was written so far valid and playable, also after an error elsewhere; it may be called twice.
+    Lifecycle: `open(context)` once, `write(presentation)` for each frame, `close()`.
     """
 
     name: str = "sink"
@@ -73,31 +72,34 @@ class Sink(ABC):
 
     @abstractmethod
     def open(self, context: RunContext) -> None:
-        """Acquire the file or screen. Writes nothing that has to be cleaned up if a later sink fails to open."""
+        """Acquire the file or screen, writing nothing yet, as a later sink may fail to open. Raises InputError."""
 
     @abstractmethod
     def write(self, presentation: Presentation) -> None:
-        """Take one frame. Raises RunError when it cannot be written (disk full …)."""
+        """Consume one frame. Raises RunError if that fails (disk full …)."""
 
-    def idle(self, message: str) -> None:  # noqa: B027 - most sinks have nothing to do while no frame comes
-        """Called while no frame comes: poll keys, show `message`, see to what cannot wait for a frame.
+    def idle(self, message: str) -> None:  # noqa: B027 - optional
+        """Called while no frames arrive, to poll keys, show `message` or do work that cannot wait for a frame.
 
-        MAIN_THREAD sinks are called about 30 times a second, the others twice a second in the thread of `write`, with
-        an empty message.
+        MAIN_THREAD sinks are called about 30 times per second; the others twice per second, in the thread of `write`
+        and with an empty message.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Finish and release. May be called twice, and without `open`."""
+        """Make what was written valid and playable, even after an error elsewhere, and release everything.
+
+        May be called twice, and without `open`.
+        """
 
     @property
     def stop_requested(self) -> bool:
-        """True once the user asked, through this sink, for the run to end (window closed, q pressed)."""
+        """Whether the user ended the run through this sink (closed the window, pressed q)."""
         return False
 
     @property
     def paused(self) -> bool:
-        """True while the user, through this sink, holds the picture: a recorded source waits, a live one goes on."""
+        """Whether the user paused through this sink: a recorded source waits, a live one continues."""
         return False
 
     @property

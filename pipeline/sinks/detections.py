@@ -1,6 +1,6 @@
-"""Writes what was found as JSON Lines: one line a frame, as it goes.
+"""Writes detections as JSON Lines, one line per frame.
 
-Shape letters: h, w size of an object's box inside the frame.
+Shape letters: h, w height and width of an object's box inside the frame, in pixels.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from pipeline.labels import class_name
 from pipeline.records import Frame, Instances
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.sinks.paths import Inputs, check_output_file, write_all
 
 STDOUT = "-"
-"""The path that means the standard output."""
+"""The path that stands for standard output."""
 
 
 class Detections(Sink):
-    """The detections file. It appears with the first frame; every line reaches it whole and at once.
+    """The detections file. It is created with the first frame; each line is written as a whole and unbuffered.
 
     Args:
-        settings: path, and whether masks and events are written.
+        settings: the path, and whether to write masks and events.
         inputs: files that must not be overwritten.
-        mask_threshold: probability from which on a pixel belongs to an object.
+        mask_threshold: a pixel belongs to an object at this probability or above.
     """
 
     name = "detections"
@@ -59,47 +59,48 @@ class Detections(Sink):
         self._labels = context.labels
 
     def write(self, presentation: Presentation) -> None:
-        """Write one frame's line. Raises RunError when it cannot be written (disk full …)."""
+        """Write one frame's line. Raises RunError if that fails (disk full …)."""
         segmented = presentation.segmented
         threshold = self._mask_threshold if self._settings.masks else None
         record = frame_record(segmented.frame, segmented.instances, self._labels, threshold)
         if self._settings.events:
             record["events"] = [event.record() for event in segmented.scene.events] if segmented.scene else []
-        # ASCII only: whatever reads it, and whatever the file names are made of.
+        # ASCII only: file names may contain bytes that are not text, and readers may not expect UTF-8.
         line = json.dumps(record, ensure_ascii=True, separators=(", ", ": ")).encode("ascii") + b"\n"
         try:
             if self._file is None:
                 self._file = self._opened()
-            _write_whole(self._file, line)
+            write_all(self._file, line)
+            self._file.flush()
         except OSError as error:
             raise RunError(f"Writing the detections to {self._path} failed: {error.strerror or error}.") from error
 
     def close(self) -> None:
-        """Close the file; the standard output stays open."""
+        """Close the file; standard output stays open."""
         file, self._file = self._file, None
         if file is not None and self._path != STDOUT:
             file.close()
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The detections file, once there is one."""
+        """The detections file, if it was created."""
         return (self._path,) if self._path != STDOUT and Path(self._path).is_file() else ()
 
     def _opened(self) -> BinaryIO:
         if self._path == STDOUT:
             return sys.stdout.buffer
-        # Unbuffered: a line is one call to the system, so that a reader or a killed run never leaves half of one.
+        # Unbuffered: a line is one system call, so that a killed run never leaves half a line.
         return open(self._path, "wb", buffering=0)
 
 
 def frame_record(
     frame: Frame, instances: Instances, labels: Sequence[str], mask_threshold: float | None
 ) -> dict[str, Any]:
-    """One frame's line as a dict that JSON can hold; masks are None if `mask_threshold` is None.
+    """One frame's line as a JSON-serializable dict; masks are None if `mask_threshold` is None.
 
     Returns:
         source, frame, pts (seconds), width, height and objects with class_id, label, score, box (x1, y1, x2, y2 in
-        pixels), mask (COCO compressed run lengths) and track_id.
+        pixels), mask (COCO compressed RLE) and track_id.
     """
     return {
         "source": utf8_name(frame.source_id),
@@ -126,37 +127,31 @@ def _object_record(
         "score": round(float(instances.scores[i]), 4),
         "box": [round(float(edge), 2) for edge in box],
         "mask": mask,
-        "track_id": _track_id(instances, i),
+        "track_id": None if instances.track_ids is None else int(instances.track_ids[i]) or None,  # 0: none yet
     }
 
 
-def _track_id(instances: Instances, i: int) -> int | None:
-    if instances.track_ids is None or instances.track_ids[i] == 0:
-        return None
-    return int(instances.track_ids[i])
-
-
 def encode_mask(pasted: NDArray[np.bool_], y0: int, x0: int, height: int, width: int) -> dict[str, Any]:
-    """COCO compressed run lengths of a mask of the frame's size that is set only inside one box.
+    """COCO compressed RLE of a full-frame mask that is set only inside one box.
 
-    The run lengths are worked out inside the box; no mask of the frame's size is made.
+    The run lengths are computed inside the box, without creating a full-frame mask.
 
     Args:
-        pasted: bool (h, w), the box's part of the mask.
+        pasted: bool (h, w), the part of the mask inside the box.
         y0, x0: row and column of its first pixel in the frame.
-        height, width: the frame's size in pixels.
+        height, width: size of the frame in pixels.
 
     Returns:
-        {"size": [height, width], "counts": str}, equal to what `pycocotools.mask.encode` gives for the full mask.
+        {"size": [height, width], "counts": str}, equal to `pycocotools.mask.encode` of the full mask.
     """
-    # COCO counts down the columns. A change within a column begins or ends a run; w columns, h + 1 places for changes.
+    # COCO counts down the columns. A change within a column begins or ends a run: w columns, h + 1 positions each.
     padded = np.zeros((pasted.shape[1], pasted.shape[0] + 2), np.uint8)
     if pasted.size:
         cv2.transpose(pasted.view(np.uint8), dst=padded[:, 1:-1])
-    places = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
-    column, row = np.divmod(places, pasted.shape[0] + 1)
+    positions = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
+    column, row = np.divmod(positions, pasted.shape[0] + 1)
     changes = (x0 + column) * height + y0 + row
-    # A run that ends at the foot of a column where the next one begins at its head goes on: both changes cancel.
+    # A run that ends at the bottom of a column and resumes at the top of the next is one run: both changes cancel.
     joined = np.flatnonzero(changes[1:] == changes[:-1])
     changes = np.delete(changes, np.concatenate([joined, joined + 1]))
     counts = np.diff(np.concatenate([[0], changes, [height * width]]))
@@ -164,10 +159,3 @@ def encode_mask(pasted: NDArray[np.bool_], y0: int, x0: int, height: int, width:
         counts = counts[:-1]
     compressed = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
-
-
-def _write_whole(file: BinaryIO, line: bytes) -> None:
-    view = memoryview(line)
-    while len(view) > 0:
-        view = view[file.write(view) :]
-    file.flush()

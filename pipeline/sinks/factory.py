@@ -1,4 +1,4 @@
-"""Makes the sinks that the settings ask for."""
+"""Makes the sinks of a run from its settings."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pipeline.sinks.images import Images
 from pipeline.sinks.paths import Inputs
 from pipeline.sinks.screen import screen_available
 from pipeline.sinks.segments import make_recorder
-from pipeline.sinks.supervisor import make_supervisor
 from pipeline.sinks.switched_recorder import SwitchedRecorder
+from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sinks.virtual_camera import VirtualCamera
 from pipeline.sinks.window import Window
 
@@ -31,16 +31,16 @@ def make_sinks(
     screen: Callable[[], tuple[bool, str]] = screen_available,
     controls: Controls | None = None,
 ) -> list[Sink]:
-    """The sinks of a run, none of them open yet.
+    """Returns the unopened sinks of a run.
 
     Args:
-        settings: the window, the output and the detections decide.
-        source: the open source: stills are written as images, everything else as a video.
-        screen: tells whether a window can be opened, and why not.
+        settings: the settings of the run.
+        source: the open source: stills are recorded as images, everything else as a video.
+        screen: returns whether a window can be opened, and the reason if not.
         controls: switch the recording of a served run on and off.
 
     Raises:
-        InputError: a window is demanded on a machine without a screen, or two outputs have the same path.
+        InputError: a window is required on a machine without a screen, or two outputs have the same path.
     """
     _check_distinct(settings)
     inputs = Inputs.of([settings.source.uri, settings.model.weights, settings.model.labels])
@@ -59,9 +59,9 @@ def make_sinks(
         sinks.append(Detections(detections, inputs, settings.overlay.mask_threshold))
     if settings.virtual_camera.device is not None:
         sinks.append(VirtualCamera(settings.virtual_camera))
-    supervisor = make_supervisor()
-    # The first to be closed: it says that the run ends before the others take their time to finish files.
-    return sinks if supervisor is None else [supervisor, *sinks]
+    notifier = make_systemd_notifier()
+    # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
+    return sinks if notifier is None else [notifier, *sinks]
 
 
 def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> bool:
@@ -72,7 +72,7 @@ def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> 
         return True
     if mode is WindowMode.ON:
         raise InputError(f"window.mode is on, but no window can be opened: {reason}.")
-    log.warning("no screen found (%s): running without a window", reason)
+    log.warning("no screen found (%s), running without a window", reason)
     return False
 
 

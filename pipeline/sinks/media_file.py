@@ -1,4 +1,4 @@
-"""The file under a recording: written straight to its path, so that what is in it survives the end of the process."""
+"""The file of a recording, written directly to its path so that its content survives a killed process."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.sinks.paths import write_all
+
 
 class MediaFile:
-    """What PyAV writes to: unbuffered, and after the first failed write everything is swallowed.
+    """An unbuffered file for PyAV that ignores all writes after the first failed one.
 
-    Finishing a recording rewrites its head to point at an index at the end. Where the disk is too full for that index,
-    the old head comes back: with it, what was written before still plays.
+    Finalizing a recording rewrites its header to point at an index at the end. If the disk is too full for that index,
+    the old header is restored, so that the recording still plays.
 
     Args:
-        path: the file; made or emptied.
+        path: the file; created or truncated.
         clock: seconds on a monotonic clock.
-        sync_every_s: how often what was written is forced from memory to the disk, against power cuts.
+        sync_every_s: interval between two calls of fsync, against power failures.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float], sync_every_s: float = 5.0) -> None:
@@ -25,59 +27,56 @@ class MediaFile:
         self._clock = clock
         self._sync_every_s = sync_every_s
         self._synced_at_s = clock()
-        self._replaced: list[tuple[int, bytes]] | None = None
+        self._overwritten: list[tuple[int, bytes]] | None = None
         self.error: OSError | None = None
 
-    def finishing(self) -> None:
-        """From now on remember what is written over, to bring it back if a write fails."""
-        self._replaced = []
+    def begin_finalizing(self) -> None:
+        """From now on save what is overwritten, to restore it if a write fails."""
+        self._overwritten = []
 
     def write(self, data: bytes) -> int:
-        """Write all of it; raises OSError (disk full …) once, and later says nothing."""
+        """Write all of `data`. Raises OSError (disk full …) once; later calls are ignored."""
         if self.error is not None:
             return len(data)
         try:
-            if self._replaced is not None:
-                self._remember(len(data))
+            if self._overwritten is not None:
+                self._save(self._overwritten, len(data))
             self._write_all(data)
         except OSError as error:
             self.error = error
-            self._bring_back()
+            self._restore()
             raise
         return len(data)
 
     def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while len(view) > 0:
-            view = view[self._file.write(view) :]
+        write_all(self._file, data)
 
-    def _remember(self, size: int) -> None:
-        assert self._replaced is not None
+    def _save(self, overwritten: list[tuple[int, bytes]], size: int) -> None:
         offset = self._file.tell()
         old = self._file.read(size)
         self._file.seek(offset)
         if old:
-            self._replaced.append((offset, old))
+            overwritten.append((offset, old))
 
-    def _bring_back(self) -> None:
-        for offset, old in reversed(self._replaced or []):
+    def _restore(self) -> None:
+        for offset, old in reversed(self._overwritten or []):
             self._file.seek(offset)
             self._write_all(old)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of files."""
+        """See io.RawIOBase.seek."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of files."""
+        """See io.RawIOBase.tell."""
         return self._file.tell()
 
     def seekable(self) -> bool:
-        """As of files: False for a pipe."""
+        """See io.RawIOBase.seekable; False for a pipe."""
         return self._file.seekable()
 
     def sync_if_due(self) -> None:
-        """Force what was written to the disk if that was long ago. Raises OSError."""
+        """Call fsync if the last call is `sync_every_s` ago. Raises OSError."""
         now_s = self._clock()
         if self.error is None and now_s - self._synced_at_s >= self._sync_every_s:
             self._synced_at_s = now_s

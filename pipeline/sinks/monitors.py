@@ -1,7 +1,4 @@
-"""The monitors of this machine, and its mouse pointer: what OpenCV's windows cannot tell or do.
-
-Asked of the system's own libraries; where they are not there, that is said, and nothing else fails.
-"""
+"""Lists monitors and hides the mouse pointer, through the system's libraries, as OpenCV offers neither."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Where a monitor lies on the desktop, in its pixels."""
+    """Position and size of a monitor on the desktop, in pixels."""
 
     x: int
     y: int
@@ -27,7 +24,7 @@ class Monitor:
 
 
 def list_monitors(platform: str = sys.platform) -> list[Monitor]:
-    """The monitors, in the system's order. Raises OSError where it cannot be asked."""
+    """The monitors, in the system's order. Raises OSError if they cannot be listed."""
     if platform == "win32":
         return _windows_monitors()
     if platform == "darwin":
@@ -36,9 +33,9 @@ def list_monitors(platform: str = sys.platform) -> list[Monitor]:
 
 
 def hide_pointer(platform: str = sys.platform) -> Callable[[], None]:
-    """Hide the mouse pointer; what is returned shows it again. Raises OSError where that cannot be done."""
+    """Hide the mouse pointer. Returns a function that shows it again. Raises OSError if that is impossible."""
     if platform == "win32":
-        user32: Any = getattr(ctypes, "windll").user32  # noqa: B009 - only there under Windows
+        user32: Any = getattr(ctypes, "windll").user32  # noqa: B009 - exists on Windows only
         user32.ShowCursor(False)
         return lambda: user32.ShowCursor(True)
     if platform == "darwin":
@@ -83,7 +80,7 @@ def _x11_monitors() -> list[Monitor]:
         count = ctypes.c_int(0)
         screens = xinerama.XineramaQueryScreens(display, ctypes.byref(count))
         if screens:
-            return [Monitor(one.x, one.y, one.width, one.height) for one in screens[: count.value]]
+            return [Monitor(each.x, each.y, each.width, each.height) for each in screens[: count.value]]
         screen = x11.XDefaultScreen(display)
         return [Monitor(0, 0, x11.XDisplayWidth(display, screen), x11.XDisplayHeight(display, screen))]
     finally:
@@ -91,13 +88,13 @@ def _x11_monitors() -> list[Monitor]:
 
 
 def _hide_x11_pointer() -> Callable[[], None]:
-    """XFixes hides it on the whole screen for as long as the connection that asked for it stays open."""
+    """XFixes hides the pointer on the whole screen until the connection that requested it closes."""
     fixes = _library("Xfixes")
     x11, display = _open_display()
     event, error = ctypes.c_int(0), ctypes.c_int(0)
     if not fixes.XFixesQueryExtension(display, ctypes.byref(event), ctypes.byref(error)):
         x11.XCloseDisplay(display)
-        raise OSError("the X display cannot hide it")
+        raise OSError("the X display cannot hide the pointer")
     major, minor = ctypes.c_int(4), ctypes.c_int(0)
     fixes.XFixesQueryVersion(display, ctypes.byref(major), ctypes.byref(minor))
     x11.XDefaultRootWindow.restype = ctypes.c_ulong
@@ -112,17 +109,17 @@ class _Rect(ctypes.Structure):
 
 def _windows_monitors() -> list[Monitor]:
     found: list[Monitor] = []
-    # The type of callbacks in Windows; elsewhere only there for tests.
+    # WINFUNCTYPE exists on Windows only; tests run this with CFUNCTYPE.
     make_type: Any = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)
     pointer = ctypes.c_void_p
-    kind = make_type(ctypes.c_int, pointer, pointer, ctypes.POINTER(_Rect), pointer)
+    callback_type = make_type(ctypes.c_int, pointer, pointer, ctypes.POINTER(_Rect), pointer)
 
-    def remember(_monitor: Any, _context: Any, rect: Any, _data: Any) -> int:
+    def add(_monitor: Any, _context: Any, rect: Any, _data: Any) -> int:
         box = rect.contents
         found.append(Monitor(box.left, box.top, box.right - box.left, box.bottom - box.top))
         return 1
 
-    getattr(ctypes, "windll").user32.EnumDisplayMonitors(None, None, kind(remember), 0)  # noqa: B009
+    getattr(ctypes, "windll").user32.EnumDisplayMonitors(None, None, callback_type(add), 0)  # noqa: B009
     return found
 
 
@@ -135,5 +132,5 @@ def _mac_monitors() -> list[Monitor]:
     graphics.CGDisplayBounds.restype = _CgRect
     displays, count = (ctypes.c_uint32 * 16)(), ctypes.c_uint32(0)
     graphics.CGGetActiveDisplayList(16, displays, ctypes.byref(count))
-    bounds = [graphics.CGDisplayBounds(displays[place]) for place in range(count.value)]
-    return [Monitor(*(int(side) for side in (one.x, one.y, one.width, one.height))) for one in bounds]
+    bounds = [graphics.CGDisplayBounds(displays[index]) for index in range(count.value)]
+    return [Monitor(*(int(value) for value in (each.x, each.y, each.width, each.height))) for each in bounds]

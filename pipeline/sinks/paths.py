@@ -1,22 +1,24 @@
-"""Checks of output paths: everything that can be told before a byte is written."""
+"""Output files: checks of their paths before anything is written, numbered names, unbuffered writing."""
 
 from __future__ import annotations
 
 import glob
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import InputError
 from pipeline.file_names import check_name
 
 Identity = tuple[int, int]
-"""Device and file number: two paths with the same identity are the same file, through whatever links."""
+"""Device and inode: two paths with the same identity are the same file, even through links."""
 
 
 def identity(path: Path) -> Identity | None:
-    """The file behind a path; None if there is none."""
+    """The identity of the file at a path; None if there is none."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -32,7 +34,7 @@ class Inputs:
 
     @classmethod
     def of(cls, paths: Iterable[str | Path | None]) -> Inputs:
-        """The inputs behind paths, folders (every file in them) and globs; other texts (cameras, URLs) name none."""
+        """The inputs at paths, in folders (every file) and matching globs; other texts (cameras, URLs) are ignored."""
         found = (identity(path) for text in paths if text is not None for path in _expand(str(text)))
         return cls(frozenset(one for one in found if one is not None))
 
@@ -51,11 +53,11 @@ def _expand(text: str) -> Iterable[Path]:
 
 
 def check_output_file(path: Path, option: str, inputs: Inputs) -> None:
-    """Raises InputError if this file could not be written, or is one that the run reads.
+    """Raises InputError if this file cannot be written, or is one that the run reads.
 
     Args:
-        path: the file to be written.
-        option: what the user calls it ("--output").
+        path: the file to write.
+        option: the command-line option ("--output"), for messages.
         inputs: files that must not be overwritten.
     """
     check_name(path, option)
@@ -69,10 +71,23 @@ def check_output_file(path: Path, option: str, inputs: Inputs) -> None:
 
 
 def check_folder(folder: Path, what: str) -> None:
-    """Raises InputError unless `folder` exists and files can be made in it; `what` begins the message."""
+    """Raises InputError unless `folder` exists and is writable; the message begins with `what`."""
     if not folder.exists():
-        raise InputError(f"{what}: the folder {folder} does not exist. Make it first, or give another path.")
+        raise InputError(f"{what}: the folder {folder} does not exist. Create it first, or give another path.")
     if not folder.is_dir():
         raise InputError(f"{what}: {folder} is not a folder.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{what}: the folder {folder} cannot be written to. Check its permissions, or give another.")
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Alternatives for a name that may be taken: out.mp4, out-2.mp4, out-3.mp4 …"""
+    yield path
+    yield from (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write all of `data` to an unbuffered file, whose `write` may accept only part of it."""
+    view = memoryview(data)
+    while len(view) > 0:
+        view = view[file.write(view) :]

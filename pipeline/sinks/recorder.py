@@ -1,6 +1,6 @@
-"""Records the annotated frames: H.264 in mp4, mov or mkv, on the source's clock, with the source's sound.
+"""Records annotated frames as H.264 in mp4, mov or mkv, with the source's timestamps and audio.
 
-The file is written in fragments that play on their own: what was recorded before the process died stays playable.
+The file consists of fragments that play on their own, so that a recording survives the death of the process.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
+from pipeline.drawing.letterbox import letterbox
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
+from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.media_file import MediaFile
 from pipeline.sinks.paths import Inputs, check_output_file
-from pipeline.sinks.sound import Sound
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -35,23 +36,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-"""The container by the suffix of the path."""
+"""FFmpeg's container format by suffix."""
 
 _FINEST_TIME_BASE = Fraction(1, 10_000_000)
-_LONGEST_STEP_TICKS = 2**29
-"""mp4 keeps a frame's duration in 31 bits: longer pauses are bridged by repeating the frame."""
+_ASSUMED_FPS = 25.0
+"""For sources that state no rate."""
+_MAX_STEP_TICKS = 2**29
+"""mp4 stores a frame's duration in 31 bits: longer gaps are bridged by repeating the frame."""
 _BT709 = 1
 _MPEG_RANGE = 1
 
 
 class Recorder(Sink):
-    """A recording of what is presented. The file appears with the first frame.
+    """Records what is presented. The file is created with the first frame.
 
     Args:
-        settings: path, quality, sound, length of a fragment.
+        settings: path, quality, audio, duration of a fragment.
         inputs: files that must not be overwritten.
         clock: seconds on a monotonic clock.
-        open_file: makes the file that is written to.
+        open_file: creates the output file.
     """
 
     name = "recorder"
@@ -75,17 +78,17 @@ class Recorder(Sink):
         self._recording: _Recording | None = None
 
     def open(self, context: RunContext) -> None:
-        """Check everything that can be checked; nothing is written yet. Raises InputError."""
+        """Check the settings and the path; nothing is written yet. Raises InputError."""
         if context.source.kind is SourceKind.STILLS:
             raise InputError(
-                f"--output {self._path} is a video, but the source gives single images. "
-                "Give an image file (out.png) or a folder (out/)."
+                f"--output {self._path} is a video, but the source consists of images: "
+                "give an image file (out.png) or a folder (out/)."
             )
         check_recording(self._settings, self._inputs)
         self._source = context.source
 
     def write(self, presentation: Presentation) -> None:
-        """Encode one frame. Raises RunError when the file cannot be written."""
+        """Encode one frame. Raises RunError if the file cannot be written."""
         if self._source is None:
             raise RuntimeError("Recorder.write needs open() first")
         try:
@@ -98,7 +101,7 @@ class Recorder(Sink):
             raise RunError(self._failure(cause or error)) from (cause or error)
 
     def close(self) -> None:
-        """Finish the recording: it becomes seekable, and the sound's rest goes in. Raises RunError if that fails."""
+        """Finalize the recording: add the rest of the audio and the index. Raises RunError if that fails."""
         recording, self._recording = self._recording, None
         self._source = None
         if recording is None:
@@ -113,26 +116,26 @@ class Recorder(Sink):
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The recording, once there is one."""
+        """The recording, if it was created."""
         return (str(self._path),) if self._path.is_file() else ()
 
     def _failure(self, error: OSError | av.FFmpegError) -> str:
         reason = error.strerror or str(error)
-        return f"Writing {self._path} failed: {reason}. What was recorded until then can be played."
+        return f"Writing {self._path} failed: {reason}. The recording up to that point is playable."
 
 
 def check_recording(settings: RecorderSettings, inputs: Inputs) -> None:
-    """Raises InputError if a recording with these settings could not be made."""
+    """Raises InputError if recording with these settings is impossible."""
     path = Path(settings.path or "")
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"--output {path}: a video is written to a file that ends in .mp4, .mkv or .mov.")
+        raise InputError(f"--output {path}: the name of a video must end in .mp4, .mkv or .mov.")
     if "libx264" not in av.codecs_available:
         raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
     check_output_file(path, "--output", inputs)
 
 
 class _Recording:
-    """The open file: encoder, container and sound."""
+    """The open file: encoder, container and audio."""
 
     def __init__(
         self, settings: RecorderSettings, source: SourceInfo, file: MediaFile, presentation: Presentation
@@ -143,30 +146,30 @@ class _Recording:
         self._time_base = max(source.time_base, _FINEST_TIME_BASE)
         self._first_pts_s = first.pts * first.time_base
         self._last_pts = -1
-        self._last_step = max(1, round(1 / (Fraction(source.fps or 25.0) * self._time_base)))
+        self._last_step = max(1, round(1 / (Fraction(source.fps or _ASSUMED_FPS) * self._time_base)))
         self._last_duration: int | None = None
         self._durations: dict[int, int] = {}
         self._last_image: NDArray[np.uint8] | None = None
-        self._to_yuv = VideoReformatter()  # kept: making one, and its threads, costs more than what it does
+        self._to_yuv = VideoReformatter()  # reused: creating one, with its threads, costs more than a conversion
         self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
         self._next_key = 0
-        # Even sizes: 4:2:0 halves the color planes.
         self._size_wh = (presentation.annotated_bgr.shape[1], presentation.annotated_bgr.shape[0])
         self._output = av.open(
             file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)
         )
         self._stream = self._add_video(settings, source)
-        self._sound = self._add_sound(settings, source, suffix)
+        self._audio = self._add_audio(settings, source, suffix)
 
     def _add_video(self, settings: RecorderSettings, source: SourceInfo) -> av.VideoStream:
-        rate = Fraction(source.fps or 25.0).limit_denominator(1001)
-        # No B-frames: they would delay the first frame in fragments, which have no edit lists; forced-idr makes each
-        # forced key frame one that a fragment can begin with.
+        rate = Fraction(source.fps or _ASSUMED_FPS).limit_denominator(1001)
+        # No B-frames: they would delay the first frame in fragments, which have no edit lists. forced-idr makes each
+        # forced keyframe one that can start a fragment.
         options = {"crf": str(settings.crf), "preset": settings.preset.value, "bf": "0", "forced-idr": "1"}
         stream: av.VideoStream = self._output.add_stream("libx264", rate=rate, options=options)
         stream.time_base = self._time_base
         context = stream.codec_context
         context.time_base = self._time_base
+        # Even sizes: 4:2:0 halves the color planes.
         context.width, context.height = (side + side % 2 for side in self._size_wh)
         context.pix_fmt = "yuv420p"
         context.sample_aspect_ratio = source.sample_aspect_ratio
@@ -175,32 +178,33 @@ class _Recording:
         context.color_range = _MPEG_RANGE
         return stream
 
-    def _add_sound(self, settings: RecorderSettings, source: SourceInfo, suffix: str) -> Sound | None:
+    def _add_audio(self, settings: RecorderSettings, source: SourceInfo, suffix: str) -> AudioFeed | None:
         if source.audio is None or settings.audio is AudioMode.OFF:
             return None
         try:
-            return Sound(source.audio, float(self._first_pts_s), self._output, suffix)
+            return AudioFeed(source.audio, float(self._first_pts_s), self._output, suffix)
         except (av.FFmpegError, OSError, LookupError) as error:
-            log.warning("the recording has no sound: %s", error)
+            log.warning("recording without audio: %s", error)
             return None
 
     def write(self, frame: Frame, annotated_bgr: NDArray[np.uint8]) -> None:
         pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
-        # A container takes rising time stamps only; one tick is not visible.
+        # Containers require increasing timestamps; one tick is invisible.
         pts = max(pts, self._last_pts + 1)
         self._bridge(pts)
         if self._last_pts >= 0:
             self._last_step = pts - self._last_pts
-        image = _even(letterboxed(annotated_bgr, self._size_wh))
+        # The size differs after a camera reconnects in another mode.
+        image = _pad_to_even(letterbox(annotated_bgr, self._size_wh))
         self._last_image = image
         self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
         self._encode(image, pts)
         self.file.sync_if_due()
 
     def _bridge(self, pts: int) -> None:
-        """Repeat the last frame where the pause until `pts` is too long for a container (a camera gone for long)."""
-        while self._last_image is not None and pts - self._last_pts > _LONGEST_STEP_TICKS:
-            self._encode(self._last_image, self._last_pts + _LONGEST_STEP_TICKS)
+        """Repeat the last frame if the gap before `pts` is too long for the container (after a long disconnection)."""
+        while self._last_image is not None and pts - self._last_pts > _MAX_STEP_TICKS:
+            self._encode(self._last_image, self._last_pts + _MAX_STEP_TICKS)
 
     def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
         picture = self._to_yuv.reformat(
@@ -211,77 +215,63 @@ class _Recording:
             threads=1,
         )
         picture.pts, picture.time_base = pts, self._time_base
-        self._durations[pts] = self._shown_for()
+        self._durations[pts] = self._last_frame_duration()
         if pts >= self._next_key:
             picture.pict_type = PictureType.I
             self._next_key = pts + self._key_every
         self._last_pts = pts
         self._mux(self._stream.encode(picture))
 
-    def _shown_for(self) -> int:
-        """How long the last frame is shown, in ticks, as long as none follows: as told, else as the one before it."""
+    def _last_frame_duration(self) -> int:
+        """How long the newest frame is shown, in ticks, if none follows: as stated, else like the previous one."""
         return self._last_duration or min(self._last_step, max(1, round(1 / self._time_base)))
 
     def _mux(self, packets: Sequence[Packet]) -> None:
         for packet in packets:
             assert packet.pts is not None
-            # The encoder does not hand the durations on.
+            # The encoder does not pass durations on.
             packet.duration = self._durations.pop(packet.pts, self._last_step)
-            self._mux_sound(float(packet.pts * packet.time_base))
+            self._mux_audio(float(packet.pts * packet.time_base))
             self._output.mux(packet)
 
-    def _mux_sound(self, until_s: float) -> None:
-        if self._sound is not None:
-            for packet in self._sound.until(until_s):
+    def _mux_audio(self, until_s: float) -> None:
+        if self._audio is not None:
+            for packet in self._audio.until(until_s):
                 self._output.mux(packet)
 
     def close(self) -> None:
         try:
             if self.file.error is None:
                 self._mux(self._stream.encode(None))
-                end = self._last_pts + self._shown_for()
-                self._mux_sound(float(end * self._time_base))
+                end = self._last_pts + self._last_frame_duration()
+                self._mux_audio(float(end * self._time_base))
         finally:
             try:
-                # After a failed write this reaches the encoder's memory, but no longer the file.
-                self.file.finishing()
+                # After a failed write, this releases the encoder; the file ignores it.
+                self.file.begin_finalizing()
                 self._output.close()
             finally:
-                if self._sound is not None:
-                    self._sound.close()
+                if self._audio is not None:
+                    self._audio.close()
                 self.file.close()
 
 
 def _container_options(suffix: str, source: SourceInfo, fragment_s: float) -> dict[str, str]:
-    """What makes each container playable up to its last fragment at any moment."""
-    # Every packet reaches the file at once, and no track waits long for another one that has ended.
+    """Options that keep each container playable up to its last fragment at any moment."""
+    # Every packet reaches the file at once, and no track waits long for one that has ended.
     options = {"flush_packets": "1", "max_interleave_delta": str(round(fragment_s * 1_000_000))}
     if suffix == ".mkv":
         return options | {"cluster_time_limit": str(max(1, round(fragment_s * 1000)))}
     if source.kind is SourceKind.LIVE and source.audio is None:
-        # May go on for days (sound only comes from files, which end): a regular file's index would take 76 bytes of
-        # memory a frame until the end.
+        # Such a recording may last for days (only files have audio, and they end), and the index of a regular file
+        # takes 76 bytes of memory per frame until the end.
         return options | {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
-    # Fragments while recording; closing turns them into a regular file with an index.
+    # Fragments while recording; closing converts them to a regular file with an index.
     return options | {"movflags": "hybrid_fragmented"}
 
 
-def letterboxed(image_bgr: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image itself if it has this size, else scaled to fit with black bars (the camera changed its size)."""
-    height, width = image_bgr.shape[:2]
-    if (width, height) == size_wh:
-        return image_bgr
-    scale = min(size_wh[0] / width, size_wh[1] / height)
-    inner_wh = (max(1, min(size_wh[0], round(width * scale))), max(1, min(size_wh[1], round(height * scale))))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    x, y = (size_wh[0] - inner_wh[0]) // 2, (size_wh[1] - inner_wh[1]) // 2
-    canvas[y : y + inner_wh[1], x : x + inner_wh[0]] = cv2.resize(image_bgr, inner_wh, interpolation=interpolation)
-    return canvas
-
-
-def _even(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image with its last row and column repeated where a side is odd."""
+def _pad_to_even(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Repeats the last row and column of an image where its height or width is odd."""
     bottom, right = image_bgr.shape[0] % 2, image_bgr.shape[1] % 2
     if not bottom and not right:
         return image_bgr

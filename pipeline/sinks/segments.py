@@ -1,4 +1,4 @@
-"""Records for months: in segments that play by themselves, the oldest of which make room for new ones."""
+"""Records continuously in segments that play on their own, deleting the oldest to stay within limits."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipeline.sinks.recorder import Recorder
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 5.0
-"""How often the room on the disk is looked at."""
+"""How often the limits are checked."""
 _RESUME_FACTOR = 1.05
-"""A paused recording goes on when this much of `min_free_bytes` is free: not to begin and pause every few seconds."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A paused recording resumes at this multiple of `min_free_bytes`: hysteresis against pausing every few seconds."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +36,19 @@ class _Segment:
 
 
 class SegmentRecorder(Sink):
-    """Recordings of `settings.segment_s` seconds each: NAME-20260314-150926-0001.mp4, in local time, numbered on.
+    """Records segments of `settings.segment_s` seconds: NAME-20260314-150926-0001.mp4, numbered, in local time.
 
-    Each segment begins with the frame after the last one of the segment before. Only files of that pattern, beside
-    `settings.path`, are counted, and deleted when they are too many (`keep_bytes`), too old (`keep_s`) or the disk is
-    too full (`min_free_bytes`; the newest stays). While it is too full nevertheless, nothing is recorded, and that is
-    said.
+    Segments follow each other without losing a frame. Files of that pattern next to `settings.path`, and only they, are
+    deleted, the oldest first, when they take too much space (`keep_bytes`), are too old (`keep_s`), or the disk is too
+    full (`min_free_bytes`; the newest stays). While the disk is still too full, recording pauses with a warning.
 
     Args:
-        settings: path, quality, sound, length and limits.
+        settings: path, quality, audio, duration and limits.
         inputs: files that must not be overwritten.
-        wall_clock: local time, for the names.
+        wall_clock: local time, for file names.
         clock: seconds, monotonic.
-        unix_time: seconds since 1970, as files are stamped.
-        free_bytes: room on the disk of a folder.
+        unix_time: seconds since 1970, as in file modification times.
+        free_bytes: free space on the disk of a folder.
     """
 
     name = "recorder"
@@ -80,26 +79,26 @@ class SegmentRecorder(Sink):
         self._began_pts_s = 0.0
         self._next_check_s = 0.0
         self._paused = False
-        self._missed = 0
+        self._skipped_frames = 0
         self._written: list[Path] = []
 
     def open(self, context: RunContext) -> None:
-        """Check everything that can be checked; nothing is written yet. Raises InputError."""
+        """Check the settings and the path; nothing is written yet. Raises InputError."""
         Recorder(self._settings, self._inputs).open(context)
         self._context = context
         self._next_check_s = self._clock()
 
     def write(self, presentation: Presentation) -> None:
-        """Encode one frame. Raises RunError when the file cannot be written for another reason than a full disk."""
+        """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
         if self._context is None:
             raise RuntimeError("SegmentRecorder.write needs open() first")
         pts_s = presentation.segmented.frame.pts_s
         if self._recorder is not None and pts_s - self._began_pts_s >= self._segment_s:
             self._finish()
         if self._recorder is None or self._clock() >= self._next_check_s:
-            self._look_after_room()
+            self._enforce_limits()
         if self._paused:
-            self._missed += 1
+            self._skipped_frames += 1
             return
         try:
             if self._recorder is None:
@@ -110,16 +109,16 @@ class SegmentRecorder(Sink):
             if not _disk_is_full(error):
                 raise
             self._pause(str(error))
-            self._missed += 1
+            self._skipped_frames += 1
 
     def close(self) -> None:
-        """Finish the segment. Raises RunError if that fails."""
+        """Finish the current segment. Raises RunError if that fails."""
         self._context = None
         self._finish()
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The segments of this run that are still there."""
+        """The segments of this run that still exist."""
         return tuple(str(path) for path in self._written if path.is_file())
 
     def _start(self, context: RunContext, pts_s: float) -> None:
@@ -143,7 +142,7 @@ class SegmentRecorder(Sink):
             log.warning("%s", error)
 
     def _segments(self) -> list[_Segment]:
-        """What this recorder, in this run or an earlier one, has written, oldest first."""
+        """All segments that this or an earlier run has written, oldest first."""
         found = []
         for path in self._path.parent.iterdir():
             match = self._pattern.fullmatch(path.name)
@@ -152,30 +151,30 @@ class SegmentRecorder(Sink):
             try:
                 status = path.stat()
             except OSError:
-                continue  # gone in this moment
+                continue  # deleted meanwhile
             if path.is_file():
                 found.append(_Segment(path, int(match.group(1)), status.st_size, status.st_mtime))
         return sorted(found, key=lambda segment: segment.number)
 
-    def _look_after_room(self) -> None:
-        """Delete what is too much, too old or in the way; pause or go on."""
+    def _enforce_limits(self) -> None:
+        """Delete segments beyond the limits, then pause or resume."""
         self._next_check_s = self._clock() + CHECK_EVERY_S
         segments = self._segments()
-        held = sum(segment.bytes for segment in segments)
+        total_bytes = sum(segment.bytes for segment in segments)
         oldest_s = self._unix_time() - (self._settings.keep_s or float("inf"))
         for segment in segments:
             if segment.path == self._current:
                 continue
-            too_much = self._settings.keep_bytes is not None and held > self._settings.keep_bytes
-            # If all but the newest do not make room, something else fills the disk, and deleting it would not help.
-            in_the_way = segment is not segments[-1] and self._is_full()
-            if (too_much or segment.modified_at_s < oldest_s or in_the_way) and _deleted(segment.path):
-                held -= segment.bytes
+            too_large = self._settings.keep_bytes is not None and total_bytes > self._settings.keep_bytes
+            # If all but the newest do not free enough space, something else fills the disk.
+            frees_space = segment is not segments[-1] and self._is_full()
+            if (too_large or segment.modified_at_s < oldest_s or frees_space) and _deleted(segment.path):
+                total_bytes -= segment.bytes
         if self._is_full():
             self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
         elif self._paused:
-            log.warning("recording goes on; %d frames were not recorded", self._missed)
-            self._paused, self._missed = False, 0
+            log.warning("recording resumed; %d frames were not recorded", self._skipped_frames)
+            self._paused, self._skipped_frames = False, 0
 
     def _is_full(self) -> bool:
         wanted = self._settings.min_free_bytes * (_RESUME_FACTOR if self._paused else 1.0)
@@ -183,13 +182,13 @@ class SegmentRecorder(Sink):
 
     def _pause(self, reason: str) -> None:
         if not self._paused:
-            log.warning("recording pauses: %s", reason)
+            log.warning("recording paused: %s", reason)
         self._paused = True
         self._finish()
 
 
 def make_recorder(settings: RecorderSettings, inputs: Inputs) -> Recorder | SegmentRecorder:
-    """The recorder that the settings ask for: one file, or segments."""
+    """Makes the recorder for the settings: one file, or segments."""
     return Recorder(settings, inputs) if settings.segment_s is None else SegmentRecorder(settings, inputs)
 
 
@@ -205,7 +204,7 @@ def _deleted(path: Path) -> bool:
 
 def _disk_is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if getattr(error, "errno", None) in _FULL:
+        if getattr(error, "errno", None) in _DISK_FULL:
             return True
         error = error.__cause__
     return False

@@ -1,4 +1,4 @@
-"""A recorder that is switched on and off while the run goes on; each time on makes a file of its own."""
+"""A recorder that is switched on and off during the run; each recording is a file of its own."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pipeline.controls import Controls
 from pipeline.errors import StreamSegmentError
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Inputs, numbered
 from pipeline.sinks.segments import make_recorder
 
 log = logging.getLogger(__name__)
 
 
 class SwitchedRecorder(Sink):
-    """Records while the controls say so.
+    """Records while the controls are set to recording.
 
-    The first recording goes to `settings.path`, if that is set, and the ones after it beside it (out-2.mp4). Without a
-    path, a recording is named after the time at which it began, in `folder`. No existing file is overwritten but
-    `settings.path`.
+    The first recording goes to `settings.path`, if set, and later ones next to it (out-2.mp4). Without a path,
+    recordings are named after the time at which they begin, in `folder`. No existing file except `settings.path` is
+    overwritten.
 
-    A recording that fails ends the run only if it is the one that `settings.path` asked for; any other is switched off
-    and the reason is shown in the controls.
+    A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
+    show the reason.
 
     Args:
-        settings: path, quality, sound.
-        folder: where recordings go that have no path.
-        controls: what switches it; told which file is being written.
+        settings: path, quality, audio.
+        folder: for recordings without a path.
+        controls: switch the recording, and show its file.
         inputs: files that must not be overwritten.
-        wall_clock: local time, for the names of files.
+        wall_clock: local time, for file names.
     """
 
     name = "recorder"
@@ -53,79 +53,74 @@ class SwitchedRecorder(Sink):
         self._wall_clock = wall_clock
         self._context: RunContext | None = None
         self._recorder: Sink | None = None
-        self._asked_for: Sink | None = None
+        self._requested: Sink | None = None
         self._recorders: list[Sink] = []
         self._take = 0
-        self._outputs: list[str] = []
 
     @property
     def wants_overlay(self) -> bool:  # type: ignore[override]
-        """While it records."""
+        """Whether it records."""
         return self._recorder is not None or self._controls.state.recording
 
     def open(self, context: RunContext) -> None:
-        """Check the recording that was asked for beforehand. Raises InputError."""
+        """Check the path in the settings, if any. Raises InputError."""
         self._context = context
         if self._settings.path is not None:
-            self._asked_for = make_recorder(self._settings, self._inputs)
-            self._asked_for.open(context)
+            self._requested = make_recorder(self._settings, self._inputs)
+            self._requested.open(context)
 
     def write(self, presentation: Presentation) -> None:
-        """Record a frame if the controls stood so when it was drawn. Raises RunError for the recording asked for."""
+        """Record a frame if recording was on when it was drawn. Raises RunError if that fails for `settings.path`."""
         controls = presentation.controls or self._controls.state
         if not controls.recording or controls.take != self._take:
             self._finish()
         if not controls.recording or not presentation.drawn:
-            return  # not drawn: switched on after the frame was made, the next one has its overlay
+            return  # switched on after this frame was drawn without an overlay; the next one has it
         if controls.take != self._take:
             self._take = controls.take
             self._start()
-        if self._recorder is not None:  # else this take has failed
+        if self._recorder is not None:  # None after a failure
             self._guarded(lambda recorder: recorder.write(presentation))
 
     def idle(self, message: str) -> None:
-        """Finish a recording that was switched off while no frame comes. Raises RunError as `write` does."""
+        """Finish a recording that was switched off while no frames arrive. Raises RunError as `write` does."""
         if not self._controls.state.recording:
             self._finish()
 
     def close(self) -> None:
-        """Finish the recording. Raises RunError if that fails and it is the one asked for."""
+        """Finish the recording. Raises RunError if that fails for the recording to `settings.path`."""
         self._finish()
         self._context = None
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The recordings, in the order in which they began."""
+        """The recordings, in the order of their beginning."""
         return tuple(dict.fromkeys(path for recorder in self._recorders for path in recorder.outputs))
 
     def _start(self) -> None:
         if self._context is None:
             raise RuntimeError("SwitchedRecorder.write needs open() first")
-        if self._asked_for is not None and not self._outputs:
-            self._recorder, path = self._asked_for, Path(self._settings.path or "")
+        if self._requested is not None and not self._recorders:
+            self._recorder, path = self._requested, Path(self._settings.path or "")
         else:
             path = self._new_path()
             self._recorder = make_recorder(self._settings.model_copy(update={"path": str(path)}), self._inputs)
             context = self._context
             self._guarded(lambda recorder: recorder.open(context))
         if self._recorder is not None:
-            self._outputs.append(str(path))
             self._recorders.append(self._recorder)
             self._controls.recording_started(str(path))
 
     def _new_path(self) -> Path:
-        """A path at which nothing lies yet; segments are numbered on, and so have one path for all takes."""
+        """A path without a file; segments number themselves and share one path."""
         if self._settings.segment_s is not None:
             return Path(self._settings.path or self._folder / "recording.mp4")
-        if self._settings.path is not None:
-            wanted, number = Path(self._settings.path), 2
+        if self._settings.path is None:
+            paths = numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4")
         else:
-            wanted, number = self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4", 1
-        path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
-        while path.exists():
-            number += 1
-            path = wanted.with_stem(f"{wanted.stem}-{number}")
-        return path
+            paths = numbered(Path(self._settings.path))
+            next(paths)  # that is the first recording's
+        return next(path for path in paths if not path.exists())
 
     def _finish(self) -> None:
         if self._recorder is None:
@@ -134,19 +129,19 @@ class SwitchedRecorder(Sink):
         self._recorder = None
         self._controls.recording_ended(self._take)
 
-    def _guarded(self, do: Callable[[Sink], None]) -> None:
-        """Do something with the recorder; a failure of a recording that was started while running ends only that."""
+    def _guarded(self, action: Callable[[Sink], None]) -> None:
+        """Call the recorder; a failure of any recording but the one to `settings.path` ends only that recording."""
         recorder = self._recorder
         assert recorder is not None
         try:
-            do(recorder)
+            action(recorder)
         except StreamSegmentError as error:
-            if recorder is self._asked_for:
+            if recorder is self._requested:
                 raise
             log.warning("recording ended: %s", error)
             self._recorder = None
             self._controls.recording_ended(self._take, str(error))
             try:
                 recorder.close()
-            except StreamSegmentError as another:
-                log.debug("closing the failed recording: %s", another)
+            except StreamSegmentError as close_error:
+                log.debug("closing the failed recording: %s", close_error)

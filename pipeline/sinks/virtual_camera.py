@@ -1,4 +1,4 @@
-"""Offers the annotated frames as a camera to other programs (video calls), through pyvirtualcam if it is installed."""
+"""Provides the annotated frames to other programs (video calls) as a camera, through pyvirtualcam."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.drawing.letterbox import letterbox
 from pipeline.errors import InputError, RunError
 from pipeline.settings.output_settings import VirtualCameraSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.recorder import letterboxed
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ _ASSUMED_FPS = 30.0
 
 
 class VirtualCamera(Sink):
-    """A virtual camera of the source's size; frames of another size get bars.
+    """A virtual camera of the source's size; frames of other sizes are letterboxed.
 
     Args:
-        settings: which device.
-        library: pyvirtualcam, or what a test puts in its place; None to import it.
+        settings: the device.
+        library: pyvirtualcam, or a fake for tests; None imports it.
     """
 
     name = "virtual camera"
@@ -42,7 +42,7 @@ class VirtualCamera(Sink):
         self._outputs: tuple[str, ...] = ()
 
     def open(self, context: RunContext) -> None:
-        """Open the device. Raises InputError: pyvirtualcam is not installed, or there is no such device."""
+        """Open the device. Raises InputError if pyvirtualcam is not installed or the device does not exist."""
         library = self._library if self._library is not None else _import()
         source = context.source
         self._size_wh = (source.width + source.width % 2, source.height + source.height % 2)
@@ -60,22 +60,22 @@ class VirtualCamera(Sink):
         log.info("virtual camera: %s", self._camera.device)
 
     def write(self, presentation: Presentation) -> None:
-        """Send one frame. Raises RunError when the device is gone."""
-        image: NDArray[np.uint8] = np.ascontiguousarray(letterboxed(presentation.annotated_bgr, self._size_wh))
+        """Send one frame. Raises RunError if the device is lost."""
+        image: NDArray[np.uint8] = np.ascontiguousarray(letterbox(presentation.annotated_bgr, self._size_wh))
         try:
             self._camera.send(image)
         except (RuntimeError, OSError) as error:
-            raise RunError(f"the virtual camera {self._outputs[0]} takes no more frames: {error}") from error
+            raise RunError(f"the virtual camera {self._outputs[0]} stopped accepting frames: {error}") from error
 
     def close(self) -> None:
-        """Release the device."""
+        """Release the device. May be called twice."""
         camera, self._camera = self._camera, None
         if camera is not None:
             camera.close()
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The device."""
+        """The device's path or name."""
         return self._outputs
 
 

@@ -1,7 +1,8 @@
-"""A window on this machine's screen, with keys: q or Esc ends, f full screen, s saves a still, space pauses."""
+"""A window on this machine's screen; `KEYS_HELP` lists its keys."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -18,31 +19,32 @@ from pipeline.drawing.overlay import draw_banner
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceKind
 from pipeline.settings.display_settings import AttractSettings, WindowSettings
-from pipeline.sinks.attract import Attract
+from pipeline.sinks.attract import AttractScreen
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.monitors import Monitor, hide_pointer, list_monitors
+from pipeline.sinks.paths import numbered
 from pipeline.sinks.screen import screen_available
 
 log = logging.getLogger(__name__)
 
-KEYS_HELP = "q or Esc ends, f full screen, s saves a still, space pauses"
+KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, space pauses"
 
 _ESCAPE = 27
-_LARGEST_START_WH = (1280, 720)
-_DARK = 40
+_MAX_INITIAL_WH = (1280, 720)
+_SLATE_GRAY = 40
 
 
 class Window(Sink):
-    """Shows presented frames; lives in the main thread, as window toolkits demand.
+    """Shows presented frames; runs in the main thread, as GUI toolkits require.
 
     Args:
-        settings: title, full screen, where stills go.
-        gui: what has cv2's window functions.
-        screen: tells whether a window can be opened, and why not.
-        now: the wall clock, for the names of a live source's stills.
-        attract: what is shown when nobody was seen for a while.
+        settings: title, full screen, folder of stills.
+        gui: a module with cv2's window functions.
+        screen: returns whether a window can be opened, and the reason if not.
+        now: local time, for the names of a live source's stills.
+        attract: settings of the attract screen.
         monitors: lists this machine's monitors.
-        hide: hides the mouse pointer and returns what shows it again.
+        hide: hides the mouse pointer and returns a function that shows it again.
     """
 
     name = "window"
@@ -63,7 +65,7 @@ class Window(Sink):
         self._screen = screen
         self._now = now
         self._attract_settings = attract or AttractSettings()
-        self._attract: Attract | None = None
+        self._attract: AttractScreen | None = None
         self._monitors = monitors
         self._hide = hide
         self._show_pointer: Callable[[], None] | None = None
@@ -71,7 +73,7 @@ class Window(Sink):
         self._kind = SourceKind.LIVE
         self._pixel_aspect = 1.0
         self._open = False
-        self._seen = False
+        self._was_visible = False
         self._paused = False
         self._stop_requested = False
         self._fullscreen = False
@@ -81,28 +83,28 @@ class Window(Sink):
         self._stills: list[str] = []
 
     def open(self, context: RunContext) -> None:
-        """Open the window. Raises InputError on a machine without a screen."""
+        """Open the window. Raises InputError if the machine has no screen."""
         available, reason = self._screen()
         if not available:
             raise InputError(f"No window can be opened: {reason}. Run without one (--no-window), or set up a screen.")
         if self._attract_settings.after_s is not None:
-            self._attract = Attract(self._attract_settings, context.labels)
+            self._attract = AttractScreen(self._attract_settings, context.labels)
         monitor = self._monitor()
-        # Qt complains about fonts that nothing here uses.
+        # Qt warns about fonts that are not used here.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         gui = self._gui
-        # Scaled with its aspect ratio kept, without the toolkit's tool bar.
+        # Scales with its aspect ratio, without the toolkit's toolbar.
         gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL)
-        scale = min(1.0, *(most / side for most, side in zip(_LARGEST_START_WH, _size_wh(context), strict=True)))
+        scale = min(1.0, *(limit / side for limit, side in zip(_MAX_INITIAL_WH, _size_wh(context), strict=True)))
         width, height = (max(1, round(side * scale)) for side in _size_wh(context))
         gui.resizeWindow(self._title, width, height)
-        self._open, self._seen = True, False
+        self._open, self._was_visible = True, False
         self._kind = context.source.kind
         self._pixel_aspect = float(context.source.sample_aspect_ratio)
         if monitor is not None and self._settings.monitor is not None:
             gui.moveWindow(self._title, monitor.x, monitor.y)
         if monitor is not None and self._settings.fullscreen:
-            # Where no window manager runs, as on some kiosks, nobody else makes it as large as the screen.
+            # Without a window manager, as on some kiosks, nothing else resizes it to the screen.
             gui.resizeWindow(self._title, monitor.width, monitor.height)
         if self._settings.fullscreen:
             self._toggle_fullscreen()
@@ -110,17 +112,17 @@ class Window(Sink):
             self._hide_pointer()
 
     def write(self, presentation: Presentation) -> None:
-        """Show one frame, unless paused, and answer keys."""
+        """Show one frame, unless paused, and handle keys."""
         if self._open and not self._paused:
             self._shown = _with_square_pixels(presentation.annotated_bgr, self._pixel_aspect)
             self._frame = presentation.segmented.frame
             self._slate = ""
             attract = self._attract
-            self._show(attract.instead_of(presentation.segmented, self._shown) if attract else self._shown)
+            self._show(attract.apply(presentation.segmented, self._shown) if attract else self._shown)
         self._poll()
 
     def idle(self, message: str) -> None:
-        """Answer keys; show `message` over the last frame, dimmed."""
+        """Handle keys; show `message` over the dimmed last frame."""
         if self._open and not self._paused and message and message != self._slate:
             self._slate = message
             self._show(slate(self._shown, message))
@@ -135,43 +137,43 @@ class Window(Sink):
             self._open = False
             try:
                 self._gui.destroyWindow(self._title)
-                # Some toolkits close a window only while they handle events.
+                # Some toolkits close a window only while they process events.
                 self._gui.waitKey(1)
             except cv2.error as error:
                 log.debug("closing the window: %s", error)
 
     @property
     def stop_requested(self) -> bool:
-        """True once q or Esc was pressed or the window was closed."""
+        """Whether q or Esc was pressed or the window was closed."""
         return self._stop_requested
 
     @property
     def paused(self) -> bool:
-        """True between two presses of the space bar."""
+        """Whether the space bar has paused the picture."""
         return self._paused
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The stills that were saved."""
+        """Paths of the saved stills."""
         return tuple(self._stills)
 
     def _monitor(self) -> Monitor | None:
-        """The monitor that was asked for, or the only one. Raises InputError if the one asked for is not there."""
-        wanted = self._settings.monitor
-        if wanted is None and not self._settings.fullscreen:
+        """The configured monitor, or the only one. Raises InputError if the configured one does not exist."""
+        index = self._settings.monitor
+        if index is None and not self._settings.fullscreen:
             return None
         try:
             monitors = self._monitors()
         except OSError as error:
-            if wanted is None:
+            if index is None:
                 return None
             raise InputError(f"window.monitor: this machine's monitors cannot be listed: {error}") from None
-        if wanted is None:
+        if index is None:
             return monitors[0] if len(monitors) == 1 else None
-        if wanted >= len(monitors):
-            there = ", ".join(f"{number}: {monitor}" for number, monitor in enumerate(monitors)) or "none"
-            raise InputError(f"window.monitor: there is no monitor {wanted}; there are {there}")
-        return monitors[wanted]
+        if index >= len(monitors):
+            available = ", ".join(f"{number}: {monitor}" for number, monitor in enumerate(monitors)) or "none"
+            raise InputError(f"window.monitor: there is no monitor {index}; available: {available}")
+        return monitors[index]
 
     def _hide_pointer(self) -> None:
         try:
@@ -191,18 +193,18 @@ class Window(Sink):
             self._stop_requested = True
             return
         if code >= 0:
-            self._answer(code & 0xFF)
+            self._handle_key(code & 0xFF)
 
     def _closed_by_user(self) -> bool:
-        """Whether the window was on screen and no longer is; showing a frame would bring it back."""
+        """Whether the window was visible and no longer is; showing a frame would reopen it."""
         try:
             visible = self._gui.getWindowProperty(self._title, self._gui.WND_PROP_VISIBLE) >= 1
         except cv2.error:
             visible = False
-        self._seen = self._seen or visible
-        return self._seen and not visible
+        self._was_visible = self._was_visible or visible
+        return self._was_visible and not visible
 
-    def _answer(self, code: int) -> None:
+    def _handle_key(self, code: int) -> None:
         key = chr(code).lower()
         if key == "q" or code == _ESCAPE:
             self._stop_requested = True
@@ -221,7 +223,7 @@ class Window(Sink):
         gui.setWindowProperty(self._title, gui.WND_PROP_FULLSCREEN, mode)
 
     def _save_still(self) -> None:
-        """Save what is shown as a PNG; a failure is said, and does not end the run."""
+        """Save the current picture as a PNG; a failure is logged and does not end the run."""
         if self._shown is None or self._frame is None:
             return
         name = self._still_name(self._frame)
@@ -230,13 +232,13 @@ class Window(Sink):
             folder.mkdir(parents=True, exist_ok=True)
             path = _write_new(folder, name, self._shown)
         except (OSError, cv2.error) as error:
-            log.warning("the still %s could not be saved: %s", folder / name, error)
+            log.warning("saving the still %s failed: %s", folder / name, error)
             return
         self._stills.append(str(path))
         log.info("saved %s", path)
 
     def _still_name(self, frame: Frame) -> str:
-        """Source and time as a file name without its suffix: "clip-00-01-23.480", "camera-0-20260314-150926"."""
+        """A file name from source and time, without suffix: "clip-00-01-23.480", "camera-0-20260314-150926"."""
         source = frame.source_id if self._kind is SourceKind.LIVE else Path(frame.source_id).stem
         source = re.sub(r"[^\w.-]+", "-", source).strip("-.") or "still"
         if self._kind is SourceKind.STILLS:
@@ -249,17 +251,17 @@ class Window(Sink):
 
 
 def slate(last_bgr: NDArray[np.uint8] | None, message: str) -> NDArray[np.uint8]:
-    """What is shown while no frame comes: the last frame, dimmed (or darkness), with a message.
+    """A slate for while no frames arrive: the dimmed last frame, or plain gray, with a message.
 
     Args:
-        last_bgr: uint8 (H, W, 3), or None if no frame came yet.
+        last_bgr: uint8 (H, W, 3), or None before the first frame.
         message: one line.
 
     Returns:
         uint8 (H, W, 3).
     """
     if last_bgr is None:
-        image = np.full((360, 640, 3), _DARK, np.uint8)
+        image = np.full((360, 640, 3), _SLATE_GRAY, np.uint8)
     else:
         image = np.asarray(cv2.convertScaleAbs(last_bgr, alpha=0.35), np.uint8)
     draw_banner(image, message)
@@ -267,7 +269,7 @@ def slate(last_bgr: NDArray[np.uint8] | None, message: str) -> NDArray[np.uint8]
 
 
 def _size_wh(context: RunContext) -> tuple[int, int]:
-    """The source's size as it looks on screen: pixels that are not square count as wide as they are."""
+    """The display size of the source, with non-square pixels stretched."""
     source = context.source
     return max(1, round(source.width * source.sample_aspect_ratio)), source.height
 
@@ -280,14 +282,10 @@ def _with_square_pixels(image_bgr: NDArray[np.uint8], pixel_aspect: float) -> ND
 
 
 def _write_new(folder: Path, name: str, image_bgr: NDArray[np.uint8]) -> Path:
-    """Write a PNG under a name that no file has yet; a number is added where it is taken. Raises OSError."""
+    """Write a PNG without overwriting a file, numbered if the name is taken. Raises OSError."""
     data = cv2.imencode(".png", image_bgr)[1].tobytes()
-    number = 1
-    while True:
-        path = folder / (f"{name}.png" if number == 1 else f"{name}-{number}.png")
-        try:
-            with open(path, "xb") as file:
-                file.write(data)
+    for path in numbered(folder / f"{name}.png"):
+        with contextlib.suppress(FileExistsError), open(path, "xb") as file:
+            file.write(data)
             return path
-        except FileExistsError:
-            number += 1
+    raise AssertionError("there are always more numbers")

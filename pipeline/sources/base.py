@@ -1,43 +1,36 @@
-"""What every source offers. A source knows nothing of threads' owners, models or sinks."""
+"""The interface of a source of frames."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from enum import Enum
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
 from pipeline.records import Frame, SourceInfo
+from pipeline.sources.warnings import SourceWarnings
 
 Clock = Callable[[], float]
 """Seconds on a monotonic clock."""
 
 
-class SourceState(Enum):
-    """Whether a source gives frames at the moment."""
-
-    CLOSED = "closed"
-    RUNNING = "running"
-    RECONNECTING = "reconnecting"
-
-
 class Source(ABC):
-    """Gives frames one by one.
+    """Produces frames one at a time.
 
-    Life: `open()` once, `read()` until it returns None, `close()`. `read` and `close` are called from one thread (the
-    capture thread); `interrupt`, `state` and `state_text` may be used from any thread.
+    Lifecycle: `open()` once, `read()` until it returns None, `close()`. `read` and `close` are called from one thread,
+    the capture thread; everything else may be used from any thread.
 
-    Constructors only validate and store; `open()` acquires.
+    Constructors validate and store their arguments; `open()` acquires the device or file.
     """
 
     @abstractmethod
     def open(self) -> SourceInfo:
-        """Acquire the device or file. Raises InputError with one clear line when it cannot be had."""
+        """Acquire the device or file. Raises InputError, with a one-line message, if that fails."""
 
     @abstractmethod
     def read(self) -> Frame | None:
-        """The next frame; waits for it. None at the end or after `interrupt()`. Raises RunError when it fails."""
+        """Wait for the next frame. Returns None at the end or after `interrupt()`. Raises RunError on failure."""
 
     @abstractmethod
     def close(self) -> None:
@@ -45,16 +38,11 @@ class Source(ABC):
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Make a waiting or later `read()` return None soon (well within a second). Any thread, more than once."""
-
-    @property
-    def state(self) -> SourceState:
-        """Running, reconnecting or closed."""
-        return SourceState.RUNNING
+        """Make a pending or later `read()` return None well within a second. May be called repeatedly."""
 
     @property
     def state_text(self) -> str:
-        """One line for the screen while the source gives no frames ("camera 0 is gone, trying again"); "" otherwise."""
+        """One line for the screen while no frames arrive ("camera 0 is disconnected, retrying …"), otherwise ""."""
         return ""
 
     @property
@@ -64,13 +52,13 @@ class Source(ABC):
 
     @property
     def reconnects(self) -> int:
-        """How often the source was lost and came back."""
+        """How often the source was lost and reconnected."""
         return 0
 
-    @property
-    def warnings(self) -> int:
-        """How many pieces of the source could not be used and were skipped (damaged packets, unreadable images)."""
-        return 0
+    @cached_property
+    def warnings(self) -> SourceWarnings:
+        """Problems with the data that did not end the run: corrupt packets, unreadable images, bad timestamps."""
+        return SourceWarnings()
 
     def __enter__(self) -> Self:
         self.open()

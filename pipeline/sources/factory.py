@@ -1,15 +1,16 @@
-"""Makes the source that the settings name."""
+"""Makes the source described by the settings."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.source_settings import Policy, SourceSettings
 from pipeline.sources.base import Clock, Source
-from pipeline.sources.camera import CameraDevice
+from pipeline.sources.camera import CameraDevice, CameraMode
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.limits import LimitedSource, Limits
 from pipeline.sources.live import LiveSource
@@ -22,101 +23,102 @@ from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
 from pipeline.sources.video_file import VideoFile
 
 CAMERA_OPEN_S = 15.0
-"""Some webcams under Windows take more than ten seconds to open."""
+"""Some webcams take more than ten seconds to open on Windows."""
 
 EXPECTED_SIZE_WH = (1280, 720)
-"""Size of the window's first slate when a camera is waited for and no size was asked for."""
+"""Size of the first slate while a camera is not connected yet and no size is requested."""
 
 OPEN_GRACE_S = 1.0
-"""FFmpeg's own time-out, which knows the reason, should come before ours."""
+"""FFmpeg's own timeout, which reports the reason, should fire before ours."""
 
 
 def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Source:
-    """The source that `settings.uri` names, closed, with reconnection, pace and limits as the settings say.
+    """Returns the unopened source named by `settings.uri`, with reconnection, pacing and limits applied.
 
     Raises:
-        InputError: the uri is not understood, or the file or folder is not there.
+        InputError: the URI is invalid, or the file or folder does not exist.
     """
-    target = parse_uri(settings.uri)
-    makers: dict[UriKind, Callable[[Target, SourceSettings, Clock], Source]] = {
-        UriKind.CAMERA: _camera,
-        UriKind.NETWORK: _network,
-        UriKind.PATTERN: _pattern,
-        UriKind.IMAGES: _images,
-        UriKind.VIDEO: _video,
-    }
-    source = makers[target.kind](target, settings, clock)
+    source = _Factory(parse_uri(settings.uri), settings, clock).make()
     limits = Limits(settings.start_s, settings.duration_s, settings.max_frames)
     return LimitedSource(source, limits) if limits.any else source
 
 
-def _camera(target: Target, settings: SourceSettings, clock: Clock) -> Source:
-    def make_device() -> Device:
-        return CameraDevice(
-            target.location,
-            target.name,
-            width=settings.width,
-            height=settings.height,
-            fps=settings.fps,
-            clock=clock,
+@dataclass(frozen=True, slots=True)
+class _Factory:
+    target: Target
+    settings: SourceSettings
+    clock: Clock
+
+    def make(self) -> Source:
+        target = self.target
+        match target.kind:
+            case UriKind.CAMERA:
+                return self._live(self._camera, max(CAMERA_OPEN_S, self.settings.reconnect.read_timeout_s))
+            case UriKind.NETWORK:
+                return self._network()
+            case UriKind.PATTERN:
+                return self._pattern()
+            case UriKind.IMAGES:
+                return ImagesSource(target.images, target.name, self.clock)
+            case UriKind.VIDEO:
+                return self._video()
+
+    def _camera(self) -> Device:
+        mode = CameraMode(self.settings.width, self.settings.height, self.settings.fps)
+        return CameraDevice(self.target.location, self.target.name, mode, self.clock)
+
+    def _network(self) -> Source:
+        timeout_s = self.settings.reconnect.read_timeout_s
+        if self.settings.policy is Policy.RECORDED and is_video_address(self.target.location):
+            return self._file(timeout_s)
+        # Opening a stream takes several steps, each with FFmpeg's timeout: connecting, then probing the format.
+        return self._live(self._stream, 2 * timeout_s + OPEN_GRACE_S)
+
+    def _stream(self) -> Device:
+        return StreamDevice(
+            self.target.location,
+            self.target.name,
+            timeout_s=self.settings.reconnect.read_timeout_s,
+            rtsp_transport=self.settings.rtsp_transport,
+            clock=self.clock,
         )
 
-    open_timeout_s = max(CAMERA_OPEN_S, settings.reconnect.read_timeout_s)
-    return _live(target.name, make_device, settings, clock, open_timeout_s)
+    def _live(self, make_device: Callable[[], Device], open_timeout_s: float) -> Source:
+        reconnect = self.settings.reconnect
 
+        def make() -> LiveSource:
+            return LiveSource(make_device(), read_timeout_s=reconnect.read_timeout_s, open_timeout_s=open_timeout_s)
 
-def _network(target: Target, settings: SourceSettings, clock: Clock) -> Source:
-    timeout_s = settings.reconnect.read_timeout_s
-    if settings.policy is Policy.RECORDED and is_video_address(target.location):
-        return VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock, timeout_s=timeout_s)
+        if reconnect.enabled and self.settings.policy is not Policy.RECORDED:
+            return ReconnectingSource(make, reconnect, self.clock, expected=self._expected())
+        return make()
 
-    def make_device() -> Device:
-        transport = settings.rtsp_transport
-        return StreamDevice(target.location, target.name, timeout_s=timeout_s, rtsp_transport=transport, clock=clock)
+    def _expected(self) -> SourceInfo:
+        """What is assumed about a live source before it first connects."""
+        return SourceInfo(
+            source_id=self.target.name,
+            kind=SourceKind.LIVE,
+            width=self.settings.width or EXPECTED_SIZE_WH[0],
+            height=self.settings.height or EXPECTED_SIZE_WH[1],
+            fps=self.settings.fps,
+            description=f"{self.target.name}: not connected yet, retrying",
+        )
 
-    # Opening a stream is several steps, each with FFmpeg's time-out: connecting, then learning what it holds.
-    return _live(target.name, make_device, settings, clock, open_timeout_s=2 * timeout_s + OPEN_GRACE_S)
+    def _pattern(self) -> Source:
+        settings = self.settings
+        recorded = settings.policy is Policy.RECORDED and not settings.realtime
+        return PatternSource(
+            self.target.location,
+            size_wh=(settings.width or DEFAULT_SIZE_WH[0], settings.height or DEFAULT_SIZE_WH[1]),
+            rate=DEFAULT_RATE if settings.fps is None else Fraction(str(settings.fps)),
+            kind=SourceKind.RECORDED if recorded else SourceKind.LIVE,
+            clock=self.clock,
+        )
 
+    def _video(self) -> Source:
+        plays = self.settings.realtime or self.settings.policy is Policy.LIVE
+        return RealtimeFile(self._file(), self.clock) if plays else self._file()
 
-def _live(
-    name: str, make_device: Callable[[], Device], settings: SourceSettings, clock: Clock, open_timeout_s: float
-) -> Source:
-    def make() -> LiveSource:
-        read_timeout_s = settings.reconnect.read_timeout_s
-        return LiveSource(make_device(), read_timeout_s=read_timeout_s, open_timeout_s=open_timeout_s)
-
-    if settings.reconnect.enabled and settings.policy is not Policy.RECORDED:
-        return ReconnectingSource(make, settings.reconnect, clock, expected=_expected(name, settings))
-    return make()
-
-
-def _expected(name: str, settings: SourceSettings) -> SourceInfo:
-    """What is assumed of a live source that cannot be asked yet; its frames will tell."""
-    return SourceInfo(
-        source_id=name,
-        kind=SourceKind.LIVE,
-        width=settings.width or EXPECTED_SIZE_WH[0],
-        height=settings.height or EXPECTED_SIZE_WH[1],
-        fps=settings.fps,
-        description=f"{name}: not there yet, trying again",
-    )
-
-
-def _pattern(target: Target, settings: SourceSettings, clock: Clock) -> Source:
-    recorded = settings.policy is Policy.RECORDED and not settings.realtime
-    return PatternSource(
-        target.location,
-        size_wh=(settings.width or DEFAULT_SIZE_WH[0], settings.height or DEFAULT_SIZE_WH[1]),
-        rate=DEFAULT_RATE if settings.fps is None else Fraction(str(settings.fps)),
-        kind=SourceKind.RECORDED if recorded else SourceKind.LIVE,
-        clock=clock,
-    )
-
-
-def _images(target: Target, settings: SourceSettings, clock: Clock) -> Source:
-    return ImagesSource(target.images, target.name, clock)
-
-
-def _video(target: Target, settings: SourceSettings, clock: Clock) -> Source:
-    source = VideoFile(target.location, target.name, start_s=settings.start_s, clock=clock)
-    return RealtimeFile(source, clock) if settings.realtime or settings.policy is Policy.LIVE else source
+    def _file(self, timeout_s: float | None = None) -> VideoFile:
+        location, name = self.target.location, self.target.name
+        return VideoFile(location, name, start_s=self.settings.start_s, clock=self.clock, timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""Single images, a folder of them or those that a pattern matches."""
+"""Reads still images: one file, a folder, or the matches of a glob pattern."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ _ALPHA_SUFFIXES = frozenset((".png", ".webp", ".tif", ".tiff", ".avif", ".exr"))
 
 
 class ImagesSource(Source):
-    """Reads images one by one, in the order given.
+    """Reads images one by one, in the given order.
 
-    An image that cannot be read is skipped with a warning and counted in `warnings`; if not a single one can be read,
-    that is an error.
+    An unreadable image among several is skipped with a warning; it is an error if none can be read.
 
     Args:
         paths: the files, at least one.
-        name: what the whole is called (the folder, the pattern, or the file's name).
+        name: display name: that of the folder, the pattern, or the file.
         clock: seconds, monotonic.
     """
 
@@ -45,7 +44,6 @@ class ImagesSource(Source):
         self._position = 0
         self._index = 0
         self._first: tuple[Path, NDArray[np.uint8]] | None = None
-        self._warnings = 0
         self._interrupted = False
 
     def open(self) -> SourceInfo:
@@ -53,7 +51,7 @@ class ImagesSource(Source):
         if self._first is None:
             raise InputError(self._none_readable())
         _path, image = self._first
-        count = len(self._paths) - self._warnings
+        count = len(self._paths) - (self._position - 1)  # without those skipped so far
         height, width = image.shape[:2]
         what = "image" if len(self._paths) == 1 else f"{len(self._paths)} images, the first"
         return SourceInfo(
@@ -86,10 +84,6 @@ class ImagesSource(Source):
         self._interrupted = True
         self._first = None
 
-    @property
-    def warnings(self) -> int:
-        return self._warnings
-
     def _next_image(self) -> tuple[Path, NDArray[np.uint8]] | None:
         while self._position < len(self._paths) and not self._interrupted:
             path = self._paths[self._position]
@@ -99,7 +93,7 @@ class ImagesSource(Source):
             except InputError as error:
                 if len(self._paths) == 1:
                     raise
-                self._warnings += 1
+                self.warnings.add("unreadable images skipped:", path.name)
                 log.warning("skipped: %s", error)
         return None
 
@@ -110,7 +104,7 @@ class ImagesSource(Source):
 def load_image(path: Path) -> NDArray[np.uint8]:
     """An image file as uint8 (H, W, 3) BGR.
 
-    EXIF orientation is applied; gray, 16-bit and CMYK pictures are converted; transparent parts are laid on white.
+    EXIF orientation is applied; gray, 16-bit and CMYK images are converted; transparency is blended onto white.
     Raises InputError if the file cannot be read as an image.
     """
     try:
@@ -121,8 +115,8 @@ def load_image(path: Path) -> NDArray[np.uint8]:
     if data.size == 0:
         raise InputError(f"{path} is empty (0 bytes)")
     if data[:8].tobytes() == _PNG_HEAD and b"IEND" not in data[-64:].tobytes():
-        # Said here, because libpng would print its own line before OpenCV gives up.
-        raise InputError(f"{path} ({data.size:,} bytes) is cut off: the end of the PNG is missing")
+        # Checked here, because libpng would print a message of its own.
+        raise InputError(f"{path} ({data.size:,} bytes) is truncated: the end of the PNG is missing")
     image = _decode(data, cv2.IMREAD_COLOR, path)
     if image is None or image.size == 0:
         raise InputError(f"{path} ({data.size:,} bytes) is damaged or not an image of a known format")

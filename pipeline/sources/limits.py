@@ -1,4 +1,4 @@
-"""`--max-frames`, `--start` and `--duration`, in one place for every kind of source."""
+"""Applies `--max-frames`, `--start` and `--duration` to any kind of source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.sources.base import Source
 from pipeline.sources.wrapper import SourceWrapper
 
 ROUNDING_S = 1e-9
-"""What adding seconds as floating-point numbers may be off by."""
+"""Tolerance for the rounding of sums of floating-point seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Limits:
     """Which part of a source is used.
 
     Attributes:
-        start_s: time on the frames' own clock before which frames are left out, seconds.
+        start_s: frames before this time on the source's clock are skipped, seconds.
         duration_s: how much is used from there on, seconds; None for all.
-        max_frames: how many frames are used at most; None for all.
+        max_frames: the largest number of frames to use; None for all.
     """
 
     start_s: float = 0.0
@@ -29,16 +29,16 @@ class Limits:
 
     @property
     def any(self) -> bool:
-        """True if anything is limited."""
+        """Whether anything is limited."""
         return self.start_s > 0 or self.duration_s is not None or self.max_frames is not None
 
 
 class LimitedSource(SourceWrapper):
-    """Gives only the wanted part of a source.
+    """Restricts a source to a part of it.
 
-    A file seeks to `start_s` by itself and gives its first frame at or after it; a live source runs from its first
-    frame and the frames before `start_s` are left out. `duration_s` counts from `start_s` and leaves out the frame that
-    would begin at its end. Frame indices count from 0 without gaps.
+    A file seeks to its first frame at or after `start_s` itself; of a live source, the frames before `start_s` are
+    skipped. `duration_s` counts from `start_s` and excludes a frame that begins exactly at its end. Frame indices count
+    from 0 without gaps.
 
     Args:
         inner: the whole source.
@@ -56,7 +56,7 @@ class LimitedSource(SourceWrapper):
         if info.kind is SourceKind.STILLS and (self._limits.start_s > 0 or self._limits.duration_s is not None):
             self._inner.close()
             raise InputError(
-                f"{info.source_id}: images have no time for a start or duration to apply to; use a number of frames"
+                f"{info.source_id}: images have no timestamps, so start and duration do not apply; use --max-frames"
             )
         return self._limited(info)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 
 import av
 import av.container
@@ -13,30 +12,31 @@ from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
 from pipeline.pyav import fraction
+from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.source_settings import RtspTransport
 from pipeline.sources.base import Clock
-from pipeline.sources.decoder import Decoder, codec_name, open_container, pick_video
+from pipeline.sources.decoder import Decoder, VideoFormat, codec_name, open_container, pick_video, video_format
 from pipeline.sources.pacing import Pacer
-from pipeline.sources.pump import Device, DeviceEndedError, DeviceInfo, Picture
-from pipeline.sources.upright import BgrConverter, Orientation, orientation_of
+from pipeline.sources.pump import Device, Picture
+from pipeline.sources.upright import BgrConverter
 
-FALL_BEHIND_S = 3.0
-"""A paced stream that is this late begins to count anew instead of running after the time that was lost."""
+MAX_LAG_S = 3.0
+"""A paced stream that is this late resynchronizes instead of catching up."""
 
 
 class StreamDevice(Device):
     """One connection to a network stream.
 
-    Pictures carry the time of their arrival. What arrives in bursts (HLS segments) or faster than it plays (a clip) is
-    handed over at the pace of its own time stamps.
+    Pictures carry their time of arrival. Data that arrives in bursts (HLS segments) or faster than real time (a clip)
+    is delivered at the pace of its timestamps.
 
     Args:
-        url: the address, with user name and password if it needs them.
-        name: the address without them; the only one that is ever shown.
-        timeout_s: how long an answer may take, seconds.
-        rtsp_transport: how RTSP video travels.
+        url: the address, including any user name and password.
+        name: the address without credentials, for display.
+        timeout_s: the longest wait for the server, seconds.
+        rtsp_transport: the transport protocol of RTSP video.
         clock: seconds, monotonic.
-        pacer: what waits; for tests.
+        pacer: does the waiting; for tests.
     """
 
     def __init__(
@@ -59,31 +59,45 @@ class StreamDevice(Device):
         self._pictures: Iterator[av.VideoFrame] = iter(())
         self._first: av.VideoFrame | None = None
         self._converter = BgrConverter()
-        self._orientation = Orientation()
+        self._format: VideoFormat | None = None
         self._paced = False
         self._finite = False
-        self._tells_rate = True
-        self._offset_s: float | None = None
+        self._states_rate = True
 
-    def open(self) -> DeviceInfo:
+    def open(self) -> SourceInfo:
         container = open_container(self._url, self.name, self._options(), self._timeout_s)
         self._container = container
         stream = pick_video(container, self.name)
         self._configure(container, stream)
-        self._pictures = Decoder(container, stream, self.name).frames()
+        self._pictures = Decoder(container, stream, self.name, self.warnings).frames()
         self._first = self._next_picture()
         if self._first is None:
-            raise InputError(f"{self.name}: connected, but no picture can be decoded")
-        return self._describe(stream, self._first)
+            raise InputError(f"{self.name}: connected, but no frame can be decoded")
+        self._format = video = video_format(stream, self._first)
+        size = f"{video.width}x{video.height}"
+        fps = float(video.rate) if video.rate and self._states_rate else None
+        return SourceInfo(
+            source_id=self.name,
+            kind=SourceKind.LIVE,
+            width=video.width,
+            height=video.height,
+            fps=fps,
+            sample_aspect_ratio=video.sample_aspect_ratio,
+            description=f"{self.name}: {codec_name(stream)} {size}" + (f" at {fps:g} fps" if fps else ""),
+        )
 
-    def grab(self) -> Picture:
+    def grab(self) -> Picture | None:
         frame, self._first = self._first or self._next_picture(), None
         if frame is None:
             if self._finite:
-                raise DeviceEndedError
+                return None
             raise RunError(f"{self.name}: the stream ended")
-        captured_at_s = self._pace(frame) if self._paced else self._clock()
-        image = self._orientation.apply(self._converter.convert(frame))
+        time_base = fraction(frame.time_base)
+        if self._paced and frame.pts is not None and time_base is not None:
+            self._pacer.until_due(float(frame.pts * time_base), MAX_LAG_S)
+        captured_at_s = self._clock()
+        assert self._format is not None
+        image = self._format.orientation.apply(self._converter.convert(frame))
         return Picture(image, captured_at_s)
 
     def close(self) -> None:
@@ -96,21 +110,21 @@ class StreamDevice(Device):
         self._pacer.interrupt()
 
     def _options(self) -> dict[str, str]:
-        # Not fflags=nobuffer: it throws away what was read to learn the stream's format, the first key frame with it.
-        # What is kept instead comes out in one go, and behind this source the newest frame wins.
+        # Not fflags=nobuffer: it discards what was read while probing the format, including the first keyframe. What is
+        # kept instead arrives in one burst, of which live runs use the newest frame.
         options: dict[str, str] = {}
         if self._url.lower().startswith(("rtsp:", "rtsps:")):
             options["rtsp_transport"] = self._rtsp_transport.value
         return options
 
     def _configure(self, container: av.container.InputContainer, stream: VideoStream) -> None:
-        # Frame threads would hold back one picture for each thread.
+        # Frame threading would delay the video by one frame per thread.
         stream.thread_type = "SLICE"
         if not stream.codec_context.has_b_frames:
             stream.codec_context.flags |= CodecFlags.low_delay
         self._finite = is_finite(container)
-        # Multipart JPEG carries no times: its 25 frames a second are FFmpeg's invention.
-        self._tells_rate = container.format.name != "mpjpeg"
+        # Multipart JPEG carries no timestamps: its 25 frames per second are FFmpeg's default.
+        self._states_rate = container.format.name != "mpjpeg"
         self._paced = self._finite or container.format.name in ("hls", "dash")
 
     def _next_picture(self) -> av.VideoFrame | None:
@@ -119,34 +133,11 @@ class StreamDevice(Device):
         except av.FFmpegError as error:
             raise RunError(f"{self.name}: {error.strerror}") from None
 
-    def _pace(self, frame: av.VideoFrame) -> float:
-        """Wait until the frame's time has come; the time then, seconds on the clock."""
-        now_s = self._clock()
-        time_base = fraction(frame.time_base)
-        if frame.pts is None or time_base is None:
-            return now_s
-        stamp_s = float(frame.pts * time_base)
-        if self._offset_s is None or abs(self._offset_s + stamp_s - now_s) > FALL_BEHIND_S:
-            self._offset_s = now_s - stamp_s
-        self._pacer.until(self._offset_s + stamp_s)
-        return self._clock()
-
-    def _describe(self, stream: VideoStream, first: av.VideoFrame) -> DeviceInfo:
-        self._orientation = orientation_of(first)
-        width, height = first.width, first.height
-        aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
-        if self._orientation.transpose:
-            width, height, aspect = height, width, 1 / aspect
-        rate = fraction(stream.average_rate) or fraction(stream.guessed_rate)
-        fps = float(rate) if rate and self._tells_rate else None
-        at = f" at {fps:g} fps" if fps else ""
-        return DeviceInfo(width, height, fps, f"{self.name}: {codec_name(stream)} {width}x{height}{at}", aspect)
-
 
 def is_finite(container: av.container.InputContainer) -> bool:
-    """True for a clip, whose end is an end; False for a camera, whose end is a loss."""
+    """Whether the stream has a regular end, as a clip does; a camera that ends is lost."""
     name = container.format.name
     if name in ("flv", "live_flv", "mpegts") or name.endswith("_pipe"):
-        # Cameras stream these as well, with any duration in the header; only a file has a length in bytes.
-        return (container.size or 0) > 0  # of a stream: negative up to PyAV 18, then None
+        # Cameras use these formats too, with any duration in the header; only a file has a size in bytes.
+        return (container.size or 0) > 0  # for streams: negative up to PyAV 18, then None
     return container.duration is not None and container.duration > 0

@@ -1,4 +1,4 @@
-"""`test:`, a moving synthetic picture of any size and rate: a camera for trying things out and for tests."""
+"""`test:`, a moving synthetic pattern of any size and rate, for trials without a camera and for tests."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pipeline.sources.pacing import Pacer
 
 DEFAULT_SIZE_WH = (640, 360)
 DEFAULT_RATE = Fraction(30)
-SMALLEST, LARGEST = 48, 16384
-HIGHEST_RATE = 1000
+MIN_SIDE, MAX_SIDE = 48, 16384
+MAX_RATE = 1000
 
 STRIP_BITS = 24
-"""Frame numbers in the strip wrap around at 2^24: more than six days at 30 frames a second."""
+"""Frame numbers in the strip wrap around at 2^24: after more than six days at 30 frames per second."""
 
 _SPEC = re.compile(r"(?:(?P<width>[0-9]+)[xX](?P<height>[0-9]+))?(?:@(?P<rate>[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?))?")
 _SYNTAX = "expected test:, test:WIDTHxHEIGHT or test:WIDTHxHEIGHT@RATE, for example test:640x360@30"
 
 
 class PatternSource(Source):
-    """A picture with a moving disc, box and bar, whose frame number can be read back by `read_frame_number`.
+    """A moving disc, box and bar, with a frame number that `read_frame_number` reads back.
 
     Args:
         spec: what follows `test:`: "", "640x360", "640x360@29.97" or "@30000/1001".
-        size_wh: width and height where `spec` says none.
-        rate: frames a second where `spec` says none.
-        kind: LIVE is paced at exactly the rate on the clock; RECORDED comes as fast as it is read.
+        size_wh: width and height if `spec` states none.
+        rate: frames per second if `spec` states none.
+        kind: LIVE is paced by the clock at exactly this rate; RECORDED is as fast as its reader.
         clock: seconds, monotonic.
-        pacer: what waits; for tests.
+        pacer: does the waiting; for tests.
 
     Raises:
-        InputError: the spec is not understood, or a size or rate is out of range.
+        InputError: the spec is malformed, or a size or rate is out of range.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class PatternSource(Source):
         self._clock = clock
         self._pacer = pacer or Pacer(clock)
         self._index = 0
-        self._started_at_s: float | None = None
         self._background = background(self._width, self._height)
 
     def open(self) -> SourceInfo:
@@ -73,10 +72,8 @@ class PatternSource(Source):
         )
 
     def read(self) -> Frame | None:
-        if self._started_at_s is None:
-            self._started_at_s = self._clock()
-        due_s = self._started_at_s + float(self._index / self._rate)
-        if self._pacer.interrupted or (self._kind is SourceKind.LIVE and not self._pacer.until(due_s)):
+        pts_s = float(self._index / self._rate)
+        if self._pacer.interrupted or (self._kind is SourceKind.LIVE and not self._pacer.until_due(pts_s)):
             return None
         image = draw(self._background, self._index, self._rate)
         frame = Frame(self._name, self._index, self._index, 1 / self._rate, self._clock(), image, duration=1)
@@ -100,7 +97,7 @@ def background(width: int, height: int) -> NDArray[np.uint8]:
 
 
 def draw(backdrop: NDArray[np.uint8], index: int, rate: Fraction) -> NDArray[np.uint8]:
-    """Frame number `index` as uint8 (H, W, 3) BGR; the same arguments always give the same picture."""
+    """Draws frame number `index` as uint8 (H, W, 3) BGR; equal arguments give equal images."""
     image = backdrop.copy()
     height, width = image.shape[:2]
     time_s = float(index / rate)
@@ -120,7 +117,7 @@ def draw(backdrop: NDArray[np.uint8], index: int, rate: Fraction) -> NDArray[np.
 
 
 def read_frame_number(image_bgr: NDArray[np.uint8]) -> int:
-    """The frame number modulo 2^24 that a picture of this pattern carries, also after video compression."""
+    """Reads the frame number, modulo 2^24, from an image of this pattern, even after video compression."""
     top, block = _strip_geometry(*image_bgr.shape[:2])
     strip = image_bgr[top:, : block * STRIP_BITS].mean(axis=(0, 2)).reshape(STRIP_BITS, block).mean(axis=1)
     return sum(1 << bit for bit, value in enumerate(strip) if value > 127)
@@ -137,7 +134,7 @@ def _strip_geometry(height: int, width: int) -> tuple[int, int]:
 
 
 def _swing(phase: float, low: int, high: int) -> int:
-    """A whole number that goes from low to high and back once per unit of phase."""
+    """A triangle wave: an integer that goes from low to high and back once per unit of phase."""
     position = 1 - abs(2 * (phase % 1) - 1)
     return round(low + position * max(0, high - low))
 
@@ -145,18 +142,18 @@ def _swing(phase: float, low: int, high: int) -> int:
 def _parse(spec: str, size_wh: tuple[int, int], rate: Fraction) -> tuple[tuple[int, int], Fraction]:
     match = _SPEC.fullmatch(spec.strip())
     if match is None:
-        raise InputError(f"test:{spec} is not understood: {_SYNTAX}")
+        raise InputError(f"test:{spec} is malformed: {_SYNTAX}")
     if match["width"]:
         size_wh = int(match["width"]), int(match["height"])
     if match["rate"]:
         try:
             rate = Fraction(match["rate"])
         except (ValueError, ZeroDivisionError):
-            raise InputError(f"test:{spec} has the bad rate {match['rate']}: {_SYNTAX}") from None
-    if not all(SMALLEST <= side <= LARGEST for side in size_wh):
+            raise InputError(f"test:{spec} has an invalid rate, {match['rate']}: {_SYNTAX}") from None
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in size_wh):
         size = f"{size_wh[0]}x{size_wh[1]}"
-        raise InputError(f"test:{spec}: each side must be {SMALLEST} to {LARGEST} pixels, got {size}; {_SYNTAX}")
-    if not 0 < rate <= HIGHEST_RATE:
-        wanted = f"above 0 and at most {HIGHEST_RATE} frames a second"
-        raise InputError(f"test:{spec}: the rate must be {wanted}, got {float(rate):g}; {_SYNTAX}")
+        raise InputError(f"test:{spec}: each side must be {MIN_SIDE} to {MAX_SIDE} pixels, got {size}; {_SYNTAX}")
+    if not 0 < rate <= MAX_RATE:
+        allowed = f"above 0 and at most {MAX_RATE} frames per second"
+        raise InputError(f"test:{spec}: the rate must be {allowed}, got {float(rate):g}; {_SYNTAX}")
     return size_wh, rate

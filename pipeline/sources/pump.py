@@ -1,54 +1,39 @@
-"""The thread that waits for a live device, so that nobody else has to.
+"""Reads a live device in a thread of its own, so that a blocked driver blocks nothing else.
 
-A read from a camera or a network stream can block for as long as the driver or the server likes, and nothing can end
-it from outside. So it happens in a daemon thread of its own; the pictures come through a slot, whose `get` has a
-deadline and wakes at once when the slot closes. A thread that is stuck in a driver is left behind: it releases its
-device by itself as soon as the driver returns.
+A read from a camera or a network stream can block for as long as the driver or the server likes, and cannot be
+canceled. It runs in a daemon thread, which passes pictures on through a slot, whose `get` has a timeout and returns at
+once when the slot closes. A thread that is stuck in a driver is abandoned: it releases its device as soon as the driver
+returns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import RunError, StreamSegmentError
+from pipeline.records import SourceInfo
 from pipeline.sources.uri import mask_credentials
+from pipeline.sources.warnings import SourceWarnings
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 
 HANDOVER_CAPACITY = 2
-"""Pictures between the pump and the reader. The reader of a live source never dawdles; what waits here is old."""
+"""Pictures buffered between the pump and the reader, which reads continuously; more would only add latency."""
 
 JOIN_TIMEOUT_S = 0.5
-"""How long `stop` waits for the thread before it leaves it behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    """What an open device gives.
-
-    Attributes:
-        width, height: size of its pictures in pixels.
-        fps: nominal frame rate; None if it does not say.
-        description: one line for the user.
-        sample_aspect_ratio: width / height of one pixel.
-    """
-
-    width: int
-    height: int
-    fps: float | None
-    description: str
-    sample_aspect_ratio: Fraction = Fraction(1)
+"""How long `stop` waits for the thread before abandoning it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture and when it came.
+    """One picture and its time of arrival.
 
     Attributes:
         image_bgr: uint8 (H, W, 3).
@@ -59,104 +44,96 @@ class Picture:
     captured_at_s: float
 
 
-class DeviceEndedError(Exception):
-    """The device has given everything there was (a clip behind a web address): the end, not a loss."""
-
-
 class Device(ABC):
-    """A camera or network stream. All methods are called in the pump's thread and may block; `abort` in any."""
+    """A camera or network stream. All methods run in the pump's thread and may block, except `abort`."""
 
     name: str
 
-    @abstractmethod
-    def open(self) -> DeviceInfo:
-        """Acquire it and make sure that it gives pictures. Raises InputError."""
+    @cached_property
+    def warnings(self) -> SourceWarnings:
+        """Problems with the data, for the source that reads this device."""
+        return SourceWarnings()
 
     @abstractmethod
-    def grab(self) -> Picture:
-        """The next picture. Raises RunError when the device is lost, DeviceEndedError at its end."""
+    def open(self) -> SourceInfo:
+        """Acquire the device and check that it delivers pictures. Raises InputError."""
+
+    @abstractmethod
+    def grab(self) -> Picture | None:
+        """Wait for the next picture. Returns None at the end of a clip. Raises RunError if the device is lost."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release it. May be called without `open`."""
+        """Release the device. May be called without `open`."""
 
     def abort(self) -> None:  # noqa: B027 - most devices cannot
-        """Make a blocked call return sooner, if there is a way. Any thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    error: StreamSegmentError | DeviceEndedError
+        """Make a blocked call return sooner, if the device supports it. May be called from any thread."""
 
 
 class Pump:
     """Opens a device and pumps its pictures into a slot, in a daemon thread.
 
     Args:
-        device: what to read; it belongs to the pump's thread from `start` on.
+        device: what to read; used only by the pump's thread from `start` on.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._slot: Slot[DeviceInfo | Picture | _Failed] = Slot(HANDOVER_CAPACITY, Overflow.WAIT)
+        self._slot: Slot[SourceInfo | Picture | StreamSegmentError] = Slot(HANDOVER_CAPACITY, Overflow.WAIT)
         self._thread = threading.Thread(target=self._run, name=f"pump {device.name}", daemon=True)
-        self._started = False
 
     def start(self) -> None:
-        """Begin to open the device; the first `get` gives its DeviceInfo."""
-        self._started = True
+        """Start opening the device; the first `get` returns its SourceInfo."""
         self._thread.start()
 
-    def get(self, timeout_s: float) -> DeviceInfo | Picture | None:
-        """What comes next: the DeviceInfo first, then pictures; None once stopped.
+    def get(self, timeout_s: float) -> SourceInfo | Picture | None:
+        """Wait for the next item: the SourceInfo first, then pictures; None at the end or once stopped.
 
         Raises:
-            TimeoutError: nothing came in time.
+            TimeoutError: nothing arrived in time.
             StreamSegmentError: the device could not be opened or was lost.
-            DeviceEndedError: it is at its end.
         """
         try:
             item = self._slot.get(timeout_s)
         except SlotClosed:
             return None
-        if isinstance(item, _Failed):
-            raise item.error
+        if isinstance(item, StreamSegmentError):
+            raise item
         return item
 
     def interrupt(self) -> None:
-        """Let every `get` return None from now on. Any thread."""
+        """Make a pending and every later `get` return None. May be called from any thread."""
         self._slot.close(discard=True)
         self._device.abort()
 
     def stop(self) -> None:
-        """Interrupt and wait a moment for the thread; one that is stuck in the driver is left behind."""
+        """Interrupt and wait up to JOIN_TIMEOUT_S for the thread; one that is stuck in the driver is abandoned."""
         self.interrupt()
-        if self._started:
+        if self._thread.ident is not None:  # started
             self._thread.join(JOIN_TIMEOUT_S)
 
     @property
     def alive(self) -> bool:
-        """True while the thread runs; after `stop`, while it is stuck."""
+        """Whether the thread runs; after `stop`, whether it is stuck."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             try:
                 self._slot.put(self._device.open())
-                while True:
-                    self._slot.put(self._device.grab())
+                while (picture := self._device.grab()) is not None:
+                    self._slot.put(picture)
             finally:
                 self._device.close()
+            self._slot.close()
         except SlotClosed:
             pass
-        except (StreamSegmentError, DeviceEndedError) as error:
+        except StreamSegmentError as error:
             self._report(error)
         except (OSError, ValueError, RuntimeError, MemoryError, cv2.error) as error:
             self._report(RunError(f"{self._device.name}: {mask_credentials(str(error))}"))
 
-    def _report(self, error: StreamSegmentError | DeviceEndedError) -> None:
-        try:
-            self._slot.put(_Failed(error))
+    def _report(self, error: StreamSegmentError) -> None:
+        with contextlib.suppress(SlotClosed):
+            self._slot.put(error)
             self._slot.close()
-        except SlotClosed:
-            pass

@@ -1,4 +1,4 @@
-"""A recorded file played as if it were a camera."""
+"""Plays a recorded file as if it were a camera."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from pipeline.sources.wrapper import SourceWrapper
 
 
 class RealtimeFile(SourceWrapper):
-    """Hands over each frame of a file at its own time.
+    """Delivers each frame of a file when it is due.
 
-    Frames keep the file's time stamps and its sound. A frame that is late is handed over at once: leaving frames out is
-    the work of the slot behind, where it is counted.
+    Frames keep the file's timestamps and audio. A late frame is delivered at once: dropping frames is left to the slot
+    behind the capture stage, which counts them.
 
     Args:
         inner: a recorded source.
         clock: seconds, monotonic.
-        pacer: what waits; for tests.
+        pacer: does the waiting; for tests.
     """
 
     def __init__(self, inner: Source, clock: Clock = time.monotonic, pacer: Pacer | None = None) -> None:
         super().__init__(inner)
         self._clock = clock
         self._pacer = pacer or Pacer(clock)
-        self._offset_s: float | None = None
 
     def open(self) -> SourceInfo:
         info = self._inner.open()
@@ -35,11 +34,7 @@ class RealtimeFile(SourceWrapper):
 
     def read(self) -> Frame | None:
         frame = self._inner.read()
-        if frame is None:
-            return None
-        if self._offset_s is None:
-            self._offset_s = self._clock() - frame.pts_s
-        if not self._pacer.until(self._offset_s + frame.pts_s):
+        if frame is None or not self._pacer.until_due(frame.pts_s):
             return None
         return replace(frame, captured_at_s=self._clock())
 

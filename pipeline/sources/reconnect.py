@@ -1,4 +1,4 @@
-"""A live source that goes away is opened again, for ever, with growing pauses."""
+"""Reopens a lost live source indefinitely, with exponential backoff."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from dataclasses import replace
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo
 from pipeline.settings.source_settings import ReconnectSettings
-from pipeline.sources.base import Clock, Source, SourceState
-from pipeline.sources.live import TIME_BASE, ArrivalStamps, LiveSource
+from pipeline.sources.base import Clock, Source
+from pipeline.sources.live import TIME_BASE, ArrivalTimestamps, LiveSource
 from pipeline.sources.pacing import Pacer
 
 log = logging.getLogger(__name__)
 
-MOST_STUCK = 2
-"""So many connections may hang in a driver; before a further one is tried, one of them has to end."""
+MAX_STUCK = 2
+"""How many connections may hang in a driver; with so many, one has to end before another is tried."""
 
 
 class ReconnectingSource(Source):
-    """Wraps a maker of live sources: when one is lost, it makes and opens the next.
+    """Makes and opens live sources, the next one whenever one is lost.
 
-    The first `open` that fails is an error, unless `settings.at_start` says to wait for it. Later, a read that fails
-    or times out closes the source; after `first_delay_s` it is made anew, and after each further failure the pause
-    doubles up to `longest_delay_s`. Indices and time stamps go on: the gap in the time stamps is the true one. A frame
-    resets the pause. A source that ends by itself ends this one too.
+    If the first `open` fails, that is an error, unless `settings.at_start` allows the source to appear later. After
+    that, a read that fails or times out closes the connection, and the next one is tried after `first_delay_s`; each
+    further failure doubles the delay, up to `longest_delay_s`, and a frame resets it. Indices and timestamps continue
+    across connections, with the measured gap between the timestamps. A source that ends regularly ends this one too.
 
     Args:
-        make: makes a closed source whose frames carry `captured_at_s`.
-        settings: the pauses.
+        make: returns a new, unopened source whose frames carry `captured_at_s`.
+        settings: the delays.
         clock: seconds, monotonic.
-        pacer: what waits; for tests.
-        expected: what is said of the source while it was never there; needed for `settings.at_start`.
+        pacer: does the waiting; for tests.
+        expected: stands for the source until it appears; required for `settings.at_start`.
     """
 
     def __init__(
@@ -51,45 +51,46 @@ class ReconnectingSource(Source):
         self._pacer = pacer or Pacer(clock)
         self._lock = threading.Lock()
         self._source: LiveSource | None = None
-        self._state = SourceState.CLOSED
+        self._opened = False
         self._state_text = ""
         self._name = ""
         self._delay_s = settings.first_delay_s
-        self._stamps = ArrivalStamps()
+        self._timestamps = ArrivalTimestamps()
         self._index = 0
         self._reconnects = 0
         self._stuck: list[LiveSource] = []
         self._expected = expected if settings.at_start else None
-        self._never_there = False
+        self._never_connected = False
         self._reopened_as: SourceInfo | None = None
 
     def open(self) -> SourceInfo:
-        source = self._take(self._make())
         try:
-            info = source.open()
+            info = self._connect()
         except (InputError, RunError) as error:
             if self._expected is None:
                 raise
-            return self._wait_for_first(self._expected, str(error))
+            info = self._expected
+            self._never_connected = True
+            self._lose(str(error), f"{info.source_id} is not connected yet, retrying …")
         self._name = info.source_id
-        self._state = SourceState.RUNNING
+        self._opened = True
         return replace(info, time_base=TIME_BASE)
 
     def read(self) -> Frame | None:
-        while not self._pacer.interrupted and self._state is not SourceState.CLOSED:
-            if self._state is SourceState.RECONNECTING and not self._reopen():
+        while self._opened and not self._pacer.interrupted:
+            if self._state_text and not self._reconnect():
                 continue
             assert self._source is not None
             try:
                 frame = self._source.read()
             except RunError as error:
-                self._lose(str(error))
+                self._lose(str(error), f"{self._name} is disconnected, retrying …")
                 continue
             return None if frame is None else self._renumber(frame)
         return None
 
     def close(self) -> None:
-        self._state = SourceState.CLOSED
+        self._opened = False
         self._state_text = ""
         self._drop()
 
@@ -99,10 +100,6 @@ class ReconnectingSource(Source):
             source = self._source
         if source is not None:
             source.interrupt()
-
-    @property
-    def state(self) -> SourceState:
-        return self._state
 
     @property
     def state_text(self) -> str:
@@ -116,58 +113,49 @@ class ReconnectingSource(Source):
     def reconnects(self) -> int:
         return self._reconnects
 
-    def _take(self, source: LiveSource) -> LiveSource:
-        """Make it the current one, so that `interrupt` reaches it even if it came a moment earlier."""
+    def _connect(self) -> SourceInfo:
+        source = self._make()
         with self._lock:
             self._source = source
+        # An `interrupt` that came a moment earlier has not reached this source.
         if self._pacer.interrupted:
             source.interrupt()
-        return source
-
-    def _wait_for_first(self, expected: SourceInfo, reason: str) -> SourceInfo:
-        """Go on without it: `read` will open it as if it had been lost."""
-        self._name = expected.source_id
-        self._never_there = True
-        self._lose(reason)
-        self._state_text = f"{self._name} is not there yet, trying again …"
-        return replace(expected, time_base=TIME_BASE)
+        return source.open()
 
     def _drop(self) -> None:
         with self._lock:
             source, self._source = self._source, None
         if source is not None:
             source.close()
+            self.warnings.merge(source.warnings)
             self._stuck.append(source)
 
-    def _lose(self, reason: str) -> None:
-        self._state_text = f"{self._name} is gone, trying again …"
-        self._state = SourceState.RECONNECTING
-        log.warning("%s; trying again", reason)
+    def _lose(self, reason: str, state_text: str) -> None:
+        self._state_text = state_text
+        log.warning("%s; retrying", reason)
         self._drop()
 
-    def _reopen(self) -> bool:
+    def _reconnect(self) -> bool:
         if not self._pacer.until(self._clock() + self._delay_s):
             return False
         self._delay_s = min(2 * self._delay_s, self._settings.longest_delay_s)
         self._stuck = [source for source in self._stuck if source.stuck]
-        if len(self._stuck) >= MOST_STUCK:
+        if len(self._stuck) >= MAX_STUCK:
             return False
-        source = self._take(self._make())
         try:
-            self._reopened_as = replace(source.open(), time_base=TIME_BASE)
+            self._reopened_as = replace(self._connect(), time_base=TIME_BASE)
         except (InputError, RunError) as error:
             log.info("%s", error)
             self._drop()
             return False
-        self._reconnects += 0 if self._never_there else 1
-        self._never_there = False
-        self._state = SourceState.RUNNING
+        self._reconnects += 0 if self._never_connected else 1
+        self._never_connected = False
         self._state_text = ""
         return True
 
     def _renumber(self, frame: Frame) -> Frame:
         self._delay_s = self._settings.first_delay_s
-        pts = self._stamps.next(frame.captured_at_s)
+        pts = self._timestamps.next(frame.captured_at_s)
         renumbered = replace(frame, index=self._index, pts=pts, time_base=TIME_BASE)
         self._index += 1
         return renumbered

@@ -1,4 +1,4 @@
-"""A decoded picture as upright BGR: color matrix and range, transparency, and the display matrix of phones."""
+"""Converts decoded pictures to upright BGR: color matrix and range, transparency, display matrix (phone videos)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 HD_HEIGHT, HD_WIDTH = 720, 1280
-"""From this size on, video that does not name its color matrix is BT.709, below it BT.601, as players assume."""
+"""Video without a stated color matrix is BT.709 from this size on and BT.601 below, as players assume."""
 
 _AVCOL_SPC_UNSPECIFIED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to put a picture upright: first transpose, then mirror.
+    """One of the eight ways to rotate and mirror a picture: first transpose, then mirror.
 
     Attributes:
         transpose: swap rows and columns.
-        mirror_x: then mirror left and right.
-        mirror_y: then mirror top and bottom.
+        mirror_x: then mirror horizontally.
+        mirror_y: then mirror vertically.
     """
 
     transpose: bool = False
@@ -34,7 +34,7 @@ class Orientation:
     mirror_y: bool = False
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 (H, W, 3) put upright: (W, H, 3) if transposed. The same array if there is nothing to do."""
+        """Turns uint8 (H, W, 3) upright: (W, H, 3) if transposed; the same array if already upright."""
         if self.transpose:
             image = cv2.transpose(image)
         if self.mirror_x or self.mirror_y:
@@ -44,7 +44,7 @@ class Orientation:
 
     @property
     def text(self) -> str:
-        """For the user: "", "rotated 90 degrees" (clockwise), "mirrored" …"""
+        """A description for the user: "", "rotated 90 degrees" (clockwise), "mirrored" …"""
         turns = {
             (False, False, False): "",
             (True, True, False): "rotated 90 degrees",
@@ -55,7 +55,7 @@ class Orientation:
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """What the frame's display matrix asks for, to the nearest quarter turn.
+    """The orientation in the frame's display matrix, to the nearest quarter turn.
 
     The matrix maps a stored pixel (p, q) to the screen: x = a p + c q, y = b p + d q (ISO/IEC 14496-12, 8.5.2).
     """
@@ -69,7 +69,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def blend_on_white(image_bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 4) BGRA, straight alpha, laid on white as a page shows it: uint8 (H, W, 3)."""
+    """Blends uint8 (H, W, 4) BGRA with straight alpha onto white, as a web page does: uint8 (H, W, 3)."""
     alpha = image_bgra[:, :, 3]
     color: NDArray[np.uint8] = np.ascontiguousarray(image_bgra[:, :, :3])
     if bool((alpha == 255).all()):
@@ -81,21 +81,18 @@ def blend_on_white(image_bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class BgrConverter:
-    """Turns decoded frames of any pixel format into BGR of one size.
-
-    A stream whose picture size changes is scaled to the size that it began with.
-    """
+    """Converts decoded frames of any pixel format to BGR."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
         self._has_alpha: dict[str, bool] = {}
 
     def convert(self, frame: av.VideoFrame, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """uint8 (H, W, 3), not yet rotated.
+        """Returns uint8 (H, W, 3), not yet rotated.
 
         Args:
             frame: as decoded.
-            size: width and height to scale to, in pixels; None keeps the frame's own.
+            size: width and height to scale to, in pixels, for streams whose size changes; None keeps the frame's own.
         """
         width, height = size or (frame.width, frame.height)
         alpha = self._alpha(frame)

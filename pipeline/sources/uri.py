@@ -1,4 +1,4 @@
-"""What the text given as `--source` means: a camera, a network stream, a test pattern, images or a video file."""
+"""Parses `--source`: a camera, a network stream, a test pattern, images or a video file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SECRET_QUERY = re.compile(r"(?i)([?&](?:user|username|usr|pass|password|passwd|
 
 
 class UriKind(Enum):
-    """What a source's uri names."""
+    """The kinds of sources a URI can name."""
 
     CAMERA = "camera"
     NETWORK = "network"
@@ -38,12 +38,12 @@ class UriKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A uri that was understood.
+    """A parsed source URI.
 
     Attributes:
-        kind: what it names.
-        location: camera index or device path, URL, what follows `test:`, or the path of a video file.
-        name: what people call it, free of passwords; the `source_id` of its frames.
+        kind: the kind of source.
+        location: camera index or device path, URL, pattern spec (the part after `test:`), or path of a video file.
+        name: display name, without passwords; the `source_id` of its frames.
         images: the image files, in order, if `kind` is IMAGES.
     """
 
@@ -54,7 +54,7 @@ class Target:
 
 
 def parse_uri(uri: str) -> Target:
-    """Find out what a uri names and check that a named file is there. Raises InputError with one clear line."""
+    """Parse a source URI and check that a named file exists. Raises InputError."""
     text = uri.strip()
     if not text or "\0" in text:
         raise InputError("the source is empty: give a camera number, a video file, images, a URL or 'test:'")
@@ -62,7 +62,9 @@ def parse_uri(uri: str) -> Target:
         return Target(UriKind.CAMERA, str(int(text)), f"camera {int(text)}")
     if text.startswith("serial:"):
         if not text.removeprefix("serial:").strip():
-            raise InputError("serial: names no camera: give its serial number, or a part of its name in /dev/v4l/by-id")
+            raise InputError(
+                "serial: is incomplete: add the camera's serial number, or a part of its name in /dev/v4l/by-id"
+            )
         return Target(UriKind.CAMERA, text, f"camera {text}")
     if text.startswith("test:"):
         return Target(UriKind.PATTERN, text.removeprefix("test:"), text)
@@ -73,24 +75,24 @@ def parse_uri(uri: str) -> Target:
 
 
 def mask_credentials(text: str) -> str:
-    """A URL, or a message that holds one, without user names, passwords and tokens."""
+    """Masks user names, passwords and tokens in a URL or in a message that contains one."""
     without_user = re.sub(r"(?<=://)[^/?#\s]*@", "***@", text)
     return _SECRET_QUERY.sub(r"\1***", without_user)
 
 
 def is_image_name(path: Path) -> bool:
-    """True if the file's suffix is that of an image format."""
+    """Whether the file has the suffix of an image format."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_video_address(url: str) -> bool:
-    """True if a web address names a recorded file ("http://host/clip.mp4?x=1") rather than a stream."""
+    """Whether a URL names a recorded file ("http://host/clip.mp4?x=1") rather than a stream."""
     parts = urlsplit(url)
     return parts.scheme.lower() in ("http", "https") and Path(parts.path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sorting key that puts "img2" before "img10"."""
+    """A sort key that puts "img2" before "img10"."""
     parts = re.split(r"([0-9]+)", path.name.casefold())
     return tuple((0, int(part), part) if part.isdecimal() and part.isascii() else (1, 0, part) for part in parts)
 
@@ -102,8 +104,8 @@ def _parse_url(text: str, scheme: str) -> Target:
             return _parse_path(f"//{parts.netloc}{unquote(parts.path)}")
         return _parse_path(url2pathname(text[text.index("://") + 3 :].removeprefix("localhost")))
     if scheme not in NETWORK_SCHEMES:
-        known = ", ".join(sorted(NETWORK_SCHEMES | {"file"}))
-        raise InputError(f"{mask_credentials(text)}: '{scheme}://' is no kind of source; known are {known} and 'test:'")
+        supported = ", ".join(sorted(NETWORK_SCHEMES | {"file"}))
+        raise InputError(f"{mask_credentials(text)}: '{scheme}://' is not supported; use one of {supported} or 'test:'")
     _check_address(text, scheme)
     return Target(UriKind.NETWORK, text, mask_credentials(text))
 
@@ -114,7 +116,7 @@ def _check_address(text: str, scheme: str) -> None:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
     except ValueError as error:
-        raise InputError(f"{name} is no valid address: {mask_credentials(str(error))}") from None
+        raise InputError(f"{name} is not a valid address: {mask_credentials(str(error))}") from None
     if not host and scheme not in ("udp", "rtp"):
         raise InputError(f"{name} names no host: an address looks like {scheme}://192.168.1.20/stream")
 
@@ -126,24 +128,26 @@ def _parse_path(text: str) -> Target:
     except FileNotFoundError:
         return _missing(path)
     except OSError as error:
-        return _unusable(path, error)
+        if _is_glob(str(path)):
+            return _glob(path)
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
     if stat.S_ISCHR(mode):
         return Target(UriKind.CAMERA, str(path), f"camera {path}")
     if stat.S_ISDIR(mode):
         return _folder(path)
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is neither a file, a folder nor a camera device")
+        raise InputError(f"{path} is not a file, a folder or a camera device")
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes): the recording or copy of it failed")
-    if is_image_name(path) or _begins_like_image(path):
+        raise InputError(f"{path} is empty (0 bytes): recording or copying it failed")
+    if is_image_name(path) or _has_image_signature(path):
         return Target(UriKind.IMAGES, str(path), path.name, (path,))
     return Target(UriKind.VIDEO, str(path), path.name)
 
 
-def _begins_like_image(path: Path) -> bool:
-    """True for an image without its usual suffix."""
+def _has_image_signature(path: Path) -> bool:
+    """Whether this is an image without one of the usual suffixes."""
     if path.suffix.lower() in (".mjpeg", ".mjpg"):
-        return False  # a stream of JPEG pictures
+        return False  # a stream of JPEG images
     try:
         with path.open("rb") as file:
             head = file.read(12)
@@ -152,25 +156,19 @@ def _begins_like_image(path: Path) -> bool:
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*")) or head[:4] + head[8:] == b"RIFFWEBP"
 
 
-def _unusable(path: Path, error: OSError) -> Target:
-    if _is_glob(str(path)):
-        return _glob(path)
-    raise InputError(f"{path} cannot be opened: {error.strerror or error}")
-
-
 def _missing(path: Path) -> Target:
     text = str(path)
     if re.fullmatch(r"/dev/(video[0-9]+|v4l/by-(id|path)/[^/]+)", text):
-        return Target(UriKind.CAMERA, text, f"camera {text}")  # the camera itself says which devices there are
+        return Target(UriKind.CAMERA, text, f"camera {text}")  # opening the camera lists the available devices
     if _is_glob(text):
         return _glob(path)
     parent = path.parent
     if not parent.is_dir():
-        raise InputError(f"there is no {path}: the folder {parent} does not exist either")
+        raise InputError(f"{path} does not exist, and neither does the folder {parent}")
     names = sorted(entry.name for entry in _entries(parent))
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"there is no file or folder {path}{hint}")
+    raise InputError(f"{path} does not exist{hint}")
 
 
 def _is_glob(text: str) -> bool:
@@ -196,8 +194,8 @@ def _folder(path: Path) -> Target:
         return Target(UriKind.IMAGES, str(path), path.name or str(path), tuple(images))
     count = sum(1 for _ in _entries(path))
     raise InputError(
-        f"the folder {path} holds no image ({count} other entries): expected files such as .jpg, .png, .tif or .webp; "
-        "subfolders are not searched"
+        f"the folder {path} contains no images ({count} other entries): expected files such as .jpg, .png, .tif or "
+        ".webp; subfolders are not searched"
     )
 
 

@@ -1,20 +1,21 @@
-"""The base of sources that change what another source gives (pace, limits) and pass everything else through."""
+"""The base class of sources that modify another source, such as its pace or its limits."""
 
 from __future__ import annotations
 
 from pipeline.records import Frame, SourceInfo
-from pipeline.sources.base import Source, SourceState
+from pipeline.sources.base import Source
 
 
 class SourceWrapper(Source):
-    """Passes everything on to the source inside; subclasses override what they change.
+    """Delegates everything to another source; subclasses override what they change.
 
     Args:
-        inner: the wrapped source; this object owns it from now on.
+        inner: the wrapped source, owned by the wrapper.
     """
 
     def __init__(self, inner: Source) -> None:
         self._inner = inner
+        self.warnings = inner.warnings
 
     def open(self) -> SourceInfo:
         return self._inner.open()
@@ -29,10 +30,6 @@ class SourceWrapper(Source):
         self._inner.interrupt()
 
     @property
-    def state(self) -> SourceState:
-        return self._inner.state
-
-    @property
     def state_text(self) -> str:
         return self._inner.state_text
 
@@ -43,7 +40,3 @@ class SourceWrapper(Source):
     @property
     def reconnects(self) -> int:
         return self._inner.reconnects
-
-    @property
-    def warnings(self) -> int:
-        return self._inner.warnings

@@ -1,1 +1,1 @@
-"""The page: a run in a browser, its health and its numbers over HTTP."""
+"""The browser page, and the health and metrics of a run over HTTP."""

@@ -1,4 +1,4 @@
-"""Who may see the page and use its controls: tokens, names it may be called by, requests made by other sites."""
+"""Access control of the page: tokens, allowed host names, protection against cross-site requests."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pipeline.settings.output_settings import ServeSettings
 
 TOKEN_VARIABLE = "STREAM_SEGMENT_TOKEN"
 CONTROL_HEADER = "X-Stream-Segment"
-"""A page of another site cannot add it to a request without being asked first, and we never allow that."""
-SHORTEST_TOKEN, LONGEST_TOKEN = 12, 256
-OPEN_PATHS = frozenset({"/healthz", "/style.css"})
-"""What is answered without a token: whether frames flow, for supervisors, and how the page that asks for one looks."""
+"""A page of another site can add this header only after a CORS preflight, which the server never allows."""
+MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 12, 256
+PUBLIC_PATHS = frozenset({"/healthz", "/style.css"})
+"""Served without a token: the health check, and the style of the page that reports a missing token."""
 
 
 class Refusal(Enum):
-    """Why a request is not answered: status and text."""
+    """Why a request is refused: HTTP status and text."""
 
     HOST = (
         403,
-        "This address is not one of this server's: call it by its IP address, or add the name to serve.allowed_hosts.",
+        "Unknown host name: use the server's IP address, or add the name to serve.allowed_hosts.",
     )
     OTHER_SITE = (403, "Requests from other sites are refused.")
-    NO_HEADER = (403, f"Controls need the header {CONTROL_HEADER}: 1.")
+    NO_HEADER = (403, f"Controls require the header {CONTROL_HEADER}: 1.")
     TOKEN = (
         401,
-        "A token is needed: open the address with ?token=… that the program printed, or send it as a bearer token.",
+        "A token is required: open the address with ?token=… that the program printed, or send a bearer token.",
     )
 
     @property
@@ -51,13 +51,13 @@ class Refusal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What access is decided by.
+    """The parts of a request that decide about access.
 
     Attributes:
         method, path: such as "GET", "/metrics".
-        headers: by name; looked up as written here, so case-insensitive mappings are best.
+        headers: by name; the mapping should be case-insensitive.
         cookies: by name.
-        query_token: the address's `token`; None if there is none.
+        query_token: the query parameter `token`; None without one.
     """
 
     method: str
@@ -68,12 +68,12 @@ class Request:
 
 
 class Access:
-    """Decides over requests.
+    """Accepts or refuses requests.
 
     Args:
-        token: what has to be known; None: nothing.
-        hosts: names that the server may be called by, lower case, besides any IP address and localhost.
-        port: of the server; cookies are named after it, since all servers of a machine share them.
+        token: the secret that a request must contain; None accepts requests without one.
+        hosts: allowed host names in lower case, besides any IP address and localhost.
+        port: of the server; part of the cookie's name, since all servers of a machine share cookies.
     """
 
     def __init__(self, token: str | None, hosts: frozenset[str] = frozenset(), port: int = 0) -> None:
@@ -83,26 +83,26 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """What a browser that has shown the token keeps in its place; the token cannot be told from it."""
+        """The cookie of a browser that presented the token; it does not reveal the token."""
         return hmac.new((self.token or "").encode(), b"stream_segment page", hashlib.sha256).hexdigest()
 
     def refusal(self, request: Request) -> Refusal | None:
-        """Why this request must not be answered; None if it may be."""
-        if not self._host_known(request.headers.get("Host", "")):
+        """Why this request must be refused; None if it is accepted."""
+        if not self._is_allowed_host(request.headers.get("Host", "")):
             return Refusal.HOST
-        if _from_other_site(request):
+        if _is_cross_site(request):
             return Refusal.OTHER_SITE
         if request.method == "POST" and request.headers.get(CONTROL_HEADER) != "1":
             return Refusal.NO_HEADER
-        if self.token is not None and request.path not in OPEN_PATHS and not self._knows_token(request):
+        if self.token is not None and request.path not in PUBLIC_PATHS and not self._has_token(request):
             return Refusal.TOKEN
         return None
 
     def matches(self, token: str | None) -> bool:
-        """Whether this is the token; takes equally long however much of it is right."""
+        """Whether this is the token, compared in constant time."""
         return self.token is not None and token is not None and _equal(token, self.token)
 
-    def _knows_token(self, request: Request) -> bool:
+    def _has_token(self, request: Request) -> bool:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.matches(bearer.strip()):
             return True
@@ -111,8 +111,8 @@ class Access:
         cookie = request.cookies.get(self.cookie_name)
         return cookie is not None and _equal(cookie, self.cookie)
 
-    def _host_known(self, host: str) -> bool:
-        """Against DNS rebinding: a name of somebody else's that resolves to this machine. IP addresses cannot."""
+    def _is_allowed_host(self, host: str) -> bool:
+        """Prevents DNS rebinding, by which a foreign name resolves to this machine; IP addresses are safe."""
         try:
             name = urlsplit(f"//{host}").hostname
         except ValueError:
@@ -120,19 +120,19 @@ class Access:
         return name is not None and (_is_ip(name) or name.lower().rstrip(".") in self._hosts)
 
 
-def _from_other_site(request: Request) -> bool:
+def _is_cross_site(request: Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
         return True
     if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return False
-    # A link to the page itself is no harm.
-    opened = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
-    return not (opened and request.method == "GET" and request.path == "/")
+    # A link to the page itself is harmless.
+    purpose = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
+    return not (purpose == ("navigate", "document") and request.method == "GET" and request.path == "/")
 
 
-def _equal(given: str, right: str) -> bool:
-    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(right.encode()).digest())
+def _equal(given: str, expected: str) -> bool:
+    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(expected.encode()).digest())
 
 
 def _is_ip(name: str) -> bool:
@@ -143,8 +143,8 @@ def _is_ip(name: str) -> bool:
     return True
 
 
-def own_names(settings: ServeSettings, host: str) -> frozenset[str]:
-    """Names that this machine's page may be called by."""
+def allowed_hosts(settings: ServeSettings, host: str) -> frozenset[str]:
+    """The host names under which the page may be requested."""
     machine = socket.gethostname().lower()
     short = machine.partition(".")[0]
     names = {machine, short, f"{short}.local", host, *settings.allowed_hosts}
@@ -152,23 +152,24 @@ def own_names(settings: ServeSettings, host: str) -> frozenset[str]:
 
 
 def choose_token(
-    settings: ServeSettings, needed: bool, environment: Mapping[str, str] | None = None
+    settings: ServeSettings, required: bool, environment: Mapping[str, str] | None = None
 ) -> tuple[str | None, bool]:
-    """The token of a run, and whether it was made up here.
+    """Returns the token of a run, and whether it was generated.
 
-    It is the setting's, else the environment's, else a new one where one is needed.
+    The setting takes precedence over the environment variable; a token is generated if neither exists but one is
+    required.
 
     Raises:
-        InputError: the environment's is too short or too long.
+        InputError: the token in the environment is too short or too long.
     """
     if settings.token is not None:
         return settings.token.get_secret_value(), False
     given = (os.environ if environment is None else environment).get(TOKEN_VARIABLE)
     if given:
-        if not SHORTEST_TOKEN <= len(given) <= LONGEST_TOKEN:
+        if not MIN_TOKEN_LENGTH <= len(given) <= MAX_TOKEN_LENGTH:
             raise InputError(
-                f"the environment's {TOKEN_VARIABLE} must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} characters, "
-                f"it has {len(given)}"
+                f"the environment variable {TOKEN_VARIABLE} must have {MIN_TOKEN_LENGTH} to {MAX_TOKEN_LENGTH} "
+                f"characters, got {len(given)}"
             )
         return given, False
-    return (secrets.token_urlsafe(24), True) if needed else (None, False)
+    return (secrets.token_urlsafe(24), True) if required else (None, False)

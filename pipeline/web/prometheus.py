@@ -1,4 +1,4 @@
-"""A run's numbers for Prometheus, gathered when they are asked for."""
+"""Metrics of a run for Prometheus, collected when it scrapes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunCollector(Collector):
 
     Args:
         monitor: the run.
-        viewers: how many watch now.
+        viewers: returns the current number of viewers.
     """
 
     def __init__(self, monitor: RunMonitor, viewers: Callable[[], int]) -> None:
@@ -29,14 +29,14 @@ class RunCollector(Collector):
         self._viewers = viewers
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, as they are now."""
+        """Yields all metrics with their current values."""
         view = self._monitor.view
         stats = view.ledger.recent(view.clock())
         yield from _frames(stats)
         yield self._latency()
         yield from self._now()
         yield CounterMetricFamily(
-            f"{_PREFIX}source_reconnects", "Times that the source was lost and came back.", value=view.reconnects()
+            f"{_PREFIX}source_reconnects", "How often the source was lost and reconnected.", value=view.reconnects()
         )
 
     def _latency(self) -> Metric:
@@ -57,8 +57,8 @@ class RunCollector(Collector):
         state = self._monitor.view.controls.state
         gauges = (
             ("viewers", "Viewers of the page.", self._viewers()),
-            ("recording", "1 while a recording is switched on.", int(state.recording)),
-            ("healthy", "1 while frames flow.", int(self._monitor.health().ok)),
+            ("recording", "1 while recording.", int(state.recording)),
+            ("healthy", "1 while frames are presented.", int(self._monitor.health().ok)),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(_PREFIX + name, text, value=value)
@@ -71,7 +71,7 @@ def _frames(stats: RunStats) -> Iterator[Metric]:
     yield passed
     lost = CounterMetricFamily(
         f"{_PREFIX}frames_dropped",
-        "Frames lost, by the stage that they were lost in front of.",
+        "Frames dropped, by the stage in front of which they were dropped.",
         labels=["stage", "cause"],
     )
     for stage, cause, count in drops(stats):
@@ -83,7 +83,7 @@ def _frames(stats: RunStats) -> Iterator[Metric]:
     for sink, count in sorted(stats.sink_dropped.items()):
         by_sink.add_metric([sink], count)
     yield by_sink
-    rates = GaugeMetricFamily(f"{_PREFIX}fps", "Frames a second over the last seconds.", labels=["stage"])
+    rates = GaugeMetricFamily(f"{_PREFIX}fps", "Frames per second over the last seconds.", labels=["stage"])
     for stage, rate in (
         ("capture", stats.capture_fps),
         ("inference", stats.inference_fps),
@@ -99,11 +99,11 @@ def _frames(stats: RunStats) -> Iterator[Metric]:
 
 
 class Metrics:
-    """The metrics page of one run and of the process that it runs in.
+    """The metrics endpoint of one run and its process.
 
     Args:
         monitor: the run.
-        viewers: how many watch now.
+        viewers: returns the current number of viewers.
     """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -114,5 +114,5 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

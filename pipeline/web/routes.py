@@ -1,4 +1,4 @@
-"""What the server answers: page, pictures, numbers, controls."""
+"""The HTTP routes: page, pictures, status, metrics, controls."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from pipeline.settings.section import Section
 from pipeline.web.access import Access, Refusal, Request
 from pipeline.web.prometheus import Metrics
 from pipeline.web.view import RunMonitor
-from pipeline.web.viewers import NoMorePictures, TooManyViewers, Viewers
+from pipeline.web.viewers import StreamEnded, TooManyViewers, Viewers
 
 STATUS_EVERY_S = 0.5
 SEND_TIMEOUT_S = 10.0
-"""A viewer that takes nothing for this long is let go."""
+"""A viewer that reads nothing for this long is disconnected."""
 STILL_TIMEOUT_S = 3.0
-LARGEST_BODY = 4096
-"""Bytes of a request's body."""
-_IN_FLIGHT_BYTES = 256 * 1024
+MAX_BODY_BYTES = 4096
+_SEND_BUFFER_BYTES = 256 * 1024
 _BOUNDARY = "stream_segment_frame"
 _PAGE_FILES = {
     "/": ("index.html", "text/html"),
@@ -54,21 +53,21 @@ Change = TypeVar("Change", bound=Section)
 
 
 class RecordingChange(Section):
-    """Whether frames are to be recorded."""
+    """Starts or stops a recording."""
 
     on: bool
 
 
 def make_app(monitor: RunMonitor, access: Access, pictures: Viewers, stills: Viewers) -> web.Application:
-    """The web application of one run.
+    """Returns the web application of one run.
 
     Args:
-        monitor: answers about the run.
-        access: decides who may ask.
-        pictures, stills: bring JPEGs to those who watch, and to those who save one.
+        monitor: reports the state of the run.
+        access: accepts or refuses requests.
+        pictures, stills: distribute JPEGs for live viewing, and in full size for snapshots.
     """
     routes = Routes(monitor, pictures, stills)
-    app = web.Application(middlewares=[_guard(access)], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[_guard(access)], client_max_size=MAX_BODY_BYTES)
     app.on_startup.append(routes.start)
     app.on_shutdown.append(routes.end)
     app.on_response_prepare.append(_add_headers)
@@ -87,7 +86,7 @@ def make_app(monitor: RunMonitor, access: Access, pictures: Viewers, stills: Vie
 
 
 class Routes:
-    """The handlers; all of them run in the server's event loop."""
+    """The request handlers; all run in the server's event loop."""
 
     def __init__(self, monitor: RunMonitor, pictures: Viewers, stills: Viewers) -> None:
         self._monitor = monitor
@@ -100,12 +99,12 @@ class Routes:
         self._files = {path: (folder / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
 
     async def start(self, _: web.Application) -> None:
-        """The server starts."""
+        """Called when the server starts."""
         for viewers in (self._pictures, self._stills, self._listeners):
-            viewers.attach()
+            viewers.bind()
 
     async def end(self, _: web.Application) -> None:
-        """The run is over: everybody is told."""
+        """Called when the run ends; ends all streams."""
         self._ending.set()
         for viewers in (self._pictures, self._stills, self._listeners):
             viewers.close()
@@ -113,13 +112,13 @@ class Routes:
     # -- page and pictures --------------------------------------------------------------------------------------------
 
     async def page(self, request: web.Request) -> web.Response:
-        """The page's files."""
+        """Serves the page's files."""
         kind = _PAGE_FILES[request.path][1]
         return web.Response(body=self._files[request.path], content_type=kind, charset="utf-8")
 
     async def live(self, request: web.Request) -> web.StreamResponse:
-        """Pictures over a WebSocket: one at a time, the next when the viewer has said that it shows the last one."""
-        with _place(self._pictures):
+        """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
+        with _watching(self._pictures):
             viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)
             await viewer.prepare(request)
             shown = asyncio.Event()
@@ -144,62 +143,62 @@ class Routes:
                     await viewer.send_bytes(picture)
                     await shown.wait()
                 shown.clear()
-        except NoMorePictures:
+        except StreamEnded:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(1.0):
                     await viewer.close(code=1001, message=b"the run has ended")
         except (TimeoutError, ConnectionError):
-            _cut(request)
+            _abort(request)
 
     async def mjpeg(self, request: web.Request) -> web.StreamResponse:
-        """Pictures for whatever shows Motion JPEG: an <img>, VLC, OBS, another program."""
-        with _place(self._pictures):
+        """Sends pictures as Motion JPEG, for <img>, VLC, OBS and other programs."""
+        with _watching(self._pictures):
             response = web.StreamResponse(
                 headers={"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}", "Connection": "close"}
             )
             await response.prepare(request)
-            _keep_little_in_flight(request)
+            _limit_send_buffer(request)
             async with contextlib.aclosing(self._parts()) as parts:
                 return await _send_all(request, response, parts)
 
     async def _parts(self) -> AsyncGenerator[bytes]:
         number = 0
-        # A browser shows a part when the boundary after it has come.
+        # Browsers show a part only once they have received the boundary after it.
         yield f"--{_BOUNDARY}\r\n".encode()
         while True:
             try:
                 number, picture = await self._pictures.newer_than(number)
-            except NoMorePictures:
+            except StreamEnded:
                 return
             head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
             yield b"".join((head.encode(), picture, f"\r\n--{_BOUNDARY}\r\n".encode()))
 
     async def snapshot(self, request: web.Request) -> web.Response:
-        """The next frame at its full size."""
-        with _place(self._stills):
+        """Sends the next frame at its full size."""
+        with _watching(self._stills):
             try:
                 async with asyncio.timeout(STILL_TIMEOUT_S):
                     _, picture = await self._stills.newer_than(0)
-            except (TimeoutError, NoMorePictures):
-                reason = self._monitor.view.waiting_for() or f"no frame came within {STILL_TIMEOUT_S:g} s"
-                return _answer(503, error=f"no picture: {reason}")
+            except (TimeoutError, StreamEnded):
+                reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
+                return _json_response(503, error=f"no picture: {reason}")
         name = f"snapshot_{datetime.now():%Y-%m-%d_%H-%M-%S}.jpg"
         return web.Response(
             body=picture, content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
         )
 
-    # -- numbers ------------------------------------------------------------------------------------------------------
+    # -- status --------------------------------------------------------------------------------------------------------
 
     async def status(self, _: web.Request) -> web.Response:
-        """Everything that the page shows."""
+        """Sends everything the page shows, as JSON."""
         return web.json_response(self._status())
 
     def _status(self) -> dict[str, Any]:
         return self._monitor.status(self._pictures.count) | {"max_viewers": self._pictures.limit}
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """The status twice a second, as server-sent events; "end" when the run is over."""
-        with _place(self._listeners):
+        """Sends the status twice per second as server-sent events, and "end" when the run ends."""
+        with _watching(self._listeners):
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await response.prepare(request)
             async with contextlib.aclosing(self._status_events()) as events:
@@ -214,32 +213,32 @@ class Routes:
         yield b"event: end\ndata: {}\n\n"
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """200 while frames flow, 503 when they do not."""
+        """Answers 200 while frames are being presented, otherwise 503."""
         health = self._monitor.health()
-        return _answer(200 if health.ok else 503, ok=health.ok, reason=health.reason)
+        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.reason)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """For Prometheus."""
+        """Sends the metrics for Prometheus."""
         return web.Response(body=self._metrics.text(), headers={"Content-Type": self._metrics.content_type})
 
     # -- controls -----------------------------------------------------------------------------------------------------
 
     async def overlay(self, request: web.Request) -> web.Response:
-        """Switch what is drawn."""
+        """Changes what is drawn."""
         change = await _body(request, DisplayChange)
         self._monitor.view.controls.change_display(change)
         return await self.status(request)
 
     async def recording(self, request: web.Request) -> web.Response:
-        """Start or end a recording."""
+        """Starts or stops a recording."""
         change = await _body(request, RecordingChange)
         if not self._monitor.can_record:
-            return _answer(409, error="single images make no video: there is nothing to record")
+            return _json_response(409, error="the source consists of images, which cannot be recorded as a video")
         self._monitor.view.controls.set_recording(change.on)
         return await self.status(request)
 
 
-# -- requests and answers ---------------------------------------------------------------------------------------------
+# -- requests and responses --------------------------------------------------------------------------------------------
 
 
 def _guard(access: Access) -> Middleware:
@@ -262,11 +261,11 @@ def _refused(request: web.Request, refusal: Refusal) -> web.Response:
         page = (resources.files("pipeline.web") / "page" / "refused.html").read_text(encoding="utf-8")
         text = page.replace("{{reason}}", refusal.text)
         return web.Response(text=text, content_type="text/html", status=refusal.status, headers=headers)
-    return _answer(refusal.status, headers, error=refusal.text)
+    return _json_response(refusal.status, headers, error=refusal.text)
 
 
 def _without_token(request: web.Request, access: Access, token: str) -> web.Response:
-    """Sends the browser to the same address without the token, with a cookie in its place."""
+    """Redirects the browser to the same address with the token replaced by a cookie."""
     response = web.Response(status=303, headers={"Location": request.path})
     if access.matches(token):
         response.set_cookie(
@@ -285,19 +284,19 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 @contextlib.contextmanager
-def _place(viewers: Viewers) -> Iterator[None]:
+def _watching(viewers: Viewers) -> Iterator[None]:
     try:
-        with viewers.place():
+        with viewers.watching():
             yield
     except TooManyViewers:
-        text = json.dumps({"error": f"all {viewers.limit} places for viewers are taken (serve.max_viewers)"})
+        text = json.dumps({"error": f"the limit of {viewers.limit} viewers is reached (serve.max_viewers)"})
         raise web.HTTPServiceUnavailable(text=text, content_type="application/json") from None
 
 
 async def _send_all(
     request: web.Request, response: web.StreamResponse, parts: AsyncIterator[bytes]
 ) -> web.StreamResponse:
-    """Sends what comes until it ends or the viewer is gone or takes nothing any more."""
+    """Sends all parts, until the viewer disconnects or stops reading."""
     try:
         async for part in parts:
             async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -305,20 +304,20 @@ async def _send_all(
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await response.write_eof()
     except (TimeoutError, ConnectionError):
-        _cut(request)
+        _abort(request)
     return response
 
 
-def _keep_little_in_flight(request: web.Request) -> None:
-    """A slow viewer sees fewer pictures, not old ones: the system's own buffer would hold seconds of them."""
+def _limit_send_buffer(request: web.Request) -> None:
+    """Makes a slow viewer skip pictures instead of lagging: the system's default buffer holds seconds of them."""
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _IN_FLIGHT_BYTES)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
-def _cut(request: web.Request) -> None:
-    """Ends a connection without waiting for what is still to be sent."""
+def _abort(request: web.Request) -> None:
+    """Closes a connection without sending the rest of its buffer."""
     if request.transport is not None:
         request.transport.abort()
 
@@ -339,5 +338,5 @@ def _bad(status: int, text: str) -> web.HTTPException:
     return kind(text=json.dumps({"error": text}), content_type="application/json")
 
 
-def _answer(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
+def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
     return web.json_response(values, status=status, headers=headers)

@@ -1,4 +1,4 @@
-"""Runs the web application in a thread of its own, so that no request is served at the pipeline's cost."""
+"""Runs the web application in a thread of its own, so that requests do not delay the pipeline."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipeline.threads.stage import THREAD_PREFIX
 
 START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
-_LAST_WORDS_S = 0.5
-"""How long connections may take to end by themselves when the run is over."""
+_CLOSE_GRACE_S = 0.5
+"""How long connections may take to close on their own when the run ends."""
 _KEEP_ALIVE_S = 20.0
 
 
@@ -23,8 +23,8 @@ class WebServer:
     """Owns the event loop's thread and, once started, the socket.
 
     Args:
-        app: what answers.
-        listening: where; it is closed at the end.
+        app: handles the requests.
+        listening: the socket to serve on; closed at the end.
     """
 
     def __init__(self, app: web.Application, listening: socket.socket) -> None:
@@ -37,7 +37,7 @@ class WebServer:
         self._thread = threading.Thread(target=self._main, name=THREAD_PREFIX + "page server", daemon=True)
 
     def start(self) -> None:
-        """Start serving; raises RunError if that fails."""
+        """Start serving. Raises RunError if that fails."""
         self._thread.start()
         if not self._ready.wait(START_DEADLINE_S):
             raise StageStuckError(f"the page's server did not start within {START_DEADLINE_S:g} s")
@@ -45,9 +45,9 @@ class WebServer:
             raise RunError(f"the page's server failed to start: {self._error}") from self._error
 
     def close(self) -> None:
-        """End all connections and the thread. Raises StageStuckError after a deadline."""
+        """Close all connections and end the thread. Raises StageStuckError after a deadline."""
         if self._loop is not None and self._stop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            with contextlib.suppress(RuntimeError):  # the loop has already ended
                 self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(END_DEADLINE_S)
         if self._thread.is_alive():
@@ -67,8 +67,8 @@ class WebServer:
             self._app,
             access_log=None,
             handle_signals=False,
-            handler_cancellation=True,  # who has left gives his place back, also while no picture comes
-            shutdown_timeout=_LAST_WORDS_S,
+            handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
+            shutdown_timeout=_CLOSE_GRACE_S,
             keepalive_timeout=_KEEP_ALIVE_S,
         )
         try:
@@ -81,12 +81,12 @@ class WebServer:
             self._listening.close()
 
     async def _end(self, runner: web.AppRunner) -> None:
-        """End all connections, also those that still have something to send to a viewer who takes nothing."""
+        """Close all connections, even those with unsent data for a viewer that does not read."""
         connections = runner.server.connections if runner.server is not None else []
         transports = [connection.transport for connection in connections]
         await runner.cleanup()
         for transport in transports:
             if transport is not None:
-                # A closed transport waits for its buffer to empty, and its socket would stay open without its loop.
+                # Closing waits until the buffer is empty, which would leave the socket open after the loop has ended.
                 transport.abort()
-        await asyncio.sleep(0)  # the sockets are closed in the loop's next turn
+        await asyncio.sleep(0)  # the loop closes the sockets in its next iteration

@@ -1,9 +1,8 @@
-"""The sink behind the page: one JPEG for each presented frame, and only while somebody watches."""
+"""The sink behind the page: encodes a JPEG for each presented frame while there are viewers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.errors import RunError
 from pipeline.settings.output_settings import ServeSettings, split_address
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.web.access import Access, choose_token, own_names
+from pipeline.web.access import Access, allowed_hosts, choose_token
 from pipeline.web.address import is_loopback, listen, url_of
 from pipeline.web.routes import make_app
 from pipeline.web.server import WebServer
@@ -22,12 +21,12 @@ from pipeline.web.viewers import Viewers
 log = logging.getLogger(__name__)
 
 STILL_QUALITY = 95
-MOST_STILLS_AT_ONCE = 4
-_LONGEST_JPEG_SIDE = 65500
+MAX_SNAPSHOT_REQUESTS = 4
+_MAX_JPEG_SIDE = 65500
 
 
 class WebSink(Sink):
-    """Serves the page while the run goes on.
+    """Serves the page during the run.
 
     Args:
         settings: address, token, quality, limits.
@@ -43,57 +42,52 @@ class WebSink(Sink):
         self._settings = settings
         self._monitor = RunMonitor(view, settings.stalled_after_s)
         self.pictures = Viewers(settings.max_viewers)
-        self.stills = Viewers(MOST_STILLS_AT_ONCE)
+        self.stills = Viewers(MAX_SNAPSHOT_REQUESTS)
         self._server: WebServer | None = None
         self.url = ""
         self.token: str | None = None
 
     @property
     def wants_overlay(self) -> bool:  # type: ignore[override]
-        """While somebody watches."""
+        """Whether there are viewers."""
         return self.pictures.count > 0 or self.stills.count > 0
 
     def open(self, context: RunContext) -> None:
-        """Start the server and say where it is. Raises InputError if it cannot be there."""
+        """Start the server and log its URL. Raises InputError if the address cannot be used."""
         host, port = split_address(self._settings.address or "")
         listening = listen(host, port)
         try:
-            self.token, made_up = choose_token(self._settings, needed=not is_loopback(listening))
+            self.token, is_generated = choose_token(self._settings, required=not is_loopback(listening))
             self._monitor.open(context)
             self.url = url_of(listening)
-            access = Access(self.token, own_names(self._settings, host), listening.getsockname()[1])
+            access = Access(self.token, allowed_hosts(self._settings, host), listening.getsockname()[1])
             app = make_app(self._monitor, access, self.pictures, self.stills)
             self._server = WebServer(app, listening)
             self._server.start()
         except BaseException:
             listening.close()
             raise
-        if made_up:
+        if is_generated:
             log.info("page: %s?token=%s", self.url, self.token)
         else:
-            log.info("page: %s%s", self.url, " (asks for the token)" if self.token else "")
+            log.info("page: %s%s", self.url, " (requires the token)" if self.token else "")
 
     def write(self, presentation: Presentation) -> None:
-        """Encode a frame for those who watch."""
+        """Encode a frame for the viewers, if any."""
         self._monitor.presented(presentation)
         if not presentation.drawn:
-            return  # somebody began to watch after the frame was made: the next one has its overlay
+            return  # the first viewer came after this frame was drawn without an overlay; the next one has it
         if self.pictures.count > 0:
             image = _scaled(presentation.annotated_bgr, self._settings.max_width)
-            self.pictures.offer(_jpeg(image, self._settings.jpeg_quality))
+            self.pictures.publish(_jpeg(image, self._settings.jpeg_quality))
         if self.stills.count > 0:
-            self.stills.offer(_jpeg(presentation.annotated_bgr, STILL_QUALITY))
+            self.stills.publish(_jpeg(presentation.annotated_bgr, STILL_QUALITY))
 
     def close(self) -> None:
-        """End the server. May be called twice."""
+        """Stop the server. May be called twice."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
-
-    @property
-    def outputs(self) -> Sequence[str]:
-        """None."""
-        return ()
 
 
 def _scaled(image_bgr: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
@@ -106,9 +100,9 @@ def _scaled(image_bgr: NDArray[np.uint8], max_width: int | None) -> NDArray[np.u
 
 def _jpeg(image_bgr: NDArray[np.uint8], quality: int) -> bytes:
     height, width = image_bgr.shape[:2]
-    if max(height, width) > _LONGEST_JPEG_SIDE:
-        raise RunError(f"--serve: a picture of {width}x{height} is too large for JPEG. Set serve.max_width.")
-    done, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise RunError(f"--serve: a picture of {width}x{height} could not be encoded as JPEG.")
+    if max(height, width) > _MAX_JPEG_SIDE:
+        raise RunError(f"--serve: a frame of {width}x{height} is too large for JPEG: set serve.max_width")
+    encoded, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise RunError(f"--serve: encoding a frame of {width}x{height} as JPEG failed")
     return bytes(data.tobytes())

@@ -1,4 +1,4 @@
-"""What the page, /healthz and /metrics tell of a run: the run's numbers, gathered when somebody asks."""
+"""The state of a run as the page, /healthz and /metrics report it, computed on request."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from pipeline.sinks.base import Presentation, RunContext
 from pipeline.sources.base import Clock
 
 SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
-"""What of the overlay can be switched on the page."""
+"""The parts of the overlay that the page can switch."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as far as it may be looked at from outside; all of it safe from any thread.
+    """What the page may read of a run; safe from any thread.
 
     Attributes:
         ledger: counts, rates, latencies.
-        controls: what can be changed while it goes on.
+        controls: what can be changed during the run.
         clock: the run's monotonic clock, seconds.
-        source: the source as it is open now; None before it is.
-        live: whether the newest frame wins.
-        model: the segmenter's one-line description; it says another engine when the first could not be made.
-        waiting_for: what keeps frames from coming, in words; "" if nothing is known to.
-        reconnects: how often the source was lost and came back.
+        source: returns the source as it is open now, None before it is.
+        live: whether the newest frame wins, rather than every frame being processed.
+        model: returns the segmenter's one-line description, which changes after a fallback to another engine.
+        waiting_for: returns why no frames arrive ("loading the model"), otherwise "".
+        reconnects: returns how often the source was lost and reconnected.
     """
 
     ledger: RunLedger
@@ -50,11 +50,11 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether frames flow.
+    """Whether frames are being presented.
 
     Attributes:
-        ok: a frame was presented lately.
-        reason: what is wrong, in words; "" if nothing is.
+        ok: whether a frame was presented recently.
+        reason: what is wrong; "" if nothing is.
         frame_age_s: seconds since the last frame was presented; None before the first.
     """
 
@@ -64,11 +64,11 @@ class Health:
 
 
 class RunMonitor:
-    """Answers what is asked about a run; remembers the objects on the frame that was presented last.
+    """Reports the state of a run, including the objects on the frame presented last.
 
     Args:
         view: the run.
-        stalled_after_s: frames have stopped when none was presented for this long.
+        stalled_after_s: the run counts as stalled if no frame was presented for this long.
     """
 
     def __init__(self, view: RunView, stalled_after_s: float) -> None:
@@ -92,31 +92,32 @@ class RunMonitor:
     def presented(self, presentation: Presentation) -> None:
         """Count the objects that are drawn on a frame."""
         instances = presentation.segmented.instances
-        least = presentation.controls.min_score if presentation.controls is not None else 0.0
-        ids, counts = np.unique(instances.class_ids[instances.scores >= least], return_counts=True)
+        min_score = presentation.controls.min_score if presentation.controls is not None else 0.0
+        ids, counts = np.unique(instances.class_ids[instances.scores >= min_score], return_counts=True)
         with self._lock:
-            # A class that was seen once stays, at 0: a line that goes down, not one that ends.
+            # A class seen once stays, at 0, so that its line in the plot falls rather than ends.
             self._objects = Counter(dict.fromkeys(self._objects, 0))
-            self._objects.update({self._label(int(i)): int(count) for i, count in zip(ids, counts, strict=True)})
+            names = [class_name(int(class_id), self._labels) for class_id in ids]
+            self._objects.update(dict(zip(names, counts.tolist(), strict=True)))
 
     def objects(self) -> Mapping[str, int]:
-        """Objects on the last frame by class; 0 for classes that were on an earlier one."""
+        """Objects on the last frame by class; 0 for classes seen only earlier."""
         with self._lock:
             return dict(sorted(self._objects.items()))
 
     def health(self) -> Health:
-        """Whether frames flow now."""
+        """Whether frames are being presented now."""
         now_s = self.view.clock()
         last_s = self.view.ledger.latency(now_s).last_presented_s
         age_s = None if last_s is None else now_s - last_s
         if age_s is not None and age_s <= self._stalled_after_s:
             return Health(True, "", age_s)
-        reason = "no frame was shown yet" if age_s is None else f"no frame was shown for {age_s:.0f} s"
+        reason = "no frame shown yet" if age_s is None else f"no frame shown for {age_s:.0f} s"
         cause = self.view.waiting_for()
         return Health(False, f"{reason}: {cause}" if cause else reason, age_s)
 
     def status(self, viewers: int) -> dict[str, Any]:
-        """Everything that the page shows, ready for JSON. Rates a second, durations as the names say, None: unknown."""
+        """Everything the page shows, JSON-serializable. Rates are per second; None stands for unknown."""
         view, now_s = self.view, self.view.clock()
         stats, latency, health = view.ledger.recent(now_s), view.ledger.latency(now_s), self.health()
         state = view.controls.state
@@ -165,7 +166,7 @@ class RunMonitor:
 
 
 def drops(stats: RunStats) -> list[tuple[str, str, int]]:
-    """Frames lost by stage and cause, in a steady order."""
+    """Dropped frames as (stage, cause, count), sorted."""
     return sorted((stage.value, cause.value, count) for (stage, cause), count in stats.dropped.items())
 
 

@@ -1,4 +1,4 @@
-"""Brings the newest picture to everybody who watches; holds one picture, however many and however slow they are."""
+"""Distributes the newest picture to all viewers; holds one picture, however many and however slow they are."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 
 
 class TooManyViewers(Exception):
-    """Every place is taken."""
+    """The limit of viewers is reached."""
 
 
-class NoMorePictures(Exception):
+class StreamEnded(Exception):
     """The run has ended."""
 
 
 class Viewers:
-    """The newest picture, and a place for each who waits for it.
+    """Holds the newest picture and wakes the viewers that wait for it.
 
-    Pictures are offered from any thread; everything else happens in the event loop's thread.
+    Pictures are published from any thread; everything else runs in the event loop's thread.
 
     Args:
-        limit: how many may watch at the same time.
+        limit: the largest number of simultaneous viewers.
     """
 
     def __init__(self, limit: int) -> None:
@@ -36,18 +36,18 @@ class Viewers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed: asyncio.Event | None = None
 
-    def attach(self) -> None:
-        """Belong to the running event loop."""
+    def bind(self) -> None:
+        """Bind to the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
     @property
     def count(self) -> int:
-        """How many watch now; from any thread."""
+        """The current number of viewers; may be read from any thread."""
         return self._count
 
-    def offer(self, picture: bytes) -> None:
-        """Here is a newer picture; from any thread. It is forgotten at once if nobody watches."""
+    def publish(self, picture: bytes) -> None:
+        """Replace the newest picture, from any thread. Without viewers, it is discarded."""
         with self._lock:
             if self._count == 0 or self._closed or self._loop is None:
                 return
@@ -59,8 +59,8 @@ class Viewers:
             self._loop.call_soon_threadsafe(self._wake)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Watch, inside the block. Raises TooManyViewers."""
+    def watching(self) -> Iterator[None]:
+        """Counts as a viewer inside the block. Raises TooManyViewers."""
         with self._lock:
             if self._count >= self.limit:
                 raise TooManyViewers
@@ -71,21 +71,21 @@ class Viewers:
             with self._lock:
                 self._count -= 1
                 if self._count == 0:
-                    self._picture = None  # who comes next must not see it: it is old by then
+                    self._picture = None  # it will be outdated for the next viewer
 
     async def newer_than(self, number: int) -> tuple[int, bytes]:
-        """The newest picture and its number, as soon as that is above `number`. Raises NoMorePictures."""
+        """Wait for a picture with a higher number; returns number and picture. Raises StreamEnded."""
         while True:
             with self._lock:
                 if self._closed or self._changed is None:
-                    raise NoMorePictures
+                    raise StreamEnded
                 if self._picture is not None and self._number > number:
                     return self._number, self._picture
                 changed = self._changed
             await changed.wait()
 
     def close(self) -> None:
-        """Nothing comes any more: wake everybody; in the event loop's thread."""
+        """End the stream and wake all viewers; in the event loop's thread."""
         with self._lock:
             self._closed = True
             self._picture = None

@@ -1,4 +1,4 @@
-"""Class names from a file, and the classes that a user asks for."""
+"""Class names from a file, and the classes that a user selects."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def labels_file(folder, content):
     return str(path)
 
 
-def test_coco_is_80_classes_behind_the_background_as_the_example_file_says():
+def test_coco_has_80_classes_after_the_background_like_the_example_file():
     assert len(COCO_LABELS) == 81
     assert [COCO_LABELS[index] for index in (0, 1, 17, 80)] == ["BG", "person", "dog", "toothbrush"]
     assert tuple(EXAMPLE.read_text(encoding="utf-8").split("\n")[:81]) == COCO_LABELS
@@ -41,8 +41,8 @@ def test_files_of_all_systems(tmp_path, content, expected):
         (b"", "has 0 names"),
         (b"\n\n", "has 0 names"),
         (b"BG\n", "has 1 names"),
-        (b"BG\nperson\n\ndog\n", r"labels.txt:3: a blank line"),
-        (b"BG\nperson\ndog\nperson\n", r"labels.txt:4: the class 'person' is already on line 2"),
+        (b"BG\nperson\n\ndog\n", r"labels.txt:3: blank line"),
+        (b"BG\nperson\ndog\nperson\n", r"labels.txt:4: duplicate class 'person', first on line 2"),
         (b"BG\n\xff\xfe\n", "not UTF-8"),
     ],
 )
@@ -56,9 +56,11 @@ def test_missing_files_folders_and_wrong_numbers(tmp_path):
         load_labels(str(tmp_path / "none.txt"), None)
     with pytest.raises(InputError, match="cannot read the labels file"):
         load_labels(str(tmp_path), None)
-    with pytest.raises(InputError, match="has 3 class names with the background, the weights have 81 classes"):
+    with pytest.raises(InputError, match="has 3 class names including the background, but the weights have 81 classes"):
         load_labels(labels_file(tmp_path, b"BG\na\nb\n"), 81)
-    with pytest.raises(InputError, match="COCO's list has 81 class names with the background, the weights have 2"):
+    with pytest.raises(
+        InputError, match="the COCO list has 81 class names including the background, but the weights have 2"
+    ):
         load_labels(None, 2)
 
 
@@ -72,14 +74,14 @@ def test_classes_by_name_in_any_case_and_by_id():
     [
         ("persn", r"no class 'persn'; did you mean person\?"),
         ("xyzzy", "no class 'xyzzy'; it has person, bicycle, car"),
-        ("0", "go from 1 to 80, got 0"),
-        ("81", "go from 1 to 80, got 81"),
+        ("0", "range from 1 to 80, got 0"),
+        ("81", "range from 1 to 80, got 81"),
         ("-1", "no class '-1'"),
         ("bg", "no class 'bg'"),
         ("", "no class ''"),
     ],
 )
-def test_unknown_classes_are_named_with_what_comes_near(text, reason):
+def test_unknown_classes_are_reported_with_similar_names(text, reason):
     with pytest.raises(InputError, match=reason):
         resolve_classes(["car", text], COCO_LABELS)
 
@@ -92,5 +94,5 @@ def test_a_class_beyond_the_labels_is_named_by_its_id():
 def test_an_unknown_class_names_its_setting():
     with pytest.raises(InputError, match=r"^privacy\.classes: this model has no class 'persn'; did you mean person\?"):
         resolve_classes(["persn"], COCO_LABELS, "privacy.classes")
-    with pytest.raises(InputError, match=r"^privacy\.classes: the ids of this model go from 1 to 80, got 81"):
+    with pytest.raises(InputError, match=r"^privacy\.classes: the ids of this model range from 1 to 80, got 81"):
         resolve_classes(["81"], COCO_LABELS, "privacy.classes")

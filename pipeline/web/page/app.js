@@ -1,14 +1,14 @@
-// The page: pictures over a WebSocket, numbers as server-sent events, controls as POST requests.
+// The page: pictures over a WebSocket, status as server-sent events, controls as POST requests.
 
 import { Plot, element } from "/plots.js";
 
-const by = (id) => document.getElementById(id);
-const canvas = by("picture");
-const pen = canvas.getContext("2d", { alpha: false });
+const byId = (id) => document.getElementById(id);
+const canvas = byId("picture");
+const context = canvas.getContext("2d", { alpha: false });
 const now = () => performance.now() / 1000;
 
-const SILENT_S = 1.5; // without a status for this long, the connection counts as lost
-const LONGEST_WAIT_S = 10; // however slow the pictures usually come
+const STATUS_TIMEOUT_S = 1.5; // without a status for this long, the connection counts as lost
+const MAX_PATIENCE_S = 10; // the longest wait for a picture before the run counts as stalled
 
 const run = { status: null, statusAt: -Infinity, pictureAt: -Infinity, interval: 0, ended: false, refused: "" };
 
@@ -28,9 +28,9 @@ function watch() {
       if (socket === opened) show(bitmap);
       bitmap.close();
     } catch (error) {
-      console.warn("a picture could not be shown", error);
+      console.warn("showing a picture failed", error);
     }
-    if (opened.readyState === WebSocket.OPEN) opened.send("shown"); // asks for the next one
+    if (opened.readyState === WebSocket.OPEN) opened.send("shown"); // requests the next picture
   };
   opened.onclose = () => {
     if (socket !== opened) return;
@@ -51,21 +51,21 @@ function show(bitmap) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
   }
-  pen.drawImage(bitmap, 0, 0);
+  context.drawImage(bitmap, 0, 0);
   const at = now();
   const gap = at - run.pictureAt;
-  if (gap < LONGEST_WAIT_S) run.interval = run.interval ? 0.9 * run.interval + 0.1 * gap : gap;
+  if (gap < MAX_PATIENCE_S) run.interval = run.interval ? 0.9 * run.interval + 0.1 * gap : gap;
   run.pictureAt = at;
   retryPicture_s = 0.5;
 }
 
-// -- numbers ----------------------------------------------------------------------------------------------------------
+// -- status ----------------------------------------------------------------------------------------------------------
 
 const plots = {
-  rates: new Plot(by("rates"), "no frame yet"),
-  latency: new Plot(by("latency"), "no frame yet"),
-  objects: new Plot(by("objects"), "nothing seen yet"),
-  drops: new Plot(by("drops"), "none"),
+  rates: new Plot(byId("rates"), "no frame yet"),
+  latency: new Plot(byId("latency"), "no frame yet"),
+  objects: new Plot(byId("objects"), "nothing seen yet"),
+  drops: new Plot(byId("drops"), "none"),
 };
 let lastDrops = new Map();
 let events = null;
@@ -117,7 +117,7 @@ function showNumbers(status) {
 
 function showFacts(status) {
   const { source, frames } = status;
-  by("source").textContent = source.name ?? "stream_segment";
+  byId("source").textContent = source.name ?? "stream_segment";
   document.title = `${source.name} – stream_segment`;
   const facts = [
     ["Model", status.model],
@@ -128,7 +128,7 @@ function showFacts(status) {
     ["Viewers", String(status.viewers)],
     ["Reconnects", String(status.reconnects)],
   ];
-  const list = by("facts").firstElementChild;
+  const list = byId("facts").firstElementChild;
   if (!list.children.length) {
     for (const [name] of facts) list.append(element("dt", "", name), element("dd"));
   }
@@ -143,22 +143,22 @@ function duration(seconds) {
   return parts.map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-// -- state in words ---------------------------------------------------------------------------------------------------
+// -- connection state ---------------------------------------------------------------------------------------------------
 
-function judge() {
+function connectionState() {
   const at = now();
   const { status } = run;
   const late_s = at - run.pictureAt;
-  const patience_s = Math.min(LONGEST_WAIT_S, Math.max(1.5, 3 * run.interval));
+  const patience_s = Math.min(MAX_PATIENCE_S, Math.max(1.5, 3 * run.interval));
   if (run.refused) return ["bad", run.refused];
-  if (at - run.statusAt > SILENT_S) {
+  if (at - run.statusAt > STATUS_TIMEOUT_S) {
     if (run.ended) return ["bad", "The run has ended. Waiting for the next one …"];
-    return status ? ["bad", "Connection lost. Trying again …"] : ["wait", "Connecting …"];
+    return status ? ["bad", "Connection lost, retrying …"] : ["wait", "Connecting …"];
   }
   if (late_s <= patience_s) return ["good", status.waiting_for ? `Live (${status.waiting_for})` : "Live"];
   const cause = status.waiting_for ? `: ${status.waiting_for}` : "";
   if (!socket || socket.readyState !== WebSocket.OPEN) {
-    if (status.viewers >= status.max_viewers) return ["bad", `All ${status.max_viewers} places for viewers are taken`];
+    if (status.viewers >= status.max_viewers) return ["bad", `The limit of ${status.max_viewers} viewers is reached`];
     return ["wait", "Waiting for the picture …"];
   }
   if (late_s === Infinity) return ["wait", `No picture yet${cause}`];
@@ -167,20 +167,20 @@ function judge() {
 
 function showState() {
   if (document.hidden) return;
-  const [kind, text] = judge();
-  const state = by("state");
+  const [kind, text] = connectionState();
+  const state = byId("state");
   state.dataset.state = kind;
-  // A screen reader hears the change, not every second of it.
+  // Screen readers should announce a change of state, not every second of it.
   const words = text.replace(/ for \d+ s/, "");
   if (state.textContent !== words) state.textContent = words;
-  by("banner").textContent = text;
-  by("banner").hidden = kind === "good";
-  by("stage").classList.toggle("stale", kind !== "good");
+  byId("banner").textContent = text;
+  byId("banner").hidden = kind === "good";
+  byId("stage").classList.toggle("stale", kind !== "good");
 }
 
 // -- controls ---------------------------------------------------------------------------------------------------------
 
-const touched = new Map(); // control → when the user last moved it: the server's word comes after
+const lastMoved = new Map(); // control → when the user last moved it; until then, the server's status does not move it back
 
 async function post(path, change) {
   try {
@@ -190,33 +190,33 @@ async function post(path, change) {
       body: JSON.stringify(change),
     });
     const body = await answer.json();
-    say(answer.ok ? "" : body.error);
+    showMessage(answer.ok ? "" : body.error);
     if (answer.ok) showControls(body);
   } catch {
-    say("The server did not answer: nothing was changed.");
+    showMessage("The server did not respond: nothing was changed.");
   }
 }
 
-function say(text) {
-  by("message").textContent = text;
-  by("message").hidden = !text;
+function showMessage(text) {
+  byId("message").textContent = text;
+  byId("message").hidden = !text;
 }
 
 function showControls({ display, recording }) {
-  const settled = (control) => now() - (touched.get(control) ?? -Infinity) > 1;
+  const isSettled = (control) => now() - (lastMoved.get(control) ?? -Infinity) > 1;
   for (const control of document.querySelectorAll("[data-switch]")) {
-    if (settled(control)) control.checked = display[control.dataset.switch];
+    if (isSettled(control)) control.checked = display[control.dataset.switch];
   }
-  const threshold = by("threshold");
-  if (settled(threshold)) {
+  const threshold = byId("threshold");
+  if (isSettled(threshold)) {
     threshold.value = display.min_score;
-    by("threshold-value").textContent = display.min_score.toFixed(2);
+    byId("threshold-value").textContent = display.min_score.toFixed(2);
   }
-  const button = by("record");
+  const button = byId("record");
   button.disabled = !recording.possible;
   button.setAttribute("aria-pressed", String(recording.on));
   button.textContent = recording.on ? "Stop recording" : "Start recording";
-  const line = by("recording");
+  const line = byId("recording");
   const text = recording.file ? `Recording to ${recording.file}` : recording.error ? `Recording ended: ${recording.error}` : "";
   if (line.textContent !== text) line.textContent = text;
   line.hidden = !text;
@@ -224,40 +224,40 @@ function showControls({ display, recording }) {
 
 for (const control of document.querySelectorAll("[data-switch]")) {
   control.addEventListener("change", () => {
-    touched.set(control, now());
+    lastMoved.set(control, now());
     post("/api/overlay", { [control.dataset.switch]: control.checked });
   });
 }
 
 let sendThreshold = 0;
-by("threshold").addEventListener("input", ({ target }) => {
-  touched.set(target, now());
-  by("threshold-value").textContent = Number(target.value).toFixed(2);
+byId("threshold").addEventListener("input", ({ target }) => {
+  lastMoved.set(target, now());
+  byId("threshold-value").textContent = Number(target.value).toFixed(2);
   clearTimeout(sendThreshold);
   sendThreshold = setTimeout(() => post("/api/overlay", { min_score: Number(target.value) }), 80);
 });
 
-by("record").addEventListener("click", ({ currentTarget }) => {
+byId("record").addEventListener("click", ({ currentTarget }) => {
   post("/api/recording", { on: currentTarget.getAttribute("aria-pressed") !== "true" });
 });
 
-by("snapshot").addEventListener("click", async () => {
+byId("snapshot").addEventListener("click", async () => {
   try {
     const answer = await fetch("/snapshot.jpg", { cache: "no-store" });
-    if (!answer.ok) return say((await answer.json()).error);
+    if (!answer.ok) return showMessage((await answer.json()).error);
     const link = element("a");
     link.href = URL.createObjectURL(await answer.blob());
     link.download = /filename="(.+)"/.exec(answer.headers.get("Content-Disposition"))?.[1] ?? "snapshot.jpg";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    say("");
+    showMessage("");
   } catch {
-    say("The server did not answer: there is no snapshot.");
+    showMessage("The server did not respond: no snapshot was saved.");
   }
 });
 
-by("fullscreen").hidden = !document.fullscreenEnabled;
-by("fullscreen").addEventListener("click", () => by("stage").requestFullscreen());
+byId("fullscreen").hidden = !document.fullscreenEnabled;
+byId("fullscreen").addEventListener("click", () => byId("stage").requestFullscreen());
 
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) unwatch();

@@ -1,12 +1,12 @@
-// Small plots of the last minute: one line a series, the newest value in words beside it.
+// Small plots of the last minute: one line per series, with a list of the newest values.
 
-const SAMPLES = 120; // a minute, two samples a second
+const SAMPLES = 120; // one minute at two samples per second
 const LINES = 6;
 const WIDTH = 240, HEIGHT = 64;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Plot {
-  // `card`: the element to fill; `empty`: what it says while there is nothing to show.
+  // `card`: the element to fill; `empty`: the text shown while there are no series.
   constructor(card, empty) {
     this.empty = empty;
     this.series = new Map(); // name → {values, color, line, item, value}
@@ -14,7 +14,7 @@ export class Plot {
     this.svg = document.createElementNS(SVG, "svg");
     this.svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     this.svg.setAttribute("preserveAspectRatio", "none");
-    this.svg.setAttribute("aria-hidden", "true"); // the list below says the same in words
+    this.svg.setAttribute("aria-hidden", "true"); // the list below has the same content
     this.top = document.createElement("div");
     this.top.className = "top";
     this.top.setAttribute("aria-hidden", "true");
@@ -22,23 +22,23 @@ export class Plot {
     card.append(this.top, this.svg, this.list);
   }
 
-  // `rows`: [name, number to plot or null, text]; a series that is not among them has ended.
+  // `rows`: [name, number to plot or null, text]; a series without a row ends.
   add(rows) {
     this.time += 1;
     for (const [name, number, text] of rows) {
-      const one = this.series.get(name) ?? this.#begin(name);
-      if (!one) continue;
-      one.points.push([this.time, number]);
-      one.value.textContent = text;
+      const entry = this.series.get(name) ?? this.#begin(name);
+      if (!entry) continue;
+      entry.points.push([this.time, number]);
+      entry.value.textContent = text;
     }
-    let most = 0;
-    for (const [name, one] of this.series) {
-      while (one.points.length && one.points[0][0] <= this.time - SAMPLES) one.points.shift();
-      if (!one.points.length) this.#end(name, one);
-      for (const [, number] of one.points) most = Math.max(most, number ?? 0);
+    let highest = 0;
+    for (const [name, entry] of this.series) {
+      while (entry.points.length && entry.points[0][0] <= this.time - SAMPLES) entry.points.shift();
+      if (!entry.points.length) this.#end(name, entry);
+      for (const [, number] of entry.points) highest = Math.max(highest, number ?? 0);
     }
-    const top = roundedUp(most);
-    for (const one of this.series.values()) one.line.setAttribute("points", this.#line(one.points, top));
+    const top = roundUp(highest);
+    for (const entry of this.series.values()) entry.line.setAttribute("points", this.#line(entry.points, top));
     this.#caption(top);
   }
 
@@ -64,7 +64,7 @@ export class Plot {
   }
 
   #begin(name) {
-    const used = new Set([...this.series.values()].map((one) => one.color));
+    const used = new Set([...this.series.values()].map((entry) => entry.color));
     const color = [...Array(LINES).keys()].find((index) => !used.has(index));
     if (color === undefined) return null;
     const line = document.createElementNS(SVG, "polyline");
@@ -75,14 +75,14 @@ export class Plot {
     item.append(element("span", "", name), value);
     item.dataset.name = name;
     this.list.append(item);
-    const one = { points: [], color, line, item, value };
-    this.series.set(name, one);
-    return one;
+    const entry = { points: [], color, line, item, value };
+    this.series.set(name, entry);
+    return entry;
   }
 
-  #end(name, one) {
-    one.line.remove();
-    one.item.remove();
+  #end(name, entry) {
+    entry.line.remove();
+    entry.item.remove();
     this.series.delete(name);
   }
 }
@@ -94,8 +94,8 @@ export function element(kind, className = "", text = "") {
   return made;
 }
 
-// The next round number.
-function roundedUp(number) {
+// The next round number at or above `number`.
+function roundUp(number) {
   const power = 10 ** Math.floor(Math.log10(Math.max(number, 1)));
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= number) ?? 10 * power;
 }

@@ -1,4 +1,4 @@
-"""How far a command is, on a terminal and elsewhere."""
+"""Progress of a command, on a terminal and elsewhere."""
 
 import io
 

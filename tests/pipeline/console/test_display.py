@@ -1,4 +1,4 @@
-"""Where a bar is shown and where lines are wanted; notes; durations."""
+"""When a bar is shown and when lines are; notes; durations."""
 
 import io
 
@@ -35,14 +35,14 @@ def test_a_terminal_has_a_bar_and_notes_above_it(terminal):
     assert "left" in text
 
 
-def test_what_is_done_already_counts(terminal):
+def test_steps_already_done_count(terminal):
     with Steps(terminal):
         pass
     assert "3/4 begun" in terminal.getvalue()
 
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
-def test_a_pipe_has_none_whatever_the_variables_say(monkeypatch, term):
+def test_a_pipe_has_no_bar_whatever_the_environment(monkeypatch, term):
     monkeypatch.setenv("TERM", term)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert shown(io.StringIO()) == (False, "[b]between[/b] 12\n")
@@ -53,14 +53,14 @@ def test_a_terminal_without_a_cursor_gets_lines(terminal, monkeypatch):
     assert shown(terminal) == (False, "[b]between[/b] 12\n")
 
 
-def test_a_bar_can_be_asked_for_and_refused(terminal):
+def test_a_bar_can_be_forced_and_suppressed(terminal):
     has_bar, text = shown(io.StringIO(), True)
     assert has_bar
     assert "4/4 ended" in text
     assert shown(terminal, False) == (False, "[b]between[/b] 12\n")
 
 
-def test_standard_error_is_where_it_goes(capsys):
+def test_the_default_output_is_standard_error(capsys):
     Steps(None).note("a line")
     assert capsys.readouterr() == ("", "a line\n")
 

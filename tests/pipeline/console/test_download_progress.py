@@ -1,4 +1,4 @@
-"""Plain lines where there is no terminal: few, and the first and last are there."""
+"""Plain lines without a terminal: few, including the first and the last."""
 
 import io
 

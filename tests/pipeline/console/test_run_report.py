@@ -36,12 +36,12 @@ def test_plain_lines_every_five_seconds_with_rate_and_time_left():
     ]
 
 
-def test_without_a_length_only_the_count():
+def test_without_a_frame_count_only_the_frames_done():
     info = SourceInfo("camera 0", SourceKind.LIVE, 80, 48)
     assert run_progress(io.StringIO(), ProgressMode.LINES, info, 30).splitlines() == ["camera 0: frame 20, 4.0 fps"]
 
 
-def test_a_limit_is_the_length():
+def test_max_frames_limits_the_total():
     assert "frame 40 of 60" in run_progress(io.StringIO(), ProgressMode.LINES, FILE, 50, limit=60)
 
 
@@ -51,7 +51,7 @@ def test_a_terminal_gets_a_bar(terminal):
     assert "50/200 frames" in text
 
 
-def test_a_bar_that_was_asked_for_and_a_name_with_brackets():
+def test_a_requested_bar_and_a_name_with_brackets():
     info = SourceInfo("shots[1].mp4", SourceKind.RECORDED, 80, 48)
     text = run_progress(io.StringIO(), ProgressMode.BAR, info)
     assert "shots[1].mp4" in text
@@ -91,7 +91,7 @@ def test_summary_says_everything_once():
         "captured 11, inferred 3, presented 3, dropped 8",
         "7 before inference (busy)",
         "1 before display (run stopped)",
-        "1 presented but not taken by the recorder",
+        "1 presented but dropped by the recorder",
         "capture 10.0 fps, inference 2.0 fps, display 2.0 fps",
         "reconnects 2",
         "out.mp4",
@@ -108,7 +108,17 @@ def test_summary_of_a_run_without_frames():
     assert "reconnects" not in text
 
 
-def test_summary_tells_what_was_seen_at_lines_and_in_zones():
+def test_summary_lists_the_warnings_of_the_source():
+    warnings = ["corrupt data at 00:12.4", "unreadable images skipped: a.png and 3 more"]
+    text = summary_text(
+        RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FINISHED, 0.2, source_warnings=warnings)
+    )
+    assert text.endswith(
+        "  warning    corrupt data at 00:12.4\n  warning    unreadable images skipped: a.png and 3 more"
+    )
+
+
+def test_summary_of_counts_lines_and_zones():
     scene = Scene(
         seen={"person": 3, "dog": 1},
         lines=[LineCount("door", 3, 1)],

@@ -1,4 +1,4 @@
-"""What a training run tells while it goes."""
+"""Progress of a training run."""
 
 import io
 
@@ -21,7 +21,7 @@ def test_lines_with_losses_and_the_time_left():
     assert lines[-1].endswith("0:00 left")
 
 
-def test_the_time_of_a_validation_is_no_steps():
+def test_validation_time_does_not_count_as_a_step():
     output, now = io.StringIO(), [0.0]
     with TrainProgress(0, 10, output, lambda: now[0]) as progress:
         for step in (1, 2):
@@ -45,10 +45,10 @@ def test_a_bar_on_a_terminal(terminal):
     text = terminal.getvalue()
     assert "41/50" in text
     assert "loss 2.000 box 0.500" in text
-    assert "step 41: validation loss 1.000, mask AP50 not known (no objects)" in text
+    assert "step 41: validation loss 1.000, mask AP50 unknown (no objects)" in text
 
 
-def test_words():
+def test_losses_and_validation_as_text():
     assert losses_text({"loss": 1, "mrcnn_class_loss": 0.25}) == "loss 1.000 class 0.250"
     line = {"step": 7, "val_loss": 1.0, "mask_ap50": 0.25, "ap50_by_class": {"cup": 0.5, "dog": 0.0, "owl": None}}
     assert validation_text(line) == "step 7: validation loss 1.000, mask AP50 0.250 (cup 0.500, dog 0.000)"

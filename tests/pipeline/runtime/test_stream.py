@@ -151,3 +151,11 @@ def test_controls_hold_from_the_next_frame_on_and_leave_the_results_alone():
     assert drawn == [True, False, False, True]
     assert [one.controls.min_score for one in seen] == [0.0, 0.0, 0.95, 0.5]
     assert [len(one.segmented.instances) for one in seen] == [1, 1, 1, 1]
+
+
+def test_problems_with_the_data_reach_the_summary():
+    source = FakeSource(4)
+    with stream_of(source) as stream:
+        source.warnings.add("corrupt data at", "00:01.0")
+        assert len(list(stream)) == 4
+    assert stream.summary().source_warnings == ["corrupt data at 00:01.0"]

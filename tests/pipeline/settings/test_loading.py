@@ -166,7 +166,7 @@ def test_errors_in_lists_name_the_line_of_the_item(write):
     message = refused(write("zones:\n  - {name: a, points: [[0, 0], [9, 0], [9, -1]]}\n"))
     assert "mine.yaml:2: zones.0.points.2.1: " in message
     message = refused(write(head + "  - {name: door, points: [[0, 0], [9, 0]]}\n"))
-    assert "mine.yaml:1: lines: value error, the name 'door' is given twice" in message
+    assert "mine.yaml:1: lines: value error, the name 'door' is used twice" in message
 
 
 @pytest.mark.parametrize(

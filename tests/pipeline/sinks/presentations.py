@@ -1,4 +1,4 @@
-"""Presentations, sources and clips with sound for the tests of the sinks."""
+"""Presentations, sources and clips with audio for the tests of the sinks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def context(
     sample_aspect_ratio: Fraction = Fraction(1),
     source_id: str = "clip.mp4",
 ) -> RunContext:
-    """What a sink is opened with."""
+    """The context to open a sink with."""
     info = SourceInfo(
         source_id,
         kind,
@@ -49,7 +49,7 @@ def presentation(
     instances: Instances | None = None,
     source_id: str = "clip.mp4",
 ) -> Presentation:
-    """One presented frame; 25 frames a second unless told."""
+    """One presented frame, by default at 25 frames per second."""
     image = picture(index) if image is None else image
     frame = Frame(source_id, index, index * 40 if pts is None else pts, time_base, 0.0, image, duration)
     segmented = SegmentedFrame(frame, instances or Instances.empty(), index, StageTimes(0.0))

@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.records import SegmentedFrame, StageTimes
 from pipeline.settings.display_settings import AttractSettings
-from pipeline.sinks.attract import Attract
+from pipeline.sinks.attract import AttractScreen
 from tests.pipeline.fakes import make_frame, make_instances
 
 LABELS = ("BG", "thing", "other")
@@ -18,42 +18,42 @@ def seen(at_s, people=0):
     return SegmentedFrame(frame, make_instances(people), 9, StageTimes(at_s))
 
 
-def test_the_attract_screen_comes_after_a_while_and_goes_when_somebody_comes():
-    attract = Attract(AttractSettings(after_s=5.0, classes=("thing",), text="Hello"), LABELS)
+def test_the_attract_screen_appears_after_the_delay_and_goes_when_somebody_comes():
+    attract = AttractScreen(AttractSettings(after_s=5.0, classes=("thing",), text="Hello"), LABELS)
     shown = []
     for at_s, people in ((100.0, 0), (104.9, 0), (105.0, 0), (106.0, 1), (110.9, 0), (111.0, 0)):
         item = seen(at_s, people)
-        shown.append(attract.instead_of(item, item.frame.image_bgr) is item.frame.image_bgr)
+        shown.append(attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr)
     assert shown == [True, True, False, True, True, False]
 
 
-def test_before_the_first_result_nobody_is_called_away():
-    attract = Attract(AttractSettings(after_s=5.0, classes=("thing",)), LABELS)
+def test_no_attract_screen_before_the_first_result():
+    attract = AttractScreen(AttractSettings(after_s=5.0, classes=("thing",)), LABELS)
     for at_s in (100.0, 120.0):
         item = replace(seen(at_s), instances_index=None)
-        assert attract.instead_of(item, item.frame.image_bgr) is item.frame.image_bgr
+        assert attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr
 
 
 def test_the_attract_screen_is_the_dark_picture_with_the_text_or_a_picture(tmp_path):
     item = seen(100.0)
     image = np.full((240, 320, 3), 200, np.uint8)
-    attract = Attract(AttractSettings(after_s=1.0, classes=("thing",), text="Hello"), LABELS)
-    attract.instead_of(item, image)
-    dark = attract.instead_of(seen(101.0), image)
+    attract = AttractScreen(AttractSettings(after_s=1.0, classes=("thing",), text="Hello"), LABELS)
+    attract.apply(item, image)
+    dark = attract.apply(seen(101.0), image)
     assert (dark[5, 5] == 90).all()
     assert (dark[110:130] > 200).any()
     assert (image == 200).all()
     cv2.imwrite(str(tmp_path / "poster.png"), np.full((50, 70, 3), (1, 2, 3), np.uint8))
     settings = AttractSettings(after_s=1.0, classes=("thing",), text="", picture=str(tmp_path / "poster.png"))
-    poster = Attract(settings, LABELS)
-    poster.instead_of(item, image)
-    screen = poster.instead_of(seen(101.0), image)
+    poster = AttractScreen(settings, LABELS)
+    poster.apply(item, image)
+    screen = poster.apply(seen(101.0), image)
     assert screen.shape == image.shape
     assert (screen == (1, 2, 3)).all()
 
 
-def test_attract_needs_a_time_and_classes_that_are_there():
+def test_attract_needs_a_delay_and_known_classes():
     with pytest.raises(ValueError, match="after_s"):
-        Attract(AttractSettings(), LABELS)
+        AttractScreen(AttractSettings(), LABELS)
     with pytest.raises(InputError, match=r"attract\.classes"):
-        Attract(AttractSettings(after_s=1.0), LABELS)
+        AttractScreen(AttractSettings(after_s=1.0), LABELS)

@@ -55,7 +55,7 @@ def write(path, items, **settings):
     return sink
 
 
-def test_events_stand_on_their_frames_line_where_they_are_asked_for(tmp_path):
+def test_events_are_on_their_frames_line_if_enabled(tmp_path):
     crossed = Event(EventKind.CROSSED, 0.68, 7, 1, "person", "door", Direction.OUT)
     with_event = item(17)
     segmented = replace(with_event.segmented, scene=Scene(events=(crossed,)))
@@ -112,7 +112,7 @@ def test_a_line_has_exactly_the_promised_keys_in_order(tmp_path):
     assert (coco_mask.decode(found["mask"]) == expected).all()
 
 
-def test_masks_decode_to_what_the_network_says():
+def test_masks_decode_to_the_networks_masks():
     instances = Instances(
         np.array([[3, 4, 66, 51], [0, 0, WIDTH, HEIGHT]], np.float32),
         np.array([1, 2], np.int32),
@@ -176,7 +176,7 @@ def test_track_ids_are_written_where_there_are_some(tmp_path):
     assert [found["track_id"] for found in second] == [None]
 
 
-def test_figures_are_rounded_to_what_they_mean(tmp_path):
+def test_numbers_are_rounded_to_their_precision(tmp_path):
     path = tmp_path / "out.jsonl"
     write(path, [item(1, some_instances(2), pts=1, time_base=Fraction(1001, 30000))], masks=False)
     line = json.loads(path.read_text())
@@ -186,7 +186,7 @@ def test_figures_are_rounded_to_what_they_mean(tmp_path):
         assert found["box"] == [round(edge, 2) for edge in found["box"]]
 
 
-def test_names_of_any_alphabet_and_broken_ones(tmp_path):
+def test_names_in_any_script_and_undecodable_ones(tmp_path):
     path = tmp_path / "out.jsonl"
     names = ["Füße 人.jpg", "broken \udcff.jpg", 'quote " and \n.jpg']
     write(path, [item(source_id=name) for name in names])
@@ -205,7 +205,7 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
     sink.close()
 
 
-def test_the_standard_output(monkeypatch):
+def test_standard_output(monkeypatch):
     class Stdout:
         buffer = io.BytesIO()
 
@@ -240,7 +240,7 @@ def test_a_killed_run_leaves_whole_lines(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_an_error_that_says_so():
+def test_a_full_disk_is_reported_as_such():
     sink = Detections(DetectionsSettings(path="/dev/full"))
     sink.open(context())
     with pytest.raises(RunError, match="/dev/full failed: No space left"):
@@ -252,7 +252,7 @@ def test_a_full_disk_is_an_error_that_says_so():
     ("name", "message"),
     [("missing/out.jsonl", "does not exist"), ("folder", "is a folder"), ("input.mp4", "is the input itself")],
 )
-def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, name, message):
+def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "input.mp4").write_bytes(b"the input")
     sink = Detections(DetectionsSettings(path=str(tmp_path / name)), Inputs.of([tmp_path / "input.mp4"]))

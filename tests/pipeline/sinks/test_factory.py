@@ -39,11 +39,11 @@ def kinds(wanted, kind=SourceKind.RECORDED, screen=SCREEN):
     return [type(sink) for sink in make_sinks(wanted, context(kind=kind).source, lambda: screen)]
 
 
-def test_nothing_wanted():
+def test_no_sinks():
     assert kinds(settings()) == []
 
 
-def test_everything_wanted(tmp_path):
+def test_all_sinks(tmp_path):
     wanted = settings(WindowMode.AUTO, tmp_path / "out.mp4", tmp_path / "out.jsonl")
     assert kinds(wanted) == [Window, Recorder, Detections]
     assert kinds(wanted, SourceKind.LIVE) == [Window, Recorder, Detections]
@@ -52,16 +52,16 @@ def test_everything_wanted(tmp_path):
 
 def test_a_machine_without_a_screen_runs_without_a_window_and_says_so(caplog):
     assert kinds(settings(WindowMode.AUTO), screen=NO_SCREEN) == []
-    assert "no screen found (DISPLAY is not set): running without a window" in caplog.text
+    assert "no screen found (DISPLAY is not set), running without a window" in caplog.text
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def test_a_window_that_is_demanded_is_an_error_without_a_screen():
+def test_a_required_window_is_an_error_without_a_screen():
     with pytest.raises(InputError, match="DISPLAY is not set"):
         kinds(settings(WindowMode.ON), screen=NO_SCREEN)
 
 
-def test_the_screen_is_not_looked_for_when_no_window_is_wanted():
+def test_the_screen_is_not_checked_without_a_window():
     def looked():
         raise AssertionError
 
@@ -110,7 +110,7 @@ def test_events_are_written_where_lines_or_zones_are_set(tmp_path):
     assert written("zone.jsonl", zones=[{"name": "a", "points": [[0, 0], [1, 1], [1, 0]]}])
 
 
-def test_a_served_video_is_recorded_when_asked_and_single_images_as_ever(tmp_path):
+def test_a_served_video_is_recorded_on_demand_and_images_as_usual(tmp_path):
     served = settings(output=tmp_path / "out.mp4").model_copy(update={"serve": ServeSettings(address="8080")})
     controls = Controls(served.overlay)
     for kind, expected in ((SourceKind.LIVE, SwitchedRecorder), (SourceKind.STILLS, Images)):
@@ -120,10 +120,10 @@ def test_a_served_video_is_recorded_when_asked_and_single_images_as_ever(tmp_pat
     assert type(sink) is SwitchedRecorder
 
 
-def test_a_service_manager_is_told_first(monkeypatch, tmp_path):
+def test_the_service_manager_is_notified_first(monkeypatch, tmp_path):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     settings = Settings.model_validate(
         {"window": {"mode": "off"}, "output": {"path": str(tmp_path / "a.mp4"), "segment_s": 60}}
     )
     sinks = make_sinks(settings, context().source)
-    assert [type(sink).__name__ for sink in sinks] == ["Supervisor", "SegmentRecorder"]
+    assert [type(sink).__name__ for sink in sinks] == ["SystemdNotifier", "SegmentRecorder"]

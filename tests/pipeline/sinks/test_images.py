@@ -65,7 +65,7 @@ def test_an_existing_folder_may_have_a_suffix(tmp_path):
     assert (folder / "a.png").is_file()
 
 
-def test_names_that_meet_get_numbers_and_foreign_formats_become_png(tmp_path):
+def test_colliding_names_get_numbers_and_unsupported_formats_become_png(tmp_path):
     write(tmp_path / "out", [still(i, name) for i, name in enumerate(["a.png", "A.png", "a.gif", "b.heic"])])
     assert sorted(child.name for child in (tmp_path / "out").iterdir()) == ["A-2.png", "a-3.png", "a.png", "b.png"]
 
@@ -77,11 +77,11 @@ def test_an_input_is_never_overwritten(tmp_path):
     inputs = Inputs.of([tmp_path])
     with pytest.raises(InputError, match="is the input itself"):
         write(source, [], inputs)
-    with pytest.raises(RunError, match=r"a\.png is one of the images that are read"):
+    with pytest.raises(RunError, match=r"a\.png is one of the input images"):
         write(tmp_path, [still(0, "a.png")], inputs)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").symlink_to(source)
-    with pytest.raises(RunError, match="is one of the images that are read"):
+    with pytest.raises(RunError, match="is one of the input images"):
         write(tmp_path / "out", [still(0, "a.png")], inputs)
     assert source.read_bytes() == before
 
@@ -89,14 +89,14 @@ def test_an_input_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize(
     ("name", "frame_count", "message"),
     [
-        ("out.mp4", 1, "is a video, but the source gives single images"),
-        ("out.xyz", 1, "images are written as"),
-        ("out.png", 3, r"is one image, but the source gives 3: give a folder"),
+        ("out.mp4", 1, "is a video, but the source consists of images"),
+        ("out.xyz", 1, "the image formats are"),
+        ("out.png", 3, r"is one image, but the source has 3: give a folder"),
         ("missing/out.png", 1, "does not exist"),
         ("file.txt/out", 2, "is not a folder"),
     ],
 )
-def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, name, frame_count, message):
+def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, frame_count, message):
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(InputError, match=message):
         write(tmp_path / name, [], frame_count=frame_count)
@@ -104,7 +104,7 @@ def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, na
 
 
 def test_a_second_image_for_one_file_is_an_error_when_the_count_was_unknown(tmp_path):
-    with pytest.raises(RunError, match="the source gives more"):
+    with pytest.raises(RunError, match="the source has more"):
         write(tmp_path / "out.png", [still(0, "a.png"), still(1, "b.png")])
 
 
@@ -114,12 +114,12 @@ def test_a_video_source_is_refused(tmp_path):
         sink.open(context())
 
 
-def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+def test_a_failed_write_is_an_error_and_leaves_nothing(tmp_path):
     folder = tmp_path / "out"
     (folder / "a.png").mkdir(parents=True)
     with pytest.raises(RunError, match=r"Writing .*a\.png failed"):
         write(folder, [still(0, "a.png")])
     assert [child.name for child in folder.iterdir()] == ["a.png"]
-    with pytest.raises(OSError, match="cannot hold a picture of 20000x1"):
+    with pytest.raises(OSError, match="does not support images of 20000x1"):
         write_image(tmp_path / "wide.webp", np.zeros((1, 20000, 3), np.uint8))
     assert not (tmp_path / "wide.webp").exists()

@@ -27,7 +27,7 @@ def test_the_window_goes_to_its_monitor_before_it_fills_the_screen():
     assert gui.fullscreen == [gui.WINDOW_FULLSCREEN]
 
 
-def test_the_only_monitor_is_filled_also_without_a_window_manager():
+def test_the_only_monitor_is_filled_even_without_a_window_manager():
     gui = FakeGui()
     window_of(gui, monitors=lambda: TWO[:1], fullscreen=True).open(context())
     assert (gui.moves, gui.sizes[-1]) == ([], (1920, 1080))
@@ -41,15 +41,15 @@ def test_the_only_monitor_is_filled_also_without_a_window_manager():
     window_of(FakeGui(), monitors=unknown, fullscreen=True).open(context())
 
 
-def test_without_a_monitor_nothing_is_asked_or_moved():
+def test_without_a_monitor_setting_nothing_is_listed_or_moved():
     gui = FakeGui()
     window_of(gui, monitors=lambda: pytest.fail("asked")).open(context())
     assert gui.moves == []
 
 
-def test_a_monitor_that_is_not_there_is_refused_and_no_window_opened():
+def test_a_missing_monitor_is_an_error_and_no_window_opens():
     gui = FakeGui()
-    with pytest.raises(InputError, match=r"no monitor 2; there are 0: 1920x1080\+0\+0, 1: 1080x1920\+1920\+100"):
+    with pytest.raises(InputError, match=r"no monitor 2; available: 0: 1920x1080\+0\+0, 1: 1080x1920\+1920\+100"):
         window_of(gui, monitor=2).open(context())
 
     def unknown():

@@ -27,7 +27,7 @@ def test_bytes_are_in_the_file_at_once(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_after_the_first_failure_it_swallows():
+def test_writes_after_the_first_failure_are_ignored():
     file = MediaFile(Path("/dev/full"), FakeClock())
     with pytest.raises(OSError, match="No space left"):
         file.write(b"hello")
@@ -37,7 +37,7 @@ def test_after_the_first_failure_it_swallows():
     file.close()
 
 
-def test_what_finishing_wrote_over_comes_back_when_it_fails(tmp_path):
+def test_what_finalizing_overwrote_is_restored_when_it_fails(tmp_path):
     class Full(MediaFile):
         def _write_all(self, data):
             if data == b"index":
@@ -49,7 +49,7 @@ def test_what_finishing_wrote_over_comes_back_when_it_fails(tmp_path):
     file.write(b"head, body")
     file.seek(0)
     file.write(b"HEAD")
-    file.finishing()
+    file.begin_finalizing()
     for offset, data in [(0, b"moov"), (2, b"XX"), (9, b"yend")]:
         file.seek(offset)
         file.write(data)
@@ -61,7 +61,7 @@ def test_what_finishing_wrote_over_comes_back_when_it_fails(tmp_path):
     assert path.read_bytes() == b"HEAD, bodyend"
 
 
-def test_it_is_forced_to_the_disk_now_and_then(tmp_path, monkeypatch):
+def test_fsync_is_called_at_the_interval(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
     clock = FakeClock()

@@ -7,7 +7,7 @@ import pytest
 from pipeline.sinks.monitors import Monitor, list_monitors
 
 
-def test_a_monitor_in_words():
+def test_a_monitor_as_text():
     assert str(Monitor(1920, -100, 1080, 1920)) == "1080x1920+1920+-100"
 
 

@@ -1,14 +1,15 @@
-"""What can be told of output paths beforehand."""
+"""Checks of output paths, and numbered names."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sinks.paths import Inputs, check_folder, check_output_file, identity
+from pipeline.sinks.paths import Inputs, check_folder, check_output_file, identity, numbered
 
 
 def touch(path, text="x"):
@@ -46,7 +47,7 @@ def test_no_file_has_no_identity(tmp_path):
     assert Path("bad\0name") not in Inputs()
 
 
-def test_a_good_path_passes(tmp_path):
+def test_a_valid_path_passes(tmp_path):
     check_output_file(tmp_path / "out.mp4", "--output", Inputs())
     check_output_file(touch(tmp_path / "old.mp4"), "--output", Inputs())
     assert not (tmp_path / "out.mp4").exists()
@@ -56,7 +57,7 @@ def test_a_good_path_passes(tmp_path):
     ("name", "message"),
     [
         ("folder", r"--output .*folder is a folder, expected a file name such as .*out"),
-        ("none/out.mp4", r"--output .*: the folder .*none does not exist. Make it first"),
+        ("none/out.mp4", r"--output .*: the folder .*none does not exist. Create it first"),
         ("file/out.mp4", r"is not a folder"),
     ],
 )
@@ -67,7 +68,7 @@ def test_bad_paths_by_name(tmp_path, name, message):
         check_output_file(tmp_path / name, "--output", Inputs())
 
 
-def test_places_without_permission(tmp_path, monkeypatch):
+def test_folders_without_permission(tmp_path, monkeypatch):
     # Asked of the system, not tried: as root every place can be written to.
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match="cannot be written to"):
@@ -75,3 +76,8 @@ def test_places_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) == tmp_path)
     with pytest.raises(InputError, match="exists and cannot be written"):
         check_output_file(touch(tmp_path / "old.mp4"), "--output", Inputs())
+
+
+def test_numbers_for_names_that_are_taken() -> None:
+    names = [path.name for path in itertools.islice(numbered(Path("out/a.00-01.480.png")), 3)]
+    assert names == ["a.00-01.480.png", "a.00-01.480-2.png", "a.00-01.480-3.png"]

@@ -56,7 +56,7 @@ def read_frames(path):
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".MP4"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_frame_is_there_in_order_with_its_time(tmp_path, suffix, kind):
+def test_every_frame_is_recorded_in_order_with_its_time(tmp_path, suffix, kind):
     path = tmp_path / f"out{suffix}"
     recorder = record(path, [presentation(i) for i in range(37)], context(kind=kind))
     assert recorder.outputs == (str(path),)
@@ -78,7 +78,7 @@ def test_every_frame_is_there_in_order_with_its_time(tmp_path, suffix, kind):
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_time_stamps_are_exact_in_mp4_and_begin_at_zero(tmp_path, time_base, ticks, kind):
+def test_timestamps_are_exact_in_mp4_and_start_at_zero(tmp_path, time_base, ticks, kind):
     path = tmp_path / "out.mp4"
     items = [presentation(i, pts, time_base=time_base) for i, pts in enumerate(ticks)]
     record(path, items, context(kind=kind, time_base=time_base))
@@ -119,7 +119,7 @@ def test_a_minute_of_pause_stays_a_minute(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pause_of_hours_is_bridged_where_a_container_cannot_hold_it(tmp_path, kind):
+def test_a_gap_of_hours_is_bridged_where_the_container_cannot_represent_it(tmp_path, kind):
     path = tmp_path / "out.mp4"
     five_hours = 5 * 3600 * 1_000_000
     tick = Fraction(1, 1_000_000)
@@ -131,7 +131,7 @@ def test_a_pause_of_hours_is_bridged_where_a_container_cannot_hold_it(tmp_path, 
     assert max(np.diff(times)) < 600
 
 
-def test_time_stamps_that_do_not_rise_are_nudged(tmp_path):
+def test_timestamps_that_do_not_increase_are_nudged(tmp_path):
     path = tmp_path / "out.mp4"
     record(path, [presentation(i, pts) for i, pts in enumerate([0, 40, 40, 30, 120])])
     assert [round(1000 * time_s) for time_s, _ in video_packets(path)] == [0, 40, 41, 42, 120]
@@ -151,7 +151,7 @@ def test_odd_sizes_are_padded_to_even_by_repeating_the_edge(tmp_path, size_wh):
 
 
 @pytest.mark.parametrize("size_wh", [(160, 98), (1280, 720)])
-def test_colors_come_back(tmp_path, size_wh):
+def test_colors_round_trip(tmp_path, size_wh):
     path = tmp_path / "out.mp4"
     width, height = size_wh
     image = np.zeros((height, width, 3), np.uint8)
@@ -170,14 +170,14 @@ def test_colors_come_back(tmp_path, size_wh):
         assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
 
 
-def test_pixels_that_are_not_square_stay_so(tmp_path):
+def test_non_square_pixels_keep_their_aspect(tmp_path):
     path = tmp_path / "out.mp4"
     record(path, [presentation(i) for i in range(3)], context(sample_aspect_ratio=Fraction(64, 45)))
     with av.open(str(path)) as file:
         assert file.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
 
 
-def test_a_frame_of_another_size_is_fitted_with_black_bars(tmp_path):
+def test_a_frame_of_another_size_is_letterboxed(tmp_path):
     path = tmp_path / "out.mp4"
     white = np.full((50, 50, 3), 255, np.uint8)
     record(
@@ -191,7 +191,7 @@ def test_a_frame_of_another_size_is_fitted_with_black_bars(tmp_path):
     assert (frame[:, 84:] < 20).all()
 
 
-def test_key_frames_come_as_often_as_fragments(tmp_path):
+def test_keyframes_start_every_fragment(tmp_path):
     path = tmp_path / "out.mp4"
     record(path, [presentation(i) for i in range(76)], context(kind=SourceKind.LIVE), fragment_s=0.5)
     with av.open(str(path)) as file:
@@ -250,7 +250,7 @@ def test_a_killed_recording_plays_up_to_its_last_fragment(tmp_path, suffix, kind
 
 
 class FullDisk(MediaFile):
-    """Takes so many bytes, then says that the disk is full."""
+    """Accepts so many bytes, then fails as on a full disk."""
 
     room = 30_000
 
@@ -276,7 +276,7 @@ def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, suffix
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("missing", [20, 400, 900])  # a Matroska file varies by a byte or two: random ids
-def test_a_disk_that_fills_up_while_finishing_leaves_what_plays(tmp_path, suffix, missing):
+def test_a_disk_that_fills_up_while_finalizing_leaves_a_playable_file(tmp_path, suffix, missing):
     whole, path = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     items = [presentation(i) for i in range(60)]
     held = {"preset": "veryfast"}  # it looks ahead: the last frames are written while finishing
@@ -295,7 +295,7 @@ def test_a_disk_that_fills_up_while_finishing_leaves_what_plays(tmp_path, suffix
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_the_systems_own_full_disk(tmp_path):
+def test_a_real_full_device(tmp_path):
     path = tmp_path / "out.mkv"
     path.symlink_to("/dev/full")
     recorder = Recorder(RecorderSettings(path=str(path)))
@@ -305,7 +305,7 @@ def test_the_systems_own_full_disk(tmp_path):
     recorder.close()
 
 
-def test_nothing_is_written_and_nothing_emptied_before_the_first_frame(tmp_path):
+def test_nothing_is_written_or_truncated_before_the_first_frame(tmp_path):
     path, old = tmp_path / "new.mp4", tmp_path / "old.mp4"
     old.write_bytes(b"precious")
     for one in (path, old):
@@ -324,9 +324,9 @@ def test_an_older_file_is_replaced(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("out.avi", r"ends in \.mp4, \.mkv or \.mov"),
-        ("out", r"ends in \.mp4, \.mkv or \.mov"),
-        ("out.png", r"ends in \.mp4, \.mkv or \.mov"),
+        ("out.avi", r"must end in \.mp4, \.mkv or \.mov"),
+        ("out", r"must end in \.mp4, \.mkv or \.mov"),
+        ("out.png", r"must end in \.mp4, \.mkv or \.mov"),
         ("missing/out.mp4", "does not exist"),
         ("folder.mp4", "is a folder"),
         ("file.txt/out.mp4", "is not a folder"),
@@ -335,7 +335,7 @@ def test_an_older_file_is_replaced(tmp_path):
         ("hard.mp4", "is the input itself"),
     ],
 )
-def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, name, message):
+def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, message):
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "file.txt").write_text("x")
     source = tmp_path / "input.mp4"
@@ -353,7 +353,7 @@ def test_paths_that_cannot_work_are_told_before_anything_is_written(tmp_path, na
 
 def test_a_video_of_single_images_is_refused(tmp_path):
     recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4")))
-    with pytest.raises(InputError, match="single images"):
+    with pytest.raises(InputError, match="consists of images"):
         recorder.open(context(kind=SourceKind.STILLS))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.sinks import screen
-from pipeline.sinks.screen import loaded_too_late, screen_available
+from pipeline.sinks.screen import imported_too_late, screen_available
 
 WORKS = (sys.executable, "-c", "pass")
 ABORTS = (sys.executable, "-c", "import os; os.abort()")
@@ -27,21 +27,21 @@ def test_linux_without_a_display(environment):
 
 
 @pytest.mark.parametrize("environment", [{"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}])
-def test_linux_with_a_display_that_answers(environment):
+def test_linux_with_a_working_display(environment):
     assert screen_available(environment, "linux", WORKS, ()) == (True, "")
 
 
-def test_linux_with_a_display_that_ends_the_process():
+def test_linux_with_a_display_that_aborts_the_process():
     assert screen_available({"DISPLAY": ":99"}, "linux", ABORTS, ()) == (False, "the display :99 cannot be opened")
 
 
-def test_linux_with_a_display_that_never_answers(monkeypatch):
+def test_linux_with_a_display_that_hangs(monkeypatch):
     monkeypatch.setattr(screen, "_PROBE_LIMIT_S", 0.2)
-    assert screen_available({"DISPLAY": "far:0"}, "linux", HANGS, ()) == (False, "the display far:0 does not answer")
+    assert screen_available({"DISPLAY": "far:0"}, "linux", HANGS, ()) == (False, "the display far:0 does not respond")
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
-def test_systems_that_always_have_one(platform):
+def test_systems_that_always_have_a_screen(platform):
     assert screen_available({}, platform, ABORTS, ()) == (True, "")
 
 
@@ -63,11 +63,11 @@ def test_pyav_before_opencv_would_hang():
     [(("cv2", "av"), False), (("av", "cv2"), True), (("cv2",), False), (("av",), False), ((), False)],
 )
 def test_the_order_of_imports(modules, late):
-    assert loaded_too_late(modules) == late
+    assert imported_too_late(modules) == late
 
 
 def test_importing_the_pipeline_loads_them_in_the_right_order():
-    code = "import sys; from pipeline.sinks import recorder, screen; print(screen.loaded_too_late([*sys.modules]))"
+    code = "import sys; from pipeline.sinks import recorder, screen; print(screen.imported_too_late([*sys.modules]))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).parents[3],

@@ -1,4 +1,4 @@
-"""Segments: no frame is lost between them, the oldest make room, nothing else is touched, a full disk is a pause."""
+"""Segments: no frame is lost between them, the oldest are deleted, nothing else is, and a full disk pauses."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ from tests.pipeline.sinks.presentations import context, presentation
 
 
 class Disk:
-    """A disk whose room a test decides; time goes as the frames go, 25 a second."""
+    """A disk whose free space a test sets; time advances by frames, 25 per second."""
 
     def __init__(self, tmp_path, **settings):
         self.folder, self.free, self.clock = tmp_path, 10**12, FakeClock()
@@ -56,7 +56,7 @@ def frames_of(path):
     return count
 
 
-def test_segments_hold_every_frame_and_play_by_themselves(tmp_path):
+def test_segments_contain_every_frame_and_play_on_their_own(tmp_path):
     disk = Disk(tmp_path).opened()
     disk.record(60)
     disk.recorder.close()
@@ -69,7 +69,7 @@ def test_segments_hold_every_frame_and_play_by_themselves(tmp_path):
     assert list(disk.recorder.outputs) == [str(tmp_path / name) for name in disk.names()]
 
 
-def test_numbers_go_on_after_the_last_run_and_a_segment_that_is_written_plays_already(tmp_path):
+def test_numbering_continues_after_the_last_run_and_an_open_segment_plays(tmp_path):
     (tmp_path / "kiosk-20251231-235959-0041.mp4").write_bytes(b"x")
     disk = Disk(tmp_path).opened()
     disk.record(30)
@@ -144,7 +144,7 @@ def test_a_link_to_another_file_is_left_alone(tmp_path):
     assert (tmp_path / "else" / "precious.mp4").exists()
 
 
-def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses_and_goes_on(tmp_path, caplog):
+def test_a_full_disk_deletes_old_segments_then_pauses_then_resumes(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     old_segments(tmp_path, 500, 500)
     disk = Disk(tmp_path, min_free_bytes=1_000_000, segment_s=3600.0).opened()
@@ -153,7 +153,7 @@ def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses
     disk.free = 999_999
     disk.record(round(25 * CHECK_EVERY_S))
     assert kept(disk) == []
-    assert "recording pauses: less than 1 MB are free" in caplog.text
+    assert "recording paused: less than 1 MB are free" in caplog.text
     first = disk.names()
     assert len(first) == 1  # its frames are what was recorded until then
     recorded = frames_of(tmp_path / first[0])
@@ -166,13 +166,13 @@ def test_a_disk_that_fills_up_first_loses_old_segments_then_the_recording_pauses
     disk.recorder.close()
     second = [name for name in disk.names() if name not in first]
     assert len(second) == 1
-    assert "recording goes on" in caplog.text
-    missed = int(caplog.text.split("recording goes on; ")[1].split()[0])
+    assert "recording resumed" in caplog.text
+    missed = int(caplog.text.split("recording resumed; ")[1].split()[0])
     assert recorded + missed + frames_of(tmp_path / second[0]) == disk.frames
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_write_that_finds_no_room_is_a_pause_and_not_the_end(tmp_path, monkeypatch, caplog, number):
+def test_a_write_to_a_full_disk_pauses_instead_of_failing(tmp_path, monkeypatch, caplog, number):
     disk = Disk(tmp_path).opened()
     disk.record(3)
 
@@ -182,14 +182,14 @@ def test_a_write_that_finds_no_room_is_a_pause_and_not_the_end(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "write", full)
         disk.record(1)
-    assert "recording pauses: Writing failed" in caplog.text
+    assert "recording paused: Writing failed" in caplog.text
     disk.record(25 * 6)
     disk.recorder.close()
-    assert "recording goes on" in caplog.text
+    assert "recording resumed" in caplog.text
     assert sum(frames_of(tmp_path / name) for name in disk.names()) > 10
 
 
-def test_any_other_failure_is_the_end(tmp_path, monkeypatch):
+def test_any_other_failure_ends_the_recording(tmp_path, monkeypatch):
     disk = Disk(tmp_path).opened()
 
     def broken(*_):
@@ -201,8 +201,8 @@ def test_any_other_failure_is_the_end(tmp_path, monkeypatch):
     disk.recorder.close()
 
 
-def test_what_cannot_work_is_refused_at_the_start(tmp_path):
-    with pytest.raises(InputError, match=r"ends in \.mp4, \.mkv or \.mov"):
+def test_impossible_settings_are_errors_at_open(tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.mp4, \.mkv or \.mov"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "a.avi"), segment_s=5)).open(context())
     with pytest.raises(InputError, match="does not exist"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "no" / "a.mp4"), segment_s=5)).open(context())
@@ -210,7 +210,7 @@ def test_what_cannot_work_is_refused_at_the_start(tmp_path):
         SegmentRecorder(RecorderSettings(path="a.mp4"))
 
 
-def test_one_file_or_segments_as_the_settings_say(tmp_path):
+def test_one_file_or_segments_by_the_settings(tmp_path):
     from pipeline.sinks.paths import Inputs
 
     assert isinstance(make_recorder(RecorderSettings(path="a.mp4"), Inputs()), Recorder)

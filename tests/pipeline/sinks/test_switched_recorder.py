@@ -41,7 +41,7 @@ class Run:
             self.sink.write(self.frame())
 
 
-def test_switched_off_while_no_frame_comes(tmp_path):
+def test_switched_off_while_no_frames_arrive(tmp_path):
     run = Run(tmp_path)
     run.controls.set_recording(True)
     run.frames(3)
@@ -79,7 +79,7 @@ def test_two_recordings_started_while_running(tmp_path):
     assert [frames_in(tmp_path / name) for name in names] == [4, 6]
 
 
-def test_the_output_that_was_asked_for_then_numbered_siblings(tmp_path):
+def test_the_path_in_the_settings_then_numbered_siblings(tmp_path):
     path = tmp_path / "out.mp4"
     path.write_bytes(b"an older run's")
     (tmp_path / "out-2.mp4").write_bytes(b"somebody's")
@@ -105,7 +105,7 @@ def test_off_and_on_between_two_frames_makes_two_files(tmp_path):
     assert [frames_in(path) for path in run.sink.outputs] == [2, 3]
 
 
-def test_frames_count_as_they_were_when_they_were_made(tmp_path):
+def test_the_controls_at_drawing_time_decide(tmp_path):
     run = Run(tmp_path)
     early = run.frame()
     run.controls.set_recording(True)
@@ -119,7 +119,7 @@ def test_frames_count_as_they_were_when_they_were_made(tmp_path):
     assert [frames_in(path) for path in run.sink.outputs] == [2]
 
 
-def test_a_frame_without_its_overlay_is_left_out(tmp_path):
+def test_a_frame_without_an_overlay_is_skipped(tmp_path):
     run = Run(tmp_path)
     run.controls.set_recording(True)
     run.sink.write(run.frame(drawn=False))
@@ -129,7 +129,7 @@ def test_a_frame_without_its_overlay_is_left_out(tmp_path):
     assert [frames_in(path) for path in run.sink.outputs] == [2]
 
 
-def test_a_recording_that_cannot_start_does_not_end_the_run_and_can_be_tried_again(tmp_path, caplog):
+def test_a_recording_that_fails_to_start_does_not_end_the_run_and_can_be_retried(tmp_path, caplog):
     folder = tmp_path / "absent"
     run = Run(folder)
     run.controls.set_recording(True)
@@ -164,7 +164,7 @@ def failing(monkeypatch, after):
     monkeypatch.setattr(Recorder, "write", write)
 
 
-def test_a_full_disk_ends_a_recording_started_while_running_only(tmp_path, monkeypatch):
+def test_a_full_disk_ends_only_a_recording_started_during_the_run(tmp_path, monkeypatch):
     failing(monkeypatch, after=2)
     run = Run(tmp_path)
     run.controls.set_recording(True)
@@ -175,7 +175,7 @@ def test_a_full_disk_ends_a_recording_started_while_running_only(tmp_path, monke
     run.sink.close()
 
 
-def test_a_full_disk_ends_the_run_whose_output_was_asked_for(tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_for_the_path_in_the_settings(tmp_path, monkeypatch):
     failing(monkeypatch, after=2)
     run = Run(tmp_path, tmp_path / "out.mp4")
     with pytest.raises(RunError, match="No space left"):
@@ -183,7 +183,7 @@ def test_a_full_disk_ends_the_run_whose_output_was_asked_for(tmp_path, monkeypat
     run.sink.close()
 
 
-def test_a_path_that_cannot_be_is_told_at_once(tmp_path):
+def test_an_impossible_path_is_an_error_at_open(tmp_path):
     with pytest.raises(InputError, match=r"out\.avi"):
         Run(tmp_path, tmp_path / "out.avi")
 

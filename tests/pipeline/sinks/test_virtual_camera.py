@@ -57,13 +57,13 @@ def test_frames_reach_the_device_in_its_size():
     assert library.closed == 1
 
 
-def test_the_device_that_was_named_is_asked_for():
+def test_the_named_device_is_opened():
     library = FakeLibrary()
     VirtualCamera(VirtualCameraSettings(device="/dev/video4"), library).open(context())
     assert library.asked[-1] == "/dev/video4"
 
 
-def test_no_device_no_library_and_a_device_that_goes_away(monkeypatch):
+def test_no_device_no_library_and_a_lost_device(monkeypatch):
     with pytest.raises(InputError, match=r"no virtual camera could be opened \(a; b\)\. Linux: sudo modprobe"):
         VirtualCamera(VirtualCameraSettings(device="auto"), FakeLibrary(RuntimeError("a\nb"))).open(context())
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
@@ -71,12 +71,12 @@ def test_no_device_no_library_and_a_device_that_goes_away(monkeypatch):
         VirtualCamera(VirtualCameraSettings(device="auto")).open(context())
     sink = VirtualCamera(VirtualCameraSettings(device="auto"), FakeLibrary(send_error=RuntimeError("gone")))
     sink.open(context())
-    with pytest.raises(RunError, match="/dev/video9 takes no more frames: gone"):
+    with pytest.raises(RunError, match="/dev/video9 stopped accepting frames: gone"):
         sink.write(presentation(0, image=np.zeros((64, 96, 3), np.uint8)))
     sink.close()
 
 
-def test_it_is_made_when_it_is_asked_for():
+def test_it_is_made_if_a_device_is_set():
     off = {"window": {"mode": "off"}}
     assert make_sinks(Settings.model_validate(off), context().source) == []
     sinks = make_sinks(Settings.model_validate({**off, "virtual_camera": {"device": "auto"}}), context().source)

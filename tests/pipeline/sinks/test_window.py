@@ -1,4 +1,4 @@
-"""The window: keys, pause, stills, slate, the end; with a toolkit made of Python, and once with a real X server."""
+"""The window: keys, pause, stills, slate, the end; with a fake toolkit, and once with a real X server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.pipeline.sinks.presentations import context, picture, presentation
 
 
 class FakeGui:
-    """The window functions of cv2, on a screen that a test can look at, with a keyboard that it can press."""
+    """The window functions of cv2, with a screen and a keyboard that tests can inspect and use."""
 
     WINDOW_NORMAL, WINDOW_KEEPRATIO, WINDOW_GUI_NORMAL, WINDOW_FULLSCREEN = 0, 256, 16, 1
     WND_PROP_FULLSCREEN, WND_PROP_VISIBLE = 0, 4
@@ -95,11 +95,11 @@ def opened(gui, run=None, tmp_path=None, **settings):
     return window
 
 
-def test_it_lives_in_the_main_thread():
+def test_it_runs_in_the_main_thread():
     assert Window(WindowSettings()).delivery is Delivery.MAIN_THREAD
 
 
-def test_a_machine_without_a_screen_is_told_so(gui):
+def test_a_machine_without_a_screen_is_an_error(gui):
     window = Window(WindowSettings(), gui=gui, screen=lambda: (False, "DISPLAY is not set"))
     with pytest.raises(InputError, match="No window can be opened: DISPLAY is not set"):
         window.open(context())
@@ -107,7 +107,7 @@ def test_a_machine_without_a_screen_is_told_so(gui):
     assert not gui.windows
 
 
-def test_frames_are_shown_as_they_come(gui):
+def test_frames_are_shown_as_they_arrive(gui):
     window = opened(gui)
     for i in range(3):
         window.write(presentation(i))
@@ -124,7 +124,7 @@ def test_it_is_resizable_keeps_the_aspect_ratio_and_starts_no_larger_than_a_scre
     assert gui.windows["stream_segment"] == gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL
 
 
-def test_pixels_that_are_not_square_are_shown_as_they_look(gui):
+def test_non_square_pixels_are_stretched(gui):
     window = opened(gui, context(sample_aspect_ratio=Fraction(3, 2)))
     window.write(presentation(0))
     assert gui.shown[0].shape == (64, 144, 3)
@@ -138,7 +138,7 @@ def test_q_and_escape_end(gui, key):
     assert window.stop_requested
 
 
-def test_keys_are_answered_while_no_frame_comes(gui):
+def test_keys_work_while_no_frames_arrive(gui):
     window = opened(gui)
     gui.press("q")
     window.idle("")
@@ -155,7 +155,7 @@ def test_other_keys_do_nothing(gui):
     assert not window.paused
 
 
-def test_closing_the_window_ends_and_it_does_not_come_back(gui):
+def test_closing_the_window_ends_the_run_and_it_does_not_reopen(gui):
     window = opened(gui)
     window.write(presentation(0))
     gui.windows.clear()
@@ -179,7 +179,7 @@ def test_full_screen_from_the_start(gui):
     assert gui.fullscreen == [gui.WINDOW_FULLSCREEN]
 
 
-def test_space_holds_the_picture_until_space(gui):
+def test_space_pauses_and_resumes(gui):
     window = opened(gui)
     gui.press(" ")
     window.write(presentation(0))
@@ -195,7 +195,7 @@ def test_space_holds_the_picture_until_space(gui):
     assert gui.titles == ["stream_segment (paused)", "stream_segment"]
 
 
-def test_the_end_can_be_asked_for_while_paused(gui):
+def test_the_run_can_be_ended_while_paused(gui):
     window = opened(gui)
     gui.press(" ", "q")
     window.write(presentation(0))
@@ -234,12 +234,12 @@ def test_s_saves_stills_and_never_overwrites(gui, tmp_path, run, pts, names, cap
     assert "saved" in caplog.text
 
 
-def test_a_still_that_cannot_be_saved_is_said_and_the_run_goes_on(gui, tmp_path, caplog):
+def test_a_still_that_cannot_be_saved_is_a_warning(gui, tmp_path, caplog):
     (tmp_path / "file").write_text("x")
     window = opened(gui, tmp_path=tmp_path / "file")
     gui.press("s")
     window.write(presentation(0))
-    assert "could not be saved" in caplog.text
+    assert "saving the still" in caplog.text
     assert window.outputs == ()
     assert not window.stop_requested
 
@@ -264,7 +264,7 @@ def test_a_message_is_shown_over_the_dimmed_last_frame_once(gui):
     assert len(gui.shown) == 5
 
 
-def test_a_slate_without_a_frame_is_dark_with_a_message():
+def test_a_slate_without_a_frame_is_gray_with_a_message():
     image = slate(None, "loading the model")
     assert image.shape == (360, 640, 3)
     assert np.median(image) < 60

@@ -1,4 +1,4 @@
-"""Makes small real video files for tests. Each picture carries its number, so that a test knows which one it got."""
+"""Makes small real video files for tests. Each frame carries its number, so that tests can identify it."""
 
 from __future__ import annotations
 

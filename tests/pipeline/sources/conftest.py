@@ -1,4 +1,4 @@
-"""What the tests of sources share: threads that must be gone, and clocks that tests move by hand."""
+"""Shared fixtures: a check that device threads end, and a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def no_pump_left_behind():
 
 
 class ManualClock:
-    """A clock that only `wait` and `advance` move; `wait` takes no real time."""
+    """A clock advanced only by `wait` and `advance`; `wait` takes no real time."""
 
     def __init__(self, now_s: float = 100.0) -> None:
         self.now_s = now_s

@@ -1,4 +1,4 @@
-"""A device whose every step a test decides."""
+"""A device that plays the steps of a test."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from pipeline.errors import RunError
-from pipeline.sources.pump import Device, DeviceInfo, Picture
+from pipeline.records import SourceInfo, SourceKind
+from pipeline.sources.pump import Device, Picture
 
-Step = Picture | Exception | Callable[[], None]
+Step = Picture | Exception | Callable[[], None] | None
 
 
 def picture(captured_at_s: float, value: int = 0, size_wh: tuple[int, int] = (32, 24)) -> Picture:
@@ -20,9 +21,8 @@ def picture(captured_at_s: float, value: int = 0, size_wh: tuple[int, int] = (32
 
 
 class FakeDevice(Device):
-    """Gives what the steps say, one a `grab`; a callable is called (it may block) and the next step taken.
-
-    After the last step the device is lost.
+    """Plays its steps, one per `grab`: a picture is returned, an exception raised, None ends the device regularly; a
+    callable is called (it may block) and the next step follows at once. After the last step the device is lost.
     """
 
     def __init__(self, steps: Iterable[Step] = (), open_error: Exception | None = None, name: str = "camera 7") -> None:
@@ -32,17 +32,17 @@ class FakeDevice(Device):
         self.closed = threading.Event()
         self.aborted = threading.Event()
 
-    def open(self) -> DeviceInfo:
+    def open(self) -> SourceInfo:
         if self.open_error is not None:
             raise self.open_error
-        return DeviceInfo(32, 24, 30.0, f"{self.name}: 32x24")
+        return SourceInfo(self.name, SourceKind.LIVE, 32, 24, 30.0, description=f"{self.name}: 32x24")
 
-    def grab(self) -> Picture:
+    def grab(self) -> Picture | None:
         while self.steps:
             step = self.steps.popleft()
             if isinstance(step, Exception):
                 raise step
-            if isinstance(step, Picture):
+            if step is None or isinstance(step, Picture):
                 return step
             step()
         raise RunError(f"{self.name} was unplugged")

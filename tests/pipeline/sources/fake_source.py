@@ -1,4 +1,4 @@
-"""A source that gives frames at the times a test says."""
+"""A source whose frames have the timestamps that a test chooses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.sources.base import Source, SourceState
+from pipeline.sources.base import Source
 
 MS = Fraction(1, 1000)
 
@@ -40,17 +40,9 @@ class FakeSource(Source):
         self.interrupted = True
 
     @property
-    def state(self) -> SourceState:
-        return SourceState.RECONNECTING
-
-    @property
     def state_text(self) -> str:
         return "fake is gone"
 
     @property
     def reconnects(self) -> int:
         return 3
-
-    @property
-    def warnings(self) -> int:
-        return 4

@@ -1,4 +1,4 @@
-"""A camera behind HTTP that a test can stall, cut off, take away and bring back with another picture size."""
+"""An HTTP camera that a test can stall, disconnect, stop and restart with another picture size."""
 
 from __future__ import annotations
 

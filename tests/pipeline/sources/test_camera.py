@@ -1,7 +1,9 @@
-"""Cameras that fail, hang, give something else than was asked for, or come back: with a fake in OpenCV's place."""
+"""Cameras that fail, hang, deliver something else than requested, or come back: with a fake in OpenCV's place."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,19 +11,22 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.sources.camera import BAD_READS, WARM_UP_READS, CameraDevice, as_bgr
+from pipeline.sources.camera import MAX_EMPTY_READS, WARM_UP_READS, CameraDevice, CameraMode, CameraSystem, as_bgr
 from pipeline.sources.live import LiveSource
 from tests.pipeline.sources.conftest import ManualClock
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What opening a camera "under Windows" sets is gone after the test."""
+    """What opening a camera "on Windows" sets is undone after the test."""
     monkeypatch.setenv("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 
 
+ANY_MODE = CameraMode()
+
+
 class FakeCapture:
-    """Behaves as cv2.VideoCapture with a camera that knows one size and rate."""
+    """Behaves as cv2.VideoCapture with a camera that supports one size and rate."""
 
     def __init__(self, size_wh: tuple[int, int] = (640, 480), fps: float = 30.0, empty_reads: int = 0) -> None:
         self.size_wh = size_wh
@@ -55,30 +60,35 @@ class FakeCapture:
         self.released = True
 
 
-def camera(capture: FakeCapture, dev: Path, platform: str = "win32", **arguments: object) -> CameraDevice:
-    return CameraDevice(
-        "0", "camera 0", open_capture=lambda _where, _api: capture, platform=platform, dev=dev, **arguments
-    )
+def camera(
+    capture: FakeCapture,
+    dev: Path,
+    platform: str = "win32",
+    mode: CameraMode = ANY_MODE,
+    clock: Callable[[], float] = time.monotonic,
+) -> CameraDevice:
+    system = CameraSystem(lambda _where, _api: capture, platform, dev)
+    return CameraDevice("0", "camera 0", mode, clock, system)
 
 
-def test_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
+def test_a_camera_without_the_requested_mode_describes_its_own(tmp_path: Path) -> None:
     capture = FakeCapture((640, 480), 15)
-    device = camera(capture, tmp_path, width=1920, height=1080, fps=60.0)
+    device = camera(capture, tmp_path, mode=CameraMode(1920, 1080, 60.0))
     info = device.open()
     assert (info.width, info.height, info.fps) == (640, 480, 15)
-    assert info.description == "camera 0: 640x480 at 15 fps (asked for 1920x1080 at 60 fps)"
+    assert info.description == "camera 0: 640x480 at 15 fps (requested 1920x1080 at 60 fps)"
     device.close()
     assert capture.released
     device.close()
 
 
-def test_nothing_is_said_when_the_wish_was_granted(tmp_path: Path) -> None:
-    info = camera(FakeCapture((640, 480), 29.97), tmp_path, width=640, fps=30.0).open()
+def test_a_matching_mode_is_described_without_the_request(tmp_path: Path) -> None:
+    info = camera(FakeCapture((640, 480), 29.97), tmp_path, mode=CameraMode(640, fps=30.0)).open()
     assert info.description == "camera 0: 640x480 at 29.97 fps"
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, 180000.0, float("nan")])
-def test_rates_that_cannot_be_true_are_unknown(tmp_path: Path, fps: float) -> None:
+def test_implausible_rates_are_unknown(tmp_path: Path, fps: float) -> None:
     info = camera(FakeCapture(fps=fps), tmp_path).open()
     assert info.fps is None
     assert info.description == "camera 0: 640x480"
@@ -95,10 +105,10 @@ def test_rates_that_cannot_be_true_are_unknown(tmp_path: Path, fps: float) -> No
         ("win32", {"width": 1280, "height": 720}, True),
     ],
 )
-def test_compressed_pictures_for_big_wishes(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
+def test_large_modes_request_compression(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
     (tmp_path / "video0").touch()
     capture = FakeCapture()
-    camera(capture, tmp_path, platform, **wanted).open()
+    camera(capture, tmp_path, platform, CameraMode(**wanted)).open()
     props = [prop for prop, _value in capture.asked]
     assert (cv2.CAP_PROP_FOURCC in props) is mjpg
     assert props.count(cv2.CAP_PROP_FOURCC) == (2 if platform == "win32" else int(mjpg))
@@ -118,7 +128,7 @@ def test_compressed_pictures_for_big_wishes(tmp_path: Path, platform: str, wante
         ("freebsd14", [cv2.CAP_ANY]),
     ],
 )
-def test_each_system_has_its_api_and_a_second_choice(tmp_path: Path, platform: str, apis: list[int]) -> None:
+def test_each_system_has_its_api_and_a_fallback(tmp_path: Path, platform: str, apis: list[int]) -> None:
     (tmp_path / "video3").touch()
     tried: list[tuple[int | str, int]] = []
 
@@ -128,25 +138,27 @@ def test_each_system_has_its_api_and_a_second_choice(tmp_path: Path, platform: s
         capture.opened = False
         return capture
 
-    device = CameraDevice("3", "camera 3", open_capture=refuse, platform=platform, dev=tmp_path)
+    device = CameraDevice("3", "camera 3", system=CameraSystem(refuse, platform, tmp_path))
     with pytest.raises(InputError, match="camera 3 cannot be opened"):
         device.open()
     assert tried == [(3, api) for api in apis]
 
 
-def test_a_device_path_is_passed_on(tmp_path: Path) -> None:
+def test_a_device_path_reaches_opencv(tmp_path: Path) -> None:
     path = tmp_path / "video5"
     path.touch()
     asked: list[int | str] = []
     capture = FakeCapture()
     device = CameraDevice(
-        str(path), f"camera {path}", open_capture=lambda where, _api: asked.append(where) or capture, platform="linux"
+        str(path),
+        f"camera {path}",
+        system=CameraSystem(lambda where, _api: asked.append(where) or capture, "linux"),
     )
     device.open()
     assert asked == [str(path)]
 
 
-def test_first_frames_may_be_empty_and_time_is_that_of_the_grab(tmp_path: Path, clock: ManualClock) -> None:
+def test_empty_first_reads_are_skipped_and_time_is_taken_at_the_grab(tmp_path: Path, clock: ManualClock) -> None:
     capture = FakeCapture(empty_reads=WARM_UP_READS - 1)
     capture.after_grab = lambda: clock.advance(5)  # decoding takes long
     device = camera(capture, tmp_path, clock=clock)
@@ -155,7 +167,7 @@ def test_first_frames_may_be_empty_and_time_is_that_of_the_grab(tmp_path: Path, 
 
 
 def test_camera_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="gives no picture: another program may be using it"):
+    with pytest.raises(InputError, match="delivers no frame: another program may be using it"):
         camera(FakeCapture(empty_reads=10_000), tmp_path).open()
 
 
@@ -165,7 +177,7 @@ def test_a_lost_camera_is_a_run_error(tmp_path: Path, lost: str) -> None:
     device = camera(capture, tmp_path)
     device.open()
     device.grab()
-    capture.empty_reads = BAD_READS - 1
+    capture.empty_reads = MAX_EMPTY_READS - 1
     assert device.grab().image_bgr.shape == (480, 640, 3)
     if lost == "grab":
         capture.empty_reads = 10_000
@@ -177,10 +189,10 @@ def test_a_lost_camera_is_a_run_error(tmp_path: Path, lost: str) -> None:
         device.grab()
 
 
-def test_no_such_camera_lists_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_camera_lists_the_available_ones(tmp_path: Path) -> None:
     for name in ("video0", "video2", "video10", "video-dec", "null"):
         (tmp_path / name).touch()
-    device = CameraDevice("3", "camera 3", platform="linux", dev=tmp_path)
+    device = CameraDevice("3", "camera 3", system=CameraSystem(platform="linux", dev=tmp_path))
     with pytest.raises(InputError) as caught:
         device.open()
     expected = ", ".join(str(tmp_path / name) for name in ("video0", "video2", "video10"))
@@ -189,21 +201,21 @@ def test_no_such_camera_lists_those_there_are(tmp_path: Path) -> None:
 
 def test_no_camera_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this machine has no camera device; plug one in, or in a container pass it"):
-        CameraDevice("0", "camera 0", platform="linux", dev=tmp_path).open()
+        CameraDevice("0", "camera 0", system=CameraSystem(platform="linux", dev=tmp_path)).open()
 
 
 def test_no_permission_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "video0").touch()
     monkeypatch.setattr("pipeline.sources.camera.os.access", lambda _path, _mode: False)
     with pytest.raises(InputError, match=r"no permission to use camera 0 .*usermod -aG video"):
-        CameraDevice("0", "camera 0", platform="linux", dev=tmp_path).open()
+        CameraDevice("0", "camera 0", system=CameraSystem(platform="linux", dev=tmp_path)).open()
 
 
 def test_the_real_opencv_on_a_file_that_is_no_camera_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "video99").touch()
-    device = CameraDevice(str(tmp_path / "video99"), "camera 99", platform="linux", dev=tmp_path)
+    device = CameraDevice(str(tmp_path / "video99"), "camera 99", system=CameraSystem(platform="linux", dev=tmp_path))
     with pytest.raises(InputError, match="camera 99 cannot be opened"):
         device.open()
     assert capfd.readouterr() == ("", "")
@@ -237,7 +249,7 @@ def by_id(dev: Path, *names: str) -> None:
             (folder / f"usb-{name}-video-index{index}").symlink_to(device)
 
 
-def test_a_serial_number_finds_its_camera_wherever_it_is_plugged_in(tmp_path: Path) -> None:
+def test_a_serial_number_finds_its_camera_at_any_port(tmp_path: Path) -> None:
     by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
     opened: list[object] = []
 
@@ -245,9 +257,7 @@ def test_a_serial_number_finds_its_camera_wherever_it_is_plugged_in(tmp_path: Pa
         opened.append(where)
         return FakeCapture()
 
-    device = CameraDevice(
-        "serial:ab12", "camera serial:ab12", open_capture=open_capture, platform="linux", dev=tmp_path
-    )
+    device = CameraDevice("serial:ab12", "camera serial:ab12", system=CameraSystem(open_capture, "linux", tmp_path))
     device.open()
     assert opened == [str(tmp_path / "video2")]
 
@@ -256,17 +266,19 @@ def test_a_serial_number_finds_its_camera_wherever_it_is_plugged_in(tmp_path: Pa
     ("serial", "message"),
     [
         ("EF56", r"there is no camera serial:EF56: there are usb-Maker_Cam_AB12-video-index0, usb-Maker_Cam_CD34-"),
-        ("Maker", r"fits 2 cameras \(usb-Maker_Cam_AB12-video-index0, usb-Maker_Cam_CD34-video-index0\)"),
+        ("Maker", r"matches 2 cameras \(usb-Maker_Cam_AB12-video-index0, usb-Maker_Cam_CD34-video-index0\)"),
     ],
 )
-def test_a_serial_number_that_fits_none_or_several(tmp_path: Path, serial: str, message: str) -> None:
+def test_a_serial_number_that_matches_none_or_several(tmp_path: Path, serial: str, message: str) -> None:
     by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
     with pytest.raises(InputError, match=message):
-        CameraDevice(f"serial:{serial}", f"camera serial:{serial}", platform="linux", dev=tmp_path).open()
+        CameraDevice(
+            f"serial:{serial}", f"camera serial:{serial}", system=CameraSystem(platform="linux", dev=tmp_path)
+        ).open()
 
 
 def test_serial_numbers_without_cameras_or_linux(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no camera device; plug one in"):
-        CameraDevice("serial:x", "camera serial:x", platform="linux", dev=tmp_path).open()
-    with pytest.raises(InputError, match="under Linux only"):
-        CameraDevice("serial:x", "camera serial:x", platform="win32", dev=tmp_path).open()
+        CameraDevice("serial:x", "camera serial:x", system=CameraSystem(platform="linux", dev=tmp_path)).open()
+    with pytest.raises(InputError, match="on Linux only"):
+        CameraDevice("serial:x", "camera serial:x", system=CameraSystem(platform="win32", dev=tmp_path)).open()

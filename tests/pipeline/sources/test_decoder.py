@@ -1,4 +1,4 @@
-"""Decoding past damage, and what FFmpeg's errors say to a user."""
+"""Decoding past corrupt data, and the explanation of FFmpeg's errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.sources.decoder import GIVE_UP_AFTER, Decoder, explain, is_cover, open_container, pick_video
+from pipeline.sources.decoder import MAX_ERRORS_IN_ROW, Decoder, explain, is_cover, open_container, pick_video
+from pipeline.sources.warnings import SourceWarnings
 from tests.pipeline.sources.clips import write_clip
 
 
@@ -31,33 +32,36 @@ def invalid() -> av.FFmpegError:
 
 def decoder_of(path: Path, container: FailingContainer) -> tuple[Decoder, av.container.InputContainer]:
     real = open_container(str(path), path.name)
-    return Decoder(container, pick_video(real, path.name), path.name), real
+    return Decoder(container, pick_video(real, path.name), path.name, SourceWarnings()), real
 
 
-def test_a_few_bad_reads_are_skipped_and_counted(tmp_path: Path) -> None:
-    decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), FailingContainer(invalid(), invalid()))
+def test_a_few_bad_reads_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    container = FailingContainer(invalid(), invalid())
+    decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
     assert list(decoder.frames()) == []
-    assert decoder.damaged == 2
+    assert container.errors == []
+    assert caplog.messages == ["a.mp4: corrupt data at 00:00.0, resuming after it"]
     real.close()
 
 
-def test_a_stream_that_appears_late_does_not_matter(tmp_path: Path) -> None:
+def test_a_stream_that_appears_midway_is_ignored(tmp_path: Path) -> None:
     silent = write_clip(tmp_path / "silent.flv", 400, options={"bf": "0"}).read_bytes()
     with_sound = write_clip(tmp_path / "sound.flv", 30, options={"bf": "0"}, sound_s=1.2).read_bytes()
     path = tmp_path / "joined.flv"
     path.write_bytes(silent + with_sound[13:])  # without the second file's header
     with open_container(str(path), path.name) as container:
         assert len(container.streams) == 1, "or this test shows nothing"
-        decoder = Decoder(container, pick_video(container, path.name), path.name)
+        warnings = SourceWarnings()
+        decoder = Decoder(container, pick_video(container, path.name), path.name, warnings)
         assert len(list(decoder.frames())) == 430
-        assert decoder.damaged == 0
+        assert warnings.texts() == []
 
 
-def test_endless_bad_reads_end(tmp_path: Path) -> None:
-    container = FailingContainer(*[invalid() for _ in range(GIVE_UP_AFTER + 10)])
+def test_reading_stops_after_too_many_errors(tmp_path: Path) -> None:
+    container = FailingContainer(*[invalid() for _ in range(MAX_ERRORS_IN_ROW + 10)])
     decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
     assert list(decoder.frames()) == []
-    assert decoder.damaged == GIVE_UP_AFTER
+    assert len(container.errors) == 10
     real.close()
 
 
@@ -85,14 +89,14 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
         container.mux(sound.encode(None))
     with open_container(str(path), "song.mp4") as container:
         assert [is_cover(stream) for stream in container.streams.video] == [True]
-        with pytest.raises(InputError, match=r"song\.mp4 has no video in it: only sound \(aac\)"):
+        with pytest.raises(InputError, match=r"song\.mp4 contains no video: only audio \(aac\)"):
             pick_video(container, "song.mp4")
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (av.error.ExitError, "no answer in time"),
+        (av.error.ExitError, "timed out"),
         (av.error.ConnectionRefusedError, "connection refused"),
         (av.error.HTTPUnauthorizedError, "user name and password"),
         (av.error.HTTPNotFoundError, "404"),
@@ -103,5 +107,5 @@ def test_errors_are_explained(kind: type[av.FFmpegError], text: str) -> None:
     assert text in explain(kind(1, "raw text"))
 
 
-def test_an_unknown_error_keeps_its_words() -> None:
+def test_an_unknown_error_keeps_its_message() -> None:
     assert explain(av.error.OSError(28, "No space left")) == "No space left"

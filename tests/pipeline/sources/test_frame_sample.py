@@ -25,7 +25,7 @@ def source_of(monkeypatch):
 
 
 def indices(count):
-    """The frames that were taken, by what they show: a fake frame's every pixel is its index."""
+    """The indices of the sampled frames; every pixel of a fake frame is its index."""
     images = sample_frames(SourceSettings(), count)
     assert all(image.shape == (HEIGHT, WIDTH, 3) for image in images)
     return [int(image[0, 0, 0]) for image in images]
@@ -33,7 +33,7 @@ def indices(count):
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 100, 255])
 @pytest.mark.parametrize("count", [1, 2, 8])
-def test_frames_come_from_all_over_a_file(source_of, length, count):
+def test_frames_are_spread_over_a_file(source_of, length, count):
     source = source_of(FakeSource(length))
     taken = indices(count)
     assert len(taken) == min(count, length)
@@ -47,7 +47,7 @@ def test_frames_come_from_all_over_a_file(source_of, length, count):
 
 
 def test_a_long_file_is_not_read_to_its_end(source_of, monkeypatch):
-    monkeypatch.setattr(frame_sample, "MOST_READ", 40)
+    monkeypatch.setattr(frame_sample, "MAX_FRAMES_READ", 40)
     source = source_of(FakeSource(200))
     taken = indices(4)
     assert taken[-1] < 40
@@ -73,7 +73,7 @@ def test_a_source_that_fails_is_closed(source_of):
     assert source.closed == 1
 
 
-def test_a_source_that_is_not_there(tmp_path):
+def test_a_missing_source(tmp_path):
     with pytest.raises(InputError, match=r"missing\.mp4"):
         sample_frames(SourceSettings(uri=str(tmp_path / "missing.mp4")), 2)
 

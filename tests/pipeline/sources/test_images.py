@@ -1,4 +1,4 @@
-"""Images of every kind that people have lying about."""
+"""Images of many kinds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_gray_and_16_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
-def test_transparent_parts_become_white(tmp_path: Path, dtype: type, top: int) -> None:
+def test_transparency_becomes_white(tmp_path: Path, dtype: type, top: int) -> None:
     bgra = np.zeros((4, 6, 4), dtype)
     bgra[:, 3:] = (0, 0, top, top)
     image = load_image(write(tmp_path / "a.png", bgra))
@@ -84,18 +84,20 @@ def test_source_reads_every_image_in_order(tmp_path: Path) -> None:
     assert [frame.source_id for frame in frames] == ["img1.png", "img2.png", "img10.png"]
     assert [(frame.index, frame.pts, frame.time_base) for frame in frames] == [(0, 0, 1), (1, 0, 1), (2, 0, 1)]
     assert [frame.width for frame in frames] == [31, 32, 40]
-    assert source.warnings == 0
+    assert source.warnings.texts() == []
     source.close()
 
 
-def test_damaged_image_among_others_is_skipped_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_images_among_others_are_skipped_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     paths = [tmp_path / "bad.png", write(tmp_path / "good.png", two_colors()), tmp_path / "gone.png"]
     paths[0].write_bytes(b"\x89PNG\r\n\x1a\n nonsense")
     source = ImagesSource(paths, "folder")
     info = source.open()
     assert info.frame_count == 2
     assert [frame.source_id for frame in iter(source.read, None)] == ["good.png"]
-    assert source.warnings == 2
+    assert source.warnings.texts() == ["unreadable images skipped: bad.png, gone.png"]
     assert "bad.png" in caplog.text
     assert "gone.png" in caplog.text
 
@@ -113,13 +115,13 @@ def test_single_bad_image_is_an_error(tmp_path: Path, content: bytes | None, mes
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.bmp"])
 @pytest.mark.parametrize("kept", [0.1, 0.6])
-def test_image_that_was_cut_off_is_one_line(
+def test_a_truncated_image_is_a_one_line_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, kept: float
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     path = write(tmp_path / name, noise)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    with pytest.raises(InputError, match=r"is damaged|is cut off"):
+    with pytest.raises(InputError, match=r"is damaged|is truncated"):
         load_image(path)
     assert capfd.readouterr() == ("", "")
 

@@ -1,4 +1,4 @@
-"""Which frames are left of a source when a part of it is asked for."""
+"""The frames that limits leave of a source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PTS_MS = [0, 40, 100, 101, 300, 340, 900]
     ],
 )
 @pytest.mark.parametrize("kind", [SourceKind.RECORDED, SourceKind.LIVE])
-def test_part(kind: SourceKind, limits: Limits, expected: list[int]) -> None:
+def test_limits_select_a_part(kind: SourceKind, limits: Limits, expected: list[int]) -> None:
     source = LimitedSource(FakeSource(PTS_MS, kind), limits)
     source.open()
     frames = list(iter(source.read, None))
@@ -37,7 +37,7 @@ def test_part(kind: SourceKind, limits: Limits, expected: list[int]) -> None:
     assert source.read() is None
 
 
-def test_nothing_more_is_read_once_the_number_is_reached() -> None:
+def test_nothing_is_read_beyond_max_frames() -> None:
     inner = FakeSource(PTS_MS, SourceKind.LIVE)
     source = LimitedSource(inner, Limits(max_frames=2))
     source.open()
@@ -56,13 +56,13 @@ def test_nothing_more_is_read_once_the_number_is_reached() -> None:
         (Limits(duration_s=0.001), 1, 0.001),
     ],
 )
-def test_what_will_come_is_estimated(limits: Limits, frame_count: int, duration_s: float) -> None:
+def test_frame_count_and_duration_are_estimated(limits: Limits, frame_count: int, duration_s: float) -> None:
     inner = FakeSource([], fps=25.0, frame_count=250, duration_s=10.0)
     info = LimitedSource(inner, limits).open()
     assert (info.frame_count, info.duration_s) == (frame_count, pytest.approx(duration_s))
 
 
-def test_an_endless_source_gets_an_end() -> None:
+def test_limits_end_an_endless_source() -> None:
     info = LimitedSource(FakeSource([], SourceKind.LIVE, fps=25.0), Limits(duration_s=4.0)).open()
     assert (info.frame_count, info.duration_s) == (None, 4.0)
     info = LimitedSource(FakeSource([], SourceKind.LIVE), Limits(max_frames=7)).open()
@@ -70,7 +70,7 @@ def test_an_endless_source_gets_an_end() -> None:
 
 
 @pytest.mark.parametrize("limits", [Limits(start_s=1.0), Limits(duration_s=1.0)])
-def test_images_have_no_time(limits: Limits) -> None:
+def test_start_and_duration_do_not_apply_to_images(limits: Limits) -> None:
     inner = FakeSource([0, 0], SourceKind.STILLS)
     with pytest.raises(InputError, match="images have no time"):
         LimitedSource(inner, limits).open()

@@ -10,8 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.sources.live import ArrivalStamps, LiveSource
-from pipeline.sources.pump import DeviceEndedError
+from pipeline.sources.live import ArrivalTimestamps, LiveSource
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 
@@ -19,7 +18,7 @@ def live(device: FakeDevice, read_timeout_s: float = 5, open_timeout_s: float = 
     return LiveSource(device, read_timeout_s=read_timeout_s, open_timeout_s=open_timeout_s)
 
 
-def test_frames_carry_the_true_time() -> None:
+def test_frames_carry_the_measured_time() -> None:
     source = live(FakeDevice([picture(50.0, 1), picture(50.04, 2), picture(53.5, 3, (40, 30))]))
     info = source.open()
     assert (info.source_id, info.kind, info.width, info.height, info.fps) == ("camera 7", SourceKind.LIVE, 32, 24, 30.0)
@@ -35,13 +34,13 @@ def test_frames_carry_the_true_time() -> None:
     assert not source.stuck
 
 
-def test_stamps_increase_even_if_the_clock_stands() -> None:
-    stamps = ArrivalStamps()
+def test_timestamps_increase_even_if_the_clock_stands_still() -> None:
+    stamps = ArrivalTimestamps()
     assert [stamps.next(value) for value in (10.0, 10.0, 10.0000001, 9.0, 10.5)] == [0, 1, 2, 3, 500_000]
 
 
-def test_the_end_of_a_clip_is_an_end() -> None:
-    source = live(FakeDevice([picture(1.0), DeviceEndedError()]))
+def test_the_end_of_a_clip_is_not_an_error() -> None:
+    source = live(FakeDevice([picture(1.0), None]))
     source.open()
     assert source.read() is not None
     assert source.read() is None
@@ -49,7 +48,7 @@ def test_the_end_of_a_clip_is_an_end() -> None:
 
 
 @pytest.mark.parametrize("error", [InputError("camera 7 is not there"), RunError("camera 7 broke")])
-def test_opening_that_fails_is_an_input_error(error: Exception) -> None:
+def test_a_failed_open_is_an_input_error(error: Exception) -> None:
     with pytest.raises(InputError, match="camera 7"):
         live(FakeDevice(open_error=error)).open()
 
@@ -59,7 +58,7 @@ def test_silence_while_opening_and_reading_is_an_error() -> None:
     device = FakeDevice([lambda: release.wait(30) or None])
     source = live(device, read_timeout_s=0.02)
     source.open()
-    with pytest.raises(RunError, match=r"camera 7 gave no picture for 0\.02 s"):
+    with pytest.raises(RunError, match=r"camera 7 delivered no frame for 0\.02 s"):
         source.read()
     device_2 = FakeDevice()
     device_2.open = lambda: release.wait(30)
@@ -86,6 +85,6 @@ def test_interrupt_ends_a_blocked_read_at_once() -> None:
 def test_interrupt_before_open() -> None:
     source = live(FakeDevice([picture(1.0)]))
     source.interrupt()
-    with pytest.raises(InputError, match="stopped"):
+    with pytest.raises(InputError, match="interrupted while opening"):
         source.open()
     source.close()

@@ -1,4 +1,4 @@
-"""The synthetic source: its numbers can be read, its pace is exact, its syntax is checked."""
+"""The synthetic source: readable frame numbers, exact pace, checked syntax."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.pipeline.sources.conftest import ManualClock
 
 @pytest.mark.parametrize("size_wh", [(640, 360), (48, 48), (97, 333), (1920, 1080)])
 @pytest.mark.parametrize("number", [0, 1, 2, 1_234_567, 2**24 - 1])
-def test_number_is_read_back(size_wh: tuple[int, int], number: int) -> None:
+def test_frame_number_round_trip(size_wh: tuple[int, int], number: int) -> None:
     image = draw(background(*size_wh), number, Fraction(30))
     assert image.shape == (size_wh[1], size_wh[0], 3)
     assert read_frame_number(image) == number
@@ -37,7 +37,7 @@ def test_number_survives_strong_compression(tmp_path: Path) -> None:
     assert [read_frame_number(image) for image in read] == list(range(1000, 1010))
 
 
-def test_same_number_same_picture_and_it_moves() -> None:
+def test_equal_numbers_give_equal_pictures_and_others_differ() -> None:
     backdrop = background(320, 180)
     first, again, later = (draw(backdrop, number, Fraction(30)) for number in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
@@ -56,7 +56,7 @@ def test_live_pace_is_exact(clock: ManualClock) -> None:
         assert frame.captured_at_s == pytest.approx(100 + number / 29.97, abs=1e-6)
 
 
-def test_late_frames_come_at_once(clock: ManualClock) -> None:
+def test_late_frames_are_not_delayed_further(clock: ManualClock) -> None:
     source = PatternSource("64x48@10", clock=clock, pacer=Pacer(clock, clock.wait))
     source.open()
     source.read()
@@ -95,7 +95,7 @@ def test_syntax(spec: str, size_wh: tuple[int, int], fps: float) -> None:
     "spec",
     ["x", "640", "640x", "640x360@", "640x360@fast", "-640x360", "10x10", "640x99999", "@0", "@1001", "@1/0", "6 4"],
 )
-def test_bad_syntax_names_the_right_one(spec: str) -> None:
+def test_bad_syntax_shows_the_right_syntax(spec: str) -> None:
     with pytest.raises(InputError, match=r"test:640x360@30"):
         PatternSource(spec)
 

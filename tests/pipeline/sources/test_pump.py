@@ -1,4 +1,4 @@
-"""The thread between a device and its reader: every way to end."""
+"""The thread between a device and its reader, and every way it can end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import cv2
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.sources.pump import HANDOVER_CAPACITY, DeviceEndedError, DeviceInfo, Pump
+from pipeline.records import SourceInfo
+from pipeline.sources.pump import HANDOVER_CAPACITY, Pump
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 
@@ -20,11 +21,11 @@ def wait_for_end(pump: Pump) -> bool:
     return not pump.alive
 
 
-def test_info_first_then_pictures_then_the_loss() -> None:
+def test_info_then_pictures_then_the_error() -> None:
     device = FakeDevice([picture(1.0, 5), picture(2.0, 6)])
     pump = Pump(device)
     pump.start()
-    assert isinstance(pump.get(5), DeviceInfo)
+    assert isinstance(pump.get(5), SourceInfo)
     assert [pump.get(5).captured_at_s, pump.get(5).captured_at_s] == [1.0, 2.0]
     with pytest.raises(RunError, match="unplugged"):
         pump.get(5)
@@ -34,7 +35,7 @@ def test_info_first_then_pictures_then_the_loss() -> None:
     assert not pump.alive
 
 
-def test_opening_that_fails_is_told_and_the_device_closed() -> None:
+def test_a_failed_open_is_reported_and_closes_the_device() -> None:
     device = FakeDevice(open_error=InputError("no such camera"))
     pump = Pump(device)
     pump.start()
@@ -66,16 +67,15 @@ def test_error_texts_show_no_password() -> None:
     pump.stop()
 
 
-def test_the_end_is_not_a_loss() -> None:
-    pump = Pump(FakeDevice([DeviceEndedError()]))
+def test_a_regular_end_is_not_an_error() -> None:
+    pump = Pump(FakeDevice([None]))
     pump.start()
     pump.get(5)
-    with pytest.raises(DeviceEndedError):
-        pump.get(5)
+    assert pump.get(5) is None
     pump.stop()
 
 
-def test_silence_is_a_timeout_and_interrupt_wakes_at_once() -> None:
+def test_silence_times_out_and_interrupt_wakes_at_once() -> None:
     release = threading.Event()
     device = FakeDevice([lambda: release.wait(30) or None])
     pump = Pump(device)
@@ -96,7 +96,7 @@ def test_silence_is_a_timeout_and_interrupt_wakes_at_once() -> None:
     assert wait_for_end(pump)
 
 
-def test_pictures_are_not_hoarded() -> None:
+def test_few_pictures_are_buffered() -> None:
     grabbed: list[int] = []
     steps = [step for number in range(50) for step in (lambda n=number: grabbed.append(n), picture(number))]
     pump = Pump(FakeDevice(steps))

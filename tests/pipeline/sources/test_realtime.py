@@ -1,4 +1,4 @@
-"""A file played at its own pace, on a clock that the test moves."""
+"""A file played in real time, on a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def realtime(pts_ms: list[int], clock: ManualClock) -> RealtimeFile:
     return RealtimeFile(FakeSource(pts_ms), clock, Pacer(clock, clock.wait))
 
 
-def test_each_frame_at_its_own_time(clock: ManualClock) -> None:
+def test_each_frame_is_delivered_when_due(clock: ManualClock) -> None:
     source = realtime([1000, 1040, 1041, 3000], clock)
     info = source.open()
     assert info.kind is SourceKind.LIVE
@@ -31,7 +31,7 @@ def test_each_frame_at_its_own_time(clock: ManualClock) -> None:
     assert [frame.captured_at_s for frame in frames] == pytest.approx([100, 100.04, 100.041, 102])
 
 
-def test_a_late_frame_does_not_wait_and_the_pace_is_kept(clock: ManualClock) -> None:
+def test_a_late_frame_does_not_shift_later_ones(clock: ManualClock) -> None:
     source = realtime([0, 100, 200, 900], clock)
     source.open()
     source.read()
@@ -56,7 +56,7 @@ def test_interrupt_ends_a_long_wait() -> None:
     assert inner.interrupted
 
 
-def test_a_real_file_with_sound_keeps_it(tmp_path: Path, clock: ManualClock) -> None:
+def test_a_real_file_keeps_its_audio(tmp_path: Path, clock: ManualClock) -> None:
     path = write_clip(tmp_path / "a.mp4", 10, sound_s=0.4)
     source = RealtimeFile(VideoFile(path, start_s=0.2, clock=clock), clock, Pacer(clock, clock.wait))
     info = source.open()

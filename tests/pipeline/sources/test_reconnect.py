@@ -1,4 +1,4 @@
-"""A camera that goes away and comes back, on a clock that the test moves."""
+"""A camera that is lost and reconnects, on a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.source_settings import ReconnectSettings
-from pipeline.sources.base import SourceState
 from pipeline.sources.live import LiveSource
 from pipeline.sources.pacing import Pacer
-from pipeline.sources.pump import DeviceEndedError
-from pipeline.sources.reconnect import MOST_STUCK, ReconnectingSource
+from pipeline.sources.reconnect import MAX_STUCK, ReconnectingSource
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 
@@ -25,7 +23,7 @@ SETTINGS = ReconnectSettings(first_delay_s=0.5, longest_delay_s=3.0, read_timeou
 
 
 class Connections:
-    """Hands out the devices in turn, as the connections of one camera, and notes when each was made."""
+    """Hands out the devices in turn, as the connections of one camera, and records when each was made."""
 
     def __init__(self, clock: ManualClock, *devices: FakeDevice, read_timeout_s: float = 5.0) -> None:
         self.clock = clock
@@ -47,14 +45,15 @@ def reconnecting(make: Callable[[], LiveSource], clock: ManualClock) -> Reconnec
     return ReconnectingSource(make, SETTINGS, clock, Pacer(clock, clock.wait))
 
 
-def test_comes_back_with_index_time_and_new_size(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_reconnecting_continues_index_and_time_at_the_new_size(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     first = FakeDevice([picture(100.0), picture(100.1)])
-    back = FakeDevice([picture(107.25, size_wh=(64, 48)), picture(107.3, size_wh=(64, 48)), DeviceEndedError()])
+    back = FakeDevice([picture(107.25, size_wh=(64, 48)), picture(107.3, size_wh=(64, 48)), None])
     source = reconnecting(Connections(clock, first, gone(), gone(), back), clock)
-    assert source.state is SourceState.CLOSED
     info = source.open()
-    assert (info.source_id, source.state) == ("camera 7", SourceState.RUNNING)
+    assert (info.source_id, source.state_text) == ("camera 7", "")
     frames = list(iter(source.read, None))
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     assert [frame.pts for frame in frames] == [0, 100_000, 7_250_000, 7_300_000]
@@ -65,22 +64,32 @@ def test_comes_back_with_index_time_and_new_size(clock: ManualClock, caplog: pyt
     assert source.state_text == ""
     assert "camera 7 was unplugged" in caplog.text
     source.close()
-    assert source.state is SourceState.CLOSED
     assert source.read() is None
 
 
-def test_a_camera_that_is_not_there_at_the_start_is_waited_for(clock: ManualClock) -> None:
+def test_warnings_of_every_connection_are_kept(clock: ManualClock) -> None:
+    devices = FakeDevice([picture(1.0)]), FakeDevice([picture(2.0), None])
+    devices[0].warnings.add("corrupt data at", "00:01.0")
+    devices[1].warnings.add("corrupt data at", "00:02.0")
+    source = reconnecting(Connections(clock, *devices), clock)
+    source.open()
+    assert len(list(iter(source.read, None))) == 2
+    source.close()
+    source.close()
+    assert source.warnings.texts() == ["corrupt data at 00:01.0, 00:02.0"]
+
+
+def test_at_start_waits_for_a_missing_camera(clock: ManualClock) -> None:
     settings = SETTINGS.model_copy(update={"at_start": True})
     expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
     devices = [gone() for _ in range(3)]
-    back = FakeDevice([picture(3.0), picture(3.1), DeviceEndedError()])
+    back = FakeDevice([picture(3.0), picture(3.1), None])
     connections = Connections(clock, *devices, back)
     source = ReconnectingSource(connections, settings, clock, Pacer(clock, clock.wait), expected)
     info = source.open()
     assert (info.source_id, info.width, info.height) == ("camera 7", 1280, 720)
     assert source.reopened_as is None
-    assert source.state is SourceState.RECONNECTING
-    assert source.state_text == "camera 7 is not there yet, trying again …"
+    assert source.state_text == "camera 7 is not connected yet, retrying …"
     frames = list(iter(source.read, None))
     assert [frame.pts for frame in frames] == [0, 100_000]
     assert np.diff(connections.made_at_s).tolist() == pytest.approx([0.5, 1, 2])
@@ -89,16 +98,16 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(clock: ManualCloc
     source.close()
 
 
-def test_without_being_asked_to_wait_the_first_failure_is_an_error(clock: ManualClock) -> None:
+def test_without_at_start_a_missing_camera_is_an_error(clock: ManualClock) -> None:
     expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
     source = ReconnectingSource(Connections(clock, gone()), SETTINGS, clock, Pacer(clock, clock.wait), expected)
     with pytest.raises(InputError, match="there is no camera 7"):
         source.open()
 
 
-def test_pauses_double_up_to_the_longest_and_start_anew(clock: ManualClock) -> None:
+def test_delays_double_up_to_the_limit_and_a_frame_resets_them(clock: ManualClock) -> None:
     devices = [FakeDevice([picture(1.0)]), *[gone() for _ in range(5)], FakeDevice([picture(2.0)])]
-    devices += [gone(), FakeDevice([picture(3.0), DeviceEndedError()])]
+    devices += [gone(), FakeDevice([picture(3.0), None])]
     connections = Connections(clock, *devices)
     source = reconnecting(connections, clock)
     source.open()
@@ -108,20 +117,20 @@ def test_pauses_double_up_to_the_longest_and_start_anew(clock: ManualClock) -> N
     source.close()
 
 
-def test_state_can_be_seen_while_it_is_gone(clock: ManualClock) -> None:
-    seen: list[tuple[SourceState, str]] = []
+def test_state_text_while_disconnected(clock: ManualClock) -> None:
+    seen: list[str] = []
     source: ReconnectingSource
 
     def wait(seconds: float) -> bool:
-        seen.append((source.state, source.state_text))
+        seen.append(source.state_text)
         return clock.wait(seconds)
 
-    connections = Connections(clock, FakeDevice([picture(1.0)]), FakeDevice([picture(2.0), DeviceEndedError()]))
+    connections = Connections(clock, FakeDevice([picture(1.0)]), FakeDevice([picture(2.0), None]))
     source = ReconnectingSource(connections, SETTINGS, clock, Pacer(clock, wait))
     source.open()
     list(iter(source.read, None))
-    assert set(seen) == {(SourceState.RECONNECTING, "camera 7 is gone, trying again …")}
-    assert source.state is SourceState.RUNNING
+    assert set(seen) == {"camera 7 is disconnected, retrying …"}
+    assert source.state_text == ""
     source.close()
 
 
@@ -133,17 +142,17 @@ def test_first_opening_that_fails_is_an_error(clock: ManualClock) -> None:
     assert source.read() is None
 
 
-def test_a_hung_driver_does_not_hang_the_reader_nor_pile_up_threads(clock: ManualClock) -> None:
+def test_a_hung_driver_blocks_neither_the_reader_nor_accumulates_threads(clock: ManualClock) -> None:
     release = threading.Event()
-    hung = [FakeDevice([picture(number), lambda: release.wait(30) or None]) for number in range(MOST_STUCK)]
-    connections = Connections(clock, *hung, FakeDevice([picture(9.0), DeviceEndedError()]), read_timeout_s=0.02)
+    hung = [FakeDevice([picture(number), lambda: release.wait(30) or None]) for number in range(MAX_STUCK)]
+    connections = Connections(clock, *hung, FakeDevice([picture(9.0), None]), read_timeout_s=0.02)
     waits = 0
 
     def wait(seconds: float) -> bool:
         nonlocal waits
         waits += 1
         if waits == 100:
-            assert len(connections.made_at_s) == MOST_STUCK, "no further thread while these hang"
+            assert len(connections.made_at_s) == MAX_STUCK, "no further thread while these hang"
             release.set()
             assert hung[0].closed.wait(5)
             assert hung[1].closed.wait(5)
@@ -157,7 +166,7 @@ def test_a_hung_driver_does_not_hang_the_reader_nor_pile_up_threads(clock: Manua
 
 
 @pytest.mark.parametrize("where", ["reading", "pausing", "opening"])
-def test_interrupt_ends_it_wherever_it_is(where: str) -> None:
+def test_interrupt_ends_reading_pausing_and_opening(where: str) -> None:
     release = threading.Event()
     reached = threading.Event()
 
@@ -179,7 +188,7 @@ def test_interrupt_ends_it_wherever_it_is(where: str) -> None:
     thread.start()
     if where == "pausing":
         deadline_s = time.monotonic() + 5
-        while source.state is not SourceState.RECONNECTING and time.monotonic() < deadline_s:
+        while not source.state_text and time.monotonic() < deadline_s:
             thread.join(0.005)
     else:
         assert reached.wait(5)

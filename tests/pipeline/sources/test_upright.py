@@ -43,7 +43,7 @@ def test_blend_on_white() -> None:
     assert blend_on_white(bgra[:, :1]).tolist() == [[[10, 20, 30]]]
 
 
-def test_converter_lays_transparent_video_on_white_and_scales() -> None:
+def test_converter_blends_transparent_video_onto_white_and_scales() -> None:
     rgba = np.zeros((8, 12, 4), np.uint8)
     rgba[:, 6:] = (200, 100, 50, 255)
     image = BgrConverter().convert(av.VideoFrame.from_ndarray(rgba, format="rgba"))

@@ -1,4 +1,4 @@
-"""What people type as a source, right and wrong."""
+"""Source URIs, valid and invalid."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
         ),
     ],
 )
-def test_what_is_no_file(uri: str, expected: Target) -> None:
+def test_uris_that_are_not_files(uri: str, expected: Target) -> None:
     assert parse_uri(uri) == expected
 
 
@@ -96,11 +96,11 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("clpi.mp4", r"there is no file or folder .*clpi\.mp4; did you mean clip2?\.mp4 or clip2?\.mp4"),
-        ("zzzzzzzz", r"there is no file or folder .*zzzzzzzz$"),
-        ("nowhere/clip.mp4", r"the folder .*nowhere does not exist either"),
+        ("clpi.mp4", r"clpi\.mp4 does not exist; did you mean clip2?\.mp4 or clip2?\.mp4"),
+        ("zzzzzzzz", r"zzzzzzzz does not exist$"),
+        ("nowhere/clip.mp4", r"does not exist, and neither does the folder .*nowhere"),
         ("empty.mp4", r"empty\.mp4 is empty \(0 bytes\)"),
-        ("none", r"the folder .*none holds no image \(1 other entries\)"),
+        ("none", r"the folder .*none contains no images \(1 other entries\)"),
         ("*.webm", r"no file matches .*\*\.webm"),
         ("clip*", r"matches 2 files, none an image"),
         ("x" * 300, "cannot be opened|there is no"),
@@ -118,11 +118,11 @@ def test_bad_paths(folder: Path, name: str, message: str) -> None:
         ("", "the source is empty"),
         ("  ", "the source is empty"),
         ("a\0b", "the source is empty"),
-        ("foo://x/y", r"'foo://' is no kind of source; known are file, http"),
+        ("foo://x/y", r"'foo://' is not supported; use one of file, http"),
         ("http://", "names no host"),
         ("rtsp:///live", "names no host"),
-        ("rtsp://u:secret@cam:99999/", r"rtsp://\*\*\*@cam:99999/ is no valid address"),
-        ("http://[::1/", "is no valid address"),
+        ("rtsp://u:secret@cam:99999/", r"rtsp://\*\*\*@cam:99999/ is not a valid address"),
+        ("http://[::1/", "is not a valid address"),
         ("~nobody-of-that-name/clip.mp4", "home folder|there is no"),
     ],
 )
@@ -135,7 +135,7 @@ def test_bad_uris(uri: str, message: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="neither a file"):
+    with pytest.raises(InputError, match="is not a file, a folder or a camera device"):
         parse_uri(str(tmp_path / "pipe"))
 
 
@@ -177,7 +177,7 @@ def test_natural_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["/dev/v4l/by-id/usb-Cam_AB12-video-index0", "/dev/v4l/by-path/pci-0:2:1.0-video"])
-def test_stable_device_paths_are_cameras_also_while_they_are_unplugged(text: str) -> None:
+def test_stable_device_paths_are_cameras_even_while_unplugged(text: str) -> None:
     target = parse_uri(text)
     assert (target.kind, target.location, target.name) == (UriKind.CAMERA, text, f"camera {text}")
 
@@ -185,5 +185,5 @@ def test_stable_device_paths_are_cameras_also_while_they_are_unplugged(text: str
 def test_a_camera_by_its_serial_number() -> None:
     target = parse_uri("serial:AB12")
     assert (target.kind, target.location, target.name) == (UriKind.CAMERA, "serial:AB12", "camera serial:AB12")
-    with pytest.raises(InputError, match="names no camera"):
+    with pytest.raises(InputError, match="serial: is incomplete"):
         parse_uri("serial: ")

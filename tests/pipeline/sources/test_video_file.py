@@ -98,11 +98,11 @@ def test_transport_stream_starts_near_zero(tmp_path: Path) -> None:
     assert info.audio.path == path
 
 
-def test_sound_is_found_and_told(tmp_path: Path) -> None:
+def test_audio_is_found_and_described(tmp_path: Path) -> None:
     info, _frames = read_all(write_clip(tmp_path / "a.mp4", 10, sound_s=0.4), start_s=0.2)
     assert info.audio is not None
     assert info.audio.start_s == pytest.approx(0.2)
-    assert "sound aac" in info.description
+    assert "audio aac" in info.description
     assert read_all(write_clip(tmp_path / "b.mp4", 5))[0].audio is None
 
 
@@ -183,7 +183,7 @@ def patch_colors(image: np.ndarray) -> np.ndarray:
         (None, True, "gray", "libx264"),
     ],
 )
-def test_colors_come_back(tmp_path: Path, matrix: int | None, full_range: bool, pix_fmt: str, codec: str) -> None:
+def test_colors_round_trip(tmp_path: Path, matrix: int | None, full_range: bool, pix_fmt: str, codec: str) -> None:
     options = {"crf": "4"} if codec == "libx264" else {}
     path = tmp_path / ("a.mov" if codec == "png" else "a.mkv")
     write_clip(
@@ -249,7 +249,7 @@ SEEKABLE = [
 
 
 @pytest.mark.parametrize(("name", "arguments"), SEEKABLE)
-def test_start_gives_the_same_as_reading_from_the_beginning(tmp_path: Path, name: str, arguments: dict) -> None:
+def test_start_matches_reading_from_the_beginning(tmp_path: Path, name: str, arguments: dict) -> None:
     path = write_clip(tmp_path / name, 60, **arguments)
     _info, everything = read_all(path)
     assert len(everything) == 60
@@ -268,7 +268,7 @@ def test_start_gives_the_same_as_reading_from_the_beginning(tmp_path: Path, name
 
 
 @pytest.mark.parametrize(("name", "arguments"), SEEKABLE[:6])
-def test_start_behind_the_end_names_the_length(tmp_path: Path, name: str, arguments: dict) -> None:
+def test_a_start_beyond_the_end_reports_the_duration(tmp_path: Path, name: str, arguments: dict) -> None:
     path = write_clip(tmp_path / name, 60, **arguments)
     with pytest.raises(InputError, match=r"is 2\.[34]\d\d s long: no frame is at or after the start, 7\.5 s"):
         VideoFile(path, start_s=7.5).open()
@@ -277,7 +277,7 @@ def test_start_behind_the_end_names_the_length(tmp_path: Path, name: str, argume
 # --- damage
 
 
-def test_damaged_middle_is_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_corrupt_data_is_skipped_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_clip(tmp_path / "a.mp4", 60, codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -288,14 +288,26 @@ def test_damaged_middle_is_skipped_and_counted(tmp_path: Path, caplog: pytest.Lo
     frames = list(iter(source.read, None))
     assert 30 < len(frames) < 60
     assert numbers(frames)[-1] == 59
-    assert source.warnings >= 1
     source.close()
-    assert source.warnings >= 1
-    assert "is damaged in places" in caplog.text
+    (warning,) = source.warnings.texts()
+    assert warning.startswith("corrupt data at 00:0")
+    assert "a.mp4: corrupt data at 00:0" in caplog.text
+    assert caplog.text.count("resuming after it") == 1
+
+
+def test_concatenated_recordings_continue_and_are_reported(tmp_path: Path) -> None:
+    part = write_clip(tmp_path / "part.ts", 60).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(part + part)
+    with VideoFile(path) as source:
+        frames = list(iter(source.read, None))
+    assert len(frames) == 120
+    assert np.diff([frame.pts_s for frame in frames]) == pytest.approx(0.04)
+    assert source.warnings.texts() == ["repaired timestamps at 00:02.4"]
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.avi", "fragmented.mp4"])
-def test_file_that_was_cut_off_ends_early(tmp_path: Path, name: str) -> None:
+def test_a_truncated_file_ends_early(tmp_path: Path, name: str) -> None:
     options = {"movflags": "frag_keyframe+empty_moov"} if name.endswith("mp4") else {}
     path = write_clip(tmp_path / name, 60, options={"g": "6"}, container_options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
@@ -321,14 +333,14 @@ def _sound_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
-        ("cut.mp4", _truncated_mp4, "the file is cut off"),
-        ("sound.m4a", _sound_only, r"has no video in it: only sound \(aac\)"),
+        ("cut.mp4", _truncated_mp4, "the file is truncated"),
+        ("sound.m4a", _sound_only, r"contains no video: only audio \(aac\)"),
         ("notes.txt", lambda path: path.write_text("hello world\n" * 50), "is a text file"),
-        ("notes.mp4", lambda path: path.write_text("hello world\n" * 50), "not a video that can be read"),
-        ("noise.mkv", lambda path: path.write_bytes(bytes(range(256)) * 40), "not a video that can be read"),
+        ("notes.mp4", lambda path: path.write_text("hello world\n" * 50), "not a readable video"),
+        ("noise.mkv", lambda path: path.write_bytes(bytes(range(256)) * 40), "not a readable video"),
     ],
 )
-def test_what_is_no_video_is_one_clear_line(tmp_path: Path, name: str, make: object, message: str) -> None:
+def test_a_file_without_video_is_a_one_line_error(tmp_path: Path, name: str, make: object, message: str) -> None:
     make(tmp_path / name)
     with pytest.raises(InputError, match=message) as caught:
         VideoFile(tmp_path / name).open()

@@ -1,4 +1,4 @@
-"""Drives a real browser over the DevTools protocol: a page is opened, asked and photographed."""
+"""Drives a real browser over the DevTools protocol: opens a page, evaluates expressions, takes screenshots."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Page:
         return values["result"]
 
     async def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression; promises are waited for."""
+        """The value of a JavaScript expression; promises are awaited."""
         result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
@@ -146,7 +146,7 @@ async def browser_page(program: str, profile: Path) -> AsyncIterator[Page]:
 
 
 async def _port(stderr: asyncio.StreamReader) -> int:
-    """Where the browser listens, as it says on its standard error."""
+    """The address the browser listens on, read from its standard error."""
     while line := await stderr.readline():
         if b"DevTools listening on" in line:
             return int(line.split(b":")[2].split(b"/")[0])

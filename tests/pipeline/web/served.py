@@ -1,4 +1,4 @@
-"""A run that is served: a live source in the test's hand, a segmenter without a network, the whole stream between."""
+"""A served run: a live source controlled by the test, a segmenter without a network, the whole stream between."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.web.access import Access, Refusal, Request, choose_token, own_names
+from pipeline.web.access import Access, Refusal, Request, allowed_hosts, choose_token
 
 TOKEN = "correct-horse-battery"
 
@@ -16,28 +16,28 @@ def ask(access, method="GET", path="/api/status", token=None, cookies=None, **he
     "host",
     ["localhost", "LOCALHOST:9000", "localhost.", "127.0.0.1:8080", "[::1]:8080", "192.168.1.5", "kiosk.local:8080"],
 )
-def test_names_that_are_ours(host):
+def test_allowed_host_names(host):
     assert ask(Access(None, frozenset({"kiosk.local"})), Host=host) is None
 
 
 @pytest.mark.parametrize(
     "host", ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8080", "[::1", "@"]
 )
-def test_names_that_are_not_ours(host):
+def test_refused_host_names(host):
     assert ask(Access(None), Host=host) is Refusal.HOST
 
 
-def test_own_names(monkeypatch):
+def test_allowed_hosts(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "Box.lan.example")
-    names = own_names(ServeSettings(allowed_hosts=("Cam.Example.Org",)), "0.0.0.0")
+    names = allowed_hosts(ServeSettings(allowed_hosts=("Cam.Example.Org",)), "0.0.0.0")
     assert names == {"box.lan.example", "box", "box.local", "0.0.0.0", "cam.example.org"}
 
 
-def test_without_a_token_everybody_on_this_machine_may_look():
+def test_without_a_token_everybody_on_this_machine_has_access():
     assert ask(Access(None)) is None
 
 
-def test_the_three_ways_to_show_the_token():
+def test_the_three_ways_to_present_the_token():
     access = Access(TOKEN, port=8080)
     assert ask(access) is Refusal.TOKEN
     assert ask(access, Authorization=f"Bearer {TOKEN}") is None
@@ -57,7 +57,7 @@ def test_wrong_tokens(wrong):
     assert not access.matches(None)
 
 
-def test_the_cookie_tells_nothing_of_the_token_and_belongs_to_it():
+def test_the_cookie_depends_on_the_token_without_revealing_it():
     access = Access(TOKEN, port=8080)
     assert TOKEN not in access.cookie
     assert len(access.cookie) == 64
@@ -67,7 +67,7 @@ def test_the_cookie_tells_nothing_of_the_token_and_belongs_to_it():
     assert ask(access, cookies={"stream_segment_8080": TOKEN}) is Refusal.TOKEN
 
 
-def test_health_is_open_to_supervisors():
+def test_health_needs_no_token():
     assert ask(Access(TOKEN), path="/healthz") is None
     assert ask(Access(TOKEN), path="/metrics") is Refusal.TOKEN
     assert ask(Access(TOKEN), path="/") is Refusal.TOKEN
@@ -111,20 +111,22 @@ def test_controls_need_a_header_that_forms_cannot_send():
     assert ask(access, method="POST", cookies={"stream_segment_8080": access.cookie}) is Refusal.NO_HEADER
 
 
-def test_which_token_holds():
+def test_precedence_of_tokens():
     environment = {"STREAM_SEGMENT_TOKEN": "from-the-environment"}
     given = ServeSettings(token="from-the-settings")
     assert choose_token(given, True, environment) == ("from-the-settings", False)
     assert choose_token(ServeSettings(), False, environment) == ("from-the-environment", False)
     assert choose_token(ServeSettings(), False, {}) == (None, False)
-    (first, made_up), (second, _) = (choose_token(ServeSettings(), True, {"STREAM_SEGMENT_TOKEN": ""}) for _ in "12")
-    assert made_up
+    (first, is_generated), (second, _) = (
+        choose_token(ServeSettings(), True, {"STREAM_SEGMENT_TOKEN": ""}) for _ in "12"
+    )
+    assert is_generated
     assert first != second
     assert len(first) >= 32
 
 
-def test_a_short_token_in_the_environment_is_an_error_that_does_not_tell_it():
-    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN must have 12 to 256 characters, it has 5") as caught:
+def test_a_short_token_in_the_environment_is_an_error_that_does_not_reveal_it():
+    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN must have 12 to 256 characters, got 5") as caught:
         choose_token(ServeSettings(), False, {"STREAM_SEGMENT_TOKEN": "short"})
     assert "short" not in str(caught.value)
     assert caught.value.exit_code == 2

@@ -27,12 +27,12 @@ def test_host_and_port(text, host, port):
 @pytest.mark.parametrize(
     "text", ["", "localhost", "host:", ":8080", "host:65536", "-1", "8o8o", "::1:8080", "1.5", "٣"]
 )
-def test_what_is_no_address(text):
+def test_invalid_addresses(text):
     with pytest.raises(ValueError, match=r"HOST|brackets"):
         split_address(text)
 
 
-def test_a_socket_on_this_machine_only():
+def test_a_loopback_socket():
     with contextlib.closing(listen("127.0.0.1", 0)) as listening:
         assert is_loopback(listening)
         port = listening.getsockname()[1]
@@ -41,12 +41,12 @@ def test_a_socket_on_this_machine_only():
             pass
 
 
-def test_localhost_is_this_machine():
+def test_localhost_is_loopback():
     with contextlib.closing(listen("localhost", 0)) as listening:
         assert is_loopback(listening)
 
 
-def test_a_socket_on_every_address_is_not_private_and_has_an_address_that_can_be_opened():
+def test_a_socket_on_all_addresses_is_not_loopback_and_its_url_works():
     with contextlib.closing(listen("0.0.0.0", 0)) as listening:
         assert not is_loopback(listening)
         url = url_of(listening)
@@ -67,14 +67,14 @@ def test_ipv6():
         assert url_of(listening) == f"http://[::1]:{listening.getsockname()[1]}/"
 
 
-def test_a_port_that_is_taken():
+def test_a_port_in_use():
     with contextlib.closing(listen("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]
-        with pytest.raises(InputError, match=f"--serve: port {port} is taken by another program"):
+        with pytest.raises(InputError, match=f"--serve: port {port} is in use by another program"):
             listen("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid", "x" * 300])
-def test_an_address_that_is_not_this_machines(host):
-    with pytest.raises(InputError, match="is no address of this machine"):
+def test_an_address_of_another_machine(host):
+    with pytest.raises(InputError, match="is not an address of this machine"):
         listen(host, 0)

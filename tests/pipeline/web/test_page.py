@@ -23,7 +23,7 @@ FINGERPRINT = f"{COPY}.getImageData(0, 0, picture.width, picture.height).data.re
 STATE = "document.getElementById('state')"
 WITHIN_S = 2.0
 SLACK_S = 1.0
-"""A busy machine's share of what the page promises within two seconds."""
+"""Extra time on a busy machine, beyond the two seconds that the page promises."""
 
 
 def pixel(x, y):
@@ -75,11 +75,11 @@ async def try_recording(page, run, folder):
 
 
 async def try_silence(page, run):
-    """The server still holds the connections but says nothing."""
+    """The server keeps the connections open but sends nothing."""
     release = threading.Event()
     run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
     assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
-    await page.until(f"{STATE}.textContent === 'Connection lost. Trying again …'")
+    await page.until(f"{STATE}.textContent === 'Connection lost, retrying …'")
     release.set()
     assert await page.until(f"{STATE}.textContent === 'Live'") < 2 * (WITHIN_S + SLACK_S)
 
@@ -118,7 +118,7 @@ def test_the_page_in_a_browser(tmp_path):
         asyncio.run(everything(run))
 
 
-def test_the_page_says_that_the_run_is_over_and_finds_the_next_one(tmp_path):
+def test_the_page_reports_the_end_of_the_run_and_finds_the_next_one(tmp_path):
     async def over_and_again():
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             with served() as run:
@@ -128,7 +128,7 @@ def test_the_page_says_that_the_run_is_over_and_finds_the_next_one(tmp_path):
             assert await page.until(f"{STATE}.dataset.state === 'bad'") < WITHIN_S + SLACK_S
             assert await page.ask(f"{STATE}.textContent") in (
                 "The run has ended. Waiting for the next one …",
-                "Connection lost. Trying again …",
+                "Connection lost, retrying …",
             )
             with served(serve={"address": str(port)}):
                 await page.until(f"{STATE}.textContent === 'Live'")
@@ -140,7 +140,7 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
     async def with_token(run):
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             await page.open(run.url)
-            assert "A token is needed" in await page.ask("document.body.innerText")
+            assert "A token is required" in await page.ask("document.body.innerText")
             await page.open(f"{run.url}?token={run.sink.token}")
             await page.until(f"{STATE}.textContent === 'Live'")
             assert await page.ask("location.href") == run.url

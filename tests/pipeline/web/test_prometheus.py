@@ -52,7 +52,7 @@ def test_what_prometheus_reads():
     assert kinds["stream_segment_frames"] == "counter"
 
 
-def test_buckets_rise():
+def test_buckets_are_cumulative():
     run = Watched()
     for power in range(60):
         run.present(latency_s=0.001 * 1.2**power)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.records import SourceKind
-from pipeline.web.routes import LARGEST_BODY
+from pipeline.web.routes import MAX_BODY_BYTES
 from tests.pipeline.fakes import DEADLINE_S
 from tests.pipeline.web.served import CONTROL, HEIGHT, WIDTH, Camera, served
 
@@ -89,7 +89,7 @@ def parts(run, count):
         ("/absent", "text/plain"),
     ],
 )
-def test_every_answer_has_strict_headers(run, path, kind):
+def test_every_response_has_strict_headers(run, path, kind):
     status, headers, body = run.get(path)
     assert status == (404 if path == "/absent" else 200)
     assert headers["Content-Type"].startswith(kind)
@@ -125,13 +125,13 @@ def test_a_snapshot_is_the_whole_picture_with_its_overlay(run):
     assert run.sink.stills.count == 0
 
 
-def test_motion_jpeg_moves_and_is_as_small_as_was_asked_for(run):
+def test_motion_jpeg_moves_and_has_the_configured_width(run):
     pictures = [decoded(one) for one in parts(run, 3)]
     assert [one.shape for one in pictures] == [(90, 161, 3)] * 3
     assert np.abs(pictures[0].astype(int) - pictures[2]).max() > 60
 
 
-def test_nothing_is_encoded_while_nobody_watches(run):
+def test_nothing_is_encoded_without_viewers(run):
     for _ in range(100):  # who has left may be noticed a moment later
         if not run.sink.wants_overlay:
             break
@@ -144,15 +144,15 @@ def test_nothing_is_encoded_while_nobody_watches(run):
     assert run.sink.pictures._number == before
 
 
-def test_no_more_viewers_than_there_are_places(run):
-    with run.sink.pictures.place(), run.sink.pictures.place():
+def test_viewers_beyond_the_limit_are_refused(run):
+    with run.sink.pictures.watching(), run.sink.pictures.watching():
         status, _, body = run.get("/stream.mjpg")
         assert status == 503
-        assert json.loads(body) == {"error": "all 2 places for viewers are taken (serve.max_viewers)"}
+        assert json.loads(body) == {"error": "the limit of 2 viewers is reached (serve.max_viewers)"}
         assert run.status()["viewers"] == 2
 
 
-def test_events_bring_the_status_again_and_again(run):
+def test_events_repeat_the_status(run):
     events = Events(run)
     first, second = (json.loads(events.next()[0].removeprefix("data: ")) for _ in range(2))
     events.close()
@@ -166,7 +166,7 @@ def test_health(run):
     assert (status, json.loads(body)) == (200, {"ok": True, "reason": ""})
 
 
-def test_health_fails_when_frames_stop_and_comes_back():
+def test_health_fails_when_frames_stop_and_recovers():
     camera = Camera()
     with served(camera, serve={"stalled_after_s": 0.3}) as run:
         assert parts(run, 1)
@@ -179,7 +179,7 @@ def test_health_fails_when_frames_stop_and_comes_back():
         assert status == 503
         answer = json.loads(body)
         assert answer["ok"] is False
-        assert answer["reason"].startswith("no frame was shown for ")
+        assert answer["reason"].startswith("no frame shown for ")
         camera.flowing.set()
         for _ in range(2000):
             if run.get("/healthz")[0] == 200:
@@ -216,10 +216,10 @@ def test_switches_and_threshold(run):
         ([], 400, "object"),
         (b"{", 400, "JSON"),
         (b"\xff", 400, "JSON"),
-        (b" " * (LARGEST_BODY + 1), 413, ""),
+        (b" " * (MAX_BODY_BYTES + 1), 413, ""),
     ],
 )
-def test_changes_that_make_no_sense(run, change, status, text):
+def test_invalid_changes(run, change, status, text):
     before = run.stream.controls.state
     data = change if isinstance(change, bytes) else json.dumps(change).encode()
     got, _, body = run_post(run, "/api/overlay", data, CONTROL)
@@ -246,7 +246,7 @@ def run_post(run, path, data, headers):
     ],
 )
 @pytest.mark.parametrize(("path", "change"), [("/api/overlay", b"{}"), ("/api/recording", b'{"on": false}')])
-def test_controls_are_not_for_other_sites(run, path, change, headers, status):
+def test_controls_are_refused_to_other_sites(run, path, change, headers, status):
     assert run_post(run, path, change, headers)[0] == status
 
 
@@ -276,7 +276,7 @@ def test_single_images_are_not_recorded():
     with served(Camera(kind=SourceKind.STILLS)) as run:
         status, answer = run.post("/api/recording", {"on": True})
         assert status == 409
-        assert "nothing to record" in answer["error"]
+        assert "cannot be recorded" in answer["error"]
         assert run.status()["recording"]["possible"] is False
 
 
@@ -286,22 +286,22 @@ def test_single_images_are_not_recorded():
 @pytest.mark.parametrize(
     "path", ["/", "/app.js", "/api/status", "/api/events", "/metrics", "/stream.mjpg", "/snapshot.jpg"]
 )
-def test_without_the_token_nothing_is_told(locked, path):
+def test_without_the_token_everything_is_refused(locked, path):
     status, headers, body = locked.get(path)
     assert status == 401
     assert headers["WWW-Authenticate"] == "Bearer"
-    assert "A token is needed" in json.loads(body)["error"]
+    assert "A token is required" in json.loads(body)["error"]
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_browser_without_the_token_gets_a_page(locked):
     status, headers, body = locked.get("/", Accept="text/html,*/*")
     assert (status, headers["Content-Type"]) == (401, "text/html; charset=utf-8")
-    assert "A token is needed" in body.decode()
+    assert "A token is required" in body.decode()
     assert locked.get("/style.css")[0] == 200
 
 
-def test_health_is_told_to_everybody(locked):
+def test_health_is_public(locked):
     assert locked.get("/healthz")[0] in (200, 503)
 
 
@@ -324,7 +324,7 @@ def test_the_token_in_the_address_becomes_a_cookie(locked):
     assert locked.get("/?token=wrong-wrong-wrong")[0] == 401
 
 
-def test_an_address_with_a_token_that_nobody_needs_is_cleaned(run):
+def test_an_unnecessary_token_is_removed_from_the_address(run):
     status, headers, _ = run.get("/?token=whatever")
     assert (status, headers["Location"]) == (303, "/")
     assert "Set-Cookie" not in headers
@@ -339,13 +339,13 @@ def handshake(run, **headers):
         return connection.recv(4096).split(b"\r\n")[0]
 
 
-def test_pictures_are_not_for_other_sites(run, locked):
+def test_pictures_are_refused_to_other_sites(run, locked):
     assert b" 101 " in handshake(run, Origin=f"http://127.0.0.1:{run.port}")
     assert b" 403 " in handshake(run, Origin="http://evil.example")
     assert b" 401 " in handshake(locked, Origin=f"http://127.0.0.1:{locked.port}")
 
 
-def test_a_snapshot_while_the_camera_is_gone_says_why(monkeypatch):
+def test_a_snapshot_while_the_camera_is_disconnected_gives_the_reason(monkeypatch):
     monkeypatch.setattr("pipeline.web.routes.STILL_TIMEOUT_S", 0.2)
     camera = Camera()
     camera.text = "camera 0 is gone, trying again"
@@ -355,7 +355,7 @@ def test_a_snapshot_while_the_camera_is_gone_says_why(monkeypatch):
     assert (status, json.loads(body)) == (503, {"error": "no picture: camera 0 is gone, trying again"})
 
 
-def test_the_end_of_the_run_is_told():
+def test_the_end_of_the_run_is_announced():
     with served() as run:
         events = Events(run)
         events.next()

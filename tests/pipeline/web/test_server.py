@@ -27,7 +27,7 @@ async def hello(_):
     return web.Response(text=threading.current_thread().name)
 
 
-def test_it_answers_in_a_thread_of_its_own_until_it_is_closed():
+def test_it_serves_in_its_own_thread_until_closed():
     listening = listen("127.0.0.1", 0)
     url = url_of(listening)
     one = WebServer(app_of(hello), listening)
@@ -40,7 +40,7 @@ def test_it_answers_in_a_thread_of_its_own_until_it_is_closed():
         urllib.request.urlopen(url, timeout=DEADLINE_S)
 
 
-def test_a_handler_that_waits_for_ever_does_not_hold_up_the_end():
+def test_a_handler_that_waits_indefinitely_does_not_delay_the_end():
     entered = threading.Event()
 
     async def wait(_):
@@ -59,7 +59,7 @@ def test_a_handler_that_waits_for_ever_does_not_hold_up_the_end():
         assert connection.recv(100) == b""
 
 
-def test_a_viewer_who_takes_nothing_does_not_keep_its_socket_after_the_end():
+def test_the_socket_of_a_viewer_that_reads_nothing_is_closed_at_the_end():
     entered = threading.Event()
 
     async def send_for_ever(request):
@@ -97,7 +97,7 @@ def test_a_start_that_fails():
     one.close()
 
 
-def test_an_event_loop_that_is_stuck_is_named(monkeypatch):
+def test_a_stuck_event_loop_is_reported(monkeypatch):
     monkeypatch.setattr(server, "END_DEADLINE_S", 0.1)
     release = threading.Event()
     one = WebServer(app_of(hello), listen("127.0.0.1", 0))

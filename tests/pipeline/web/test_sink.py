@@ -1,4 +1,4 @@
-"""The sink behind the page: what a viewer costs, what an absent one does not, and errors before the run."""
+"""The sink behind the page: the cost of viewers, none without them, and errors before the run."""
 
 import contextlib
 import logging
@@ -35,7 +35,7 @@ def sink_of(**values):
 
 
 class Crowd:
-    """Viewers that read what comes, in one thread; `stalled` of them never read."""
+    """Viewers that read in one thread; `stalled` of them never read."""
 
     def __init__(self, port, count, stalled):
         self.received = [0] * count
@@ -89,7 +89,7 @@ def until(condition):
         threading.Event().wait(0.01)
 
 
-def test_twenty_viewers_one_of_them_stalled_cost_the_display_nothing():
+def test_twenty_viewers_one_stalled_do_not_slow_the_display():
     with served(Camera(FPS, size_wh=(640, 360)), serve={"max_viewers": VIEWERS}) as run:
         until(lambda: run.stream.ledger.overall().presented > 10)
         alone = presented_fps(run)
@@ -107,7 +107,7 @@ def test_twenty_viewers_one_of_them_stalled_cost_the_display_nothing():
     assert run.stream.summary().stats.dropped_total <= 5 + 0.1 * run.stream.summary().stats.captured
 
 
-def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
+def test_a_viewer_that_reads_nothing_is_disconnected(monkeypatch):
     monkeypatch.setattr("pipeline.web.routes.SEND_TIMEOUT_S", 0.3)
     with served(Camera(FPS, size_wh=(640, 360)), serve={"jpeg_quality": 100}) as run:
         noisy = np.random.default_rng(3).integers(0, 256, (360, 640, 3), np.uint8)
@@ -116,12 +116,12 @@ def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
             end_s = time.monotonic() + DEADLINE_S
             while run.sink.pictures.count == 1:
                 # Much data, so that the system's buffers fill soon.
-                run.sink.pictures.offer(noisy.tobytes())
+                run.sink.pictures.publish(noisy.tobytes())
                 assert time.monotonic() < end_s
                 threading.Event().wait(0.01)
 
 
-def test_who_leaves_while_no_picture_comes_gives_the_place_back():
+def test_leaving_while_no_pictures_arrive_frees_the_place():
     camera = Camera(FPS)
     with served(camera) as run:
         camera.flowing.clear()
@@ -132,7 +132,7 @@ def test_who_leaves_while_no_picture_comes_gives_the_place_back():
             until(lambda: not run.sink.wants_overlay)
 
 
-def test_viewers_who_come_and_go_leave_nothing_behind():
+def test_viewers_that_come_and_go_leak_nothing():
     with served(Camera(FPS)) as run:
         threads = threading.active_count()
         for round_ in range(30):
@@ -155,7 +155,7 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     made = presentation(0)
     assert not one.wants_overlay
     one.write(made)
-    with one.pictures.place():
+    with one.pictures.watching():
         assert one.wants_overlay
         one.write(made)  # bare: drawn before the viewer came
         with pytest.raises(AssertionError):
@@ -172,28 +172,28 @@ def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is():
     assert sink_module._scaled(np.zeros((1, 4000, 3), np.uint8), 100).shape == (1, 100, 3)
 
 
-def test_a_picture_too_large_for_jpeg_is_an_error_with_a_way_out():
+def test_a_frame_too_large_for_jpeg_is_an_error_with_a_remedy():
     with pytest.raises(RunError, match=r"serve\.max_width"):
         sink_module._jpeg(np.zeros((1, 70000, 3), np.uint8), 80)
 
 
-def test_a_port_that_is_taken_is_bad_usage():
+def test_a_port_in_use_is_an_input_error():
     with contextlib.closing(listen("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         one = sink_of(address=str(port))
-        with pytest.raises(InputError, match=f"port {port} is taken"):
+        with pytest.raises(InputError, match=f"port {port} is in use"):
             one.open(context())
         one.close()
 
 
-def test_the_address_is_said_and_the_token_only_where_it_was_made_up(caplog, monkeypatch):
+def test_the_address_is_logged_and_the_token_only_if_generated(caplog, monkeypatch):
     monkeypatch.delenv("STREAM_SEGMENT_TOKEN", raising=False)
     caplog.set_level(logging.INFO)
     cases = (
         ("127.0.0.1:0", None, "page: {url}"),
         ("0.0.0.0:0", None, "page: {url}?token={token}"),
-        ("0.0.0.0:0", "correct-horse-battery", "page: {url} (asks for the token)"),
-        ("127.0.0.1:0", "correct-horse-battery", "page: {url} (asks for the token)"),
+        ("0.0.0.0:0", "correct-horse-battery", "page: {url} (requires the token)"),
+        ("127.0.0.1:0", "correct-horse-battery", "page: {url} (requires the token)"),
     )
     for address, token, text in cases:
         caplog.clear()

@@ -38,12 +38,12 @@ class Watched:
         self.monitor.presented(Presentation(segmented, segmented.frame.image_bgr, self.controls.state))
 
 
-def test_health_from_the_start_over_a_stall_to_the_next_frame():
+def test_health_at_the_start_during_a_stall_and_after_it():
     run = Watched()
     run.waiting = "loading the model"
     assert (run.monitor.health().ok, run.monitor.health().reason) == (
         False,
-        "no frame was shown yet: loading the model",
+        "no frame shown yet: loading the model",
     )
     run.waiting = ""
     run.present()
@@ -52,9 +52,9 @@ def test_health_from_the_start_over_a_stall_to_the_next_frame():
     assert run.monitor.health().ok
     run.clock.now_s += 2.0
     health = run.monitor.health()
-    assert (health.ok, health.reason, health.frame_age_s) == (False, "no frame was shown for 7 s", 7.0)
+    assert (health.ok, health.reason, health.frame_age_s) == (False, "no frame shown for 7 s", 7.0)
     run.waiting = "camera 0 is gone"
-    assert run.monitor.health().reason == "no frame was shown for 7 s: camera 0 is gone"
+    assert run.monitor.health().reason == "no frame shown for 7 s: camera 0 is gone"
     run.present()
     assert run.monitor.health().ok
 
@@ -71,7 +71,7 @@ def test_objects_are_those_drawn_and_classes_stay_at_zero():
     assert run.monitor.objects() == {"class 3": 0, "dog": 0, "person": 0}
 
 
-def test_status_says_everything_and_is_json():
+def test_status_is_complete_and_json():
     run = Watched()
     run.ledger.captured(run.clock.now_s)
     for latency_s in [0.1] * 18 + [0.5] * 2:

@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 
-from pipeline.web.viewers import NoMorePictures, TooManyViewers, Viewers
+from pipeline.web.viewers import StreamEnded, TooManyViewers, Viewers
 from tests.pipeline.fakes import DEADLINE_S
 
 
@@ -18,34 +18,34 @@ def in_a_loop(work):
 
 def attached(limit=3):
     viewers = Viewers(limit)
-    viewers.attach()
+    viewers.bind()
     return viewers
 
 
 def test_the_newest_picture_and_none_twice():
     async def work():
         viewers = attached()
-        with viewers.place():
+        with viewers.watching():
             for picture in (b"one", b"two", b"three"):
-                viewers.offer(picture)
+                viewers.publish(picture)
             number, picture = await viewers.newer_than(0)
             assert (number, picture) == (3, b"three")
             waiting = asyncio.create_task(viewers.newer_than(number))
             await asyncio.sleep(0)
             assert not waiting.done()
-            viewers.offer(b"four")
+            viewers.publish(b"four")
             assert await waiting == (4, b"four")
 
     in_a_loop(work)
 
 
-def test_everybody_is_woken_from_another_thread():
+def test_all_viewers_are_woken_from_another_thread():
     async def work():
         viewers = attached(limit=20)
-        with viewers.place():
+        with viewers.watching():
             waiting = [asyncio.create_task(viewers.newer_than(0)) for _ in range(20)]
             await asyncio.sleep(0)
-            thread = threading.Thread(target=viewers.offer, args=(b"x",))
+            thread = threading.Thread(target=viewers.publish, args=(b"x",))
             thread.start()
             assert await asyncio.gather(*waiting) == [(1, b"x")] * 20
             thread.join()
@@ -53,18 +53,18 @@ def test_everybody_is_woken_from_another_thread():
     in_a_loop(work)
 
 
-def test_nothing_is_kept_while_nobody_watches():
+def test_nothing_is_kept_without_viewers():
     async def work():
         viewers = attached()
-        viewers.offer(b"before anybody came")
-        with viewers.place():
-            viewers.offer(b"old")
-        with viewers.place():
+        viewers.publish(b"before anybody came")
+        with viewers.watching():
+            viewers.publish(b"old")
+        with viewers.watching():
             waiting = asyncio.create_task(viewers.newer_than(0))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert not waiting.done()
-            viewers.offer(b"new")
+            viewers.publish(b"new")
             assert (await waiting)[1] == b"new"
 
     in_a_loop(work)
@@ -76,40 +76,40 @@ def test_only_one_picture_is_held():
 
     async def work():
         viewers = attached()
-        with viewers.place():
+        with viewers.watching():
             pictures = [Picture(b"1"), Picture(b"2"), Picture(b"3")]
             kept = [weakref.ref(picture) for picture in pictures]
             while pictures:
-                viewers.offer(pictures.pop(0))
+                viewers.publish(pictures.pop(0))
             assert [one() is None for one in kept] == [True, True, False]
         assert kept[2]() is None
 
     in_a_loop(work)
 
 
-def test_places_are_limited_and_given_back():
+def test_viewers_are_limited_and_freed():
     viewers = Viewers(2)
-    with viewers.place(), viewers.place():
+    with viewers.watching(), viewers.watching():
         assert viewers.count == 2
-        with pytest.raises(TooManyViewers), viewers.place():
+        with pytest.raises(TooManyViewers), viewers.watching():
             pass
     assert viewers.count == 0
-    with pytest.raises(ZeroDivisionError), viewers.place():
+    with pytest.raises(ZeroDivisionError), viewers.watching():
         raise ZeroDivisionError
     assert viewers.count == 0
 
 
-def test_the_end_wakes_those_who_wait_and_those_who_come_later():
+def test_the_end_wakes_current_and_later_viewers():
     async def work():
         viewers = attached()
-        with viewers.place():
+        with viewers.watching():
             waiting = asyncio.create_task(viewers.newer_than(0))
             await asyncio.sleep(0)
             viewers.close()
-            with pytest.raises(NoMorePictures):
+            with pytest.raises(StreamEnded):
                 await waiting
-            viewers.offer(b"too late")
-            with pytest.raises(NoMorePictures):
+            viewers.publish(b"too late")
+            with pytest.raises(StreamEnded):
                 await viewers.newer_than(0)
 
     in_a_loop(work)

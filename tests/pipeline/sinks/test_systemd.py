@@ -2,14 +2,14 @@ import socket
 
 import pytest
 
-from pipeline.sinks.supervisor import Supervisor, make_supervisor
+from pipeline.sinks.systemd import SystemdNotifier, make_systemd_notifier
 from tests.pipeline.fakes import FakeClock
 from tests.pipeline.sinks.presentations import context, presentation
 
 
-def test_ready_at_the_first_turn_then_signs_of_life_at_their_pace():
+def test_ready_first_then_watchdog_notifications_at_the_interval():
     told, clock = [], FakeClock()
-    sink = Supervisor(told.append, every_s=4.0, clock=clock)
+    sink = SystemdNotifier(told.append, every_s=4.0, clock=clock)
     sink.open(context())
     assert told == []
     sink.idle("loading the model")
@@ -28,27 +28,27 @@ def test_ready_at_the_first_turn_then_signs_of_life_at_their_pace():
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="systemd runs where there are such sockets")
 @pytest.mark.parametrize("kind", ["/", "@"])
-def test_messages_reach_the_socket_that_the_manager_named(tmp_path, kind):
+def test_messages_reach_the_notify_socket(tmp_path, kind):
     address = str(tmp_path / "notify") if kind == "/" else f"@stream-segment-test-{tmp_path.name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + address[1:] if kind == "@" else address)
         manager.settimeout(5.0)
-        sink = make_supervisor({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "5000000"})
+        sink = make_systemd_notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "5000000"})
         sink.open(context())
         sink.idle("")
         assert manager.recv(100) == b"READY=1"
         assert manager.recv(100) == b"STATUS=waiting for frames\nWATCHDOG=1"
-        make_supervisor({"NOTIFY_SOCKET": address}).idle("\udce4.mp4 is gone")  # a name that is no text
+        make_systemd_notifier({"NOTIFY_SOCKET": address}).idle("\udce4.mp4 is gone")  # a name that is no text
         assert manager.recv(100) == b"READY=1"
         assert manager.recv(100) == b"STATUS=\\udce4.mp4 is gone\nWATCHDOG=1"
         sink.close()
         assert manager.recv(100) == b"STOPPING=1"
 
 
-def test_without_a_manager_there_is_no_sink_and_a_manager_that_is_gone_does_no_harm(tmp_path):
-    assert make_supervisor({}) is None
-    assert make_supervisor({"NOTIFY_SOCKET": "vsock:2:1234"}) is None
-    sink = make_supervisor({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+def test_no_sink_without_a_manager_and_a_missing_socket_is_harmless(tmp_path):
+    assert make_systemd_notifier({}) is None
+    assert make_systemd_notifier({"NOTIFY_SOCKET": "vsock:2:1234"}) is None
+    sink = make_systemd_notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
     sink.open(context())
     sink.write(presentation(0))
     sink.close()

@@ -1,4 +1,4 @@
-"""The source's sound in the recording: in sync, whatever its codec, container, start and the first frame presented."""
+"""The source's audio in the recording: in sync, whatever its codec, container, start and the first frame presented."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def codecs(path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("skip", [0, 20])
-def test_flash_and_beep_stay_together(source, tmp_path, suffix, skip):
+def test_flash_and_beep_stay_in_sync(source, tmp_path, suffix, skip):
     path = tmp_path / f"out{suffix}"
     record_clip(source, path, skip)
     flash_s, beep_s = flash_and_beep_times(path)
@@ -70,7 +70,7 @@ def test_flash_and_beep_stay_together(source, tmp_path, suffix, skip):
     assert beep_s - flash_s == pytest.approx(source_beep_s - source_flash_s, abs=PACKET_S)
 
 
-def test_the_sound_of_a_file_with_damaged_tags_is_recorded(tmp_path):
+def test_the_audio_of_a_file_with_damaged_tags_is_recorded(tmp_path):
     tagged = with_damaged_tags(flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0))
     recorder = Recorder(RecorderSettings(path=str(tmp_path / "out.mp4")))
     recorder.open(context(fps=30.0, time_base=Fraction(1, 30), audio=AudioTrack(tagged, 0.0, 0.0)))
@@ -101,7 +101,7 @@ def test_a_start_far_into_the_file_is_found_by_seeking(tmp_path, name, codec):
         ("a.mkv", "libmp3lame", {".mp4": "mp3", ".mov": "mp3", ".mkv": "mp3"}),
     ],
 )
-def test_sound_is_copied_where_the_container_can_hold_it_and_aac_elsewhere(tmp_path, name, codec, expected):
+def test_audio_is_copied_if_the_container_supports_it_else_aac(tmp_path, name, codec, expected):
     source = flash_and_beep(tmp_path / name, codec, 0.0, event_s=0.2, length_s=0.6)
     for suffix, sound in expected.items():
         record_clip(source, tmp_path / f"out{suffix}")
@@ -127,7 +127,7 @@ def test_copied_packets_are_the_sources_own(tmp_path):
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_sound_ends_with_the_last_frame(tmp_path, codec):
+def test_audio_ends_with_the_last_frame(tmp_path, codec):
     source = flash_and_beep(tmp_path / "clip.mkv", codec, 0.0)
     record_clip(source, tmp_path / "out.mp4", stop=45)
     with av.open(str(tmp_path / "out.mp4")) as file:
@@ -136,14 +136,14 @@ def test_sound_ends_with_the_last_frame(tmp_path, codec):
     assert video_packets(tmp_path / "out.mp4")[-1][0] == pytest.approx(44 / 30, abs=0.001)
 
 
-def test_sound_can_be_left_out(tmp_path):
+def test_audio_can_be_disabled(tmp_path):
     source = flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0, event_s=0.2, length_s=0.6)
     record_clip(source, tmp_path / "out.mp4", audio=AudioMode.OFF)
     assert codecs(tmp_path / "out.mp4") == ["h264"]
 
 
 @pytest.mark.parametrize("content", [None, b"not a media file" * 100])
-def test_sound_that_cannot_be_had_is_said_and_the_video_recorded(tmp_path, content, caplog):
+def test_missing_audio_is_a_warning_and_the_video_is_recorded(tmp_path, content, caplog):
     source = tmp_path / "gone.mp4"
     if content is not None:
         source.write_bytes(content)
@@ -153,12 +153,12 @@ def test_sound_that_cannot_be_had_is_said_and_the_video_recorded(tmp_path, conte
         for i in range(5):
             recorder.write(presentation(i))
         recorder.close()
-    assert "the recording has no sound" in caplog.text
+    assert "recording without audio" in caplog.text
     assert codecs(tmp_path / "out.mp4") == ["h264"]
     assert len(video_packets(tmp_path / "out.mp4")) == 5
 
 
-def test_damaged_sound_does_not_end_the_recording(tmp_path, caplog):
+def test_corrupt_audio_does_not_end_the_recording(tmp_path, caplog):
     source = flash_and_beep(tmp_path / "clip.ts", "mp2", 0.0)
     data = bytearray(source.read_bytes())
     middle = len(data) // 2 // 188 * 188
