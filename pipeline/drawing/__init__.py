@@ -1,1 +1,1 @@
-"""Drawing: masks, boxes, labels, status, lines and zones."""
+"""Draws masks, boxes, labels, status, lines and zones."""

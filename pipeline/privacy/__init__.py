@@ -1,1 +1,1 @@
-"""Covering people and replacing backgrounds before anything else sees a frame."""
+"""Redacts people and replaces backgrounds before a frame is shown, stored or served."""

@@ -1,7 +1,7 @@
 """Counts line crossings, and measures occupancy and dwell time of zones. Memory is bounded, however long a run is.
 
-An object's position is its anchor: the middle of its box's bottom edge, or of the box. Anchors jitter, so both use
-hysteresis: a change of side counts once the anchor has a minimum distance from the line or the zone's outline.
+An object's position is its anchor: the middle of its box's bottom edge, or of the box. Anchors jitter, hence the
+hysteresis: an object has crossed a line or left a zone only when its anchor has a minimum distance from it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def anchor_of(box_xyxy: Box, anchor: Anchor) -> Point:
 
 
 def hysteresis(box_xyxy: Box) -> float:
-    """Distance from a line, in pixels, from which on an object's side counts."""
+    """Minimum distance of an object's anchor from a line or zone outline, pixels."""
     x1, y1, x2, y2 = box_xyxy
     return float(max(HYSTERESIS_PIXELS, HYSTERESIS_SIZES * ((x2 - x1) * (y2 - y1)) ** 0.5))
 
