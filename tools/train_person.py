@@ -52,8 +52,8 @@ def main() -> int:
     import keras
 
     from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.training.annotated_images import load_coco
     from mrcnn.training.augment import AugmentSettings
-    from mrcnn.training.coco import load_coco
     from mrcnn.training.start import prepare_new_layers
     from mrcnn.training.trainer import LAST_WEIGHTS_FILE, Trainer, TrainSettings
     from mrcnn.weights.load_save import load_weights

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from mrcnn.training.coco import Instance
+from mrcnn.training.annotated_images import Instance
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mrcnn.coco.image_files import read_image_bgr
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages
 from mrcnn.training.augment import AugmentSettings, Window, change_colors, flip, paste_instance, place_window
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages
-from mrcnn.training.image_reading import read_image_bgr
 from mrcnn.training.targets import rpn_targets
 
 OBJECT_SLOTS = 48

@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 import numpy as np
 
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages
 from mrcnn.training.augment import AugmentSettings, Window
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages
 from mrcnn.training.data import WindowMaker, read_picture
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mrcnn.training.coco import AnnotatedImage
+from mrcnn.training.annotated_images import AnnotatedImage
 from mrcnn.training.pictures import PictureError, PictureStore
 from mrcnn.training.training_model import LOSS_NAMES
-from mrcnn.training.validation import Found
+from mrcnn.training.validation import Detection
 from mrcnn.weights.whole_file import whole_file, write_whole
 
 CURVES_FILE = "curves.png"
@@ -67,7 +67,7 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 def draw_predictions(
     path: Path,
-    shown: Sequence[tuple[AnnotatedImage, Sequence[Found]]],
+    shown: Sequence[tuple[AnnotatedImage, Sequence[Detection]]],
     class_names: Sequence[str],
     pictures: PictureStore,
     least_score: float,

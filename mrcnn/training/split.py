@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrcnn.training.coco import AnnotatedImages
+from mrcnn.training.annotated_images import AnnotatedImages
 
 VALIDATION_SHARE = 0.1
 MOST_VALIDATION = 200

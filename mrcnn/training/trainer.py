@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.training.annotated_images import AnnotatedImages
 from mrcnn.training.augment import AugmentSettings
-from mrcnn.training.coco import AnnotatedImages
 from mrcnn.training.data import BatchMaker, BatchSettings, BatchThread
 from mrcnn.training.layer_patterns import layer_pattern, set_trainable
 from mrcnn.training.optimizer import OptimizerSettings, build_optimizer

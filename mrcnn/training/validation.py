@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,14 @@ from typing import Any
 import cv2
 import keras
 import numpy as np
+from pycocotools import mask as coco_mask
 
+from mrcnn.coco.annotation_file import Record
+from mrcnn.coco.average_precision import ALL_AREAS, Kind, measure
 from mrcnn.config import Config
 from mrcnn.engines.keras_engine import Detector
 from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.data import BatchMaker
 from mrcnn.training.pictures import PictureError, PictureStore
 from mrcnn.training.start import SHORT_SIDE_SHARE
@@ -32,7 +35,7 @@ MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class Detection:
     """One detection on a photograph.
 
     Attributes:
@@ -91,7 +94,7 @@ class Validator:
         self._images = _evenly(data.images, MOST_IMAGES)
         self._batches = min(MOST_BATCHES, -(-len(data.images) // batch))
         self.image_count = len(self._images)
-        self.shown: list[tuple[AnnotatedImage, list[Found]]] = []
+        self.shown: list[tuple[AnnotatedImage, list[Detection]]] = []
 
     def measure(self, model: TrainingModel, stopped: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
         """The losses ("val_loss", "val_" + name), "mask_ap50" (0 … 1) and "ap50_by_class" of the model's weights.
@@ -106,7 +109,7 @@ class Validator:
         result = self._losses(model)
         for mine, theirs in zip(self._network.variables, model.network.variables, strict=True):
             mine.assign(np.array(keras.ops.convert_to_numpy(theirs), np.float32))  # a copy: see averaged_weights
-        found: list[tuple[AnnotatedImage, list[Found]]] = []
+        found: list[tuple[AnnotatedImage, list[Detection]]] = []
         for image in self._images:
             if stopped():
                 return None
@@ -120,7 +123,7 @@ class Validator:
         result["ap50_by_class"] = by_class
         return result
 
-    def detect(self, image_rgb: np.ndarray) -> list[Found]:
+    def detect(self, image_rgb: np.ndarray) -> list[Detection]:
         """The objects in a photograph, uint8 (H, W, 3) RGB, best first."""
         height, width = image_rgb.shape[:2]
         canvas, (top, left), scale = place_on_canvas(image_rgb, self._side, self._short_side)
@@ -129,7 +132,7 @@ class Validator:
         boxes = (raw.boxes_in_pixels(*canvas.shape[:2]) - np.tile([top, left], 2)) / scale
         placed = (_paste(box, mask, height, width) for box, mask in zip(boxes, raw.mask_probs, strict=True))
         return [
-            Found(int(class_id), float(score), *area)
+            Detection(int(class_id), float(score), *area)
             for class_id, score, area in zip(raw.class_ids, raw.scores, placed, strict=True)
             if area is not None
         ]
@@ -166,65 +169,36 @@ def place_on_canvas(image_rgb: np.ndarray, side: int, short_side: int) -> tuple[
 
 
 def mask_ap50(
-    found: Sequence[tuple[AnnotatedImage, Sequence[Found]]], class_names: Sequence[str]
+    detected: Sequence[tuple[AnnotatedImage, Sequence[Detection]]], class_names: Sequence[str]
 ) -> dict[str, float | None]:
-    """Average precision of masks at an overlap of 0.5, as COCO measures it, by class; None where there is no object.
+    """COCO's average precision of masks at an IoU of 0.5 by class, rounded; None where there is no object.
 
     Args:
-        found: images with what was found on them.
+        detected: images with their detections.
         class_names: K names, the background first.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth, results = COCO(), []
-    truth.dataset = {
-        "images": [{"id": n, "height": image.height, "width": image.width} for n, (image, _) in enumerate(found)],
-        "categories": [{"id": class_id, "name": name} for class_id, name in enumerate(class_names) if class_id],
-        "annotations": [],
-    }
-    for n, (image, detections) in enumerate(found):
+    annotations: list[Record] = []
+    detections: list[Record] = []
+    for image_id, (image, found) in enumerate(detected):
         for objects, is_crowd in ((image.instances, 0), (image.crowds, 1)):
-            truth.dataset["annotations"].extend(_truth_row(n, image, one, is_crowd) for one in objects if one.class_id)
-        results.extend(_result_row(n, image, one) for one in detections)
-    for number, row in enumerate(truth.dataset["annotations"], start=1):
-        row["id"] = number
-    has_object = {row["category_id"] for row in truth.dataset["annotations"] if not row["iscrowd"]}
-    by_class: dict[str, float | None] = {
-        name: 0.0 if class_id in has_object else None for class_id, name in enumerate(class_names) if class_id
+            for one in objects:
+                mask = one.mask > 127
+                numbers = {"iscrowd": is_crowd, "area": float(np.count_nonzero(mask))}
+                if one.class_id:
+                    annotations.append(_record(image_id, image, one, mask) | numbers)
+        detections.extend(_record(image_id, image, one, one.mask) | {"score": one.score} for one in found)
+    class_ids = range(1, len(class_names))
+    by_class = measure(annotations, detections, Kind.MASK, class_ids, ALL_AREAS, [0.5]).by_category
+    return {
+        class_names[class_id]: None if math.isnan(numbers.ap50) else round(numbers.ap50, 4)
+        for class_id, numbers in by_class.items()
     }
-    if not results or not has_object:
-        return by_class
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
-        evaluation.params.iouThrs = np.array([0.5])
-        evaluation.params.maxDets = [100]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][0, :, :, 0, 0]  # (recalls, categories), -1 where there is no object
-    for index, class_id in enumerate(evaluation.params.catIds):
-        if class_id in has_object:
-            by_class[class_names[class_id]] = round(float(precision[:, index].mean()), 4)
-    return by_class
 
 
-def _truth_row(number: int, image: AnnotatedImage, one: Instance, is_crowd: int) -> dict[str, Any]:
-    row = _row(number, image, one.class_id, one.box, one.mask > 127)
-    return row | {"iscrowd": is_crowd, "area": float(np.count_nonzero(one.mask > 127))}
-
-
-def _result_row(number: int, image: AnnotatedImage, one: Found) -> dict[str, Any]:
-    return _row(number, image, one.class_id, one.box, one.mask) | {"score": one.score}
-
-
-def _row(number: int, image: AnnotatedImage, class_id: int, box: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    from pycocotools import mask as coco_mask
-
+def _record(image_id: int, image: AnnotatedImage, one: Instance | Detection, mask: np.ndarray) -> Record:
     full = np.zeros((image.height, image.width), np.uint8, order="F")
-    full[box[0] : box[2], box[1] : box[3]] = mask
-    return {"image_id": number, "category_id": int(class_id), "segmentation": coco_mask.encode(full)}
+    full[one.box[0] : one.box[2], one.box[1] : one.box[3]] = mask
+    return {"image_id": image_id, "category_id": int(one.class_id), "segmentation": coco_mask.encode(full)}
 
 
 def _paste(box: np.ndarray, mask_probs: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray] | None:

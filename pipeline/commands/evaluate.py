@@ -21,9 +21,9 @@ from mrcnn.weights.whole_file import write_whole
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.console.count_progress import CountProgress
 from pipeline.errors import InputError, RunError
-from pipeline.evaluation.scoring import Evaluation, check_images, evaluate, match_classes
+from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
+from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
 from pipeline.evaluation.tables import tables
-from pipeline.evaluation.truth import Truth, read_truth
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
@@ -97,11 +97,11 @@ def run(argv: Sequence[str]) -> int:
     if arguments.json is not None:
         inputs = Inputs.of([arguments.annotations, weights.path, settings.model.labels])
         check_output_file(arguments.json, "--json", inputs)
-    truth = read_truth(arguments.annotations, arguments.limit)
-    check_images(truth, arguments.images)
+    truth = read_ground_truth(arguments.annotations, arguments.limit)
+    image_paths(truth, arguments.images)
     segmenter = MaskRCNNSegmenter(settings.model)
     unmatched = match_classes(segmenter.labels, truth, classes).unmatched_text()
-    for text in (unmatched, _without_area(truth)):
+    for text in (unmatched, _without_area(truth), *truth.file.warnings.lines()):
         if text is not None:
             logger.info("%s", text)
     segmenter.open()
@@ -140,7 +140,9 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return load_settings(None, overrides)
 
 
-def report(evaluation: Evaluation, truth: Truth, settings: Settings, weights: Path, description: str) -> dict[str, Any]:
+def report(
+    evaluation: Evaluation, truth: GroundTruth, settings: Settings, weights: Path, description: str
+) -> dict[str, Any]:
     """What `--json` writes: the numbers, and everything that is needed to measure them again."""
     from stream_segment import __version__
 
@@ -148,8 +150,8 @@ def report(evaluation: Evaluation, truth: Truth, settings: Settings, weights: Pa
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
         "model": description,
         "annotations": {
-            "file": truth.path.name,
-            "sha256": sha256_of(truth.path),
+            "file": truth.file.path.name,
+            "sha256": sha256_of(truth.file.path),
             "images": len(truth.images),
             "objects_without_area": truth.without_area,
         },
@@ -190,7 +192,7 @@ def _print(evaluation: Evaluation, description: str, min_score: float | None) ->
         console.print(table)
 
 
-def _without_area(truth: Truth) -> str | None:
+def _without_area(truth: GroundTruth) -> str | None:
     return f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
-from mrcnn.training.findings import AnnotationError
+from mrcnn.coco.errors import AnnotationError
 from mrcnn.training.start import StartPlan, load_start, plan_start
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.metadata import describe
@@ -98,7 +98,7 @@ class TrainRun:
 
     def _data(self) -> tuple[Any, Any]:
         """What to train on and what to validate on, checked; says what was found."""
-        from mrcnn.training.coco import EmptyClass, load_coco
+        from mrcnn.training.annotated_images import EmptyClass, load_coco
         from mrcnn.training.split import split
 
         settings = self._settings
@@ -110,7 +110,7 @@ class TrainRun:
                 print(_split_text(train, validation, settings.seed))
                 return train, validation
             classes = list(data.class_names[1:])
-            validation = load_coco(settings.val_images, settings.val_annotations, classes, EmptyClass.COUNT)
+            validation = load_coco(settings.val_images, settings.val_annotations, classes, EmptyClass.WARN)
             self._say_data("validate", settings.val_annotations, validation)
             return data, validation
         except AnnotationError as error:
@@ -121,7 +121,7 @@ class TrainRun:
         names = ", ".join(data.class_names[1:6]) + (" …" if len(data.class_names) > 6 else "")
         classes = len(data.class_names) - 1
         print(f"{what}: {len(data.images)} images, {objects} objects of {classes} classes ({names}) in {path}")
-        for line in data.findings.lines():
+        for line in data.warnings.lines():
             print(f"  warning: {line}")
 
     def _plan(self, train: Any) -> StartPlan:

@@ -5,7 +5,7 @@ import numpy as np
 
 from mrcnn.training.pictures import PictureStore
 from mrcnn.training.plots import COLORS_RGB, draw_curves, draw_predictions
-from mrcnn.training.validation import Found
+from mrcnn.training.validation import Detection
 
 
 def test_curves_are_drawn_from_any_log(tmp_path):
@@ -25,8 +25,8 @@ def test_curves_are_drawn_from_any_log(tmp_path):
 def test_predictions_lie_beside_the_truth(tmp_path, tiny_data):
     first = tiny_data.images[0]  # 150 x 100 pixels, an object of class 1 at rows 20 … 80, columns 30 … 60
     cv2.imwrite(str(first.path), np.zeros((100, 150, 3), np.uint8))
-    sure = Found(1, 0.9, np.array([50, 100, 90, 140]), np.ones((40, 40), bool))
-    unsure = Found(1, 0.2, np.array([0, 0, 40, 90]), np.ones((40, 90), bool))
+    sure = Detection(1, 0.9, np.array([50, 100, 90, 140]), np.ones((40, 40), bool))
+    unsure = Detection(1, 0.2, np.array([0, 0, 40, 90]), np.ones((40, 90), bool))
     path = tmp_path / "sheet.png"
     draw_predictions(path, [(first, [sure, unsure])], ("BG", "person"), PictureStore(), 0.5)
     sheet = cv2.imread(str(path))[..., ::-1]

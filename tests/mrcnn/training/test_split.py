@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.split import split
 
 

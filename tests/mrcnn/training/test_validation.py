@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from mrcnn.engines.keras_engine import RawDetections
-from mrcnn.training.coco import AnnotatedImage, Instance
+from mrcnn.training.annotated_images import AnnotatedImage, Instance
 from mrcnn.training.pictures import PictureStore
-from mrcnn.training.validation import Found, Validator, float32_policy, mask_ap50, place_on_canvas
+from mrcnn.training.validation import Detection, Validator, float32_policy, mask_ap50, place_on_canvas
 
 NAMES = ("BG", "cup", "dog", "owl")
 
@@ -25,7 +25,7 @@ def image(*instances, crowds=()):
 
 
 def found(class_id, score, y, x, height=10, width=20):
-    return Found(class_id, score, box(y, x, height, width), np.ones((height, width), bool))
+    return Detection(class_id, score, box(y, x, height, width), np.ones((height, width), bool))
 
 
 def test_everything_found_is_1_and_nothing_found_is_0():
