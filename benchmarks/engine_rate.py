@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import footage, models
+from benchmarks.agreement_targets import PERCENT, SAME_CANVAS_IOU, least_percent
 from benchmarks.footage import Image
-from benchmarks.matching import PERCENT, agreement, least_percent
 from benchmarks.measuring import RowReport, Spread, Target, Value, alternate, at_least, per_second, ratios
 from benchmarks.models import ORIGINAL_S, Weights
 from benchmarks.options import Options
 from benchmarks.original import Original
+from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 
 FRAME_WH = (1280, 720)
@@ -123,11 +124,11 @@ def same_canvas(
         what: a word on the engine, for the name of the value.
     """
     with models.opened({**chosen, "canvas": "square"}) as engine:
-        matched = agreement(zip(reference, [engine.segment(picture) for picture in pictures], strict=True))
+        matched = agreement(reference, [engine.segment(picture) for picture in pictures], SAME_CANVAS_IOU)
         least = least_percent(engine.description)
     target = at_least(least) if trained or least == PERCENT["float32"] else None
     name = "objects as the square Keras engine finds them, on the same canvas" + (what and f", {what}")
-    return Value(name, Spread.one(matched.share), "%", target, matched.text)
+    return Value(name, Spread.one(100 * matched.f1), "%", target, matched.text)
 
 
 def _notes(weights: Weights) -> Iterator[str]:

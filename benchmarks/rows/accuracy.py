@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import coco, footage, models
+from benchmarks.agreement_targets import OTHER_CANVAS_IOU, OTHER_CANVAS_PERCENT, PERCENT, SAME_CANVAS_IOU
 from benchmarks.footage import Image
-from benchmarks.matching import (
-    OTHER_CANVAS_IOU,
-    OTHER_CANVAS_PERCENT,
-    PERCENT,
-    SAME_CANVAS_IOU,
-    agreement,
-)
 from benchmarks.measuring import RowReport, Spread, Value, at_least
 from benchmarks.models import Weights
 from benchmarks.options import Options
 from pipeline.errors import StreamSegmentError
+from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 
 TITLE = "objects found as the square float32 Keras engine finds them"
@@ -86,10 +81,10 @@ def measure(options: Options) -> RowReport:
                 if "has no precision" not in str(error):
                     missing.append(f"{name}, {variant.label}: not measured: {error}")
                 continue
-            matched = agreement(zip(reference, found, strict=True), variant.least_iou)
+            matched = agreement(reference, found, variant.least_iou)
             target = None if variant.percent is None else at_least(variant.percent)
             note = f"box IoU at least {variant.least_iou:g}, {matched.text}"
-            values.append(Value(f"{name}: {variant.label}", Spread.one(matched.share), "%", target, note))
+            values.append(Value(f"{name}: {variant.label}", Spread.one(100 * matched.f1), "%", target, note))
     values += average_precision(options, missing)
     if resnet.seeded:
         missing.append(SEEDED)

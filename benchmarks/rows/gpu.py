@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import footage, gpu_probe, models
+from benchmarks.agreement_targets import SAME_CANVAS_IOU, least_percent
 from benchmarks.engine_rate import FRAME_WH
 from benchmarks.footage import Image
-from benchmarks.matching import agreement, least_percent
 from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, per_second, ratios
 from benchmarks.options import Options
+from pipeline.evaluation.agreement import agreement
 from pipeline.segmentation.backend import prepare_backend
 from pipeline.settings.model_settings import Backend, Device
 
@@ -33,12 +34,12 @@ def measure(options: Options) -> RowReport:
         **options.model,
     }
     square = {**half, "canvas": "square"}
-    reference = {**models.keras_square(weights, 1024), "device": "gpu"}
+    float32 = {**models.keras_square(weights, 1024), "device": "gpu"}
     notes = [f"Keras backend: {device.backend.value}", f"weights: {weights.what}"]
     with contextlib.ExitStack() as stack:
         tight = stack.enter_context(models.opened(half))
         full = stack.enter_context(models.opened(square))
-        exact = stack.enter_context(models.opened(reference))
+        exact = stack.enter_context(models.opened(float32))
         sides: dict[str, Callable[[], Any]] = {
             "tight": lambda: [tight.segment(picture) for picture in pictures],
             "square": lambda: [full.segment(picture) for picture in pictures],
@@ -48,7 +49,8 @@ def measure(options: Options) -> RowReport:
             sides["torchvision"] = theirs
         taken = alternate(sides, options.rounds(7), warm_ups=2)
         few = pictures[::6]
-        matched = agreement((exact.segment(picture), full.segment(picture)) for picture in few)
+        reference, found = ([engine.segment(picture) for picture in few] for engine in (exact, full))
+        matched = agreement(reference, found, SAME_CANVAS_IOU)
         description = tight.description
     values = [
         Value(
@@ -62,7 +64,7 @@ def measure(options: Options) -> RowReport:
         *against_torchvision(taken),
         Value(
             "objects as the square float32 engine finds them, on the same canvas",
-            Spread.one(matched.share),
+            Spread.one(100 * matched.f1),
             "%",
             at_least(least_percent(description)),
             matched.text,

@@ -117,7 +117,7 @@ def _compare(model: ModelSettings, images: Images) -> None:
     same = agreement(exact, quick)
     print(_agreement_line(same, len(images)))
     print(f"time a frame: float32 {exact_ms:.0f} ms, int8 {quick_ms:.0f} ms, {exact_ms / quick_ms:.1f} times as fast")
-    if same.expected and same.share < LEAST_AGREEMENT:
+    if same.expected and same.recall < LEAST_AGREEMENT:
         logger.warning(
             "int8 finds other objects than float32 here: calibrate on more frames like those that will come "
             "(--source, --frames), or run with --precision bfloat16 or float32"
@@ -129,7 +129,7 @@ def _agreement_line(same: Agreement, frames: int) -> str:
         return f"on {frames} other frames float32 found nothing to compare with"
     return (
         f"on {frames} other frames int8 found {same.matched} of the {same.expected} objects that float32 found "
-        f"({same.share:.0%}) and {same.found - same.matched} others"
+        f"({same.recall:.0%}) and {same.found - same.matched} others"
     )
 
 
