@@ -41,8 +41,8 @@ from pipeline.settings.loading import KeyPath, dump_settings, load_settings, par
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "Delivery",
     "Event",
@@ -60,6 +60,7 @@ __all__ = [
     "SourceInfo",
     "Stream",
     "StreamSegmentError",
+    "__version__",
     "load_settings",
     "main",
 ]

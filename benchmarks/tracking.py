@@ -4,7 +4,7 @@
     python -m benchmarks.tracking --seeds 20
     python -m benchmarks.tracking --pictures out   # also writes frames with ids, masks and places drawn
 
-The sequence and its exact truth are those of the tests (tests/pipeline/tracking/sequence.py), the scores TrackEval's.
+The sequence has exact ground truth (tracking_sequence.py); the scores are TrackEval's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.overlay import Overlay
-from pipeline.records import Instances
-from pipeline.settings.display_settings import ColorBy, OverlaySettings
-from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking.kalman import BoxMotion
-from pipeline.tracking.tracker import Tracker
-from tests.pipeline.tracking.evaluation import Scores, evaluate
-from tests.pipeline.tracking.sequence import (
+from benchmarks.tracking_scores import Scores, evaluate
+from benchmarks.tracking_sequence import (
     LABELS,
     SIZE_HW,
     Noise,
@@ -36,6 +30,12 @@ from tests.pipeline.tracking.sequence import (
     render,
     true_frames,
 )
+from pipeline.drawing.overlay import Overlay
+from pipeline.records import Instances
+from pipeline.settings.display_settings import ColorBy, OverlaySettings
+from pipeline.settings.presentation_settings import TrackingSettings
+from pipeline.tracking.kalman import BoxMotion
+from pipeline.tracking.tracker import Tracker
 
 SURE_SCORE = 0.6
 PICTURE_EVERY = 20

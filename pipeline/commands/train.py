@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any
 
 from pipeline.commands.program import Parser, set_up_logging
-from pipeline.commands.signals import handled, unwind
+from pipeline.commands.signals import handled
+from pipeline.commands.stop_request import StopRequest
 from pipeline.commands.train_settings import settings_from
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
@@ -35,28 +33,6 @@ def run(argv: Sequence[str]) -> int:
     stop = StopRequest()
     with handled(stop.handle, signal.SIGINT, signal.SIGTERM):
         return TrainRun(settings, output, Backend(given.backend), Device(given.device), given.float16, stop).run()
-
-
-class StopRequest:
-    """Whether somebody wants the run to end; the second wish interrupts whatever is going on.
-
-    Attributes:
-        signal: the number of the signal, None before.
-        trainer: what is to be told; None as long as nothing is worth saving.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.trainer: Any = None
-
-    def handle(self, number: int, _: FrameType | None) -> None:
-        """The signal handler."""
-        again = self.signal is not None
-        self.signal = number
-        if again or self.trainer is None:
-            unwind(number, None)
-        self.trainer.stop()
-        print("stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
 
 
 def _parser() -> Parser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 
@@ -13,6 +13,7 @@ from mrcnn.coco.errors import AnnotationError
 from mrcnn.training.start import StartPlan, load_start, plan_start
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.metadata import describe
+from pipeline.commands.stop_request import StopRequest
 from pipeline.commands.train_machine import choose_precision, keras_policy, make_repeatable
 from pipeline.commands.train_settings import WINDOW_SHARE, RunSettings, write_run
 from pipeline.console.train_progress import TrainProgress
@@ -20,9 +21,6 @@ from pipeline.errors import InputError, RunError
 from pipeline.labels import COCO_LABELS
 from pipeline.segmentation.backend import prepare_backend
 from pipeline.settings.model_settings import Backend, Device
-
-if TYPE_CHECKING:
-    from pipeline.commands.train import StopRequest
 
 EPOCHS = 40
 FEWEST_STEPS = 500

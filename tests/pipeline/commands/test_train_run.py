@@ -14,7 +14,6 @@ from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.weights.load_save import load_weights, read_metadata, save_weights
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
 from pipeline.commands import train, train_run
-from pipeline.commands.signals import Terminated
 from pipeline.console.train_progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from tests.mrcnn.tiny import TinyConfig, seed_weights, tiny_backbone
@@ -146,23 +145,3 @@ def test_the_output_must_not_be_a_file(data, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match="expected a folder, it is a file"):
         train.run(data)
-
-
-def test_the_second_wish_to_stop_interrupts():
-    class Trainer:
-        stopped = 0
-
-        def stop(self):
-            self.stopped += 1
-
-    stop = train.StopRequest()
-    with pytest.raises(KeyboardInterrupt):  # nothing is worth saving yet
-        stop.handle(signal.SIGINT, None)
-    with pytest.raises(Terminated):  # which has an exit code of its own
-        train.StopRequest().handle(signal.SIGTERM, None)
-    stop = train.StopRequest()
-    stop.trainer = Trainer()
-    stop.handle(signal.SIGINT, None)
-    assert (stop.trainer.stopped, stop.signal) == (1, signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        stop.handle(signal.SIGINT, None)
