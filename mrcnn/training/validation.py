@@ -1,4 +1,4 @@
-"""Measures a network while it is trained: the losses on a fixed choice of windows, and mask AP50 on whole images."""
+"""Measures a network during training: the losses on a fixed set of windows, and mask AP50 on whole images."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mrcnn.coco.annotation_file import Record
-from mrcnn.coco.average_precision import ALL_AREAS, Kind, measure
+from mrcnn.coco.average_precision import ALL_AREAS, MAX_DETECTIONS, Kind, measure
 from mrcnn.config import Config
 from mrcnn.engines.keras_engine import Detector
 from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
-from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
+from mrcnn.training.annotated_images import AnnotatedImage, Instance
 from mrcnn.training.data import BatchMaker
-from mrcnn.training.pictures import PictureError, PictureStore
-from mrcnn.training.start import SHORT_SIDE_SHARE
+from mrcnn.training.image_cache import UnreadableImageError
+from mrcnn.training.initialization import SHORT_SIDE_SHARE
 from mrcnn.training.training_model import TrainingModel
 from mrcnn.weights.metadata import config_from_metadata, describe
 
-MOST_IMAGES = 100
-"""More images than this are not looked at: evenly chosen ones stand for them."""
+MAX_IMAGES = 100
+"""Of more images than this, AP is measured on an evenly spaced sample."""
 
-MOST_BATCHES = 16
+MAX_BATCHES = 16
 SHOWN_IMAGES = 8
-LEAST_SCORE = 0.05
+MIN_SCORE = 0.05
 MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """One detection on a photograph.
+    """One detection in an image.
 
     Attributes:
         class_id: 1 … K - 1.
         score: 0 … 1.
-        box: int (4,), (y1, x1, y2, x2) in pixels of the photograph, inside it.
+        box: int (4,), (y1, x1, y2, x2) in pixels of the image, inside it.
         mask: bool (y2 - y1, x2 - x1).
     """
 
@@ -53,7 +53,7 @@ class Detection:
 
 @contextlib.contextmanager
 def float32_policy() -> Iterator[None]:
-    """Inside, new layers compute in float32 whatever the training's precision."""
+    """Lets layers that are made inside the block compute in float32, whatever the training's precision."""
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")
     try:
@@ -63,36 +63,33 @@ def float32_policy() -> Iterator[None]:
 
 
 class Validator:
-    """Owns a second network, always float32, that gets the weights to be measured.
+    """Measures a network that is being trained, on a second network that is always float32.
 
     Attributes:
         shown: (image, detections) of some images with an object at the last measurement, for pictures.
-        image_count: how many images are looked at.
+        image_count: number of images on which AP is measured.
     """
 
-    def __init__(self, config: Config, data: AnnotatedImages, windows: BatchMaker, batch: int, pictures: PictureStore):
+    def __init__(self, config: Config, batches: BatchMaker):
         """Build the network.
 
         Args:
             config: the training's; its IMAGE_MAX_DIM is the canvas.
-            data: the images to measure on, with the classes of the training.
-            windows: makes batches of them, without chance; the first few are the ones whose losses are measured.
-            batch: windows of a batch.
-            pictures: where photographs are kept.
+            batches: makes windows of the validation images without random changes; the losses are measured on the
+                first batches, AP on the whole images.
         """
+        self._batches, self._data = batches, batches.windows.data
         overrides = {
-            "DETECTION_MIN_CONFIDENCE": LEAST_SCORE,
-            "DETECTION_MAX_INSTANCES": max(100, int(config.DETECTION_MAX_INSTANCES)),
+            "DETECTION_MIN_CONFIDENCE": MIN_SCORE,
+            "DETECTION_MAX_INSTANCES": max(MAX_DETECTIONS, int(config.DETECTION_MAX_INSTANCES)),
         }
-        eval_config = config_from_metadata(describe(config, data.class_names), **overrides)
+        eval_config = config_from_metadata(describe(config, self._data.class_names), **overrides)
         with float32_policy():
             self._network = MaskRCNNNetwork(eval_config)
         self._detector = Detector(self._network)
         self._side = int(config.IMAGE_MAX_DIM)
         self._short_side = round(SHORT_SIDE_SHARE * self._side)
-        self._data, self._pictures, self._windows = data, pictures, windows
-        self._images = _evenly(data.images, MOST_IMAGES)
-        self._batches = min(MOST_BATCHES, -(-len(data.images) // batch))
+        self._images = _evenly(self._data.images, MAX_IMAGES)
         self.image_count = len(self._images)
         self.shown: list[tuple[AnnotatedImage, list[Detection]]] = []
 
@@ -101,10 +98,10 @@ class Validator:
 
         Args:
             model: whose weights are copied and whose losses are taken.
-            stopped: asked after each image.
+            stopped: called after each image.
 
         Returns:
-            None if `stopped` became true. "mask_ap50" is None where the images have no object of a class.
+            None if `stopped` returned true. "mask_ap50" is None where the images have no object of a class.
         """
         result = self._losses(model)
         for mine, theirs in zip(self._network.variables, model.network.variables, strict=True):
@@ -113,8 +110,8 @@ class Validator:
         for image in self._images:
             if stopped():
                 return None
-            with contextlib.suppress(PictureError):  # said when it happened
-                found.append((image, self.detect(self._pictures.get(image))))
+            with contextlib.suppress(UnreadableImageError):  # the cache has logged it
+                found.append((image, self.detect(self._batches.windows.cache.get(image))))
         with_object = [pair for pair in found if any(one.class_id for one in pair[0].instances)]
         self.shown = _evenly(with_object or found, SHOWN_IMAGES)
         by_class = mask_ap50(found, self._data.class_names)
@@ -124,7 +121,7 @@ class Validator:
         return result
 
     def detect(self, image_rgb: np.ndarray) -> list[Detection]:
-        """The objects in a photograph, uint8 (H, W, 3) RGB, best first."""
+        """The objects in an image, uint8 (H, W, 3) RGB, best first."""
         height, width = image_rgb.shape[:2]
         canvas, (top, left), scale = place_on_canvas(image_rgb, self._side, self._short_side)
         window = np.array([[top, left, top + round(height * scale), left + round(width * scale)]])
@@ -138,16 +135,18 @@ class Validator:
         ]
 
     def _losses(self, model: TrainingModel) -> dict[str, Any]:
+        count = min(MAX_BATCHES, -(-len(self._data.images) // self._batches.settings.windows))
         sums: dict[str, float] = {}
-        for number in range(self._batches):
-            logs = model.test_on_batch(self._windows.make(number), return_dict=True)  # of this batch alone
+        for number in range(count):
+            logs = model.test_on_batch(self._batches.make(number), return_dict=True)  # of this batch alone
             sums = {name: sums.get(name, 0.0) + float(value) for name, value in logs.items()}
-        return {f"val_{name}": round(value / self._batches, 5) for name, value in sums.items()}
+        return {f"val_{name}": round(value / count, 5) for name, value in sums.items()}
 
 
 def place_on_canvas(image_rgb: np.ndarray, side: int, short_side: int) -> tuple[np.ndarray, tuple[int, int], float]:
-    """A photograph in the middle of a square canvas, its longer side at most `side`; smaller ones are enlarged until
-    their shorter side is `short_side`.
+    """Place an image in the middle of a square canvas.
+
+    Its longer side becomes at most `side`; a smaller image is enlarged until its shorter side is `short_side`.
 
     Args:
         image_rgb: uint8 (H, W, 3).
@@ -155,7 +154,7 @@ def place_on_canvas(image_rgb: np.ndarray, side: int, short_side: int) -> tuple[
         short_side: pixels.
 
     Returns:
-        uint8 (side, side, 3), black around the photograph; (top, left) of it; the scale.
+        uint8 (side, side, 3), black around the image; (top, left) of the image; the scale.
     """
     height, width = image_rgb.shape[:2]
     scale = min(max(1.0, short_side / min(height, width)), side / max(height, width))
@@ -202,7 +201,7 @@ def _record(image_id: int, image: AnnotatedImage, one: Instance | Detection, mas
 
 
 def _paste(box: np.ndarray, mask_probs: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """(box, mask) of a detection in whole pixels inside the photograph; None if nothing of it is."""
+    """(box, mask) of a detection in whole pixels, clipped to the image; None if the mask is empty there."""
     whole = np.round(box).astype(int)
     whole[2:] = np.maximum(whole[2:], whole[:2] + 1)
     size = int(whole[3] - whole[1]), int(whole[2] - whole[0])

@@ -6,7 +6,7 @@ import pytest
 
 from mrcnn.engines.keras_engine import RawDetections
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
-from mrcnn.training.pictures import PictureStore
+from mrcnn.training.data import BatchMaker, BatchSettings, WindowMaker
 from mrcnn.training.validation import Detection, Validator, float32_policy, mask_ap50, place_on_canvas
 
 NAMES = ("BG", "cup", "dog", "owl")
@@ -82,10 +82,11 @@ class Canned:
 
 
 @pytest.fixture
-def validator(tiny_config, tiny_data, monkeypatch):
+def validator(tiny_config, tiny_data, tiny_augment, monkeypatch):
     monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
     monkeypatch.setattr("mrcnn.training.validation.Detector", lambda network: Canned())
-    return Validator(tiny_config, tiny_data, None, 1, PictureStore())
+    settings = BatchSettings(windows=1, proposals=10, seed=1)
+    return Validator(tiny_config, BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, settings))
 
 
 def test_boxes_and_masks_come_back_onto_the_photograph(validator):
@@ -116,9 +117,5 @@ def test_the_losses_are_means_over_the_batches(validator):
         def test_on_batch(self, number, return_dict):
             return {"loss": 1.0 + number, "rpn_class_loss": 0.5}
 
-    class Windows:
-        def make(self, number):
-            return number
-
-    validator._windows = Windows()
+    validator._batches.make = lambda number: number
     assert validator._losses(Model()) == {"val_loss": 1.5, "val_rpn_class_loss": 0.5}  # two images, one a batch
