@@ -105,7 +105,7 @@ def by_id(path: Path, rows: Sequence[Any], what: str) -> dict[int, Any]:
     for position, row in enumerate(rows, start=1):
         row_id = _whole(row, "id", f"{path}: {what} number {position}")
         if row_id in found:
-            raise AnnotationError(f"{path}: the {what} id {row_id} is there twice; ids must differ")
+            raise AnnotationError(f"{path}: the {what} id {row_id} is used twice; ids must be unique")
         found[row_id] = row
     return found
 

@@ -96,7 +96,7 @@ def fault_of(path: Path, image: CocoImage) -> str | None:
     if found != size:
         hint = ""
         if orientation in TRANSPOSING_ORIENTATIONS:
-            hint = " as seen, but is stored turned: save it upright (exiftran -a, ImageMagick's -auto-orient)"
+            hint = " as displayed, but is stored rotated: save it upright (exiftran -a, ImageMagick's -auto-orient)"
         return f"is {found[0]} x {found[1]} pixels, the annotations say {size[0]} x {size[1]}{hint}"
     if not _has_end_mark(path, kind or "") and not _decodes(path):
         return f"is cut off or damaged ({path.stat().st_size} bytes)"

@@ -161,11 +161,11 @@ def _grouped(file: AnnotationFile) -> dict[int, list[Annotation]]:
     grouped: dict[int, list[Annotation]] = {image_id: [] for image_id in file.images}
     for one in file.annotations:
         if "segmentation" not in one.record:
-            raise AnnotationError(f"{one.label} has no segmentation: masks are needed, boxes alone do not do")
+            raise AnnotationError(f"{one.label} has no segmentation: masks are needed, boxes alone are not enough")
         segmentation = one.record["segmentation"]
         key = (one.image_id, one.category_id, json.dumps(segmentation))
         if key in seen and segmentation:
-            file.warnings.add("object annotated twice in the same way, taken once", one.record["id"])
+            file.warnings.add("identical object annotated twice, taken once", one.record["id"])
             continue
         seen.add(key)
         grouped[one.image_id].append(one)
@@ -217,10 +217,10 @@ def _draw(
         warnings.add("object without area, left out", annotation_id)
         return None
     if max(-y1, -x1, y2 - height, x2 - width) > EDGE_TOLERANCE:
-        warnings.add("object that reaches over the edge of its image, cut there", annotation_id)
+        warnings.add("object that extends beyond its image, clipped", annotation_id)
     box = np.array([ys[0], xs[0], ys[-1] + 1, xs[-1] + 1])
     if min(box[2:] - box[:2]) < TINY_SIDE and not annotation.is_crowd:
-        warnings.add(f"object less than {TINY_SIDE} pixels high or wide, hardly to be learned", annotation_id)
+        warnings.add(f"object less than {TINY_SIDE} pixels high or wide, too small to learn", annotation_id)
     return box, np.ascontiguousarray(mask[box[0] : box[2], box[1] : box[3]]) * np.uint8(255)
 
 

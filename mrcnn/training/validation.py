@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from mrcnn.training.annotated_images import AnnotatedImage, Instance
 from mrcnn.training.data import BatchMaker
 from mrcnn.training.image_cache import UnreadableImageError
 from mrcnn.training.initialization import SHORT_SIDE_SHARE
+from mrcnn.training.policy import keras_policy
 from mrcnn.training.training_model import TrainingModel
 from mrcnn.weights.metadata import config_from_metadata, describe
 
@@ -51,17 +52,6 @@ class Detection:
     mask: np.ndarray
 
 
-@contextlib.contextmanager
-def float32_policy() -> Iterator[None]:
-    """Lets layers that are made inside the block compute in float32, whatever the training's precision."""
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy("float32")
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-
-
 class Validator:
     """Measures a network that is being trained, on a second network that is always float32.
 
@@ -84,7 +74,7 @@ class Validator:
             "DETECTION_MAX_INSTANCES": max(MAX_DETECTIONS, int(config.DETECTION_MAX_INSTANCES)),
         }
         eval_config = config_from_metadata(describe(config, self._data.class_names), **overrides)
-        with float32_policy():
+        with keras_policy("float32"):
             self._network = MaskRCNNNetwork(eval_config)
         self._detector = Detector(self._network)
         self._side = int(config.IMAGE_MAX_DIM)

@@ -15,7 +15,7 @@ from mrcnn.training.initialization import Initialization, load_initial_weights, 
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.metadata import describe
 from pipeline.commands.stop_request import StopRequest
-from pipeline.commands.train_machine import choose_precision, keras_policy, make_repeatable
+from pipeline.commands.train_machine import choose_precision, make_repeatable
 from pipeline.commands.train_settings import WINDOW_SHARE, RunSettings, write_run
 from pipeline.console.train_progress import TrainProgress
 from pipeline.errors import InputError, RunError
@@ -79,6 +79,8 @@ class TrainRun:
         precision = choose_precision(self._settings.precision, choice)
         make_repeatable(choice)
         print(f"Keras on {choice.backend.value}, {choice.device_name}, {precision}")
+        from mrcnn.training.policy import keras_policy  # imports Keras, after its backend is chosen
+
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the batches' thread must not take the cores from the network
         try:
@@ -88,7 +90,7 @@ class TrainRun:
             where = f" ({error.filename})" if error.filename else ""
             raise RunError(
                 f"cannot write to {self._output}{where}: {error.strerror or error}. What was saved last is whole: "
-                f"make room and go on with python stream_segment.py train --resume --output {self._output}"
+                f"make room and resume with python stream_segment.py train --resume --output {self._output}"
             ) from None
         except FloatingPointError as error:
             raise RunError(f"{error}; {self._output} keeps what was saved before") from None
@@ -155,7 +157,7 @@ class TrainRun:
         except (WeightsError, ValueError) as error:
             raise InputError(str(error)) from None
         if resumed:
-            print(f"going on with the run in {self._output} at step {trainer.step} of {train_settings.steps}")
+            print(f"resuming the run in {self._output} at step {trainer.step} of {train_settings.steps}")
         self._prepare_output(trainer, train_settings)
         self._stop.trainer = trainer
         with TrainProgress(trainer.step, train_settings.steps) as progress:
@@ -246,27 +248,27 @@ class TrainRun:
             for name in ("best.h5", "last.h5"):
                 write_compact(self._output / name, self._output / name)
         if unreadable:
-            print(f"warning: {unreadable} images could not be read any more and were left out")
+            print(f"warning: {unreadable} images could no longer be read and were left out")
         best = trainer.best
         if best is not None and best.get("mask_ap50") is not None:
             print(f"best validation: mask AP50 {best['mask_ap50']:.3f} at step {best['step']}")
         print(f"weights: {self._output / 'best.h5'} (best), {self._output / 'last.h5'} (last)")
         if trainer.stopped and trainer.step < steps:
             command = f"python stream_segment.py train --resume --output {self._output}"
-            print(f"stopped after step {trainer.step} of {steps}; go on with: {command}")
+            print(f"stopped after step {trainer.step} of {steps}; resume with: {command}")
         else:
             print(f"try it: python stream_segment.py --weights {self._output / 'best.h5'}")
 
 
 def _average(steps: int) -> float:
-    """A moving average over about a tenth of the run."""
+    """Momentum of a moving average over about a tenth of the run."""
     return min(0.999, max(0.9, 1 - 10 / steps))
 
 
 def _split_text(train: Any, validation: Any, seed: int) -> str:
     if train is validation:
-        return f"validate: on the {len(train.images)} training images themselves, too few to set some aside"
+        return f"validate: on the {len(train.images)} training images themselves, too few to hold some out"
     return (
-        f"validate: {len(validation.images)} of the images, chosen with seed {seed}, are set aside; "
+        f"validate: {len(validation.images)} of the images, chosen with seed {seed}, are held out; "
         f"{len(train.images)} are left to train on"
     )

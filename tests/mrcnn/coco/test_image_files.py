@@ -83,12 +83,12 @@ def test_bytes_behind_the_end_are_no_fault(jpeg):
     assert fault_of(jpeg, image()) is None
 
 
-def test_a_picture_that_is_stored_turned_gets_a_hint(jpeg):
+def test_a_picture_that_is_stored_rotated_gets_a_hint(jpeg):
     with Image.open(jpeg) as picture:
         exif = picture.getexif()
         exif[274] = 6
         picture.save(jpeg.parent / "turned.jpg", exif=exif)
-    assert "stored turned: save it upright" in fault_of(jpeg.parent / "turned.jpg", image(height=50, width=30))
+    assert "stored rotated: save it upright" in fault_of(jpeg.parent / "turned.jpg", image(height=50, width=30))
 
 
 def test_the_first_fault_is_told_with_the_number_of_the_others(jpeg):

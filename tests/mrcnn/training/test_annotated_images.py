@@ -77,14 +77,14 @@ def test_a_box_over_the_edge_is_cut_and_counted(folder):
     data = load(folder, document(square(x=40, y=20, width=30, height=30), square(x=30, y=4, width=20.5)))
     assert data.images[0].instances[0].box.tolist() == [20, 40, HEIGHT, WIDTH]
     assert data.images[0].instances[1].box.tolist() == [4, 30, 12, WIDTH]
-    assert data.warnings["object that reaches over the edge of its image, cut there"] == [100]  # half a pixel is none
+    assert data.warnings["object that extends beyond its image, clipped"] == [100]  # half a pixel is none
 
 
 def test_tiny_objects_and_empty_classes_are_counted(folder):
     data = load(folder, document(square(), square(height=2), square(category_id=3, x=70)))
     assert data.class_names == ("BG", "person")
     assert data.warnings == {
-        "object less than 4 pixels high or wide, hardly to be learned": [101],
+        "object less than 4 pixels high or wide, too small to learn": [101],
         "object outside its image, left out": [102],
         "class without a usable object, left out of the classes": ["cup"],
     }
@@ -97,7 +97,7 @@ def test_what_is_listed_twice_in_the_same_words_is_taken_once(folder):
     assert len(data.images) == 1
     assert len(data.images[0].instances) == 2
     assert data.warnings["image listed more than once, taken once"] == [7]
-    assert data.warnings["object annotated twice in the same way, taken once"] == [101]
+    assert data.warnings["identical object annotated twice, taken once"] == [101]
 
 
 def test_a_class_that_another_file_lacks_is_counted_where_that_is_asked_for(folder):
@@ -129,7 +129,7 @@ def test_crowds_keep_class_and_mask(folder):
         ),
         (lambda d: d["images"][0].update(file_name="gone.png"), "gone.png does not exist"),
         (lambda d: d["annotations"].clear(), "no usable object"),
-        (lambda d: d["annotations"].append(dict(square(x=3), id=100, image_id=7)), "annotation id 100 is there twice"),
+        (lambda d: d["annotations"].append(dict(square(x=3), id=100, image_id=7)), "annotation id 100 is used twice"),
         (lambda d: d["annotations"][0].update(id="x"), "annotation number 1 must have a whole number 'id', got 'x'"),
         (lambda d: d["images"][0].update(width=51), "a.png, is 50 x 30 pixels, the annotations say 51 x 30"),
     ],

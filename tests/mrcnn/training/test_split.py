@@ -1,4 +1,4 @@
-"""The part that is set aside."""
+"""The part that is held out."""
 
 import numpy as np
 import pytest

@@ -1,13 +1,12 @@
 """Measuring on whole images: geometry, and average precision worked out by hand."""
 
-import keras
 import numpy as np
 import pytest
 
 from mrcnn.engines.keras_engine import RawDetections
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
 from mrcnn.training.data import BatchMaker, BatchSettings, WindowMaker
-from mrcnn.training.validation import Detection, Validator, float32_policy, mask_ap50, place_on_canvas
+from mrcnn.training.validation import Detection, Validator, mask_ap50, place_on_canvas
 
 NAMES = ("BG", "cup", "dog", "owl")
 
@@ -99,17 +98,6 @@ def test_boxes_and_masks_come_back_onto_the_photograph(validator):
     assert one.mask[:, 25:].all()
     (half,) = validator.detect(np.zeros((64, 128, 3), np.uint8))
     assert half.box.tolist() == [16, 16, 48, 112]
-
-
-def test_the_policy_is_put_back():
-    before = keras.mixed_precision.global_policy().name
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        with float32_policy():
-            assert keras.layers.Dense(1).compute_dtype == "float32"
-        assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
-    finally:
-        keras.mixed_precision.set_global_policy(before)
 
 
 def test_the_losses_are_means_over_the_batches(validator):

@@ -1,4 +1,4 @@
-"""A whole small run: stopped by a signal, gone on with, and its result loaded as any weight file."""
+"""A whole small run: stopped by a signal, resumed, and its result loaded as any weight file."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def eager():
 
 
 @pytest.mark.slow
-def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeypatch, capsys, eager):
+def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch, capsys, eager):
     report = TrainProgress.report
 
     def stop_at_the_first_step(self, line):
@@ -90,7 +90,7 @@ def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeyp
     assert "warning: 1 x object without area, left out: 9" in text
     assert "warning: 1 x category that no annotation has, left out of the classes: owl" in text
     assert "which knows dog already" in text
-    assert f"stopped after step 1 of 2; go on with: python stream_segment.py train --resume --output {output}" in text
+    assert f"stopped after step 1 of 2; resume with: python stream_segment.py train --resume --output {output}" in text
     assert {"best.h5", "last.h5", "checkpoint.npz", "log.jsonl", "run.json"} <= {file.name for file in output.iterdir()}
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -98,7 +98,7 @@ def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeyp
         train.run([*data, *small(tiny_weights), "--seed", "2"])
     assert train.run(["--resume", "--output", str(output), "--float16"]) == 0
     captured = capsys.readouterr()
-    assert f"going on with the run in {output} at step 1 of 2" in captured.out
+    assert f"resuming the run in {output} at step 1 of 2" in captured.out
     assert "step 2: validation loss" in captured.err
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
@@ -119,7 +119,7 @@ def test_a_full_disk_is_one_line_with_what_to_do(data, tmp_path, seeded_small_we
         raise OSError(28, "No space left on device", "checkpoint.npz")
 
     monkeypatch.setattr(train_run.TrainRun, "_train", full)
-    with pytest.raises(RunError, match=r"No space left on device.* go on with .* --resume --output .*run"):
+    with pytest.raises(RunError, match=r"No space left on device.* resume with .* --resume --output .*run"):
         train.run([*data, *small(seeded_small_weights)])
 
 
