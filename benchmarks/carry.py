@@ -1,7 +1,7 @@
-"""How well carried masks fit, and what carrying costs.
+"""Accuracy and cost of carried masks.
 
-    python -m benchmarks.carry                              # moving cut-outs with exact truth, and the cost
-    python -m benchmarks.carry --clip clip.mp4              # a real clip: the network on every frame is the truth
+    python -m benchmarks.carry                              # moving cut-outs with exact ground truth, and the cost
+    python -m benchmarks.carry --clip clip.mp4              # a real clip; ground truth: the network on every frame
     python -m benchmarks.carry --clip clip.mp4 --frames 60 --set model.max_dim=512
     python -m benchmarks.carry --pictures out               # also writes frames with the carried masks drawn
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks.moving_scene import MovingScene, crowd
+from benchmarks.playback import LABELS
 from pipeline.drawing.masks import paste_mask
 from pipeline.drawing.overlay import Overlay
 from pipeline.errors import StreamSegmentError
@@ -35,12 +36,10 @@ from pipeline.settings.loading import load_settings, parse_assignment
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot
 
-LABELS = ("BG", "person", *(f"class {i}" for i in range(2, 16)), "cat")
-
 
 @dataclass(frozen=True)
 class Example:
-    """A frame, what a network finds on it, and the masks that count as true, bool (H, W) each."""
+    """A frame, the detections of a network, and the true masks, bool (H, W) each."""
 
     frame: Frame
     found: Instances
@@ -117,7 +116,7 @@ def compare(examples: Sequence[Example], every: int) -> list[Comparison]:
     rows = []
     scores = [mean_iou(examples, recorded(examples, every, make_carrier(s, live=False))) for s in (settings, still)]
     rows.append(Comparison(f"recorded, every {every}th frame inferred", *scores, best))
-    # Nothing can be shown before the first result; live begins to count once it is there and has faded in.
+    # Nothing is shown before the first result: the live mean starts when it has arrived and faded in.
     first = every + 8
     scores = [
         mean_iou(examples, live(examples, every, every, make_carrier(s, live=True)), first) for s in (settings, still)
@@ -133,25 +132,25 @@ class Cost:
     Attributes:
         median_ms, p95_ms: on the clock.
         processor_ms: median of the processor time of all threads, which other programs do not disturb.
-        landing_ms: median on the clock of the frames where a result lands.
+        result_ms: median on the clock of the frames at which a result arrives.
     """
 
     median_ms: float
     p95_ms: float
     processor_ms: float
-    landing_ms: float
+    result_ms: float
 
 
 def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 60, every: int = 6) -> Cost:
-    """What a live join with carrying takes, with a new result every Nth frame that is N frames late."""
+    """The time of a live join that carries masks, with a new result every nth frame that is n frames late."""
     examples = scene_examples(MovingScene(width, height, crowd(objects)), count)
     frames: Slot[Frame] = Slot(2, Overflow.WAIT)
     results: Slot[SegmentedFrame] = Slot(2, Overflow.WAIT)
     join = SmoothJoin(frames, results, make_carrier(MotionSettings(), live=True))
-    taken, processor, landings = [], [], []
+    taken, processor, with_result = [], [], []
     for i, example in enumerate(examples):
-        lands = i >= every and i % every == 0
-        if lands:
+        arrives = i >= every and i % every == 0
+        if arrives:
             results.put(_result(examples[i - every]))
         frames.put(example.frame)
         began, processor_began = time.perf_counter(), time.process_time()
@@ -160,14 +159,14 @@ def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 6
         if i > every:
             taken.append(took)
             processor.append(1000 * (time.process_time() - processor_began))
-            landings += [took] if lands else []
+            with_result += [took] if arrives else []
     return Cost(
-        *(float(v) for v in (np.median(taken), np.percentile(taken, 95), np.median(processor), np.median(landings)))
+        *(float(v) for v in (np.median(taken), np.percentile(taken, 95), np.median(processor), np.median(with_result)))
     )
 
 
 def clip_examples(path: str, count: int, assignments: Sequence[str]) -> list[Example]:
-    """Frames of a clip with what the network finds on each; its masks count as true."""
+    """Frames of a clip with the network's detections, whose masks serve as ground truth."""
     from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
     from pipeline.sources.factory import make_source
 
@@ -246,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         taken = cost(every=arguments.every)
         print(
             f"cost a frame, 10 objects, 1280x720: median {taken.median_ms:.1f} ms, p95 {taken.p95_ms:.1f} ms, "
-            f"where a result lands {taken.landing_ms:.1f} ms; processor time, median {taken.processor_ms:.1f} ms"
+            f"with a new result {taken.result_ms:.1f} ms; processor time, median {taken.processor_ms:.1f} ms"
         )
     return 0
 

@@ -10,7 +10,7 @@ from pipeline.evaluation.ground_truth import read_ground_truth
 from pipeline.evaluation.scoring import evaluate
 
 MIN_SCORE = 0.03
-"""As `stream_segment.py evaluate` takes it: AP wants the doubtful detections as well."""
+"""The default of the command `evaluate`."""
 
 
 def mask_ap(model: dict[str, Any], images: str, annotations: str) -> dict[str, float]:

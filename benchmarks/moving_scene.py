@@ -1,6 +1,6 @@
-"""A moving scene with exact truth: objects cut from photographs move over a photograph on known paths.
+"""A moving scene with exact ground truth: objects cut from photographs move over a photograph on known paths.
 
-The camera sways, the objects accelerate, turn back, come nearer and cross; every frame's masks are known to the pixel.
+The camera sways, the objects accelerate, turn back, approach and cross; the masks of every frame are exact.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class Actor:
 
     Attributes:
         picture: file name of the BGRA cut-out, without its ending.
-        class_id: what it is.
         path: its pose at a time in seconds.
     """
 
@@ -41,7 +40,7 @@ class Actor:
 
 
 def default_actors() -> list[Actor]:
-    """Three objects that move quickly and not in straight lines, the last drawn in front."""
+    """Three objects on quick, curved paths, the last in front."""
     return [
         Actor("cat", 16, lambda t: (0.75 + 0.10 * sin(2.2 * t), 0.50 + 0.12 * cos(2.9 * t), 0.40 + 0.08 * sin(t), 0.0)),
         Actor("player", 1, lambda t: (0.40 + 0.22 * sin(1.9 * t), 0.58 + 0.05 * sin(5.0 * t), 0.50, 8 * sin(2.0 * t))),
@@ -65,7 +64,7 @@ class MovingScene:
     Args:
         width, height: of the frames, in pixels.
         actors: the objects, from the back to the front.
-        sway: how far the camera moves, as a share of the frame's width.
+        sway: amplitude of the camera's motion, as a share of the frame's width.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class MovingScene:
     def _layer(
         self, cutout: NDArray[np.float32], placement: NDArray[np.float64]
     ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-        """The rows and columns of the frame that a placed cut-out reaches, and the cut-out there, BGR and alpha."""
+        """The rows and columns of the frame that a placed cut-out covers, and its pixels there, BGR and alpha."""
         height, width = cutout.shape[:2]
         corners = placement @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
         low = np.clip(np.floor(corners.min(1)) - 1, 0, (self.width - 1, self.height - 1)).astype(int)
@@ -136,7 +135,7 @@ class MovingScene:
 
 
 def truth(class_ids: Sequence[int], masks: Sequence[NDArray[np.bool_]]) -> Instances:
-    """What a perfect network would answer: tight boxes, and each mask on a grid over its box.
+    """The output of a perfect network: tight boxes, and each mask on a grid over its box.
 
     Objects of which nothing is visible are left out.
     """

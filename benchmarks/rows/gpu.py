@@ -23,14 +23,14 @@ FRAMES = 30
 
 
 def measure(options: Options) -> RowReport:
-    """Under the backend of KERAS_BACKEND; torchvision's model by turns with it if torchvision and CUDA are there."""
+    """Under the backend of KERAS_BACKEND, alternating with torchvision's model if it is installed with CUDA."""
     device = prepare_backend(Backend.AUTO, Device.GPU)
     weights = models.resnet101(options)
     pictures = footage.frames(FRAMES, FRAME_WH, every=9)
     half = {
         **models.settings_for(weights, 1024),
         "device": "gpu",
-        **models.known("precision", "float16"),
+        "precision": "float16",
         **options.model,
     }
     square = {**half, "canvas": "square"}
@@ -87,7 +87,7 @@ def share_of_peak(card: str, seconds: list[float], frames: int) -> list[Value]:
 
 
 def against_torchvision(taken: dict[str, list[float]]) -> list[Value]:
-    """How many times as fast as torchvision's model, if that ran."""
+    """The speed-up over torchvision's model, if that ran."""
     if "torchvision" not in taken:
         return []
     ratio = ratios(taken["torchvision"], taken["tight"])
