@@ -42,8 +42,8 @@ from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.window import KEYS_HELP
+from pipeline.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "Delivery",
     "Event",
@@ -61,6 +61,7 @@ __all__ = [
     "SourceInfo",
     "Stream",
     "StreamSegmentError",
+    "__version__",
     "load_settings",
     "main",
 ]

@@ -1,14 +1,14 @@
-"""Measures what the program promises: speeds beside their accuracy, against targets.
+"""Measures speed and accuracy against targets.
 
     python -m benchmarks                              # the CPU table, under ten minutes
-    python -m benchmarks --quick                      # whether everything runs; the numbers scatter more
+    python -m benchmarks --quick                      # tests that everything runs; the numbers scatter more
     python -m benchmarks --only small,drawing         # some rows
     python -m benchmarks --json FILE --markdown       # also written; printed as Markdown
     python -m benchmarks --show FILE --markdown       # a table that was measured before
-    python -m benchmarks --gpu                        # the GPU part alone; fails where no GPU is seen
+    python -m benchmarks --gpu                        # the GPU part alone; fails without a GPU
 
-Each row runs in a process of its own. Things that are compared are measured by turns in one run; numbers are medians
-with the least and the greatest. Exit code 0: all rows were measured, whether their targets were reached or missed; 1: a
+Each row runs in a process of its own. Sides of a comparison are timed alternately in one run; numbers are medians with
+minimum and maximum. Exit code 0: all rows were measured, whether their targets were reached or missed; 1: a
 row failed; 2: usage.
 """
 
@@ -70,25 +70,25 @@ def _main(argv: Sequence[str], runner: Callable[..., RowReport]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
-    it = Parser(prog="python -m benchmarks", description="Speeds beside their accuracy, against targets.")
+    it = Parser(prog="python -m benchmarks", description="Measures speed and accuracy against targets.")
     it.add_argument("--only", metavar="ROW,…", help=f"some of {', '.join(CPU_ROWS)}")
-    it.add_argument("--quick", action="store_true", help="fewer rounds: whether everything runs")
+    it.add_argument("--quick", action="store_true", help="fewer rounds, to test that everything runs")
     it.add_argument("--json", type=Path, metavar="FILE", help="write everything, with machine, versions and settings")
     it.add_argument("--markdown", action="store_true", help="print Markdown")
     it.add_argument("--show", type=Path, metavar="FILE", help="print what --json wrote before, and measure nothing")
-    it.add_argument("--gpu", action="store_true", help="the GPU part alone; fails where no GPU is seen")
+    it.add_argument("--gpu", action="store_true", help="the GPU part alone; fails without a GPU")
     it.add_argument("--weights", metavar="FILE", help="ResNet-101 weights with 81 classes")
     it.add_argument("--original", metavar="PYTHON", help="an interpreter that has Matterport's package: time it too")
     it.add_argument("--coco-images", metavar="DIR", help="photographs, for the AP of the small model")
     it.add_argument("--coco-annotations", metavar="FILE", help="their COCO annotations")
     it.add_argument(
-        "--set", action="append", default=[], metavar="model.KEY=VALUE", help="over what is chosen automatically"
+        "--set", action="append", default=[], metavar="model.KEY=VALUE", help="overrides the automatic choice"
     )
     return it
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
-    """What the rows are told. Raises InputError: a file is missing, a setting is none of the model."""
+    """The options of the rows. Raises InputError: a file is missing, or a setting is not one of the model."""
     if (arguments.coco_images is None) != (arguments.coco_annotations is None):
         raise InputError("--coco-images and --coco-annotations are given together")
     paths = {"--weights": arguments.weights, "--original": arguments.original, "--coco-images": arguments.coco_images}
@@ -119,7 +119,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
 
 
 def rows_from(only: str | None) -> Sequence[str]:
-    """Names of rows, in the order of the table. Raises InputError for one that is none."""
+    """Names of rows, in the order of the table. Raises InputError for an unknown one."""
     if only is None:
         return CPU_ROWS
     names = [name.strip() for name in only.split(",") if name.strip()]
@@ -152,7 +152,7 @@ def _measure_gpu(options: Options, record: dict[str, Any], runner: Callable[...,
 
 
 def _tell(report: RowReport) -> None:
-    """A row as it comes, on standard error."""
+    """Print a finished row on standard error."""
     for value in report.values:
         goal = f" ({target_text(value.target)}: {'reached' if value.reached else 'missed'})" if value.target else ""
         print(f"    {value.name}: {measured(value)}{goal}", file=sys.stderr, flush=True)

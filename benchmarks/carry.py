@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks.moving_scene import MovingScene, crowd
+from benchmarks.playback import LABELS
 from pipeline.drawing.masks import paste_mask
 from pipeline.drawing.overlay import Overlay
 from pipeline.errors import StreamSegmentError
@@ -34,8 +35,6 @@ from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.loading import load_settings, parse_assignment
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot
-
-LABELS = ("BG", "person", *(f"class {i}" for i in range(2, 16)), "cat")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The rows that time the network alone, frame by frame, against the square Keras engine and the original."""
+"""Times the network alone, frame by frame, against the square Keras engine and the original."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import footage, models
+from benchmarks.agreement_targets import PERCENT, SAME_CANVAS_IOU, least_percent
 from benchmarks.footage import Image
-from benchmarks.matching import PERCENT, agreement, least_percent
 from benchmarks.measuring import RowReport, Spread, Target, Value, alternate, at_least, per_second, ratios
 from benchmarks.models import ORIGINAL_S, Weights
 from benchmarks.options import Options
 from benchmarks.original import Original
+from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 
 FRAME_WH = (1280, 720)
 PROPOSALS = (1000, 300)
-"""The original's, and as many as are enough on smaller canvases."""
+"""The original's, and a number that suffices on smaller canvases."""
 BEST_FRAMES = 3
-"""Frames of the faster engine in a round, so that its time is no shorter than can be told on a busy machine."""
+"""Frames of the faster engine in a round: one alone is too short to be timed on a busy machine."""
 
 
 def resnet_row(name: str, title: str, max_dim: int, options: Options, targets: dict[str, Target], rounds: int):
-    """ResNet-101 at one size by turns: the best engine with all proposals and with fewer, square Keras, and the
-    original if it can be run.
+    """ResNet-101 at one size, timed alternately: the best engine with all and with fewer proposals, square Keras, and
+    the original if there is one.
 
     Args:
         name, title: of the row.
-        max_dim: longer side that the network sees, pixels.
-        options: see `Options`; where they set the proposals, there are no fewer.
-        targets: of the values "fps", "of Keras" and "of the original"; those without one are left open.
-        rounds: of the alternation.
+        max_dim: longer side of the network's input, pixels.
+        options: see `Options`; if they set the proposals, only that number is measured.
+        targets: of the values "fps", "of Keras" and "of the original"; a missing one means no target.
+        rounds: number of timings.
     """
     weights = models.resnet101(options)
     pictures = footage.frames(BEST_FRAMES, FRAME_WH, every=70)
@@ -74,13 +75,13 @@ def _all_of(engine: Any, pictures: Sequence[Image]) -> Callable[[], Any]:
 
 @dataclass(frozen=True)
 class Rates:
-    """What one variant of the best engine took.
+    """The times of one variant of the best engine.
 
     Attributes:
-        label: what it is.
-        frame_s: seconds a frame, by round.
-        taken: seconds of the others, by their name and round.
-        targets: as `resnet_row` takes them.
+        label: of the variant.
+        frame_s: seconds per frame, by round.
+        taken: seconds of the others, by name and round.
+        targets: see `resnet_row`.
     """
 
     label: str
@@ -99,7 +100,7 @@ class Rates:
     def _of_original(self) -> Value:
         name, target = f"times as fast as the original at 1024 px, {self.label}", self.targets.get("of the original")
         if "original" in self.taken:
-            return Value(name, ratios(self.taken["original"], self.frame_s), "x", target, "it ran here, by turns")
+            return Value(name, ratios(self.taken["original"], self.frame_s), "x", target, "it ran here, alternating")
         stored = Spread.of([ORIGINAL_S / seconds for seconds in self.frame_s])
         return Value(name, stored, "x", target, f"against a stored {ORIGINAL_S} s a frame on two cores")
 
@@ -112,25 +113,25 @@ def same_canvas(
     trained: bool = True,
     what: str = "",
 ) -> Value:
-    """How much of what the square Keras engine finds the chosen engine finds on the same square canvas.
+    """Agreement (F1) of the chosen engine with the square Keras engine on the same square canvas.
 
     Args:
         chosen: settings of the engine.
-        reference: what the square Keras engine found on each picture.
-        pictures: what it was shown.
-        trained: whether the weights mean anything. Those that do not find crowds of boxes with all but equal scores, of
-            which the last bits decide: only float32 promises something for them.
-        what: a word on the engine, for the name of the value.
+        reference: detections of the square Keras engine on each picture.
+        pictures: the pictures.
+        trained: False for seeded weights: their detections are many boxes with nearly equal scores, so that the last
+            bits decide, and only float32 has a target.
+        what: describes the engine in the name of the value.
     """
     with models.opened({**chosen, "canvas": "square"}) as engine:
-        matched = agreement(zip(reference, [engine.segment_batch([picture])[0] for picture in pictures], strict=True))
+        matched = agreement(reference, [engine.segment_batch([picture])[0] for picture in pictures], SAME_CANVAS_IOU)
         least = least_percent(engine.description)
     target = at_least(least) if trained or least == PERCENT["float32"] else None
     name = "objects as the square Keras engine finds them, on the same canvas" + (what and f", {what}")
-    return Value(name, Spread.one(matched.share), "%", target, matched.text)
+    return Value(name, Spread.one(100 * matched.f1), "%", target, matched.text)
 
 
 def _notes(weights: Weights) -> Iterator[str]:
     yield f"weights: {weights.what}"
     if weights.seeded:
-        yield "the last bits of nearly equal scores decide what they find: only float32 has a target for it"
+        yield "the last bits of nearly equal scores decide about their detections: only float32 has a target"

@@ -1,15 +1,16 @@
-"""A camera behind HTTP (multipart JPEG) in a process of its own, which fails by a script.
+"""An HTTP camera (multipart JPEG) in a process of its own, with scripted faults.
 
-It stalls with the connection open, cuts the connection, is away (nobody listens) and comes back with another picture
-size, or changes its picture size on the open connection. Afterwards it tells what it did, and when.
+It stalls with the connection open, cuts the connection, closes its port and returns with another picture size, or
+changes its picture size on the open connection. Afterwards it reports what it did, and when.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from multiprocessing.connection import Connection
@@ -22,24 +23,24 @@ from benchmarks.moving_scene import MovingScene
 SIZES_WH = ((640, 360), (480, 360), (512, 288))
 FPS = 15.0
 PICTURES = 24
-"""Pictures of each size; they are played forwards and backwards, so that nothing jumps."""
+"""Pictures of each size, played forwards and backwards."""
 
 
 class FaultKind(Enum):
-    """What the camera does wrong."""
+    """The camera's faults."""
 
     STALL = "stall"
-    """The connection stays open, and no picture comes."""
+    """The connection stays open without pictures."""
     DROP = "drop"
-    """The connection is cut; the next one is answered at once."""
+    """The connection is cut; the next one is accepted at once."""
     SIZE = "size"
     """The pictures change their size on the open connection."""
     AWAY = "away"
-    """The connection is cut and nobody listens for a while; then it returns with another size."""
+    """The connection is cut and the port closed for a while; afterwards the pictures have another size."""
 
     @property
     def loses_connection(self) -> bool:
-        """Whether whoever watches must connect anew."""
+        """Whether clients must reconnect."""
         return self is not FaultKind.SIZE
 
     @property
@@ -92,22 +93,22 @@ def plan(count: int, duration_s: float, longest_s: float) -> list[Fault]:
 
 
 class FaultyCamera(HelperProcess):
-    """Owns the camera's process. Use with `with`; it plays without faults until `begin`."""
+    """The camera's process, a context manager; plays without faults until `begin`."""
 
     def __init__(self) -> None:
         super().__init__("faulty camera", _main)
 
     @property
     def url(self) -> str:
-        """Where it is watched."""
+        """The address of the stream."""
         return f"http://127.0.0.1:{self.greeting}/video"
 
     def begin(self, faults: Sequence[Fault]) -> None:
-        """Let the script begin now."""
+        """Start the script."""
         self.send(list(faults))
 
     def report(self, timeout_s: float) -> CameraReport:
-        """What it did; waits until the script has ended."""
+        """Wait for the end of the script; return what the camera did."""
         self.send("report")
         report: CameraReport = self.receive(timeout_s)
         return report
@@ -195,7 +196,7 @@ class _Camera:
                 b"HTTP/1.0 200 OK\r\nConnection: close\r\n"
                 b"Content-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
             )
-            for number in _to_and_fro(PICTURES):
+            for number in itertools.cycle([*range(PICTURES), *range(PICTURES - 2, 0, -1)]):
                 await self._plays.wait()
                 body = self._reels[self._reel][number]
                 writer.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body))
@@ -214,9 +215,3 @@ def _reel(width: int, height: int) -> list[bytes]:
     scene = MovingScene(width, height)
     pictures = (scene.frame(2 * number)[0].image_bgr for number in range(PICTURES))
     return [cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures]
-
-
-def _to_and_fro(count: int) -> Iterator[int]:
-    while True:
-        yield from range(count)
-        yield from range(count - 2, 0, -1)

@@ -1,4 +1,4 @@
-"""Frames that the rows work on: the sample video, brought to the sizes of the table."""
+"""Frames for the rows: the sample video, scaled to the sizes of the table."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ SAMPLE_FRAMES = 300
 PHOTOGRAPHS = ROOT / "tests" / "data" / "oracle" / "images"
 
 PICTURES = 120
-"""Photographs and frames on which what engines find is compared: several hundred objects, of which one is a sixth of a
-point."""
+"""Images on which engines are compared: with several hundred objects, one object is a sixth of a percent."""
 
 Image = NDArray[np.uint8]
 
 
 def frames(count: int, size_wh: tuple[int, int], every: int = 1) -> list[Image]:
-    """`count` frames of the sample, uint8 (H, W, 3) BGR, scaled to `size_wh`: each `every`th; from the start again at
-    its end."""
+    """Every nth frame of the sample, scaled to `size_wh`, uint8 (H, W, 3) BGR; starts over at its end."""
     found: list[Image] = []
     while len(found) < count:
         before = len(found)
@@ -38,8 +36,7 @@ def frames(count: int, size_wh: tuple[int, int], every: int = 1) -> list[Image]:
 
 
 def photographs(folder: str | None, count: int) -> list[Image]:
-    """The test suite's photographs, then those of a folder if one is given, then frames from the whole sample, none of
-    them twice if there are enough."""
+    """The test suite's photographs, then those of the folder, then frames spread over the sample."""
     paths = sorted(PHOTOGRAPHS.glob("*.jpg"))
     if folder is not None:
         paths += sorted(Path(folder).glob("*.jpg"))
@@ -49,7 +46,7 @@ def photographs(folder: str | None, count: int) -> list[Image]:
 
 
 def scaled(image_bgr: Image, size_wh: tuple[int, int]) -> Image:
-    """The frame itself if it has that size."""
+    """The image at another size; unchanged if it has that size."""
     height, width = image_bgr.shape[:2]
     if (width, height) == size_wh:
         return image_bgr
@@ -60,7 +57,7 @@ def scaled(image_bgr: Image, size_wh: tuple[int, int]) -> Image:
 
 
 def write_clip(path: Path, pictures: list[Image], rate: int = 25) -> Path:
-    """The frames as an H.264 file, of a quality that cameras record in."""
+    """Write the frames to an H.264 file, in the quality of camera recordings."""
     height, width = pictures[0].shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
@@ -74,6 +71,6 @@ def write_clip(path: Path, pictures: list[Image], rate: int = 25) -> Path:
 
 
 def read_clip(path: Path) -> list[Image]:
-    """The frames of a file as its decoder gives them."""
+    """The decoded frames of a file."""
     with av.open(str(path)) as container:
         return [picture.to_ndarray(format="bgr24") for picture in container.decode(video=0)]

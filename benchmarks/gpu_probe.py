@@ -1,4 +1,4 @@
-"""Which Keras backends see a GPU, and what is known of the card."""
+"""Keras backends that see a GPU, and the peak performance of cards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from benchmarks.footage import ROOT
 
 BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-"""Keras' name of a backend, and the module that it needs."""
+"""The module that each Keras backend needs."""
 PROBE = (
     "from pipeline.segmentation.backend import prepare_backend; from pipeline.settings.schema import Backend, Device; "
     "print(prepare_backend(Backend('{}'), Device.GPU).device_name)"
@@ -36,7 +36,7 @@ PEAK_TFLOPS = {
 
 
 def backends_with_gpu() -> dict[str, str]:
-    """Name of the card by Keras backend, asked in processes of their own."""
+    """Name of the card by Keras backend, each queried in a process of its own."""
     wanted = os.environ.get("KERAS_BACKEND")
     names = [name for name in BACKENDS if wanted in (None, "", name)]
     seen = {name: device_of(name) for name in names if importlib.util.find_spec(BACKENDS[name]) is not None}
@@ -62,7 +62,7 @@ def device_of(backend: str) -> str:
 
 
 def peak_tflops(card: str) -> float | None:
-    """Of a card by its name; None for one that is not in the table."""
+    """Peak of a card by its name; None for one that is not in the table."""
     words = card.replace("-", " ").split()
     for name, peak in PEAK_TFLOPS.items():
         if all(part in words for part in name.split()):

@@ -1,4 +1,4 @@
-"""A process of its own that plays the other side of a run: it takes orders and answers over a pipe."""
+"""A process for the camera or the viewers of a run, controlled over a pipe."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ END_DEADLINE_S = 5.0
 
 
 class HelperProcess:
-    """Owns the process. Use with `with`.
+    """The process, a context manager.
 
     Args:
         name: of the process, for error messages too.
-        main: what runs in it, with its end of the pipe; it says something when it is ready, and ends when it receives
-            "end".
+        main: runs in it with its end of the pipe; sends something when it is ready, and ends when it receives "end".
 
     Attributes:
-        greeting: what it said when it was ready.
+        greeting: what it sent when it was ready.
     """
 
     def __init__(self, name: str, main: Callable[[Connection], None]) -> None:
@@ -54,14 +53,14 @@ class HelperProcess:
         self._process.close()
 
     def send(self, order: Any) -> None:
-        """Give an order. Raises RunError where the process has ended."""
+        """Send an order. Raises RunError if the process has ended."""
         try:
             self._pipe.send(order)
         except OSError:
             raise RunError(f"the process of the {self._name} has ended") from None
 
     def receive(self, timeout_s: float) -> Any:
-        """What it says next. Raises RunError where nothing comes within that time, or nobody is left to say it."""
+        """Its next message. Raises RunError if there is none within that time, or the process has ended."""
         if not self._pipe.poll(timeout_s):
             raise RunError(f"the process of the {self._name} did not answer within {timeout_s:g} s")
         try:

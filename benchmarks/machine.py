@@ -1,4 +1,4 @@
-"""What the numbers were measured on: processor, versions, commit, date."""
+"""The machine of the measurement: processor, versions, commit, date."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PACKAGES = (
     "tensorflow", "keras", "jax", "torch", "torchvision", "openvino", "onnx", "onnxruntime", "onnxruntime-gpu", "nncf",
     "numpy", "opencv-contrib-python", "av", "supervision",
 )  # fmt: skip
-TELLING_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
+CPU_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
                  "amx_int8", "asimd", "bf16", "i8mm", "sve")  # fmt: skip
-"""What engines look for in a processor."""
+"""Instruction sets that engines use."""
 
 
 def describe() -> dict[str, Any]:
@@ -37,23 +37,23 @@ def describe() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name."""
     lines = _proc("cpuinfo")
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def processor_flags() -> list[str]:
-    """Those of the processor's abilities that engines look for."""
+    """The processor's instruction sets that engines use."""
     for line in _proc("cpuinfo"):
         if line.startswith(("flags", "Features")):
             there = set(line.split(":", 1)[1].split())
-            return [flag for flag in TELLING_FLAGS if flag in there]
+            return [flag for flag in CPU_FLAGS if flag in there]
     return []
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -68,12 +68,12 @@ def memory_gb() -> float | None:
 
 
 def load() -> float | None:
-    """Programs that wanted to run in the last minute, on average; None where the system does not say."""
+    """Load average of the last minute; None where the system does not say."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def versions() -> dict[str, str]:
-    """The installed ones of the packages that matter."""
+    """Versions of the installed packages that affect the numbers."""
     found = {}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What a row of the table consists of: values with their spread and targets; and measuring by turns."""
+"""The rows of the table: values with their spread and targets; and interleaved timing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Spread:
-    """Median of some numbers, and how far they lie apart.
+    """Median and range of some numbers.
 
     Attributes:
-        median, low, high: of the numbers; low and high are the least and the greatest.
-        count: how many there were.
+        median, low, high: of the numbers; low and high are minimum and maximum.
+        count: of the numbers.
     """
 
     median: float
@@ -25,36 +25,36 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Self:
-        """Of at least one number."""
+        """The spread of at least one number."""
         if not numbers:
             raise ValueError("a spread needs at least one number")
         return cls(float(statistics.median(numbers)), float(min(numbers)), float(max(numbers)), len(numbers))
 
     @classmethod
     def one(cls, number: float) -> Self:
-        """Of something that was measured once, or counted."""
+        """The spread of a single measurement or count."""
         return cls.of([number])
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a value should reach: at least, or at most, a number."""
+    """A lower or upper bound for a value."""
 
     bound: float
     at_most: bool = False
 
     def reached(self, number: float) -> bool:
-        """Whether the number is good enough."""
+        """Whether the number is within the bound."""
         return number <= self.bound if self.at_most else number >= self.bound
 
 
 def at_least(bound: float) -> Target:
-    """The number or more."""
+    """A lower bound."""
     return Target(bound)
 
 
 def at_most(bound: float) -> Target:
-    """The number or less."""
+    """An upper bound."""
     return Target(bound, at_most=True)
 
 
@@ -66,8 +66,8 @@ class Value:
         name: what was measured.
         spread: the measurements.
         unit: such as "fps", "ms", "x", "%"; "" for none.
-        target: None where nothing is promised.
-        note: what must be known to read the number.
+        target: None without a promise.
+        note: context of the number.
     """
 
     name: str
@@ -89,10 +89,10 @@ class RowReport:
     Attributes:
         name, title: of the row.
         values: in the order of the table.
-        settings: with what it was measured: engine, weights, frames …
+        settings: of the measurement: engine, weights, frames …
         notes: sentences for the reader.
         error: why the row could not be measured; "" if it was.
-        seconds: how long it took.
+        seconds: duration of the measurement.
     """
 
     name: str
@@ -112,11 +112,12 @@ class RowReport:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `as_json`."""
+        """The inverse of `as_json`; null counts as NaN."""
         values = []
         for plain in record["values"]:
             target = Target(**plain["target"]) if plain["target"] else None
-            values.append(Value(plain["name"], Spread(**plain["spread"]), plain["unit"], target, plain["note"]))
+            spread = Spread(**{key: float("nan") if n is None else n for key, n in plain["spread"].items()})
+            values.append(Value(plain["name"], spread, plain["unit"], target, plain["note"]))
         return cls(**{**record, "values": values})
 
 
@@ -126,13 +127,13 @@ Clock = Callable[[], float]
 def alternate(
     sides: Mapping[str, Callable[[], Any]], rounds: int, clock: Clock = time.perf_counter, warm_ups: int = 1
 ) -> dict[str, list[float]]:
-    """Time several things by turns, A B A B, so that whatever else the machine does falls on all of them alike.
+    """Time several functions alternately (A B A B), so that other load on the machine affects all of them alike.
 
     Args:
-        sides: what is timed, in this order within each round.
-        rounds: how often each is timed.
+        sides: the functions by name, in the order of each round.
+        rounds: number of timings of each.
         clock: seconds.
-        warm_ups: rounds before the first that counts.
+        warm_ups: additional rounds before, which do not count.
 
     Returns:
         Seconds of each round, by name.
@@ -148,10 +149,10 @@ def alternate(
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> Spread:
-    """The quotient of two series that were measured by turns, round by round."""
+    """The quotients, round by round, of two series that were timed alternately."""
     return Spread.of([a / b for a, b in zip(over, under, strict=True)])
 
 
 def per_second(seconds: Sequence[float], count: int = 1) -> Spread:
-    """How many a second, where `count` of them took each of these times."""
+    """Rates per second from the times of `count` items each."""
     return Spread.of([count / s for s in seconds])

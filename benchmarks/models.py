@@ -1,4 +1,4 @@
-"""Weights and segmenters of the rows. Rows know engines only by the settings of the pipeline."""
+"""Weights and segmenters of the rows, which select engines only by the pipeline's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ from pipeline.settings.model_settings import ModelSettings
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "tests" / "data" / "oracle" / "make_weights.py"
 ORIGINAL_S = 4.9
-"""Seconds a frame of Matterport's package (Keras 2.2.5, TensorFlow 1.15.5) at 1024 px on two cores; a stored number."""
+"""Seconds per frame of Matterport's package (Keras 2.2.5, TensorFlow 1.15.5) at 1024 px on two cores, measured once."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A weight file and what it is, for the reader."""
+    """A weight file and its description."""
 
     path: Path
     what: str
@@ -38,8 +37,7 @@ class Weights:
 
 
 def resnet101(options: Options) -> Weights:
-    """The weights with 81 classes: those that were given, COCO's, or seeded ones, which find nothing meaningful but
-    cost the same."""
+    """Weights with 81 classes: the user's, COCO's, or seeded ones, which find nothing meaningful at the same cost."""
     if options.weights is not None:
         return Weights(Path(options.weights), f"{Path(options.weights).name}, as given")
     real = weights_dir() / COCO_NAME
@@ -49,12 +47,12 @@ def resnet101(options: Options) -> Weights:
 
 
 def small() -> Weights:
-    """The weights that are shipped."""
+    """The shipped weights."""
     return Weights(ROOT / "weights" / SHIPPED_NAME, "the small model that is shipped")
 
 
 def seeded_file() -> Path:
-    """The seeded file, made once in the user's cache."""
+    """The seeded weight file, made once in the user's cache."""
     path = user_cache() / "benchmarks" / "seeded_r101_coco.h5"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,33 +68,24 @@ def seeded_file() -> Path:
     return path
 
 
-def known(name: str, value: Any) -> dict[str, Any]:
-    """A setting of the model, left out where this version of the program does not have it."""
-    return {name: value} if name in ModelSettings.model_fields else {}
-
-
 def choices(name: str) -> list[str]:
-    """The values that a setting of the model can have besides "auto"; none where there is no such setting."""
-    default = ModelSettings.model_fields[name].default if name in ModelSettings.model_fields else None
-    return (
-        [str(member.value) for member in type(default) if member.value != "auto"] if isinstance(default, Enum) else []
-    )
+    """The values of a setting of the model that is an Enum, other than "auto"."""
+    return [str(member.value) for member in type(ModelSettings.model_fields[name].default) if member.value != "auto"]
 
 
 def settings_for(weights: Weights, max_dim: int | None, **more: Any) -> dict[str, Any]:
-    """Settings of a model on the processor."""
+    """Settings of a model on the CPU."""
     size = {} if max_dim is None else {"max_dim": max_dim}
     return {"weights": str(weights.path), "device": "cpu", **size, **more}
 
 
 def keras_square(weights: Weights, max_dim: int | None) -> dict[str, Any]:
     """The reference: Keras, float32, the original's square canvas, all its proposals."""
-    engine = {**known("engine", "keras"), **known("precision", "float32")}
-    return settings_for(weights, max_dim, canvas="square", **engine)
+    return settings_for(weights, max_dim, canvas="square", engine="keras", precision="float32")
 
 
 def best(weights: Weights, max_dim: int | None, options: Options) -> dict[str, Any]:
-    """What the program chooses by itself, with what the command line of the benchmark lays over it."""
+    """The program's own choice, overridden by the command line of the benchmark."""
     return {**settings_for(weights, max_dim), **options.model}
 
 
@@ -114,5 +103,5 @@ def opened(settings: Mapping[str, Any], report_from: float | None = None) -> Ite
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     print(f"    {text}", file=sys.stderr, flush=True)

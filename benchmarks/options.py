@@ -1,4 +1,4 @@
-"""What the rows of the table are told."""
+"""The options of the rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure.
+    """How to measure a row.
 
     Attributes:
-        quick: fewer rounds, to see whether everything runs; the numbers scatter more.
-        weights: ResNet-101 weights with 81 classes; None: COCO's if they are there, else seeded ones.
-        original: a Python interpreter in which Matterport's package runs; None: its stored time counts.
+        quick: fewer rounds, to test that everything runs; the numbers scatter more.
+        weights: ResNet-101 weights with 81 classes; None: COCO's if they are installed, else seeded ones.
+        original: a Python interpreter with Matterport's package; None: its stored time is used.
         coco_images, coco_annotations: photographs with COCO annotations, for the AP of the small model; None: left out.
-        model: settings of the engine that is measured, over those that are chosen automatically.
+        model: settings of the measured engine that override the automatic choice.
     """
 
     quick: bool = False
@@ -27,7 +27,7 @@ class Options:
     model: dict[str, Any] = field(default_factory=dict)
 
     def rounds(self, count: int) -> int:
-        """How many rounds, where a whole run makes `count`."""
+        """`count` rounds, fewer in a quick run."""
         return min(count, 2) if self.quick else count
 
     def to_text(self) -> str:

@@ -1,4 +1,4 @@
-"""Matterport's package in a process of its own, to be timed by turns with ours."""
+"""Matterport's package in a process of its own, to be timed alternately with ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_INHERITED = ("TF2_BEHAVIOR", "KERAS_BACKEND")
 
 
 class Original:
-    """Use with `with`; each call is one frame.
+    """A context manager; each call segments one frame.
 
     Args:
         python: an interpreter that can import the package.
@@ -58,7 +58,7 @@ class Original:
         self._folder.cleanup()
 
     def __call__(self) -> float:
-        """Detect once; seconds as the process itself measures them."""
+        """Detect once; return the seconds that the process measured."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write("\n")

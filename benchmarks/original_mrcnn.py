@@ -1,9 +1,9 @@
-"""Runs Matterport's package, in the interpreter that has it, a frame for each line that comes in.
+"""Runs Matterport's package in an interpreter that has it: one frame for each line of standard input.
 
     /path/to/python3.7 original_mrcnn.py WEIGHTS.h5 FRAME.npy MAX_DIM
 
-Prints "ready" once the model is loaded; then, for every line on standard input, detects on the frame (uint8 RGB) and
-prints the seconds that took. Python 3.7 and nothing of this project: the interpreter is another one.
+Prints "ready" when the model is loaded; then, for every line on standard input, detects on the frame (uint8 RGB) and
+prints the seconds. Runs under Python 3.7 and imports nothing of this project.
 """
 
 import os
@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 def main(weights, frame_path, max_dim):
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the libraries print must not be taken for an answer
+    os.dup2(2, 1)  # keeps the output of libraries apart from the answers
     import numpy as np
 
     from mrcnn.config import Config

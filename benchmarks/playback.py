@@ -1,4 +1,4 @@
-"""A camera and a network of known speed, for the rows that measure what lies between them."""
+"""A camera and a network of known speed, for the rows that measure the pipeline between them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BITS, _BLOCK = 10, 16
 
 
 def scene(count: int, objects: int, size_wh: tuple[int, int]) -> tuple[list[Image], list[Instances]]:
-    """Pictures of a scene with moving objects, each marked with its number, and what is to be found on each."""
+    """Pictures of a scene with moving objects, each marked with its number, and their true instances."""
     stage = MovingScene(*size_wh, crowd(objects))
     pictures, truths = [], []
     for index in range(count):
@@ -53,19 +53,19 @@ def mark_of(image_bgr: Image) -> int:
     return sum(1 << bit for bit in range(_BITS) if image_bgr[half, bit * _BLOCK + half].mean() > 127)
 
 
-def to_and_fro(count: int, length: int) -> list[int]:
-    """`length` indices that run through `count` pictures and back again, without a jump."""
+def ping_pong(count: int, length: int) -> list[int]:
+    """`length` indices that run through `count` pictures forwards and backwards."""
     there = list(range(count))
     cycle = there + there[-2:0:-1]
     return [cycle[i % len(cycle)] for i in range(length)]
 
 
 class LoopSource(Source):
-    """Gives pictures again and again, as fast as they are wanted, until interrupted.
+    """Loops over pictures, one for each release of a semaphore, until interrupted.
 
     Args:
-        pictures: all of one size; they run to and fro.
-        wanted: a frame is given each time this is released, so that none has to be dropped.
+        pictures: all of one size; they run forwards and backwards.
+        wanted: each release yields a frame, so that none has to be dropped.
         nominal: frames a second on the frames' own clock.
         clock: seconds, monotonic.
     """
@@ -77,7 +77,7 @@ class LoopSource(Source):
         nominal: int = 30,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pictures = [pictures[i] for i in to_and_fro(len(pictures), max(1, 2 * len(pictures) - 2))]
+        self._pictures = [pictures[i] for i in ping_pong(len(pictures), max(1, 2 * len(pictures) - 2))]
         self._wanted, self._nominal, self._clock = wanted, nominal, clock
         self._index = 0
         self._interrupted = False
@@ -108,13 +108,13 @@ class LoopSource(Source):
         """Nothing to release."""
 
 
-class KnowingSegmenter(Segmenter):
-    """Knows what is on the pictures of `scene`, and takes a given time to say it, without using the processor.
+class ScriptedSegmenter(Segmenter):
+    """Returns the true instances of the pictures of `scene` after a given time, without using the processor.
 
     Args:
         truths: by the pictures' numbers.
-        takes_s: seconds from call to answer.
-        wait: waits so many seconds.
+        takes_s: seconds per call.
+        wait: sleeps for a number of seconds.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class KnowingSegmenter(Segmenter):
 
 
 class Screen(Sink):
-    """Takes annotated frames in the caller's thread, as a window does, and shows them to nobody."""
+    """Takes annotated frames in the caller's thread, as a window does, and discards them."""
 
     name = "screen"
     delivery = Delivery.MAIN_THREAD

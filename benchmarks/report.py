@@ -1,4 +1,4 @@
-"""The table: on a terminal, as Markdown, as JSON."""
+"""The results as a table on a terminal, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLES = {True: "green", False: "bold red", None: ""}
 
 
 def number(value: float) -> str:
-    """Three digits that count, or all before the point."""
+    """Three significant digits, or all before the decimal point."""
     if math.isnan(value):
         return "nothing found"
     if value == 0:
@@ -36,22 +36,17 @@ def measured(value: Value) -> str:
 
 
 def spread_text(spread: Spread) -> str:
-    """Least and greatest of several; "" of one."""
+    """Minimum, maximum and count; "" for a single measurement."""
     return "" if spread.count < 2 else f"{number(spread.low)} … {number(spread.high)}, n = {spread.count}"
 
 
 def target_text(target: Target | None) -> str:
     """Such as "at least 4"."""
-    return "" if target is None else f"{'at most' if target.at_most else 'at least'} {number_short(target.bound)}"
-
-
-def number_short(value: float) -> str:
-    """Without zeros at its end."""
-    return f"{value:g}"
+    return "" if target is None else f"{'at most' if target.at_most else 'at least'} {target.bound:g}"
 
 
 def as_table(reports: Sequence[RowReport]) -> Table:
-    """For a terminal."""
+    """The results for a terminal."""
     table = Table(show_lines=False, header_style="bold")
     for heading in ("", "measured", "least … greatest", "to reach", ""):
         table.add_column(heading)
@@ -72,7 +67,7 @@ def as_table(reports: Sequence[RowReport]) -> Table:
 
 
 def as_markdown(record: Mapping[str, Any]) -> str:
-    """A page's worth of Markdown: the machine in a line, then the table."""
+    """The results as Markdown: the machine in one line, then the table."""
     reports = [RowReport.from_json(row) for row in record["rows"]]
     lines = [machine_line(record["machine"]), ""]
     lines += ["| what | measured | least … greatest | to reach | |", "|---|---|---|---|---|"]
@@ -99,7 +94,7 @@ def engine_lines(settings: Mapping[str, Any]) -> list[str]:
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
-    """What the numbers were measured on, as a sentence."""
+    """The machine of the measurement as a sentence."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     flags = " ".join(machine["cpu_flags"])
     card = f"{machine['gpu']}, " if machine.get("gpu") else ""
@@ -111,18 +106,13 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """The whole record; the file appears whole or not at all."""
+    """Write the record atomically."""
     write_whole(path, json.dumps(_plain(record), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The inverse of `write_json`."""
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=float)
-    for row in record["rows"]:
-        for value in row["values"]:
-            value.pop("reached", None)
-            spread = value["spread"]
-            value["spread"] = {k: float("nan") if v is None else v for k, v in spread.items()}
+    """A record of `write_json`."""
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
 
 
@@ -135,13 +125,13 @@ def show(reports: Sequence[RowReport]) -> None:
 
 
 def last_line(text: str) -> str:
-    """What an error says in the end."""
+    """The last line of an error's text, which names it."""
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
 
 
 def _plain(value: Any) -> Any:
-    """With null for what JSON has no number for, and files without the folders of this machine."""
+    """JSON-compatible values: null for NaN and infinity, file names instead of absolute paths."""
     if isinstance(value, str) and os.path.isabs(value):
         return Path(value).name
     if isinstance(value, Mapping):

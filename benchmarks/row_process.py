@@ -1,12 +1,11 @@
-"""Each row runs in a process of its own: none finds the threads, memory or caches of another, and one that crashes or
-hangs takes no other with it.
+"""Runs each row in a process of its own: without the threads, memory and caches of the others, and without failing
+them when it crashes or hangs.
 
     python -m benchmarks.row_process NAME OPTIONS RESULT.json
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,11 +19,11 @@ from pathlib import Path
 from benchmarks.footage import ROOT
 from benchmarks.measuring import RowReport
 from benchmarks.options import Options
-from benchmarks.report import write_json
+from benchmarks.report import read_json, write_json
 from benchmarks.rows import load
 
 DEADLINE_S = 900.0
-"""A row takes a minute or two where nothing else runs."""
+"""A row takes a minute or two on an idle machine."""
 
 
 def run_row(
@@ -34,14 +33,14 @@ def run_row(
     environment: Mapping[str, str] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "benchmarks.row_process"),
 ) -> RowReport:
-    """Measure a row. One that fails comes back with `error` set.
+    """Measure a row; the report of a failed one has `error` set.
 
     Args:
         name: of the row.
         options: see `Options`.
-        deadline_s: after so many seconds it has failed.
-        environment: variables for the process, over those of this one.
-        command: what starts the process.
+        deadline_s: longest duration in seconds.
+        environment: additional variables of the process.
+        command: starts the process.
     """
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +57,7 @@ def run_row(
                 _end(process)
         said = errors.read_text(encoding="utf-8", errors="replace")
         if code == 0 and result.is_file():
-            report = RowReport.from_json(_record(result))
+            report = RowReport.from_json(read_json(result))
         else:
             why = f"no result within {deadline_s:g} s" if code is None else f"it ended with {code}"
             report = RowReport(name, load(name).TITLE, error=f"{said.strip()[-2000:]}\n{name}: {why}: {_reason(said)}")
@@ -66,27 +65,19 @@ def run_row(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Nothing of the row stays behind, whatever it has started."""
+    """Kill the process and whatever it has started."""
     if process.poll() is None:
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
-        else:  # Windows has no groups of processes: what the row has started ends by itself
+        else:  # Windows has no process groups: children of the row end by themselves
             process.kill()
         process.wait()
 
 
-def _record(path: Path) -> dict:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    for value in record["values"]:
-        value.pop("reached")
-        value["spread"] = {key: float("nan") if number is None else number for key, number in value["spread"].items()}
-    return record
-
-
 def _reason(said: str) -> str:
-    """The last line that is no progress."""
+    """The last line that is not progress."""
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith("    ready:")]
-    return lines[-1].strip() if lines else "it said nothing"
+    return lines[-1].strip() if lines else "no output"
 
 
 def main(name: str, options: str, result: str) -> None:

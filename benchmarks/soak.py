@@ -1,11 +1,11 @@
-"""Plays a camera that keeps failing while the run records, serves and tracks; ends with a verdict.
+"""Runs the program against a camera that keeps failing while it records, serves and tracks; ends with a verdict.
 
     python -m benchmarks.soak                                  # ten minutes, a hundred faults, the shipped weights
     python -m benchmarks.soak --minutes 0.5 --faults 8 --fake  # quickly, without a network
     python -m benchmarks.soak --json soak.json --keep out      # numbers and recordings to look at
 
 Exit code 0: every frame is accounted for, memory is flat within 2 %, threads and file handles are back to their number,
-all recordings can be played, and every fault of the camera was noticed. 1: something was not; it says what. 2: usage.
+all recordings can be played, and every fault of the camera was noticed. 1: a check failed; it is named. 2: usage.
 
 Camera and viewers are processes of their own, so that this one holds nothing but the run. Before the run comes a
 rehearsal of a few seconds: it loads what a process keeps for its life (TensorFlow's and OpenCV's thread pools), so that
@@ -49,20 +49,20 @@ from pipeline.settings.schema import Settings
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "stream_segment_person.h5"
 LONGEST_FAULT_S = 2.2
 SHORTEST_SHARE_S = 2.0
-"""From fault to fault: the run needs time to notice one before the next."""
+"""Least time between faults: the run must notice one before the next."""
 WARM_FROM, WARM_TO, END_FROM = 0.2, 0.3, 0.9
-"""Where the run is warm and where it ends, as shares of its time."""
+"""Bounds of the warm and the final part, as shares of the run."""
 SAMPLES = 10
-"""Of the memory, in each of the two."""
+"""Memory samples in each part."""
 REHEARSAL_FRAMES = 30
 READY_DEADLINE_S = 180.0
-"""How long the first result may take: the network is loaded, and the machine may be busy."""
+"""Deadline of the first result: the network is loaded, and the machine may be busy."""
 SETTLE_DEADLINE_S = 5.0
-"""How long after the run threads and handles may take to go: a server's sockets close in their own time."""
+"""Deadline for threads and handles to end after the run: a server's sockets close asynchronously."""
 
 
-class NoNetwork(Segmenter):
-    """Finds two things in every picture that drift from left to right, after a network's delay."""
+class DriftingBoxes(Segmenter):
+    """Returns two boxes that drift from left to right, after the delay of a network."""
 
     def __init__(self, takes_s: float = 0.05) -> None:
         self._takes_s = takes_s
@@ -97,8 +97,8 @@ class NoNetwork(Segmenter):
 
 
 @dataclass
-class Watch:
-    """What is noticed while the run goes on."""
+class RunLog:
+    """Observations of a run."""
 
     seen: int = 0
     with_ids: int = 0
@@ -107,11 +107,11 @@ class Watch:
     _size_wh: tuple[int, int] | None = None
 
     def frame(self, segmented: SegmentedFrame, reconnects: int, now_s: float) -> None:
-        """One frame was presented.
+        """Record a presented frame.
 
         Args:
             segmented: the frame.
-            reconnects: that there have been by now; frames from before the last one may still be on their way.
+            reconnects: count so far; frames from before the last one may still arrive.
             now_s: seconds on `time.monotonic`.
         """
         frame = segmented.frame
@@ -126,7 +126,7 @@ class Watch:
 
 
 class Sampler:
-    """A thread that measures the memory at its times and ends the run. Use with `with`; `begin` starts its clock."""
+    """A thread that samples the memory and ends the run; a context manager, started by `begin`."""
 
     def __init__(self, duration_s: float, end: Callable[[], None]) -> None:
         self._duration_s = duration_s
@@ -135,7 +135,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="soak sampler")
         self.warm: list[tuple[int, int]] = []
         self.last: list[tuple[int, int]] = []
-        """Resident bytes before and after tidying up."""
+        """Resident bytes before and after `release_memory`."""
 
     def __enter__(self) -> Sampler:
         return self
@@ -146,7 +146,7 @@ class Sampler:
             self._thread.join(30.0)
 
     def begin(self) -> None:
-        """The run begins now."""
+        """Start the clock of the run."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -157,18 +157,18 @@ class Sampler:
                 if self._leave.wait(max(0.0, began_s + share * self._duration_s - time.monotonic())):
                     return
                 raw = resident_bytes()
-                tidy_up()
+                release_memory()
                 samples.append((raw, resident_bytes()))
         if not self._leave.wait(max(0.0, began_s + self._duration_s - time.monotonic())):
             self._end()
 
 
 def resident_bytes() -> int:
-    """Memory of this process that lies in RAM."""
+    """Resident memory of this process."""
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def tidy_up() -> None:
+def release_memory() -> None:
     """Collect garbage, and hand the allocator's free pages back to the system where the C library can."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -177,7 +177,7 @@ def tidy_up() -> None:
 
 
 def footprint() -> Footprint:
-    """What this process holds now."""
+    """The threads and handles of this process."""
     handles = []
     for handle in os.listdir("/proc/self/fd"):
         try:
@@ -189,7 +189,7 @@ def footprint() -> Footprint:
 
 
 def settled(wanted: Footprint) -> Footprint:
-    """What this process holds, as soon as it is no more than wanted, or after a while."""
+    """The footprint, once it is no larger than wanted or the deadline has passed."""
     until_s = time.monotonic() + SETTLE_DEADLINE_S
     while True:
         now = footprint()
@@ -220,14 +220,14 @@ def make_settings(url: str, folder: Path, port: int, duration_s: float, share_s:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def rehearse(settings: Settings, segmenter: Segmenter | None) -> None:
-    """A short run of the same kind, so that what a process loads once is loaded."""
+    """A short run of the same kind, which loads what a process loads once."""
     began_s = time.monotonic()
     with Stream(settings, segmenter=segmenter) as stream:
         for number, segmented in enumerate(stream):
@@ -242,8 +242,8 @@ def _check_ready(began_s: float) -> None:
         raise RunError(f"the network gave no result within {READY_DEADLINE_S:g} s")
 
 
-def play(stream: Stream, watch: Watch, begin: Callable[[], None]) -> str:
-    """Take every frame until the run ends; `begin` is called at the first result. Why it failed, or ""."""
+def play(stream: Stream, watch: RunLog, begin: Callable[[], None]) -> str:
+    """Take every frame until the run ends and call `begin` at the first result; return the error, or ""."""
     began_s, begun = time.monotonic(), False
     try:
         with stream:
@@ -261,10 +261,10 @@ def play(stream: Stream, watch: Watch, begin: Callable[[], None]) -> str:
 
 
 def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measured:
-    """The whole soak. Recordings and detections are left in `folder`."""
+    """The whole soak test; keeps recordings and detections in `folder`."""
     script = plan(faults, duration_s, LONGEST_FAULT_S)
     share_s = duration_s / faults
-    segmenter = NoNetwork() if fake else None
+    segmenter = DriftingBoxes() if fake else None
     with FaultyCamera() as camera, Watchers() as watchers:
         for name in ("rehearsal", "run"):
             port = free_port()
@@ -273,9 +273,9 @@ def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measure
             if name == "rehearsal":
                 rehearse(settings, segmenter)
                 watchers.report()
-        tidy_up()
+        release_memory()
         before, sent_before = footprint(), camera.report(duration_s).pictures
-        stream, watch = Stream(settings, segmenter=segmenter), Watch()
+        stream, watch = Stream(settings, segmenter=segmenter), RunLog()
         began_s = time.monotonic()
         with Sampler(duration_s, stream.stop) as sampler:
 
@@ -288,7 +288,7 @@ def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measure
             error = play(stream, watch, begin)
             ended_s = time.monotonic()
         watched, did = watchers.report(), camera.report(duration_s)
-        after = settled(before)  # without collecting garbage: that would close what was left open, and hide it
+        after = settled(before)  # without collecting garbage, which would close what was left open and hide it
     counted = stream.ledger.overall()
     return Measured(
         duration_s=ended_s - began_s,
@@ -348,8 +348,8 @@ def whole_lines(path: Path) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long the run goes on (default: 10)")
-    parser.add_argument("--faults", type=int, default=100, help="how often the camera fails (default: 100)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration (default: 10)")
+    parser.add_argument("--faults", type=int, default=100, help="number of faults of the camera (default: 100)")
     parser.add_argument("--fake", action="store_true", help="without a network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep recordings and detections, in a new folder")

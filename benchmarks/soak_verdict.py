@@ -1,4 +1,4 @@
-"""What a soak run measured, and what has to be true of it."""
+"""The measurements of a soak test and the checks on them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from benchmarks.faulty_camera import FaultDone
 from benchmarks.watchers import WatchReport
 
 MEMORY_BOUND = 0.02
-"""How much more memory may be held at the end than when the run was warm, as a share."""
+"""Largest growth of memory from the warm part to the end, as a share."""
 SHORTEST_FOR_MEMORY_S = 240.0
-"""A shorter run is still filling buffers of fixed size when it is called warm."""
+"""In a shorter run, buffers of fixed size are still filling in the warm part."""
 LEAST_SEEN = 0.1
-"""Share of the presented frames that a healthy viewer must have got: it gets the newest, not every one."""
+"""Least share of the presented frames that a healthy viewer receives: it gets the newest, not every one."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What the process holds: threads and handles as their names, sorted; system threads as their number."""
+    """Names of threads and handles of the process, sorted, and its number of system threads."""
 
     threads: tuple[str, ...]
     handles: tuple[str, ...]
@@ -27,7 +27,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded file: frames that OpenCV decodes, frames that the container lists, and what went wrong."""
+    """One recorded file: frames that OpenCV decodes, frames that the container lists, and an error."""
 
     path: str
     decoded: int
@@ -37,26 +37,26 @@ class Recording:
 
 @dataclass(frozen=True)
 class Measured:
-    """The facts of one soak run.
+    """The measurements of one soak test.
 
     Attributes:
-        duration_s: from the first fault script's second to the end.
-        captured, presented, dropped, inferred: as the run counts them; `dropped` by stage and cause.
+        duration_s: from the start of the faults to the end.
+        captured, presented, dropped, inferred: the run's counts; `dropped` by stage and cause.
         sink_dropped: frames that a sink could not take, by its name.
         seen: frames that the caller's loop got.
         with_ids: frames with at least one tracked object.
-        reconnects: as the run counts them.
+        reconnects: the run's count.
         reconnected_at_s: when each reconnect was noticed, seconds on `time.monotonic`.
         sizes: when a frame with another size than the one before was captured, and that size (width, height).
-        planned, faults: how many faults were asked for, and what the camera did.
+        planned, faults: number of planned faults, and the camera's faults.
         sent: pictures that the camera handed to the network.
         recordings: every recorded file.
         detection_lines: lines of the detections file that are whole.
         warm_bytes, end_bytes: medians of the resident memory after collecting garbage and trimming.
         warm_raw_bytes, end_raw_bytes: medians before that.
-        before, after: what the process held.
-        watched: what the viewers got.
-        error: why the run ended early; "" if it did not.
+        before, after: the process before and after the run.
+        watched: the viewers' report.
+        error: ended the run early; "" if none.
     """
 
     duration_s: float
@@ -86,13 +86,13 @@ class Measured:
 
     @property
     def growth(self) -> float:
-        """How much more memory was held at the end, as a share."""
+        """Growth of memory from the warm part to the end, as a share."""
         return self.end_bytes / self.warm_bytes - 1.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that had to be true; `text` says what was expected and what came."""
+    """One check; `text` says what was expected and what was measured."""
 
     name: str
     passed: bool
@@ -100,7 +100,7 @@ class Check:
 
 
 def verdict(measured: Measured) -> list[Check]:
-    """Everything that has to be true of a run."""
+    """All checks of a soak test."""
     return [
         Check("run", not measured.error, measured.error or f"ran for {measured.duration_s:.0f} s without an error"),
         *_frames(measured),
@@ -118,7 +118,7 @@ def _frames(measured: Measured) -> Iterator[Check]:
         "frames",
         measured.captured == measured.presented + dropped and measured.presented == measured.seen > 0,
         f"captured {measured.captured} = presented {measured.presented} + dropped {dropped} was expected"
-        f"{_parts(measured.dropped)}, and {measured.presented} in the caller's hands: {measured.seen} came",
+        f"{_parts(measured.dropped)}, and {measured.presented} received by the caller: {measured.seen} came",
     )
     yield Check(
         "sent", measured.sent >= measured.captured, f"no more than the {measured.sent} sent: {measured.captured} came"
@@ -192,7 +192,7 @@ def _faults(measured: Measured) -> Iterator[Check]:
 
 
 def _missed(measured: Measured, index: int) -> str:
-    """What of a fault was not seen before the next one began; "" if all was."""
+    """What the run did not notice of a fault before the next one; "" if nothing."""
     fault = measured.faults[index]
     later = measured.faults[index + 1 :]
     until_s = later[0].began_s if later else float("inf")
@@ -212,7 +212,7 @@ def _viewers(measured: Measured) -> Iterator[Check]:
         "viewers",
         bool(watched.pictures) and min(watched.pictures) >= max(1, least) and set(watched.connections) == {1},
         f"at least {least} pictures each over one connection expected: {list(watched.pictures)} pictures, "
-        f"{list(watched.connections)} connections came, beside {watched.stalled_connections} of one that takes nothing",
+        f"{list(watched.connections)} connections came, beside {watched.stalled_connections} of the stalled one",
     )
 
 

@@ -4,7 +4,7 @@
     python -m benchmarks.tracking --seeds 20
     python -m benchmarks.tracking --pictures out   # also writes frames with ids, masks and places drawn
 
-The sequence and its exact truth are those of the tests (tests/pipeline/tracking/sequence.py), the scores TrackEval's.
+The sequence has exact ground truth (tracking_sequence.py); the scores are TrackEval's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.overlay import Overlay
-from pipeline.records import Instances
-from pipeline.settings.display_settings import ColorBy, OverlaySettings
-from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking.kalman import BoxKalmanFilter
-from pipeline.tracking.tracker import Tracker
-from tests.pipeline.tracking.evaluation import Scores, evaluate
-from tests.pipeline.tracking.sequence import (
+from benchmarks.tracking_scores import Scores, evaluate
+from benchmarks.tracking_sequence import (
     LABELS,
     SIZE_HW,
     Noise,
@@ -36,8 +30,14 @@ from tests.pipeline.tracking.sequence import (
     render,
     true_frames,
 )
+from pipeline.drawing.overlay import Overlay
+from pipeline.records import Instances
+from pipeline.settings.display_settings import ColorBy, OverlaySettings
+from pipeline.settings.presentation_settings import TrackingSettings
+from pipeline.tracking.kalman import BoxKalmanFilter
+from pipeline.tracking.tracker import Tracker
 
-SURE_SCORE = 0.6
+HIGH_SCORE = 0.6
 PICTURE_EVERY = 20
 
 
@@ -63,7 +63,7 @@ def shown_by_tracker(
     """The frames that reached the detector, and what the tracker showed on them."""
     rng = np.random.default_rng(seed)
     frames = keep_frames(list(truth), noise, rng)
-    tracker = Tracker(settings, SURE_SCORE)
+    tracker = Tracker(settings, HIGH_SCORE)
     return frames, [tracker.update(frame.pts_s, detect(frame, noise, rng), SIZE_HW) for frame in frames]
 
 
@@ -86,7 +86,7 @@ def quality(truth: Sequence[TrueFrame], seeds: int, settings: TrackingSettings, 
 def cost_ms(objects: int, frames: int = 150) -> tuple[float, float]:
     """Milliseconds of processor time for a frame: median and 95th percentile."""
     rng = np.random.default_rng(0)
-    tracker, numbers = Tracker(TrackingSettings(), SURE_SCORE), np.arange(objects)
+    tracker, numbers = Tracker(TrackingSettings(), HIGH_SCORE), np.arange(objects)
     x, y = 60 + numbers % 10 * 110.0, 70 + numbers // 10 * 90.0
     durations_s = []
     for k in range(frames):

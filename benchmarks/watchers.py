@@ -1,4 +1,4 @@
-"""Viewers of a served run in a process of their own: some that keep up, one that takes nothing."""
+"""Viewers of a served run in a process of their own: some that keep up, one that stalls."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.helper_process import HelperProcess
 
 HEALTHY = 3
 STALLED_FOR_S = 15.0
-"""The stalled viewer takes nothing for this long, goes away and comes back."""
+"""The stalled viewer reads nothing for this long, disconnects and reconnects."""
 RETRY_S = 0.2
 ANSWER_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
 class WatchReport:
-    """Pictures that each healthy viewer got, how often it had to connect, and connections of the stalled one."""
+    """Pictures and connections of each healthy viewer, and connections of the stalled one."""
 
     pictures: tuple[int, ...]
     connections: tuple[int, ...]
@@ -26,17 +26,17 @@ class WatchReport:
 
 
 class Watchers(HelperProcess):
-    """Owns the viewers' process. Use with `with`."""
+    """The viewers' process, a context manager."""
 
     def __init__(self) -> None:
         super().__init__("viewers", _main)
 
     def watch(self, port: int) -> None:
-        """Watch the run that is served on this port of this machine, as soon as it is there."""
+        """Watch the run that is served on this local port, from when it opens."""
         self.send(port)
 
     def report(self) -> WatchReport:
-        """Stop watching; what was seen since `watch`."""
+        """Stop watching; return what was received since `watch`."""
         self.send("report")
         report: WatchReport = self.receive(ANSWER_DEADLINE_S)
         return report
@@ -67,7 +67,7 @@ async def _run(pipe: Connection) -> None:
 
 
 class _Viewer:
-    """One viewer, which connects again when it is let go."""
+    """One viewer, which reconnects when the connection ends."""
 
     def __init__(self, port: int, *, stalls: bool) -> None:
         self._port = port
@@ -81,7 +81,7 @@ class _Viewer:
             await asyncio.sleep(RETRY_S)
 
     async def _connect(self) -> None:
-        # The buffer holds little: who does not read takes nothing.
+        # A small buffer: a viewer that does not read stalls the server soon.
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=4096)
         try:
             writer.write(f"GET /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())

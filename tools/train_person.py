@@ -52,9 +52,10 @@ def main() -> int:
     import keras
 
     from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.training.annotated_images import load_coco
     from mrcnn.training.augment import AugmentSettings
-    from mrcnn.training.coco import load_coco
-    from mrcnn.training.start import prepare_new_layers
+    from mrcnn.training.data import WindowMaker
+    from mrcnn.training.initialization import prepare_new_layers
     from mrcnn.training.trainer import LAST_WEIGHTS_FILE, Trainer, TrainSettings
     from mrcnn.weights.load_save import load_weights
 
@@ -71,17 +72,22 @@ def main() -> int:
     second_settings = TrainSettings(
         steps=STAGE_TWO_STEPS, seed=4, layers=STAGE_TWO_LAYERS, average=0.998, save_every=200, **common
     )
-    first = Trainer(network, data, augment, first_settings, arguments.output / "stage1")
+    first = Trainer(
+        network, WindowMaker(data, augment, first_settings.seed), first_settings, arguments.output / "stage1"
+    )
     first.resume()
     if first.step < STAGE_ONE_STOP:
         first.run(_report_until(STAGE_ONE_STOP, first))
-    second = Trainer(network, data, augment, second_settings, arguments.output / "stage2")
+    second = Trainer(
+        network, WindowMaker(data, augment, second_settings.seed), second_settings, arguments.output / "stage2"
+    )
     second.take_over(first)
     second.resume()
     second.run(_report_until(None, second))
     load_weights(network, arguments.output / "stage2" / LAST_WEIGHTS_FILE)  # the moving average
     wider = AugmentSettings(window=384, smallest_scale=0.5, largest_scale=1.4, pastes=2)
-    third = Trainer(network, data, wider, _third_settings(), arguments.output / "stage3")
+    third_settings = _third_settings()
+    third = Trainer(network, WindowMaker(data, wider, third_settings.seed), third_settings, arguments.output / "stage3")
     third.take_over(second)
     third.resume()
     third.run(_report_until(None, third))
@@ -91,16 +97,24 @@ def main() -> int:
 
 
 def _third_settings():
-    from mrcnn.training.trainer import TrainSettings
+    from mrcnn.training.run_settings import TrainSettings
 
-    rates = {"learning_rate": 7e-4, "warmup_steps": 200, "average": 0.998}
-    windows = {"batch": 4, "mask_regions": 16, "seed": 11}
-    return TrainSettings(steps=STAGE_THREE_STEPS, layers=STAGE_THREE_LAYERS, save_every=250, **windows, **rates)
+    return TrainSettings(
+        steps=STAGE_THREE_STEPS,
+        batch=4,
+        learning_rate=7e-4,
+        warmup_steps=200,
+        average=0.998,
+        layers=STAGE_THREE_LAYERS,
+        mask_regions=16,
+        seed=11,
+        save_every=250,
+    )
 
 
 def person_config():
     """The network of the shipped model: narrow everywhere, so that two cores keep up with a camera."""
-    from mrcnn.training.start import SMALL_NETWORK, SMALL_TRAINING
+    from mrcnn.training.initialization import SMALL_NETWORK, SMALL_TRAINING
     from mrcnn.weights.metadata import config_from_metadata
 
     own = {"NAME": "person", "NUM_CLASSES": 2, "IMAGE_MAX_DIM": 512, "IMAGE_MIN_DIM": 320}

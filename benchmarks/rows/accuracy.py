@@ -1,4 +1,4 @@
-"""What each engine finds in each precision, against the square float32 Keras engine on the same frames."""
+"""The detections of each engine in each precision, against the square float32 Keras engine on the same frames."""
 
 from __future__ import annotations
 
@@ -7,48 +7,43 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import coco, footage, models
+from benchmarks.agreement_targets import OTHER_CANVAS_IOU, OTHER_CANVAS_PERCENT, PERCENT, SAME_CANVAS_IOU
 from benchmarks.footage import Image
-from benchmarks.matching import (
-    OTHER_CANVAS_IOU,
-    OTHER_CANVAS_PERCENT,
-    PERCENT,
-    SAME_CANVAS_IOU,
-    agreement,
-)
 from benchmarks.measuring import RowReport, Spread, Value, at_least
 from benchmarks.models import Weights
 from benchmarks.options import Options
 from pipeline.errors import StreamSegmentError
+from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 
 TITLE = "objects found as the square float32 Keras engine finds them"
 MAX_DIM = 512
 SEEDED = (
-    "seeded weights: the last bits of nearly equal scores decide what they find: only float32 has a target there; "
-    "other canvases are not measured, since what lies beside the picture decides too"
+    "seeded weights: the last bits of nearly equal scores decide about their detections, so only float32 has a target; "
+    "so does the padding, so other canvases are not measured"
 )
 RESNET_PICTURES = 20
 """For ResNet-101, which is slow."""
 SEEDED_PICTURES = 6
-"""For seeded weights, which find a crowd on each."""
+"""For seeded weights, which detect many objects in each."""
 AP_LOSS = 0.5
 """Points of AP that an engine may lose."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """An engine to be compared with the reference.
+    """An engine that is compared with the reference.
 
     Attributes:
         label: of the row.
         model: its settings.
-        least_iou: overlap of boxes from which on two are the same object.
-        percent: of the objects that it must find; None where nothing is promised.
+        iou_threshold: least box IoU of the same object.
+        percent: least F1; None without a promise.
     """
 
     label: str
     model: dict[str, Any]
-    least_iou: float
+    iou_threshold: float
     percent: int | None
 
 
@@ -86,10 +81,10 @@ def measure(options: Options) -> RowReport:
                 if "has no precision" not in str(error):
                     missing.append(f"{name}, {variant.label}: not measured: {error}")
                 continue
-            matched = agreement(zip(reference, found, strict=True), variant.least_iou)
+            matched = agreement(reference, found, variant.iou_threshold)
             target = None if variant.percent is None else at_least(variant.percent)
-            note = f"box IoU at least {variant.least_iou:g}, {matched.text}"
-            values.append(Value(f"{name}: {variant.label}", Spread.one(matched.share), "%", target, note))
+            note = f"box IoU at least {variant.iou_threshold:g}, {matched.text}"
+            values.append(Value(f"{name}: {variant.label}", Spread.one(100 * matched.f1), "%", target, note))
     values += average_precision(options, missing)
     if resnet.seeded:
         missing.append(SEEDED)
@@ -115,7 +110,7 @@ def variants(weights: Weights, max_dim: int | None, trained: bool = True) -> lis
 
 
 def found_by(model: dict[str, Any], pictures: Sequence[Image]) -> list[Instances]:
-    """What a model finds on each picture."""
+    """The detections of a model on each picture."""
     with models.opened(model) as segmenter:
         return [segmenter.segment_batch([picture])[0] for picture in pictures]
 
@@ -135,7 +130,7 @@ def average_precision(options: Options, missing: list[str]) -> list[Value]:
         try:
             found = coco.mask_ap(variant.model, options.coco_images, options.coco_annotations)
         except StreamSegmentError:
-            continue  # said above
+            continue  # reported above
         for kind, share in found.items():
             name = f"small model: {variant.label}, mask {kind} against it"
             gained, note = Spread.one(100 * (share - reference[kind])), f"{kind} {100 * share:.1f}"

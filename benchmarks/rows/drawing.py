@@ -19,7 +19,7 @@ LEAST_RATIO = 7
 
 
 def measure(options: Options) -> RowReport:
-    """By turns, in one process."""
+    """Alternately, in one process."""
     taken = alternate(drawers(blurred_noise()), options.rounds(25), warm_ups=2)
     values = [
         Value("times as fast as supervision", ratios(taken["theirs"], taken["ours"]), "x", at_least(LEAST_RATIO)),
@@ -35,8 +35,9 @@ def blurred_noise() -> np.ndarray:
 
 
 def drawers(image_bgr: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
-    """What draws the same objects on a copy of the picture, "theirs" and "ours". supervision is given full-frame masks,
-    as it wants them; making those is not timed."""
+    """Functions that draw the same objects on a copy of the picture, "theirs" and "ours".
+
+    supervision needs full-frame masks; making them is not timed."""
     instances = twenty_objects()
     overlay = Overlay(OverlaySettings(), LABELS)
     detections = full_frame_detections(instances)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import footage, gpu_probe, models
+from benchmarks.agreement_targets import SAME_CANVAS_IOU, least_percent
 from benchmarks.engine_rate import FRAME_WH
 from benchmarks.footage import Image
-from benchmarks.matching import agreement, least_percent
 from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, per_second, ratios
 from benchmarks.options import Options
+from pipeline.evaluation.agreement import agreement
 from pipeline.segmentation.backend import prepare_backend
 from pipeline.settings.model_settings import Backend, Device
 
@@ -22,23 +23,23 @@ FRAMES = 30
 
 
 def measure(options: Options) -> RowReport:
-    """Under the backend of KERAS_BACKEND; torchvision's model by turns with it if torchvision and CUDA are there."""
+    """Under the backend of KERAS_BACKEND, alternating with torchvision's model if it is installed with CUDA."""
     device = prepare_backend(Backend.AUTO, Device.GPU)
     weights = models.resnet101(options)
     pictures = footage.frames(FRAMES, FRAME_WH, every=9)
     half = {
         **models.settings_for(weights, 1024),
         "device": "gpu",
-        **models.known("precision", "float16"),
+        "precision": "float16",
         **options.model,
     }
     square = {**half, "canvas": "square"}
-    reference = {**models.keras_square(weights, 1024), "device": "gpu"}
+    float32 = {**models.keras_square(weights, 1024), "device": "gpu"}
     notes = [f"Keras backend: {device.backend.value}", f"weights: {weights.what}"]
     with contextlib.ExitStack() as stack:
         tight = stack.enter_context(models.opened(half))
         full = stack.enter_context(models.opened(square))
-        exact = stack.enter_context(models.opened(reference))
+        exact = stack.enter_context(models.opened(float32))
         sides: dict[str, Callable[[], Any]] = {
             "tight": lambda: [tight.segment_batch([picture])[0] for picture in pictures],
             "square": lambda: [full.segment_batch([picture])[0] for picture in pictures],
@@ -48,7 +49,8 @@ def measure(options: Options) -> RowReport:
             sides["torchvision"] = theirs
         taken = alternate(sides, options.rounds(7), warm_ups=2)
         few = pictures[::6]
-        matched = agreement((exact.segment_batch([picture])[0], full.segment_batch([picture])[0]) for picture in few)
+        reference, found = ([engine.segment_batch([picture])[0] for picture in few] for engine in (exact, full))
+        matched = agreement(reference, found, SAME_CANVAS_IOU)
         description = tight.description
     values = [
         Value(
@@ -62,7 +64,7 @@ def measure(options: Options) -> RowReport:
         *against_torchvision(taken),
         Value(
             "objects as the square float32 engine finds them, on the same canvas",
-            Spread.one(matched.share),
+            Spread.one(100 * matched.f1),
             "%",
             at_least(least_percent(description)),
             matched.text,
@@ -85,7 +87,7 @@ def share_of_peak(card: str, seconds: list[float], frames: int) -> list[Value]:
 
 
 def against_torchvision(taken: dict[str, list[float]]) -> list[Value]:
-    """How many times as fast as torchvision's model, if that ran."""
+    """The speed-up over torchvision's model, if that ran."""
     if "torchvision" not in taken:
         return []
     ratio = ratios(taken["torchvision"], taken["tight"])

@@ -19,12 +19,12 @@ from pipeline.settings.schema import Settings
 TITLE = "live: 30 fps at 1280x720, a network of 150 ms, smooth presentation, 10 objects"
 SIZE_WH, RATE, TAKES_S, OBJECTS = (1280, 720), 30, 0.150, 10
 WARM_S = 3.0
-"""Before it counts: the first results come, masks fade in."""
+"""Warm-up: the first results arrive, masks fade in."""
 
 
 @dataclass
-class Watch:
-    """What is seen in the presenting thread, from `begin_s` on."""
+class FrameLog:
+    """Times of the frames that were presented from `begin_s` on."""
 
     begin_s: float = float("inf")
     presented_s: list[float] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Watch:
     _result: int | None = None
 
     def frame(self, segmented: SegmentedFrame) -> None:
-        """Take down one presented frame."""
+        """Record one presented frame."""
         times, index = segmented.times, segmented.instances_index
         self.captured_s[segmented.frame.index] = times.captured_at_s
         counts = times.presented_at_s >= self.begin_s
@@ -56,10 +56,10 @@ def measure(options: Options) -> RowReport:
     pictures, truths = playback.scene(60 if options.quick else 120, OBJECTS, SIZE_WH)
     length = round((seconds + WARM_S + 1) * RATE)
     with tempfile.TemporaryDirectory() as folder:
-        shown = [pictures[i] for i in playback.to_and_fro(len(pictures), length)]
+        shown = [pictures[i] for i in playback.ping_pong(len(pictures), length)]
         clip = footage.write_clip(Path(folder) / "camera.mp4", shown, RATE)
         del pictures, shown
-        segmenter = playback.KnowingSegmenter(truths, TAKES_S)
+        segmenter = playback.ScriptedSegmenter(truths, TAKES_S)
         watch, threads, processor_s, wall_s = run(clip, segmenter, seconds)
     share = 100 * processor_s / wall_s
     rate = (len(watch.presented_s) - 1) / (watch.presented_s[-1] - watch.presented_s[0])
@@ -87,12 +87,12 @@ def p95(name: str, seconds: list[float], target) -> Value:
     return Value(name, spread, "ms", target, f"median {np.median(ms):.0f} ms")
 
 
-def run(clip: Path, segmenter: playback.KnowingSegmenter, seconds: float):
+def run(clip: Path, segmenter: playback.ScriptedSegmenter, seconds: float):
     """One run; what was seen, processor seconds by thread, and in all but the model, and the seconds it took."""
     settings = Settings.model_validate(
         {"source": {"uri": str(clip), "realtime": True}, "window": {"mode": "off"}, "progress": "off"}
     )
-    watch = Watch()
+    watch = FrameLog()
     stream = Stream(settings, segmenter=segmenter)
     stream.add_sink(playback.Screen())
     at_begin = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import playback
 from benchmarks.measuring import RowReport, Spread, Value, at_most
 from benchmarks.options import Options
-from benchmarks.soak import check_system, resident_bytes, tidy_up
+from benchmarks.soak import check_system, release_memory, resident_bytes
 from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
 
@@ -16,17 +16,19 @@ TITLE = "memory over 20,000 frames of live running, against frame 1,000"
 WARM, FRAMES, QUICK_FRAMES = 1_000, 20_000, 3_000
 SAMPLES, SAMPLE_EVERY = 5, 50
 AHEAD = 2
-"""Frames under way at once: the camera is as fast as the screen, so that none is dropped and the row takes a minute."""
+"""Frames in flight: the camera is as fast as the screen, so that none is dropped and the row takes a minute."""
 
 
 def measure(options: Options) -> RowReport:
-    """A fast camera, a network that answers at once, ids, carried masks, drawing; no framework is loaded."""
+    """A fast camera, a network that takes no time, ids, carried masks, drawing; no framework is loaded."""
     check_system()
     frames = QUICK_FRAMES if options.quick else FRAMES
     pictures, truths = playback.scene(60, 3, (320, 180))
     settings = Settings.model_validate({"window": {"mode": "off"}, "progress": "off"})
     wanted = threading.Semaphore(AHEAD)
-    stream = Stream(settings, source=playback.LoopSource(pictures, wanted), segmenter=playback.KnowingSegmenter(truths))
+    stream = Stream(
+        settings, source=playback.LoopSource(pictures, wanted), segmenter=playback.ScriptedSegmenter(truths)
+    )
     stream.add_sink(playback.Screen())
     early: list[int] = []
     late: list[int] = []
@@ -51,9 +53,9 @@ def measure(options: Options) -> RowReport:
 
 
 def sample(presented: int, samples: list[int], until: int) -> None:
-    """Take the memory if it is one of the last moments up to a frame; after collecting garbage and free pages."""
+    """Measure the memory at one of the last samples before frame `until`, after releasing garbage and free pages."""
     if until - SAMPLES * SAMPLE_EVERY < presented <= until:
-        tidy_up()
+        release_memory()
         samples.append(own_bytes())
 
 

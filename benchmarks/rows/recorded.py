@@ -59,9 +59,9 @@ def case(
         name: of the model, for the table.
         model: settings.
         size_wh: of the frames.
-        count: of frames, an even number: with an odd one an engine has nothing to do at the end of the file, which is
-            nothing in files of the usual length.
-        rounds: how often each side is timed.
+        count: of frames, an even number: with an odd one, an engine of two is idle at the end, which is negligible in
+            files of the usual length.
+        rounds: number of timings of each side.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         clip = footage.write_clip(Path(folder) / "clip.mp4", footage.frames(count, size_wh))
@@ -88,7 +88,7 @@ def case(
 
 
 def settings_for(model: dict[str, Any], clip: Path, output: Path) -> Settings:
-    """Of a run from file to file."""
+    """Settings of a run from file to file."""
     return Settings.model_validate(
         {
             "source": {"uri": str(clip)},
@@ -115,7 +115,7 @@ def ready(settings: Settings) -> Iterator[MaskRCNNSegmenter]:
 
 
 def warm_up(bare: Segmenter, segmenter: Segmenter, settings: Settings, pictures: list[footage.Image]) -> None:
-    """What a first time costs. The engine beside the first is made while that one computes already: wait for it."""
+    """Run everything once. The second engine is made in the background: wait for it."""
     for picture in pictures[:2]:
         bare.segment_batch([picture])[0]
     whole(segmenter, settings, len(pictures))
@@ -125,7 +125,7 @@ def warm_up(bare: Segmenter, segmenter: Segmenter, settings: Settings, pictures:
 
 
 def whole(segmenter: Segmenter, settings: Settings, count: int) -> None:
-    """From opening the file to the finished recording. The network is loaded already."""
+    """A run from opening the file to the finished recording, with a loaded network."""
     output = Path(settings.output.path or "")
     output.unlink(missing_ok=True)
     with Stream(settings, segmenter=segmenter) as stream:

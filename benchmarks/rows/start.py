@@ -1,4 +1,4 @@
-"""From the start of the command line to the first annotated frame, with the small model, not for the first time."""
+"""Time from the start of the command line to the first annotated frame, with the small model and warm caches."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def command(output: str, model: dict) -> list[str]:
 
 
 def start(model: dict) -> float:
-    """Seconds until the line of the first frame comes: it is written when the frame has been drawn."""
+    """Seconds until the line of the first frame, which is written after the frame is drawn."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.mp4"
         began_s = time.perf_counter()

@@ -112,7 +112,7 @@ class Dataset:
             FileNotFoundError: the file is missing.
             ValueError: the file is no image that can be read.
         """
-        from mrcnn.training.image_reading import read_image_bgr
+        from mrcnn.coco.image_files import read_image_bgr
 
         path = self.image_info[image_id]["path"]
         image_bgr = read_image_bgr(path)

@@ -1,6 +1,6 @@
-"""Turns annotated images into varied training windows: scale, crop, copy-paste of objects, flip, color.
+"""Augmentation: scale, crop, copy-paste of objects, flip, color.
 
-Everything is placed at the window's resolution; boxes are (y1, x1, y2, x2) in pixels of the window.
+Boxes are (y1, x1, y2, x2) in pixels of the training window.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from mrcnn.training.coco import Instance
+from mrcnn.training.annotated_images import Instance
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentSettings:
-    """How far a training window may differ from the photograph.
+    """How much a training window may differ from the image.
 
     Attributes:
         window: side of the square window, pixels.
-        smallest_scale: photograph to window; drawn log-uniformly.
-        largest_scale: the same.
-        longer_side: pixels; the scales count from a photograph whose longer side was brought to this, as it will be
-            when the network is used. 0: from the photograph as it is.
-        flip: probability of a mirror image.
-        color: strength of the change of brightness, contrast, saturation and hue; 0 leaves colors alone.
-        pastes: most objects that are copied in from other photographs.
-        focus: probability that the window is laid around an object rather than anywhere.
+        smallest_scale, largest_scale: image to window; drawn log-uniformly.
+        longer_side: pixels; the scales are relative to an image that was resized to this longer side, as at inference.
+            0: relative to the image itself.
+        flip: probability of a horizontal flip.
+        color: strength of the changes of brightness, contrast, saturation and hue; 0 keeps the colors.
+        pastes: maximum number of objects that are pasted from other images.
+        focus: probability that the window is centered near an object; otherwise its place is uniform.
     """
 
     window: int = 320
@@ -39,15 +38,19 @@ class AugmentSettings:
     longer_side: int = 0
 
     def scales_for(self, height: int, width: int) -> tuple[float, float]:
-        """The smallest and the largest scale of a photograph of that size, photograph to window."""
+        """The smallest and the largest scale of an image of this size, image to window."""
         unit = self.longer_side / max(height, width) if self.longer_side else 1.0
         return self.smallest_scale * unit, self.largest_scale * unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedInstance:
-    """An object in the window: class_id and category as in `Instance`, box int (4,), mask uint8 0 … 255 of the box's
-    size."""
+    """An object in the window: class_id and category as in `Instance`.
+
+    Attributes:
+        box: int (4,).
+        mask: uint8 0 … 255, of the box's size.
+    """
 
     class_id: int
     category: int
@@ -62,7 +65,7 @@ class Window:
     Attributes:
         image_rgb: uint8 (window, window, 3).
         instances: its objects, at least `SMALLEST_VISIBLE` pixels on each side.
-        ignored_boxes: float32 (m, 4): crowd regions and objects of which too little is to be seen.
+        ignored_boxes: float32 (m, 4): crowd regions and objects that are hardly visible.
     """
 
     image_rgb: np.ndarray
@@ -74,20 +77,20 @@ SMALLEST_VISIBLE = 4
 """Pixels: an object with a shorter side in the window is ignored."""
 
 VISIBLE_SHARE = 0.25
-"""An object of which less than this share is in the window, or not hidden by a pasted one, is ignored."""
+"""An object is ignored if less than this share is inside the window and not occluded by a pasted one."""
 
 PADDING_RGB = (0, 0, 0)
-"""What the canvas shows around a picture at inference too."""
+"""As around an image at inference."""
 
 
 def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, rng) -> Window:
-    """Lay a window over a photograph.
+    """Cut a window from an image at a random scale and place.
 
     Args:
         image_rgb: uint8 (H, W, 3).
-        instances: the photograph's `Instance`s.
-        crowd_boxes: float32 (m, 4), pixels of the photograph.
-        settings: scales, window and focus count.
+        instances: the image's `Instance`s.
+        crowd_boxes: float32 (m, 4), pixels of the image.
+        settings: scales, window and focus are used.
         rng: numpy Generator.
     """
     side = settings.window
@@ -116,12 +119,12 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
         cut = np.clip(box * scale - np.tile(offset, 2), 0, side)
         if cut[2] > cut[0] and cut[3] > cut[1]:
             ignored.append(cut)
-    window = _cut_picture(image_rgb, scale, offset, side, shrink)
+    window = _crop(image_rgb, scale, offset, side, shrink)
     return Window(window, tuple(placed), np.array(ignored, np.float32).reshape(-1, 4))
 
 
 def _offset(length: float, side: int, center: float | None, rng) -> float:
-    """Where the window starts along one axis, in scaled pixels; on the picture wherever that is longer."""
+    """First pixel of the window along one axis, in scaled pixels; the window stays inside an image that is longer."""
     slack = length - side
     if slack <= 0:
         return float(rng.uniform(slack, 0))
@@ -130,8 +133,8 @@ def _offset(length: float, side: int, center: float | None, rng) -> float:
     return float(np.clip(center - side / 2, 0, slack))
 
 
-def _cut_picture(image_rgb, scale, offset, side, interpolation):
-    """Only the part of the photograph under the window is resized: uint8 (side, side, 3)."""
+def _crop(image_rgb, scale, offset, side, interpolation):
+    """The image in the window, uint8 (side, side, 3); only the part inside the window is resized."""
     height, width = image_rgb.shape[:2]
     low = np.maximum(np.floor(offset / scale), 0).astype(int)
     high = np.minimum(np.ceil((offset + side) / scale), (height, width)).astype(int)
@@ -145,7 +148,7 @@ def _cut_picture(image_rgb, scale, offset, side, interpolation):
 
 
 def _paste_array(canvas, patch, start) -> None:
-    """Copy a patch whose first row and column belong at `start`, which may lie outside the canvas."""
+    """Copy a patch to the canvas from `start` (row, column) on, which may lie outside the canvas."""
     low = np.maximum(start, 0)
     high = np.minimum(start + patch.shape[:2], canvas.shape[:2])
     if (high > low).all():
@@ -155,7 +158,7 @@ def _paste_array(canvas, patch, start) -> None:
 
 
 def _place(instance: Instance, scale, offset, side, interpolation):
-    """The instance in the window, its box if too little of it is to be seen, or None if it lies outside."""
+    """The instance in the window, its box if it is hardly visible, or None if it lies outside."""
     box = instance.box * scale - np.tile(offset, 2)
     whole = np.round(box).astype(int)
     whole[2:] = np.maximum(whole[2:], whole[:2] + 1)
@@ -169,7 +172,7 @@ def _place(instance: Instance, scale, offset, side, interpolation):
 
 
 def _tightened(class_id, category, box, mask, whole_area):
-    """A PlacedInstance whose box is the extent of what is visible of the mask, or its box where too little is."""
+    """A PlacedInstance whose box is the extent of the visible mask, or only that box where too little is visible."""
     visible = mask > 127
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     if len(rows) == 0:
@@ -183,15 +186,15 @@ def _tightened(class_id, category, box, mask, whole_area):
 
 
 def paste_instance(window: Window, image_rgb, instance: Instance, settings: AugmentSettings, rng) -> Window:
-    """Copy an object from another photograph to a random place of the window (Ghiasi et al. 2021).
+    """Paste an object from another image to a random place of the window (Ghiasi et al. 2021).
 
-    What it hides is taken away from the masks of the objects behind it.
+    The masks of the objects behind it lose the pixels that it occludes.
 
     Args:
         window: is not changed.
-        image_rgb: uint8 (H, W, 3), the photograph that the object is cut from.
+        image_rgb: uint8 (H, W, 3), the image of the object.
         instance: the object.
-        settings: window and scales count.
+        settings: window and scales are used.
         rng: numpy Generator.
     """
     side = settings.window
@@ -221,7 +224,7 @@ def paste_instance(window: Window, image_rgb, instance: Instance, settings: Augm
     area[...] = np.round(alpha * patch + (1 - alpha) * area).astype(np.uint8)
     kept, ignored = [], list(window.ignored_boxes)
     for other in window.instances:
-        result = _hidden_by(other, pasted)
+        result = _occluded_by(other, pasted)
         if isinstance(result, PlacedInstance):
             kept.append(result)
         elif result is not None:
@@ -229,7 +232,7 @@ def paste_instance(window: Window, image_rgb, instance: Instance, settings: Augm
     return Window(picture, (*kept, pasted), np.array(ignored, np.float32).reshape(-1, 4))
 
 
-def _hidden_by(behind: PlacedInstance, front: PlacedInstance):
+def _occluded_by(behind: PlacedInstance, front: PlacedInstance):
     low, high = np.maximum(behind.box[:2], front.box[:2]), np.minimum(behind.box[2:], front.box[2:])
     if (high <= low).any():
         return behind
@@ -239,12 +242,12 @@ def _hidden_by(behind: PlacedInstance, front: PlacedInstance):
     area = np.count_nonzero(mask > 127)
     np.minimum(part, 255 - cover, out=part)
     if not (mask > 127).any():
-        return None  # nothing of it is left to be seen
+        return None
     return _tightened(behind.class_id, behind.category, behind.box, mask, area)
 
 
 def flip(window: Window) -> Window:
-    """The mirror image, left and right exchanged."""
+    """The window flipped horizontally."""
     side = window.image_rgb.shape[1]
     instances = tuple(
         replace(one, box=_mirrored(one.box, side), mask=np.ascontiguousarray(one.mask[:, ::-1]))
@@ -259,7 +262,7 @@ def _mirrored(box, side):
 
 
 def change_colors(image_rgb, strength: float, rng):
-    """Another brightness, contrast, saturation and hue, and now and then none at all: uint8 (H, W, 3).
+    """Random brightness, contrast, saturation and hue, sometimes grayscale: uint8 (H, W, 3).
 
     Args:
         image_rgb: uint8 (H, W, 3).

@@ -1,4 +1,4 @@
-"""Halves a weight file: kernels as float16, everything else as it is."""
+"""Halves a weight file: stores kernels as float16."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def write_compact(
     Args:
         source: a weight file of ours or of Matterport's.
         target: may be the same file.
-        metadata: settings and names that take the place of the source's; None keeps them.
-        change: may change the copy before it is put in place.
+        metadata: settings and names that replace the source's; None keeps them.
+        change: may edit the copy before it is written.
 
     Raises:
-        OSError: it cannot be written; what was at `target` is untouched.
+        OSError: it cannot be written; `target` is unchanged.
     """
 
     def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -40,7 +40,7 @@ def write_compact(
         else:
             result.require_group(name).attrs.update(item.attrs)
 
-    # in memory, as in mrcnn.weights.load_save: HDF5 itself crashes the process where a disk is full
+    # in memory, as in mrcnn.weights.load_save: on a full disk HDF5 crashes the process
     with h5py.File(source) as original, h5py.File("compact.h5", "w", driver="core", backing_store=False) as result:
         result.attrs.update(original.attrs)
         if metadata is not None:

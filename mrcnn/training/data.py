@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
+from mrcnn.training.annotated_images import AnnotatedImages
 from mrcnn.training.augment import AugmentSettings, Window, change_colors, flip, paste_instance, place_window
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages
-from mrcnn.training.image_reading import read_image_bgr
+from mrcnn.training.image_cache import ImageCache, UnreadableImageError
 from mrcnn.training.targets import rpn_targets
 
 OBJECT_SLOTS = 48
@@ -24,13 +24,19 @@ IGNORED_SLOTS = 24
 MINI_MASK_SIDE = 56
 
 CLASS_IMAGE_SHARE = 0.75
-"""Share of the windows that come from photographs with an object of a class, where there are others too."""
+"""Share of the windows that come from images with an object of a class, where there are others too."""
 
 CLASS_PASTE_SHARE = 0.7
 """Share of the pasted objects that belong to a class rather than to another category."""
 
-SMALLEST_PASTE = 24
-"""Pixels: objects with a longer side below this are not worth copying."""
+MIN_PASTE_SIDE = 24
+"""Pixels: objects with a longer side below this are not pasted."""
+
+MAX_TRIES = 1000
+"""After so many unreadable images in a row, the run fails."""
+
+NEXT_TRY = 2**40
+"""Added to the number of a window for another try: no run has so many windows."""
 
 Batch = dict[str, np.ndarray]
 """images uint8 (B, H, W, 3) RGB; rpn_match int32 (B, A); rpn_deltas float32 (B, A, 4); gt_boxes float32 (B, G, 4)
@@ -40,7 +46,7 @@ ignored_boxes float32 (B, C, 4) normalized; noise float32 (B, proposals + G)."""
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """Sizes of a batch: windows, proposals per image, and the seed of everything that is left to chance."""
+    """Sizes of a batch: windows, proposals per image, and the seed of its random choices."""
 
     windows: int
     proposals: int
@@ -48,103 +54,103 @@ class BatchSettings:
 
 
 class WindowMaker:
-    """Makes the n-th training window; the same n gives the same window, whatever came before."""
+    """Makes training windows from annotated images.
 
-    def __init__(self, data: AnnotatedImages, augment: AugmentSettings, seed: int):
-        """Keep the photographs; each is read from disk when it is first needed and stays in memory."""
-        self._images = data.images
-        self._augment = augment
+    Attributes:
+        data: the annotated images.
+        augment: how windows differ from the images.
+        cache: where the images come from.
+    """
+
+    def __init__(self, data: AnnotatedImages, augment: AugmentSettings, seed: int, cache: ImageCache | None = None):
+        """Store and index the objects; `cache` may be shared with others."""
+        self.data, self.augment = data, augment
+        self.cache = cache if cache is not None else ImageCache()
         self._seed = seed
-        self._pictures: dict[int, np.ndarray] = {}
         has_class = [any(instance.class_id for instance in image.instances) for image in data.images]
         self._with_class = np.flatnonzero(has_class)
         self._without_class = np.flatnonzero(np.logical_not(has_class))
-        pairs = [(index, k) for index, image in enumerate(data.images) for k in range(len(image.instances))]
-        large = [pair for pair in pairs if self._images[pair[0]].instances[pair[1]].mask.shape[0] >= SMALLEST_PASTE]
-        self._class_pastes = [(i, k) for i, k in large if self._images[i].instances[k].class_id > 0]
-        self._other_pastes = [(i, k) for i, k in large if self._images[i].instances[k].class_id == 0]
+        pastes = [
+            (image, instance)
+            for image in data.images
+            for instance in image.instances
+            if instance.mask.shape[0] >= MIN_PASTE_SIDE
+        ]
+        self._class_pastes = [(image, instance) for image, instance in pastes if instance.class_id > 0]
+        self._other_pastes = [(image, instance) for image, instance in pastes if instance.class_id == 0]
 
     def make(self, number: int) -> Window:
-        """Window `number`, 0 … without end."""
-        rng = np.random.default_rng([self._seed, number])
-        index = self._choose(rng)
-        image = self._images[index]
-        window = place_window(self._picture(index), image.instances, image.crowd_boxes, self._augment, rng)
-        for _ in range(rng.integers(0, self._augment.pastes + 1)):
-            window = self._paste(window, rng)
-        if rng.random() < self._augment.flip:
-            window = flip(window)
-        return Window(change_colors(window.image_rgb, self._augment.color, rng), window.instances, window.ignored_boxes)
+        """Window `number`, 0 or more: always the same one as long as the same files can be read.
 
-    def _choose(self, rng) -> int:
+        Another image takes the place of an unreadable one.
+
+        Raises:
+            UnreadableImageError: hardly any image can be read.
+        """
+        for attempt in range(MAX_TRIES):
+            try:
+                return self._make(np.random.default_rng([self._seed, number + attempt * NEXT_TRY]))
+            except UnreadableImageError:
+                continue
+        raise UnreadableImageError(
+            f"of {len(self.data.images)} images, {len(self.cache.unreadable)} can no longer be read"
+        )
+
+    def _make(self, rng: np.random.Generator) -> Window:
+        image = self.data.images[self._choose(rng)]
+        window = place_window(self.cache.get(image), image.instances, image.crowd_boxes, self.augment, rng)
+        for _ in range(rng.integers(0, self.augment.pastes + 1)):
+            window = self._paste(window, rng)
+        if rng.random() < self.augment.flip:
+            window = flip(window)
+        return Window(change_colors(window.image_rgb, self.augment.color, rng), window.instances, window.ignored_boxes)
+
+    def _choose(self, rng: np.random.Generator) -> int:
         use_class = len(self._without_class) == 0 or rng.random() < CLASS_IMAGE_SHARE
         group = self._with_class if use_class else self._without_class
         return int(group[rng.integers(len(group))])
 
-    def _paste(self, window: Window, rng) -> Window:
+    def _paste(self, window: Window, rng: np.random.Generator) -> Window:
         use_class = not self._other_pastes or rng.random() < CLASS_PASTE_SHARE
         group = self._class_pastes if use_class else self._other_pastes
         if not group:
             return window
-        index, k = group[rng.integers(len(group))]
-        return paste_instance(window, self._picture(index), self._images[index].instances[k], self._augment, rng)
-
-    def _picture(self, index: int) -> np.ndarray:
-        if index not in self._pictures:
-            self._pictures[index] = read_picture(self._images[index])
-        return self._pictures[index]
-
-
-def read_picture(image: AnnotatedImage) -> np.ndarray:
-    """The photograph: uint8 (H, W, 3), RGB.
-
-    Raises:
-        ValueError: it cannot be read, or its size is not what the annotations say.
-    """
-    try:
-        picture = read_image_bgr(image.path)
-    except OSError as error:
-        raise ValueError(f"{image.path} cannot be read as an image: {error.strerror or error}") from None
-    if picture is None:
-        raise ValueError(f"{image.path} cannot be read as an image")
-    if picture.shape[:2] != (image.height, image.width):
-        raise ValueError(
-            f"{image.path} is {picture.shape[1]} x {picture.shape[0]} pixels, "
-            f"the annotations say {image.width} x {image.height}"
-        )
-    return np.ascontiguousarray(picture[..., ::-1])
+        image, instance = group[rng.integers(len(group))]
+        return paste_instance(window, self.cache.get(image), instance, self.augment, rng)
 
 
 class BatchMaker:
-    """Puts windows and their targets into arrays of fixed shapes."""
+    """Makes batches: windows and their targets in arrays of fixed shapes.
 
-    def __init__(self, maker: WindowMaker, config, augment: AugmentSettings, settings: BatchSettings):
+    Attributes:
+        windows: where windows come from.
+        settings: sizes and seed.
+    """
+
+    def __init__(self, windows: WindowMaker, config, settings: BatchSettings):
         """Compute the anchors of the window once.
 
         Args:
-            maker: where windows come from.
-            config: anchor settings, RPN_BBOX_STD_DEV and RPN_TRAIN_ANCHORS_PER_IMAGE count.
-            augment: the window's side counts.
+            windows: where windows come from.
+            config: its anchor settings, RPN_BBOX_STD_DEV and RPN_TRAIN_ANCHORS_PER_IMAGE are used.
             settings: sizes and seed.
         """
-        self._maker = maker
-        self._settings = settings
-        self._side = augment.window
+        self.windows, self.settings = windows, settings
+        self._side = windows.augment.window
         self._anchors = normalized_anchors(AnchorSettings.from_config(config), self._side, self._side)
         self._std_dev = np.asarray(config.RPN_BBOX_STD_DEV, np.float32)
         self._sampled = int(config.RPN_TRAIN_ANCHORS_PER_IMAGE)
 
     def make(self, step: int) -> Batch:
-        """The batch of a step, 0 … without end."""
-        first = step * self._settings.windows
-        numbers = range(first, first + self._settings.windows)
+        """The batch of a step, 0 or more."""
+        first = step * self.settings.windows
         rows = [
-            self._row(self._maker.make(number), np.random.default_rng([self._settings.seed, number, 1]))
-            for number in numbers
+            self._row(self.windows.make(number), np.random.default_rng([self.settings.seed, number, 1]))
+            for number in range(first, first + self.settings.windows)
         ]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def _row(self, window: Window, rng) -> Batch:
+    def _row(self, window: Window, rng: np.random.Generator) -> Batch:
         side = self._side
         instances = list(window.instances)
         if len(instances) > OBJECT_SLOTS:  # a crowd: keep a random choice
@@ -173,7 +179,7 @@ class BatchMaker:
             "gt_used": (np.arange(OBJECT_SLOTS) < count).astype(np.float32),
             "mini_masks": masks,
             "ignored_boxes": ignored,
-            "noise": rng.random(self._settings.proposals + OBJECT_SLOTS, np.float32),
+            "noise": rng.random(self.settings.proposals + OBJECT_SLOTS, np.float32),
         }
 
 
@@ -184,10 +190,10 @@ def mini_mask(mask: np.ndarray, shape: tuple[int, int] = (MINI_MASK_SIDE, MINI_M
 
 
 class BatchThread:
-    """Makes batches ahead of the network. Use with `with`; iterate for batches in order of steps."""
+    """Makes batches in a thread, ahead of the network: a context manager that yields the batches in order of steps."""
 
     def __init__(self, maker: BatchMaker, first_step: int, ahead: int = 4):
-        """Store; the thread starts with `with`."""
+        """Store; `with` starts the thread."""
         self._maker = maker
         self._first_step = first_step
         self._queue: queue.Queue = queue.Queue(maxsize=ahead)

@@ -13,19 +13,19 @@ HEADS = r"mrcnn_.*|rpn_.*|fpn_.*"
 """Everything but the backbone: the pyramid, the region proposals and the heads."""
 
 KEYWORDS = ("heads", "3+", "4+", "5+", "all")
-"""N+ is the backbone from stage N on, which makes C_N, and everything behind it."""
+"""N+ is the backbone from stage N on, whose output is C_N, and all layers behind the backbone."""
 
 
 def layer_pattern(layers: str, backbone: object = "resnet101") -> str:
-    """The regular expression that one of `KEYWORDS` stands for; anything else is taken for one already.
+    """The regular expression of one of `KEYWORDS`; anything else is returned as it is.
 
     Args:
-        layers: a keyword or a regular expression, which has to match a layer's whole name.
+        layers: a keyword, or a regular expression that matches whole names of layers.
         backbone: Config.BACKBONE. The stages of EfficientNet-Lite0 are its blocks 3 to 15, 5 to 15 and 11 to 15;
-            for a function of the user's the names of a ResNet are taken.
+            a function of the user's is expected to name its layers as a ResNet.
 
     Raises:
-        ValueError: it is no text, or no valid regular expression.
+        ValueError: it is not a string, or not a valid regular expression.
     """
     if not isinstance(layers, str):
         raise ValueError(f"layers must be one of {', '.join(KEYWORDS)} or a regular expression, got {layers!r}")
@@ -47,13 +47,13 @@ def layer_pattern(layers: str, backbone: object = "resnet101") -> str:
 
 
 def set_trainable(network: MaskRCNNNetwork, pattern: str) -> list[keras.Layer]:
-    """Train the layers whose whole name matches, and no others.
+    """Make exactly the layers trainable whose whole name matches.
 
     Returns:
         Those layers, in the network's order.
 
     Raises:
-        ValueError: no layer with weights matches; nothing is changed then.
+        ValueError: no layer with weights matches; nothing was changed.
     """
     layers = network.layers_by_name()
     chosen = [layer for name, layer in layers.items() if re.fullmatch(pattern, name)]
@@ -70,7 +70,7 @@ def set_trainable(network: MaskRCNNNetwork, pattern: str) -> list[keras.Layer]:
 
 
 def _lite0_blocks(stage: int) -> str:
-    """The blocks from those on that make C3, C4 or C5."""
+    """The blocks from the first one of stage 3, 4 or 5 on, whose output is C3, C4 or C5."""
     groups_before = STAGE_ENDS[stage - 3] + 1
     first = sum(group.repeats for group in BLOCK_GROUPS[:groups_before])
     count = sum(group.repeats for group in BLOCK_GROUPS)

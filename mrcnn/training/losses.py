@@ -1,8 +1,8 @@
-"""The five losses of Mask R-CNN (Ren et al. 2015, equation 1; He et al. 2017, section 3), each a scalar.
+"""The five losses of Mask R-CNN (Ren et al. 2015, equation 1; He et al. 2017, section 3), all scalars.
 
 Letters: B images of a batch; A anchors; T sampled regions of an image; M regions of an image whose masks are trained; K
-classes with the background; S side of a mask. Each loss is a mean over what counts in the whole batch, 0 where nothing
-counts.
+classes with the background; S side of a mask. Each loss is a mean over the anchors or regions that count in the whole
+batch, 0 where none counts.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def rpn_box_loss(match, target_deltas, deltas):
 
 
 def active_counts(counts, active_class_ids, class_logits):
-    """`counts` without the regions that are taken for a class which their image's source does not know: with several
-    sources, what one of them has not annotated is not to be unlearned from its images.
+    """`counts` without the regions that are classified as a class that their image's source does not annotate.
+
+    With several sources, an image teaches nothing about the classes of the other sources.
 
     Args:
         counts: float32 (B, T).
@@ -62,10 +63,9 @@ def active_counts(counts, active_class_ids, class_logits):
 
 
 def weight_decay(variables, decay: float):
-    """Sum over the variables of decay * sum(w^2) / size(w); gamma and beta of normalization do not count.
+    """Sum over the variables of decay * sum(w^2) / size(w), gamma and beta of normalization excluded.
 
-    Matterport's form of the L2 penalty: the division makes it the mean square, so that a large layer is not pulled
-    harder than a small one.
+    Matterport's form of the L2 penalty: through the division, the penalty of a layer does not grow with its size.
     """
     counted = [variable for variable in variables if variable.name not in ("gamma", "beta")]
     return sum((ops.mean(ops.square(ops.cast(variable, "float32"))) for variable in counted), 0.0) * decay
@@ -87,7 +87,7 @@ def box_loss(class_ids, is_object, target_deltas, deltas):
     """Smooth L1 of the deltas of each region's own class.
 
     Args:
-        class_ids: int32 (B, T), which of the K boxes is trained; 0 trains the background's slot, which nothing reads.
+        class_ids: int32 (B, T), which of the K boxes is trained; 0 trains the background's, which is never used.
         is_object: float32 (B, T), 1 where the slot holds an object.
         target_deltas: float32 (B, T, 4), divided by BBOX_STD_DEV.
         deltas: float32 (B, T, K, 4).

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import keras
 from keras import ops
 
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.training.run_settings import TrainSettings
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerSettings:
-    """How the weights move: see `trainer.TrainSettings`; `clip_norm` is the longest gradient, all weights together."""
-
-    steps: int
-    learning_rate: float
-    backbone_factor: float
-    warmup_steps: int
-    weight_decay: float
-    average: float
-    clip_norm: float
-    loss_scaling: bool = False
-
-
-def build_optimizer(network: MaskRCNNNetwork, settings: OptimizerSettings) -> keras.optimizers.Optimizer:
-    """AdamW with a smaller rate for the backbone, and loss scaling around it where that is asked for."""
+def build_optimizer(network: MaskRCNNNetwork, settings: TrainSettings) -> keras.optimizers.Optimizer:
+    """AdamW with a smaller rate for the backbone, gradients clipped to the config's GRADIENT_CLIP_NORM."""
     layers = network.layers_by_name()
     backbone = [variable for name in network.backbone_layer_names() for variable in layers[name].trainable_variables]
     optimizer = GroupedAdamW(
         factors={variable.path: settings.backbone_factor for variable in backbone},
         learning_rate=WarmupCosine(settings.learning_rate, settings.warmup_steps, settings.steps),
         weight_decay=settings.weight_decay,
-        global_clipnorm=settings.clip_norm,
+        global_clipnorm=float(network.config.GRADIENT_CLIP_NORM),
         use_ema=settings.average > 0,
         ema_momentum=settings.average if settings.average > 0 else 0.99,
     )
-    # the normalization is folded into EfficientNet-Lite0's weights, or frozen: they have the scale that they need
+    # the normalization is folded into EfficientNet-Lite0's weights, or frozen: decay would change their scale
     optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if settings.loss_scaling else optimizer
 
@@ -57,7 +43,7 @@ class GroupedAdamW(keras.optimizers.AdamW):
         self._factor_by_index: list[float] = []
 
     def build(self, variables):
-        """Make the state for these variables."""
+        """Create the optimizer's state and look up each variable's factor."""
         super().build(variables)
         self._factor_by_index = [self._factors.get(variable.path, 1.0) for variable in variables]
 
@@ -72,7 +58,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     """Rises linearly from a tenth to `peak`, then falls along a half cosine to `last` * peak at `total` steps."""
 
     def __init__(self, peak: float, warmup: int, total: int, last: float = 0.02):
-        """Store; all in steps but the peak, and `last`, a share of it."""
+        """Store: `warmup` and `total` in steps, `last` as a share of the peak."""
         super().__init__()
         self.peak, self.warmup, self.total, self.last = peak, warmup, total, last
 
@@ -85,5 +71,5 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * ops.where(step < self.warmup, rise, fall)
 
     def get_config(self) -> dict:
-        """The arguments."""
+        """The constructor's arguments."""
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "last": self.last}

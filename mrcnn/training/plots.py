@@ -1,4 +1,4 @@
-"""Pictures of a run: the curves, and predictions beside the ground truth. Needs no display."""
+"""Plots of a run: loss curves, and predictions beside the ground truth. Needs no display."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mrcnn.training.coco import AnnotatedImage
-from mrcnn.training.pictures import PictureError, PictureStore
+from mrcnn.training.annotated_images import AnnotatedImage
+from mrcnn.training.image_cache import ImageCache, UnreadableImageError
 from mrcnn.training.training_model import LOSS_NAMES
-from mrcnn.training.validation import Found
+from mrcnn.training.validation import Detection
 from mrcnn.weights.whole_file import whole_file, write_whole
 
 CURVES_FILE = "curves.png"
 PREDICTIONS_FILE = "predictions.png"
 
 COLORS_RGB = ((230, 60, 60), (60, 130, 230), (60, 180, 75), (245, 160, 30), (150, 70, 200), (30, 190, 190))
-"""A class has the color of its id, in turn."""
+"""Of the classes by id, repeating."""
 
 SHOWN_SIDE = 360
-"""Pixels: longer side of a photograph in the picture."""
+"""Pixels: longer side of an image in the picture."""
 
 LABEL_HEIGHT = 18
 
 
 def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """The losses, of training and validation, and the AP50 over the steps, as a PNG.
+    """Training and validation losses and the AP50 over the steps, as a PNG.
 
     Args:
         path: the file.
@@ -67,19 +67,19 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 def draw_predictions(
     path: Path,
-    shown: Sequence[tuple[AnnotatedImage, Sequence[Found]]],
+    shown: Sequence[tuple[AnnotatedImage, Sequence[Detection]]],
     class_names: Sequence[str],
-    pictures: PictureStore,
-    least_score: float,
+    cache: ImageCache,
+    min_score: float,
 ) -> None:
-    """Photographs with their annotations on the left and what was found on the right, as a PNG.
+    """Images with their annotations on the left and the detections on the right, as a PNG.
 
     Args:
         path: the file.
-        shown: images with the detections on them.
+        shown: images with their detections.
         class_names: K names, the background first.
-        pictures: where the photographs come from.
-        least_score: detections below are not drawn.
+        cache: where the images come from.
+        min_score: least score of a detection that is drawn.
 
     Raises:
         OSError: it cannot be written.
@@ -87,11 +87,11 @@ def draw_predictions(
     rows = []
     for image, found in shown:
         try:
-            photo = pictures.get(image)
-        except PictureError:
+            photo = cache.get(image)
+        except UnreadableImageError:
             continue
         truth = [(one.class_id, None, one.box, one.mask > 127) for one in image.instances if one.class_id]
-        sure = [(one.class_id, one.score, one.box, one.mask) for one in found if one.score >= least_score]
+        sure = [(one.class_id, one.score, one.box, one.mask) for one in found if one.score >= min_score]
         halves = [_drawn(photo, objects, class_names) for objects in (truth, sure)]
         rows.append(np.concatenate([halves[0], np.full((halves[0].shape[0], 6, 3), 255, np.uint8), halves[1]], axis=1))
     if rows:
@@ -117,7 +117,7 @@ def _drawn(photo: np.ndarray, objects, class_names: Sequence[str]) -> np.ndarray
 
 
 def _sheet(rows: list[np.ndarray]) -> np.ndarray:
-    """The pairs in two columns, under a line that says which half is which."""
+    """The pairs in two columns, below a legend."""
     width = max(row.shape[1] for row in rows)
     columns: list[list[np.ndarray]] = [[], []]
     for row in rows:

@@ -1,5 +1,4 @@
-"""Checkpoints that resume: weights, their moving average, the optimizer's state and the step, in one file that is
-replaced whole."""
+"""Checkpoints: weights, their moving average, the optimizer's state and the step, in one file."""
 
 from __future__ import annotations
 
@@ -21,10 +20,10 @@ def save_checkpoint(path: Path, variables: Sequence[keras.Variable], state: dict
     Args:
         path: the .npz.
         variables: all variables of the run, in a fixed order.
-        state: JSON-able: the step, the settings.
+        state: the step and the settings, serializable as JSON.
 
     Raises:
-        OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
+        OSError: the file cannot be written (disk full, no permission); `path` is unchanged.
     """
     arrays = {f"v{index}": np.asarray(keras.ops.convert_to_numpy(variable)) for index, variable in enumerate(variables)}
     with whole_file(path) as file:
@@ -38,11 +37,11 @@ def load_checkpoint(
 
     Args:
         path: the .npz.
-        variables: as they were given to `save_checkpoint`.
-        expected: parts of the state ("settings": {...}) that must be the same.
+        variables: those of `save_checkpoint`.
+        expected: parts of the state ("settings": {...}) that must be equal.
 
     Raises:
-        ValueError: the file is no checkpoint, or of a run with other settings, which are named.
+        ValueError: the file is not a checkpoint, or of a run with other settings, which are named.
     """
     try:
         with path.open("rb") as handle, np.load(handle) as file:
@@ -64,7 +63,7 @@ def load_checkpoint(
 
 
 def _differing(expected: dict[str, Any], state: dict[str, Any]) -> list[str]:
-    """ "batch was 4, is 8" for everything that is not as in the checkpoint; what it does not have is left out."""
+    """Messages ("batch was 4, is 8") for the settings that the checkpoint has with another value."""
     return [
         f"{name} was {state[part][name]}, is {value}"
         for part, settings in expected.items()

@@ -1,4 +1,4 @@
-"""The log of a run: JSON Lines, one for what was trained and one for each validation."""
+"""The log of a run: JSON Lines with the losses of training steps and of validations."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from mrcnn.weights.whole_file import write_whole
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Add a line.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Append a line. Raises OSError if it cannot be written."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; [] if there is no log. A line that was cut off by a power cut is left out."""
+    """All complete lines; [] if there is no log. Skips a line that a power cut truncated."""
     if not path.exists():
         return []
     lines = []
@@ -34,8 +30,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def cut_log(path: Path, step: int) -> None:
-    """Take away the lines of steps after `step`, which are going to be done again.
+def truncate_log(path: Path, step: int) -> None:
+    """Remove the lines of steps after `step`, which a resumed run repeats.
 
     Raises:
         OSError: it cannot be written; the log is as before.

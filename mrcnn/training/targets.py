@@ -1,4 +1,4 @@
-"""What the network should have said: targets of the RPN's anchors and of the regions that the heads look at.
+"""Training targets of the RPN's anchors and of the regions that the heads classify.
 
 Letters: A anchors; G slots for objects, the first of which are used; C slots for crowd regions; N proposals; T sampled
 regions, the first P of which are for objects; M of those get a mask; S side of a mask. Boxes are (y1, x1, y2, x2).
@@ -57,7 +57,7 @@ def rpn_targets(
         gt_boxes: float32 (n, 4), pixels, positive height and width.
         crowd_boxes: float32 (m, 4), pixels.
         std_dev: (4,), RPN_BBOX_STD_DEV.
-        sampled: how many anchors count (RPN_TRAIN_ANCHORS_PER_IMAGE).
+        sampled: number of anchors that count (RPN_TRAIN_ANCHORS_PER_IMAGE).
         rng: chooses among the candidates.
 
     Returns:
@@ -74,14 +74,14 @@ def rpn_targets(
         match[best_iou >= RPN_POSITIVE_IOU] = 1
         rows, columns = np.nonzero((iou == iou.max(axis=0)) & (iou > 0))
         match[rows] = 1
-        best_object[rows] = columns  # an object's best anchor learns that object, even if it lies nearer to another
+        best_object[rows] = columns  # an object's best anchor learns that object, even if it overlaps another more
     is_background = (best_iou < RPN_NEGATIVE_IOU) & (match == 0)
     is_background[is_background] = numpy_share_inside(anchors[is_background], crowd_boxes) <= CROWD_SHARE
     match[is_background] = -1
 
-    _thin_out(match, 1, sampled // 2, rng)
+    _subsample(match, 1, sampled // 2, rng)
     positives = np.flatnonzero(match == 1)
-    _thin_out(match, -1, sampled - len(positives), rng)
+    _subsample(match, -1, sampled - len(positives), rng)
     if len(positives):
         deltas[positives] = numpy_deltas(anchors[positives], gt_boxes[best_object[positives]]) / np.asarray(
             std_dev, np.float32
@@ -90,15 +90,32 @@ def rpn_targets(
 
 
 def numpy_deltas(boxes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """`boxes.encode_deltas` on arrays: float32 (N, 4), not divided by the standard deviations."""
+    """`box_coding.encode_deltas` on arrays: float32 (N, 4), not divided by the standard deviations."""
     size, target_size = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
     shift = (targets[:, :2] + 0.5 * target_size - boxes[:, :2] - 0.5 * size) / size
     return np.concatenate([shift, np.log(target_size / size)], axis=1).astype(np.float32)
 
 
+class ObjectSlots(NamedTuple):
+    """The annotated objects of one image.
+
+    Attributes:
+        boxes: float32 (G, 4), normalized.
+        class_ids: int32 (G,).
+        used: float32 (G,), 1 in used rows.
+        crowd_boxes: float32 (C, 4), normalized, zeros in unused rows.
+    """
+
+    boxes: object
+    class_ids: object
+    used: object
+    crowd_boxes: object
+
+
 class RegionTargets(NamedTuple):
-    """The sampled regions of one image: P slots for objects first, then those for background. Unused slots count for
-    nothing.
+    """The sampled regions of one image: P slots for objects first, then those for background.
+
+    Unused slots have a weight of 0.
 
     Attributes:
         rois: float32 (T, 4), normalized; no gradient flows into them.
@@ -117,36 +134,30 @@ class RegionTargets(NamedTuple):
     deltas: object
 
 
-def sample_regions(proposals, gt_boxes, gt_class_ids, gt_used, crowd_boxes, noise, sampled: int, objects: int, std_dev):
-    """Choose the regions of one image that the heads are trained on.
+def sample_regions(proposals, truth: ObjectSlots, noise, sampled: int, objects: int, std_dev) -> RegionTargets:
+    """Sample the regions of one image on which the heads are trained.
 
     The objects' own boxes join the proposals. A region is an object if it overlaps one by 0.5. Regions of objects with
-    a class above 0 come before those of class 0 (objects of categories that are not among the classes: regions and
-    masks are learned from them, but the classifier takes them for background).
+    a class above 0 come before those of class 0: objects of categories that are not among the classes, from which the
+    network learns regions and masks, and which the classifier learns as background.
 
     Args:
         proposals: float32 (N, 4), normalized, zeros in unused rows.
-        gt_boxes: float32 (G, 4), normalized.
-        gt_class_ids: int32 (G,).
-        gt_used: float32 (G,), 1 in used rows.
-        crowd_boxes: float32 (C, 4), normalized, zeros in unused rows.
-        noise: float32 (N + G,), uniform 0 … 1: the dice.
+        truth: the annotated objects.
+        noise: float32 (N + G,), uniform 0 … 1: decides what is sampled.
         sampled: T.
         objects: P.
         std_dev: BBOX_STD_DEV.
-
-    Returns:
-        RegionTargets.
     """
-    rois = ops.stop_gradient(ops.concatenate([proposals, gt_boxes], axis=0))
+    rois = ops.stop_gradient(ops.concatenate([proposals, truth.boxes], axis=0))
     areas = (rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1])
-    iou = iou_matrix(rois, gt_boxes) * gt_used[None, :]
+    iou = iou_matrix(rois, truth.boxes) * truth.used[None, :]
     best_iou, best_object = ops.max(iou, axis=1), ops.cast(ops.argmax(iou, axis=1), "int32")
     is_positive = ops.logical_and(best_iou >= REGION_POSITIVE_IOU, areas > 0)
-    in_crowd = _share_inside(rois, areas, crowd_boxes) > CROWD_SHARE
+    in_crowd = _share_inside(rois, areas, truth.crowd_boxes) > CROWD_SHARE
     is_negative = ops.logical_and(ops.logical_and(best_iou < REGION_POSITIVE_IOU, areas > 0), ops.logical_not(in_crowd))
 
-    preference = noise + ops.cast(ops.take(gt_class_ids, best_object) > 0, "float32")
+    preference = noise + ops.cast(ops.take(truth.class_ids, best_object) > 0, "float32")
     positive_keys, positive = ops.top_k(ops.where(is_positive, preference, -1.0), objects)
     negative_keys, negative = ops.top_k(ops.where(is_negative, noise, -1.0), sampled - objects)
     is_object = ops.cast(positive_keys >= 0, "float32")
@@ -156,17 +167,17 @@ def sample_regions(proposals, gt_boxes, gt_class_ids, gt_used, crowd_boxes, nois
     is_object = ops.concatenate([is_object, background])
     object_indices = ops.take(best_object, chosen) * ops.cast(is_object, "int32")
     rois = ops.take(rois, chosen, axis=0) * counts[:, None]
-    # an unused slot gets harmless boxes, so that no logarithm of zero enters the gradient
-    safe = ops.convert_to_tensor(np.array([0, 0, 1, 1], np.float32))
-    sources = ops.where(is_object[:, None] > 0, rois, safe)
-    goals = ops.where(is_object[:, None] > 0, ops.take(gt_boxes, object_indices, axis=0), safe)
+    # an unused slot gets the whole canvas as box, so that no logarithm of zero enters the gradient
+    canvas = ops.convert_to_tensor(np.array([0, 0, 1, 1], np.float32))
+    sources = ops.where(is_object[:, None] > 0, rois, canvas)
+    goals = ops.where(is_object[:, None] > 0, ops.take(truth.boxes, object_indices, axis=0), canvas)
     deltas = encode_deltas(sources, goals) / ops.convert_to_tensor(np.asarray(std_dev, np.float32))
-    class_ids = ops.take(gt_class_ids, object_indices) * ops.cast(is_object, "int32")
+    class_ids = ops.take(truth.class_ids, object_indices) * ops.cast(is_object, "int32")
     return RegionTargets(rois, counts, is_object, object_indices, class_ids, deltas)
 
 
 def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
-    """Each region's part of its object's mask, sampled at the centers of the cells of the mask that the head draws.
+    """Each region's part of its object's mask, sampled at the centers of the cells of the head's mask.
 
     Args:
         rois: float32 (M, 4), normalized.
@@ -183,7 +194,7 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     relative_low = (rois[:, :2] - boxes[:, :2]) / sizes
     relative_high = (rois[:, 2:] - boxes[:, :2]) / sizes
     half_cell = 0.5 * (relative_high - relative_low) / side
-    # A frame of zeros, so that a sample in the outermost half cell is not taken for one outside the mask.
+    # A border of zeros, so that a sample in the outermost half cell is not treated as outside the mask.
     framed = ops.pad(mini_masks, [[0, 0], [1, 1], [1, 1]])
     cells = ops.convert_to_tensor(np.array(mini_masks.shape[1:3], np.float32))
     # The sampler puts 0 and 1 on the centers of the first and last cell of the framed mask.
@@ -196,7 +207,7 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
 
 
 def full_mask_targets(rois, full_masks, object_indices, side: int):
-    """The same from masks of the whole canvas, (G, H, W), 0 or 1: sampled from the region's first pixel to its last."""
+    """The same from full masks (G, H, W), 0 or 1: sampled from the centers of a region's first pixels to its last."""
     masks = ops.cast(full_masks, "float32")[..., None]
     sampled = gather_levels([masks], rois, object_indices, ops.zeros_like(object_indices), side)
     return ops.stop_gradient(sampled[..., 0])
@@ -205,12 +216,12 @@ def full_mask_targets(rois, full_masks, object_indices, side: int):
 def random_regions(gt_boxes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Regions in place of proposals, for heads that are trained without the RPN (USE_RPN_ROIS = False).
 
-    Nine of ten lie around an object, each edge moved by up to half the object's side; the others anywhere.
+    Nine of ten are boxes of objects with each edge moved by up to half the object's side; the others are uniform.
 
     Args:
         gt_boxes: float32 (n, 4), normalized, n of 1 or more.
         count: N.
-        rng: the dice.
+        rng: of all random choices.
 
     Returns:
         float32 (N, 4), normalized, inside the canvas.
@@ -220,7 +231,7 @@ def random_regions(gt_boxes: np.ndarray, count: int, rng: np.random.Generator) -
     around = np.clip(near + sides * rng.uniform(-0.5, 0.5, (count, 4)), 0, 1)
     anywhere = rng.uniform(0, 1, (count, 4))
     regions = np.where(np.arange(count)[:, None] < 0.9 * count, around, anywhere)
-    corners = np.sort(regions.reshape(count, 2, 2), axis=1)  # an edge may have crossed its opposite
+    corners = np.sort(regions.reshape(count, 2, 2), axis=1)  # opposite edges may have swapped
     return corners.reshape(count, 4).astype(np.float32)
 
 
@@ -244,8 +255,8 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def _thin_out(match: np.ndarray, label: int, most: int, rng: np.random.Generator) -> None:
-    """Keep at most `most` anchors of a label, chosen by chance; the others do not count."""
+def _subsample(match: np.ndarray, label: int, most: int, rng: np.random.Generator) -> None:
+    """Keep at most `most` anchors of a label, chosen at random; set the others to 0."""
     found = np.flatnonzero(match == label)
     if len(found) > most:
         match[rng.choice(found, len(found) - most, replace=False)] = 0

@@ -1,4 +1,4 @@
-"""One training run: batches, steps, validation, log, checkpoints, weight files."""
+"""Trains a network: batches, steps, validation, log, checkpoints, weight files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,14 +14,12 @@ import keras
 import numpy as np
 
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.training.augment import AugmentSettings
-from mrcnn.training.coco import AnnotatedImages
-from mrcnn.training.data import BatchMaker, BatchSettings, BatchThread
+from mrcnn.training.data import Batch, BatchMaker, BatchSettings, BatchThread, WindowMaker
 from mrcnn.training.layer_patterns import layer_pattern, set_trainable
-from mrcnn.training.optimizer import OptimizerSettings, build_optimizer
-from mrcnn.training.pictures import PatientWindowMaker, PictureStore
+from mrcnn.training.optimizer import build_optimizer
 from mrcnn.training.resume import load_checkpoint, save_checkpoint
-from mrcnn.training.run_log import append_line, cut_log
+from mrcnn.training.run_log import append_line, truncate_log
+from mrcnn.training.run_settings import TrainSettings
 from mrcnn.training.training_model import TrainingModel
 from mrcnn.weights.load_save import save_weights
 
@@ -35,57 +33,21 @@ LOG_FILE = "log.jsonl"
 Line = dict[str, Any]
 """A line of the log: "step", then what was measured, by name."""
 
-
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
-    """A training run.
-
-    Attributes:
-        steps: optimizer steps in all.
-        batch: windows per step.
-        learning_rate: peak, for the layers behind the backbone.
-        backbone_factor: the backbone's share of it. Adam moves every weight by about the learning rate, however small
-            its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.
-        warmup_steps: steps of rising learning rate.
-        weight_decay: AdamW's.
-        average: momentum of the moving average of the weights, 0 … 1; the average is what is saved for use.
-        layers: what is trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
-        mask_regions: regions per window whose masks are trained.
-        seed: of everything that is left to chance.
-        log_every: steps.
-        save_every: steps from checkpoint to checkpoint.
-        validate_every: steps from validation to validation.
-        loss_scaling: for float16: the loss is made so large that no gradient is lost (Micikevicius et al. 2018).
-    """
-
-    steps: int = 10000
-    batch: int = 4
-    learning_rate: float = 1e-3
-    backbone_factor: float = 0.05
-    warmup_steps: int = 200
-    weight_decay: float = 0.05
-    average: float = 0.999
-    layers: str = "3+"
-    mask_regions: int = 16
-    seed: int = 1
-    log_every: int = 50
-    save_every: int = 500
-    validate_every: int = 500
-    loss_scaling: bool = False
+Report = Callable[[Line], None]
 
 
 class Validation(Protocol):
-    """Measures the network on images that it does not learn from."""
+    """Measures the network on images that it is not trained on."""
 
     def measure(self, model: TrainingModel, stopped: Callable[[], bool]) -> Line | None:
-        """Numbers by name, "mask_ap50" and "val_loss" among them; None if `stopped` became true on the way."""
+        """Numbers by name, "mask_ap50" and "val_loss" among them; None if `stopped` becomes true meanwhile."""
 
 
 class Trainer:
-    """Owns the model, the optimizer and the folder of a run.
+    """A training run: owns its model, optimizer and folder.
 
     Attributes:
-        step: how many steps are done.
+        step: number of steps done.
         stopped: whether `stop` was called.
         best: the line of the best validation so far, None before the first.
     """
@@ -93,57 +55,54 @@ class Trainer:
     def __init__(
         self,
         network: MaskRCNNNetwork,
-        data: AnnotatedImages,
-        augment: AugmentSettings,
+        windows: WindowMaker,
         settings: TrainSettings,
         folder: Path,
         metadata: dict[str, Any] | None = None,
         validation: Validation | None = None,
-        pictures: PictureStore | None = None,
     ):
         """Build everything; nothing is written yet.
 
         Args:
-            network: with the weights to start from.
-            data: the annotated images.
-            augment: how windows are made.
+            network: with its initial weights.
+            windows: makes the training windows.
             settings: the run.
             folder: where its files go; made if need be.
             metadata: what its weight files carry (see `weights.save_weights`).
-            validation: what is measured every so often; None for nothing.
-            pictures: where photographs are kept.
+            validation: measures the network every `validate_every` steps; None for nothing.
 
         Raises:
-            ValueError: `settings.layers` chooses nothing.
+            ValueError: `settings.layers` selects no layer.
         """
         keras.utils.set_random_seed(settings.seed)
         self._network, self._settings, self._folder, self._metadata = network, settings, folder, metadata
         self._validation = validation
-        self._state = {"settings": asdict(settings), "augment": asdict(augment)}
+        self._state = {"settings": asdict(settings), "augment": asdict(windows.augment)}
         self.step, self.stopped = 0, False
         self._sums: dict[str, float] = {}  # of the losses since the last line of the log
         self._summed = 0
         self.best: Line | None = None
         set_trainable(network, layer_pattern(settings.layers, network.config.BACKBONE))
-        categories = len(data.category_names) if len(data.category_names) >= len(data.class_names) else 0
-        self._model = TrainingModel(network, categories, settings.mask_regions)
-        maker = PatientWindowMaker(data, augment, settings.seed, pictures)
+        categories = len(windows.data.category_names)
+        self._model = TrainingModel(
+            network, categories if categories >= len(windows.data.class_names) else 0, settings.mask_regions
+        )
         sizes = BatchSettings(settings.batch, int(network.config.POST_NMS_ROIS_TRAINING), settings.seed)
-        self._batches = BatchMaker(maker, network.config, augment, sizes)
-        self._model(self._batches.make(0))  # builds what is built lazily
-        self._optimizer = build_optimizer(network, _optimizer_settings(settings, network.config))
+        self._batches = BatchMaker(windows, network.config, sizes)
+        self._model(self._batches.make(0))  # builds the layers that are built lazily
+        self._optimizer = build_optimizer(network, settings)
         # JAX has nothing between XLA and one operation at a time; under TensorFlow XLA compiles for minutes
         self._model.compile(optimizer=self._optimizer, jit_compile=keras.backend.backend() == "jax")
         self._optimizer.build(self._model.trainable_variables)
 
     @property
     def checkpoint_bytes(self) -> int:
-        """About how large a checkpoint and a weight file are together."""
+        """Approximate size of a checkpoint and a weight file together."""
         sizes = [int(np.prod(variable.shape)) * 4 for variable in (*self._variables(), *self._network.variables)]
         return sum(sizes)
 
     def resume(self) -> bool:
-        """Take up the run whose checkpoint lies in the folder; False if there is none.
+        """Resume the run whose checkpoint lies in the folder; False if there is none.
 
         Raises:
             ValueError: the checkpoint is damaged or of a run with other settings.
@@ -154,23 +113,23 @@ class Trainer:
         state = load_checkpoint(path, self._variables(), expected=self._state)
         self.step, self.best = int(state["step"]), state.get("best")
         self._sums, self._summed = dict(state.get("sums", {})), int(state.get("summed", 0))
-        cut_log(self._folder / LOG_FILE, self.step)
+        truncate_log(self._folder / LOG_FILE, self.step)
         return True
 
     def take_over(self, earlier: Trainer) -> None:
-        """Start with the second classifier of an earlier run that trained the same network object."""
+        """Take the second classifier from an earlier run that trained the same network object."""
         mine, theirs = self._model.category_classifier, earlier._model.category_classifier
         if mine is not None and theirs is not None:
             mine.set_weights(theirs.get_weights())
 
     def stop(self) -> None:
-        """End the run after the step that is under way; may be called from a signal handler or a report."""
+        """End the run after the current step; may be called from a signal handler or a report."""
         self.stopped = True
 
-    def run(self, report: Callable[[Line], None] = lambda _: None) -> None:
-        """Train to the last step or until `stop`, with log lines, validations and checkpoints on the way.
+    def run(self, report: Report = lambda _: None) -> None:
+        """Train to the last step or until `stop`; write log lines, validations and checkpoints.
 
-        An exception other than those below ends the run after a last checkpoint, and is raised again.
+        On an exception other than those below, writes a last checkpoint and raises it again.
 
         Args:
             report: called after every step with its line of the log, or with {"step": …} alone, and with the line
@@ -178,7 +137,7 @@ class Trainer:
 
         Raises:
             OSError: a file cannot be written (a full disk); the last checkpoint is whole.
-            FloatingPointError: the loss is no number any more; nothing was saved over the last good checkpoint.
+            FloatingPointError: the loss is not finite; the last good checkpoint is kept.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with BatchThread(self._batches, self.step) as batches:
@@ -187,7 +146,7 @@ class Trainer:
             except (OSError, FloatingPointError):
                 raise
             except BaseException:
-                self._save_at_the_end()
+                self._save_after_error()
                 raise
         self.save()
         if not (self._folder / BEST_WEIGHTS_FILE).exists():  # nothing was validated
@@ -205,13 +164,13 @@ class Trainer:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Inside, the network has the moving average of its weights."""
+        """Gives the network the moving average of its weights inside the block."""
         variables = self._model.trainable_variables
         own = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
         if self._settings.average > 0 and self.step > 0:
             self._optimizer.finalize_variable_values(variables)
             for variable in variables:
-                # JAX shares the memory of an assigned array, and a compiled step gives away that of its variables
+                # JAX shares the memory of an assigned array, and a compiled step donates that of its variables
                 variable.assign(np.array(keras.ops.convert_to_numpy(variable)))
         try:
             yield
@@ -223,14 +182,14 @@ class Trainer:
         with self.averaged_weights():
             save_weights(self._network, self._folder / name, self._metadata)
 
-    def _save_at_the_end(self) -> None:
-        """Save while another error is on its way, which is the one to be told."""
+    def _save_after_error(self) -> None:
+        """Save without hiding the error that ended the run."""
         try:
             self.save()
         except OSError as error:
             logger.warning("the last steps could not be saved: %s", error)
 
-    def _steps(self, batches, report) -> None:
+    def _steps(self, batches: Iterator[Batch], report: Report) -> None:
         settings = self._settings
         started, first = time.monotonic(), self.step
         while self.step < settings.steps and not self.stopped:
@@ -248,13 +207,13 @@ class Trainer:
             is_last = self.step == settings.steps
             if self._validation is not None and (self.step % settings.validate_every == 0 or is_last):
                 self._validate(report)
-                self.save()  # so that the checkpoint knows which weights lie in best.h5
+                self.save()  # so that the checkpoint agrees with best.h5
                 started, first = time.monotonic(), self.step
             elif self.step % settings.save_every == 0:
                 self.save()
 
     def _add(self, logs) -> None:
-        """Take the losses of a step into the means of the log. Keras forgets them with each batch."""
+        """Add the losses of a step to the means of the log. Keras resets them with each batch."""
         losses = {name: float(value) for name, value in logs.items()}
         if not np.isfinite(losses["loss"]):
             raise FloatingPointError(
@@ -263,7 +222,7 @@ class Trainer:
         self._sums = {name: self._sums.get(name, 0.0) + value for name, value in losses.items()}
         self._summed += 1
 
-    def _validate(self, report) -> None:
+    def _validate(self, report: Report) -> None:
         with self.averaged_weights():
             numbers = self._validation.measure(self._model, lambda: self.stopped)
             if numbers is not None and _is_better(numbers, self.best):
@@ -272,7 +231,7 @@ class Trainer:
         if numbers is not None:
             self._log({"step": self.step, **numbers}, report)
 
-    def _log(self, line: Line, report) -> None:
+    def _log(self, line: Line, report: Report) -> None:
         append_line(self._folder / LOG_FILE, line)
         report(line)
 
@@ -290,16 +249,3 @@ def _is_better(numbers: Line, best: Line | None) -> bool:
 def _rank(numbers: Line) -> tuple[float, float]:
     ap50 = numbers.get("mask_ap50")
     return (-1.0 if ap50 is None else float(ap50), -float(numbers["val_loss"]))
-
-
-def _optimizer_settings(settings: TrainSettings, config) -> OptimizerSettings:
-    return OptimizerSettings(
-        settings.steps,
-        settings.learning_rate,
-        settings.backbone_factor,
-        settings.warmup_steps,
-        settings.weight_decay,
-        settings.average,
-        float(config.GRADIENT_CLIP_NORM),
-        settings.loss_scaling,
-    )

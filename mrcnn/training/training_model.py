@@ -1,4 +1,4 @@
-"""The network with its losses: what the optimizer sees.
+"""The network with its losses, as a Keras model that the optimizer trains.
 
 Letters: B images of a batch; T sampled regions of an image; M of them with a mask; K classes; Q categories of the
 annotation file.
@@ -14,7 +14,7 @@ from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.network.proposals import propose
 from mrcnn.network.roi_align import roi_align
 from mrcnn.training import losses
-from mrcnn.training.targets import RegionTargets, full_mask_targets, mask_targets, sample_regions
+from mrcnn.training.targets import ObjectSlots, RegionTargets, full_mask_targets, mask_targets, sample_regions
 
 LOSS_NAMES = (
     "rpn_class_loss",
@@ -24,14 +24,14 @@ LOSS_NAMES = (
     "mrcnn_mask_loss",
     "category_loss",
 )
-"""Matterport's five, and the classifier of all categories that is thrown away after training."""
+"""Matterport's five, and that of the auxiliary classifier of all categories, which is not saved."""
 
 
 class TrainingModel(keras.Model):
-    """Computes the losses of a batch; `fit` and `train_on_batch` minimise their weighted sum.
+    """Computes the losses of a batch; `fit` and `train_on_batch` minimize their weighted sum.
 
-    Next to the network's own classifier a second one tells all categories of the annotation file apart. It is not
-    saved: with few classes and many categories it makes the features of the box head richer (an auxiliary task).
+    Beside the network's own classifier, a second one predicts the categories of the annotation file: an auxiliary task
+    that improves the features of the box head where classes are few and categories many. It is not saved.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TrainingModel(keras.Model):
             weight_decay: factor of the L2 penalty in the loss, see `losses.weight_decay`; 0 where the optimizer
                 decays.
         """
-        super().__init__(name="training", dtype="float32")  # boxes of a batch are not to be rounded
+        super().__init__(name="training", dtype="float32")  # boxes of a batch must not be rounded
         self.network = network
         self.features, self.mask_head = network.features, network.mask_head
         head = network.box_head
@@ -114,13 +114,11 @@ class TrainingModel(keras.Model):
 
     def _regions(self, batch, proposals) -> RegionTargets:
         """The sampled regions of all images, stacked: every field gets a leading B."""
+        names = ("gt_boxes", "gt_class_ids", "gt_used", "ignored_boxes")
         per_image = [
             sample_regions(
                 proposals[image],
-                batch["gt_boxes"][image],
-                batch["gt_class_ids"][image],
-                batch["gt_used"][image],
-                batch["ignored_boxes"][image],
+                ObjectSlots(*(batch[name][image] for name in names)),
                 batch["noise"][image],
                 self.sampled,
                 self.objects,

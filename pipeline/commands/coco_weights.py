@@ -1,4 +1,4 @@
-"""Puts Matterport's COCO weights into a folder: what can be said beforehand, progress, and errors for the user."""
+"""Downloads Matterport's COCO weights into a folder: checks, progress, and errors for the user."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ logger = logging.getLogger(__name__)
 
 
 def download_coco_weights(target_dir: Path, settings: DownloadSettings = COCO, output: IO[str] | None = None) -> Path:
-    """Put mask_rcnn_coco.h5 into a folder, which is made if need be. A valid file that is already there is left alone.
+    """Download mask_rcnn_coco.h5 into a folder, which is made if need be. Keeps a valid file that is already there.
 
-    While it is under way the data lie in `mask_rcnn_coco.h5.part`, from which a later call goes on.
+    The download is written to `mask_rcnn_coco.h5.part`, which a later call resumes.
 
     Args:
         target_dir: the folder.
-        settings: where from and how patiently.
-        output: where progress is shown; standard error by default.
+        settings: source, timeouts and retries.
+        output: for the progress; standard error by default.
 
     Returns:
         Path of the file.
 
     Raises:
         InputError: the folder cannot be written, or has too little room.
-        RunError: no network, a server that does not have the file, a file that is not the right one, a full disk.
+        RunError: no network, a server without the file, a wrong file, a full disk.
     """
     target = target_dir / COCO_NAME
     if target.exists():
@@ -47,7 +47,7 @@ def download_coco_weights(target_dir: Path, settings: DownloadSettings = COCO, o
         except WrongFileError as error:
             logger.warning("%s is not the COCO weights file (%s); fetching it again", target, error)
         else:
-            logger.info("%s is already there, and whole", target)
+            logger.info("%s is already there and complete", target)
             return target
     _prepare_folder(target_dir, part_of(target), settings.size)
     try:

@@ -21,19 +21,20 @@ from mrcnn.weights.whole_file import write_whole
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.console.count_progress import CountProgress
 from pipeline.errors import InputError, RunError
-from pipeline.evaluation.scoring import Evaluation, check_images, evaluate, match_classes
+from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
+from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
 from pipeline.evaluation.tables import tables
-from pipeline.evaluation.truth import Truth, read_truth
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
 from pipeline.settings.schema import Settings
 from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.version import __version__
 
 logger = logging.getLogger("pipeline.commands.evaluate")
 
 MIN_SCORE = 0.03
-"""Least score that counts unless told otherwise: AP wants the doubtful detections as well."""
+"""Default of the least score: AP needs detections of low scores too."""
 
 PACKAGES = (
     "numpy",
@@ -46,12 +47,12 @@ PACKAGES = (
     "pycocotools",
     "opencv-contrib-python",
 )
-"""Whose versions are written down, where they are installed."""
+"""Packages whose versions the JSON file lists, where they are installed."""
 
 MODEL_FLAGS = {
     "weights": ("FILE", "Mask R-CNN weights, .h5 (default: those of a run)"),
     "labels": ("FILE", "class names, one a line, the first is the background"),
-    "max_dim": ("PX", "longer side that the network sees: 512, 1024 …"),
+    "max_dim": ("PX", "longer side of the network's input: 512, 1024 …"),
     "canvas": ("C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
     "min_score": ("0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
     "engine": ("E", "auto, keras, openvino or onnx"),
@@ -59,11 +60,11 @@ MODEL_FLAGS = {
     "device": ("D", "auto, cpu or gpu"),
     "backend": ("B", "auto, tensorflow, jax or torch"),
 }
-"""Settings of the model that have a flag of their own here."""
+"""Settings of the model that have a flag here."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The arguments."""
+    """The parser of the command line."""
     parser = Parser(
         prog="stream_segment.py evaluate",
         description="COCO box and mask average precision on annotated images, through the code that segments video.",
@@ -73,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--annotations", metavar="FILE", type=Path, required=True, help="COCO instances, .json")
     parser.add_argument("--classes", metavar="A,B", help="evaluate only these classes, by name or id")
     parser.add_argument("--limit", metavar="N", type=_count, help="only the first N images of the file")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers here too")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the numbers to this file")
     for name, (metavar, text) in MODEL_FLAGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
     parser.add_argument(
@@ -97,11 +98,11 @@ def run(argv: Sequence[str]) -> int:
     if arguments.json is not None:
         inputs = Inputs.of([arguments.annotations, weights.path, settings.model.labels])
         check_output_file(arguments.json, "--json", inputs)
-    truth = read_truth(arguments.annotations, arguments.limit)
-    check_images(truth, arguments.images)
+    truth = read_ground_truth(arguments.annotations, arguments.limit)
+    image_paths(truth, arguments.images)
     segmenter = MaskRCNNSegmenter.of(settings.model)
     unmatched = match_classes(segmenter.labels, truth, classes).unmatched_text()
-    for text in (unmatched, _without_area(truth)):
+    for text in (unmatched, _without_area(truth), *truth.file.warnings.lines()):
         if text is not None:
             logger.info("%s", text)
     segmenter.open()
@@ -126,7 +127,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
-    """The defaults and over them what the command line says; config.yaml is not read. Raises InputError."""
+    """The defaults, overridden by the command line; config.yaml is not read. Raises InputError."""
     overrides: dict[KeyPath, tuple[str, Any]] = {("model", "min_score"): ("--min-score", MIN_SCORE)}
     for name in MODEL_FLAGS:
         value = getattr(arguments, name)
@@ -140,16 +141,16 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return load_settings(None, overrides)
 
 
-def report(evaluation: Evaluation, truth: Truth, settings: Settings, weights: Path, description: str) -> dict[str, Any]:
-    """What `--json` writes: the numbers, and everything that is needed to measure them again."""
-    from stream_segment import __version__
-
+def report(
+    evaluation: Evaluation, truth: GroundTruth, settings: Settings, weights: Path, description: str
+) -> dict[str, Any]:
+    """What `--json` writes: the numbers, and everything that is needed to reproduce them."""
     return {
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
         "model": description,
         "annotations": {
-            "file": truth.path.name,
-            "sha256": sha256_of(truth.path),
+            "file": truth.file.path.name,
+            "sha256": sha256_of(truth.file.path),
             "images": len(truth.images),
             "objects_without_area": truth.without_area,
         },
@@ -170,7 +171,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all. Raises RunError when it cannot be written (disk full …)."""
+    """Write a JSON file atomically. Raises RunError when it cannot be written (disk full …)."""
     try:
         write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
@@ -190,7 +191,7 @@ def _print(evaluation: Evaluation, description: str, min_score: float | None) ->
         console.print(table)
 
 
-def _without_area(truth: Truth) -> str | None:
+def _without_area(truth: GroundTruth) -> str | None:
     return f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
 
 

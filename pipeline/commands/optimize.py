@@ -31,10 +31,10 @@ logger = logging.getLogger("pipeline.commands.optimize")
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "people.mp4"
 DEFAULT_FRAMES = 32
 CHECK_SHARE = 4
-"""Every so many frames one is kept back to compare the precisions on."""
+"""Every fourth frame is held out to compare the precisions on."""
 TIMED_FRAMES = 8
-LEAST_AGREEMENT = 0.8
-"""Below it, a line says that int8 may not suit this network or these frames."""
+MIN_RECALL = 0.8
+"""Share of the float32 objects below which the command warns about int8."""
 
 Images = Sequence[NDArray[np.uint8]]
 
@@ -43,15 +43,15 @@ def run(argv: Sequence[str]) -> int:
     """Calibrate, write, compare; return the exit code."""
     parser = Parser(
         prog="stream_segment.py optimize",
-        description="Prepares the int8 network for the engine openvino, calibrated on frames like those that will "
-        "come. Afterwards a run takes it by itself (model.precision auto); --precision float32 leaves it aside.",
+        description="Prepares the int8 network for the engine openvino, calibrated on frames like those to segment. "
+        "Later runs use it automatically (model.precision auto); --precision float32 does not.",
         allow_abbrev=False,
     )
     parser.add_argument("--weights", metavar="FILE", help="Mask R-CNN weights, .h5 (default: those of a run)")
     parser.add_argument("--labels", metavar="FILE", help="class names, one a line, the first is the background")
     parser.add_argument("--source", metavar="URI", help="camera, video, folder of images to calibrate on (the sample)")
     parser.add_argument("--frames", metavar="N", default=str(DEFAULT_FRAMES), help="how many (default: %(default)s)")
-    parser.add_argument("--max-dim", metavar="PX", help="longer side that the network sees: 512, 1024 …")
+    parser.add_argument("--max-dim", metavar="PX", help="longer side of the network's input: 512, 1024 …")
     parser.add_argument("--canvas", metavar="C", help="tight, pad64 or square")
     parser.add_argument("--verbose", action="store_true", help="say more")
     arguments = parser.parse_args(argv)
@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
     segmenter = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32))
     images = sample_frames(settings.source, frames)
     if len(images) < 2:
-        raise InputError(f"{settings.source.uri} gave {len(images)} frames: 2 or more are needed")
+        raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
     checked = images[CHECK_SHARE - 1 :: CHECK_SHARE] or images[-1:]
     calibrating = [image for image in images if not any(image is one for one in checked)]
     _quantize(segmenter, settings.model, calibrating, settings.source.uri)
@@ -117,9 +117,9 @@ def _compare(model: ModelSettings, images: Images) -> None:
     same = agreement(exact, quick)
     print(_agreement_line(same, len(images)))
     print(f"time a frame: float32 {exact_ms:.0f} ms, int8 {quick_ms:.0f} ms, {exact_ms / quick_ms:.1f} times as fast")
-    if same.expected and same.share < LEAST_AGREEMENT:
+    if same.expected and same.recall < MIN_RECALL:
         logger.warning(
-            "int8 finds other objects than float32 here: calibrate on more frames like those that will come "
+            "int8 finds other objects than float32 here: calibrate on more frames like those to segment "
             "(--source, --frames), or run with --precision bfloat16 or float32"
         )
 
@@ -129,16 +129,16 @@ def _agreement_line(same: Agreement, frames: int) -> str:
         return f"on {frames} other frames float32 found nothing to compare with"
     return (
         f"on {frames} other frames int8 found {same.matched} of the {same.expected} objects that float32 found "
-        f"({same.share:.0%}) and {same.found - same.matched} others"
+        f"({same.recall:.0%}) and {same.found - same.matched} others"
     )
 
 
 def _segment(settings: ModelSettings, images: Images) -> tuple[list[Instances], float]:
-    """What is found on each image, and the median time of one, milliseconds."""
+    """The objects of each image, and the median time per image, milliseconds."""
     segmenter = MaskRCNNSegmenter.of(settings)
     segmenter.open()
     try:
-        found = [segmenter.segment_batch([image])[0] for image in images]  # compiles for every size on the way
+        found = [segmenter.segment_batch([image])[0] for image in images]  # compiles for every size
         times = []
         for image in images[:TIMED_FRAMES]:
             started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What every command of the program shares: how arguments are refused, and how it speaks."""
+"""What all commands share: argument errors, the log, and printing in any locale."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.errors import InputError
 
 _PRINTABLE = "stream_segment.printable"
 _ASCII = {"…": "...", "²": "^2"}
-"""What our own texts hold besides ASCII."""
+"""Replacements for the other characters of our own texts."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are one line, like every other mistake."""
+    """An argument parser that reports a mistake in one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing the usage and leaving."""
@@ -28,7 +28,7 @@ PACKAGES = ("pipeline", "stream_segment", "mrcnn")
 
 
 def set_up_logging(verbose: bool = False) -> None:
-    """Let the program's own packages speak on standard error, a line each; with `verbose` they say more."""
+    """Send the log of the program's own packages to standard error, from INFO on; from DEBUG on with `verbose`."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("stream_segment: %(message)s"))
     for name in PACKAGES:
@@ -39,10 +39,10 @@ def set_up_logging(verbose: bool = False) -> None:
 
 
 def print_any_text() -> None:
-    """Make printing succeed whatever the locale is and wherever the output goes.
+    """Make printing succeed in every locale and to every output.
 
-    Bytes of a file name that the locale's encoding cannot read are written as they are; other characters that the
-    output's encoding lacks become an ASCII spelling or an escape.
+    Bytes of a file name that the locale cannot decode are written unchanged; other characters that the output's
+    encoding lacks become an ASCII spelling or an escape.
     """
     codecs.register_error(_PRINTABLE, _printable)
     for stream in (sys.stdout, sys.stderr):

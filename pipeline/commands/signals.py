@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do: the run ends in order where there is one, else everything unwinds."""
+"""Ctrl-C and SIGTERM: an open run ends cleanly; without one, an exception unwinds everything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM while there is no run that could be ended in order: everything unwinds, as with Ctrl-C."""
+    """SIGTERM without an open run; unwinds everything, as Ctrl-C does."""
 
 
 def unwind(number: int, _: FrameType | None) -> NoReturn:
@@ -23,7 +23,7 @@ def unwind(number: int, _: FrameType | None) -> NoReturn:
 
 @contextlib.contextmanager
 def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
-    """These signals go to `handler` inside the block. Outside of the main thread, nothing is changed."""
+    """Sends these signals to `handler` inside the block. Does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

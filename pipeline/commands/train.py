@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any
 
 from pipeline.commands.program import Parser, set_up_logging
-from pipeline.commands.signals import handled, unwind
+from pipeline.commands.signals import handled
+from pipeline.commands.stop_request import StopRequest
 from pipeline.commands.train_settings import settings_from
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
@@ -18,45 +16,23 @@ from pipeline.settings.model_settings import Backend, Device
 DESCRIPTION = """\
 Train on your own annotated images (COCO JSON with polygons or masks). The result, OUTPUT/best.h5, carries its settings
 and class names: `stream_segment.py --weights OUTPUT/best.h5` is all it takes to use it.
-Ctrl-C ends a run early; the same command goes on with it.
+Ctrl-C ends a run early; the same command resumes it.
 """
 
 
 def run(argv: Sequence[str]) -> int:
-    """Train as asked; return 0, or 130 or 143 if it was ended early."""
+    """Train; return 0, or 130 or 143 after an interruption."""
     given = _parser().parse_args(argv)
     set_up_logging(given.verbose)
     output = user_path(given.output, "--output")
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: expected a folder, it is a file")
     settings = settings_from(given, output)
-    from pipeline.commands.train_run import TrainRun  # reads annotations, and Keras when they are in order
+    from pipeline.commands.train_run import TrainRun  # imports OpenCV
 
     stop = StopRequest()
     with handled(stop.handle, signal.SIGINT, signal.SIGTERM):
         return TrainRun(settings, output, Backend(given.backend), Device(given.device), given.float16, stop).run()
-
-
-class StopRequest:
-    """Whether somebody wants the run to end; the second wish interrupts whatever is going on.
-
-    Attributes:
-        signal: the number of the signal, None before.
-        trainer: what is to be told; None as long as nothing is worth saving.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self.trainer: Any = None
-
-    def handle(self, number: int, _: FrameType | None) -> None:
-        """The signal handler."""
-        again = self.signal is not None
-        self.signal = number
-        if again or self.trainer is None:
-            unwind(number, None)
-        self.trainer.stop()
-        print("stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
 
 
 def _parser() -> Parser:
@@ -69,29 +45,33 @@ def _parser() -> Parser:
     group.add_argument("--classes", type=_names, metavar="A,B", help="categories to learn (default: all)")
     group = parser.add_argument_group("network")
     group.add_argument(
-        "--weights", metavar="FILE", help="what to start from: a .h5 file or 'imagenet' (default: the shipped weights)"
+        "--weights", metavar="FILE", help="initial weights: a .h5 file or 'imagenet' (default: the shipped weights)"
     )
     group.add_argument("--backbone", choices=["resnet50", "resnet101", "efficientnet_lite0"], help="of the weights")
-    group.add_argument("--size", type=int, metavar="PIXELS", help="longer side that the network will see (the file's)")
+    group.add_argument(
+        "--size", type=int, metavar="PIXELS", help="longer side of the network's input (default: the file's)"
+    )
     group.add_argument("--layers", metavar="WHICH", help="heads, 5+, 4+, 3+, all or a pattern of names (default 4+)")
     group = parser.add_argument_group("schedule")
     group.add_argument("--output", metavar="DIR", required=True, help="folder of the run")
-    group.add_argument("--epochs", type=float, metavar="N", help="how often each image is seen (default: 40)")
-    group.add_argument("--steps", type=int, metavar="N", help="the same in steps")
-    group.add_argument("--batch", type=int, metavar="N", help="windows in a step (default 4)")
+    group.add_argument("--epochs", type=float, metavar="N", help="passes over the images (default: 40)")
+    group.add_argument("--steps", type=int, metavar="N", help="the length in steps instead")
+    group.add_argument("--batch", type=int, metavar="N", help="windows per step (default 4)")
     group.add_argument(
         "--window", type=int, metavar="PIXELS", help="side of a training window (default: 5/8 of the size)"
     )
-    group.add_argument("--learning-rate", type=float, metavar="RATE", help="at its peak (by network and start)")
-    group.add_argument("--augmentation", choices=["full", "mild", "off"], help="how much images are varied (full)")
+    group.add_argument("--learning-rate", type=float, metavar="RATE", help="its peak (default: by network and weights)")
+    group.add_argument("--augmentation", choices=["full", "mild", "off"], help="default: full")
     group.add_argument("--validate-every", type=int, metavar="STEPS", help="default: 15 times in a run")
-    group.add_argument("--seed", type=int, metavar="N", help="of everything that is left to chance (default 1)")
-    group.add_argument("--resume", action="store_true", help="go on with the run in --output; needs no other option")
+    group.add_argument("--seed", type=int, metavar="N", help="of all random choices (default 1)")
+    group.add_argument("--resume", action="store_true", help="resume the run in --output; needs no other option")
     group = parser.add_argument_group("machine")
     group.add_argument(
-        "--precision", choices=["auto", "float32", "mixed"], help="mixed: 16 bits where they do (default: if it pays)"
+        "--precision",
+        choices=["auto", "float32", "mixed"],
+        help="mixed: 16 bits where they suffice (default: where faster)",
     )
-    group.add_argument("--backend", choices=[one.value for one in Backend], default="auto", help="of Keras")
+    group.add_argument("--backend", choices=[one.value for one in Backend], default="auto", help="Keras backend")
     group.add_argument("--device", choices=[one.value for one in Device], default="auto")
     group.add_argument("--float16", action="store_true", help="weight files of half the size")
     group.add_argument("--verbose", action="store_true", help="say more")

@@ -1,9 +1,7 @@
-"""What the machine can do for training: which precision pays."""
+"""The precision of training on this machine, and reproducibility."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.segmentation.backend import BackendChoice
@@ -11,14 +9,14 @@ from pipeline.settings.model_settings import Backend, Device
 
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_CAPABILITY = (8, 0)
-"""NVIDIA's Ampere, the first whose convolutions know bfloat16."""
+"""NVIDIA's Ampere, the first GPUs with convolutions in bfloat16."""
 
 
 def choose_precision(wanted: str, choice: BackendChoice) -> str:
     """The name of Keras' policy: "float32", "mixed_bfloat16" or "mixed_float16".
 
     Args:
-        wanted: "auto" (mixed where it pays), "float32" or "mixed".
+        wanted: "auto" (mixed where it is faster), "float32" or "mixed".
         choice: what Keras runs on.
     """
     if wanted == "float32":
@@ -28,13 +26,13 @@ def choose_precision(wanted: str, choice: BackendChoice) -> str:
         return (
             "mixed_bfloat16" if (gpu_capability(choice.backend) or (0, 0)) >= BFLOAT16_CAPABILITY else "mixed_float16"
         )
-    # without the instructions bfloat16 is emulated and takes longer; XLA for CPUs, which JAX uses, gains nothing
-    pays = cpu_has_bfloat16() and choice.backend is Backend.TENSORFLOW
-    return "mixed_bfloat16" if wanted == "mixed" or pays else "float32"
+    # without the instructions bfloat16 is emulated and slower; XLA for CPUs, which JAX uses, is not faster with it
+    is_faster = cpu_has_bfloat16() and choice.backend is Backend.TENSORFLOW
+    return "mixed_bfloat16" if wanted == "mixed" or is_faster else "float32"
 
 
 def cpu_has_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
-    """Whether the processor multiplies bfloat16 (AVX-512 or AMX); False where that cannot be told."""
+    """Whether the processor multiplies bfloat16 (AVX-512 or AMX); False where the system does not say."""
     try:
         text = cpu_info.read_text(encoding="utf-8")
     except OSError:
@@ -44,7 +42,7 @@ def cpu_has_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
 
 
 def gpu_capability(backend: Backend) -> tuple[int, int] | None:
-    """NVIDIA's compute capability of the first GPU, None if there is none to be told."""
+    """NVIDIA's compute capability of the first GPU; None if the backend reports none."""
     if backend is Backend.TENSORFLOW:
         import tensorflow as tf
 
@@ -63,24 +61,11 @@ def gpu_capability(backend: Backend) -> tuple[int, int] | None:
 
 
 def make_repeatable(choice: BackendChoice) -> None:
-    """Let a run that is repeated or resumed on this machine have the same numbers to the last digit.
+    """Make a run that is repeated or resumed on this machine deterministic.
 
-    Only on processors: TensorFlow has no such version of cropping's gradient for GPUs. JAX repeats itself as it is.
+    Only on CPUs: for GPUs, TensorFlow has no deterministic gradient of its cropping op. JAX is deterministic as it is.
     """
     if choice.backend is Backend.TENSORFLOW and choice.device is Device.CPU:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-
-
-@contextmanager
-def keras_policy(name: str) -> Iterator[None]:
-    """Inside, new layers compute with this policy."""
-    import keras
-
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)

@@ -1,4 +1,4 @@
-"""What a training run was asked to do: the options, what they come to, and whether a run goes on as it began."""
+"""The options of a training run: defaults, checks, and whether a resumed run has the same ones."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ IMAGENET_FILES = {
 }
 SIZE_MULTIPLE = 64
 WINDOW_SHARE = 0.625
-"""A training window's side as a share of the size: the shipped model's 320 of 512."""
+"""A training window's side as a share of the size: 320 of 512 for the shipped model."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The options of a run, as given or by default; None where the data or the weights decide.
+    """The options of a run, given or default; None where the data or the weights decide.
 
     Attributes:
-        images, annotations: what to train on.
-        val_images, val_annotations: what to validate on; None sets a part of the first aside.
-        weights: the file to start from.
-        backbone: what the file must have; None takes any.
+        images, annotations: the training data.
+        val_images, val_annotations: the validation data; None holds out a part of the training data.
+        weights: the file with the initial weights.
+        backbone: the expected backbone of the file; None accepts any.
         classes: None takes all.
-        epochs, steps: how long; at most one is given.
+        epochs, steps: length of the run; at most one is given.
         batch: windows per step.
-        size: longer side that the network will see, pixels.
+        size: longer side of the network's input, pixels.
         window: side of a training window, pixels.
         learning_rate: peak.
-        layers: what is trained.
+        layers: which layers are trained.
         augmentation: "full", "mild" or "off".
         precision: "auto", "float32" or "mixed".
         validate_every: steps.
-        seed: of everything that is left to chance.
+        seed: of all random choices.
     """
 
     images: str
@@ -75,21 +75,21 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
     """The settings of the run in `output`, or of a new one.
 
     Args:
-        given: what the command line says; None for every option that was not given.
+        given: the command line; None for every option that was not given.
         output: the run's folder.
 
     Raises:
-        InputError: an option is missing or out of range, or differs from those of the run that lies there.
+        InputError: an option is missing or out of range, or differs from the run in `output`.
     """
     stored = read_run(output)
     foreign = [name for name in WRITTEN if stored is None and (output / name).exists()]
     if foreign:
-        raise InputError(f"--output {output} has a {foreign[0]} that is not of a run there: give another folder")
+        raise InputError(f"--output {output} has a {foreign[0]} that no run there wrote: give another folder")
     options = {name: getattr(given, name) for name in OPTIONS}
     if given.resume:
         if stored is None:
             raise InputError(f"--resume: there is no run in {output} ({RUN_FILE} is missing)")
-        # everything that is not said again is as it was
+        # options that are not given again keep their values
         options = {name: stored["settings"].get(name) if value is None else value for name, value in options.items()}
     for name in ("images", "annotations"):
         if options[name] is None:
@@ -109,7 +109,7 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
 
 
 def read_run(output: Path) -> dict[str, Any] | None:
-    """What `write_run` wrote; None if there is nothing, or nothing that can be read."""
+    """What `write_run` wrote; None if there is no file or it is unreadable."""
     try:
         stored = json.loads((output / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -118,7 +118,7 @@ def read_run(output: Path) -> dict[str, Any] | None:
 
 
 def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> None:
-    """Note what the run is, for those who look at its folder and for going on.
+    """Write the run's options, for readers of its folder and for a resumed run.
 
     Raises:
         OSError: it cannot be written.
@@ -128,7 +128,7 @@ def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> Non
 
 
 def fingerprint(settings: RunSettings) -> list[str | None]:
-    """SHA-256 of the annotation files, to see that a run goes on with what it began with; None for one not there."""
+    """SHA-256 of the annotation files, which must not change when a run is resumed; None for a missing one."""
     return [_sha256(Path(name)) if name else None for name in (settings.annotations, settings.val_annotations)]
 
 
@@ -155,7 +155,7 @@ def _weights(given: str | None, backbone: str | None) -> Path:
 
 def _check(settings: RunSettings) -> None:
     if settings.epochs is not None and settings.steps is not None:
-        raise InputError("--epochs and --steps are two ways to say the same: give one")
+        raise InputError("--epochs and --steps exclude each other: give one")
     for name in ("batch", "steps", "validate_every"):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -175,20 +175,20 @@ def _check(settings: RunSettings) -> None:
 def _check_same(settings: RunSettings, stored: dict[str, Any], output: Path) -> None:
     before = stored["settings"]
     now = json.loads(json.dumps(asdict(settings)))
-    # where the files lie may change, what is in the annotations may not
+    # the files may move, the content of the annotations must not change
     differing = [
-        f"--{name.replace('_', '-')} was {_said(before.get(name))}, is {_said(value)}"
+        f"--{name.replace('_', '-')} was {_text(before.get(name))}, is {_text(value)}"
         for name, value in now.items()
         if name not in ("images", "annotations", "val_images", "val_annotations") and before.get(name) != value
     ]
     if stored.get("annotations_sha256") != fingerprint(settings):
-        differing.append("the annotations are not those it began with")
+        differing.append("the annotations have changed")
     if differing:
         raise InputError(
             f"{output} holds a run with other settings: {'; '.join(differing)}. Give another --output for a new run, "
-            f"or go on with this one: python stream_segment.py train --resume --output {output}"
+            f"or resume this one: python stream_segment.py train --resume --output {output}"
         )
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "not given" if value is None else ",".join(value) if isinstance(value, list) else str(value)

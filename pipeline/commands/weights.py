@@ -11,7 +11,7 @@ from pipeline.segmentation.weights_file import weights_dir
 
 
 def run(argv: Sequence[str]) -> int:
-    """Download what is asked for and say where it lies; return the exit code."""
+    """Download weights and print their path; return the exit code."""
     parser = Parser(prog="stream_segment.py weights", description="Get weights.", allow_abbrev=False)
     parser.add_argument("what", choices=["coco"], help="coco: Matterport's mask_rcnn_coco.h5, 81 classes, 257 MB")
     parser.add_argument("--dir", metavar="DIR", help="where to put it (default: weights/)")

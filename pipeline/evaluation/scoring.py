@@ -1,4 +1,4 @@
-"""Runs a segmenter over annotated images and measures what it finds."""
+"""Runs a segmenter over annotated images and measures its detections."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mrcnn.coco.annotation_file import CocoImage, Record
+from mrcnn.coco.average_precision import AveragePrecision, Kind, measure
 from pipeline.drawing.masks import paste_mask
 from pipeline.errors import InputError
-from pipeline.evaluation.average_precision import AveragePrecision, Kind, measure
-from pipeline.evaluation.truth import Record, Truth, TruthImage
+from pipeline.evaluation.ground_truth import GroundTruth, image_paths
 from pipeline.labels import resolve_classes
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
@@ -95,8 +96,8 @@ class Evaluation:
         }
 
 
-def match_classes(labels: Sequence[str], truth: Truth, only: Sequence[str] = ()) -> ClassMatch:
-    """Match classes and categories by name, in any case.
+def match_classes(labels: Sequence[str], truth: GroundTruth, only: Sequence[str] = ()) -> ClassMatch:
+    """Match classes and categories by name, whatever the case.
 
     Args:
         labels: class names of the model by id, the background first.
@@ -106,7 +107,8 @@ def match_classes(labels: Sequence[str], truth: Truth, only: Sequence[str] = ())
     Raises:
         InputError: no class, or not each of `only`, is both a class of the model and a category of the file.
     """
-    by_name = {name.strip().casefold(): category_id for name, category_id in truth.categories.items()}
+    path, categories = truth.file.path, truth.file.categories
+    by_name = {name.strip().casefold(): category_id for category_id, name in categories.items()}
     found = {
         class_id: by_name[label.strip().casefold()]
         for class_id, label in enumerate(labels)
@@ -114,37 +116,24 @@ def match_classes(labels: Sequence[str], truth: Truth, only: Sequence[str] = ())
     }
     if not found:
         raise InputError(
-            f"no class of the model is a category of {truth.path}: the model has {_some(labels[1:])}, "
-            f"the file {_some(tuple(truth.categories))}"
+            f"no class of the model is a category of {path}: the model has {_some(labels[1:])}, "
+            f"the file {_some(tuple(categories.values()))}"
         )
     chosen = resolve_classes(only, labels) if only else frozenset(found)
     for class_id in sorted(chosen - found.keys()):
-        raise InputError(f"--classes: {labels[class_id]!r} is no category of {truth.path}")
-    taken = {class_id: found[class_id] for class_id in sorted(chosen)}
+        raise InputError(f"--classes: {labels[class_id]!r} is no category of {path}")
+    category_ids = {class_id: found[class_id] for class_id in sorted(chosen)}
     return ClassMatch(
-        taken,
-        {category_id: labels[class_id] for class_id, category_id in taken.items()},
+        category_ids,
+        {category_id: labels[class_id] for class_id, category_id in category_ids.items()},
         tuple(label for class_id, label in enumerate(labels) if class_id > 0 and class_id not in found),
-        tuple(name for name, category_id in truth.categories.items() if category_id not in found.values()),
+        tuple(name for category_id, name in categories.items() if category_id not in found.values()),
     )
-
-
-def check_images(truth: Truth, images_dir: Path) -> None:
-    """Raises InputError unless every image of the file lies in the folder."""
-    if not images_dir.is_dir():
-        what = "is not a folder" if images_dir.exists() else "does not exist"
-        raise InputError(f"the folder of images {images_dir} {what}")
-    missing = [image for image in truth.images if not (images_dir / image.file_name).is_file()]
-    if missing:
-        raise InputError(
-            f"{truth.path} names {missing[0].file_name}, which is not in {images_dir} "
-            f"({len(missing)} of {len(truth.images)} images are missing)"
-        )
 
 
 def evaluate(
     segmenter: Segmenter,
-    truth: Truth,
+    truth: GroundTruth,
     images_dir: Path,
     *,
     classes: Sequence[str] = (),
@@ -153,34 +142,34 @@ def evaluate(
 ) -> Evaluation:
     """COCO's box and mask AP of a segmenter.
 
-    What the segmenter gives is what is counted: make it with a low `model.min_score` (`evaluate` on the command line
-    takes 0.03), since every detection that it keeps to itself can only lower AP.
+    All detections of the segmenter count: make it with a low `model.min_score` (`evaluate` on the command line takes
+    0.03), since every detection that it drops can only lower AP.
 
     Args:
-        segmenter: opened by the caller, and closed by it.
-        truth: from `read_truth`.
+        segmenter: opened and closed by the caller.
+        truth: from `read_ground_truth`.
         images_dir: the folder that the file names are relative to.
         classes: evaluate only these, names or ids of the model; empty for all that the file has too.
-        mask_threshold: probability from which on a pixel belongs to an object, as `overlay.mask_threshold`.
+        mask_threshold: least probability of a pixel of an object, as `overlay.mask_threshold`.
         on_image: see `OnImage`.
 
     Raises:
         InputError: no common class, no object of them, or an image is missing, unreadable or of another size.
     """
     matched = match_classes(segmenter.labels, truth, classes)
-    check_images(truth, images_dir)
+    paths = image_paths(truth, images_dir)
     of_classes = [record for record in truth.annotations if record["category_id"] in matched.names]
     objects = sum(not record["iscrowd"] for record in of_classes)
     if objects == 0:
-        raise InputError(f"{truth.path} has no object of the class {_some(tuple(matched.names.values()))}")
+        raise InputError(f"{truth.file.path} has no object of the class {_some(tuple(matched.names.values()))}")
     detections: list[Record] = []
     times_ms: list[float] = []
-    for done, image in enumerate(truth.images, start=1):
-        picture = load_image(images_dir / image.file_name)
+    for done, (image_id, image) in enumerate(truth.images.items(), start=1):
+        picture = load_image(paths[image_id])
         if picture.shape[:2] != (image.height, image.width):
             raise InputError(
-                f"{images_dir / image.file_name} is {picture.shape[1]}x{picture.shape[0]} pixels, "
-                f"{truth.path} says {image.width}x{image.height}: the annotations belong to another version of it"
+                f"{paths[image_id]} is {picture.shape[1]}x{picture.shape[0]} pixels, {truth.file.path} says "
+                f"{image.width}x{image.height}: the annotations belong to another version of it"
             )
         started = time.perf_counter()
         instances = segmenter.segment_batch([picture])[0]
@@ -188,7 +177,7 @@ def evaluate(
         detections.extend(_records(instances, image, matched.category_ids, mask_threshold))
         if on_image is not None:
             on_image(done, len(truth.images))
-    measured = {kind.value: measure(truth, detections, kind, list(matched.names)) for kind in Kind}
+    measured = {kind.value: measure(truth.annotations, detections, kind, list(matched.names)) for kind in Kind}
     return Evaluation(
         classes=matched,
         images=len(truth.images),
@@ -205,7 +194,7 @@ def evaluate(
 
 
 def _records(
-    instances: Instances, image: TruthImage, category_ids: Mapping[int, int], mask_threshold: float
+    instances: Instances, image: CocoImage, category_ids: Mapping[int, int], mask_threshold: float
 ) -> list[Record]:
     """The instances of one image as COCO's result records, those of the evaluated classes."""
     records: list[Record] = []

@@ -7,7 +7,7 @@ import math
 from rich import box
 from rich.table import Table
 
-from pipeline.evaluation.average_precision import AveragePrecision, Kind
+from mrcnn.coco.average_precision import AveragePrecision, Kind
 from pipeline.evaluation.scoring import Evaluation
 
 AREA_NAMES = {

@@ -6,7 +6,7 @@ from tests.benchmarks.rows.fakes import opening
 
 def test_mask_ap_counts_the_doubtful_too(monkeypatch):
     engines = opening(monkeypatch, coco)
-    monkeypatch.setattr(coco, "read_truth", lambda path: f"truth of {path}")
+    monkeypatch.setattr(coco, "read_ground_truth", lambda path: f"truth of {path}")
 
     def evaluate(segmenter, truth, images):
         assert (truth, str(images)) == ("truth of a.json", "photos")

@@ -62,7 +62,7 @@ def test_the_original_takes_its_turns(engines, monkeypatch):
     assert not any("1000 proposals" in value.name for value in report.values), "the user's own count is the only one"
     value = by_name(report)["times as fast as the original at 1024 px, 300 proposals"]
     assert (value.spread.median, value.target) == (pytest.approx(15), None)
-    assert "by turns" in value.note
+    assert "alternating" in value.note
     assert opened == [("py37", "seeded.h5", (720, 1280, 3), 1024), "closed"]
 
 

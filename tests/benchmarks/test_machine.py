@@ -12,7 +12,7 @@ def test_description_says_where_and_with_what():
     assert found["cpu"]
     assert found["versions"]["numpy"] == np.__version__
     assert found["date"][:2] == "20"
-    assert set(found["cpu_flags"]) <= set(machine.TELLING_FLAGS)
+    assert set(found["cpu_flags"]) <= set(machine.CPU_FLAGS)
 
 
 def test_flags_and_name_are_read_from_cpuinfo(monkeypatch):

@@ -55,9 +55,6 @@ def test_settings_of_reference_and_of_what_is_measured():
 def test_choices_of_a_setting():
     assert models.choices("canvas") == ["tight", "pad64", "square"]
     assert "auto" not in models.choices("backend")
-    assert models.choices("weights") == models.choices("nothing") == []
-    assert models.known("nothing", 1) == {}
-    assert models.known("canvas", "square") == {"canvas": "square"}
 
 
 def test_a_segmenter_is_opened_and_closed(monkeypatch, capsys):

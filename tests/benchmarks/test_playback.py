@@ -18,9 +18,9 @@ def test_marks_survive_compression(tmp_path):
     assert playback.marked(gray, 3)[40:].tolist() == gray[40:].tolist()
 
 
-def test_to_and_fro_makes_no_jump():
-    assert playback.to_and_fro(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert playback.to_and_fro(1, 3) == [0, 0, 0]
+def test_ping_pong_makes_no_jump():
+    assert playback.ping_pong(4, 9) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert playback.ping_pong(1, 3) == [0, 0, 0]
 
 
 def test_loop_gives_frames_when_they_are_wanted_until_interrupted():
@@ -44,7 +44,7 @@ def test_knowing_segmenter_answers_for_the_picture_after_its_time():
     assert [playback.mark_of(picture) for picture in pictures] == [0, 1, 2]
     assert [len(truth) for truth in truths] == [2, 2, 2]
     waits = []
-    segmenter = playback.KnowingSegmenter(truths, 0.15, wait=waits.append)
+    segmenter = playback.ScriptedSegmenter(truths, 0.15, wait=waits.append)
     segmenter.open()
     assert segmenter.segment_batch([pictures[2]])[0] is truths[2]
     assert 0 < waits[0] <= 0.15

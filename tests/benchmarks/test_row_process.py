@@ -36,8 +36,8 @@ def test_a_row_gets_its_name_its_options_and_the_environment():
     ("code", "words"),
     [
         ("raise ValueError('broken')", "drawing: it ended with 1: ValueError: broken"),
-        ("pass", "drawing: it ended with 0: it said nothing"),
-        ("import os; os.kill(os.getpid(), 9)", "drawing: it ended with -9: it said nothing"),
+        ("pass", "drawing: it ended with 0: no output"),
+        ("import os; os.kill(os.getpid(), 9)", "drawing: it ended with -9: no output"),
     ],
 )
 def test_a_row_that_fails_has_its_reason(code, words):

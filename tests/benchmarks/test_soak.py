@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import soak
-from benchmarks.soak import Watch, decoded, footprint, main, resident_bytes, whole_lines
+from benchmarks.soak import RunLog, decoded, footprint, main, resident_bytes, whole_lines
 from benchmarks.soak_verdict import Recording
 from pipeline.records import SegmentedFrame, StageTimes
 from tests.pipeline.fakes import make_frame, make_instances
@@ -60,7 +60,7 @@ def test_a_check_that_fails_is_exit_code_1(monkeypatch, capsys):
 
 
 def test_watch_notes_ids_reconnects_and_changes_of_size():
-    watch = Watch()
+    watch = RunLog()
     instances = make_instances(1)
     for index, (width, reconnects) in enumerate([(80, 0), (80, 2), (96, 2)]):
         frame = make_frame(index, 48, width, captured_at_s=10.0 + index)

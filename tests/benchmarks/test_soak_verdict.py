@@ -56,7 +56,7 @@ def test_numbers_that_add_up_pass():
         ("run", {"error": "the recorder failed"}, "the recorder failed"),
         ("frames", {"captured": 101}, "captured 101 = presented 97 + dropped 3 was expected"),
         ("frames", {"dropped": {"display: busy": 2}}, "dropped 2 was expected (2 display: busy)"),
-        ("frames", {"seen": 96}, "97 in the caller's hands: 96 came"),
+        ("frames", {"seen": 96}, "97 received by the caller: 96 came"),
         ("sent", {"sent": 99}, "no more than the 99 sent: 100 came"),
         ("tracking", {"with_ids": 0}, "0 came"),
         ("recorded", {"sink_dropped": {}}, "= 97 expected, 93 came"),

@@ -13,7 +13,7 @@ def shown(index, captured_s, presented_s, result=None, ended_s=None):
 
 
 def test_a_result_counts_once_from_its_own_frame():
-    watch = live.Watch(begin_s=2.0)
+    watch = live.FrameLog(begin_s=2.0)
     watch.frame(shown(0, 1.0, 1.1))
     watch.frame(shown(1, 1.5, 1.6))
     watch.frame(shown(2, 1.9, 2.0, result=0, ended_s=1.95))  # of frame 0, captured at 1.0
@@ -26,7 +26,7 @@ def test_a_result_counts_once_from_its_own_frame():
 
 
 def test_what_came_before_the_run_was_warm_does_not_count():
-    watch = live.Watch()
+    watch = live.FrameLog()
     watch.frame(shown(0, 1.0, 1.1, result=0, ended_s=1.05))
     assert watch.ready_s == watch.presented_s == []
 

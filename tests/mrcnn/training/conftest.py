@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.augment import AugmentSettings
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
 
 
 class TinyConfig(Config):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.training.annotated_images import Instance
 from mrcnn.training.augment import (
     AugmentSettings,
     PlacedInstance,
@@ -12,7 +13,6 @@ from mrcnn.training.augment import (
     paste_instance,
     place_window,
 )
-from mrcnn.training.coco import Instance
 
 NO_BOXES = np.zeros((0, 4), np.float32)
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from mrcnn.training.pictures import PictureStore
+from mrcnn.training.image_cache import ImageCache
 from mrcnn.training.plots import COLORS_RGB, draw_curves, draw_predictions
-from mrcnn.training.validation import Found
+from mrcnn.training.validation import Detection
 
 
 def test_curves_are_drawn_from_any_log(tmp_path):
@@ -25,10 +25,10 @@ def test_curves_are_drawn_from_any_log(tmp_path):
 def test_predictions_lie_beside_the_truth(tmp_path, tiny_data):
     first = tiny_data.images[0]  # 150 x 100 pixels, an object of class 1 at rows 20 … 80, columns 30 … 60
     cv2.imwrite(str(first.path), np.zeros((100, 150, 3), np.uint8))
-    sure = Found(1, 0.9, np.array([50, 100, 90, 140]), np.ones((40, 40), bool))
-    unsure = Found(1, 0.2, np.array([0, 0, 40, 90]), np.ones((40, 90), bool))
+    sure = Detection(1, 0.9, np.array([50, 100, 90, 140]), np.ones((40, 40), bool))
+    unsure = Detection(1, 0.2, np.array([0, 0, 40, 90]), np.ones((40, 90), bool))
     path = tmp_path / "sheet.png"
-    draw_predictions(path, [(first, [sure, unsure])], ("BG", "person"), PictureStore(), 0.5)
+    draw_predictions(path, [(first, [sure, unsure])], ("BG", "person"), ImageCache(), 0.5)
     sheet = cv2.imread(str(path))[..., ::-1]
     half = 360  # the longer side of the photograph; the label's line above is 18 high
     scale = half / 150
@@ -47,8 +47,8 @@ def test_predictions_lie_beside_the_truth(tmp_path, tiny_data):
 def test_a_photograph_that_is_gone_is_left_out(tmp_path, tiny_data):
     first, second = tiny_data.images
     first.path.unlink()
-    draw_predictions(tmp_path / "a.png", [(first, []), (second, [])], ("BG", "person"), PictureStore(), 0.5)
-    draw_predictions(tmp_path / "b.png", [(second, [])], ("BG", "person"), PictureStore(), 0.5)
-    draw_predictions(tmp_path / "c.png", [(first, [])], ("BG", "person"), PictureStore(), 0.5)
+    draw_predictions(tmp_path / "a.png", [(first, []), (second, [])], ("BG", "person"), ImageCache(), 0.5)
+    draw_predictions(tmp_path / "b.png", [(second, [])], ("BG", "person"), ImageCache(), 0.5)
+    draw_predictions(tmp_path / "c.png", [(first, [])], ("BG", "person"), ImageCache(), 0.5)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert not (tmp_path / "c.png").exists()

@@ -1,6 +1,6 @@
 """The log: whole lines, and no step twice after a crash."""
 
-from mrcnn.training.run_log import append_line, cut_log, read_log
+from mrcnn.training.run_log import append_line, read_log, truncate_log
 
 
 def test_lines_come_back_and_a_torn_one_is_left_out(tmp_path):
@@ -17,8 +17,8 @@ def test_steps_that_will_be_done_again_are_cut(tmp_path):
     path = tmp_path / "log.jsonl"
     for step in (10, 20, 20, 30):
         append_line(path, {"step": step})
-    cut_log(path, 30)
+    truncate_log(path, 30)
     assert [line["step"] for line in read_log(path)] == [10, 20, 20, 30]
-    cut_log(path, 25)
+    truncate_log(path, 25)
     assert [line["step"] for line in read_log(path)] == [10, 20, 20]
     assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl"]

@@ -1,9 +1,9 @@
-"""The part that is set aside."""
+"""The part that is held out."""
 
 import numpy as np
 import pytest
 
-from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.split import split
 
 

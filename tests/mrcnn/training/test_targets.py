@@ -5,6 +5,7 @@ import pytest
 from keras import ops
 
 from mrcnn.training.targets import (
+    ObjectSlots,
     full_mask_targets,
     mask_targets,
     numpy_deltas,
@@ -79,10 +80,12 @@ def regions(proposals, gt, class_ids, *, used=None, crowd=None, sampled=6, objec
     count = len(proposals) + len(gt)
     result = sample_regions(
         np.asarray(proposals, np.float32),
-        gt,
-        np.asarray(class_ids, np.int32),
-        np.ones(len(gt), np.float32) if used is None else np.asarray(used, np.float32),
-        np.zeros((1, 4), np.float32) if crowd is None else np.asarray(crowd, np.float32),
+        ObjectSlots(
+            gt,
+            np.asarray(class_ids, np.int32),
+            np.ones(len(gt), np.float32) if used is None else np.asarray(used, np.float32),
+            np.zeros((1, 4), np.float32) if crowd is None else np.asarray(crowd, np.float32),
+        ),
         np.linspace(0.9, 0.1, count).astype(np.float32) if noise is None else np.asarray(noise, np.float32),
         sampled,
         objects,

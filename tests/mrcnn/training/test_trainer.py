@@ -8,13 +8,14 @@ import pytest
 
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training import trainer as trainer_module
+from mrcnn.training.data import WindowMaker
+from mrcnn.training.run_settings import TrainSettings
 from mrcnn.training.trainer import (
     BEST_WEIGHTS_FILE,
     CHECKPOINT_FILE,
     LAST_WEIGHTS_FILE,
     LOG_FILE,
     Trainer,
-    TrainSettings,
 )
 from mrcnn.weights.load_save import load_weights, read_metadata
 from tests.mrcnn.tiny import TinyConfig, seed_weights
@@ -52,7 +53,8 @@ def trainer(data, augment, folder, *scores, **settings):
     chosen = TrainSettings(
         batch=1, warmup_steps=1, average=0.5, layers=LAYERS, save_every=9, mask_regions=4, **settings
     )
-    return Trainer(network, data, augment, chosen, folder, METADATA, Canned(*scores))
+    windows = WindowMaker(data, augment, chosen.seed)
+    return Trainer(network, windows, chosen, folder, METADATA, Canned(*scores))
 
 
 def log_of(folder):

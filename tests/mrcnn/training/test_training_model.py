@@ -13,7 +13,7 @@ from mrcnn.training.training_model import LOSS_NAMES, TrainingModel
 @pytest.fixture
 def batch(tiny_data, tiny_config, tiny_augment):
     settings = BatchSettings(windows=2, proposals=tiny_config.POST_NMS_ROIS_TRAINING, seed=1)
-    return BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, tiny_augment, settings).make(0)
+    return BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, settings).make(0)
 
 
 @pytest.mark.skipif(

@@ -1,13 +1,12 @@
 """Measuring on whole images: geometry, and average precision worked out by hand."""
 
-import keras
 import numpy as np
 import pytest
 
 from mrcnn.engines.keras_engine import RawDetections
-from mrcnn.training.coco import AnnotatedImage, Instance
-from mrcnn.training.pictures import PictureStore
-from mrcnn.training.validation import Found, Validator, float32_policy, mask_ap50, place_on_canvas
+from mrcnn.training.annotated_images import AnnotatedImage, Instance
+from mrcnn.training.data import BatchMaker, BatchSettings, WindowMaker
+from mrcnn.training.validation import Detection, Validator, mask_ap50, place_on_canvas
 
 NAMES = ("BG", "cup", "dog", "owl")
 
@@ -25,7 +24,7 @@ def image(*instances, crowds=()):
 
 
 def found(class_id, score, y, x, height=10, width=20):
-    return Found(class_id, score, box(y, x, height, width), np.ones((height, width), bool))
+    return Detection(class_id, score, box(y, x, height, width), np.ones((height, width), bool))
 
 
 def test_everything_found_is_1_and_nothing_found_is_0():
@@ -82,10 +81,11 @@ class Canned:
 
 
 @pytest.fixture
-def validator(tiny_config, tiny_data, monkeypatch):
+def validator(tiny_config, tiny_data, tiny_augment, monkeypatch):
     monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
     monkeypatch.setattr("mrcnn.training.validation.Detector", lambda network: Canned())
-    return Validator(tiny_config, tiny_data, None, 1, PictureStore())
+    settings = BatchSettings(windows=1, proposals=10, seed=1)
+    return Validator(tiny_config, BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, settings))
 
 
 def test_boxes_and_masks_come_back_onto_the_photograph(validator):
@@ -100,25 +100,10 @@ def test_boxes_and_masks_come_back_onto_the_photograph(validator):
     assert half.box.tolist() == [16, 16, 48, 112]
 
 
-def test_the_policy_is_put_back():
-    before = keras.mixed_precision.global_policy().name
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        with float32_policy():
-            assert keras.layers.Dense(1).compute_dtype == "float32"
-        assert keras.mixed_precision.global_policy().name == "mixed_bfloat16"
-    finally:
-        keras.mixed_precision.set_global_policy(before)
-
-
 def test_the_losses_are_means_over_the_batches(validator):
     class Model:
         def test_on_batch(self, number, return_dict):
             return {"loss": 1.0 + number, "rpn_class_loss": 0.5}
 
-    class Windows:
-        def make(self, number):
-            return number
-
-    validator._windows = Windows()
+    validator._batches.make = lambda number: number
     assert validator._losses(Model()) == {"val_loss": 1.5, "val_rpn_class_loss": 0.5}  # two images, one a batch

@@ -102,7 +102,7 @@ def test_every_flag_is_a_setting_of_the_model():
         (["--set", "model.nms=3"], ["--set model.nms=3", "unknown setting"]),
         (["--weights", "absent.h5"], ["absent.h5", "does not exist"]),
         (["--images", "absent"], ["absent", "does not exist"]),
-        (["--annotations", "absent.json"], ["absent.json", "No such file"]),
+        (["--annotations", "absent.json"], ["absent.json", "does not exist"]),
         (["--classes", "kite"], ["--classes", "no class 'kite'"]),
         (["--json", "no/folder/numbers.json"], ["--json", "no/folder", "does not exist"]),
         (["--json", "."], ["--json", "is a folder"]),

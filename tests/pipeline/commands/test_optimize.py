@@ -132,7 +132,7 @@ def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_smal
         (["--max-dim", "100"], ["--max-dim", "100"]),
         (["--canvas", "round"], ["--canvas", "round"]),
         (["--source", "absent.mp4"], ["absent.mp4"]),
-        (["--source", "one.png"], ["one.png gave 1 frames: 2 or more are needed"]),
+        (["--source", "one.png"], ["one.png has 1 frames: 2 or more are needed"]),
         (["--presicion", "int8"], ["--presicion", "optimize --help"]),
     ],
 )

@@ -1,10 +1,9 @@
 """Which precision pays on which machine."""
 
-import keras
 import pytest
 
 from pipeline.commands import train_machine
-from pipeline.commands.train_machine import choose_precision, cpu_has_bfloat16, keras_policy
+from pipeline.commands.train_machine import choose_precision, cpu_has_bfloat16
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.settings.model_settings import Backend, Device
 
@@ -46,14 +45,3 @@ def test_the_processor_says_what_it_knows(tmp_path, text, expected):
     (tmp_path / "cpuinfo").write_text(text)
     assert cpu_has_bfloat16(tmp_path / "cpuinfo") is expected
     assert cpu_has_bfloat16(tmp_path / "none") is False
-
-
-def test_the_policy_is_put_back_after_an_error():
-    def fail():
-        with keras_policy("mixed_bfloat16"):
-            assert keras.layers.Dense(1).compute_dtype == "bfloat16"
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert keras.mixed_precision.global_policy().name == "float32"

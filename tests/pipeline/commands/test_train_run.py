@@ -1,4 +1,4 @@
-"""A whole small run: stopped by a signal, gone on with, and its result loaded as any weight file."""
+"""A whole small run: stopped by a signal, resumed, and its result loaded as any weight file."""
 
 import json
 import os
@@ -14,7 +14,6 @@ from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.weights.load_save import load_weights, read_metadata, save_weights
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
 from pipeline.commands import train, train_run
-from pipeline.commands.signals import Terminated
 from pipeline.console.train_progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from tests.mrcnn.tiny import TinyConfig, seed_weights, tiny_backbone
@@ -51,9 +50,9 @@ def tiny_weights(tmp_path, monkeypatch):
     """A weight file of a backbone of four convolutions, which is known by its name for the time of a test."""
     monkeypatch.setitem(BACKBONES, "tiny", lambda image, config: tiny_backbone(image, True, config.TRAIN_BN)[-4:])
     monkeypatch.setattr("mrcnn.config.BACKBONES", ("tiny",))
-    monkeypatch.setattr("mrcnn.training.start._backbone_of", lambda path, arrays: "tiny")
+    monkeypatch.setattr("mrcnn.training.initialization._backbone_of", lambda path, arrays: "tiny")
     few = {"POST_NMS_ROIS_TRAINING": 10, "TRAIN_ROIS_PER_IMAGE": 12, "PRE_NMS_LIMIT": 50}
-    monkeypatch.setattr("mrcnn.training.start.LARGE_TRAINING", few)
+    monkeypatch.setattr("mrcnn.training.initialization.LARGE_TRAINING", few)
 
     class NamedConfig(TinyConfig):
         BACKBONE = "tiny"
@@ -74,7 +73,7 @@ def eager():
 
 
 @pytest.mark.slow
-def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeypatch, capsys, eager):
+def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch, capsys, eager):
     report = TrainProgress.report
 
     def stop_at_the_first_step(self, line):
@@ -91,7 +90,7 @@ def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeyp
     assert "warning: 1 x object without area, left out: 9" in text
     assert "warning: 1 x category that no annotation has, left out of the classes: owl" in text
     assert "which knows dog already" in text
-    assert f"stopped after step 1 of 2; go on with: python stream_segment.py train --resume --output {output}" in text
+    assert f"stopped after step 1 of 2; resume with: python stream_segment.py train --resume --output {output}" in text
     assert {"best.h5", "last.h5", "checkpoint.npz", "log.jsonl", "run.json"} <= {file.name for file in output.iterdir()}
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -99,7 +98,7 @@ def test_a_run_is_stopped_and_gone_on_with(data, tmp_path, tiny_weights, monkeyp
         train.run([*data, *small(tiny_weights), "--seed", "2"])
     assert train.run(["--resume", "--output", str(output), "--float16"]) == 0
     captured = capsys.readouterr()
-    assert f"going on with the run in {output} at step 1 of 2" in captured.out
+    assert f"resuming the run in {output} at step 1 of 2" in captured.out
     assert "step 2: validation loss" in captured.err
     lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
@@ -120,7 +119,7 @@ def test_a_full_disk_is_one_line_with_what_to_do(data, tmp_path, seeded_small_we
         raise OSError(28, "No space left on device", "checkpoint.npz")
 
     monkeypatch.setattr(train_run.TrainRun, "_train", full)
-    with pytest.raises(RunError, match=r"No space left on device.* go on with .* --resume --output .*run"):
+    with pytest.raises(RunError, match=r"No space left on device.* resume with .* --resume --output .*run"):
         train.run([*data, *small(seeded_small_weights)])
 
 
@@ -146,23 +145,3 @@ def test_the_output_must_not_be_a_file(data, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match="expected a folder, it is a file"):
         train.run(data)
-
-
-def test_the_second_wish_to_stop_interrupts():
-    class Trainer:
-        stopped = 0
-
-        def stop(self):
-            self.stopped += 1
-
-    stop = train.StopRequest()
-    with pytest.raises(KeyboardInterrupt):  # nothing is worth saving yet
-        stop.handle(signal.SIGINT, None)
-    with pytest.raises(Terminated):  # which has an exit code of its own
-        train.StopRequest().handle(signal.SIGTERM, None)
-    stop = train.StopRequest()
-    stop.trainer = Trainer()
-    stop.handle(signal.SIGINT, None)
-    assert (stop.trainer.stopped, stop.signal) == (1, signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        stop.handle(signal.SIGINT, None)

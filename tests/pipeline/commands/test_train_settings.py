@@ -94,7 +94,7 @@ def test_other_settings_are_refused_by_name(given, begun, tmp_path):
     with pytest.raises(InputError, match=r"--seed was 1, is 3\. Give another --output"):
         settings_from(given(resume=True, seed=3), begun)
     (tmp_path / "a.json").write_text("changed")
-    with pytest.raises(InputError, match="the annotations are not those it began with"):
+    with pytest.raises(InputError, match="the annotations have changed"):
         settings_from(given(resume=True), begun)
 
 
@@ -114,7 +114,7 @@ def test_a_moved_data_set_is_the_same(given, begun, tmp_path):
 def test_files_of_somebody_else_are_not_written_over(given, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "best.h5").touch()
-    with pytest.raises(InputError, match=r"has a best.h5 that is not of a run there: give another folder"):
+    with pytest.raises(InputError, match=r"has a best.h5 that no run there wrote: give another folder"):
         settings_from(given(), tmp_path / "run")
 
 

@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 
-from pipeline.evaluation.truth import read_truth
+from pipeline.evaluation.ground_truth import read_ground_truth
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
 
@@ -45,7 +45,7 @@ def write(folder, *annotations, images=1):
 
 
 def truth_of(folder, *annotations, images=1):
-    return read_truth(write(folder, *annotations, images=images))
+    return read_ground_truth(write(folder, *annotations, images=images))
 
 
 class KnownSegmenter(Segmenter):

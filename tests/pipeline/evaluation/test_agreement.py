@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -15,14 +17,14 @@ def test_the_same_objects_agree_in_any_order():
     one = instances((0, 0, 10, 30), (50, 5, 70, 15), class_ids=[1, 2])
     other = instances((50, 5, 70, 15), (0, 0, 10, 30), class_ids=[2, 1])
     assert agreement([one], [other]) == Agreement(2, 2, 2)
-    assert agreement([one], [other]).share == 1.0
+    assert agreement([one], [other]).recall == 1.0
 
 
 def test_frames_are_counted_together_and_compared_one_by_one():
     box, elsewhere = (0, 0, 10, 30), (50, 5, 70, 15)
     same = agreement([instances(box), instances(elsewhere)], [instances(elsewhere), instances(elsewhere, box)])
     assert same == Agreement(expected=2, found=3, matched=1)
-    assert same.share == 0.5
+    assert same.recall == 0.5
 
 
 def test_another_class_is_another_object():
@@ -45,9 +47,17 @@ def test_an_object_is_in_one_pair_at_most_and_the_best_overlap_comes_first():
 
 def test_nothing_expected_and_nothing_found():
     none, some = instances(), instances((0, 0, 10, 30), (50, 5, 70, 15))
-    assert agreement([none], [none]).share == 1.0
+    assert agreement([none], [none]).recall == 1.0
     assert agreement([none], [some]) == Agreement(0, 2, 0)
-    assert agreement([some], [none]).share == 0.0
+    assert agreement([some], [none]).recall == 0.0
     assert agreement([], []) == Agreement(0, 0, 0)
     with pytest.raises(ValueError, match="shorter"):
         agreement([none], [])
+
+
+def test_missing_and_extra_objects_both_cost_f1():
+    one, two = instances((0, 0, 10, 10)), instances((0, 0, 10, 10), (30, 0, 40, 10))
+    # 2 * 1 / (1 + 2)
+    assert agreement([one], [two]).f1 == agreement([two], [one]).f1 == pytest.approx(2 / 3)
+    assert agreement([one, one], [two, one]).text == "2 matched of 2 and 3"
+    assert math.isnan(agreement([instances()], [instances()]).f1)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from benchmarks.tracking_scores import evaluate, overlaps
+from benchmarks.tracking_sequence import ACTORS, HEIGHT, SIZE_HW, WIDTH, Noise, detect, keep_frames, render
+from benchmarks.tracking_sequence import true_frames as make_truth
 from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking import kalman
 from pipeline.tracking.tracker import Tracker
-from tests.pipeline.tracking.evaluation import evaluate, overlaps
-from tests.pipeline.tracking.sequence import ACTORS, HEIGHT, SIZE_HW, WIDTH, Noise, detect, keep_frames, render
-from tests.pipeline.tracking.sequence import true_frames as make_truth
 
 SEEDS = (1, 2)
 SURE_SCORE = 0.6

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mrcnn.training.coco import AnnotationError, EmptyClass, load_coco
+from mrcnn.coco.errors import AnnotationError
+from mrcnn.training.annotated_images import EmptyClass, load_coco
 
 HEIGHT, WIDTH = 30, 50
 
@@ -31,7 +32,7 @@ def folder(tmp_path):
 
 
 def load(folder, content, **settings):
-    (folder / "a.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    (folder / "a.json").write_text(json.dumps(content))
     return load_coco(folder, folder / "a.json", **settings)
 
 
@@ -65,7 +66,7 @@ def test_objects_without_area_are_left_out_and_counted(folder):
     outside = square(x=WIDTH + 10)
     data = load(folder, document(square(), outside, {"category_id": 1, "segmentation": [[]], "iscrowd": 0}))
     assert len(data.images[0].instances) == 1
-    assert data.findings == {
+    assert data.warnings == {
         "object outside its image, left out": [101],
         "object without area, left out": [102],
         "category that no annotation has, left out of the classes": ["cup"],
@@ -76,14 +77,14 @@ def test_a_box_over_the_edge_is_cut_and_counted(folder):
     data = load(folder, document(square(x=40, y=20, width=30, height=30), square(x=30, y=4, width=20.5)))
     assert data.images[0].instances[0].box.tolist() == [20, 40, HEIGHT, WIDTH]
     assert data.images[0].instances[1].box.tolist() == [4, 30, 12, WIDTH]
-    assert data.findings["object that reaches over the edge of its image, cut there"] == [100]  # half a pixel is none
+    assert data.warnings["object that extends beyond its image, clipped"] == [100]  # half a pixel is none
 
 
 def test_tiny_objects_and_empty_classes_are_counted(folder):
     data = load(folder, document(square(), square(height=2), square(category_id=3, x=70)))
     assert data.class_names == ("BG", "person")
-    assert data.findings == {
-        "object less than 4 pixels high or wide, hardly to be learned": [101],
+    assert data.warnings == {
+        "object less than 4 pixels high or wide, too small to learn": [101],
         "object outside its image, left out": [102],
         "class without a usable object, left out of the classes": ["cup"],
     }
@@ -95,17 +96,17 @@ def test_what_is_listed_twice_in_the_same_words_is_taken_once(folder):
     data = load(folder, content)
     assert len(data.images) == 1
     assert len(data.images[0].instances) == 2
-    assert data.findings["image listed more than once, taken once"] == [7]
-    assert data.findings["object annotated twice in the same way, taken once"] == [101]
+    assert data.warnings["image listed more than once, taken once"] == [7]
+    assert data.warnings["identical object annotated twice, taken once"] == [101]
 
 
 def test_a_class_that_another_file_lacks_is_counted_where_that_is_asked_for(folder):
-    data = load(folder, document(square()), classes=["dog", "person"], empty_class=EmptyClass.COUNT)
+    data = load(folder, document(square()), classes=["dog", "person"], empty_class=EmptyClass.WARN)
     assert data.class_names == ("BG", "dog", "person")
     assert data.images[0].instances[0].class_id == 2
-    assert data.findings["class without a usable object"] == ["dog"]
+    assert data.warnings["class without a usable object"] == ["dog"]
     with pytest.raises(AnnotationError, match="no usable object of the class dog"):
-        load(folder, document(square()), classes=["dog"], empty_class=EmptyClass.COUNT)
+        load(folder, document(square()), classes=["dog"], empty_class=EmptyClass.WARN)
 
 
 def test_crowds_keep_class_and_mask(folder):
@@ -117,9 +118,6 @@ def test_crowds_keep_class_and_mask(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("categories"), "has no categories"),
-        (lambda d: d["annotations"][0].update(category_id=99), "annotation 100 has category 99"),
-        (lambda d: d["annotations"][0].update(image_id=8), "annotation 100 belongs to image 8"),
         (lambda d: d["annotations"][0].pop("segmentation"), "annotation 100 has no segmentation"),
         (
             lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3]]),
@@ -131,17 +129,9 @@ def test_crowds_keep_class_and_mask(folder):
         ),
         (lambda d: d["images"][0].update(file_name="gone.png"), "gone.png does not exist"),
         (lambda d: d["annotations"].clear(), "no usable object"),
-        (lambda d: d["annotations"].append(dict(square(x=3), id=100, image_id=7)), "annotation id 100 is there twice"),
-        (lambda d: d["images"].append(dict(d["images"][0], width=51)), "image id 7 is there twice"),
-        (lambda d: d["categories"].append({"id": 3, "name": "dog"}), "category id 3 is there twice"),
-        (lambda d: d["categories"].append({"id": 4, "name": "cup"}), "two categories are named 'cup'"),
+        (lambda d: d["annotations"].append(dict(square(x=3), id=100, image_id=7)), "annotation id 100 is used twice"),
         (lambda d: d["annotations"][0].update(id="x"), "annotation number 1 must have a whole number 'id', got 'x'"),
-        (lambda d: d["images"][0].update(width=0), "image 7 has the width 0"),
         (lambda d: d["images"][0].update(width=51), "a.png, is 50 x 30 pixels, the annotations say 51 x 30"),
-        (lambda d: d["images"][0].pop("file_name"), "image 7 has no file_name"),
-        (lambda d: d["images"].clear(), "lists no images"),
-        (lambda d: d.update(images={}), "has no images"),
-        (lambda d: d["categories"][0].pop("name"), "category 3 has no name"),
     ],
 )
 def test_errors_name_the_annotation(folder, change, message):
@@ -151,11 +141,7 @@ def test_errors_name_the_annotation(folder, change, message):
         load(folder, content)
 
 
-def test_errors_of_files_and_classes(folder):
-    with pytest.raises(AnnotationError, match="does not exist"):
-        load_coco(folder, folder / "none.json")
-    with pytest.raises(AnnotationError, match="not readable as JSON"):
-        load(folder, "{")
+def test_errors_of_classes(folder):
     with pytest.raises(AnnotationError, match="no category dog"):
         load(folder, document(square()), classes=["dog"])
     with pytest.raises(AnnotationError, match="no usable object of the class cup"):

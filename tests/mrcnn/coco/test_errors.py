@@ -1,14 +1,14 @@
-"""Findings as lines."""
+"""Warnings as lines."""
 
-from mrcnn.training.findings import Findings, first_of
+from mrcnn.coco.errors import AnnotationWarnings, first_of
 
 
 def test_a_line_for_each_kind_with_count_and_first_ids():
-    findings = Findings()
+    warnings = AnnotationWarnings()
     for number in range(8):
-        findings.add("object without area", 100 + number)
-    findings.add("class without an object", "cup")
-    assert findings.lines() == [
+        warnings.add("object without area", 100 + number)
+    warnings.add("class without an object", "cup")
+    assert warnings.lines() == [
         "8 x object without area: 100, 101, 102, 103, 104 and 3 more",
         "1 x class without an object: cup",
     ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.records import Instances
 
-DATA = Path(__file__).parents[2] / "data" / "tracking"
+DATA = Path(__file__).parents[1] / "tests" / "data" / "tracking"
 HEIGHT, WIDTH = 360, 640
 SIZE_HW = (HEIGHT, WIDTH)
 FPS = 25

@@ -1,22 +1,22 @@
-"""What was found in annotations: errors, and what was left out or mended, counted by kind."""
+"""What is wrong with annotations: an error that ends the reading, or warnings that are counted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 SHOWN = 5
-"""So many ids of a kind are named."""
+"""Number of ids or names that a message lists."""
 
 
 class AnnotationError(ValueError):
     """An annotation file cannot be used; the text names the file and the annotation."""
 
 
-class Findings(dict[str, list[int | str]]):
-    """Kind to the ids (or names) that it was found at, in the order of the file."""
+class AnnotationWarnings(dict[str, list[int | str]]):
+    """Maps each kind of warning to the ids (or names) that it concerns, in the order of the file."""
 
     def add(self, kind: str, where: int | str) -> None:
-        """Count one."""
+        """Count one more of a kind."""
         self.setdefault(kind, []).append(where)
 
     def lines(self) -> list[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from trackeval.metrics import CLEAR, HOTA, Identity
 
+from benchmarks.tracking_sequence import HEIGHT, WIDTH, TrueFrame, TrueObject
 from pipeline.drawing.masks import paste_mask
 from pipeline.records import Instances
-from tests.pipeline.tracking.sequence import HEIGHT, WIDTH, TrueFrame, TrueObject
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.training.start import load_start, plan_start, prepare_new_layers
+from mrcnn.training.initialization import load_initial_weights, plan_initialization, prepare_new_layers
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.load_save import save_weights
 from mrcnn.weights.metadata import describe
@@ -29,12 +29,12 @@ def same(mine, theirs, name):
 
 
 def test_the_same_classes_take_everything(network, file):
-    plan = plan_start(file, ["BG", "person"], side=128)
+    plan = plan_initialization(file, ["BG", "person"], side=128)
     assert plan.describe() == f"everything from {file}"
     assert (plan.config.IMAGE_MAX_DIM, plan.config.IMAGE_MIN_DIM, plan.config.TOP_DOWN_PYRAMID_SIZE) == (128, 100, 8)
     assert plan.config.TRAIN_ROIS_PER_IMAGE == 96
     started = MaskRCNNNetwork(plan.config)
-    load_start(started, plan, seed=1)
+    load_initial_weights(started, plan, seed=1)
     assert all(same(started, network, name) for name in network.layers_by_name())
 
 
@@ -43,11 +43,11 @@ def test_other_classes_keep_the_rows_of_known_names(network, file):
         bias = network.layers_by_name()[name].bias
         bias.assign(np.arange(bias.shape[0]) + 1.0)
     save_weights(network, file, describe(network.config, ["BG", "person"]))
-    plan = plan_start(file, ["BG", "cup", "person"])
+    plan = plan_initialization(file, ["BG", "cup", "person"])
     assert plan.describe() == f"all but the class layers from {file}, which knows person already"
     assert plan.config.IMAGE_MAX_DIM == 64  # the file's
     started = MaskRCNNNetwork(plan.config)
-    load_start(started, plan, seed=1)
+    load_initial_weights(started, plan, seed=1)
     assert same(started, network, "fpn_p2")
     assert same(started, network, "lite0_stem")
 
@@ -75,12 +75,12 @@ def test_a_backbone_alone_leaves_everything_else_new(network, file, tmp_path):
         target.attrs["layer_names"] = np.array(names)
         for name in names:
             source.copy(source[name], target, name.decode())
-    plan = plan_start(backbone, ["BG", "cup", "dog"])
+    plan = plan_initialization(backbone, ["BG", "cup", "dog"])
     assert plan.backbone_only
     assert plan.describe() == f"backbone from {backbone}, everything else new"
     assert (plan.config.NUM_CLASSES, plan.config.IMAGE_MAX_DIM, plan.config.TOP_DOWN_PYRAMID_SIZE) == (3, 512, 64)
     started = MaskRCNNNetwork(plan.config)
-    load_start(started, plan, seed=1)
+    load_initial_weights(started, plan, seed=1)
     assert same(started, network, "lite0_block4_expand")
     assert np.abs(started.layers_by_name()["mrcnn_class_logits"].get_weights()[0]).max() < 0.1
 
@@ -102,23 +102,23 @@ def write_resnet(path, blocks, classes):
 @pytest.mark.parametrize(("blocks", "backbone"), [(6, "resnet50"), (23, "resnet101")])
 def test_matterports_files_are_known_by_their_layers(tmp_path, blocks, backbone):
     write_resnet(tmp_path / "a.h5", blocks, classes=3)
-    plan = plan_start(tmp_path / "a.h5", ["BG", "dog"], names_by_count={3: ("BG", "cup", "dog")})
+    plan = plan_initialization(tmp_path / "a.h5", ["BG", "dog"], names_by_count={3: ("BG", "cup", "dog")})
     assert (plan.config.BACKBONE, plan.config.IMAGE_MAX_DIM, plan.config.TOP_DOWN_PYRAMID_SIZE) == (backbone, 1024, 256)
     assert plan.file_names == ("BG", "cup", "dog")
     assert not plan.same_classes
-    assert plan_start(tmp_path / "a.h5", ["BG", "dog"]).file_names is None
+    assert plan_initialization(tmp_path / "a.h5", ["BG", "dog"]).file_names is None
 
 
 def test_another_architecture_is_one_clear_line(file, tmp_path):
     with pytest.raises(WeightsError, match="has the backbone efficientnet_lite0, but resnet50 was asked for"):
-        plan_start(file, ["BG", "dog"], backbone="resnet50")
+        plan_initialization(file, ["BG", "dog"], backbone="resnet50")
     write_resnet(tmp_path / "odd.h5", 9, classes=3)
     with pytest.raises(WeightsError, match="has none of the backbones"):
-        plan_start(tmp_path / "odd.h5", ["BG", "dog"])
+        plan_initialization(tmp_path / "odd.h5", ["BG", "dog"])
     write_resnet(tmp_path / "cut.h5", 6, classes=2)
-    plan = plan_start(tmp_path / "cut.h5", ["BG", "dog"])
+    plan = plan_initialization(tmp_path / "cut.h5", ["BG", "dog"])
     with pytest.raises(WeightsError, match="has no layer 'conv1'"):
-        load_start(MaskRCNNNetwork(plan.config), plan, seed=1)
+        load_initial_weights(MaskRCNNNetwork(plan.config), plan, seed=1)
 
 
 def test_new_layers_start_near_zero(network):

@@ -1,7 +1,7 @@
-"""Where a run starts: which network a weight file asks for, and what of the file goes into it.
+"""Initializes a network from a weight file: which network it describes, and which of its layers are taken.
 
-A file may be of another set of classes. Then the class layers are new, but for the rows of classes that both have by
-name, and a new class begins with the average box and mask of the file's classes: shapes are learned from all.
+A file may have another set of classes. Then the class layers are new, except for the rows of classes that both have by
+name; the boxes and masks of a new class are initialized with the mean over the file's classes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SMALL_NETWORK: dict[str, Any] = {
     "DETECTION_NMS_THRESHOLD": 0.4,
     "DETECTION_MAX_INSTANCES": 50,
 }
-"""Narrow everywhere, so that two cores keep up with a camera: the shipped model's."""
+"""The shipped model's: narrow layers, so that two cores keep up with a camera."""
 
 SMALL_TRAINING: dict[str, Any] = {
     "POST_NMS_ROIS_TRAINING": 150,
@@ -57,8 +57,8 @@ LITE0_LATERAL_SCALE = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StartPlan:
-    """What a run starts from.
+class Initialization:
+    """How a network is initialized.
 
     Attributes:
         path: the weight file.
@@ -76,7 +76,7 @@ class StartPlan:
 
     @property
     def same_classes(self) -> bool:
-        """Whether the file's class layers are taken as they are."""
+        """Whether the file's class layers are used unchanged."""
         return not self.backbone_only and self.file_names == self.class_names
 
     def describe(self) -> str:
@@ -90,24 +90,24 @@ class StartPlan:
         return text + (f", which knows {', '.join(known)} already" if known else "")
 
 
-def plan_start(
+def plan_initialization(
     path: Path,
     class_names: Sequence[str],
     side: int | None = None,
     backbone: str | None = None,
     names_by_count: Mapping[int, Sequence[str]] | None = None,
-) -> StartPlan:
-    """Look at a weight file and settle the network. Loads no Keras.
+) -> Initialization:
+    """Choose the network that fits a weight file. Loads no Keras.
 
     Args:
         path: a file of ours or of Matterport's, or a backbone's.
         class_names: K names to train, the background first.
         side: IMAGE_MAX_DIM, pixels; None takes the file's, else 512 (small) or 1024.
-        backbone: what the user asked for; None takes the file's.
+        backbone: the user's; None takes the file's.
         names_by_count: class names of files that carry none, by how many classes they have (COCO's 81).
 
     Raises:
-        WeightsError: the file cannot be used, or has another backbone than was asked for.
+        WeightsError: the file cannot be used, or its backbone is not `backbone`.
         ValueError: `side` is no multiple of 64.
     """
     metadata, arrays = read_metadata(path), read_arrays(path)
@@ -126,13 +126,13 @@ def plan_start(
     settings |= SMALL_TRAINING if is_small else LARGE_TRAINING
     stored = metadata["config"] if metadata is not None else None
     if stored is None:
-        # with metadata the file's own settings count
+        # metadata hold the file's own settings
         settings |= SMALL_NETWORK if is_small else {"BACKBONE": found}
         side = side or (512 if is_small else 1024)
     if side is not None:
         settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * SHORT_SIDE_SHARE)}
     config = config_from_metadata({"config": stored or {}}, **settings)
-    return StartPlan(path, config, backbone_only, file_names, tuple(class_names))
+    return Initialization(path, config, backbone_only, file_names, tuple(class_names))
 
 
 def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
@@ -157,8 +157,8 @@ def _file_names(path, arrays, metadata, names_by_count) -> tuple[str, ...] | Non
     return tuple(names) if names is not None else None
 
 
-def load_start(network: Any, plan: StartPlan, seed: int) -> None:
-    """Put the file's weights into a network that was built with `plan.config`.
+def load_initial_weights(network: Any, plan: Initialization, seed: int) -> None:
+    """Load the file's weights into a network that was built with `plan.config`.
 
     Raises:
         WeightsError: a layer is missing or has another shape.
@@ -176,11 +176,11 @@ def load_start(network: Any, plan: StartPlan, seed: int) -> None:
 
 
 def prepare_new_layers(network: Any, seed: int) -> None:
-    """Gives the layers behind an ImageNet backbone a start in which no loss dwarfs the others.
+    """Initialize the layers behind an ImageNet backbone so that no loss dominates.
 
-    The last layers of the heads begin near zero (Ren et al. 2015, section 3.1.3: a standard deviation of 0.01), and an
-    EfficientNet-Lite0's stages, which end without normalization at a standard deviation of 5 to 10, are brought to
-    about 1 where they enter the pyramid.
+    The last layers of the heads begin near zero (Ren et al. 2015, section 3.1.3: a standard deviation of 0.01). The
+    stages of EfficientNet-Lite0 end without normalization at a standard deviation of 5 to 10; the lateral layers scale
+    them to about 1.
     """
     rng = np.random.default_rng(seed)
     layers = network.layers_by_name()
@@ -200,14 +200,14 @@ def set_class_layers(
     class_names: Sequence[str],
     seed: int,
 ) -> None:
-    """Set the layers that depend on the classes.
+    """Initialize the layers that depend on the classes.
 
     Args:
         network: has K classes.
         arrays: of the file, see `checkpoint.read_arrays`; it has F classes.
         file_names: F names; None if they are not known.
         class_names: K names, the background first in both.
-        seed: of what is new.
+        seed: of the random initialization of new classes.
     """
     rng = np.random.default_rng(seed)
     rows = [file_names.index(name) if file_names is not None and name in file_names else None for name in class_names]

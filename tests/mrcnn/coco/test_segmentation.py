@@ -1,19 +1,19 @@
 """Polygons and run lengths, whole and broken."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mrcnn.training.coco_segmentation import drawn_extent, is_empty, rle_of
-from mrcnn.training.findings import AnnotationError
+from mrcnn.coco.annotation_file import Annotation, CocoImage
+from mrcnn.coco.errors import AnnotationError
+from mrcnn.coco.segmentation import polygon_extent, rle_of
 
 HEIGHT, WIDTH = 30, 50
 
 
 def decoded(segmentation):
-    return coco_mask.decode(rle_of(Path("a.json"), {"id": 5, "segmentation": segmentation}, HEIGHT, WIDTH))
+    annotation = Annotation("a.json: annotation 5", 7, 3, False, {"segmentation": segmentation})
+    return coco_mask.decode(rle_of(annotation, CocoImage(7, "a.png", HEIGHT, WIDTH)))
 
 
 def random_mask():
@@ -57,9 +57,9 @@ def test_a_polygon_far_outside_is_cut_without_running_out_of_memory():
         ({"size": [HEIGHT, WIDTH], "counts": "é"}, "unreadable"),
         ({"size": [WIDTH, HEIGHT], "counts": [1500]}, r"its mask is \[50, 30\], the image \[30, 50\]"),
         ({"size": [HEIGHT, WIDTH]}, "'counts' is missing"),
-        ([[1, 2, 3]], "cannot reshape"),
+        ([[1, 2, 3]], "expected a list of x, y, x, y … of finite numbers, got .1, 2, 3."),
         ([[1, 2, "x", 4, 5, 6]], "could not convert"),
-        ([[1, 2, float("nan"), 4, 5, 6]], "no number"),
+        ([[1, 2, float("nan"), 4, 5, 6]], "finite numbers, got .1, 2, nan"),
         ("polygon", "expected polygons or run lengths, got str"),
     ],
 )
@@ -69,10 +69,17 @@ def test_broken_ones_are_errors_that_name_the_annotation(segmentation, message):
     assert str(caught.value).startswith("a.json: annotation 5 has an unreadable segmentation: ")
 
 
-def test_extent_and_emptiness():
-    assert drawn_extent({"segmentation": [[5, 6, 9, 6, 9, 20], [1, 2, 3, 2, 3, 60]]}).tolist() == [2, 1, 60, 9]
-    assert drawn_extent({"segmentation": {"counts": []}}) is None
-    assert is_empty({"segmentation": []})
-    assert is_empty({"segmentation": [[]]})
-    assert not is_empty({"segmentation": [[1, 2, 3]]})  # broken, which is another matter
-    assert not is_empty({"segmentation": {"counts": []}})
+@pytest.mark.parametrize("segmentation", [None, [], [[]], [[1, 2, 3, 4]]])
+def test_without_a_polygon_of_three_points_the_mask_is_empty(segmentation):
+    assert decoded(segmentation).sum() == 0
+
+
+def test_polygons_may_be_lists_of_points():
+    np.testing.assert_array_equal(decoded([[[3, 4], [9, 4], [9, 8], [3, 8]]]), decoded([[3, 4, 9, 4, 9, 8, 3, 8]]))
+
+
+def test_extent():
+    assert polygon_extent([[5, 6, 9, 6, 9, 20], [], [1, 2, 3, 2, 3, 60]]).tolist() == [2, 1, 60, 9]
+    assert polygon_extent({"counts": []}) is None
+    assert polygon_extent([[]]) is None
+    assert polygon_extent(None) is None

@@ -1,0 +1,1 @@
+"""COCO annotations and average precision: what training, evaluation and benchmarks share."""

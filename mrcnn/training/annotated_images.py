@@ -1,0 +1,234 @@
+"""Annotated images to train on, from COCO's instances_*.json: polygons, run lengths and crowd regions.
+
+Reports everything that is wrong before the training begins: an error names the image or the annotation that cannot be
+used; what is left out or corrected is a warning with a count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from mrcnn.coco.annotation_file import Annotation, AnnotationFile, CocoImage, by_id, read_annotation_file
+from mrcnn.coco.errors import AnnotationError, AnnotationWarnings
+from mrcnn.coco.image_files import check_image_files, locate
+from mrcnn.coco.segmentation import polygon_extent, rle_of
+
+TINY_SIDE = 4
+"""Pixels of the photograph: an object with a shorter side is hardly visible."""
+
+EDGE_TOLERANCE = 1.5
+"""Pixels by which a polygon may exceed the image without a warning: annotation tools round."""
+
+
+class EmptyClass(Enum):
+    """Whether a class without a usable object is an error or a warning."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """One annotated object.
+
+    Attributes:
+        class_id: 1 … K - 1; 0 if its category is not among the classes.
+        category: index of its category among all categories of the file, from 1.
+        box: int (4,), (y1, x1, y2, x2) in pixels of the image, the extent of its mask.
+        mask: uint8 (y2 - y1, x2 - x1), 0 or 255.
+    """
+
+    class_id: int
+    category: int
+    box: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnnotatedImage:
+    """One image with its objects.
+
+    Attributes:
+        image_id: the id in the annotation file.
+        path: the image file.
+        height: pixels.
+        width: pixels.
+        instances: its objects.
+        crowd_boxes: float32 (m, 4), (y1, x1, y2, x2) in pixels: regions of uncounted objects, neither object nor
+            background.
+        crowds: the same regions with class and mask, where they are known.
+    """
+
+    image_id: int
+    path: Path
+    height: int
+    width: int
+    instances: tuple[Instance, ...]
+    crowd_boxes: np.ndarray
+    crowds: tuple[Instance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImages:
+    """A set of annotated images.
+
+    Attributes:
+        class_names: names of the classes, the background first.
+        category_names: names of all categories of the file; an Instance's category counts from 1 into this.
+        images: the images, in the file's order.
+        warnings: what was left out or corrected, by kind.
+    """
+
+    class_names: tuple[str, ...]
+    category_names: tuple[str, ...]
+    images: tuple[AnnotatedImage, ...]
+    warnings: AnnotationWarnings = field(default_factory=AnnotationWarnings)
+
+
+Drawn = tuple[Annotation, np.ndarray, np.ndarray]
+"""An annotation with its box and mask, as in `Instance`."""
+
+
+def load_coco(
+    images_dir: str | Path,
+    annotations: str | Path,
+    classes: Sequence[str] | None = None,
+    empty_class: EmptyClass = EmptyClass.REFUSE,
+) -> AnnotatedImages:
+    """Read a COCO annotation file and check it against the image folder.
+
+    Args:
+        images_dir: folder of the images that the file names.
+        annotations: the JSON file.
+        classes: categories that become classes, in this order; None takes all that have a usable object. Objects of
+            the others are kept with class_id 0.
+        empty_class: how to treat one of `classes` without a usable object, or one that is no category of the file.
+
+    Returns:
+        The images with their masks drawn. Objects without area and parts of boxes outside the image are left out and
+        counted in `warnings`.
+
+    Raises:
+        AnnotationError: the file is missing or no COCO JSON; two records have the same id; it names an unknown
+            category or image; an image is missing, unreadable or of another size; a class has no object.
+    """
+    file = read_annotation_file(Path(annotations))
+    if classes is not None:
+        _check_classes(file, list(classes), empty_class)
+    grouped = _grouped(file)
+    paths = locate(file.path, Path(images_dir), file.images)
+    check_image_files(file.path, paths, file.images)
+    drawn = {
+        image_id: [
+            (one, *shape) for one in grouped[image_id] if (shape := _draw(one, image, file.warnings)) is not None
+        ]
+        for image_id, image in file.images.items()
+    }
+    usable = {one.category_id for rows in drawn.values() for one, *_ in rows if not one.is_crowd}
+    names = _class_names(file, usable, classes, empty_class)
+    class_ids = {name: index for index, name in enumerate(names, start=1)}
+    # (class id, category counted from 1) by category id
+    numbers = {
+        category_id: (class_ids.get(name, 0), index)
+        for index, (category_id, name) in enumerate(file.categories.items(), start=1)
+    }
+    images = (
+        _annotated(image, paths[image.image_id], drawn.pop(image.image_id), numbers) for image in file.images.values()
+    )
+    return AnnotatedImages(("BG", *names), tuple(file.categories.values()), tuple(images), file.warnings)
+
+
+def _check_classes(file: AnnotationFile, classes: list[str], empty_class: EmptyClass) -> None:
+    known = list(file.categories.values())
+    unknown = [name for name in classes if name not in known]
+    if unknown and empty_class is EmptyClass.REFUSE:
+        raise AnnotationError(f"{file.path} has no category {', '.join(unknown)}; it has {', '.join(known)}")
+    if not classes or len(set(classes)) < len(classes):
+        raise AnnotationError(f"{file.path}: the classes must be one or more different names, got {classes}")
+
+
+def _grouped(file: AnnotationFile) -> dict[int, list[Annotation]]:
+    """Annotations by image id, duplicates left out; each has an id of its own and a segmentation."""
+    by_id(file.path, [one.record for one in file.annotations], "annotation")
+    seen: set[tuple[int, int, str]] = set()
+    grouped: dict[int, list[Annotation]] = {image_id: [] for image_id in file.images}
+    for one in file.annotations:
+        if "segmentation" not in one.record:
+            raise AnnotationError(f"{one.label} has no segmentation: masks are needed, boxes alone are not enough")
+        segmentation = one.record["segmentation"]
+        key = (one.image_id, one.category_id, json.dumps(segmentation))
+        if key in seen and segmentation:
+            file.warnings.add("identical object annotated twice, taken once", one.record["id"])
+            continue
+        seen.add(key)
+        grouped[one.image_id].append(one)
+    return grouped
+
+
+def _class_names(
+    file: AnnotationFile, usable: set[int], classes: Sequence[str] | None, empty_class: EmptyClass
+) -> list[str]:
+    """Names of the classes; one without a usable object is an error or a warning.
+
+    Args:
+        file: gets the warnings.
+        usable: ids of the categories with a usable object.
+        classes, empty_class: see `load_coco`.
+    """
+    if not usable:
+        raise AnnotationError(f"{file.path}: no usable object at all; each needs a polygon or a mask with an area")
+    used = [name for category_id, name in file.categories.items() if category_id in usable]
+    if classes is not None:
+        empty = [name for name in classes if name not in used]
+        if empty and (empty_class is EmptyClass.REFUSE or len(empty) == len(classes)):
+            raise AnnotationError(f"{file.path}: no usable object of the class {', '.join(empty)}")
+        for name in empty:
+            file.warnings.add("class without a usable object", name)
+        return list(classes)
+    annotated = {one.category_id for one in file.annotations if not one.is_crowd}
+    for category_id, name in file.categories.items():
+        if category_id not in annotated:
+            file.warnings.add("category that no annotation has, left out of the classes", name)
+        elif category_id not in usable:
+            file.warnings.add("class without a usable object, left out of the classes", name)
+    return used
+
+
+def _draw(
+    annotation: Annotation, image: CocoImage, warnings: AnnotationWarnings
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Box and mask as in `Instance`, or None, counted in `warnings`, if there is no area inside the image."""
+    annotation_id, height, width = annotation.record["id"], image.height, image.width
+    rle, extent = rle_of(annotation, image), polygon_extent(annotation.record["segmentation"])
+    y1, x1, y2, x2 = extent if extent is not None else (0, 0, height, width)
+    if min(y2 - y1, x2 - x1) > 0 and (y1 >= height or x1 >= width or y2 <= 0 or x2 <= 0):
+        warnings.add("object outside its image, left out", annotation_id)
+        return None
+    mask = coco_mask.decode(rle)
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if min(y2 - y1, x2 - x1) <= 0 or len(ys) == 0:
+        warnings.add("object without area, left out", annotation_id)
+        return None
+    if max(-y1, -x1, y2 - height, x2 - width) > EDGE_TOLERANCE:
+        warnings.add("object that extends beyond its image, clipped", annotation_id)
+    box = np.array([ys[0], xs[0], ys[-1] + 1, xs[-1] + 1])
+    if min(box[2:] - box[:2]) < TINY_SIDE and not annotation.is_crowd:
+        warnings.add(f"object less than {TINY_SIDE} pixels high or wide, too small to learn", annotation_id)
+    return box, np.ascontiguousarray(mask[box[0] : box[2], box[1] : box[3]]) * np.uint8(255)
+
+
+def _annotated(
+    image: CocoImage, path: Path, drawn: Sequence[Drawn], numbers: Mapping[int, tuple[int, int]]
+) -> AnnotatedImage:
+    objects, crowds = [], []
+    for one, box, mask in drawn:
+        (crowds if one.is_crowd else objects).append(Instance(*numbers[one.category_id], box, mask))
+    crowd_boxes = np.array([crowd.box for crowd in crowds], np.float32).reshape(-1, 4)
+    return AnnotatedImage(image.image_id, path, image.height, image.width, tuple(objects), crowd_boxes, tuple(crowds))
