@@ -46,6 +46,7 @@ Place = TypeVar("Place", bound=PlaceSettings)
 
 
 def named_apart(places: tuple[Place, ...]) -> tuple[Place, ...]:
+    """The places unchanged. Raises ValueError if two of them have the same name, which counts and events go by."""
     names = [place.name for place in places]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
