@@ -2,8 +2,8 @@
 
     python examples/train_shapes.py
 
-It has the structure of scripts for Matterport's package: a Config, a utils.Dataset, MaskRCNN(mode="training"). It starts
-from the shipped weights, reinitializes the last layers for the new classes, and takes some minutes on two cores.
+It has the structure of scripts for Matterport's package: a Config, a utils.Dataset, MaskRCNN(mode="training"). It
+starts from the shipped weights, reinitializes the last layers for the new classes, and takes some minutes on two cores.
 """
 
 import argparse
