@@ -23,7 +23,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/**", "weights/README.md", "benchmarks/README.md"]
 exclude_patterns = [".*", "out"]
-suppress_warnings = ["myst.header"]  # a page may begin with a table, and headings may skip a level
 
 html_theme = "furo"
 html_title = project
@@ -47,36 +46,43 @@ CODE = ("stream_segment.py", "pipeline", "mrcnn")
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Connects the functions below to the stages of a build. With `--fail-on-warning`, what they find is an error."""
+    app.connect("builder-inited", _check_docstrings)
+    app.connect("autodoc-process-docstring", _keep_colon, priority=1)
+    app.connect("source-read", _add_contents)
+    app.connect("build-finished", _finish)
+
+
+def _check_docstrings(_: Sphinx) -> None:
+    for name in undocumented(ROOT, CODE):
+        _warn(f"no docstring: {name}")
+
+
+def _keep_colon(_: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+    # napoleon takes what precedes a colon in an attribute's docstring for its type
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = f": {lines[0]}"
+
+
+def _add_contents(_: Sphinx, document: str, source: list[str]) -> None:
+    if document == root_doc:
+        source[0] += contents(source[0])
+
+
+def _finish(app: Sphinx, error: Exception | None) -> None:
+    if error is not None:
+        return
+    for page in sorted(Path(app.outdir).rglob("*.html")):
+        for tag in external_resources(page.read_text(encoding="utf-8")):
+            _warn(f"{page.name} fetches something from elsewhere when it is viewed: {tag}")
+    redirect = f'<!doctype html><title>{project}</title><meta http-equiv="refresh" content="0; url={root_doc}.html">\n'
+    Path(app.outdir, "index.html").write_text(redirect, encoding="utf-8")
+
+
+def _warn(text: str) -> None:
     from sphinx.util import logging
 
-    logger = logging.getLogger(__name__)
-
-    def check_docstrings(_: Sphinx) -> None:
-        for name in undocumented(ROOT, CODE):
-            logger.warning("no docstring: %s", name)
-
-    def plain_first_line(_: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
-        # napoleon takes what stands before a colon in an attribute's docstring for its type
-        if what in ("attribute", "data", "property") and lines:
-            lines[0] = f": {lines[0]}"
-
-    def add_contents(_: Sphinx, document: str, source: list[str]) -> None:
-        if document == root_doc:
-            source[0] += contents(source[0])
-
-    def add_index(app: Sphinx, error: Exception | None) -> None:
-        if error is None:
-            Path(app.outdir, "index.html").write_text(
-                f'<!doctype html><meta charset="utf-8"><title>{project}</title>'
-                f'<meta http-equiv="refresh" content="0; url={root_doc}.html">\n',
-                encoding="utf-8",
-            )
-
-    app.connect("builder-inited", check_docstrings)
-    app.connect("autodoc-process-docstring", plain_first_line, priority=1)
-    app.connect("source-read", add_contents)
-    app.connect("build-finished", add_index)
+    logging.getLogger(__name__).warning(text)
 
 
 def contents(readme: str) -> str:
@@ -88,6 +94,11 @@ def contents(readme: str) -> str:
         entries = re.findall(r"\]\(([^)]+)\.(?:md|rst)\)", links)
         trees.append("\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""]))
     return "\n".join(trees)
+
+
+def external_resources(html: str) -> list[str]:
+    """The tags of a page for which a browser would contact another server; links that a reader clicks are fine."""
+    return re.findall(r'<(?:script|img|iframe|source|link)\b[^>]*\s(?:src|href)="(?:https?:)?//[^>]*>', html)
 
 
 def undocumented(root: Path, names: tuple[str, ...]) -> list[str]:

@@ -81,6 +81,13 @@ def test_the_readme_is_short_and_lists_every_page(conf):
     }
 
 
+def test_pages_that_fetch_something_are_found(conf):
+    font = '<link rel="stylesheet" href="https://fonts.example.org/a.css">'
+    script, badge = '<script async src="//cdn.example.org/x.js">', '<img alt="" src="http://example.org/badge.svg">'
+    fine = '<a href="https://example.org"></a><script src="_static/x.js"></script><link rel="icon" href="data:image/x">'
+    assert conf.external_resources(f"{fine}{font}<p>{script}</script>{badge}") == [font, script, badge]
+
+
 def test_nothing_is_left_to_fill_in():
     assert [path.name for path in PAGES if re.search(r"@@|TODO|FIXME", path.read_text(encoding="utf-8"))] == []
 
