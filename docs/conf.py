@@ -48,7 +48,7 @@ CODE = ("stream_segment.py", "pipeline", "mrcnn")
 def setup(app: Sphinx) -> None:
     """Connects the functions below to the stages of a build. With `--fail-on-warning`, what they find is an error."""
     app.connect("builder-inited", _check_docstrings)
-    app.connect("autodoc-process-docstring", _keep_colon, priority=1)
+    app.connect("autodoc-process-docstring", _prepare, priority=1)
     app.connect("source-read", _add_contents)
     app.connect("build-finished", _finish)
 
@@ -58,7 +58,8 @@ def _check_docstrings(_: Sphinx) -> None:
         _warn(f"no docstring: {name}")
 
 
-def _keep_colon(_: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+def _prepare(_: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+    lines[:] = map(plain, lines)
     # napoleon takes what precedes a colon in an attribute's docstring for its type
     if what in ("attribute", "data", "property") and lines:
         lines[0] = f": {lines[0]}"
@@ -94,6 +95,12 @@ def contents(readme: str) -> str:
         entries = re.findall(r"\]\(([^)]+)\.(?:md|rst)\)", links)
         trees.append("\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""]))
     return "\n".join(trees)
+
+
+def plain(line: str) -> str:
+    """A line of a docstring whose `*` and `name_` outside of code are no markup."""
+    parts = re.split(r"(`[^`]*`)", line)
+    return "".join(part if part.startswith("`") else re.sub(r"(\*|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts)
 
 
 def external_resources(html: str) -> list[str]:

@@ -149,7 +149,7 @@ class MaskRCNN:
 
         Args:
             train_dataset: a prepared `utils.Dataset` that overrides `load_mask`.
-            val_dataset: another, for the validation losses; with VALIDATION_STEPS = 0 it may be None.
+            val_dataset: another, for the losses called val_…; with VALIDATION_STEPS = 0 it may be None.
             learning_rate: of stochastic gradient descent with LEARNING_MOMENTUM, constant.
             epochs: epochs in all: those done already (`epoch`) count, so that a second call goes on after the first.
             layers: "heads" (all but the backbone), "3+", "4+", "5+" (those, and the backbone from that stage on),

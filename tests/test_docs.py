@@ -112,6 +112,11 @@ def test_the_settings_in_the_python_example_are_valid():
 # API reference and docstrings
 
 
+def test_stars_and_underscores_in_docstrings_are_no_markup(conf):
+    assert conf.plain("IMAGE_* and val_… of (*SHAPE, N)") == r"IMAGE\_\* and val\_… of (\*SHAPE, N)"
+    assert conf.plain("a_name, `*args` and `x_`, __init__") == r"a_name, `*args` and `x_`, __init_\_"
+
+
 def test_the_api_reference_has_every_public_name():
     page = (ROOT / "docs" / "api" / "stream_segment.rst").read_text(encoding="utf-8")
     names = re.findall(r"^\.\. auto(?:class|function|exception):: (\w+)(?:\(\))?$", page, re.MULTILINE)

@@ -102,7 +102,7 @@ def load_image_gt(
 
     Returns:
         image (H, W, 3) on its canvas; image_meta (12 + K,); class_ids int32 (N,); boxes int32 (N, 4) in pixels of the
-        canvas; masks bool (H, W, N), or `(*MINI_MASK_SHAPE, N)`.
+        canvas; masks bool (H, W, N), or (*MINI_MASK_SHAPE, N).
 
     Raises:
         ValueError: see `load_canvas_image`.
