@@ -2,6 +2,7 @@
 # make test          installs what the tests need and runs all of them, under TensorFlow and (the network) under JAX
 # make test-fast     the tests that take no longer than some seconds each, under TensorFlow
 # make lint          style and types
+# make docs          builds the documentation into out/docs/; fails on broken links and on missing docstrings
 # make lock          refreshes locks/ within the ranges of requirements*.txt, then runs tests and lint
 # make test-newest   the whole suite on the newest release of everything, whatever the upper bounds say
 # make test-lowest   the whole suite on the lower bounds
@@ -16,6 +17,8 @@ PYTEST_FLAGS ?=
 PY := $(VENV)/bin/python
 RUN_STAMP := $(VENV)/.installed-run
 TEST_STAMP := $(VENV)/.installed-test
+DOCS_VENV := $(VENV)-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed-docs
 UV := .venv-uv/bin/uv
 FIND_PYTHON := sh tools/find_python.sh $(if $(PYTHON),"$(PYTHON)")
 INSTALL = python="$$($(FIND_PYTHON))" && "$$python" tools/install.py
@@ -25,7 +28,7 @@ RANGES := requirements.txt requirements-test.txt
 export PYTHONUNBUFFERED := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast lint install clean lock test-newest test-lowest
+.PHONY: help demo test test-fast lint docs install clean lock test-newest test-lowest
 .DELETE_ON_ERROR:
 
 help:
@@ -50,13 +53,18 @@ lint: $(TEST_STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
+docs: $(DOCS_STAMP)
+	@echo "== building out/docs"
+	$(DOCS_VENV)/bin/python -m sphinx --fresh-env --write-all --fail-on-warning --keep-going --quiet -c docs . out/docs
+	@echo "== open out/docs/index.html"
+
 install: $(RUN_STAMP)
 
 clean:
 	rm -rf .venv .venv-* out
 
 # An interpreter that is gone makes the environment anew.
-$(PY): ;
+$(PY) $(DOCS_VENV)/bin/python: ;
 
 $(RUN_STAMP): locks/build.txt locks/run.txt $(PY)
 	@echo "== setting up $(VENV)"
@@ -68,13 +76,19 @@ $(TEST_STAMP): $(RUN_STAMP) locks/test.txt
 	@$(INSTALL) test --venv "$(VENV)"
 	@touch $@
 
+$(DOCS_STAMP): locks/build.txt locks/docs.txt $(DOCS_VENV)/bin/python
+	@echo "== setting up $(DOCS_VENV)"
+	@$(INSTALL) run --venv "$(DOCS_VENV)" --lock locks/docs.txt
+	@touch $@
+
 # --- versions
 
 lock: $(UV)
 	$(COMPILE) --universal --python-version 3.11 --upgrade $(RANGES) -o locks/test.txt
 	$(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt requirements.txt -o locks/run.txt
+	$(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt requirements.txt requirements-docs.txt -o locks/docs.txt
 	printf 'setuptools\nwheel\n' | $(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt - -o locks/build.txt
-	$(MAKE) test lint
+	$(MAKE) test lint docs
 
 test-newest: $(UV)
 	sed 's/[<>=].*//' $(RANGES) | $(COMPILE) --python "$$($(FIND_PYTHON))" --upgrade - -o .venv-newest.lock

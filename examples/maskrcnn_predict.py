@@ -13,7 +13,7 @@ import cv2
 import imutils
 import numpy as np
 
-# In a clone that is not installed, the packages lie beside this folder.
+# In a clone, the packages are beside this folder.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from mrcnn import model as modellib
@@ -21,11 +21,11 @@ from mrcnn import visualize
 from mrcnn.config import Config
 
 WIDTH = 512
-"""The photograph is brought to this many pixels of width."""
+"""The photograph is resized to this width in pixels."""
 
 
 def parse_arguments():
-    """Read the command line; missing files end the program with one line and exit code 2."""
+    """Parse the command line. Missing files end the program with one line and exit code 2."""
     beside = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description="Segment one photograph with Mask R-CNN.")
     parser.add_argument("-w", "--weights", required=True, help="weights as Matterport's package saves them (.h5)")
@@ -47,17 +47,17 @@ def parse_arguments():
 
 
 def can_write(path):
-    """Whether OpenCV knows this kind of image, and the folder is there; asked before the network works for seconds."""
+    """Whether the folder exists and OpenCV writes this image format; checked before the network runs for seconds."""
     return os.path.isdir(os.path.dirname(os.path.abspath(path))) and cv2.haveImageWriter(path)
 
 
 def has_screen():
-    """Whether an X or Wayland server is known."""
+    """Whether the environment names an X or Wayland server."""
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def class_colors(count):
-    """One color for each class, RGB from 0 to 1, spread over the hues; the same ones each time."""
+    """One RGB color (0 to 1) per class, spread over the hues; the same in every run."""
     colors = [colorsys.hsv_to_rgb(i / count, 1, 1.0) for i in range(count)]
     random.seed(42)
     random.shuffle(colors)
@@ -65,7 +65,7 @@ def class_colors(count):
 
 
 def load_model(weights, class_count):
-    """The network for one image at a time, with its weights."""
+    """The network with its weights, for batches of one image."""
 
     class SimpleConfig(Config):
         NAME = "coco_inference"
@@ -79,7 +79,7 @@ def load_model(weights, class_count):
 
 
 def draw(image_rgb, result, class_names, colors):
-    """The image, BGR, with masks, boxes and labels."""
+    """The image with masks, boxes and labels, uint8 (H, W, 3), BGR."""
     for i, class_id in enumerate(result["class_ids"]):
         image_rgb = visualize.apply_mask(image_rgb, result["masks"][:, :, i], colors[class_id], alpha=0.5)
     image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
@@ -93,7 +93,7 @@ def draw(image_rgb, result, class_names, colors):
 
 
 def main():
-    """Read, segment, draw, show or save; returns the exit code."""
+    """Segment the photograph, show or save the result, and return the exit code."""
     arguments = parse_arguments()
     with open(arguments.labels, encoding="utf-8") as file:
         class_names = file.read().strip().split("\n")

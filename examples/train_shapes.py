@@ -1,9 +1,9 @@
-"""Trains Mask R-CNN on drawn circles and boxes, then finds them in a picture that it has not seen.
+"""Trains Mask R-CNN on drawn circles and boxes, then measures it on pictures that it has not seen.
 
     python examples/train_shapes.py
 
-Written as scripts for Matterport's package are: a Config, a utils.Dataset, MaskRCNN(mode="training"). It starts from
-the model in weights/, whose last layers are made anew for the new classes, and takes some minutes on two cores.
+It has the structure of scripts for Matterport's package: a Config, a utils.Dataset, MaskRCNN(mode="training"). It
+starts from the shipped weights, reinitializes the last layers for the new classes, and takes some minutes on two cores.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import cv2
 import numpy as np
 
-# In a clone that is not installed, the packages lie beside this folder.
+# In a clone, the packages are beside this folder.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import mrcnn.model as modellib
@@ -27,11 +27,11 @@ WEIGHTS = os.path.join(ROOT, "weights", "stream_segment_person.h5")
 NETWORK = read_metadata(WEIGHTS)["config"]
 
 SIDE = 128
-"""Pixels of a picture, each way."""
+"""Width and height of a picture in pixels."""
 
 
 class ShapesConfig(Config):
-    """Three classes with the background, small pictures, short epochs."""
+    """Three classes including the background, small pictures, short epochs."""
 
     NAME = "shapes"
     GPU_COUNT = 1
@@ -44,7 +44,7 @@ class ShapesConfig(Config):
     VALIDATION_STEPS = 5
     LEARNING_RATE = 0.01
 
-    # The network has to be the one in the file
+    # The architecture must match the weight file
     BACKBONE = NETWORK["BACKBONE"]
     TOP_DOWN_PYRAMID_SIZE = NETWORK["TOP_DOWN_PYRAMID_SIZE"]
     FPN_CLASSIF_FC_LAYERS_SIZE = NETWORK["FPN_CLASSIF_FC_LAYERS_SIZE"]
@@ -55,16 +55,16 @@ class ShapesConfig(Config):
 
 
 class InferenceConfig(ShapesConfig):
-    """The same for one picture at a time."""
+    """The same for batches of one picture."""
 
     IMAGES_PER_GPU = 1
 
 
 class ShapesDataset(utils.Dataset):
-    """Pictures with one to three shapes each, drawn when they are asked for; the same ones each time."""
+    """Pictures with one to three shapes each, drawn on demand; an id always gives the same picture."""
 
     def load_shapes(self, count, first=0):
-        """Add `count` pictures; another `first` gives others."""
+        """Add `count` pictures with ids from `first` on."""
         self.add_class("shapes", 1, "circle")
         self.add_class("shapes", 2, "box")
         for number in range(first, first + count):
@@ -82,7 +82,7 @@ class ShapesDataset(utils.Dataset):
         rng = np.random.default_rng(self.image_info[image_id]["id"])
         image = np.full((SIDE, SIDE, 3), rng.integers(0, 256, 3), np.uint8)
         masks, class_ids = [], []
-        for column in range(rng.integers(1, 4)):  # side by side, so that none hides another
+        for column in range(rng.integers(1, 4)):  # side by side, without occlusion
             center = (21 + 42 * column, int(rng.integers(24, SIDE - 24)))
             size, class_id = int(rng.integers(10, 20)), int(rng.integers(1, 3))
             mask = np.zeros((SIDE, SIDE), np.uint8)
@@ -99,7 +99,7 @@ class ShapesDataset(utils.Dataset):
 
 
 def shapes(count, first=0):
-    """A data set, ready to use."""
+    """A prepared dataset of `count` pictures."""
     dataset = ShapesDataset()
     dataset.load_shapes(count, first)
     dataset.prepare()
@@ -107,19 +107,19 @@ def shapes(count, first=0):
 
 
 def mirror(image, masks):
-    """An augmentation: left to right in half of the cases."""
+    """Augmentation: a horizontal flip in half of the cases."""
     return (image[:, ::-1], masks[:, ::-1]) if random.random() < 0.5 else (image, masks)
 
 
 def main():
-    """Train the heads, then everything; print the average precision on pictures that were not trained on."""
+    """Train the heads, then all layers; print the average precision on pictures not trained on."""
     parser = argparse.ArgumentParser(description="Train Mask R-CNN on drawn shapes.")
     parser.add_argument("--logs", default=os.path.join(ROOT, "out", "logs"), help="folder for training runs")
     parser.add_argument("--steps", type=int, default=ShapesConfig.STEPS_PER_EPOCH, help="batches of each epoch")
     parser.add_argument(
-        "--epochs", type=int, default=5, help="in all; the last one trains all layers, those before it the heads"
+        "--epochs", type=int, default=5, help="total; the last one trains all layers, the earlier ones the heads"
     )
-    parser.add_argument("--pictures", type=int, default=20, help="new pictures to answer with at the end")
+    parser.add_argument("--pictures", type=int, default=20, help="new pictures to measure on at the end")
     arguments = parser.parse_args()
     config = ShapesConfig()
     config.STEPS_PER_EPOCH = arguments.steps

@@ -94,6 +94,13 @@ def test_make_test_installs_then_tests_under_both_backends(tmp_path):
     assert text.index("tools/install.py run") < install < tensorflow < text.index("KERAS_BACKEND=jax")
 
 
+def test_make_docs_has_an_environment_of_its_own_and_fails_on_warnings(tmp_path):
+    text = dry_run("docs", f"VENV={tmp_path}/venv")
+    install, build = text.index("tools/install.py run"), text.index("-m sphinx")
+    assert install < text.index(f'--venv "{tmp_path}/venv-docs" --lock locks/docs.txt') < build
+    assert "--fail-on-warning" in text[build:]
+
+
 def test_what_is_installed_is_not_installed_again(tmp_path):
     (tmp_path / "bin").mkdir()
     for name in ("bin/python", ".installed-run", ".installed-test"):

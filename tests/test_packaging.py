@@ -44,7 +44,7 @@ RIVALS = {"opencv-python", "opencv-python-headless", "opencv-contrib-python-head
 """They install the same files as opencv-contrib-python."""
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt", "requirements-docs.txt"])
 def test_requirements_have_both_bounds_and_stand_once(name):
     lines = requirement_lines(name)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+>=[\d.]+,<[\d.]+", line) for line in lines), lines
@@ -81,6 +81,13 @@ def test_the_locks_hold_what_is_required_and_agree():
     for package, line in wanted.items():
         specifier = Requirement(line).specifier
         assert all(specifier.contains(version) for version in test[package.lower()]), line
+
+
+def test_the_lock_of_the_documentation_holds_what_runs_the_program():
+    run, docs = locked("run.txt"), locked("docs.txt")
+    assert run.items() <= docs.items()
+    for requirement in map(Requirement, requirement_lines("requirements-docs.txt")):
+        assert all(requirement.specifier.contains(version) for version in docs[requirement.name])
 
 
 def test_this_environment_has_one_opencv():

@@ -1,7 +1,7 @@
-"""Writes the README's table of options from the command line's own flags and their defaults.
+"""Generates the table in docs/options.md from the command line's flags and the defaults of their settings.
 
 python tools/options_table.py            # prints it
-python tools/options_table.py --write    # puts it into README.md
+python tools/options_table.py --write    # updates docs/options.md
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 from pipeline.settings.schema import Settings  # noqa: E402 - the path is set above
 from stream_segment import build_parser  # noqa: E402
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "options.md"
 BEGIN, END = "<!-- options: tools/options_table.py -->", "<!-- /options -->"
 
 
@@ -39,9 +39,9 @@ def options_table() -> str:
     return "\n".join(rows)
 
 
-def with_table(readme: str) -> str:
-    """The README with the table of today between its marks. Raises ValueError if they are not there."""
-    before, rest = readme.split(BEGIN)
+def with_table(page: str) -> str:
+    """The page with the current table between its markers. Raises ValueError if they are missing."""
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{options_table()}\n{END}{after}"
 
@@ -60,6 +60,6 @@ def _plain(value: Any) -> str:
 
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
-        README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     else:
         print(options_table())

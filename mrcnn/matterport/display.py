@@ -255,6 +255,7 @@ def has_windows() -> bool:
 
 
 def rectangle(box: Sequence[float], color: Any, **style: Any) -> Any:
+    """An unfilled matplotlib patch for a box (y1, x1, y2, x2) in pixels; `style` is passed on to it."""
     from matplotlib.patches import Rectangle
 
     y1, x1, y2, x2 = box[:4]

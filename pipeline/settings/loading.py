@@ -38,7 +38,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
 
     Args:
         path: a YAML file with any part of the settings; None for the defaults alone.
-        overrides: by key path ("source", "uri"), where the value comes from (said in errors, such as "--source") and
+        overrides: by key path ("source", "uri"), where the value comes from (`--source`, for errors) and
             the value.
 
     Raises:

@@ -42,12 +42,23 @@ _APIS = {
 class Capture(Protocol):
     """The part of cv2.VideoCapture that is used here."""
 
-    def isOpened(self) -> bool: ...
-    def set(self, prop: int, value: float) -> bool: ...
-    def get(self, prop: int) -> float: ...
-    def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, Any]: ...
-    def release(self) -> None: ...
+    def isOpened(self) -> bool:
+        """Whether the device could be opened."""
+
+    def set(self, prop: int, value: float) -> bool:
+        """Request a value of a CAP_PROP; the driver may still choose another."""
+
+    def get(self, prop: int) -> float:
+        """The value of a CAP_PROP; 0 if the driver does not support it."""
+
+    def grab(self) -> bool:
+        """Wait for the next frame without decoding it. False if none came."""
+
+    def retrieve(self) -> tuple[bool, Any]:
+        """Decode the grabbed frame: whether it worked, and uint8 (H, W, 3), BGR."""
+
+    def release(self) -> None:
+        """Close the device."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Settings files that a flag applies over config.yaml: kiosk.yaml for `--kiosk`."""
