@@ -142,7 +142,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 def report(evaluation: Evaluation, truth: Truth, settings: Settings, weights: Path, description: str) -> dict[str, Any]:
     """What `--json` writes: the numbers, and everything that is needed to measure them again."""
-    from stream_segment import __version__
+    from pipeline import __version__
 
     return {
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
