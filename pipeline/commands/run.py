@@ -8,7 +8,6 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import handled, unwind
 from pipeline.console.run_report import ProgressReport, summary_text
 from pipeline.file_names import user_path
+from pipeline.installation import program_name, shipped_file
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.runtime.summary import EndReason
@@ -26,8 +26,6 @@ from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
 
 logger = logging.getLogger(__name__)
-
-CONFIG_BESIDE_THE_PROGRAM = Path(__file__).resolve().parents[2] / "config.yaml"
 
 
 class _Flag(NamedTuple):
@@ -97,9 +95,9 @@ _SWITCHES: Sequence[tuple[str, str, Any, str]] = (
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of a run. Values are checked by the settings, so that a flag and a file give the same errors."""
     parser = Parser(
-        prog="stream_segment.py",
+        prog=program_name(),
         description="Real-time instance segmentation of cameras and video with Mask R-CNN.",
-        epilog=f"Also: stream_segment.py COMMAND --help, with COMMAND one of: {', '.join(COMMANDS)}. "
+        epilog=f"Also: {program_name()} COMMAND --help, with COMMAND one of: {', '.join(COMMANDS)}. "
         "Settings: config.yaml.",
         allow_abbrev=False,
     )
@@ -122,10 +120,9 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--kiosk",
         action="store_true",
-        help="settings for an unattended screen (pipeline/settings/presets/kiosk.yaml); --config and other flags "
-        "lie over them",
+        help="settings for an unattended screen; --config and other flags lie over them (--print-config shows all)",
     )
-    group.add_argument("--config", metavar="FILE", help="settings file (default: config.yaml beside this program)")
+    group.add_argument("--config", metavar="FILE", help="settings file (default: the program's own config.yaml)")
     group.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -165,8 +162,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     """Defaults, config.yaml, then a preset, the user's settings file, the command line. Raises InputError."""
     given = user_path(arguments.config, "--config") if arguments.config else None
     preset = preset_overrides("kiosk", given) if arguments.kiosk else {}
-    shipped = CONFIG_BESIDE_THE_PROGRAM if CONFIG_BESIDE_THE_PROGRAM.is_file() else None
-    return load_settings(given or shipped, {**preset, **overrides_from(arguments)})
+    shipped = shipped_file("config.yaml")
+    return load_settings(given or (shipped if shipped.is_file() else None), {**preset, **overrides_from(arguments)})
 
 
 def run(argv: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.installation import program_name
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
 from pipeline.settings.model_settings import Backend, Device, EngineKind, ModelSettings, Precision
 
@@ -239,7 +240,7 @@ def _check_int8(plans: list[EnginePlan], weights: Path, config: Any) -> None:
         raise InputError("precision int8 needs the engine openvino: pip install openvino")
     if not int8_is_there(weights, config):
         raise InputError(
-            f"int8 is not prepared for {weights}: run `python stream_segment.py optimize --weights {weights}` first"
+            f"int8 is not prepared for {weights}: run `{program_name()} optimize --weights {weights}` first"
         )
 
 

@@ -17,7 +17,7 @@ from pipeline.segmentation.canvas import MIN_DIM_SHARE, CanvasFit, fit_canvas
 from pipeline.segmentation.engine_choice import EnginePlan, plan_engines
 from pipeline.segmentation.engine_pool import EngineSet, default_workers, side_by_side
 from pipeline.segmentation.segmenter import Segmenter
-from pipeline.segmentation.weights_file import find_weights
+from pipeline.segmentation.weights_file import coco_hint, find_weights
 from pipeline.settings.model_settings import ModelSettings
 from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.settings.schema import Settings
@@ -200,7 +200,7 @@ def _read_file(path: Path, settings: ModelSettings) -> tuple[Any, tuple[str, ...
             raise InputError(f"{path} has another backbone than ResNet-50 or ResNet-101, and does not say which")
         return _matterport_config(summary.num_classes, summary.backbone, overrides), labels
     except WeightsError as error:
-        raise InputError(str(error)) from None
+        raise InputError(f"{error}. {coco_hint()}") from None
 
 
 def _matterport_config(num_classes: int, backbone: str, overrides: dict[str, Any]) -> Any:

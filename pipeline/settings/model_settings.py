@@ -32,7 +32,7 @@ class Precision(Enum):
     """In what the convolutions and matrix products of the network are computed."""
 
     AUTO = "auto"
-    """The fastest that the engine has here: int8 only if `stream_segment.py optimize` has prepared it."""
+    """The fastest that the engine has here: int8 only if the command `optimize` has prepared it."""
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"

@@ -133,7 +133,7 @@ def test_no_place_to_keep_it_is_told(weights, monkeypatch, tmp_path, exports, ca
     monkeypatch.setattr(cache, "_temporary_folder", lambda: temporary)
     assert exported_parts(weights, Small())["boxes"].parent.parent == temporary
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("preparing net.h5 for this engine, for this run alone: neither ")
+    assert line.startswith("preparing net.h5 for this engine, for this run alone: cannot write to ")
     assert str(weights.parent / "cache") in line
 
 
