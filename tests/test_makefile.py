@@ -1,5 +1,6 @@
 """The Makefile's parts that can be tried without installing anything."""
 
+import itertools
 import os
 import re
 import stat
@@ -88,10 +89,23 @@ def dry_run(*arguments):
     return result.stdout
 
 
-def test_make_test_installs_then_tests_under_both_backends(tmp_path):
+def test_make_test_installs_then_runs_every_tier_under_both_backends(tmp_path):
     text = dry_run("test", f"VENV={tmp_path}/venv")
     install, tensorflow = text.index("tools/install.py test"), text.index("KERAS_BACKEND=tensorflow")
     assert text.index("tools/install.py run") < install < tensorflow < text.index("KERAS_BACKEND=jax")
+    assert "torch" not in text
+
+
+def test_every_test_is_in_one_tier_of_make_test():
+    """By the rules of `pytest -m` on every set of marks; that Keras is tested on JAX as well is another thing."""
+    expressions = [
+        re.search(r' -m "(.+)"$', dry_run(tier, f"VENV={ROOT}/none"), re.MULTILINE).group(1)
+        for tier in ("test-fast", "test-network", "test-screen")
+    ]
+    names = ("slow", "keras", "browser", "window", "gpu")
+    for truths in itertools.product((False, True), repeat=len(names)):
+        marks = dict(zip(names, truths, strict=True))
+        assert sum(eval(expression, {}, dict(marks)) for expression in expressions) == 1, marks
 
 
 def test_what_is_installed_is_not_installed_again(tmp_path):

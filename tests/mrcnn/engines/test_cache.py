@@ -14,7 +14,7 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 

@@ -11,7 +11,7 @@ from mrcnn.config import Config
 from mrcnn.engines import cache, exported
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import PARTS, VERSION, ExportFault, exported_parts
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 

@@ -14,7 +14,8 @@ from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, int8_is_there
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
-from tests.mrcnn.exporting import NO_NETWORK, ONCE
+from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.exporting import NO_NETWORK
 from tests.mrcnn.tiny import tiny_image
 
 pytestmark = ONCE

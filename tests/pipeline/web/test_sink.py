@@ -25,7 +25,6 @@ from tests.pipeline.sinks.presentations import context, presentation
 from tests.pipeline.web.served import Camera, served
 
 VIEWERS = 20
-MEASURED_S = 2.0
 FPS = 25.0
 
 
@@ -75,13 +74,6 @@ class Crowd:
             one.close()
 
 
-def presented_fps(run):
-    """Frames presented a second, over a while."""
-    began_s, before = time.monotonic(), run.stream.stats.overall().presented
-    run.camera.interrupted.wait(MEASURED_S)
-    return (run.stream.stats.overall().presented - before) / (time.monotonic() - began_s)
-
-
 def until(condition):
     end_s = time.monotonic() + DEADLINE_S
     while not condition():
@@ -89,22 +81,17 @@ def until(condition):
         threading.Event().wait(0.01)
 
 
-def test_twenty_viewers_one_of_them_stalled_cost_the_display_nothing():
+def test_a_stalled_viewer_holds_up_neither_the_display_nor_the_others():
     with served(Camera(FPS, size_wh=(640, 360)), serve={"max_viewers": VIEWERS}) as run:
-        until(lambda: run.stream.stats.overall().presented > 10)
-        alone = presented_fps(run)
+        stats = run.stream.stats
+        until(lambda: stats.overall().presented > 10)
         with Crowd(run.port, VIEWERS, stalled=1) as crowd:
             until(lambda: run.sink.pictures.count == VIEWERS)
             until(lambda: min(crowd.received[1:]) > 0)
-            before = list(crowd.received)
-            together = presented_fps(run)
-            seen = [(after - first) / MEASURED_S for first, after in zip(before[1:], crowd.received[1:], strict=True)]
-        print(f"{alone:.1f} frames/s alone, {together:.1f} with {VIEWERS} viewers, who saw {min(seen):.1f} or more")
-        assert alone > 0.7 * FPS
-        assert together > 0.9 * alone
-        assert min(seen) > 0.5 * together
+            seen, shown = min(crowd.received[1:]), stats.overall().presented
+            until(lambda: min(crowd.received[1:]) > seen + FPS)
+            until(lambda: stats.overall().presented > shown + FPS)
         until(lambda: run.sink.pictures.count == 0)
-    assert run.stream.summary().stats.dropped_total <= 5 + 0.1 * run.stream.summary().stats.captured
 
 
 def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
