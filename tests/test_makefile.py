@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools.python_check import EXPECTED
 
@@ -106,6 +107,15 @@ def test_every_test_is_in_one_tier_of_make_test():
     for truths in itertools.product((False, True), repeat=len(names)):
         marks = dict(zip(names, truths, strict=True))
         assert sum(eval(expression, {}, dict(marks)) for expression in expressions) == 1, marks
+
+
+def test_pre_commit_runs_what_make_lint_runs_and_fetches_nothing():
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    [hook] = repositories[0]["hooks"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    assert (hook["entry"], hook["language"], hook["pass_filenames"]) == ("make lint", "system", False)
+    checks = re.findall(r"-m (.*)", dry_run("lint", f"VENV={ROOT}/none"))
+    assert checks == ["ruff check .", "ruff format --check .", "mypy"]
 
 
 def test_what_is_installed_is_not_installed_again(tmp_path):
