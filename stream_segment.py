@@ -23,7 +23,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pipeline import __version__ as __version__
 from pipeline.commands import COMMANDS, run
 from pipeline.commands.program import print_any_text
 from pipeline.commands.signals import Terminated, handled, unwind
@@ -34,6 +33,7 @@ from pipeline.scene import Event, EventKind, Scene
 from pipeline.settings.loading import load_settings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.version import __version__ as __version__
 
 __all__ = [
     "Delivery",

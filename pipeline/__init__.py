@@ -3,5 +3,3 @@
 # OpenCV must be loaded before PyAV: both bring an X11 library of their own, and with PyAV's first, OpenCV's windows
 # hang for ever on Linux (opencv/opencv issue 29195).
 import cv2  # noqa: F401
-
-__version__ = "0.1.0"

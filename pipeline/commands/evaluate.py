@@ -30,6 +30,7 @@ from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
 from pipeline.settings.schema import Settings
 from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.version import __version__
 
 logger = logging.getLogger("pipeline.commands.evaluate")
 
@@ -143,8 +144,6 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 def report(evaluation: Evaluation, truth: Truth, settings: Settings, weights: Path, description: str) -> dict[str, Any]:
     """What `--json` writes: the numbers, and everything that is needed to measure them again."""
-    from pipeline import __version__
-
     return {
         "weights": {"file": weights.name, "sha256": sha256_of(weights)},
         "model": description,

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
-from pipeline import __version__
 from pipeline.commands import COMMANDS
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import handled, unwind
@@ -24,6 +23,7 @@ from pipeline.runtime.summary import EndReason
 from pipeline.settings.loading import KeyPath, dump_settings, load_settings, parse_assignment, preset_overrides
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
+from pipeline.version import __version__
 
 logger = logging.getLogger(__name__)
 
