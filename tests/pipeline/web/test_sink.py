@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +17,6 @@ from pipeline.errors import InputError, RunError
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.output_settings import ServeSettings
 from pipeline.stats import RunStats
-from pipeline.web import sink as sink_module
 from pipeline.web.address import listen
 from pipeline.web.sink import WebSink
 from pipeline.web.view import RunView
@@ -39,7 +39,7 @@ class Crowd:
     def __init__(self, port, count, stalled):
         self.received = [0] * count
         self._end = threading.Event()
-        self._sockets = [self._connect(port, tiny=index < stalled) for index in range(count)]
+        self._sockets = [self.connect(port, tiny=index < stalled) for index in range(count)]
         self._selector = selectors.DefaultSelector()
         for index, one in enumerate(self._sockets):
             if index >= stalled:
@@ -47,7 +47,7 @@ class Crowd:
         self._thread = threading.Thread(target=self._read)
 
     @staticmethod
-    def _connect(port, tiny, path=b"/stream.mjpg"):
+    def connect(port, tiny, path=b"/stream.mjpg"):
         one = socket.socket()
         if tiny:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -98,7 +98,7 @@ def test_a_viewer_who_takes_nothing_is_let_go(monkeypatch):
     monkeypatch.setattr("pipeline.web.routes.SEND_TIMEOUT_S", 0.3)
     with served(Camera(FPS, size_wh=(640, 360)), serve={"jpeg_quality": 100}) as run:
         noisy = np.random.default_rng(3).integers(0, 256, (360, 640, 3), np.uint8)
-        with contextlib.closing(Crowd._connect(run.port, tiny=True)):
+        with contextlib.closing(Crowd.connect(run.port, tiny=True)):
             until(lambda: run.sink.pictures.count == 1)
             end_s = time.monotonic() + DEADLINE_S
             while run.sink.pictures.count == 1:
@@ -113,7 +113,7 @@ def test_who_leaves_while_no_picture_comes_gives_the_place_back():
     with served(camera) as run:
         camera.flowing.clear()
         for path in (b"/stream.mjpg", b"/snapshot.jpg", b"/api/events"):
-            with contextlib.closing(Crowd._connect(run.port, tiny=False, path=path)):
+            with contextlib.closing(Crowd.connect(run.port, tiny=False, path=path)):
                 if path != b"/api/events":
                     until(lambda: run.sink.wants_overlay)
             until(lambda: not run.sink.wants_overlay)
@@ -124,7 +124,7 @@ def test_viewers_who_come_and_go_leave_nothing_behind():
         threads = threading.active_count()
         for round_ in range(30):
             path = (b"/stream.mjpg", b"/api/events", b"/api/status")[round_ % 3]
-            with contextlib.closing(Crowd._connect(run.port, tiny=False, path=path)) as one:
+            with contextlib.closing(Crowd.connect(run.port, tiny=False, path=path)) as one:
                 assert one.recv(100).startswith(b"HTTP/1.1 200 OK")
                 if round_ % 2:  # vanishes without a word
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -136,7 +136,7 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     def encode(*_):
         raise AssertionError
 
-    monkeypatch.setattr(sink_module, "_jpeg", encode)
+    monkeypatch.setattr(cv2, "imencode", encode)
     one = sink_of()
     one.open(context())
     made = presentation(0)
@@ -151,17 +151,27 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     one.close()
 
 
-def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is():
-    wide = np.zeros((101, 400, 3), np.uint8)
-    assert sink_module._scaled(wide, 200).shape == (50, 200, 3)
-    assert sink_module._scaled(wide, 400) is wide
-    assert sink_module._scaled(wide, None) is wide
-    assert sink_module._scaled(np.zeros((1, 4000, 3), np.uint8), 100).shape == (1, 100, 3)
+def sent(monkeypatch, height, width, **values):
+    """Height and width of what a viewer gets of a picture."""
+    one, offered = sink_of(**values), []
+    one.open(context())
+    with contextlib.closing(one), one.pictures.place():
+        monkeypatch.setattr(one.pictures, "offer", offered.append)
+        made = presentation(0, image=np.zeros((height, width, 3), np.uint8))
+        one.write(type(made)(made.segmented, made.annotated_bgr.copy()))
+    return cv2.imdecode(np.frombuffer(offered[0], np.uint8), cv2.IMREAD_COLOR).shape[:2]
 
 
-def test_a_picture_too_large_for_jpeg_is_an_error_with_a_way_out():
+def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is(monkeypatch):
+    assert sent(monkeypatch, 101, 400, max_width=200) == (50, 200)
+    assert sent(monkeypatch, 101, 400, max_width=400) == (101, 400)
+    assert sent(monkeypatch, 101, 400, max_width=None) == (101, 400)
+    assert sent(monkeypatch, 1, 4000, max_width=200) == (1, 200)
+
+
+def test_a_picture_too_large_for_jpeg_is_an_error_with_a_way_out(monkeypatch):
     with pytest.raises(RunError, match=r"serve\.max_width"):
-        sink_module._jpeg(np.zeros((1, 70000, 3), np.uint8), 80)
+        sent(monkeypatch, 1, 70000, max_width=None)
 
 
 def test_a_port_that_is_taken_is_bad_usage():
