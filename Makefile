@@ -1,6 +1,11 @@
 # make demo          installs into .venv and segments samples/people.mp4 -> out/people_segmented.mp4
-# make test          installs what the tests need and runs all of them, under TensorFlow and (the network) under JAX
-# make test-fast     the tests that take no longer than some seconds each, under TensorFlow
+# make test          installs what the tests need and runs all tiers below but PyTorch
+# make test-fast     the tests that neither compute with Keras nor take long, two at a time
+# make test-network  the tests that compute with Keras, on TensorFlow, and those that take long
+# make test-jax      the tests that compute with Keras, on JAX
+# make test-torch    the same on PyTorch, in .venv-torch
+# make test-screen   the page in a browser and the window on an X server; STREAM_SEGMENT_REQUIRE=browser,window makes a
+#                    missing browser or server a failure
 # make lint          style and types
 # make docs          builds the documentation into out/docs/; fails on broken links and on missing docstrings
 # make lock          refreshes locks/ within the ranges of requirements*.txt, then runs tests and lint
@@ -13,6 +18,8 @@ PYTHON ?=
 VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+JOBS ?= 2
+TORCH ?= torch>=2.13.0,<3
 
 PY := $(VENV)/bin/python
 RUN_STAMP := $(VENV)/.installed-run
@@ -28,7 +35,15 @@ RANGES := requirements.txt requirements-test.txt
 export PYTHONUNBUFFERED := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast lint docs install clean lock test-newest test-lowest
+SCREEN := browser or window
+FAST := not (keras or slow or $(SCREEN))
+NETWORK ?= (keras or slow) and not ($(SCREEN))
+PYTEST = $(PY) -m pytest $(PYTEST_FLAGS)
+# The tests of a file stay in one process, which makes their shared networks once.
+PARALLEL := -n $(JOBS) --dist loadfile
+
+.PHONY: help demo test test-fast test-network test-jax test-torch test-screen lint docs install clean lock test-newest \
+	test-lowest
 .DELETE_ON_ERROR:
 
 help:
@@ -39,18 +54,33 @@ demo: $(RUN_STAMP)
 	@echo "   prepare the network"
 	@$(PY) tools/demo.py $(DEMO_FLAGS)
 
-test: $(TEST_STAMP)
-	@echo "== tests, Keras on TensorFlow"
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(PYTEST_FLAGS)
-	@echo "== tests of the network, Keras on JAX"
-	KERAS_BACKEND=jax $(PY) -m pytest $(PYTEST_FLAGS) tests/mrcnn
+test: test-fast test-network test-jax test-screen
 
 test-fast: $(TEST_STAMP)
-	@echo "== fast tests, Keras on TensorFlow"
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(PYTEST_FLAGS) -m "not slow"
+	@echo "== fast tests"
+	KERAS_BACKEND=tensorflow $(PYTEST) $(PARALLEL) -m "$(FAST)"
+
+test-network: $(TEST_STAMP)
+	@echo "== tests of the network on TensorFlow, and slow tests"
+	KERAS_BACKEND=tensorflow $(PYTEST) $(PARALLEL) -m "$(NETWORK)"
+
+test-jax: $(TEST_STAMP)
+	@echo "== tests of the network on JAX"
+	KERAS_BACKEND=jax $(PYTEST) $(PARALLEL) -m keras tests/mrcnn
+
+test-torch:
+	@$(INSTALL) test --venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet "$(TORCH)"
+	@echo "== tests of the network on PyTorch"
+	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest $(PYTEST_FLAGS) $(PARALLEL) -m keras tests/mrcnn
+
+test-screen: $(TEST_STAMP)
+	@echo "== tests of the page in a browser and of the window"
+	$(PYTEST) -m "$(SCREEN)"
 
 lint: $(TEST_STAMP)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
 docs: $(DOCS_STAMP)

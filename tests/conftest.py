@@ -1,15 +1,40 @@
-"""What every test gets: no thread of ours may outlive the test that started it, logging is left as it was."""
+"""What every test gets: no thread of ours may outlive the test that started it, logging is left as it was.
+
+Tests of a browser or a window skip where their programs are missing. STREAM_SEGMENT_REQUIRE=browser,window turns such a
+skip into a failure.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+import os
+import shutil
 import threading
 
 import pytest
 
 from pipeline.commands.program import PACKAGES
 from pipeline.threads.stage import THREAD_PREFIX
+
+REQUIRED = os.environ.get("STREAM_SEGMENT_REQUIRE", "").split(",")
+
+
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers():
+        missing = missing_programs(marker)
+        if missing:
+            give_up = pytest.fail if marker.name in REQUIRED else pytest.skip
+            give_up(f"needs {' and '.join(missing)}, not found on PATH")
+
+
+def missing_programs(marker):
+    """What a test with this mark needs and PATH does not have."""
+    if marker.name == "browser":
+        from tests.pipeline.web.browser import NAMES, find_browser
+
+        return [] if find_browser() else [" or ".join(NAMES)]
+    return [name for name in marker.args if shutil.which(name) is None] if marker.name == "window" else []
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-""".ci/run with a make that does nothing: which Pythons it tests, and that it fails when one is missing."""
+""".ci/run with a make that does nothing: which tiers it runs on which Python, and that it fails when one is missing."""
 
 import shutil
 import subprocess
@@ -13,10 +13,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script"
 
 MAKE = """#!/bin/sh
 echo "make $*" | sed "s|$PWD||; s|/[^ ]*/weights/|W/|"
+case "$*" in test-screen*) echo "required: $STREAM_SEGMENT_REQUIRE" ;; esac
 case "$*" in
 *"$FAILS"*) exit 1 ;;
 demo*) mkdir -p out; echo video >out/people_segmented.mp4 ;;
-test*) echo "7 passed in 1.23s" ;;
+*"$ENDS_EARLY"*) ;;
+test*) echo "== 7 passed, 1 skipped in 1.23s ==" ;;
 esac
 """
 
@@ -32,17 +34,20 @@ def ci(tmp_path):
     tools.mkdir()
     (tools / "make").write_text(MAKE, encoding="utf-8")
     (tools / "make").chmod(0o755)
-    for name in ("bash", "sh", "dirname", "mktemp", "rm", "mkdir", "cp", "tee", "touch", "grep", "sed"):
+    for name in ("bash", "sh", "dirname", "mktemp", "rm", "mkdir", "cp", "tee", "tail", "grep", "sed"):
         (tools / name).symlink_to(shutil.which(name))
 
-    def run(versions, fails="nothing", **variables):
+    def run(versions, fails="nothing", programs=(), **variables):
+        for program in programs:
+            (tools / program).write_text("#!/bin/sh\n", encoding="utf-8")
+            (tools / program).chmod(0o755)
         for version in versions:
             python = tools / f"python{version}"
             python.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
             python.chmod(0o755)
         done = subprocess.run(
             ["bash", clone / ".ci" / "run"],
-            env={"PATH": str(tools), "PYENV_ROOT": str(tmp_path), "FAILS": fails, **variables},
+            env={"PATH": str(tools), "PYENV_ROOT": str(tmp_path), "FAILS": fails, "ENDS_EARLY": "nothing", **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -58,17 +63,51 @@ def test_each_python_is_tested_the_first_one_wholly(ci):
     assert (code, lines[-1]) == (0, "CI: all passed")
     made = [line for line in lines if line.startswith("make ")]
     assert made == [
-        "make test PYTHON=python3.11 VENV=.venv-ci-3.11",
-        "make lint PYTHON=python3.11 VENV=.venv-ci-3.11",
+        *(
+            f"make {what} PYTHON=python3.11 VENV=.venv-ci-3.11"
+            for what in ("test-fast", "lint", "test-network", "test-jax", "test-screen")
+        ),
         *(
             f"make {what} PYTHON=python{version} VENV=.venv-ci-{version}{more}"
             for version in ("3.12", "3.13")
             for what, more in (
                 ("test-fast", ""),
+                ("test-network", " NETWORK=keras and not slow"),
                 ("demo", " DEMO_FLAGS=--max-frames 50 --weights W/stream_segment_person.h5"),
             )
         ),
     ]
+
+
+def test_the_number_of_tests_is_printed_by_tier(ci):
+    _, lines = ci(["3.11", "3.12", "3.13"])
+    told = lines[next(index for index, line in enumerate(lines) if line.startswith("== tests by tier")) + 1 : -1]
+    counts = [line.partition(": ")[0].strip() for line in told if line.endswith(": 7 passed, 1 skipped in 1.23s")]
+    assert counts == [
+        "3.11 fast",
+        "3.11 network on TensorFlow, and slow",
+        "3.11 network on JAX",
+        "3.11 browser and window",
+        *(f"{version} {what}" for version in ("3.12", "3.13") for what in ("fast", "network on TensorFlow, not slow")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("programs", "variables", "required"),
+    [
+        ((), {}, ""),
+        (("chromium",), {}, "browser"),
+        (("google-chrome", "Xvfb", "xvfb-run", "xdotool"), {}, "browser,window"),
+        (("Xvfb", "xvfb-run"), {}, ""),
+        ((), {"STREAM_SEGMENT_REQUIRE": "browser,window"}, "browser,window"),
+    ],
+)
+def test_a_browser_and_an_x_server_are_required_where_they_are_installed(ci, programs, variables, required):
+    code, lines = ci(["3.11", "3.12", "3.13"], programs=programs, CI="true", **variables)
+    assert code == 0
+    assert f"required: {required}" in lines
+    not_run = {line.split()[0] for line in lines if ": not run, " in line}
+    assert not_run == {"browser:", "window:"} - {f"{name}:" for name in required.split(",") if not variables}
 
 
 @pytest.mark.parametrize(("variables", "code"), [({"CI": "true"}, 1), ({}, 0)])
@@ -79,10 +118,27 @@ def test_a_python_that_is_not_found_is_named_and_fails_where_ci_says_so(ci, vari
     assert any("VENV=.venv-ci-3.13" in line for line in lines)
 
 
-@pytest.mark.parametrize("fails", ["test PYTHON=python3.11", "lint", "test-fast PYTHON=python3.13", "demo"])
+@pytest.mark.parametrize(
+    "fails",
+    [
+        "test-fast PYTHON=python3.11",
+        "test-network",
+        "test-jax",
+        "test-screen",
+        "lint",
+        "test-fast PYTHON=python3.13",
+        "demo",
+    ],
+)
 def test_any_failure_fails(ci, fails):
     code, lines = ci(["3.11", "3.12", "3.13"], fails)
     assert (code, lines[-1]) == (1, "CI: failed")
+
+
+def test_tests_that_do_not_come_to_their_end_fail(ci):
+    code, lines = ci(["3.11", "3.12", "3.13"], ENDS_EARLY="test-jax")
+    assert (code, lines[-1]) == (1, "CI: failed")
+    assert "  3.11 network on JAX: pytest did not come to its end" in lines
 
 
 def test_no_python_at_all_fails(ci):

@@ -1,5 +1,6 @@
 """The Makefile's parts that can be tried without installing anything."""
 
+import itertools
 import os
 import re
 import stat
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools.python_check import EXPECTED
 
@@ -88,10 +90,32 @@ def dry_run(*arguments):
     return result.stdout
 
 
-def test_make_test_installs_then_tests_under_both_backends(tmp_path):
+def test_make_test_installs_then_runs_every_tier_under_both_backends(tmp_path):
     text = dry_run("test", f"VENV={tmp_path}/venv")
     install, tensorflow = text.index("tools/install.py test"), text.index("KERAS_BACKEND=tensorflow")
     assert text.index("tools/install.py run") < install < tensorflow < text.index("KERAS_BACKEND=jax")
+    assert "torch" not in text
+
+
+def test_every_test_is_in_one_tier_of_make_test():
+    """By the rules of `pytest -m` on every set of marks; that Keras is tested on JAX as well is another thing."""
+    expressions = [
+        re.search(r' -m "(.+)"$', dry_run(tier, f"VENV={ROOT}/none"), re.MULTILINE).group(1)
+        for tier in ("test-fast", "test-network", "test-screen")
+    ]
+    names = ("slow", "keras", "browser", "window", "gpu")
+    for truths in itertools.product((False, True), repeat=len(names)):
+        marks = dict(zip(names, truths, strict=True))
+        assert sum(eval(expression, {}, dict(marks)) for expression in expressions) == 1, marks
+
+
+def test_pre_commit_runs_what_make_lint_runs_and_fetches_nothing():
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    [hook] = repositories[0]["hooks"]
+    assert [repository["repo"] for repository in repositories] == ["local"]
+    assert (hook["entry"], hook["language"], hook["pass_filenames"]) == ("make lint", "system", False)
+    checks = re.findall(r"-m (.*)", dry_run("lint", f"VENV={ROOT}/none"))
+    assert checks == ["ruff check .", "ruff format --check .", "mypy"]
 
 
 def test_make_docs_has_an_environment_of_its_own_and_fails_on_warnings(tmp_path):

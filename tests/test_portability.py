@@ -290,10 +290,10 @@ def test_every_module_is_imported_without_those_of_one_system(tmp_path):
     )
     check_clean(done)
     for expected in (
-        b"usage: stream_segment.py [",
+        b"usage: python stream_segment.py [",
         b"stream_segment 0.",
         b"source:\n",
-        b"usage: stream_segment.py train",
+        b"usage: python stream_segment.py train",
     ):
         assert expected in done.stdout
 
@@ -454,7 +454,7 @@ def test_texts_without_a_locale(clone, locale):
 def test_the_help_of_commands_without_a_locale(clone, command):
     done = start([sys.executable, clone / "stream_segment.py", command, "--help"], **NO_UTF8, LC_ALL="C")
     check_clean(done)
-    assert done.stdout.startswith(f"usage: stream_segment.py {command}".encode())
+    assert done.stdout.startswith(f"usage: python stream_segment.py {command}".encode())
 
 
 @needs_posix

@@ -150,7 +150,7 @@ class NeverOpened:
 )
 def test_a_signal_before_the_stream_is_open_has_its_own_exit_code(capsys, monkeypatch, number, code, text):
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(stream_segment, "Stream", NeverOpened)
+    monkeypatch.setattr("pipeline.commands.run.Stream", NeverOpened)
     monkeypatch.setattr(NeverOpened, "number", number)
     assert run_main(capsys, "--no-window") == (code, "", f"stream_segment: {text}\n")
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before

@@ -14,8 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.settings.schema import Settings  # noqa: E402 - the path is set above
-from stream_segment import build_parser  # noqa: E402
+from pipeline.commands.run import build_parser  # noqa: E402 - the path is set above
+from pipeline.settings.schema import Settings  # noqa: E402
 
 PAGE = ROOT / "docs" / "options.md"
 BEGIN, END = "<!-- options: tools/options_table.py -->", "<!-- /options -->"

@@ -33,6 +33,9 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 """Of the graphs: raised when what is exported changes."""
 
+PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+"""Nothing is written below these: what pip has not put there it does not remove."""
+
 ABANDONED_S = 24 * 3600.0
 """No export takes this long: what is older has nobody who finishes it."""
 
@@ -78,8 +81,9 @@ def fingerprint(weights: Path, config: Any) -> str:
 
 
 def cache_folder(weights: Path, config: Any) -> Path:
-    """Where the graphs of a weight file lie, or will lie: beside it; where that is not writable, in the user's cache;
-    where that is not writable either, in a temporary folder that is removed when the process ends."""
+    """Where the graphs of a weight file lie, or will lie: beside it; where that is not writable or is part of an
+    installed package, in the user's cache; where that is not writable either, in a temporary folder that is removed
+    when the process ends."""
     name = f"{weights.stem}-{fingerprint(weights, config)}"
     for parent in _lasting_folders(weights):
         if os.path.isdir(parent / name) or _is_writable(parent):
@@ -93,15 +97,15 @@ def cache_folder(weights: Path, config: Any) -> Path:
 def check_lasting(folder: Path, weights: Path) -> None:
     """Raises EngineError if this `cache_folder` of a weight file is the temporary one, which the run removes."""
     if folder.parent.name.startswith(_TEMPORARY):
-        beside, mine = _lasting_folders(weights)
         raise EngineError(
-            f"neither {beside} nor {mine} can be written, where the result would be kept: make one of them writable, "
-            "or copy the weights to a folder that is, and name them with --weights"
+            f"cannot write to {' or '.join(map(str, _lasting_folders(weights)))}, where the result would be kept: make "
+            "it writable, or copy the weights to a folder that is, and name them with --weights"
         )
 
 
-def _lasting_folders(weights: Path) -> tuple[Path, Path]:
-    return weights.resolve().parent / "cache", user_cache() / "engines"
+def _lasting_folders(weights: Path) -> list[Path]:
+    beside, mine = weights.resolve().parent / "cache", user_cache() / "engines"
+    return [mine] if PACKAGE_FOLDERS & set(beside.parts) else [beside, mine]
 
 
 @lru_cache(maxsize=1)

@@ -62,7 +62,7 @@ def create_openvino_engine(weights: Path, config: Any, precision: str, threads: 
         try:
             parts |= cache.read(folder / INT8_FOLDER, INT8_VERSION)
         except cache.CacheFault as fault:
-            raise EngineError(f"int8 is not prepared ({fault}): run `stream_segment.py optimize`") from None
+            raise EngineError(f"int8 is not prepared ({fault}): run the command optimize") from None
         precision = "bfloat16" if cpu_has_bfloat16() else "float32"
     return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision), threads), config)
 

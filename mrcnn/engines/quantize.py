@@ -148,7 +148,7 @@ def _nncf() -> Any:
     try:
         import nncf
     except ImportError as error:
-        raise EngineError(f"int8 needs NNCF ({error}): pip install -r requirements-optimize.txt") from None
+        raise EngineError(f"int8 needs NNCF ({error}): pip install nncf") from None
     # nncf.set_log_level would set the level of handlers that others have added, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

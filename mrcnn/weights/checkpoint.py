@@ -26,8 +26,6 @@ RPN_LAYERS = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
 HEAD_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
 """Layers whose shapes depend on the number of classes."""
 
-DOWNLOAD_HINT = "The COCO weights: `python stream_segment.py weights coco`"
-
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 LayerArrays = dict[str, np.ndarray]
@@ -87,9 +85,7 @@ def summarize(path: str | os.PathLike[str]) -> FileSummary:
         root, groups = _root_and_groups(path, file)
         missing = [name for name in ("fpn_p5", "rpn_model", *HEAD_LAYERS) if name not in groups]
         if missing:
-            raise WeightsError(
-                f"{path} has no layer {listed(missing)}: it is not a Mask R-CNN checkpoint. {DOWNLOAD_HINT}"
-            )
+            raise WeightsError(f"{path} has no layer {listed(missing)}: it is not a Mask R-CNN checkpoint")
         try:
             shapes = _shapes(root, "mrcnn_class_logits")
         except (OSError, KeyError, RuntimeError) as error:
@@ -131,7 +127,7 @@ def _root_and_groups(path: Path, file: h5py.File) -> tuple[h5py.Group, list[str]
     if groups is None:
         raise WeightsError(
             f"{path} is an HDF5 file without the attribute 'layer_names' that Keras' save_weights writes "
-            f"(it has {listed(sorted(file.keys()))}): it is not a Mask R-CNN checkpoint. {DOWNLOAD_HINT}"
+            f"(it has {listed(sorted(file.keys()))}): it is not a Mask R-CNN checkpoint"
         )
     return root, groups
 
@@ -149,7 +145,7 @@ def _shapes(root: h5py.Group, group: str) -> dict[str, tuple[int, ...]]:
 def _open(path: Path) -> h5py.File:
     """The file opened for reading, or an error that says what is wrong with it."""
     if not path.exists():
-        raise WeightsError(f"weight file {path} does not exist. {DOWNLOAD_HINT}")
+        raise WeightsError(f"weight file {path} does not exist")
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected a weight file (.h5)")
     try:
@@ -159,7 +155,7 @@ def _open(path: Path) -> h5py.File:
     except OSError as error:
         raise WeightsError(f"weight file {path} cannot be read: {error.strerror}") from None
     if size == 0:
-        raise WeightsError(f"weight file {path} is empty (0 bytes). {DOWNLOAD_HINT}")
+        raise WeightsError(f"weight file {path} is empty (0 bytes)")
     if signature != HDF5_SIGNATURE:
         raise WeightsError(
             f"{path} is not an HDF5 file (it begins with {signature!r}): expected weights in Keras' .h5 format"

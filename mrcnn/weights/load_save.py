@@ -18,7 +18,6 @@ import numpy as np
 
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.weights.checkpoint import (
-    DOWNLOAD_HINT,
     HEAD_LAYERS,
     METADATA_ATTRIBUTE,
     RPN_LAYERS,
@@ -70,7 +69,7 @@ def load_weights(
     if not wanted & set(arrays):
         raise WeightsError(
             f"{path} has none of the layers of a Mask R-CNN with backbone {network.config.BACKBONE!r} (its first: "
-            f"{listed(list(arrays))}): it is not a Mask R-CNN checkpoint of this kind. {DOWNLOAD_HINT}"
+            f"{listed(list(arrays))}): it is not a Mask R-CNN checkpoint of this kind"
         )
     if backbone_only:
         arrays = {name: layer for name, layer in arrays.items() if name in wanted}

@@ -1,1 +1,4 @@
-"""The subcommands of `stream_segment.py`: one file each, with `run(argv) -> exit code`, loaded when it is asked for."""
+"""The command line's subcommands: one file each, with `run(argv) -> exit code`; `run.py` is the run without one."""
+
+COMMANDS = ("train", "evaluate", "optimize", "weights")
+"""Each is a module of this folder, loaded only when the user names it."""

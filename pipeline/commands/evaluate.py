@@ -1,4 +1,4 @@
-"""`stream_segment.py evaluate`: measures box and mask AP of weights on annotated images."""
+"""The command `evaluate`: measures box and mask AP of weights on annotated images."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
 from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
 from pipeline.evaluation.tables import tables
+from pipeline.installation import program_name
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
@@ -66,7 +67,7 @@ MODEL_FLAGS = {
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = Parser(
-        prog="stream_segment.py evaluate",
+        prog=f"{program_name()} evaluate",
         description="COCO box and mask average precision on annotated images, through the code that segments video.",
         allow_abbrev=False,
     )

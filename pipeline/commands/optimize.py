@@ -1,4 +1,4 @@
-"""`stream_segment.py optimize`: prepares the int8 network for OpenVINO, and says what it gains and costs."""
+"""The command `optimize`: prepares the int8 network for OpenVINO, and says what it gains and costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.agreement import Agreement, agreement
+from pipeline.installation import program_name, shipped_file
 from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
@@ -28,7 +28,7 @@ from pipeline.sources.frame_sample import sample_frames
 
 logger = logging.getLogger("pipeline.commands.optimize")
 
-SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "people.mp4"
+SAMPLE = shipped_file("samples/people.mp4")
 DEFAULT_FRAMES = 32
 CHECK_SHARE = 4
 """Every fourth frame is held out to compare the precisions on."""
@@ -42,7 +42,7 @@ Images = Sequence[NDArray[np.uint8]]
 def run(argv: Sequence[str]) -> int:
     """Calibrate, write, compare; return the exit code."""
     parser = Parser(
-        prog="stream_segment.py optimize",
+        prog=f"{program_name()} optimize",
         description="Prepares the int8 network for the engine openvino, calibrated on frames like those to segment. "
         "Later runs use it automatically (model.precision auto); --precision float32 does not.",
         allow_abbrev=False,
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
     frames = _frame_count(arguments.frames)
     settings = _settings(arguments)
     if importlib.util.find_spec("nncf") is None:
-        raise InputError("int8 needs the package nncf: pip install -r requirements-optimize.txt")
+        raise InputError("int8 needs the package nncf: pip install nncf")
     segmenter = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32))
     images = sample_frames(settings.source, frames)
     if len(images) < 2:

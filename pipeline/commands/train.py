@@ -1,4 +1,4 @@
-"""`stream_segment.py train`: trains on annotated images."""
+"""The command `train`: trains on annotated images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pipeline.commands.stop_request import StopRequest
 from pipeline.commands.train_settings import settings_from
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
+from pipeline.installation import program_name
 from pipeline.settings.model_settings import Backend, Device
 
 DESCRIPTION = """\
 Train on your own annotated images (COCO JSON with polygons or masks). The result, OUTPUT/best.h5, carries its settings
-and class names: `stream_segment.py --weights OUTPUT/best.h5` is all it takes to use it.
+and class names: the program needs no more than --weights OUTPUT/best.h5 to use it.
 Ctrl-C ends a run early; the same command resumes it.
 """
 
@@ -36,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="stream_segment.py train", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog=f"{program_name()} train", description=DESCRIPTION, allow_abbrev=False)
     group = parser.add_argument_group("data")
     group.add_argument("--images", metavar="DIR", help="folder of the images")
     group.add_argument("--annotations", metavar="FILE", help="COCO instances file")

@@ -1,4 +1,4 @@
-"""One run of `stream_segment.py train`, from the annotations to the weight files."""
+"""One run of the command `train`, from the annotations to the weight files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.commands.train_machine import choose_precision, make_repeatable
 from pipeline.commands.train_settings import WINDOW_SHARE, RunSettings, write_run
 from pipeline.console.train_progress import TrainProgress
 from pipeline.errors import InputError, RunError
+from pipeline.installation import program_name
 from pipeline.labels import COCO_LABELS
 from pipeline.segmentation.backend import prepare_backend
 from pipeline.settings.model_settings import Backend, Device
@@ -90,7 +91,7 @@ class TrainRun:
             where = f" ({error.filename})" if error.filename else ""
             raise RunError(
                 f"cannot write to {self._output}{where}: {error.strerror or error}. What was saved last is whole: "
-                f"make room and resume with python stream_segment.py train --resume --output {self._output}"
+                f"make room and resume with {program_name()} train --resume --output {self._output}"
             ) from None
         except FloatingPointError as error:
             raise RunError(f"{error}; {self._output} keeps what was saved before") from None
@@ -254,10 +255,10 @@ class TrainRun:
             print(f"best validation: mask AP50 {best['mask_ap50']:.3f} at step {best['step']}")
         print(f"weights: {self._output / 'best.h5'} (best), {self._output / 'last.h5'} (last)")
         if trainer.stopped and trainer.step < steps:
-            command = f"python stream_segment.py train --resume --output {self._output}"
+            command = f"{program_name()} train --resume --output {self._output}"
             print(f"stopped after step {trainer.step} of {steps}; resume with: {command}")
         else:
-            print(f"try it: python stream_segment.py --weights {self._output / 'best.h5'}")
+            print(f"try it: {program_name()} --weights {self._output / 'best.h5'}")
 
 
 def _average(steps: int) -> float:

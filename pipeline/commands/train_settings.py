@@ -12,6 +12,7 @@ from typing import Any
 from mrcnn.weights.whole_file import write_whole
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
+from pipeline.installation import program_name
 from pipeline.segmentation.weights_file import find_weights, weights_dir
 
 RUN_FILE = "run.json"
@@ -93,7 +94,7 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
         options = {name: stored["settings"].get(name) if value is None else value for name, value in options.items()}
     for name in ("images", "annotations"):
         if options[name] is None:
-            raise InputError(f"--{name} is needed (see stream_segment.py train --help)")
+            raise InputError(f"--{name} is needed (see {program_name()} train --help)")
     if (options["val_images"] is None) != (options["val_annotations"] is None):
         raise InputError("--val-images and --val-annotations go together")
     options["weights"] = str(_weights(options["weights"], options["backbone"]))
@@ -186,7 +187,7 @@ def _check_same(settings: RunSettings, stored: dict[str, Any], output: Path) -> 
     if differing:
         raise InputError(
             f"{output} holds a run with other settings: {'; '.join(differing)}. Give another --output for a new run, "
-            f"or resume this one: python stream_segment.py train --resume --output {output}"
+            f"or resume this one: {program_name()} train --resume --output {output}"
         )
 
 

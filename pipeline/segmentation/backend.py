@@ -86,8 +86,8 @@ def prepare_backend(backend: Backend, device: Device) -> BackendChoice:
         gpu_name = None if device is Device.CPU else _gpu_name(chosen)
     if device is Device.GPU and gpu_name is None:
         raise InputError(
-            f"--device gpu: {chosen.value} sees no GPU here; install requirements-gpu.txt and a driver, "
-            "or use --device cpu"
+            f"--device gpu: {chosen.value} sees no GPU here; install tensorflow[and-cuda], jax[cuda12] or "
+            "torch, and a driver, or use --device cpu"
         )
     if gpu_name is None:
         return BackendChoice(chosen, Device.CPU, "CPU")

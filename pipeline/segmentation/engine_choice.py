@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
+from pipeline.installation import program_name
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.machine import MODULES, Machine
 from pipeline.segmentation.network_model import NetworkModel
@@ -175,7 +176,7 @@ class EngineSelection:
         if not self.machine.int8_is_prepared(self.model):
             weights = self.model.weights.path
             raise InputError(
-                f"int8 is not prepared for {weights}: run `python stream_segment.py optimize --weights {weights}` first"
+                f"int8 is not prepared for {weights}: run `{program_name()} optimize --weights {weights}` first"
             )
 
     def _check_providers(self) -> None:

@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.labels import load_labels, resolve_classes
 from pipeline.segmentation.canvas import MIN_DIM_SHARE
 from pipeline.segmentation.detection_filter import REPORT_MOST, DetectionFilter
-from pipeline.segmentation.weights_file import WeightsChoice, find_weights
+from pipeline.segmentation.weights_file import WeightsChoice, coco_hint, find_weights
 from pipeline.settings.model_settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def read_model(settings: ModelSettings) -> NetworkModel:
         config = _matterport_config(summary.num_classes, summary.backbone, overrides)
         return NetworkModel(settings, weights, config, labels)
     except WeightsError as error:
-        raise InputError(str(error)) from None
+        raise InputError(f"{error}. {coco_hint()}") from None
 
 
 def _matterport_config(num_classes: int, backbone: str, overrides: dict[str, object]) -> Config:

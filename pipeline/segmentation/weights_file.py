@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
+from pipeline.installation import is_clone, program_name, shipped_file
 
 SHIPPED_NAME = "stream_segment_person.h5"
 COCO_NAME = "mask_rcnn_coco.h5"
@@ -23,14 +24,12 @@ class WeightsChoice:
 
 
 def weights_dir() -> Path:
-    """The folder of weights: STREAM_SEGMENT_WEIGHTS_DIR, else weights/ of a clone, else one in the user's cache."""
+    """The folder that downloads go to: STREAM_SEGMENT_WEIGHTS_DIR, else weights/ of a clone, else the user's cache."""
     named = os.environ.get(DIR_VARIABLE)
     if named:
         return user_path(named, DIR_VARIABLE)
-    root = Path(__file__).resolve().parents[2]
-    is_clone = (root / "pyproject.toml").is_file() and (root / "stream_segment.py").is_file()
-    if is_clone:
-        return root / "weights"
+    if is_clone():
+        return shipped_file("weights")
     from mrcnn.weights.user_cache import user_cache
 
     return Path(user_cache(), "weights")
@@ -49,14 +48,17 @@ def find_weights(explicit: str | None) -> WeightsChoice:
             raise InputError(f"--weights {explicit}: the file {what}; expected Mask R-CNN weights (.h5)")
         return WeightsChoice(path, "named by the user")
     folder = weights_dir()
-    for name, reason in ((SHIPPED_NAME, "shipped with the program"), (COCO_NAME, "COCO weights")):
-        if (folder / name).is_file():
-            return WeightsChoice(folder / name, reason)
+    shipped = folder if os.environ.get(DIR_VARIABLE) else shipped_file("weights")
+    for path, reason in ((shipped / SHIPPED_NAME, "shipped with the program"), (folder / COCO_NAME, "COCO weights")):
+        if path.is_file():
+            return WeightsChoice(path, reason)
     others = sorted(folder.glob("*.h5")) if folder.is_dir() else []
     if len(others) == 1:
         return WeightsChoice(others[0], "the only one in the weights folder")
     found = f"{len(others)} files lie there, name one with --weights" if others else "there is none"
-    raise InputError(
-        f"no weights: looked in {folder} and {found}. Get the COCO weights with "
-        f"`python stream_segment.py weights coco`, or put {COCO_NAME} there by hand"
-    )
+    raise InputError(f"no weights: looked in {folder} and {found}. {coco_hint()}, or put {COCO_NAME} there by hand")
+
+
+def coco_hint() -> str:
+    """How to get weights that fit, for messages about a file that does not."""
+    return f"Get the COCO weights with `{program_name()} weights coco`"

@@ -32,7 +32,7 @@ class Precision(Enum):
     """The data type in which convolutions and matrix products are computed."""
 
     AUTO = "auto"
-    """The fastest that the engine supports here; int8 only after `stream_segment.py optimize`."""
+    """The fastest that the engine has here: int8 only if the command `optimize` has prepared it."""
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"

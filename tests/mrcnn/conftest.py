@@ -6,8 +6,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -15,7 +18,13 @@ import pytest
 
 from mrcnn.config import Config
 
-ORACLE = Path(__file__).parents[1] / "data" / "oracle"
+ONCE = pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow",
+    reason="the engines do not depend on the Keras backend: tested under TensorFlow only",
+)
+
+HERE = Path(__file__).parent
+ORACLE = HERE.parent / "data" / "oracle"
 
 
 class CocoConfig(Config):
@@ -99,10 +108,37 @@ class OracleCase:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _same_random_weights_every_time():
-    import keras
+def _same_random_weights_every_time(request):
+    if uses_keras(request.module):
+        import keras
 
-    keras.utils.set_random_seed(8)
+        keras.utils.set_random_seed(8)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that depend on the Keras backend, found by what their modules import."""
+    for item in items:
+        if HERE in item.path.parents and uses_keras(item.module) and ONCE.mark not in item.iter_markers("skipif"):
+            item.add_marker("keras")
+
+
+@cache
+def uses_keras(module: ModuleType) -> bool:
+    """Whether a module of ours has Keras, or a module that has it, among its names."""
+    found, left = set(), [module.__name__]
+    while left:
+        name = left.pop()
+        if name.partition(".")[0] == "keras":
+            return True
+        if name in sys.modules and name not in found and name.startswith(("tests.", "mrcnn.")):
+            found.add(name)
+            left += map(_origin, vars(sys.modules[name]).values())
+    return False
+
+
+def _origin(value: object) -> str:
+    """Name of the module that a value is, or comes from."""
+    return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
 
 
 @pytest.fixture(scope="session")

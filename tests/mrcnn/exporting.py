@@ -7,13 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
-
-from tests.mrcnn.conftest import on_tensorflow
-
-ONCE = pytest.mark.skipif(
-    not on_tensorflow(), reason="the engines do not depend on the Keras backend: tested under TensorFlow only"
-)
 
 
 def run_onnx(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:

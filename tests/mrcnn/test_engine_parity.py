@@ -9,8 +9,8 @@ from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, cpu_has_bfloat16
 from mrcnn.export.parts import export_parts
-from tests.mrcnn.conftest import load_case, match_one_to_one, pixel_iou, relative_error
-from tests.mrcnn.exporting import ONCE, save_parts
+from tests.mrcnn.conftest import ONCE, load_case, match_one_to_one, pixel_iou, relative_error
+from tests.mrcnn.exporting import save_parts
 from tests.mrcnn.test_parity import CASES_512
 
 pytestmark = [ONCE, pytest.mark.slow]

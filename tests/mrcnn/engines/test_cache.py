@@ -14,7 +14,7 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 
@@ -308,15 +308,22 @@ def test_folder_is_the_users_where_the_weights_may_not_be_written_beside(weights
     assert cache.cache_folder(weights, Small()) == weights.parent / "cache" / name
 
 
+@pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
+def test_nothing_is_written_among_installed_packages(weights, tmp_path, monkeypatch, packages):
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
+    installed = tmp_path / packages / "data" / "net.h5"
+    installed.parent.mkdir(parents=True)
+    installed.write_bytes(weights.read_bytes())
+    assert cache.cache_folder(installed, Small()).parent == tmp_path / "mine" / "engines"
+
+
 def test_folder_is_temporary_where_nothing_may_be_written(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
     monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
     folder = cache.cache_folder(weights, Small())
     assert folder == cache.cache_folder(weights, Small())
     assert folder.parent.is_dir()
-    with pytest.raises(
-        EngineError, match=r"^neither .*cache nor .*mine.engines can be written.* name them with --weigh"
-    ):
+    with pytest.raises(EngineError, match=r"^cannot write to .*cache or .*mine.engines, .* name them with --weigh"):
         cache.check_lasting(folder, weights)
     cache.check_lasting(weights.parent / "cache" / folder.name, weights)
 

@@ -13,7 +13,8 @@ from mrcnn.engines import cache, create, openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import create_keras_engine, create_onnx_engine, create_openvino_engine, int8_is_there
 from mrcnn.weights.checkpoint import WeightsError
-from tests.mrcnn.exporting import NO_NETWORK, ONCE
+from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.exporting import NO_NETWORK
 from tests.mrcnn.tiny import tiny_image
 
 pytestmark = ONCE

@@ -11,7 +11,7 @@ from mrcnn.config import Config
 from mrcnn.engines import cache, exported
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import PARTS, VERSION, ExportFault, exported_parts
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 
@@ -133,7 +133,7 @@ def test_no_place_to_keep_it_is_told(weights, monkeypatch, tmp_path, exports, ca
     monkeypatch.setattr(cache, "_temporary_folder", lambda: temporary)
     assert exported_parts(weights, Small())["boxes"].parent.parent == temporary
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("preparing net.h5 for this engine, for this run alone: neither ")
+    assert line.startswith("preparing net.h5 for this engine, for this run alone: cannot write to ")
     assert str(weights.parent / "cache") in line
 
 

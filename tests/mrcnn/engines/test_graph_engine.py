@@ -9,7 +9,8 @@ from mrcnn.engines.keras_engine import Detector
 from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.export.parts import export_parts
-from tests.mrcnn.exporting import ONCE, save_parts
+from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.exporting import save_parts
 from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 
 pytestmark = ONCE

@@ -10,7 +10,7 @@ from mrcnn.engines import onnx_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.onnx_runtime import OnnxRuntime, available_provider, onnxruntime
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 

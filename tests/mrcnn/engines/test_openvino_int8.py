@@ -12,7 +12,7 @@ from mrcnn.engines.openvino_int8 import (
     take_int8_regions,
 )
 from mrcnn.engines.openvino_runtime import core
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 

@@ -15,7 +15,7 @@ from mrcnn.engines.openvino_models import (
 )
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import roi_windows
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.tiny import tiny_image
 
 pytestmark = ONCE

@@ -14,7 +14,7 @@ from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.tiny import tiny_image
 
 pytestmark = ONCE

@@ -9,7 +9,8 @@ from mrcnn.network import box_coding as network_boxes
 from mrcnn.network import detection_selection as network_detections
 from mrcnn.network import roi_align
 from mrcnn.network.suppression import greedy_nms
-from tests.mrcnn.exporting import ONCE, run_onnx
+from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.exporting import run_onnx
 
 pytestmark = ONCE
 

@@ -7,8 +7,8 @@ from keras import layers
 from mrcnn.export.layers import ExportError
 from mrcnn.network.norm import BatchNorm
 from mrcnn.network.rpn import build_rpn
+from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.export.models import compare, randomize, written
-from tests.mrcnn.exporting import ONCE
 
 pytestmark = ONCE
 

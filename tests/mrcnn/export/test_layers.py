@@ -8,8 +8,8 @@ from keras import layers
 from mrcnn.export.layers import ExportError, Tensor, write_layer
 from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.norm import BatchNorm
+from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.export.models import compare, randomize, written
-from tests.mrcnn.exporting import ONCE
 
 pytestmark = ONCE
 

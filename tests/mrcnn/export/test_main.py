@@ -10,7 +10,7 @@ from mrcnn.export import write
 from mrcnn.export.__main__ import main
 from mrcnn.export.layers import ExportError
 from mrcnn.weights.checkpoint import WeightsError
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
 

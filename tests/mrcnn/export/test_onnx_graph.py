@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 from mrcnn.export.onnx_graph import IR_VERSION, OPSET, Graph
-from tests.mrcnn.exporting import ONCE, run_onnx
+from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.exporting import run_onnx
 
 pytestmark = ONCE
 

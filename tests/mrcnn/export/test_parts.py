@@ -9,7 +9,8 @@ from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import sort_by_level
 from mrcnn.export.parts import LEVELS, PART_NAMES, export_parts
 from mrcnn.network.network import MaskRCNNNetwork
-from tests.mrcnn.exporting import ONCE, save_parts
+from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.exporting import save_parts
 from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 
 pytestmark = ONCE

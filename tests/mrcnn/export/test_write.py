@@ -7,7 +7,7 @@ from mrcnn.export.parts import PART_NAMES
 from mrcnn.export.write import write_parts
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.load_save import save_weights
-from tests.mrcnn.exporting import ONCE
+from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.tiny import TinyConfig, tiny_network
 
 pytestmark = ONCE

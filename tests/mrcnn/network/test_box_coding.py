@@ -10,7 +10,8 @@ def test_decode_moves_the_center_and_stretches_the_sides():
     boxes = np.array([[10.0, 20.0, 14.0, 30.0]], np.float32)  # 4 high, 10 wide, center (12, 25)
     deltas = np.array([[0.5, -0.1, np.log(2.0), np.log(0.5)]], np.float32)
     # center (14, 24), 8 high, 5 wide
-    np.testing.assert_allclose(ops.convert_to_numpy(decode_deltas(boxes, deltas)), [[10, 21.5, 18, 26.5]], rtol=1e-6)
+    found = decode_deltas(ops.convert_to_tensor(boxes), ops.convert_to_tensor(deltas))
+    np.testing.assert_allclose(ops.convert_to_numpy(found), [[10, 21.5, 18, 26.5]], rtol=1e-6)
 
 
 def test_encode_is_the_inverse_of_decode():
@@ -18,7 +19,8 @@ def test_encode_is_the_inverse_of_decode():
     corners = rng.uniform(0, 50, (2, 7, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(1, 30, (2, 7, 2))], -1).astype(np.float32)
     targets = boxes[:, ::-1].copy()
-    found = decode_deltas(boxes, encode_deltas(boxes, targets))
+    boxes = ops.convert_to_tensor(boxes)
+    found = decode_deltas(boxes, encode_deltas(boxes, ops.convert_to_tensor(targets)))
     np.testing.assert_allclose(ops.convert_to_numpy(found), targets, atol=1e-4)
 
 

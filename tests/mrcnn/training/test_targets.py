@@ -78,7 +78,7 @@ def test_rpn_samples_at_most_half_objects_and_no_more_than_asked():
 def regions(proposals, gt, class_ids, *, used=None, crowd=None, sampled=6, objects=2, noise=None):
     gt = np.asarray(gt, np.float32).reshape(-1, 4)
     count = len(proposals) + len(gt)
-    result = sample_regions(
+    arrays = (
         np.asarray(proposals, np.float32),
         ObjectSlots(
             gt,
@@ -87,10 +87,8 @@ def regions(proposals, gt, class_ids, *, used=None, crowd=None, sampled=6, objec
             np.zeros((1, 4), np.float32) if crowd is None else np.asarray(crowd, np.float32),
         ),
         np.linspace(0.9, 0.1, count).astype(np.float32) if noise is None else np.asarray(noise, np.float32),
-        sampled,
-        objects,
-        STD_DEV,
     )
+    result = sample_regions(*map(ops.convert_to_tensor, arrays), sampled, objects, STD_DEV)
     return type(result)(*(as_numpy(field) for field in result))
 
 
@@ -129,11 +127,16 @@ def test_region_targets_are_finite_for_empty_images():
     assert not found.counts.any()
 
 
+def masks_of(targets, *arrays_and_size):
+    *arrays, size = arrays_and_size
+    return as_numpy(targets(*map(ops.convert_to_tensor, arrays), size))
+
+
 def test_mask_of_the_whole_object_is_its_mini_mask():
     mini = np.zeros((2, 8, 8), np.float32)
     mini[1, :, 4:] = 1  # right half
     gt = np.array([[0, 0, 0.1, 0.1], [0.2, 0.4, 0.6, 0.6]], np.float32)
-    found = as_numpy(mask_targets(gt[1:], gt, mini, np.array([1], np.int32), 8))
+    found = masks_of(mask_targets, gt[1:], gt, mini, np.array([1], np.int32), 8)
     np.testing.assert_allclose(found[0], mini[1], atol=1e-5)
 
 
@@ -142,7 +145,7 @@ def test_mask_of_a_part_is_stretched_over_the_region():
     mini[0, :2, :] = 1  # top quarter
     gt = np.array([[0.2, 0.2, 0.6, 0.6]], np.float32)
     top_half = np.array([[0.2, 0.2, 0.4, 0.6]], np.float32)
-    found = as_numpy(mask_targets(top_half, gt, mini, np.array([0], np.int32), 4))[0]
+    found = masks_of(mask_targets, top_half, gt, mini, np.array([0], np.int32), 4)[0]
     np.testing.assert_allclose(found[:, 1], [1, 1, 0, 0], atol=1e-5)  # its four rows are the mask's first four
 
 
@@ -150,7 +153,7 @@ def test_mask_samples_between_cells_are_interpolated():
     mini = np.zeros((1, 8, 8), np.float32)
     mini[0, :2, :] = 1
     box = np.array([[0.2, 0.2, 0.6, 0.6]], np.float32)
-    found = as_numpy(mask_targets(box, box, mini, np.array([0], np.int32), 16))[0]
+    found = masks_of(mask_targets, box, box, mini, np.array([0], np.int32), 16)[0]
     # cell j of 16 lies at row (j + 0.5) / 2 - 0.5 of 8; the outermost quarter cell fades to the zero outside
     np.testing.assert_allclose(found[:6, 4], [0.75, 1, 1, 0.75, 0.25, 0], atol=1e-5)
 
@@ -161,7 +164,7 @@ def test_mask_outside_the_object_is_empty(axis):
     gt = np.array([[0.4, 0.4, 0.6, 0.6]], np.float32)
     roi = np.array([[0.4, 0.4, 0.6, 0.6]], np.float32)
     roi[0, axis + 2] = 0.8  # twice as long: the second half lies outside
-    found = np.moveaxis(as_numpy(mask_targets(roi, gt, mini, np.array([0], np.int32), 8))[0], axis, 0)
+    found = np.moveaxis(masks_of(mask_targets, roi, gt, mini, np.array([0], np.int32), 8)[0], axis, 0)
     np.testing.assert_allclose(found[:4, 1:-1], 1, atol=1e-4)
     np.testing.assert_allclose(found[4:], 0, atol=1e-4)
 
@@ -170,10 +173,10 @@ def test_mask_of_an_oblong_mini_mask():
     mini = np.zeros((1, 4, 12), np.float32)
     mini[0, :, 9:] = 1  # right quarter
     gt = np.array([[0.2, 0.1, 0.6, 0.9]], np.float32)
-    found = as_numpy(mask_targets(gt, gt, mini, np.array([0], np.int32), 4))[0]
+    found = masks_of(mask_targets, gt, gt, mini, np.array([0], np.int32), 4)[0]
     np.testing.assert_allclose(found[1:3], [[0, 0, 0, 1]] * 2, atol=1e-5)
     top_right = np.array([[0.2, 0.5, 0.4, 0.9]], np.float32)
-    found = as_numpy(mask_targets(top_right, gt, mini, np.array([0], np.int32), 2))[0]
+    found = masks_of(mask_targets, top_right, gt, mini, np.array([0], np.int32), 2)[0]
     np.testing.assert_allclose(found, [[0, 1]] * 2, atol=1e-5)
 
 
@@ -182,7 +185,7 @@ def test_full_masks_are_sampled_from_first_pixel_to_last():
     masks[1, 2:5, 4:10] = 1  # the region's left half, to its row 2
     # rows 2 to 6 and columns 4 to 16, normalized
     roi = np.array([[2 / 8, 4 / 16, 6 / 8, 16 / 16]], np.float32)
-    found = as_numpy(full_mask_targets(roi, masks, np.array([1], np.int32), 5))[0]
+    found = masks_of(full_mask_targets, roi, masks, np.array([1], np.int32), 5)[0]
     np.testing.assert_allclose(found, [[1, 1, 0, 0, 0]] * 3 + [[0] * 5] * 2, atol=1e-5)  # columns 4, 7, 10, 13, 16
 
 

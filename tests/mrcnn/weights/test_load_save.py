@@ -248,7 +248,7 @@ def test_files_that_are_none(tmp_path, path):
     with h5py.File(foreign, "w") as file:
         file["temperature"] = np.arange(3)
     expected = {
-        tmp_path / "missing.h5": "missing.h5 does not exist.*weights coco",
+        tmp_path / "missing.h5": "missing.h5 does not exist$",
         tmp_path: "is a folder",
         empty: r"empty.h5 is empty \(0 bytes\)",
         cut: "cut.h5 is damaged or cut off",

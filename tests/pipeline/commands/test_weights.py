@@ -16,5 +16,5 @@ def test_the_file_goes_where_it_is_asked_to(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize("argv", [[], ["imagenet"], ["coco", "--fast"]])
 def test_mistakes_are_one_line_that_names_the_help(argv):
-    with pytest.raises(InputError, match=r"see stream_segment.py weights --help"):
+    with pytest.raises(InputError, match=r"see python stream_segment.py weights --help"):
         weights.run(argv)

@@ -118,10 +118,8 @@ def test_a_failure_anywhere_ends_everything_and_every_frame_is_accounted_for(sta
             for _ in stream:
                 pass
 
-    began = time.monotonic()
     with pytest.raises(RunError, match="broken on purpose"):
         run()
-    assert time.monotonic() - began < 1.5
     assert source.closed == segmenter.closed == sinks[0].closed == 1
     assert_accounted_for(streams[0])
 

@@ -140,7 +140,7 @@ class Pace:
         self.more = threading.Event()
 
     def __call__(self, index):
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + DEADLINE_S
         while len(self.shown) < index and time.monotonic() < deadline:
             self.more.wait(0.001)
         return True

@@ -231,6 +231,14 @@ def test_a_file_of_the_originals_is_coco_with_the_backbone_that_it_has(tmp_path)
         segmenter_of(write_file(tmp_path / "other.h5", checkpoint(81, 0)))
 
 
+def test_a_file_that_holds_no_weights_says_how_to_get_some(tmp_path):
+    (tmp_path / "empty.h5").touch()
+    with pytest.raises(
+        InputError, match=r"empty\.h5 is empty \(0 bytes\)\. Get the COCO weights with `.* weights coco`$"
+    ):
+        MaskRCNNSegmenter.of(ModelSettings(weights=str(tmp_path / "empty.h5")))
+
+
 def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(tmp_path):
     segmenter = segmenter_of(write_file(tmp_path / "hollow.h5", checkpoint(81, 6)), max_dim=128)
     with pytest.raises(InputError, match=r"hollow\.h5"):

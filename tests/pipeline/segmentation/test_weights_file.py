@@ -1,11 +1,9 @@
 """Which weight file a run takes, in the order of preference, and what it says when there is none."""
 
-from pathlib import Path
-
 import pytest
 
+from pipeline import installation
 from pipeline.errors import InputError
-from pipeline.segmentation import weights_file
 from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, find_weights, weights_dir
 
 
@@ -13,6 +11,17 @@ from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, find_wei
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A folder that stands in for site-packages, with no weights in it; the user has an empty cache."""
+    packages = tmp_path / "site-packages"
+    monkeypatch.setattr(installation, "ROOT", packages)
+    monkeypatch.setattr(installation, "WHEEL_DATA", packages / "pipeline" / "data")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    return packages
 
 
 def put(folder, *names):
@@ -55,15 +64,21 @@ def test_a_named_file_must_be_there(folder):
         find_weights(str(folder))
 
 
-def test_the_folder_is_the_clones_unless_it_is_installed(tmp_path, monkeypatch):
+def test_downloads_go_to_the_users_cache_when_the_program_is_installed(installed, monkeypatch):
     monkeypatch.delenv("STREAM_SEGMENT_WEIGHTS_DIR", raising=False)
-    found = {"clone": ("pyproject.toml", "stream_segment.py"), "site-packages": ("stream_segment.py",)}
-    for folder, names in found.items():
-        (tmp_path / folder).mkdir()
-        put(tmp_path / folder, *names)
-    module = Path("pipeline", "segmentation", "weights_file.py")
-    monkeypatch.setattr(weights_file, "__file__", str(tmp_path / "clone" / module))
-    assert weights_dir() == (tmp_path / "clone" / "weights").resolve()
-    monkeypatch.setattr(weights_file, "__file__", str(tmp_path / "site-packages" / module))
     assert weights_dir().parts[-2:] == ("stream_segment", "weights")
-    assert tmp_path not in weights_dir().parents
+    assert installed not in weights_dir().parents
+    with pytest.raises(InputError, match=r"there is none\. Get .* `stream-segment weights coco`, or put"):
+        find_weights(None)
+    shipped = installed / "pipeline" / "data" / "weights"
+    shipped.mkdir(parents=True)
+    put(shipped, SHIPPED_NAME)
+    assert find_weights(None).path == shipped / SHIPPED_NAME
+
+
+def test_the_folder_that_a_variable_names_is_the_only_one(installed, folder):
+    shipped = installed / "pipeline" / "data" / "weights"
+    shipped.mkdir(parents=True)
+    put(shipped, SHIPPED_NAME)
+    put(folder, COCO_NAME)
+    assert find_weights(None).path == folder / COCO_NAME

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError
-from pipeline.records import SourceKind
+from pipeline.records import Instances, SourceKind
 from pipeline.settings.display_settings import OverlaySettings, WindowMode, WindowSettings
 from pipeline.settings.output_settings import DetectionsSettings, RecorderSettings, ServeSettings
 from pipeline.settings.schema import Settings
@@ -86,12 +89,19 @@ def test_no_sink_may_overwrite_the_source(tmp_path):
 
 
 def test_detections_use_the_overlays_threshold(tmp_path):
-    (sink,) = make_sinks(settings(detections=tmp_path / "out.jsonl"), context().source)
+    path = tmp_path / "out.jsonl"
+    (sink,) = make_sinks(settings(detections=path), context().source)
     assert isinstance(sink, Detections)
     sink.open(context())
-    sink.write(presentation(0))
+    probs = np.full((1, 28, 28), 0.2, np.float32)
+    probs[0, :14] = 0.3  # the upper half is above the overlay's threshold, and below the usual one
+    box = np.array([[10, 8, 38, 36]], np.float32)
+    sink.write(presentation(0, instances=Instances(box, np.ones(1, np.int32), np.ones(1, np.float32), probs)))
     sink.close()
-    assert sink._mask_threshold == 0.25
+    (written,) = json.loads(path.read_text())["objects"]
+    mask = coco_mask.decode(written["mask"])
+    assert mask[8:20, 10:38].all()
+    assert not mask[24:].any()
 
 
 def test_events_are_written_where_lines_or_zones_are_set(tmp_path):

@@ -73,7 +73,7 @@ def test_fsync_is_called_at_the_interval(tmp_path, monkeypatch):
     file.close()
 
 
-def test_short_writes_are_continued(tmp_path):
+def test_short_writes_are_continued(tmp_path, monkeypatch):
     class Short:
         def __init__(self):
             self.data = b""
@@ -85,8 +85,8 @@ def test_short_writes_are_continued(tmp_path):
         def close(self):
             pass
 
+    short = Short()
+    monkeypatch.setattr("builtins.open", lambda *_, **__: short)
     file = MediaFile(tmp_path / "x", FakeClock())
-    file.close()
-    file._file = Short()
     assert file.write(b"abcdefgh") == 8
-    assert file._file.data == b"abcdefgh"
+    assert short.data == b"abcdefgh"

@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ def test_a_monitor_as_text():
     assert str(Monitor(1920, -100, 1080, 1920)) == "1080x1920+1920+-100"
 
 
-@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs the X server Xvfb")
+@pytest.mark.window("Xvfb", "xvfb-run")
 def test_monitors_and_pointer_of_a_real_x_server():
     script = (
         "from pipeline.sinks.monitors import hide_pointer, list_monitors; print(*list_monitors()); hide_pointer()()"

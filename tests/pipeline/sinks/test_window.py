@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -304,9 +303,7 @@ REAL = textwrap.dedent(
 )
 
 
-@pytest.mark.skipif(
-    not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool; the tests above use a fake"
-)
+@pytest.mark.window("Xvfb", "xdotool")
 def test_a_real_window_shows_saves_and_ends(tmp_path):
     read_end, write_end = os.pipe()
     server = subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from fractions import Fraction
 
 import pytest
@@ -74,9 +73,7 @@ def test_interrupt_ends_a_blocked_read_at_once() -> None:
     source = live(FakeDevice([lambda: release.wait(30) or None]))
     source.open()
     threading.Timer(0.05, source.interrupt).start()
-    started_s = time.monotonic()
-    assert source.read() is None
-    assert time.monotonic() - started_s < 1
+    assert source.read() is None  # a read that takes too long raises
     release.set()
     source.close()
     source.close()

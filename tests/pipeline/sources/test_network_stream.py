@@ -128,16 +128,14 @@ def test_a_server_that_refuses_connections_for_a_while(server: MjpegServer) -> N
 
 
 def test_interrupt_returns_at_once_while_the_server_stalls(server: MjpegServer) -> None:
-    source = make_source(SourceSettings(uri=server.url, reconnect=ReconnectSettings(read_timeout_s=3.0)))
+    source = make_source(SourceSettings(uri=server.url, reconnect=ReconnectSettings(read_timeout_s=600.0)))
     source.open()
     read_until(source, lambda frame: frame.index == 1)
     server.running.clear()
     threading.Timer(0.1, source.interrupt).start()
-    started_s = time.monotonic()
-    while source.read() is not None:
+    while source.read() is not None:  # without the interrupt, it hangs longer than a test may take
         pass
     source.close()
-    assert time.monotonic() - started_s < 1.0
     server.drop()  # ends the connection, and with it the thread that was left behind
 
 

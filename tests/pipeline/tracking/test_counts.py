@@ -1,3 +1,5 @@
+import pickle
+
 from pipeline.tracking.counts import REMEMBERED_IDS, ClassCounts, count_now
 
 
@@ -26,13 +28,18 @@ def test_one_that_comes_back_after_all_is_not_new():
 
 
 def test_memory_stays_bounded_while_the_count_goes_on():
-    counts = ClassCounts()
-    for track_id in range(1, 5001):
-        counts.update(track_id, 1)
-        counts.forget(track_id)
-    assert counts.seen() == {1: 5000}
-    assert len(counts._gone) == REMEMBERED_IDS
-    assert not counts._classes
+    counts, sizes = ClassCounts(), []
+    for first_id in (1001, 6001):
+        for track_id in range(first_id, first_id + 5000):
+            counts.update(track_id, 1)
+            counts.forget(track_id)
+        sizes.append(len(pickle.dumps(counts)))
+    assert counts.seen() == {1: 10000}
+    assert sizes[1] == sizes[0]
+    counts.update(11000 - REMEMBERED_IDS, 2)  # the last that is forgotten
+    assert counts.seen() == {1: 10000, 2: 1}
+    counts.update(11000 - REMEMBERED_IDS + 1, 2)
+    assert counts.seen() == {1: 9999, 2: 2}
 
 
 def test_now():

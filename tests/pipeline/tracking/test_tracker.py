@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -213,11 +214,12 @@ def test_another_size_or_time_running_backwards_ends_all_tracks(change):
 
 
 def test_memory_stays_bounded():
-    tracker = Tracker(SETTINGS)
+    tracker, sizes = Tracker(SETTINGS), []
     rng = np.random.default_rng(7)
     for i in range(400):
         feed(tracker, (i / 5, [person(rng.uniform(50, 600), rng.uniform(50, 300)) for _ in range(3)]))
-    assert len(tracker._tracks) <= 3 * 5 * 3  # what three seconds can hold
+        sizes.append(len(pickle.dumps(tracker)))
+    assert max(sizes[100:]) < 1.5 * max(sizes[:100])
 
 
 def test_inputs_are_not_changed():

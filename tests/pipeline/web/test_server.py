@@ -99,10 +99,20 @@ def test_a_start_that_fails():
 
 def test_a_stuck_event_loop_is_reported(monkeypatch):
     monkeypatch.setattr(server, "END_DEADLINE_S", 0.1)
-    release = threading.Event()
-    one = WebServer(app_of(hello), listen("127.0.0.1", 0))
+    entered, release = threading.Event(), threading.Event()
+
+    async def block(_):
+        entered.set()
+        release.wait(DEADLINE_S)
+        return web.Response()
+
+    listening = listen("127.0.0.1", 0)
+    one = WebServer(app_of(block), listening)
     one.start()
-    one._loop.call_soon_threadsafe(release.wait, DEADLINE_S)
+    viewer = threading.Thread(target=lambda: urllib.request.urlopen(url_of(listening), timeout=DEADLINE_S).close())
+    viewer.start()
+    assert entered.wait(DEADLINE_S)
     with pytest.raises(StageStuckError, match=r"page's server did not end within 0\.1 s"):
         one.close()
     release.set()
+    viewer.join(DEADLINE_S)

