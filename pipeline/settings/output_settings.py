@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from pipeline.settings.section import Section
 
+MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 12, 256
+
 
 class X264Preset(Enum):
     """The H.264 encoder's trade-off between speed and file size, fastest first."""
@@ -69,7 +71,7 @@ class ServeSettings(Section):
     """The browser page of a run; served if `address` is set."""
 
     address: str | None = None
-    token: Annotated[SecretStr, Field(min_length=12, max_length=256)] | None = None
+    token: Annotated[SecretStr, Field(min_length=MIN_TOKEN_LENGTH, max_length=MAX_TOKEN_LENGTH)] | None = None
     allowed_hosts: tuple[str, ...] = ()
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 80
     max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280

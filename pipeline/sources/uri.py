@@ -176,15 +176,14 @@ def _is_glob(text: str) -> bool:
 
 
 def _glob(path: Path) -> Target:
-    found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-    images = sorted((entry for entry in found if entry.is_file() and is_image_name(entry)), key=_path_key)
+    files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file()]
+    images = sorted(filter(is_image_name, files), key=lambda file: (str(file.parent), natural_key(file)))
     if images:
         return Target(UriKind.IMAGES, str(path), str(path), tuple(images))
-    videos = [entry for entry in found if entry.is_file()]
-    if len(videos) == 1:
-        return _parse_path(str(videos[0]))
-    if videos:
-        raise InputError(f"{path} matches {len(videos)} files, none an image ({videos[0].name} …): name one video file")
+    if len(files) == 1:
+        return _parse_path(str(files[0]))
+    if files:
+        raise InputError(f"{path} matches {len(files)} files, none an image ({files[0].name} …): name one video file")
     raise InputError(f"no file matches {path}")
 
 
@@ -197,10 +196,6 @@ def _folder(path: Path) -> Target:
         f"the folder {path} contains no images ({count} other entries): expected files such as .jpg, .png, .tif or "
         ".webp; subfolders are not searched"
     )
-
-
-def _path_key(path: Path) -> tuple[str, tuple[tuple[int, int, str], ...]]:
-    return str(path.parent), natural_key(path)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -14,12 +14,11 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from pipeline.errors import InputError
-from pipeline.settings.output_settings import ServeSettings
+from pipeline.settings.output_settings import MAX_TOKEN_LENGTH, MIN_TOKEN_LENGTH, ServeSettings
 
 TOKEN_VARIABLE = "STREAM_SEGMENT_TOKEN"
 CONTROL_HEADER = "X-Stream-Segment"
 """A page of another site can add this header only after a CORS preflight, which the server never allows."""
-MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 12, 256
 PUBLIC_PATHS = frozenset({"/healthz", "/style.css"})
 """Served without a token: the health check, and the style of the page that reports a missing token."""
 
