@@ -1,1 +1,1 @@
-"""The subcommands of `stream_segment.py`: one file each, with `run(argv) -> exit code`, loaded when it is asked for."""
+"""The subcommands of `stream_segment.py`: a module each, with `run(argv) -> exit code`, imported on use."""
