@@ -52,10 +52,19 @@ def _main(argv: Sequence[str], runner: Callable[..., RowReport]) -> int:
         return _show(arguments.show, arguments.markdown)
     options = options_from(arguments)
     record: dict[str, Any] = {"machine": machine.describe(), "options": vars(options), "rows": []}
-    if arguments.gpu:
-        reports = _measure_gpu(options, record, runner)
+    if arguments.gpu:  # once for each Keras backend that sees it
+        seen = gpu_probe.backends_with_gpu()
+        if not seen:
+            raise InputError("--gpu: neither TensorFlow nor JAX nor PyTorch sees a GPU here")
+        record["machine"]["gpu"] = ", ".join(sorted(set(seen.values())))
+        rows = [(name, {"KERAS_BACKEND": backend}) for backend in seen for name in GPU_ROWS]
     else:
-        reports = _measure(rows_from(arguments.only), options, runner)
+        rows = [(name, {}) for name in rows_from(arguments.only)]
+    reports = []
+    for name, environment in rows:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        reports.append(runner(name, options, environment=environment))
+        _tell(reports[-1])
     record["rows"] = [report.as_json() for report in reports]
     record["seconds"] = round(sum(report.seconds for report in reports), 1)
     record["machine"]["load_at_end"] = machine.load()
@@ -127,28 +136,6 @@ def rows_from(only: str | None) -> Sequence[str]:
     if unknown or not names:
         raise InputError(f"--only {only}: expected some of {', '.join(CPU_ROWS)}")
     return [name for name in CPU_ROWS if name in names]
-
-
-def _measure(names: Sequence[str], options: Options, runner: Callable[..., RowReport], **more: Any) -> list[RowReport]:
-    reports = []
-    for name in names:
-        print(f"{name} …", file=sys.stderr, flush=True)
-        report = runner(name, options, **more)
-        reports.append(report)
-        _tell(report)
-    return reports
-
-
-def _measure_gpu(options: Options, record: dict[str, Any], runner: Callable[..., RowReport]) -> list[RowReport]:
-    """The rows of the GPU, once for each Keras backend that sees it."""
-    seen = gpu_probe.backends_with_gpu()
-    if not seen:
-        raise InputError("--gpu: neither TensorFlow nor JAX nor PyTorch sees a GPU here")
-    record["machine"]["gpu"] = ", ".join(sorted(set(seen.values())))
-    reports = []
-    for backend in seen:
-        reports += _measure(GPU_ROWS, options, runner, environment={"KERAS_BACKEND": backend})
-    return reports
 
 
 def _tell(report: RowReport) -> None:

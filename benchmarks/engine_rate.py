@@ -38,7 +38,7 @@ def resnet_row(name: str, title: str, max_dim: int, options: Options, targets: d
     weights = models.resnet101(options)
     pictures = footage.frames(BEST_FRAMES, FRAME_WH, every=70)
     reference = models.keras_square(weights, max_dim)
-    variants = dict(_variants(weights, max_dim, options))
+    variants = dict(_variants(models.best(weights, max_dim, options), options))
     with contextlib.ExitStack() as stack:
         best = {label: stack.enter_context(models.opened(settings)) for label, settings in variants.items()}
         keras = stack.enter_context(models.opened(reference))
@@ -59,9 +59,8 @@ def resnet_row(name: str, title: str, max_dim: int, options: Options, targets: d
     return RowReport(name, title, values, settings, list(_notes(weights)))
 
 
-def _variants(weights: Weights, max_dim: int, options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
+def _variants(chosen: dict[str, Any], options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
     """Settings of the best engine, by the label of its proposals."""
-    chosen = models.best(weights, max_dim, options)
     if "proposals" in options.model:
         yield f"{options.model['proposals']} proposals", chosen
     else:

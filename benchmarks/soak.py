@@ -7,11 +7,10 @@
 Exit code 0: every frame is accounted for, memory is flat within 2 %, threads and file handles are back to their number,
 all recordings can be played, and every fault of the camera was noticed. 1: a check failed; it is named. 2: usage.
 
-Camera and viewers are processes of their own, so that this one holds nothing but the run. Before the run comes a
-rehearsal of a few seconds: it loads what a process keeps for its life (TensorFlow's and OpenCV's thread pools), so that
-threads and handles can be compared one by one. Memory is what stays resident after collecting garbage and handing the
-allocator's free pages back (malloc_trim), both where the run is warm and at its end: without that, the number tells
-when Python last tidied up. Each is the median of samples over a tenth of the run. Linux only.
+Camera and viewers are processes of their own, so that this one holds nothing but the run. A rehearsal of a few seconds
+first loads what a process keeps (TensorFlow's and OpenCV's thread pools), so that threads and handles can be compared.
+Memory is the resident size after collecting garbage and returning the allocator's free pages (malloc_trim): the median
+of samples over a tenth of the run, in its warm and in its final part. Linux only.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def measure(
         annotations: COCO's records: image_id, category_id, iscrowd, area, segmentation (compressed run lengths), and
             for boxes bbox (x, y, width, height in pixels). Their ids do not count.
         detections: COCO's result records: image_id, category_id, score, segmentation, and for boxes bbox.
-        kind: what is compared.
-        category_ids: what is evaluated; a mean over classes is over those of them that have objects.
+        kind: whether masks or boxes are compared.
+        category_ids: the evaluated classes; means are over those of them that have objects.
         areas: ranges of areas by name, the first without limits.
         iou_thresholds: 0 … 1, 0.5 among them.
     """
@@ -157,6 +157,6 @@ def _indexed(records: Sequence[Record]) -> COCO:
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Mean of what is known; COCOeval writes -1 where there is no object."""
+    """Mean of the defined values: COCOeval writes -1 where there is no object."""
     known = values[values > -1]
     return float(known.mean()) if known.size else math.nan

@@ -21,7 +21,7 @@ from mrcnn.coco.image_files import check_image_files, locate
 from mrcnn.coco.segmentation import polygon_extent, rle_of
 
 TINY_SIDE = 4
-"""Pixels of the photograph: an object with a shorter side is hardly visible."""
+"""Pixels of the image: an object with a shorter side gets a warning."""
 
 EDGE_TOLERANCE = 1.5
 """Pixels by which a polygon may exceed the image without a warning: annotation tools round."""

@@ -80,14 +80,14 @@ class Initialization:
         return not self.backbone_only and self.file_names == self.class_names
 
     def describe(self) -> str:
-        """One line on what is taken from the file."""
+        """One line about the layers that come from the file."""
         if self.backbone_only:
             return f"backbone from {self.path}, everything else new"
         if self.same_classes:
             return f"everything from {self.path}"
         known = [name for name in self.class_names[1:] if name in (self.file_names or ())]
         text = f"all but the class layers from {self.path}"
-        return text + (f", which knows {', '.join(known)} already" if known else "")
+        return text + (f", and its class rows of {', '.join(known)}" if known else "")
 
 
 def plan_initialization(
@@ -114,7 +114,7 @@ def plan_initialization(
     found = _backbone_of(path, arrays)
     if backbone is not None and backbone != found:
         raise WeightsError(
-            f"{path} has the backbone {found}, but {backbone} was asked for: leave --backbone out, or name weights "
+            f"{path} has the backbone {found}, expected {backbone}: leave --backbone out, or name weights "
             "of that backbone"
         )
     backbone_only = not any(name in arrays for name in ("fpn_c5p5", *RPN_LAYERS, *HEAD_LAYERS))

@@ -17,8 +17,8 @@ class TrainSettings:
             its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.
         warmup_steps: steps of rising learning rate.
         weight_decay: AdamW's.
-        average: momentum of the moving average of the weights, 0 … 1; the average is what is saved for use.
-        layers: what is trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
+        average: momentum of the moving average of the weights, 0 … 1; the weight files hold the average.
+        layers: which layers are trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
         mask_regions: regions per window whose masks are trained.
         seed: of all random choices.
         log_every: steps.

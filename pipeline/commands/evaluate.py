@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="any setting of the model, such as model.nms_threshold=0.5, or overlay.mask_threshold",
     )
-    parser.add_argument("--verbose", action="store_true", help="say more")
+    parser.add_argument("--verbose", action="store_true", help="log more")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The command `optimize`: prepares the int8 network for OpenVINO, and says what it gains and costs."""
+"""The command `optimize`: prepares the int8 network for OpenVINO and measures its speed and accuracy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--frames", metavar="N", default=str(DEFAULT_FRAMES), help="how many (default: %(default)s)")
     parser.add_argument("--max-dim", metavar="PX", help="longer side of the network's input: 512, 1024 …")
     parser.add_argument("--canvas", metavar="C", help="tight, pad64 or square")
-    parser.add_argument("--verbose", action="store_true", help="say more")
+    parser.add_argument("--verbose", action="store_true", help="log more")
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)
     frames = _frame_count(arguments.frames)

@@ -75,7 +75,7 @@ def _parser() -> Parser:
     group.add_argument("--backend", choices=[one.value for one in Backend], default="auto", help="Keras backend")
     group.add_argument("--device", choices=[one.value for one in Device], default="auto")
     group.add_argument("--float16", action="store_true", help="weight files of half the size")
-    group.add_argument("--verbose", action="store_true", help="say more")
+    group.add_argument("--verbose", action="store_true", help="log more")
     return parser
 
 

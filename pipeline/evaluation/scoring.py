@@ -21,7 +21,7 @@ from pipeline.sinks.detections import encode_mask
 from pipeline.sources.images import load_image
 
 OnImage = Callable[[int, int], None]
-"""Called after each image with how many are done and how many there are."""
+"""Called after each image with the number of images done and in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ClassMatch:
         category_ids: by class id, for those that are evaluated.
         names: the model's name of each category id that is evaluated.
         not_annotated: classes of the model that are no category of the file.
-        unknown: categories of the file that the model does not know.
+        unknown: categories of the file that are not classes of the model.
     """
 
     category_ids: Mapping[int, int]
@@ -41,7 +41,7 @@ class ClassMatch:
     unknown: tuple[str, ...]
 
     def unmatched_text(self) -> str | None:
-        """One line about what is left out of the evaluation; None if nothing is."""
+        """One line about the classes and categories that are not evaluated; None if there are none."""
         parts = [
             f"{len(names)} {what}: {_some(names)}"
             for names, what in (
@@ -58,10 +58,10 @@ class Evaluation:
     """The numbers of a model on a set of images.
 
     Attributes:
-        classes: what was evaluated.
-        images: how many were segmented.
+        classes: the evaluated classes.
+        images: number of segmented images.
         objects, crowds: annotated objects and crowd regions of the evaluated classes.
-        detections: how many the segmenter found of them.
+        detections: number of detections of these classes.
         by_area: by kind ("mask", "box") and size (see `average_precision.AREAS`), mean over the classes.
         by_class: by kind and class name, over all sizes.
         image_ms: median time of the segmenter for an image, milliseconds.

@@ -44,7 +44,7 @@ def test_other_classes_keep_the_rows_of_known_names(network, file):
         bias.assign(np.arange(bias.shape[0]) + 1.0)
     save_weights(network, file, describe(network.config, ["BG", "person"]))
     plan = plan_initialization(file, ["BG", "cup", "person"])
-    assert plan.describe() == f"all but the class layers from {file}, which knows person already"
+    assert plan.describe() == f"all but the class layers from {file}, and its class rows of person"
     assert plan.config.IMAGE_MAX_DIM == 64  # the file's
     started = MaskRCNNNetwork(plan.config)
     load_initial_weights(started, plan, seed=1)
@@ -110,7 +110,7 @@ def test_matterports_files_are_known_by_their_layers(tmp_path, blocks, backbone)
 
 
 def test_another_architecture_is_one_clear_line(file, tmp_path):
-    with pytest.raises(WeightsError, match="has the backbone efficientnet_lite0, but resnet50 was asked for"):
+    with pytest.raises(WeightsError, match="has the backbone efficientnet_lite0, expected resnet50"):
         plan_initialization(file, ["BG", "dog"], backbone="resnet50")
     write_resnet(tmp_path / "odd.h5", 9, classes=3)
     with pytest.raises(WeightsError, match="has none of the backbones"):

@@ -89,7 +89,7 @@ def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch,
     assert "train: 3 images, 4 objects of 2 classes (cup, dog)" in text
     assert "warning: 1 x object without area, left out: 9" in text
     assert "warning: 1 x category that no annotation has, left out of the classes: owl" in text
-    assert "which knows dog already" in text
+    assert "and its class rows of dog" in text
     assert f"stopped after step 1 of 2; resume with: python stream_segment.py train --resume --output {output}" in text
     assert {"best.h5", "last.h5", "checkpoint.npz", "log.jsonl", "run.json"} <= {file.name for file in output.iterdir()}
     assert signal.getsignal(signal.SIGTERM) is before
@@ -128,7 +128,7 @@ def test_a_full_disk_is_one_line_with_what_to_do(data, tmp_path, seeded_small_we
     [
         (["--classes", "person"], "has no category person; it has cup, dog, owl"),
         (["--classes", "owl"], "no usable object of the class owl"),
-        (["--backbone", "resnet50"], "has the backbone efficientnet_lite0, but resnet50 was asked for"),
+        (["--backbone", "resnet50"], "has the backbone efficientnet_lite0, expected resnet50"),
         (["--layers", "nothing_of_this_name"], "no layer"),
         (["--batch", "two"], "argument --batch: invalid int value"),
         (["--annotations", "gone.json"], "annotation file .*gone.json does not exist"),
