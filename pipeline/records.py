@@ -6,6 +6,7 @@ Mask R-CNN).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.scene import Scene
+
+Clock = Callable[[], float]
+"""Seconds on a monotonic clock."""
 
 
 class SourceKind(Enum):

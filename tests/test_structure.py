@@ -40,7 +40,7 @@ LAYERS = (
 """A folder, or a file named here, imports from the lines above its own, and from itself. `pipeline` is every file that
 lies directly in that folder and has no line of its own."""
 
-USES_MRCNN = {"pipeline.commands", "pipeline.segmentation"}
+USES_MRCNN = {"pipeline.commands", "pipeline.evaluation", "pipeline.segmentation"}
 """The folders of `pipeline` that may import `mrcnn`; they do so when the network is needed."""
 
 KNOWN_IMPORTS = {

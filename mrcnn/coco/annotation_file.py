@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mrcnn.coco.errors import AnnotationError, AnnotationWarnings
+from mrcnn.coco.annotation_errors import AnnotationError, AnnotationWarnings
 
 Record = dict[str, Any]
 """An object of COCO's JSON."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from mrcnn.coco.annotation_errors import AnnotationError
 from mrcnn.coco.annotation_file import Annotation, CocoImage
-from mrcnn.coco.errors import AnnotationError
 
 
 def rle_of(annotation: Annotation, image: CocoImage) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mrcnn.coco.annotation_errors import AnnotationError, AnnotationWarnings
 from mrcnn.coco.annotation_file import Annotation, AnnotationFile, CocoImage, by_id, read_annotation_file
-from mrcnn.coco.errors import AnnotationError, AnnotationWarnings
 from mrcnn.coco.image_files import check_image_files, locate
 from mrcnn.coco.segmentation import polygon_extent, rle_of
 

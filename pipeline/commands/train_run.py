@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from mrcnn.coco.errors import AnnotationError
+from mrcnn.coco.annotation_errors import AnnotationError
 from mrcnn.training.initialization import Initialization, load_initial_weights, plan_initialization
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.metadata import describe

@@ -8,7 +8,7 @@ from typing import IO
 
 from rich.progress import BarColumn, MofNCompleteColumn
 
-from pipeline.console.display import ProgressDisplay, duration_text, time_columns
+from pipeline.console.progress_display import ProgressDisplay, duration_text, time_columns
 
 LINE_EVERY_S = 10.0
 

@@ -6,7 +6,7 @@ from typing import IO
 
 from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
-from pipeline.console.display import ProgressDisplay, time_columns
+from pipeline.console.progress_display import ProgressDisplay, time_columns
 
 LINE_EVERY_PERCENT = 10
 

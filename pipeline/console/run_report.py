@@ -6,14 +6,13 @@ from typing import IO
 
 from rich.progress import BarColumn, TextColumn
 
-from pipeline.console.display import ProgressDisplay, duration_text, time_columns
+from pipeline.console.progress_display import ProgressDisplay, duration_text, time_columns
 from pipeline.drawing.places import line_text
 from pipeline.ledger import RunLedger
-from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.records import Clock, SegmentedFrame, SourceInfo
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
-from pipeline.sources.base import Clock
 
 LINE_EVERY_S = 5.0
 

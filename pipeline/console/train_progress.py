@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.console.display import ProgressDisplay, duration_text
+from pipeline.console.progress_display import ProgressDisplay, duration_text
 
 SHORT_NAMES = {
     "loss": "loss",

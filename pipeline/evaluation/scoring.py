@@ -11,13 +11,12 @@ from typing import Any
 
 from mrcnn.coco.annotation_file import CocoImage, Record
 from mrcnn.coco.average_precision import AveragePrecision, Kind, measure
-from pipeline.drawing.masks import paste_mask
+from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import InputError
 from pipeline.evaluation.ground_truth import GroundTruth, image_paths
 from pipeline.labels import resolve_classes
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
-from pipeline.sinks.detections import encode_mask
 from pipeline.sources.images import load_image
 
 OnImage = Callable[[int, int], None]

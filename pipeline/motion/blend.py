@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.motion.flow_targets import Targets
 from pipeline.motion.match import match
 from pipeline.motion.similarity import Floats
-from pipeline.motion.targets import Targets
 from pipeline.motion.warp import clip_to_frame, warp
 from pipeline.records import Frame, Instances
 

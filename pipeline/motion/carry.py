@@ -13,8 +13,8 @@ import numpy as np
 
 from pipeline.motion.blend import DisplayState, Scale, start_transition
 from pipeline.motion.flow import FlowHistory, FlowStep
+from pipeline.motion.flow_targets import Targets
 from pipeline.motion.match import match_by_track_id
-from pipeline.motion.targets import Targets
 from pipeline.records import Frame, Instances, UnredactedFrame
 from pipeline.settings.presentation_settings import MotionSettings
 

@@ -10,13 +10,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pipeline.ledger import RunLedger
-from pipeline.records import Detections, Frame, Instances, StageTimes, UnredactedFrame
+from pipeline.records import Clock, Detections, Frame, Instances, StageTimes, UnredactedFrame
 from pipeline.runtime.plan import Batching, Filling
 from pipeline.runtime.wiring import Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
-from pipeline.sources.base import Clock
 from pipeline.threads.opencv_process import one_opencv_thread
 from pipeline.threads.slot import SlotClosed
 from pipeline.threads.stage import THREAD_PREFIX
@@ -27,25 +26,6 @@ SPARE_FRAMES = 2
 workers was idle for 0.5 ms of 24."""
 POLL_S = 0.01
 """With several workers: how often to poll for a finished batch while the source has no frame ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interpretation:
-    """Which of the reported detections are shown, and with which ids.
-
-    Attributes:
-        detections: the thresholds.
-        tracker: gives ids and smooths; None where nothing is tracked.
-    """
-
-    detections: DetectionFilter
-    tracker: Tracker | None
-
-    def of(self, frame: Frame, reported: Instances) -> Instances:
-        """What to show of the detections on a frame; frames come in order."""
-        if self.tracker is None:
-            return self.detections.high(reported)
-        return self.tracker.update(frame.pts_s, self.detections.high_and_low(reported), (frame.height, frame.width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +60,8 @@ class InferenceStage:
 
     Args:
         segmenter: opened, used and closed by `run`.
-        interpretation: what is shown of the detections.
+        detections: which of the reported detections count.
+        tracker: gives them ids and smooths them; None where nothing is tracked.
         wiring: where frames come from and results go to.
         batching: how many frames the segmenter gets at once.
         ledger: every inferred frame is entered, the engine that was chosen, and a failure.
@@ -90,14 +71,16 @@ class InferenceStage:
     def __init__(
         self,
         segmenter: Segmenter,
-        interpretation: Interpretation,
+        detections: DetectionFilter,
+        tracker: Tracker | None,
         wiring: Wiring,
         batching: Batching,
         ledger: RunLedger,
         clock: Clock,
     ) -> None:
         self._segmenter = segmenter
-        self._interpretation = interpretation
+        self._detections = detections
+        self._tracker = tracker
         self._wiring = wiring
         self._batching = batching
         self._ledger = ledger
@@ -221,7 +204,11 @@ class InferenceStage:
 
     def _result(self, frame: Frame, reported: Instances, answer: _Answer, batch_size: int) -> UnredactedFrame:
         began_at_s = self._clock()
-        instances = self._interpretation.of(frame, reported)
+        if self._tracker is None:
+            instances = self._detections.high(reported)
+        else:
+            candidates = self._detections.high_and_low(reported)
+            instances = self._tracker.update(frame.pts_s, candidates, (frame.height, frame.width))
         ended_at_s = self._clock()
         # A frame's share of its batch, and what was done for it alone.
         took_s = (answer.ended_at_s - answer.started_at_s) / batch_size + ended_at_s - began_at_s

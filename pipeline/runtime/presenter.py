@@ -14,12 +14,11 @@ from pipeline.drawing.overlay import Overlay, StatusLine
 from pipeline.drawing.places import draw_places
 from pipeline.ledger import RunLedger
 from pipeline.privacy.redaction import make_redactor
-from pipeline.records import SegmentedFrame, UnredactedFrame
+from pipeline.records import Clock, SegmentedFrame, UnredactedFrame
 from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Presentation
-from pipeline.sources.base import Clock
 from pipeline.tracking.watch import SceneWatcher
 
 STATUS_HOLD_S = 0.2

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from pipeline.controls import Controls
 from pipeline.errors import StreamSegmentError
 from pipeline.ledger import RunLedger
-from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.records import Clock, SegmentedFrame, SourceInfo
+from pipeline.runtime.open_run import Run
 from pipeline.runtime.plan import SourcePlan, plan_run
-from pipeline.runtime.run import Run
 from pipeline.runtime.summary import RunSummary
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
-from pipeline.sources.base import Clock, Source
+from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.threads.stage import THREAD_PREFIX
 

@@ -70,33 +70,37 @@ class EngineSelection:
     Args:
         model: the network.
         machine: what is installed and what the hardware can do.
+        workers: how many engines are to compute side by side, each on its share of the cores; see `size`.
 
     Raises:
         InputError: what the settings name is not installed, or contradicts itself.
     """
 
-    def __init__(self, model: NetworkModel, machine: Machine | None = None) -> None:
+    def __init__(self, model: NetworkModel, machine: Machine | None = None, workers: int = 1) -> None:
         self.model = model
         self.machine = machine or Machine()
+        self._workers = workers
+        self._threads = None if workers == 1 else max(1, self.machine.cores() // workers)
         self._settings = model.settings
         self._named = _named_engine(model.settings)
         _check_agreement(model.settings, self._named)
         self.choices = self._choices()
 
-    def make(self, threads: int | None) -> tuple[Engine, EngineChoice]:
+    def size(self, choice: EngineChoice) -> int:
+        """How many engines of a choice compute side by side: several pay off with OpenVINO only."""
+        return self._workers if choice.engine is EngineKind.OPENVINO else 1
+
+    def make(self) -> tuple[Engine, EngineChoice]:
         """The first engine that can be made; and which it is.
 
         An engine that fails is named in a line of the log, with the one that follows.
 
-        Args:
-            threads: of the CPU, for OpenVINO; None: as many as it has cores.
-
         Raises:
             InputError: the last that was left cannot be made.
         """
-        return self._make_first(self.choices, threads)
+        return self._make_first(self.choices)
 
-    def make_next(self, failed: EngineChoice, reason: str, threads: int | None) -> tuple[Engine, EngineChoice]:
+    def make_next(self, failed: EngineChoice, reason: str) -> tuple[Engine, EngineChoice]:
         """What follows an engine that was made but cannot compute its first frame; `reason` is a line for the user.
 
         Raises:
@@ -106,16 +110,16 @@ class EngineSelection:
         if not left and not self._keras_may_follow:
             raise InputError(reason)
         logger.warning("%s; falling back to %s", reason, left[0] if left else "Keras")
-        return self._make_first(left, threads)
+        return self._make_first(left)
 
-    def make_another(self, choice: EngineChoice, threads: int | None) -> Engine:
+    def make_another(self, choice: EngineChoice) -> Engine:
         """One more engine of a choice that was made already.
 
         Raises:
             EngineError: it cannot be made.
             InputError: the weights do not fit.
         """
-        return self._make(choice, threads)[0]
+        return self._make(choice)[0]
 
     # -- choosing -----------------------------------------------------------------------------------------------------
 
@@ -220,7 +224,7 @@ class EngineSelection:
         slower = providers[providers.index(failed.provider) + 1 :]
         return [*(replace(failed, provider=provider) for provider in slower), *left]
 
-    def _make_first(self, choices: list[EngineChoice], threads: int | None) -> tuple[Engine, EngineChoice]:
+    def _make_first(self, choices: list[EngineChoice]) -> tuple[Engine, EngineChoice]:
         from mrcnn.engines.base import EngineError
         from mrcnn.engines.exported import ExportFault
 
@@ -228,20 +232,20 @@ class EngineSelection:
         while left:
             choice = left.pop(0)
             try:
-                return self._make(choice, threads)
+                return self._make(choice)
             except EngineError as error:
                 if isinstance(error, ExportFault):
                     left.clear()  # all but Keras run what is exported
                 if not left and not self._keras_may_follow:
                     raise InputError(str(error)) from None
                 logger.warning("%s; falling back to %s", error, left[0] if left else "Keras")
-        return self._make(self._keras(), None)
+        return self._make(self._keras())
 
-    def _make(self, choice: EngineChoice, threads: int | None) -> tuple[Engine, EngineChoice]:
+    def _make(self, choice: EngineChoice) -> tuple[Engine, EngineChoice]:
         if choice.engine is EngineKind.KERAS:
             return self.machine.make_keras(self.model, choice.precision), choice
         if choice.engine is EngineKind.OPENVINO:
-            return self.machine.make_openvino(self.model, choice.precision, threads), choice
+            return self.machine.make_openvino(self.model, choice.precision, self._threads), choice
         return self._make_onnx(choice)
 
     def _make_onnx(self, choice: EngineChoice) -> tuple[Engine, EngineChoice]:

@@ -38,19 +38,16 @@ class EnginePool:
     is raised. The other engines are made as soon as two frames meet; one that cannot be made is left out.
 
     Args:
-        selection: the network, and the engines to try.
-        size: engines, 1 or more; only OpenVINO on the CPU runs several.
+        selection: the network, the engines to try, and how many compute side by side.
     """
 
-    def __init__(self, selection: EngineSelection, size: int = 1) -> None:
+    def __init__(self, selection: EngineSelection) -> None:
         self._selection = selection
-        self._size = size
-        self._threads = None if size == 1 else max(1, selection.machine.cores() // size)
         self._idle: LifoQueue[Engine | None] = LifoQueue()  # the one used last first; None: an engine not made yet
         self._making: list[Stage] = []
         self._proving = threading.Lock()
         self._proven = False
-        self._engine, self._choice = selection.make(self._threads)
+        self._engine, self._choice = selection.make()
 
     @property
     def choice(self) -> EngineChoice:
@@ -60,7 +57,7 @@ class EnginePool:
     @property
     def size(self) -> int:
         """How many threads may call `detect_molded` at the same time without waiting for one another."""
-        return pool_size(self._choice, self._size)
+        return self._selection.size(self._choice)
 
     def detect_molded(self, images: NDArray[np.uint8], windows: NDArray[np.int32]) -> Sequence[RawDetections]:
         """See `mrcnn.engines.base.Engine.detect_molded`; from several threads.
@@ -95,7 +92,7 @@ class EnginePool:
                 if self._choice.engine is EngineKind.KERAS:
                     raise
                 reason = f"{self._choice}: {_one_line(error)}"
-                self._engine, self._choice = self._selection.make_next(self._choice, reason, self._threads)
+                self._engine, self._choice = self._selection.make_next(self._choice, reason)
                 continue
             for _ in range(self.size - 1):
                 self._idle.put(None)
@@ -110,7 +107,7 @@ class EnginePool:
         """
 
         def make() -> None:
-            engine = self._selection.make_another(self._choice, self._threads)
+            engine = self._selection.make_another(self._choice)
             engine.warm_up(*shape)
             self._idle.put(engine)
 
@@ -118,11 +115,6 @@ class EnginePool:
         stage = Stage(ANOTHER_ENGINE, make, errors)
         self._making.append(stage)
         stage.start()
-
-
-def pool_size(choice: EngineChoice, wanted: int) -> int:
-    """How many engines the pool holds where `wanted` are: several pay off with OpenVINO only."""
-    return wanted if choice.engine is EngineKind.OPENVINO else 1
 
 
 def default_workers(batch_size: int, cores: int) -> int:

@@ -13,7 +13,7 @@ from pipeline.segmentation.batching import run_in_batches
 from pipeline.segmentation.canvas import CanvasFit, fit_canvas
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
-from pipeline.segmentation.engine_pool import EnginePool, pool_size
+from pipeline.segmentation.engine_pool import EnginePool
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.network_model import NetworkModel, read_model
 from pipeline.segmentation.segmenter import Segmenter
@@ -42,9 +42,8 @@ class MaskRCNNSegmenter(Segmenter):
         self.model = model.reporting(detections)
         self.detections = detections
         self._max_dim = int(model.config.IMAGE_MAX_DIM)
-        self._selection = EngineSelection(self.model, machine)
+        self._selection = EngineSelection(self.model, machine, workers)
         self._choice = self._selection.choices[0]  # until one is made
-        self._wanted_workers = workers
         self._pool: EnginePool | None = None
         self._fit: CanvasFit | None = None
 
@@ -77,11 +76,11 @@ class MaskRCNNSegmenter(Segmenter):
     @property
     def workers(self) -> int:
         """See `Segmenter.workers`."""
-        return pool_size(self._current_choice, self._wanted_workers)
+        return self._selection.size(self._current_choice)
 
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or no engine can be made."""
-        self._pool = EnginePool(self._selection, self._wanted_workers)
+        self._pool = EnginePool(self._selection)
 
     def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """See `Segmenter.segment_batch`."""

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import RunError, StageStuckError
-from pipeline.records import Instances
+from pipeline.records import Clock, Instances
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.model_settings import SupervisionSettings
-from pipeline.sources.base import Clock
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 from pipeline.threads.stage import FirstError, Stage
 

@@ -11,12 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
-
-from pipeline.drawing.masks import paste_mask
+from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import RunError
 from pipeline.file_names import utf8_name
 from pipeline.labels import class_name
@@ -129,33 +124,3 @@ def _object_record(
         "mask": mask,
         "track_id": None if instances.track_ids is None else int(instances.track_ids[i]) or None,  # 0: none yet
     }
-
-
-def encode_mask(pasted: NDArray[np.bool_], y0: int, x0: int, height: int, width: int) -> dict[str, Any]:
-    """COCO compressed RLE of a full-frame mask that is set only inside one box.
-
-    The run lengths are computed inside the box, without creating a full-frame mask.
-
-    Args:
-        pasted: bool (h, w), the part of the mask inside the box.
-        y0, x0: row and column of its first pixel in the frame.
-        height, width: size of the frame in pixels.
-
-    Returns:
-        {"size": [height, width], "counts": str}, equal to `pycocotools.mask.encode` of the full mask.
-    """
-    # COCO counts down the columns. A change within a column begins or ends a run: w columns, h + 1 positions each.
-    padded = np.zeros((pasted.shape[1], pasted.shape[0] + 2), np.uint8)
-    if pasted.size:
-        cv2.transpose(pasted.view(np.uint8), dst=padded[:, 1:-1])
-    positions = np.flatnonzero(padded[:, 1:] != padded[:, :-1])
-    column, row = np.divmod(positions, pasted.shape[0] + 1)
-    changes = (x0 + column) * height + y0 + row
-    # A run that ends at the bottom of a column and resumes at the top of the next is one run: both changes cancel.
-    joined = np.flatnonzero(changes[1:] == changes[:-1])
-    changes = np.delete(changes, np.concatenate([joined, joined + 1]))
-    counts = np.diff(np.concatenate([[0], changes, [height * width]]))
-    if len(counts) > 1 and counts[-1] == 0:
-        counts = counts[:-1]
-    compressed = coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
-    return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
 from typing import Self
 
 from pipeline.records import Frame, SourceInfo
 from pipeline.sources.warnings import SourceWarnings
-
-Clock = Callable[[], float]
-"""Seconds on a monotonic clock."""
 
 
 class Source(ABC):

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.records import SourceInfo, SourceKind
-from pipeline.sources.base import Clock
+from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.sources.pump import Device, Picture
 from pipeline.threads.opencv_process import quiet_opencv
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipeline.records import SourceInfo, SourceKind
+from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.settings.source_settings import Policy, SourceSettings
-from pipeline.sources.base import Clock, Source
+from pipeline.sources.base import Source
 from pipeline.sources.camera import CameraDevice, CameraMode
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.limits import LimitedSource, Limits

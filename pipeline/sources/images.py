@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.sources.base import Clock, Source
+from pipeline.records import Clock, Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Source
 from pipeline.sources.upright import blend_on_white
 from pipeline.threads.opencv_process import quiet_opencv
 

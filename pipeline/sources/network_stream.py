@@ -12,9 +12,8 @@ from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
 from pipeline.pyav import fraction
-from pipeline.records import SourceInfo, SourceKind
+from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.settings.source_settings import RtspTransport
-from pipeline.sources.base import Clock
 from pipeline.sources.decoder import Decoder, VideoFormat, codec_name, open_container, pick_video, video_format
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.pump import Device, Picture

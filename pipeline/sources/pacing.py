@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pipeline.sources.base import Clock
+from pipeline.records import Clock
 
 MAX_WAIT_S = 0.25
 """How often the clock is read at least: an injected clock may run at another speed than the system's."""

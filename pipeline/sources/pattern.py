@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.sources.base import Clock, Source
+from pipeline.records import Clock, Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Source
 from pipeline.sources.pacing import Pacer
 
 DEFAULT_SIZE_WH = (640, 360)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.sources.base import Clock, Source
+from pipeline.records import Clock, Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Source
 from pipeline.sources.pacing import Pacer
 from pipeline.sources.wrapper import SourceWrapper
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.errors import InputError, RunError
-from pipeline.records import Frame, SourceInfo
+from pipeline.records import Clock, Frame, SourceInfo
 from pipeline.settings.source_settings import ReconnectSettings
-from pipeline.sources.base import Clock, Source
+from pipeline.sources.base import Source
 from pipeline.sources.live import TIME_BASE, ArrivalTimestamps, LiveSource
 from pipeline.sources.pacing import Pacer
 

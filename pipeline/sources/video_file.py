@@ -15,8 +15,8 @@ from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
 from pipeline.pyav import fraction
-from pipeline.records import AudioTrack, Frame, SourceInfo, SourceKind
-from pipeline.sources.base import Clock, Source
+from pipeline.records import AudioTrack, Clock, Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Source
 from pipeline.sources.decoder import Decoder, VideoFormat, codec_name, open_container, pick_video, video_format
 from pipeline.sources.limits import ROUNDING_S
 from pipeline.sources.timestamps import PtsClock

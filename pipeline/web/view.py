@@ -15,9 +15,8 @@ from pipeline.controls import Controls
 from pipeline.file_names import utf8_name
 from pipeline.labels import class_name
 from pipeline.ledger import RunLedger, RunStats
-from pipeline.records import SourceInfo, SourceKind
+from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.sinks.base import Presentation, RunContext
-from pipeline.sources.base import Clock
 
 SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
 """The parts of the overlay that the page can switch."""

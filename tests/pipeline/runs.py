@@ -1,7 +1,7 @@
 """Whole runs with fakes at both ends."""
 
 from pipeline.ledger import RunLedger
-from pipeline.runtime.inference import InferenceStage, Interpretation
+from pipeline.runtime.inference import InferenceStage
 from pipeline.runtime.join import ExactJoin
 from pipeline.runtime.plan import Batching
 from pipeline.runtime.stream import Stream
@@ -45,7 +45,10 @@ def infer(segmenter, frames, results, *, ledger=None, clock=None, on_loss=None, 
         raise AssertionError("a frame was lost")
 
     wiring = Wiring((frames,), (frames,), frames, results, ExactJoin(results), no_loss, on_loss or no_loss)
-    interpretation = Interpretation(more.pop("detections", DetectionFilter()), more.pop("tracker", None))
+    detections, tracker = more.pop("detections", DetectionFilter()), more.pop("tracker", None)
     batching = more.pop("batching", Batching())
     assert not more, more
-    InferenceStage(segmenter, interpretation, wiring, batching, ledger or RunLedger(), clock or FakeClock()).run()
+    stage = InferenceStage(
+        segmenter, detections, tracker, wiring, batching, ledger or RunLedger(), clock or FakeClock()
+    )
+    stage.run()

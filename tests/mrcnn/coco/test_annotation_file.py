@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from mrcnn.coco.annotation_errors import AnnotationError
 from mrcnn.coco.annotation_file import CocoImage, read_annotation_file
-from mrcnn.coco.errors import AnnotationError
 
 
 def document():

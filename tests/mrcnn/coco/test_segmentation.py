@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from mrcnn.coco.annotation_errors import AnnotationError
 from mrcnn.coco.annotation_file import Annotation, CocoImage
-from mrcnn.coco.errors import AnnotationError
 from mrcnn.coco.segmentation import polygon_extent, rle_of
 
 HEIGHT, WIDTH = 30, 50

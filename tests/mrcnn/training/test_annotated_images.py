@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mrcnn.coco.errors import AnnotationError
+from mrcnn.coco.annotation_errors import AnnotationError
 from mrcnn.training.annotated_images import EmptyClass, load_coco
 
 HEIGHT, WIDTH = 30, 50

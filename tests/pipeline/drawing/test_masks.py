@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from mrcnn.utils import unmold_mask
-from pipeline.drawing.masks import box_edges, paste_mask
+from pipeline.drawing.masks import box_edges, encode_mask, paste_mask
 
 HEIGHT, WIDTH = 97, 131
 
@@ -121,3 +122,31 @@ def test_the_threshold_counts():
     # Pixel i is worth ((i + 0.5) / 2 - 0.5) / 27 up to the last cell's center.
     assert np.flatnonzero(low[14])[0] == 14
     assert np.flatnonzero(high[14])[0] == 41
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
+def test_run_lengths_equal_those_of_pycocotools(seed, density):
+    rng = np.random.default_rng(seed)
+    frame_hw = 53, 71
+    y0, x0 = rng.integers(0, frame_hw) * (seed % 3 > 0)
+    height, width = (int(rng.integers(1, most + 1)) for most in (53 - y0, 71 - x0))
+    if seed % 4 == 0:
+        y0, height = 0, 53  # runs continue from the bottom of a column to the top of the next
+    pasted = rng.random((height, width)) < density
+    full = np.zeros((53, 71), np.uint8)
+    full[y0 : y0 + height, x0 : x0 + width] = pasted
+    expected = coco_mask.encode(np.asfortranarray(full))
+    assert encode_mask(pasted, int(y0), int(x0), 53, 71) == {
+        "size": [53, 71],
+        "counts": expected["counts"].decode(),
+    }
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_run_lengths_of_full_and_empty_masks(value):
+    pasted = np.full((53, 71), value)
+    expected = coco_mask.encode(np.asfortranarray(pasted.astype(np.uint8)))["counts"].decode()
+    assert encode_mask(pasted, 0, 0, 53, 71)["counts"] == expected
+    nothing = coco_mask.encode(np.zeros((53, 71), np.uint8, order="F"))["counts"].decode()
+    assert encode_mask(np.zeros((0, 0), bool), 0, 0, 53, 71)["counts"] == nothing

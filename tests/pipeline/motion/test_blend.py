@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.motion.blend import DisplayState, start_transition
-from pipeline.motion.targets import Targets
+from pipeline.motion.flow_targets import Targets
 from tests.pipeline.motion.scenes import HEIGHT, WIDTH, box_instances, frame_of, texture, window
 
 ONE = (1.0, 1.0)

@@ -101,7 +101,7 @@ def planned(machine, **values):
 def made(machine, caplog, **values):
     """The engine that was made, its choice, and the lines that were logged."""
     with caplog.at_level(logging.WARNING):
-        engine, choice = selection(machine, **values).make(None)
+        engine, choice = selection(machine, **values).make()
     return engine, choice, [record.message for record in caplog.records]
 
 

@@ -107,7 +107,7 @@ def engines_of(machine, size=1, **settings):
     model = NetworkModel(
         ModelSettings.model_validate(settings), WeightsChoice(Path("some.h5"), "of the tests"), None, ("BG", "thing")
     )
-    return EnginePool(EngineSelection(model, machine), size)
+    return EnginePool(EngineSelection(model, machine, size))
 
 
 def answer(engines):

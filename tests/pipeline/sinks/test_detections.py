@@ -22,7 +22,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import Instances
 from pipeline.scene import Direction, Event, EventKind, Scene
 from pipeline.settings.output_settings import DetectionsSettings
-from pipeline.sinks.detections import Detections, encode_mask, frame_record
+from pipeline.sinks.detections import Detections, frame_record
 from pipeline.sinks.paths import Inputs
 from tests.pipeline.sinks.presentations import LABELS, context, presentation
 
@@ -125,33 +125,6 @@ def test_masks_decode_to_the_networks_masks():
     ):
         expected = unmold_mask(probs, (y1, x1, y2, x2), (HEIGHT, WIDTH))
         assert np.count_nonzero(coco_mask.decode(found["mask"]) != expected) <= 1
-
-
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
-def test_run_lengths_equal_those_of_pycocotools(seed, density):
-    rng = np.random.default_rng(seed)
-    y0, x0 = rng.integers(0, (HEIGHT, WIDTH)) * (seed % 3 > 0)
-    height, width = (int(rng.integers(1, most + 1)) for most in (HEIGHT - y0, WIDTH - x0))
-    if seed % 4 == 0:
-        y0, height = 0, HEIGHT  # runs go on from the foot of a column to the head of the next
-    pasted = rng.random((height, width)) < density
-    full = np.zeros((HEIGHT, WIDTH), np.uint8)
-    full[y0 : y0 + height, x0 : x0 + width] = pasted
-    expected = coco_mask.encode(np.asfortranarray(full))
-    assert encode_mask(pasted, int(y0), int(x0), HEIGHT, WIDTH) == {
-        "size": [HEIGHT, WIDTH],
-        "counts": expected["counts"].decode(),
-    }
-
-
-@pytest.mark.parametrize("value", [True, False])
-def test_run_lengths_of_full_and_empty_masks(value):
-    pasted = np.full((HEIGHT, WIDTH), value)
-    expected = coco_mask.encode(np.asfortranarray(pasted.astype(np.uint8)))["counts"].decode()
-    assert encode_mask(pasted, 0, 0, HEIGHT, WIDTH)["counts"] == expected
-    nothing = coco_mask.encode(np.zeros((HEIGHT, WIDTH), np.uint8, order="F"))["counts"].decode()
-    assert encode_mask(np.zeros((0, 0), bool), 0, 0, HEIGHT, WIDTH)["counts"] == nothing
 
 
 def test_frames_without_objects_have_a_line_too(tmp_path):

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.progress import BarColumn, TextColumn
 
-from pipeline.console.display import ProgressDisplay, duration_text, time_columns
+from pipeline.console.progress_display import ProgressDisplay, duration_text, time_columns
 
 
 class Steps(ProgressDisplay):

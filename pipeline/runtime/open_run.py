@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pipeline.controls import Controls
 from pipeline.errors import RunError
 from pipeline.ledger import DropStage, RunLedger
-from pipeline.records import SegmentedFrame, SourceInfo, UnredactedFrame
+from pipeline.records import Clock, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import CaptureStage
-from pipeline.runtime.inference import InferenceStage, Interpretation
+from pipeline.runtime.inference import InferenceStage
 from pipeline.runtime.plan import RunPlan, SourcePlan
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
@@ -28,7 +28,7 @@ from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks
-from pipeline.sources.base import Clock, Source
+from pipeline.sources.base import Source
 from pipeline.threads.slot import SlotClosed
 from pipeline.threads.stage import FirstError, Stage
 from pipeline.tracking.tracker import Tracker
@@ -151,8 +151,7 @@ class Run:
         fresh_from_s = self._clock() if plan.live else None
         capture = CaptureStage(self._source, wiring.outlets, ledger, wiring.on_capture_loss, self._replan, fresh_from_s)
         tracker = Tracker(plan.tracking, detections.high_score) if plan.tracking is not None else None
-        interpretation = Interpretation(detections, tracker)
-        inference = InferenceStage(self.segmenter, interpretation, wiring, plan.batching, ledger, self._clock)
+        inference = InferenceStage(self.segmenter, detections, tracker, wiring, plan.batching, ledger, self._clock)
         return [
             Stage("capture", capture.run, self.errors, outlets=wiring.frame_slots),
             Stage("inference", inference.run, self.errors, inlets=(wiring.to_inference,), outlets=(wiring.results,)),

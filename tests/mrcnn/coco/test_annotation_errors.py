@@ -1,6 +1,6 @@
 """Warnings as lines."""
 
-from mrcnn.coco.errors import AnnotationWarnings, first_of
+from mrcnn.coco.annotation_errors import AnnotationWarnings, first_of
 
 
 def test_a_line_for_each_kind_with_count_and_first_ids():

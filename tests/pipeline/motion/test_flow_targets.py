@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.motion.flow import FlowHistory
-from pipeline.motion.targets import POINTS, Targets
+from pipeline.motion.flow_targets import POINTS, Targets
 from tests.pipeline.motion.scenes import WIDTH, box_instances, frame_of, patch_frame, texture, window
 
 FULL = (1.0, 1.0)
