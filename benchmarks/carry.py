@@ -29,8 +29,8 @@ from pipeline.drawing.masks import paste_mask
 from pipeline.drawing.overlay import Overlay
 from pipeline.errors import StreamSegmentError
 from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
-from pipeline.runtime.join import Carrier, KeyFrameJoin, SmoothJoin, make_carrier
-from pipeline.runtime.key_frames import KeyFrames
+from pipeline.runtime.join import Carrier, KeyframeJoin, SmoothJoin, make_carrier
+from pipeline.runtime.keyframes import Keyframes
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.loading import load_settings, parse_assignment
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
@@ -59,7 +59,7 @@ def recorded(examples: Sequence[Example], every: int, carrier: Carrier) -> list[
         frames.put(example.frame)
         if i % every == 0:
             results.put(_result(example))
-    join = KeyFrameJoin(frames, results, carrier, KeyFrames(every), lambda: None)
+    join = KeyframeJoin(frames, results, carrier, Keyframes(every), lambda: None)
     return [join.next(1.0) for _ in examples]
 
 

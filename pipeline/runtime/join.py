@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pipeline.motion.carry import FlowCarrier, Transition
 from pipeline.records import Frame, Instances, SourceInfo, StageTimes, UnredactedFrame
-from pipeline.runtime.key_frames import KeyFrames
+from pipeline.runtime.keyframes import Keyframes
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Slot, SlotClosed
 
@@ -116,7 +116,7 @@ class SmoothJoin:
         return self._result
 
 
-class KeyFrameJoin:
+class KeyframeJoin:
     """Presents every frame of a recorded source: keyframes with their own result, the others with a propagated one.
 
     It waits for the result of each keyframe. That cannot deadlock: capture hands a keyframe to inference before it
@@ -135,7 +135,7 @@ class KeyFrameJoin:
         frames: Slot[Frame],
         results: Slot[UnredactedFrame],
         carrier: Carrier,
-        keys: KeyFrames,
+        keys: Keyframes,
         on_loss: Callable[[], None],
     ) -> None:
         self._frames = frames

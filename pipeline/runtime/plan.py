@@ -24,8 +24,8 @@ class JoinKind(Enum):
     """Each inferred frame with its own instances."""
     SMOOTH = "smooth"
     """Every captured frame of a live source, with the newest instances carried onto it."""
-    KEY_FRAMES = "key frames"
-    """Every frame of a recorded source; instances of inferred key frames are carried to the frames between."""
+    KEYFRAMES = "keyframes"
+    """Every frame of a recorded source; instances of inferred keyframes are carried to the frames between."""
 
 
 class Filling(Enum):
@@ -63,7 +63,7 @@ class RunPlan:
         settings: of the run.
         redaction_score: detections from this score on are redacted; None where privacy is off.
         file_workers: how many batches of a video file go through the network side by side. Only where every frame
-            counts: one frame by itself is faster on all cores, key frames wait for one result after the other, and
+            counts: one frame by itself is faster on all cores, keyframes wait for one result after the other, and
             images differ in size.
     """
 
@@ -85,7 +85,7 @@ class RunPlan:
         batching = Batching()  # of a live source one frame at a time: the newest wins
         workers = 1
         if not live:
-            filling = Filling.AVAILABLE if join is JoinKind.KEY_FRAMES else Filling.FULL
+            filling = Filling.AVAILABLE if join is JoinKind.KEYFRAMES else Filling.FULL
             batching = Batching(settings.model.batch_size, filling)
             if source.kind is SourceKind.RECORDED:
                 workers = self.file_workers
@@ -98,7 +98,7 @@ class RunPlan:
             return JoinKind.SMOOTH
         if self.settings.motion.infers_all or kind is SourceKind.STILLS:
             return JoinKind.EXACT
-        return JoinKind.KEY_FRAMES
+        return JoinKind.KEYFRAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from pipeline.runtime.join import (
     MOST_WAITING_BYTES,
     ExactJoin,
     Join,
-    KeyFrameJoin,
+    KeyframeJoin,
     SmoothJoin,
     frames_between_keys,
     make_carrier,
 )
-from pipeline.runtime.key_frames import KeyFrameOutlet, KeyFrames
+from pipeline.runtime.keyframes import KeyframeOutlet, Keyframes
 from pipeline.runtime.plan import JoinKind, SourcePlan
 from pipeline.settings.presentation_settings import MotionSettings
 from pipeline.threads.slot import Overflow, Slot
@@ -63,7 +63,7 @@ def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
         return _exact(plan, ledger)
     if plan.join is JoinKind.SMOOTH:
         return _smooth(motion, ledger)
-    return _key_frames(plan, motion, ledger)
+    return _keyframes(plan, motion, ledger)
 
 
 def _exact(plan: SourcePlan, ledger: RunLedger) -> Wiring:
@@ -87,19 +87,19 @@ def _smooth(motion: MotionSettings, ledger: RunLedger) -> Wiring:
     return _display_wiring(motion, to_inference, to_display, join, results, ledger)
 
 
-def _key_frames(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
+def _keyframes(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
     size = plan.batching.size
     lost_before_display = partial(ledger.dropped, DropStage.DISPLAY)
     to_inference: Slot[Frame] = Slot(max(RECORDED_SLOT, size), Overflow.WAIT)
     to_display: Slot[Frame] = Slot(display_capacity(plan.source, size, motion), Overflow.WAIT, lost_before_display)
     results: Slot[UnredactedFrame] = Slot(max(4, size), Overflow.WAIT)
-    keys = KeyFrames(motion.infer_every, motion.infer_fps)
-    join = KeyFrameJoin(to_display, results, make_carrier(motion, live=False), keys, lost_before_display)
+    keys = Keyframes(motion.infer_every, motion.infer_fps)
+    join = KeyframeJoin(to_display, results, make_carrier(motion, live=False), keys, lost_before_display)
     return _display_wiring(motion, to_inference, to_display, join, results, ledger)
 
 
 def display_capacity(source: SourceInfo, batch_size: int, motion: MotionSettings) -> int:
-    """How many frames wait for the display, so that a batch of key frames is among them as far as memory allows."""
+    """How many frames wait for the display, so that a batch of keyframes is among them as far as memory allows."""
     in_memory = max(1, MOST_WAITING_BYTES // (3 * source.width * source.height))
     return RECORDED_SLOT + min(batch_size * frames_between_keys(motion, source), in_memory)
 
@@ -113,9 +113,9 @@ def _display_wiring(
     ledger: RunLedger,
 ) -> Wiring:
     """For joins that take frames from the capture: a frame counts as delivered when it reaches the display."""
-    keys = KeyFrames(motion.infer_every, motion.infer_fps)
+    keys = Keyframes(motion.infer_every, motion.infer_fps)
     # The inference first: the join may wait for what it is given.
-    outlets = (KeyFrameOutlet(to_inference, keys), to_display)
+    outlets = (KeyframeOutlet(to_inference, keys), to_display)
     lost = partial(ledger.dropped, DropStage.DISPLAY)
     return Wiring(outlets, (to_inference, to_display), to_inference, results, join, lost, _no_frame_lost)
 

@@ -41,7 +41,7 @@ def test_a_recorded_source_goes_through_in_full_batches_and_comes_out_in_order()
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(2, 1), (7, 1), (1, 2), (1, 5), (2, 3)])
-def test_key_frames_at_once_do_not_lock_up(batch_size, workers):
+def test_keyframes_at_once_do_not_lock_up(batch_size, workers):
     segmenter = BatchSegmenter(workers=workers)
     with stream_of(FakeSource(40), segmenter, batch_size, infer_every=3, carry="hold") as stream:
         presented = list(stream)

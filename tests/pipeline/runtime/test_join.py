@@ -5,12 +5,12 @@ from pipeline.records import SourceInfo, SourceKind, StageTimes, UnredactedFrame
 from pipeline.runtime.join import (
     ExactJoin,
     HoldCarrier,
-    KeyFrameJoin,
+    KeyframeJoin,
     SmoothJoin,
     frames_between_keys,
     make_carrier,
 )
-from pipeline.runtime.key_frames import KeyFrames
+from pipeline.runtime.keyframes import Keyframes
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 from tests.pipeline.fakes import make_frame, make_instances
@@ -108,16 +108,16 @@ def test_the_carrier_sees_every_frame_and_decides():
     assert carrier.seen == [1, 2, 4]
 
 
-def key_frame_join(every=3, carrier=None):
+def keyframe_join(every=3, carrier=None):
     frames, results, lost = Slot(20, Overflow.WAIT), Slot(20, Overflow.WAIT), []
-    keys = KeyFrames(every)
-    join = KeyFrameJoin(frames, results, carrier or Shift(), keys, lambda: lost.append(1))
+    keys = Keyframes(every)
+    join = KeyframeJoin(frames, results, carrier or Shift(), keys, lambda: lost.append(1))
     return frames, results, join, lost
 
 
-def test_key_frames_have_their_own_result_the_others_a_carried_one():
+def test_keyframes_have_their_own_result_the_others_a_carried_one():
     carrier = Shift()
-    frames, results, join, lost = key_frame_join(3, carrier)
+    frames, results, join, lost = keyframe_join(3, carrier)
     for index in range(8):
         frames.put(make_frame(index, captured_at_s=float(index)))
     for index in (0, 3, 6):
@@ -134,9 +134,9 @@ def test_key_frames_have_their_own_result_the_others_a_carried_one():
     assert lost == []
 
 
-def test_a_key_frame_waits_for_its_result_and_is_seen_once():
+def test_a_keyframe_waits_for_its_result_and_is_seen_once():
     carrier = Shift()
-    frames, results, join, lost = key_frame_join(2, carrier)
+    frames, results, join, lost = keyframe_join(2, carrier)
     frames.put(make_frame(0))
     for _ in range(3):
         with pytest.raises(TimeoutError):
@@ -153,8 +153,8 @@ def test_a_key_frame_waits_for_its_result_and_is_seen_once():
     assert lost == []
 
 
-def test_a_key_frame_whose_result_never_comes_is_reported_once():
-    frames, results, join, lost = key_frame_join(2)
+def test_a_keyframe_whose_result_never_comes_is_reported_once():
+    frames, results, join, lost = keyframe_join(2)
     frames.put(make_frame(0))
     frames.put(make_frame(1))
     with pytest.raises(TimeoutError):
@@ -190,6 +190,6 @@ def test_the_settings_choose_the_carrier():
         ({"infer_every": 2}, (16384, 16384), 25.0, 1),
     ],
 )
-def test_room_between_key_frames_within_memory(values, size, fps, expected):
+def test_room_between_keyframes_within_memory(values, size, fps, expected):
     source = SourceInfo("fake", SourceKind.RECORDED, *size, fps=fps)
     assert frames_between_keys(MotionSettings(**values), source) == expected

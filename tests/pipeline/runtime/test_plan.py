@@ -34,8 +34,8 @@ EXACT = {"presentation": "exact"}
         (LIVE, {"source": {"policy": "recorded"}}, False, JoinKind.EXACT),
         (RECORDED, {}, False, JoinKind.EXACT),
         (RECORDED, {"presentation": "smooth"}, False, JoinKind.EXACT),
-        (RECORDED, EVERY_THIRD, False, JoinKind.KEY_FRAMES),
-        (RECORDED, {"motion": {"infer_fps": 5.0}}, False, JoinKind.KEY_FRAMES),
+        (RECORDED, EVERY_THIRD, False, JoinKind.KEYFRAMES),
+        (RECORDED, {"motion": {"infer_fps": 5.0}}, False, JoinKind.KEYFRAMES),
         (RECORDED, {"source": {"policy": "live"}}, True, JoinKind.SMOOTH),
         (STILLS, {}, False, JoinKind.EXACT),
         (STILLS, EVERY_THIRD, False, JoinKind.EXACT),
@@ -72,7 +72,7 @@ def test_single_images_and_untracked_runs_have_no_tracking():
         (RECORDED, EVERY_THIRD, Batching(8, Filling.AVAILABLE)),
     ],
 )
-def test_live_frames_go_one_by_one_and_key_frames_are_not_waited_for(kind, values, batching):
+def test_live_frames_go_one_by_one_and_keyframes_are_not_waited_for(kind, values, batching):
     assert source_plan(kind, {**values, "model": {"batch_size": 8}}).batching == batching
 
 

@@ -124,7 +124,7 @@ def test_recorded_no_sink_and_no_caller_sees_the_person(switches):
     assert all(len(item.instances) or item.frame.index in (4, 5, 11) for item in shown)
 
 
-def test_key_frames_only_the_frames_between_are_covered_too():
+def test_keyframes_only_the_frames_between_are_covered_too():
     sinks = watchers()
     with stream_of(Street(30), Finder(), sinks, motion={"infer_every": 5}) as stream:
         shown = list(stream)

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.runtime.join import ExactJoin, KeyFrameJoin, SmoothJoin
+from pipeline.runtime.join import ExactJoin, KeyframeJoin, SmoothJoin
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.wiring import display_capacity, wire
 from pipeline.settings.presentation_settings import MotionSettings
@@ -30,7 +30,7 @@ def lost(ledger):
 
 @pytest.mark.parametrize(
     ("live", "smooth", "join"),
-    [(True, True, SmoothJoin), (True, False, ExactJoin), (False, False, ExactJoin), (False, True, KeyFrameJoin)],
+    [(True, True, SmoothJoin), (True, False, ExactJoin), (False, False, ExactJoin), (False, True, KeyframeJoin)],
 )
 def test_each_kind_of_run_has_its_join(live, smooth, join):
     wiring, _ = wired(live, smooth, {"motion": {"infer_every": 4}} if smooth else None)
@@ -62,7 +62,7 @@ def test_live_smooth_frames_that_are_not_inferred_are_not_lost():
     assert lost(ledger) == {DropStage.DISPLAY: 1}
 
 
-def test_recorded_smooth_only_key_frames_are_inferred():
+def test_recorded_smooth_only_keyframes_are_inferred():
     wiring, ledger = wired(live=False, smooth=True, values={"motion": {"infer_every": 3}})
     for index in range(5):
         for outlet in wiring.outlets:
@@ -79,7 +79,7 @@ def test_a_recorded_batch_and_its_results_fit_between_the_stages():
     assert lost(ledger) == {}
 
 
-def test_key_frames_of_a_batch_wait_for_the_display_but_are_not_waited_for():
+def test_keyframes_of_a_batch_wait_for_the_display_but_are_not_waited_for():
     wiring, _ = wired(live=False, smooth=True, values={"motion": {"infer_every": 3}}, batch_size=4)
     for index in range(12):
         for outlet in wiring.outlets:
@@ -87,7 +87,7 @@ def test_key_frames_of_a_batch_wait_for_the_display_but_are_not_waited_for():
     assert [frame.index for frame in wiring.to_inference.get_all()] == [0, 3, 6, 9]
 
 
-def test_frames_that_wait_for_a_batch_of_key_frames_stay_within_memory():
+def test_frames_that_wait_for_a_batch_of_keyframes_stay_within_memory():
     huge = SourceInfo("clip.mp4", SourceKind.RECORDED, 7680, 4320, fps=25.0)  # 95 MiB a frame
     assert display_capacity(huge, 8, MotionSettings(infer_every=30)) == 3 + 2
     assert display_capacity(INFO, 8, MotionSettings(infer_every=30)) == 3 + 240

@@ -38,7 +38,7 @@ def test_a_rate_goes_by_the_file_s_clock():
     assert segmenter.seen == [0, 5, 10, 15, 20, 25]
 
 
-def test_frames_between_keys_wait_for_the_key_frame_s_result():
+def test_frames_between_keys_wait_for_the_keyframe_s_result():
     release, shown = threading.Event(), []
 
     def think(index):
@@ -63,7 +63,7 @@ def test_single_images_are_inferred_each():
     assert segmenter.seen == [0, 1, 2, 3, 4]
 
 
-def test_a_live_source_offers_only_key_frames():
+def test_a_live_source_offers_only_keyframes():
     segmenter, shown = FakeSegmenter(), []
 
     def gate(index):
@@ -91,7 +91,7 @@ def test_exact_presentation_contradicts_carrying(motion, kind):
     assert source.closed == 0, "it was not opened either"
 
 
-def test_smooth_without_key_frames_infers_every_frame_of_a_file():
+def test_smooth_without_keyframes_infers_every_frame_of_a_file():
     with stream_of(FakeSource(8), values={"presentation": "smooth"}) as stream:
         assert [item.instances_index for item in stream] == list(range(8))
 
@@ -135,7 +135,7 @@ def test_a_stop_while_frames_are_under_way_loses_no_count(at):
     assert set(stream.summary().stats.dropped) <= {(DropStage.DISPLAY, DropCause.STOPPED)}
 
 
-def test_a_stop_while_a_key_frame_s_result_is_missing_counts_that_frame():
+def test_a_stop_while_a_keyframe_s_result_is_missing_counts_that_frame():
     never, sink = threading.Event(), FakeSink(Delivery.MAIN_THREAD)
 
     def watch(message):

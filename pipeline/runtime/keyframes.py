@@ -8,7 +8,7 @@ from pipeline.records import Frame
 from pipeline.threads.slot import Slot
 
 
-class KeyFrames:
+class Keyframes:
     """Every Nth frame, and no more than a rate allows. The first frame is a keyframe.
 
     Two instances choose the same frames of the same sequence.
@@ -40,10 +40,10 @@ class KeyFrames:
         return True
 
 
-class KeyFrameOutlet:
+class KeyframeOutlet:
     """Passes only keyframes on to a slot."""
 
-    def __init__(self, slot: Slot[Frame], keys: KeyFrames) -> None:
+    def __init__(self, slot: Slot[Frame], keys: Keyframes) -> None:
         self._slot = slot
         self._keys = keys
 
