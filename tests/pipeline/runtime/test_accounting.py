@@ -1,12 +1,14 @@
 """captured = presented + dropped, for every kind of run and every way in which it ends."""
 
+import threading
+
 import pytest
 
 from pipeline.errors import RunError
 from pipeline.ledger import DropCause
 from pipeline.privacy.redaction import Redactor
 from pipeline.records import SourceInfo, SourceKind
-from tests.pipeline.fakes import FakeSegmenter, FakeSink, FakeSource
+from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.runs import stream_of
 
 KINDS = {
@@ -93,8 +95,11 @@ def test_a_source_that_comes_back_as_another_gets_a_new_plan_between_two_frames(
             return other if self.given > 10 else None
 
     other = SourceInfo("fake", SourceKind.LIVE, 1280, 720, fps=30.0)
-    with stream_of(Returning(20, SourceKind.LIVE)) as stream:
+    seen = threading.Event()
+    source = Returning(20, SourceKind.LIVE, gate=lambda index: index < 10 or seen.wait(DEADLINE_S))
+    with stream_of(source) as stream:
         before = stream.plan
+        seen.set()
         list(stream)
     assert (before.source.width, stream.plan.source) == (80, other)
     assert stream.plan.live
