@@ -18,7 +18,7 @@ VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 JOBS ?= 2
-TORCH ?= torch>=2.13.0,<3
+TORCH ?= torch==2.13.0
 
 PY := $(VENV)/bin/python
 RUN_STAMP := $(VENV)/.installed-run
