@@ -4,8 +4,8 @@
 # make test-network  the tests that compute with Keras, on TensorFlow, and those that take long
 # make test-jax      the tests that compute with Keras, on JAX
 # make test-torch    the same on PyTorch, in .venv-torch
-# make test-screen   the page in a browser and the window on an X server; STREAM_SEGMENT_REQUIRE=browser,window makes a
-#                    missing browser or server a failure
+# make test-alone    one at a time: the page in a browser, the window on an X server, and what follows the clock;
+#                    STREAM_SEGMENT_REQUIRE=browser,window makes a missing browser or server a failure
 # make lint          style and types
 # make docs          builds the documentation into out/docs/; fails on broken links and on missing docstrings
 # make lock          refreshes locks/ within the ranges of requirements*.txt, then runs tests and lint
@@ -19,7 +19,7 @@ VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 JOBS ?= 2
-TORCH ?= torch>=2.13.0,<3
+TORCH ?= torch==2.13.0
 
 PY := $(VENV)/bin/python
 RUN_STAMP := $(VENV)/.installed-run
@@ -35,14 +35,14 @@ RANGES := requirements.txt requirements-test.txt
 export PYTHONUNBUFFERED := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-SCREEN := browser or window
-FAST := not (keras or slow or $(SCREEN))
-NETWORK ?= (keras or slow) and not ($(SCREEN))
+ALONE := browser or window or realtime
+FAST := not (keras or slow or $(ALONE))
+NETWORK ?= (keras or slow) and not ($(ALONE))
 PYTEST = $(PY) -m pytest $(PYTEST_FLAGS)
 # The tests of a file stay in one process, which makes their shared networks once.
 PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: help demo test test-fast test-network test-jax test-torch test-screen lint docs install clean lock test-newest \
+.PHONY: help demo test test-fast test-network test-jax test-torch test-alone lint docs install clean lock test-newest \
 	test-lowest
 .DELETE_ON_ERROR:
 
@@ -54,7 +54,7 @@ demo: $(RUN_STAMP)
 	@echo "   prepare the network"
 	@$(PY) tools/demo.py $(DEMO_FLAGS)
 
-test: test-fast test-network test-jax test-screen
+test: test-fast test-network test-jax test-alone
 
 test-fast: $(TEST_STAMP)
 	@echo "== fast tests"
@@ -74,9 +74,9 @@ test-torch:
 	@echo "== tests of the network on PyTorch"
 	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest $(PYTEST_FLAGS) $(PARALLEL) -m keras tests/mrcnn
 
-test-screen: $(TEST_STAMP)
-	@echo "== tests of the page in a browser and of the window"
-	$(PYTEST) -m "$(SCREEN)"
+test-alone: $(TEST_STAMP)
+	@echo "== tests of the page in a browser, of the window, and of what follows the clock"
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "$(ALONE)"
 
 lint: $(TEST_STAMP)
 	$(PY) -m ruff check .

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script"
 
 MAKE = """#!/bin/sh
 echo "make $*" | sed "s|$PWD||; s|/[^ ]*/weights/|W/|"
-case "$*" in test-screen*) echo "required: $STREAM_SEGMENT_REQUIRE" ;; esac
+case "$*" in test-alone*) echo "required: $STREAM_SEGMENT_REQUIRE" ;; esac
 case "$*" in
 *"$FAILS"*) exit 1 ;;
 demo*) mkdir -p out; echo video >out/people_segmented.mp4 ;;
@@ -65,7 +65,7 @@ def test_each_python_is_tested_the_first_one_wholly(ci):
     assert made == [
         *(
             f"make {what} PYTHON=python3.11 VENV=.venv-ci-3.11"
-            for what in ("test-fast", "lint", "test-network", "test-jax", "test-screen")
+            for what in ("test-fast", "lint", "test-network", "test-jax", "test-alone")
         ),
         *(
             f"make {what} PYTHON=python{version} VENV=.venv-ci-{version}{more}"
@@ -87,7 +87,7 @@ def test_the_number_of_tests_is_printed_by_tier(ci):
         "3.11 fast",
         "3.11 network on TensorFlow, and slow",
         "3.11 network on JAX",
-        "3.11 browser and window",
+        "3.11 browser, window and real time",
         *(f"{version} {what}" for version in ("3.12", "3.13") for what in ("fast", "network on TensorFlow, not slow")),
     ]
 
@@ -124,7 +124,7 @@ def test_a_python_that_is_not_found_is_named_and_fails_where_ci_says_so(ci, vari
         "test-fast PYTHON=python3.11",
         "test-network",
         "test-jax",
-        "test-screen",
+        "test-alone",
         "lint",
         "test-fast PYTHON=python3.13",
         "demo",

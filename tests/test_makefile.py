@@ -101,9 +101,9 @@ def test_every_test_is_in_one_tier_of_make_test():
     """By the rules of `pytest -m` on every set of marks; that Keras is tested on JAX as well is another thing."""
     expressions = [
         re.search(r' -m "(.+)"$', dry_run(tier, f"VENV={ROOT}/none"), re.MULTILINE).group(1)
-        for tier in ("test-fast", "test-network", "test-screen")
+        for tier in ("test-fast", "test-network", "test-alone")
     ]
-    names = ("slow", "keras", "browser", "window", "gpu")
+    names = ("slow", "keras", "browser", "window", "realtime", "gpu")
     for truths in itertools.product((False, True), repeat=len(names)):
         marks = dict(zip(names, truths, strict=True))
         assert sum(eval(expression, {}, dict(marks)) for expression in expressions) == 1, marks

@@ -93,5 +93,5 @@ def test_text_without_an_encoding_is_found(code, count):
 
 
 def test_every_text_file_and_pipe_names_its_encoding():
-    trees = sources(*CODE, "tools", "benchmarks", "examples", "stream_segment.py")
+    trees = sources(*CODE, "tools", "benchmarks", "examples", "stream_segment.py", "setup.py")
     assert [line for name, tree in trees for line in without_encoding(name, tree)] == []

@@ -146,7 +146,7 @@ def _weights(given: str | None, backbone: str | None) -> Path:
     path = weights_dir() / name
     if not path.is_file():
         how = (
-            f"make it with `python tools/convert_efficientnet_lite0.py --output {path}`"
+            f"make it in a clone: `python tools/convert_efficientnet_lite0.py --output {path}`"
             if backbone in (None, "efficientnet_lite0")
             else "it is https://github.com/fchollet/deep-learning-models/releases/download/v0.2/" + name
         )

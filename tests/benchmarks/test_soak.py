@@ -14,7 +14,7 @@ from pipeline.records import SegmentedFrame, StageTimes
 from tests.pipeline.fakes import make_frame, make_instances
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_a_short_soak_passes_every_check(tmp_path, capsys):
     numbers = tmp_path / "soak.json"
     keep = tmp_path / "kept"
