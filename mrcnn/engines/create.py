@@ -25,7 +25,7 @@ def create_keras_engine(weights: Path, config: Any, precision: str) -> Engine:
     Raises:
         WeightsError: the weights do not fit.
     """
-    from mrcnn.engines.keras_engine import Detector
+    from mrcnn.engines.keras_engine import KerasEngine
     from mrcnn.network.folding import inference_copy
     from mrcnn.network.network import MaskRCNNNetwork
     from mrcnn.network.target import Target, default_target
@@ -36,7 +36,7 @@ def create_keras_engine(weights: Path, config: Any, precision: str) -> Engine:
     if precision != "float32" or default_target() is Target.ACCELERATOR:
         # in float32 on a CPU the copy would take seconds and gain nothing
         network = inference_copy(network, precision)
-    return Detector(network)
+    return KerasEngine(network)
 
 
 def create_openvino_engine(weights: Path, config: Any, precision: str, threads: int | None = None) -> Engine:

@@ -41,7 +41,7 @@ class PendingDetections:
     mask_probs: Any
 
 
-class Detector(Engine):
+class KerasEngine(Engine):
     """The compiled network. May be built in one thread and called from another, by one thread at a time.
 
     What goes to the device is the uint8 canvas, and what comes back are the detections and their 28 x 28 masks.

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.engines.keras_engine import Detector
+from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
 from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.data import BatchMaker
@@ -84,7 +84,7 @@ class Validator:
         eval_config = config_from_metadata(describe(config, data.class_names), **overrides)
         with float32_policy():
             self._network = MaskRCNNNetwork(eval_config)
-        self._detector = Detector(self._network)
+        self._detector = KerasEngine(self._network)
         self._side = int(config.IMAGE_MAX_DIM)
         self._short_side = round(SHORT_SIDE_SHARE * self._side)
         self._data, self._pictures, self._windows = data, pictures, windows

@@ -60,7 +60,7 @@ def extracted(case, model):
 @pytest.fixture(scope="module")
 def found(case, model):
     """What the detector finds on the original's canvas."""
-    return model.detector.detect_molded(case.canvas[None], case.expected["window"][None])[0]
+    return model.engine.detect_molded(case.canvas[None], case.expected["window"][None])[0]
 
 
 def test_canvas_of_the_original_is_reproduced_to_the_bit(case, model):

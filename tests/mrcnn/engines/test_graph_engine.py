@@ -5,7 +5,7 @@ import pytest
 
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.graph_engine import GraphEngine
-from mrcnn.engines.keras_engine import Detector
+from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.export.parts import export_parts
@@ -28,8 +28,8 @@ def parts(network, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(network):
     """What the network in Keras finds on each of CANVASES; compiling for a size takes longest here."""
-    detector = Detector(network)
-    return {kind: detector.detect_molded(images, np.array(windows)) for kind, (images, windows) in CANVASES.items()}
+    engine = KerasEngine(network)
+    return {kind: engine.detect_molded(images, np.array(windows)) for kind, (images, windows) in CANVASES.items()}
 
 
 @pytest.fixture(scope="module", params=["openvino", "onnx"])

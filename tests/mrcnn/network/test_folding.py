@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from mrcnn.engines.keras_engine import Detector
+from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.network.folding import FLOAT32_LAYERS, inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
 from tests.mrcnn.conftest import match_one_to_one, pixel_iou, relative_error
@@ -70,11 +70,11 @@ def test_logits_and_deltas_are_float32_in_half_precision(network):
 
 
 def test_half_precision_finds_what_float32_finds(network):
-    detectors = [Detector(network), Detector(inference_copy(network, "float16"))]
+    engines = [KerasEngine(network), KerasEngine(inference_copy(network, "float16"))]
     wanted_count = found_count = matched = 0
     for seed in range(1, 9):
         canvas = tiny_image(64, 192, seed)[None]
-        a, b = (detector.detect_molded(canvas, np.array([[0, 0, 64, 192]]))[0] for detector in detectors)
+        a, b = (engine.detect_molded(canvas, np.array([[0, 0, 64, 192]]))[0] for engine in engines)
         overlaps = pixel_iou(a.boxes_in_pixels(64, 192), b.boxes_in_pixels(64, 192))
         overlaps[a.class_ids[:, None] != b.class_ids[None]] = 0
         wanted_count, found_count = wanted_count + len(a), found_count + len(b)

@@ -84,7 +84,7 @@ class Canned:
 @pytest.fixture
 def validator(tiny_config, tiny_data, monkeypatch):
     monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
-    monkeypatch.setattr("mrcnn.training.validation.Detector", lambda network: Canned())
+    monkeypatch.setattr("mrcnn.training.validation.KerasEngine", lambda network: Canned())
     return Validator(tiny_config, tiny_data, None, 1, PictureStore())
 
 
