@@ -13,7 +13,7 @@ import numpy as np
 from mrcnn.matterport.dataset_images import CanvasImage, image_name, load_canvas_image
 from mrcnn.matterport.molding import mold_image
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
-from mrcnn.network.network import CANVAS_MULTIPLE
+from mrcnn.network.constants import CANVAS_MULTIPLE
 from mrcnn.training.data import IGNORED_SLOTS, Batch, mini_mask
 from mrcnn.training.targets import random_regions, rpn_targets
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.engines.keras_engine import KerasEngine
-from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
+from mrcnn.network.constants import CANVAS_MULTIPLE
+from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.data import BatchMaker
 from mrcnn.training.pictures import PictureError, PictureStore

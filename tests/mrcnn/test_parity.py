@@ -137,7 +137,7 @@ def test_box_head_on_the_recorded_proposals(case, model, extracted):
 def test_mask_head_on_the_recorded_detections(case, model, extracted):
     shape = (case.dim, case.dim)
     recorded = case.expected["detections_normalized"]
-    draw = compile_function(lambda *args: model.network.draw_masks(*args, shape), model.network.variables)
+    draw = compile_function(lambda *args: model.network.predict_masks(*args, shape), model.network.variables)
     masks = draw(list(extracted[0][:4]), recorded[None, :, :4].copy(), recorded[None, :, 4].astype(np.int32))
     assert relative_error(ops.convert_to_numpy(masks)[0], case.expected["mask_of_class"]) < 1e-3
 

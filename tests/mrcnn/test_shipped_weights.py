@@ -8,7 +8,8 @@ import pytest
 
 from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.weights.load_save import load_weights, read_metadata
+from mrcnn.weights.checkpoint import read_metadata
+from mrcnn.weights.load_save import load_weights
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
 
 ROOT = Path(__file__).parents[2]

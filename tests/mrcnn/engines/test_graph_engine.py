@@ -72,7 +72,7 @@ def test_same_as_keras(kind, runtime, network, expected):
 
 
 def test_one_network_serves_all_sizes_when_there_are_many(parts, network, expected, monkeypatch):
-    monkeypatch.setattr(openvino_runtime, "MOST_SHAPES", 1)
+    monkeypatch.setattr(openvino_runtime, "MAX_SHAPES", 1)
     runtime = OpenVinoRuntime(parts, CpuPrecision.FLOAT32)
     engine = GraphEngine(runtime, network.config)
     for kind in (*CANVASES, *CANVASES):

@@ -29,7 +29,7 @@ import numpy as np
 from mrcnn.config import Config
 from mrcnn.engines import quantize as module
 
-module.LEAST_CHANNELS = 1  # the tiny network is narrow
+module.MIN_CHANNELS = 1  # the tiny network is narrow
 quantize = module.quantize
 settings = json.loads(sys.argv[2])
 config = type("Same", (Config,), settings)()
@@ -69,7 +69,7 @@ def test_result_lies_whole_beside_the_graphs(calibrated, tiny_files):
 
 def test_nothing_is_calibrated_that_cannot_be_kept(tiny_files, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "cache_folder", lambda *_: tmp_path / "stream_segment-engines-x" / "net")
-    with pytest.raises(EngineError, match=r"neither .* can be written, where the result would be kept"):
+    with pytest.raises(EngineError, match=r"neither .* is writable, so the result cannot be kept"):
         quantize.quantize(*tiny_files, [tiny_image(64, 96, 1)])
 
 
