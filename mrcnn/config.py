@@ -22,6 +22,10 @@ META_SIZE_WITHOUT_CLASSES = 1 + 3 + 3 + 4 + 1
 follows."""
 
 
+MIN_DIM_SHARE = 800 / 1024
+"""IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM in Matterport's defaults."""
+
+
 class Config:
     """Settings of one model. Subclass it and override class attributes.
 

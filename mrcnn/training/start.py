@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.config import BACKBONES, Config
+from mrcnn.config import BACKBONES, MIN_DIM_SHARE, Config
 from mrcnn.network.constants import LITE0_MEAN_PIXEL
 from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_metadata
 from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, backbone_of
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
-
-SHORT_SIDE_SHARE = 800 / 1024
-"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM."""
 
 SMALL_NETWORK: dict[str, Any] = {
     "BACKBONE": "efficientnet_lite0",
@@ -131,7 +128,7 @@ def plan_start(
         settings |= SMALL_NETWORK if is_small else {"BACKBONE": found}
         side = side or (512 if is_small else 1024)
     if side is not None:
-        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * SHORT_SIDE_SHARE)}
+        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * MIN_DIM_SHARE)}
     config = config_from_metadata({"config": stored or {}}, **settings)
     return StartPlan(path, config, backbone_only, file_names, tuple(class_names))
 

@@ -12,14 +12,13 @@ import cv2
 import keras
 import numpy as np
 
-from mrcnn.config import Config
+from mrcnn.config import MIN_DIM_SHARE, Config
 from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.network.constants import CANVAS_MULTIPLE
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.coco import AnnotatedImage, AnnotatedImages, Instance
 from mrcnn.training.data import BatchMaker
 from mrcnn.training.pictures import PictureError, PictureStore
-from mrcnn.training.start import SHORT_SIDE_SHARE
 from mrcnn.training.training_model import TrainingModel
 from mrcnn.weights.metadata import config_from_metadata, describe
 
@@ -87,7 +86,7 @@ class Validator:
             self._network = MaskRCNNNetwork(eval_config)
         self._detector = KerasEngine(self._network)
         self._side = int(config.IMAGE_MAX_DIM)
-        self._short_side = round(SHORT_SIDE_SHARE * self._side)
+        self._short_side = round(MIN_DIM_SHARE * self._side)
         self._data, self._pictures, self._windows = data, pictures, windows
         self._images = _evenly(data.images, MOST_IMAGES)
         self._batches = min(MOST_BATCHES, -(-len(data.images) // batch))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from mrcnn.engines.openvino_runtime import cpu_has_bfloat16
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.settings.model_settings import Backend, Device
 
-CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_CAPABILITY = (8, 0)
 """NVIDIA's Ampere, the first whose convolutions know bfloat16."""
 
@@ -31,16 +30,6 @@ def choose_precision(wanted: str, choice: BackendChoice) -> str:
     # without the instructions bfloat16 is emulated and takes longer; XLA for CPUs, which JAX uses, gains nothing
     pays = cpu_has_bfloat16() and choice.backend is Backend.TENSORFLOW
     return "mixed_bfloat16" if wanted == "mixed" or pays else "float32"
-
-
-def cpu_has_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
-    """Whether the processor multiplies bfloat16 (AVX-512 or AMX); False where that cannot be told."""
-    try:
-        text = cpu_info.read_text(encoding="utf-8")
-    except OSError:
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
 
 def gpu_capability(backend: Backend) -> tuple[int, int] | None:

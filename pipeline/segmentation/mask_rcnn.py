@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.config import MIN_DIM_SHARE
 from pipeline.errors import InputError
 from pipeline.labels import load_labels, resolve_classes
 from pipeline.records import Instances, SourceInfo, SourceKind
 from pipeline.segmentation.batching import run_in_batches
-from pipeline.segmentation.canvas import MIN_DIM_SHARE, CanvasFit, fit_canvas
+from pipeline.segmentation.canvas import CanvasFit, fit_canvas
 from pipeline.segmentation.engine_choice import EnginePlan, plan_engines
 from pipeline.segmentation.engine_pool import EngineSet, default_workers, side_by_side
 from pipeline.segmentation.segmenter import Segmenter

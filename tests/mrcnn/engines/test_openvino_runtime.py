@@ -36,13 +36,22 @@ def test_a_cpu_without_bfloat16(monkeypatch, tiny_files):
         OpenVinoRuntime(exported_parts(*tiny_files), CpuPrecision.BFLOAT16)
 
 
-def test_capability_is_what_openvino_says(monkeypatch):
+@pytest.mark.parametrize(("capabilities", "expected"), [(["FP32", "INT8"], False), (["FP32", "BF16"], True)])
+def test_capability_is_what_openvino_says(monkeypatch, capabilities, expected):
     class Fake:
         def get_property(self, device, name):
-            return {("CPU", "OPTIMIZATION_CAPABILITIES"): ["FP32", "INT8"]}[device, name]
+            return {("CPU", "OPTIMIZATION_CAPABILITIES"): capabilities}[device, name]
 
     monkeypatch.setattr(openvino_runtime, "core", Fake)
-    assert not cpu_has_bfloat16()
+    assert cpu_has_bfloat16() is expected
+
+
+def test_without_openvino_no_bfloat16(monkeypatch):
+    def missing():
+        raise EngineError("the engine openvino is unavailable")
+
+    monkeypatch.setattr(openvino_runtime, "core", missing)
+    assert cpu_has_bfloat16() is False
 
 
 def test_a_file_that_is_no_graph(tmp_path, tiny_files):

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from pipeline.commands import train_machine
-from pipeline.commands.train_machine import choose_precision, cpu_has_bfloat16, keras_policy
+from pipeline.commands.train_machine import choose_precision, keras_policy
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.settings.model_settings import Backend, Device
 
@@ -31,21 +31,6 @@ def test_precision(monkeypatch, wanted, choice, bfloat16, capability, expected):
     monkeypatch.setattr(train_machine, "cpu_has_bfloat16", lambda: bfloat16)
     monkeypatch.setattr(train_machine, "gpu_capability", lambda backend: capability)
     assert choose_precision(wanted, choice) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("flags\t: fpu avx512_bf16 avx\n", True),
-        ("x\nflags : amx_bf16\n", True),
-        ("flags : avx512f\n", False),
-        ("", False),
-    ],
-)
-def test_the_processor_says_what_it_knows(tmp_path, text, expected):
-    (tmp_path / "cpuinfo").write_text(text)
-    assert cpu_has_bfloat16(tmp_path / "cpuinfo") is expected
-    assert cpu_has_bfloat16(tmp_path / "none") is False
 
 
 def test_the_policy_is_put_back_after_an_error():
