@@ -110,8 +110,8 @@ def _check_loss_weights(config) -> None:
     _need(config, "LOSS_WEIGHTS", is_right, f"a dict from {', '.join(known)} to numbers of 0 or more")
 
 
-def _need(config, name: str, holds: bool, expected: str) -> None:
-    if not holds:
+def _need(config, name: str, is_valid: bool, expected: str) -> None:
+    if not is_valid:
         raise ValueError(f"{type(config).__name__}.{name} must be {expected}, got {getattr(config, name)!r}")
 
 

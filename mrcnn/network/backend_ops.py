@@ -197,15 +197,15 @@ def _torchvision_nms(boxes, scores, max_output, iou_threshold):
 def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size):
     import tensorflow as tf
 
-    pooled, places = [], []
+    pooled, regions = [], []
     for index, level in enumerate(feature_maps):
-        place = tf.where(levels == index)[:, 0]
-        places.append(place)
+        at_level = tf.where(levels == index)[:, 0]
+        regions.append(at_level)
         cells = tf.cast(level, tf.float32) if level.dtype == tf.bfloat16 else level  # the op has no bfloat16
         crops = tf.image.crop_and_resize(
-            cells, tf.gather(boxes, place), tf.gather(image_indices, place), (pool_size, pool_size)
+            cells, tf.gather(boxes, at_level), tf.gather(image_indices, at_level), (pool_size, pool_size)
         )
         pooled.append(tf.cast(crops, level.dtype))  # the op returns float32
-    order = tf.argsort(tf.concat(places, axis=0))
+    order = tf.argsort(tf.concat(regions, axis=0))
     crops = tf.gather(tf.concat(pooled, axis=0), order)
     return tf.ensure_shape(crops, (boxes.shape[0], pool_size, pool_size, feature_maps[0].shape[-1]))
