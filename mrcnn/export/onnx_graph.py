@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,8 @@ class Graph:
         self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names
 
-    def model(self, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-        """The finished model, checked.
+    def model(self) -> onnx.ModelProto:
+        """The finished, validated model.
 
         Raises:
             onnx.checker.ValidationError: the graph is not valid ONNX.
@@ -86,7 +86,6 @@ class Graph:
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._constants)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="stream_segment")
-        helper.set_model_props(model, dict(metadata or {}))
         onnx.checker.check_model(model)
         return model
 
