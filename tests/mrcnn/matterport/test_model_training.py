@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -188,7 +189,7 @@ def test_overfitting_three_images_reaches_ap50_of_95(tmp_path):
     keras.utils.set_random_seed(1)
     dataset = Shapes().fill(3)
     model = modellib.MaskRCNN(mode="training", config=OverfitConfig(), model_dir=tmp_path)
-    shipped = os.path.join(os.path.dirname(__file__), "..", "..", "weights", "stream_segment_person.h5")
+    shipped = Path(__file__).parents[3] / "weights" / "stream_segment_person.h5"
     load_weights(model.network, shipped, backbone_only=True)
     untrained = modellib.MaskRCNN(mode="inference", config=OneImage(), model_dir=None)
     for mine, theirs in zip(untrained.network.variables, model.network.variables, strict=True):
