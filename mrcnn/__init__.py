@@ -1,7 +1,7 @@
-"""Mask R-CNN inference in Keras 3, with the public names of Matterport's package of the same name."""
+"""Mask R-CNN in Keras 3 and engines for it, with the public names of Matterport's package."""
 
 import os
 
-# TensorFlow's graph optimizer warns of every crop whose number of boxes only the run will tell, with ten lines each;
-# errors are still shown. It reads this when it is imported; a value that is set already stays.
+# TensorFlow's graph optimizer logs ten lines of warnings for every crop with a dynamic number of boxes. TensorFlow
+# reads this variable when it is imported; errors are still logged, and an existing value is kept.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

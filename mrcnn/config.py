@@ -1,34 +1,41 @@
-"""Settings of the network, with the names and defaults that users of Matterport's package know.
+"""Settings of the network, with the names and defaults of Matterport's package.
 
-A script subclasses `Config`, overrides what differs and passes an instance to `mrcnn.model.MaskRCNN`. Settings of
-training count in mode="training". GPU_COUNT only multiplies: a batch is one step on one device.
+A script subclasses `Config`, overrides some settings and passes an instance to `mrcnn.model.MaskRCNN`. Settings of
+training only matter in mode="training". GPU_COUNT only multiplies the batch size: a batch is computed on one device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 BACKBONES = ("resnet50", "resnet101", "efficientnet_lite0")
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 PYRAMID_STRIDES = (4, 8, 16, 32, 64)
-"""Pixels of the input per cell of P2, P3, P4, P5 and P6; fixed by the architecture (Lin et al. 2017, section 3)."""
+"""Input pixels per cell of P2, P3, P4, P5 and P6; fixed by the architecture (Lin et al. 2017, section 3)."""
 
-# Meta data of an image: id, original shape (3), molded shape (3), window (4), scale, then one flag per class.
 META_SIZE_WITHOUT_CLASSES = 1 + 3 + 3 + 4 + 1
+"""Length of an image's metadata: id, original shape (3), molded shape (3), window (4), scale; one flag per class
+follows."""
+
+
+MIN_DIM_SHARE = 800 / 1024
+"""IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM in Matterport's defaults."""
 
 
 class Config:
     """Settings of one model. Subclass it and override class attributes.
 
-    `__init__` computes `BATCH_SIZE` (images per call of `detect`), `IMAGE_SHAPE` (int array (3,): height, width and
-    channels of the network's input) and `IMAGE_META_SIZE` (length of an image's meta data) from them. Nothing is
-    checked before `validate`, which the model calls when it builds the network: a script may still change an instance.
+    `__init__` computes `BATCH_SIZE` (images per call of `detect`), `IMAGE_SHAPE` (int (3,): height, width and channels
+    of the network's input) and `IMAGE_META_SIZE` (length of an image's metadata). Scripts may change an instance
+    afterwards; settings are only checked by `validate`, which the model calls when it builds the network.
     """
 
     NAME: str | None = None
-    """Name of the configuration; log folders of a training run are named after it."""
+    """Name of the configuration; the log folders of training runs begin with it."""
 
     # Devices and batch
     GPU_COUNT = 1
@@ -39,32 +46,33 @@ class Config:
     VALIDATION_STEPS = 50
 
     # Backbone and pyramid
-    BACKBONE = "resnet101"
-    COMPUTE_BACKBONE_SHAPE: Any = None
-    BACKBONE_STRIDES: Any = list(PYRAMID_STRIDES)  # noqa: RUF012  a list in the original
+    BACKBONE: str | Callable[..., Any] = "resnet101"
+    COMPUTE_BACKBONE_SHAPE: Callable[[Sequence[int]], ArrayLike] | None = None
+    BACKBONE_STRIDES: Sequence[int] = list(PYRAMID_STRIDES)  # a list in Matterport's package
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024
     TOP_DOWN_PYRAMID_SIZE = 256
 
     NUM_CLASSES = 1
-    """Number of classes, the background (id 0) included."""
+    """Number of classes, including the background (id 0)."""
 
     # Region proposals
-    RPN_ANCHOR_SCALES: Any = (32, 64, 128, 256, 512)
-    """Side of a square anchor in input pixels, one for each pyramid level."""
-    RPN_ANCHOR_RATIOS: Any = [0.5, 1, 2]  # noqa: RUF012  a list in the original, and scripts print or extend it
-    """Width / height of the anchors at each cell."""
+    RPN_ANCHOR_SCALES: Sequence[float] = (32, 64, 128, 256, 512)
+    """Side of the square anchor of each pyramid level, input pixels."""
+    RPN_ANCHOR_RATIOS: Sequence[float] = [0.5, 1, 2]  # a list in Matterport's package; scripts print and extend it
+    """Width / height of the anchors at each position."""
     RPN_ANCHOR_STRIDE = 1
-    """1: anchors at every cell of a level, 2: at every other cell …"""
+    """Cells between neighboring anchor positions."""
     RPN_NMS_THRESHOLD = 0.7
     RPN_TRAIN_ANCHORS_PER_IMAGE = 256
     PRE_NMS_LIMIT = 6000
-    """How many of the best anchors go into the suppression of proposals."""
+    """Maximum number of anchors, those with the highest scores, that enter non-maximum suppression."""
     POST_NMS_ROIS_TRAINING = 2000
     POST_NMS_ROIS_INFERENCE = 1000
 
-    # Masks kept small while training
+    # Masks in training
     USE_MINI_MASK = True
-    MINI_MASK_SHAPE: Any = (56, 56)
+    MINI_MASK_SHAPE: Sequence[int] = (56, 56)
+    """Height and width of the box-local masks that USE_MINI_MASK keeps in memory."""
 
     # Input image: see `mrcnn.utils.resize_image`
     IMAGE_RESIZE_MODE = "square"
@@ -73,30 +81,31 @@ class Config:
     IMAGE_MIN_SCALE: float = 0
     IMAGE_CHANNEL_COUNT = 3
     MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
-    """Mean color, RGB, subtracted from the input."""
+    """Mean color, float64 (3,), RGB, 0 … 255; subtracted from the input."""
 
     # Heads
     TRAIN_ROIS_PER_IMAGE = 200
     ROI_POSITIVE_RATIO = 0.33
     POOL_SIZE = 7
     MASK_POOL_SIZE = 14
-    MASK_SHAPE: Any = [28, 28]  # noqa: RUF012  a list in the original
+    MASK_SHAPE: Sequence[int] = [28, 28]  # a list in Matterport's package
     MAX_GT_INSTANCES = 100
 
-    # Scale of the box deltas (dy, dx, log dh, log dw) that the RPN and the box head give
+    # Standard deviations of the box deltas (dy, dx, log dh, log dw) that the RPN and the box head predict
     RPN_BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
     BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
 
     # Detections
     DETECTION_MAX_INSTANCES = 100
-    DETECTION_MIN_CONFIDENCE = 0.7
+    DETECTION_MIN_CONFIDENCE: float | None = 0.7
+    """Lowest score of a detection; None and 0 keep all."""
     DETECTION_NMS_THRESHOLD = 0.3
 
     # Optimization
     LEARNING_RATE = 0.001
     LEARNING_MOMENTUM = 0.9
     WEIGHT_DECAY = 0.0001
-    LOSS_WEIGHTS: Any = {  # noqa: RUF012  a dict in the original
+    LOSS_WEIGHTS: dict[str, float] = {  # noqa: RUF012  scripts change it in place
         "rpn_class_loss": 1.0,
         "rpn_bbox_loss": 1.0,
         "mrcnn_class_loss": 1.0,
@@ -105,7 +114,7 @@ class Config:
     }
     USE_RPN_ROIS = True
     TRAIN_BN: bool | None = False
-    GRADIENT_CLIP_NORM = 5.0
+    GRADIENT_CLIP_NORM: float | None = 5.0
 
     def __init__(self) -> None:
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
@@ -114,23 +123,23 @@ class Config:
         self.IMAGE_META_SIZE = META_SIZE_WITHOUT_CLASSES + self.NUM_CLASSES
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting in force by name, in alphabetical order."""
+        """All settings by name, in alphabetical order."""
         names = (name for name in sorted(dir(self)) if not name.startswith("__"))
         settings = {name: getattr(self, name) for name in names}
         return {name: value for name, value in settings.items() if not callable(value)}
 
     def display(self) -> None:
-        """Print every setting in force, one a line, in alphabetical order."""
+        """Print all settings, one per line, in alphabetical order."""
         print("\nConfigurations:")
         for name, value in self.to_dict().items():
             print(f"{name:30} {value}")
         print("\n")
 
     def validate(self) -> None:
-        """Check the settings that the network is built from.
+        """Check the settings that the network is built with.
 
         Raises:
-            ValueError: settings contradict each other or cannot be built; the text is one line that names the setting.
+            ValueError: settings are invalid or inconsistent; the message is one line that names the setting.
         """
         self._validate_batch()
         self._validate_backbone()
@@ -201,8 +210,8 @@ class Config:
         for name in ("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "DETECTION_MIN_CONFIDENCE"):
             value = getattr(self, name)
             if name == "DETECTION_MIN_CONFIDENCE" and value is None:
-                continue  # means "keep all", as 0 does
-            if not np.isscalar(value) or isinstance(value, str) or not 0 <= value <= 1:
+                continue
+            if not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value <= 1:
                 self._fail(name, "a number from 0 to 1")
 
     def _validate_heads(self) -> None:

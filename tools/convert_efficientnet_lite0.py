@@ -23,7 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mrcnn.network.efficientnet import BLOCK_GROUPS, MEAN_PIXEL, PIXEL_SCALE, build_efficientnet_lite0
+from mrcnn.network.constants import LITE0_MEAN_PIXEL
+from mrcnn.network.efficientnet import BLOCK_GROUPS, PIXEL_SCALE, build_efficientnet_lite0
 
 BATCH_NORM_EPSILON = 1e-3
 COMPARED_SIDE = 224
@@ -100,7 +101,7 @@ def compare(backbone, state, photo: Path) -> dict[str, float]:
     if picture is None:
         raise SystemExit(f"{photo} is not a readable photograph")
     picture = cv2.resize(picture, (COMPARED_SIDE, COMPARED_SIDE), interpolation=cv2.INTER_AREA)[..., ::-1]
-    molded = (picture.astype(np.float32) - np.array(MEAN_PIXEL, np.float32))[None]
+    molded = (picture.astype(np.float32) - np.array(LITE0_MEAN_PIXEL, np.float32))[None]
     reference = EfficientNet.from_name("efficientnet-lite0")
     reference.load_state_dict(state, strict=False)
     reference.eval()

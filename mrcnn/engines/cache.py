@@ -1,10 +1,10 @@
-"""Exported networks on disk, beside the weights they were made from: made once, checked each time, replaced whole.
+"""Exported networks on disk, beside their weight file: written once and atomically, verified on each use.
 
     weights/cache/NAME-FINGERPRINT/manifest.json features.onnx proposals.onnx boxes.onnx masks.onnx
     weights/cache/NAME-FINGERPRINT/int8/manifest.json features.xml features.bin
 
-The fingerprint is of the weight file's content and of the settings that the graphs depend on: other weights under the
-same name are another folder.
+The fingerprint depends on the content of the weight file and on the settings that are written into the graphs: other
+weights of the same name get another folder.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.config import Config
 from mrcnn.engines.base import EngineError
+from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.user_cache import user_cache
 
 MANIFEST = "manifest.json"
 FORMAT = 2
-"""Of the graphs: raised when what is exported changes."""
+"""Format version of the exported graphs; incremented when they change."""
 
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
-"""Nothing is written below these: what pip has not put there it does not remove."""
+"""Nothing is written into these: pip does not remove what it has not installed."""
 
 ABANDONED_S = 24 * 3600.0
-"""No export takes this long: what is older has nobody who finishes it."""
+"""Age at which temporary files are considered abandoned; no export takes this long."""
 
 GRAPH_SETTINGS = (
     "BACKBONE",
@@ -62,50 +64,53 @@ _TEMPORARY = "stream_segment-engines-"
 
 
 class CacheFault(EngineError):
-    """A cached folder cannot be used; the text says why."""
+    """A cached folder is missing, outdated or damaged; the message says which."""
 
 
-def fingerprint(weights: Path, config: Any) -> str:
-    """What a network's exported graphs depend on, as 16 hexadecimal digits.
+def fingerprint(weights: Path, config: Config) -> str:
+    """A digest of everything that a network's exported graphs depend on: 16 hexadecimal digits.
 
     Raises:
-        EngineError: the backbone is a function of the user's, of which nobody can tell whether it has changed.
+        EngineError: BACKBONE is a function, whose changes cannot be detected.
     """
     if callable(config.BACKBONE):
         raise EngineError("a BACKBONE that is a function cannot be exported: register it in BACKBONES under a name")
     stat = weights.stat()
-    digest = hashlib.sha256(_content(weights, stat.st_size, stat.st_mtime_ns).encode())
+    digest = hashlib.sha256(_weights_digest(weights, stat.st_size, stat.st_mtime_ns).encode())
     settings = {name: np.asarray(getattr(config, name)).tolist() for name in GRAPH_SETTINGS if hasattr(config, name)}
     digest.update(json.dumps([FORMAT, settings], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def cache_folder(weights: Path, config: Any) -> Path:
-    """Where the graphs of a weight file lie, or will lie: beside it; where that is not writable or is part of an
-    installed package, in the user's cache; where that is not writable either, in a temporary folder that is removed
-    when the process ends."""
+def cache_folder(weights: Path, config: Config) -> Path:
+    """The folder for a weight file's graphs, which may not exist yet.
+
+    It is beside the weight file; if that is not writable or is part of an installed package, in the user's cache; if
+    neither is writable, in a temporary folder that is removed when the process ends.
+    """
     name = f"{weights.stem}-{fingerprint(weights, config)}"
-    for parent in _lasting_folders(weights):
+    for parent in _persistent_folders(weights):
         if os.path.isdir(parent / name) or _is_writable(parent):
             return parent / name
     try:
         return _temporary_folder() / name
     except OSError:
-        return user_cache() / "engines" / name  # writing to it will say why it cannot be
+        return user_cache() / "engines" / name  # writing to it will fail with the reason
 
 
-def check_lasting(folder: Path, weights: Path) -> None:
-    """Raises EngineError if this `cache_folder` of a weight file is the temporary one, which the run removes."""
+def check_persistent(folder: Path, weights: Path) -> None:
+    """Raise EngineError if this `cache_folder` of a weight file is the temporary folder."""
     if folder.parent.name.startswith(_TEMPORARY):
+        folders = " or ".join(map(str, _persistent_folders(weights)))
         raise EngineError(
-            f"cannot write to {' or '.join(map(str, _lasting_folders(weights)))}, where the result would be kept: make "
-            "it writable, or copy the weights to a folder that is, and name them with --weights"
+            f"cannot write to {folders}, where the result would be kept: make it writable, or "
+            "copy the weights to a writable folder and select them with --weights"
         )
 
 
-def _lasting_folders(weights: Path) -> list[Path]:
-    beside, mine = weights.resolve().parent / "cache", user_cache() / "engines"
-    return [mine] if PACKAGE_FOLDERS & set(beside.parts) else [beside, mine]
+def _persistent_folders(weights: Path) -> list[Path]:
+    beside, in_user_cache = weights.resolve().parent / "cache", user_cache() / "engines"
+    return [in_user_cache] if PACKAGE_FOLDERS & set(beside.parts) else [beside, in_user_cache]
 
 
 @lru_cache(maxsize=1)
@@ -116,79 +121,79 @@ def _temporary_folder() -> Path:
 
 
 def read(folder: Path, version: str) -> dict[str, Path]:
-    """The files of a cached folder by their stem, all of them whole.
+    """The verified files of a cached folder, by stem.
 
     Args:
-        folder: what `write` made.
-        version: of whatever made the files; another one's are not used.
+        folder: from `write`.
+        version: version of the writer; files of other versions are not used.
 
     Raises:
-        CacheFault: there is none, it is of another version, or a file is missing, cut off or changed.
+        CacheFault: the folder is missing or of another version, or a file is missing, truncated or changed.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise CacheFault(f"{folder} is not there" if not folder.is_dir() else f"{folder} has no {MANIFEST}: cut off")
+        raise CacheFault(f"{folder} has no {MANIFEST}: incomplete" if folder.is_dir() else f"{folder} does not exist")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        made_by, files = str(manifest["version"]), dict(manifest["files"])
+        written_by, files = str(manifest["version"]), dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CacheFault(f"{path} cannot be read ({error})") from None
-    if made_by != version:
-        raise CacheFault(f"{folder} was made by {made_by}, this is {version}")
+    if written_by != version:
+        raise CacheFault(f"{folder} was written by {written_by}, this is {version}")
     for name, expected in files.items():
         file = folder / name
         try:
-            is_whole = file.is_file() and _digest(file) == expected
+            is_intact = file.is_file() and sha256_of(file) == expected
         except OSError as error:
             raise CacheFault(f"{file} cannot be read ({error})") from None
-        if not is_whole:
-            raise CacheFault(f"{file} is missing, cut off or changed")
+        if not is_intact:
+            raise CacheFault(f"{file} is missing, truncated or changed")
     return {Path(name).stem: folder / name for name in files if not name.endswith(".bin")}
 
 
-def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mapping[str, Any] | None = None) -> None:
-    """Make a cached folder; it appears, or takes an older one's place, when it is complete.
+def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mapping[str, object] | None = None) -> None:
+    """Write a cached folder atomically; it replaces an existing one when it is complete.
 
     Args:
-        folder: where.
+        folder: the folder to write.
         version: see `read`.
-        fill: writes the files into the folder that it is given.
-        notes: JSON-able, kept in the manifest.
+        fill: writes the files into the folder that it is called with.
+        notes: JSON-able, stored in the manifest.
 
     Raises:
-        OSError: it cannot be written (disk full, no permission). What was there stays.
+        OSError: the folder cannot be written (disk full, no permission). An existing one is untouched.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
+    _remove_abandoned(folder)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name + ".", suffix=".part"))
     try:
         fill(part)
-        files = {file.name: _digest(file) for file in sorted(part.iterdir()) if file.is_file()}
+        files = {file.name: sha256_of(file) for file in sorted(part.iterdir()) if file.is_file()}
         manifest = {"version": version, "files": files, "notes": dict(notes or {})}
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         part.chmod(0o755)
-        _take_place(part, folder)
+        _move_into_place(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def notes(folder: Path) -> dict[str, Any]:
-    """The notes that `write` was given."""
+    """The notes stored by `write`."""
     return dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["notes"])
 
 
 def remove_outdated(folder: Path, version: str) -> list[Path]:
-    """Remove the folders of the same weight file that are in an older format, which nothing reads any more.
+    """Remove the folders of the same weight file that have an older format.
 
-    Folders of other settings, of other weight files, of a newer format, and those that somebody is writing into stay.
-    So do folders of earlier contents of the file: it may be put back.
+    Folders of other settings, other weight files or a newer format stay, as do folders that are being written. Folders
+    of earlier contents of the file also stay, because those contents may be restored.
 
     Args:
-        folder: what `write` has just made for a weight file, with "weights" in its notes.
-        version: what `write` was given; it ends in the number of the format.
+        folder: a folder just written for a weight file, with "weights" in its notes.
+        version: the version it was written with, which ends in the number of the format.
 
     Returns:
-        What was removed.
+        The removed folders.
     """
     weights = notes(folder).get("weights")
     name = re.compile(re.escape(folder.name.rpartition("-")[0]) + "-[0-9a-f]{16}")
@@ -198,10 +203,10 @@ def remove_outdated(folder: Path, version: str) -> list[Path]:
             continue
         try:
             manifest = json.loads((other / MANIFEST).read_text(encoding="utf-8"))
-            is_dead = manifest["notes"]["weights"] == weights and _is_older(manifest["version"], version)
+            is_outdated = manifest["notes"]["weights"] == weights and _is_older(manifest["version"], version)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # nobody can tell whose it is
-        if is_dead:
+            continue  # its weight file is unknown
+        if is_outdated:
             shutil.rmtree(other, ignore_errors=True)
             if not other.exists():
                 removed.append(other)
@@ -209,30 +214,31 @@ def remove_outdated(folder: Path, version: str) -> list[Path]:
 
 
 def _is_older(version: str, than: str) -> bool:
-    """Whether a version is of the same maker, with a lower number of the format at its end."""
-    (maker, _, number), (our_maker, _, our_number) = version.rpartition(" "), than.rpartition(" ")
-    return maker == our_maker and int(number) < int(our_number)
+    """Whether a version differs from another one by a lower format number at its end."""
+    (writer, _, number), (other_writer, _, other_number) = version.rpartition(" "), than.rpartition(" ")
+    return writer == other_writer and int(number) < int(other_number)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote this folder have left behind; not what one may be
-    writing now."""
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left behind when they wrote this folder, but nothing that may still be written."""
     for left in folder.parent.glob(f"{glob.escape(folder.name)}.*"):
         with contextlib.suppress(FileNotFoundError):  # its writer has just finished
             if left.suffix in (".part", ".old") and time.time() - left.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _take_place(part: Path, folder: Path) -> None:
-    """Put a finished folder where it belongs. An older one stays until that has worked; folders inside it (int8) are
-    taken over: they depend on the same weights, and are checked by themselves."""
+def _move_into_place(part: Path, folder: Path) -> None:
+    """Replace a folder by a complete one, and restore it if that fails.
+
+    Folders inside the replaced one (int8) move along: they depend on the same weights and are verified separately.
+    """
     before = part.with_suffix(".old")
     with contextlib.suppress(FileNotFoundError):
         os.replace(folder, before)
     try:
         os.replace(part, folder)
     except OSError:
-        if not (folder / MANIFEST).is_file():  # else another process has just put the same there
+        if not (folder / MANIFEST).is_file():  # otherwise another process has just written the same
             if before.exists():
                 os.replace(before, folder)
             raise
@@ -246,14 +252,9 @@ def _take_place(part: Path, folder: Path) -> None:
 
 
 @lru_cache(maxsize=4)
-def _content(weights: Path, size: int, changed_ns: int) -> str:
-    """Digest of a weight file; of 257 MB it takes half a second, and a start asks for it several times."""
-    return _digest(weights)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _weights_digest(weights: Path, size: int, changed_ns: int) -> str:
+    """SHA-256 of a weight file. It takes half a second for 257 MB and is needed several times at start."""
+    return sha256_of(weights)
 
 
 def _is_writable(folder: Path) -> bool:

@@ -1,5 +1,4 @@
-"""Runs the network on batches of canvases: arrays in, arrays out. Both MaskRCNN.detect and the video pipeline stand
-on it."""
+"""Computes the network in Keras; `MaskRCNN.detect` and the video pipeline use it."""
 
 from __future__ import annotations
 
@@ -8,62 +7,66 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from numpy.typing import DTypeLike, NDArray
 
-from mrcnn.engines.base import Engine, RawDetections
+from mrcnn.engines.base import Engine, Floats, RawDetections, check_canvases
 from mrcnn.network.anchors import normalize_boxes
 from mrcnn.network.compiled import compile_function
-from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
+from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.network.target import Target, default_target
 
 MASK_BUCKETS = (4, 16, 64)
-"""The mask head runs on the smallest of these numbers of boxes that is enough (or on DETECTION_MAX_INSTANCES)."""
+"""Batch sizes of the mask head: the smallest that holds all boxes is used, at most DETECTION_MAX_INSTANCES."""
 
 MASKS_AT_ONCE = 16
-"""On an accelerator so many masks are drawn in the same program that finds the objects, without asking how many there
-are; only where there are more does a second program draw them all. At 1 GFLOP a mask they are 2 % of a frame of
-1024 x 1024 pixels."""
+"""On an accelerator, the program that detects objects also predicts the masks of the first 16, without waiting for
+their number; only if there are more does a second program predict all of them. At 1 GFLOP per mask they are 2 % of a
+frame of 1024 x 1024 pixels."""
+
+Tensor = Any
+"""A tensor of the Keras backend; Keras is untyped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingDetections:
-    """A batch that the network works on, or has worked on: tensors of the Keras backend, where it computes.
+    """A submitted batch: tensors of the Keras backend on its device, possibly still being computed.
 
     Attributes:
-        detections: float32 (B, D, 6), see `detections.detect`.
+        detections: float32 (B, D, 6), see `mrcnn.network.detection_selection.detect`.
         counts: int32 (B,).
         pyramid: [P2, P3, P4, P5].
-        mask_probs: float32 (B, MASKS_AT_ONCE, 28, 28) of the first objects; None if they are yet to be drawn.
+        mask_probs: float32 (B, MASKS_AT_ONCE, 28, 28) of the first objects; None if not predicted yet.
     """
 
-    detections: Any
-    counts: Any
-    pyramid: list[Any]
-    mask_probs: Any
+    detections: Tensor
+    counts: Tensor
+    pyramid: list[Tensor]
+    mask_probs: Tensor | None
 
 
-class Detector(Engine):
-    """The compiled network. May be built in one thread and called from another, by one thread at a time.
+class KerasEngine(Engine):
+    """The compiled network.
 
-    What goes to the device is the uint8 canvas, and what comes back are the detections and their 28 x 28 masks.
+    Only the uint8 canvas is copied to the device, and only the detections and their 28 x 28 masks are copied back.
     """
 
     def __init__(self, network: MaskRCNNNetwork, target: Target | None = None):
-        """Compile for inference; each canvas size is traced when it is first seen (see `warm_up`).
+        """Prepare for compilation; each canvas size is compiled on its first use (see `warm_up`).
 
         Args:
-            network: its weights may change later. `folding.inference_copy` makes a faster one.
-            target: what it is compiled for; None for where the Keras backend computes.
+            network: its weights may change later. `folding.inference_copy` makes a faster network.
+            target: device kind to compile for; None for the one that the Keras backend computes on.
         """
         self.network = network
         target = target or default_target()
-        find = self._find_and_draw if target is Target.ACCELERATOR else self._only_find
-        self._find = compile_function(find, network.variables, target)
-        self._draw_masks = compile_function(self._draw, network.variables, target)
+        detect = self._detect_with_masks if target is Target.ACCELERATOR else self._detect_only
+        self._detect = compile_function(detect, network.variables, target)
+        self._compiled_masks = compile_function(self._predict_masks, network.variables, target)
         limit = int(network.config.DETECTION_MAX_INSTANCES)
         self._buckets = [*(bucket for bucket in MASK_BUCKETS if bucket < limit), limit]
 
-    def warm_up(self, batch: int, height: int, width: int, dtype=np.uint8) -> None:
-        """Compile everything for canvases of this size, so that no later call pays for it."""
+    def warm_up(self, batch: int, height: int, width: int, dtype: DTypeLike = np.uint8) -> None:
+        """Compile everything for canvases of this size and dtype, see `Engine.warm_up`."""
         windows = np.array([[0, 0, height, width]] * batch)
         pending = self.submit(np.zeros((batch, height, width, 3), dtype), windows)
         at_once = 0 if pending.mask_probs is None else pending.mask_probs.shape[1]
@@ -72,12 +75,15 @@ class Detector(Engine):
                 boxes = np.zeros((batch, bucket, 4), np.float32)
                 self._run_masks(pending.pyramid, boxes, np.zeros((batch, bucket), np.int32))
 
-    def detect_molded(self, images: np.ndarray, windows: np.ndarray) -> list[RawDetections]:
-        """Find the instances of a batch: `submit` and `result` in one.
+    def detect_molded(
+        self, images: NDArray[np.uint8 | np.floating], windows: NDArray[np.integer]
+    ) -> list[RawDetections]:
+        """Detect the instances of a batch: `submit` followed by `result`.
 
         Args:
             images: uint8 RGB, or float RGB minus MEAN_PIXEL, (B, H, W, 3), H and W multiples of 32.
-            windows: (B, 4), (y1, x1, y2, x2) in pixels: the part of the canvas that holds the picture.
+            windows: int (B, 4), (y1, x1, y2, x2) in pixels, y2 and x2 exclusive: the part of the canvas that the
+                image covers.
 
         Returns:
             One `RawDetections` per image.
@@ -87,17 +93,20 @@ class Detector(Engine):
         """
         return self.result(self.submit(images, windows))
 
-    def submit(self, images: np.ndarray, windows: np.ndarray) -> PendingDetections:
-        """Give a batch to the device, and do not wait for what it finds where the backend computes on its own (JAX, and
-        all of them on an accelerator); so the next batch can be made ready meanwhile. See `detect_molded`."""
-        _check_canvas(images, windows)
+    def submit(self, images: NDArray[np.uint8 | np.floating], windows: NDArray[np.integer]) -> PendingDetections:
+        """Start computing a batch; takes what `detect_molded` takes.
+
+        Where the backend computes asynchronously (JAX, and all backends on an accelerator), this returns before the
+        results are ready, so that the caller can prepare the next batch.
+        """
+        check_canvases(images, windows)
         if images.dtype != np.uint8:
             images = np.asarray(images, np.float32)
         normalized = normalize_boxes(windows, *images.shape[1:3])
-        return PendingDetections(*self._find(np.ascontiguousarray(images), normalized))
+        return PendingDetections(*self._detect(np.ascontiguousarray(images), normalized))
 
     def result(self, pending: PendingDetections) -> list[RawDetections]:
-        """Wait for a batch that was submitted: one `RawDetections` per image."""
+        """Wait for a submitted batch and return one `RawDetections` per image."""
         detections, counts = ops.convert_to_numpy(pending.detections), ops.convert_to_numpy(pending.counts)
         masks = self._masks_of(pending, detections, int(counts.max()))
         return [
@@ -105,42 +114,31 @@ class Detector(Engine):
             for rows, n, mask in zip(detections, counts.tolist(), masks, strict=True)
         ]
 
-    def _masks_of(self, pending: PendingDetections, detections: np.ndarray, most: int) -> np.ndarray:
-        """Masks of the first `most` objects or more: float32 (B, …, 28, 28)."""
+    def _masks_of(self, pending: PendingDetections, detections: Floats, most: int) -> Floats:
+        """Masks of at least the first `most` objects: float32 (B, …, 28, 28)."""
         if most == 0:
             side = 2 * self.network.config.MASK_POOL_SIZE
             return np.zeros((len(detections), 0, side, side), np.float32)
         if pending.mask_probs is not None and most <= pending.mask_probs.shape[1]:
-            return ops.convert_to_numpy(pending.mask_probs)
+            return np.asarray(ops.convert_to_numpy(pending.mask_probs))
         bucket = next(bucket for bucket in self._buckets if bucket >= most)
         rows = detections[:, :bucket]
         return self._run_masks(pending.pyramid, rows[..., :4], rows[..., 4].astype(np.int32))
 
-    def _run_masks(self, pyramid, boxes, class_ids) -> np.ndarray:
-        return ops.convert_to_numpy(self._draw_masks(list(pyramid), np.ascontiguousarray(boxes), class_ids))
+    def _run_masks(self, pyramid: list[Tensor], boxes: Floats, class_ids: NDArray[np.int32]) -> Floats:
+        mask_probs = self._compiled_masks(list(pyramid), np.ascontiguousarray(boxes), class_ids)
+        return np.asarray(ops.convert_to_numpy(mask_probs))
 
-    def _only_find(self, images, windows):
-        return (*self.network.find(images, windows), None)
+    def _detect_only(self, images: Tensor, windows: Tensor) -> tuple[Tensor, Tensor, list[Tensor], None]:
+        return (*self.network.detect_objects(images, windows), None)
 
-    def _find_and_draw(self, images, windows):
-        detections, counts, pyramid = self.network.find(images, windows)
+    def _detect_with_masks(self, images: Tensor, windows: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
+        detections, counts, pyramid = self.network.detect_objects(images, windows)
         rows = detections[:, :MASKS_AT_ONCE]
-        return detections, counts, pyramid, self._draw(pyramid, rows[..., :4], ops.cast(rows[..., 4], "int32"))
+        mask_probs = self._predict_masks(pyramid, rows[..., :4], ops.cast(rows[..., 4], "int32"))
+        return detections, counts, pyramid, mask_probs
 
-    def _draw(self, pyramid, boxes, class_ids):
+    def _predict_masks(self, pyramid: list[Tensor], boxes: Tensor, class_ids: Tensor) -> Tensor:
         stride = int(self.network.config.BACKBONE_STRIDES[0])
         image_shape = (pyramid[0].shape[1] * stride, pyramid[0].shape[2] * stride)
-        return self.network.draw_masks(pyramid, boxes, class_ids, image_shape)
-
-
-def _check_canvas(images: np.ndarray, windows: np.ndarray) -> None:
-    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-        raise ValueError(f"images must be (B, H, W, 3), got {images.dtype} {images.shape}")
-    if images.shape[1] % CANVAS_MULTIPLE or images.shape[2] % CANVAS_MULTIPLE:
-        raise ValueError(
-            f"height and width of a canvas must be multiples of {CANVAS_MULTIPLE}, "
-            f"got {images.shape[1]} x {images.shape[2]}; "
-            "for MaskRCNN, choose IMAGE_MAX_DIM accordingly (256, 320, 384 …) or IMAGE_RESIZE_MODE 'square' or 'pad64'"
-        )
-    if np.shape(windows) != (len(images), 4):
-        raise ValueError(f"windows must be ({len(images)}, 4), got {np.shape(windows)}")
+        return self.network.predict_masks(pyramid, boxes, class_ids, image_shape)

@@ -1,4 +1,4 @@
-"""ONNX Runtime runs the exported graphs: on the CPU, or with CUDA or TensorRT where its GPU package is installed."""
+"""Runs the exported graphs with ONNX Runtime: on the CPU, or with CUDA or TensorRT if its GPU package is installed."""
 
 from __future__ import annotations
 
@@ -8,49 +8,47 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mrcnn.engines.base import EngineError
-from mrcnn.engines.graph_engine import Arrays, Runtime
+from mrcnn.engines.base import EngineError, Floats
+from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
+from mrcnn.network.constants import PYRAMID
 
-PYRAMID = ("p2", "p3", "p4", "p5")
+Provider = tuple[str, dict[str, str]]
+"""Name and options of an execution provider."""
 
 PROVIDERS = {
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "cpu": ("CPUExecutionProvider",),
 }
-"""What runs a graph, and what takes over the nodes that it does not know."""
+"""Execution providers in order of preference; later ones run the nodes that earlier ones do not support."""
 
 
 @cache
 def onnxruntime() -> Any:
-    """The package, imported late.
+    """The package onnxruntime.
 
     Raises:
-        EngineError: it is not installed, or does not load here.
+        EngineError: it is not installed or cannot be imported.
     """
     try:
         import onnxruntime as module
     except (ImportError, OSError) as error:
         raise EngineError(
-            f"the engine onnx is not there ({error}): pip install onnxruntime (onnxruntime-gpu for CUDA and TensorRT)"
+            f"the engine onnx is unavailable ({error}): pip install onnxruntime (onnxruntime-gpu for CUDA and TensorRT)"
         ) from None
     return module
 
 
 def available_providers() -> list[str]:
-    """Those of PROVIDERS that this installation was built with, the fastest first. Their libraries may still lack."""
-    there = onnxruntime().get_available_providers()
-    return [name for name, (first, *_) in PROVIDERS.items() if first in there]
-
-
-def available_provider() -> str:
-    """The fastest of them."""
-    return available_providers()[0]
+    """Keys of PROVIDERS that ONNX Runtime was built with, the fastest first; their libraries may still be missing."""
+    installed = onnxruntime().get_available_providers()
+    return [name for name, (first, *_) in PROVIDERS.items() if first in installed]
 
 
 class OnnxRuntime(Runtime):
-    """The parts as sessions. The pyramid stays on the device between them."""
+    """One session per part. The pyramid stays on the device between them."""
 
     def __init__(self, parts: Mapping[str, Path], provider: str, half: bool = False, cache_dir: Path | None = None):
         """Load the parts.
@@ -58,8 +56,8 @@ class OnnxRuntime(Runtime):
         Args:
             parts: ONNX files by part name.
             provider: a key of PROVIDERS.
-            half: let TensorRT compute in float16; the other providers compute as the graph says, in float32.
-            cache_dir: where TensorRT keeps what it has built.
+            half: compute in float16, which only TensorRT supports.
+            cache_dir: folder in which TensorRT caches its engines.
 
         Raises:
             EngineError: ONNX Runtime or the provider is missing, or a part cannot be loaded.
@@ -71,11 +69,11 @@ class OnnxRuntime(Runtime):
             raise EngineError(f"ONNX Runtime computes in float16 with TensorRT only, not with {provider}")
         self._device = "cpu" if provider == "cpu" else "cuda"
         fast = [(name, _options(name, half, cache_dir)) for name in PROVIDERS[provider]]
-        # boxes are never rounded, and these few nodes are faster on the host than the way to the device
-        exact = [("CPUExecutionProvider", {})]
+        # boxes stay in float32, and for these few nodes the copy to the device would take longer than the computation
+        exact: list[Provider] = [("CPUExecutionProvider", {})]
         self._sessions = {name: _load(path, exact if name == "proposals" else fast) for name, path in parts.items()}
 
-    def features(self, images: np.ndarray) -> Arrays:
+    def features(self, images: NDArray[np.uint8]) -> Arrays:
         """See `Runtime.features`."""
         session = self._sessions["features"]
         binding = session.io_binding()
@@ -89,20 +87,21 @@ class OnnxRuntime(Runtime):
         rpn = {name: values[name].numpy() for name in ("rpn_class_logits", "rpn_deltas")}
         return {**values, **rpn}
 
-    def proposals(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def proposals(self, inputs: Inputs) -> Floats:
         """See `Runtime.proposals`."""
-        return self._sessions["proposals"].run(["rois"], dict(inputs))[0]
+        rois: Floats = self._sessions["proposals"].run(["rois"], dict(inputs))[0]
+        return rois
 
-    def boxes(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def boxes(self, pyramid: Arrays, inputs: Inputs) -> tuple[Floats, Floats]:
         """See `Runtime.boxes`."""
         class_probs, deltas = self._run_head("boxes", ("class_probs", "deltas"), pyramid, inputs)
         return class_probs, deltas
 
-    def masks(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def masks(self, pyramid: Arrays, inputs: Inputs) -> Floats:
         """See `Runtime.masks`."""
         return self._run_head("masks", ("mask_probs",), pyramid, inputs)[0]
 
-    def _run_head(self, part: str, outputs: Sequence[str], pyramid: Arrays, inputs) -> list[np.ndarray]:
+    def _run_head(self, part: str, outputs: Sequence[str], pyramid: Arrays, inputs: Inputs) -> list[Floats]:
         session = self._sessions[part]
         binding = session.io_binding()
         for name in PYRAMID:
@@ -124,15 +123,15 @@ def _options(provider: str, half: bool, cache_dir: Path | None) -> dict[str, str
     return options
 
 
-def _load(path: Path, providers: list[tuple[str, dict[str, str]]]) -> Any:
+def _load(path: Path, providers: list[Provider]) -> Any:
     module = onnxruntime()
     options = module.SessionOptions()
     options.log_severity_level = 3
     try:
         session = module.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # noqa: BLE001  its exceptions have no common class but this
+    except Exception as error:  # noqa: BLE001  its exceptions have no other common base class
         raise EngineError(f"ONNX Runtime cannot load {path}: {str(error).strip().splitlines()[0]}") from None
     wanted = providers[0][0]
-    if wanted not in session.get_providers():  # it goes on without, and only logs that
-        raise EngineError(f"ONNX Runtime cannot start {wanted}: its libraries or its GPU are not there")
+    if wanted not in session.get_providers():  # ONNX Runtime only logs this and uses the next provider
+        raise EngineError(f"ONNX Runtime cannot start {wanted}: its libraries or its GPU are missing")
     return session

@@ -1,18 +1,18 @@
-"""Rearranges the exported graphs for OpenVINO's CPU plugin; what they compute stays the same.
+"""Rewrites the exported graphs for the speed of OpenVINO's CPU plugin, without changing their results.
 
-Legend: B images, h and w rows and columns of a level, C its channels, n regions of a level, N of all, S samples along
-a side.
+Shape letters: B images; h, w rows and columns of a level; C channels; n regions of a level; N regions of all levels; S
+samples per side.
 
 Measured on two cores with AVX-512 and OpenVINO 2026.4:
 
-- It pools 250 regions of 256 channels in 62 ms from feature maps that lie channel by channel, and in 10 ms, the way
-  there included, from maps that lie place by place. It takes the layout from the operator before, and of those that
-  change nothing only a depthwise convolution asks for that layout. In bfloat16 it goes back to the slow one, so that
-  pooling is compiled by itself, in float32.
-- Joining 1000 regions of 256 channels takes 8 ms, so that each level is pooled by itself, straight into its place.
-- 850 regions of 256 channels that are quantized once they are pooled take 18 ms, and 11 ms in 8 pieces, each quantized
-  while it lies in the cache. A piece costs up to 0.05 ms, an empty one too.
-- Softmax over the two classes of 147,312 anchors takes 3.6 ms, and 0.5 ms written out.
+- Pooling 250 regions of 256 channels takes 62 ms from channels-first feature maps and 10 ms, including the conversion,
+  from channels-last maps. The plugin takes the layout from the preceding operator, and the only operator without effect
+  that requests channels-last is a depthwise convolution. In bfloat16 it returns to channels-first, so pooling is
+  compiled separately, in float32.
+- Concatenating 1000 regions of 256 channels takes 8 ms, so each level is pooled directly into its rows of the result.
+- Pooling and quantizing 850 regions of 256 channels takes 18 ms, and 11 ms in 8 pieces, each quantized while it is in
+  the cache. A piece costs up to 0.05 ms, even if it is empty.
+- Softmax over the two classes of 147,312 anchors takes 3.6 ms, and 0.5 ms as elementary operations.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from typing import Any
 
 import numpy as np
 
-STEM = "stem"
-LEVELS = (2, 3, 4, 5)
-PYRAMID = ("p2", "p3", "p4", "p5")
-POOLED = "pooled"
+from mrcnn.network.constants import PYRAMID, STEM
 
-_PLACES_FIRST = (0, 2, 3, 1)
-_CHANNELS_FIRST = (0, 3, 1, 2)
+POOLED = "pooled"
+"""Name of the pooled regions, the output of pooling and input of the rest of a head."""
+
+_TO_CHANNELS_LAST = (0, 2, 3, 1)
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
 
 
 def split_stem(features: Any) -> tuple[Any | None, Any]:
-    """The part `features` as two models: its first layers, and the rest.
+    """Split the part `features` into its stem and its body.
 
     Args:
-        features: the part; it is used up.
+        features: the part; it must not be used afterwards.
 
     Returns:
-        stem: images to "stem" (B, h, w, C); None where no such place is marked: `body` takes the images then.
-        body: "stem" to p2 … p5 (B, h, w, C), as they lie in memory anyway, and to the RPN's outputs.
+        stem: images to STEM (B, h, w, C); None if the part has no tensor STEM, and `body` takes the images.
+        body: STEM to p2 … p5 (B, h, w, C), which is their layout in memory anyway, and to the RPN's outputs.
     """
     from openvino import Model
 
@@ -48,29 +48,29 @@ def split_stem(features: Any) -> tuple[Any | None, Any]:
     if marked:
         end = marked[0]
         readers = list(end.get_target_inputs())
-        stem = Model([_result(_places_first(end), STEM)], inputs, STEM)
-        lying, planes = _input_places_first(STEM, end.get_partial_shape())
+        stem = Model([_result(_channels_last(end), STEM)], inputs, STEM)
+        parameter, channels_first = _channels_last_input(STEM, end.get_partial_shape())
         for reader in readers:
-            reader.replace_source_output(planes)
-        inputs = [lying]
+            reader.replace_source_output(channels_first)
+        inputs = [parameter]
     results = []
     for output in features.outputs:
         name, source = output.get_any_name(), output.get_node().input_value(0)
-        results.append(_result(_places_first(source) if name in PYRAMID else source, name))
+        results.append(_result(_channels_last(source) if name in PYRAMID else source, name))
     return stem, Model(results, inputs, "body")
 
 
 def split_pooling(head: Any, pieces: int = 1) -> tuple[dict[int, Any], Any]:
-    """A part that pools regions and then works on them (`boxes`, `masks`), as models.
+    """Split a head (`boxes` or `masks`) into the pooling of each level and the rest.
 
     Args:
-        head: the part; it is used up.
-        pieces: in so many each level's regions are pooled, one after the other. Some of them may be empty.
+        head: the part; it must not be used afterwards.
+        pieces: number of pieces in which each level's regions are pooled, one after the other; pieces may be empty.
 
     Returns:
-        pooling: for each level, in their order, p{level} (B, h, w, C) and, by `piece_name` for each piece,
-            windows{level} (n, 4) and images{level} (n,) to "pooled" (n, C, S, S).
-        rest: "pooled" (N, C, S, S), and whatever else the part takes, to what the part gives.
+        pooling: models by level, in ascending order: p{level} (B, h, w, C) and, named by `piece_name` for each piece,
+            windows{level} (n, 4) and images{level} (n,) to POOLED (n, C, S, S).
+        rest: POOLED (N, C, S, S) and the head's other inputs to the head's outputs.
     """
     from openvino import Model
 
@@ -91,11 +91,12 @@ def split_pooling(head: Any, pieces: int = 1) -> tuple[dict[int, Any], Any]:
 
 
 def write_out_softmax(proposals: Any) -> None:
-    """Compute the anchors' scores step by step instead of by the softmax operator, in place: the same to the
-    bit, but for scores below 1e-37.
+    """Replace the softmax that computes the anchors' scores by elementary operations, in place.
+
+    The results are the same to the bit, except for scores below 1e-37.
 
     Args:
-        proposals: the part; without a softmax over two classes of which the second alone is taken, nothing is done.
+        proposals: the part; only a softmax over two classes of which nothing but the second is read is replaced.
     """
     from openvino import opset13 as ops
 
@@ -117,13 +118,13 @@ def write_out_softmax(proposals: Any) -> None:
 def _takes_second_column(node: Any) -> bool:
     if node.get_type_name() != "Gather":
         return False
-    index, axis = (node.input_value(place).get_node() for place in (1, 2))
+    index, axis = (node.input_value(number).get_node() for number in (1, 2))
     constant = all(value.get_type_name() == "Constant" for value in (index, axis))
     return constant and (int(index.data), int(axis.data)) == (1, 1)
 
 
 def piece_name(name: str, piece: int) -> str:
-    """What an input or output of a pooling is called for one of the pieces."""
+    """Name of a pooling model's input or output for one of the pieces."""
     return f"{name}.{piece}"
 
 
@@ -136,14 +137,15 @@ def _in_pieces(pool: Any, level: int, pieces: int) -> Any:
     from openvino import opset13 as ops
 
     level_name, *regions = _level_inputs(level)
-    lying, unchanged = _read_places_first(level_name, pool.input_value(0).get_partial_shape())
-    inputs, results = [lying], []
+    parameter, feature_map = _convolved_input(level_name, pool.input_value(0).get_partial_shape())
+    inputs, results = [parameter], []
     for piece in range(pieces):
-        taken = []
+        region_inputs = []
         for name, source in zip(regions, pool.input_values()[1:], strict=True):
-            taken.append(_input(piece_name(name, piece), source.get_partial_shape(), source.get_element_type()))
-        pooled = ops.roi_align(unchanged, *taken, **pool.get_attributes())
-        inputs += taken
+            shape, element_type = source.get_partial_shape(), source.get_element_type()
+            region_inputs.append(_input(piece_name(name, piece), shape, element_type))
+        pooled = ops.roi_align(feature_map, *region_inputs, **pool.get_attributes())
+        inputs += region_inputs
         results.append(_result(pooled.output(0), piece_name(POOLED, piece)))
     return Model(results, inputs, f"pooling{level}")
 
@@ -156,28 +158,28 @@ def _input(name: str, shape: Any, element_type: Any = np.float32) -> Any:
     return parameter
 
 
-def _input_places_first(name: str, planes_shape: Any) -> tuple[Any, Any]:
-    """An input (B, h, w, C), and it as (B, C, h, w)."""
+def _channels_last_input(name: str, channels_first_shape: Any) -> tuple[Any, Any]:
+    """An input (B, h, w, C), and its transpose (B, C, h, w)."""
     from openvino import opset13 as ops
 
-    batch, channels, rows, columns = planes_shape
-    lying = _input(name, [batch, rows, columns, channels])
-    return lying, ops.transpose(lying, np.array(_CHANNELS_FIRST)).output(0)
+    batch, channels, rows, columns = channels_first_shape
+    parameter = _input(name, [batch, rows, columns, channels])
+    return parameter, ops.transpose(parameter, np.array(_TO_CHANNELS_FIRST)).output(0)
 
 
-def _read_places_first(name: str, planes_shape: Any) -> tuple[Any, Any]:
-    """An input (B, h, w, C), and it as (B, C, h, w) behind a convolution that changes nothing."""
+def _convolved_input(name: str, channels_first_shape: Any) -> tuple[Any, Any]:
+    """An input (B, h, w, C), and its transpose (B, C, h, w) after an identity convolution."""
     from openvino import opset13 as ops
 
-    lying, planes = _input_places_first(name, planes_shape)
-    identity = ops.constant(np.ones((planes_shape[1].get_length(), 1, 1, 1, 1), np.float32))
-    return lying, ops.group_convolution(planes, identity, [1, 1], [0, 0], [0, 0], [1, 1])
+    parameter, channels_first = _channels_last_input(name, channels_first_shape)
+    identity = ops.constant(np.ones((channels_first_shape[1].get_length(), 1, 1, 1, 1), np.float32))
+    return parameter, ops.group_convolution(channels_first, identity, [1, 1], [0, 0], [0, 0], [1, 1])
 
 
-def _places_first(planes: Any) -> Any:
+def _channels_last(channels_first: Any) -> Any:
     from openvino import opset13 as ops
 
-    return ops.transpose(planes, np.array(_PLACES_FIRST)).output(0)
+    return ops.transpose(channels_first, np.array(_TO_CHANNELS_LAST)).output(0)
 
 
 def _result(source: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""OpenVINO runs the exported graphs, on the CPU: in float32, in bfloat16 where the CPU computes in it, or in int8."""
+"""Runs the exported graphs with OpenVINO on the CPU: in float32, in bfloat16 if the CPU supports it, or in int8."""
 
 from __future__ import annotations
 
@@ -12,50 +12,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mrcnn.engines.base import EngineError
-from mrcnn.engines.graph_engine import Arrays, Runtime
+from mrcnn.engines.base import EngineError, Floats
+from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
 from mrcnn.engines.openvino_int8 import (
     give_int8_regions,
     halve_wide_convolutions,
     split_long_products,
     take_int8_regions,
 )
-from mrcnn.engines.openvino_models import (
-    LEVELS,
-    POOLED,
-    PYRAMID,
-    STEM,
-    piece_name,
-    split_pooling,
-    split_stem,
-    write_out_softmax,
-)
+from mrcnn.engines.openvino_models import POOLED, piece_name, split_pooling, split_stem, write_out_softmax
+from mrcnn.network.constants import LEVELS, PYRAMID, STEM
 
-_ANY_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
+_DYNAMIC_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
 
-MOST_SHAPES = 4
-"""For so many sizes of canvas the parts are compiled, each with a copy of the weights of its own; those that come later
-(a folder of photographs has dozens) share one that takes any size."""
+MAX_SHAPES = 4
+"""Number of canvas sizes for which the parts are compiled, each with its own copy of the weights; further sizes (a
+folder of photographs has dozens) share one program with dynamic shapes."""
 
-_ANY_CANVAS = (-1, -1, -1, 3)
+_DYNAMIC_CANVAS = (-1, -1, -1, 3)
 
 BODY = "features_body"
-"""The part that begins behind the stem."""
+"""Name of the quantized part that follows the stem."""
 
 PIECES = {"boxes": 8, "masks": 1}
-"""In so many pieces a part's regions are pooled if they are quantized then; objects, unlike proposals, are few."""
+"""Number of pieces in which a part's regions are pooled and quantized; detections, unlike proposals, are few."""
 
-LEAST_PIECE = 32
-"""Fewer regions are not worth a piece of their own."""
+MIN_PIECE = 32
+"""Smallest number of regions that is worth a piece."""
 
 HEADS = ("boxes", "masks")
 HEAD = "_head"
-"""Ending of the parts that begin behind the pooling."""
+"""Suffix of the quantized parts that follow the pooling."""
 
 
 class CpuPrecision(Enum):
-    """In what the convolutions and matrix products are computed. Boxes and scores are float32 in any case."""
+    """Precision of convolutions and matrix products; boxes and scores are always computed in float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -63,104 +56,108 @@ class CpuPrecision(Enum):
 
 @cache
 def core() -> Any:
-    """OpenVINO's entry point, made once.
+    """OpenVINO's entry point, a singleton.
 
     Raises:
-        EngineError: OpenVINO is not installed, or does not load here.
+        EngineError: OpenVINO is not installed or cannot be imported.
     """
-    # OpenVINO's Python tools report their use over the network unless this package is missing
+    # OpenVINO's Python tools send usage data over the network unless this package is missing
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except (ImportError, OSError) as error:
-        raise EngineError(f"the engine openvino is not there ({error}): pip install openvino") from None
+        raise EngineError(f"the engine openvino is unavailable ({error}): pip install openvino") from None
     return openvino.Core()
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies in bfloat16 (AVX-512 BF16, AMX, or Arm's equal)."""
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Whether the CPU has bfloat16 instructions (AVX-512 BF16, AMX, or Arm's); False if OpenVINO is unavailable."""
+    try:
+        return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except EngineError:
+        return False
 
 
 def check_precision(precision: CpuPrecision) -> None:
-    """Raises EngineError where OpenVINO is missing or the CPU does not compute in this precision."""
-    if precision is CpuPrecision.BFLOAT16 and not cpu_has_bfloat16():
-        raise EngineError("this CPU does not compute in bfloat16: use precision float32 or int8")
+    """Raise EngineError if OpenVINO is unavailable or the CPU does not support the precision."""
     core()
+    if precision is CpuPrecision.BFLOAT16 and not cpu_has_bfloat16():
+        raise EngineError("this CPU does not support bfloat16: use precision float32 or int8")
 
 
 class OpenVinoRuntime(Runtime):
-    """The parts, compiled for each size of canvas when it first comes."""
+    """The parts, compiled for each canvas size on its first use."""
 
     def __init__(self, parts: Mapping[str, Path], precision: CpuPrecision, threads: int | None = None):
-        """Read the parts; nothing is compiled yet.
+        """Read the parts and compile `proposals`, which does not depend on the canvas size.
 
         Args:
-            parts: files by part name (ONNX, or OpenVINO's own .xml). "features_body", "boxes_head" and "masks_head", if
-                they are there, take the place of what these parts do behind the stem and behind the pooling.
-            precision: of the convolutions; those that a part holds in int8 stay so.
-            threads: of the CPU; None: as many as it has cores.
+            parts: files by part name (ONNX, or OpenVINO's .xml). If present, "features_body", "boxes_head" and
+                "masks_head" replace the features after the stem and the heads after the pooling.
+            precision: of convolutions and matrix products; int8 ones stay int8.
+            threads: number of CPU threads; None for one per core.
 
         Raises:
-            EngineError: OpenVINO is missing, a part cannot be read, or the CPU has no bfloat16.
+            EngineError: OpenVINO is unavailable, a part cannot be read, or the CPU does not support the precision.
         """
         check_precision(precision)
         hint = {CpuPrecision.FLOAT32: "f32", CpuPrecision.BFLOAT16: "bf16"}[precision]
-        # Threads that are free to move share the cores with decoding, drawing and encoding
+        # Unpinned threads share the cores with decoding, drawing and encoding
         self._fast: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         self._fast["INFERENCE_PRECISION_HINT"] = hint
-        # Else a product with int8 weights whose other side is not quantized gets a quantization that nobody calibrated
+        # Otherwise products of int8 weights with unquantized activations are quantized without calibration
         self._fast["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         if threads is not None:
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
         self._models = {name: _read(path) for name, path in parts.items()}
-        self._steps = {part: _rearranged(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
+        self._scales = {part: _rewrite_head(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
         write_out_softmax(self._models["proposals"])
         self._proposals = self._compile(self._models["proposals"], self._exact)
         self._networks: dict[tuple[int, ...], _Compiled] = {}
 
-    def features(self, images: np.ndarray) -> Arrays:
+    def features(self, images: NDArray[np.uint8]) -> Arrays:
         """See `Runtime.features`."""
         network = self._network_for(images.shape)
-        given = images
+        body_input = images
         if network.stem is not None:
             run(network.stem, [images])
-            given = network.stem.get_tensor(STEM)
-        run(network.body, [given])
+            body_input = network.stem.get_tensor(STEM)
+        run(network.body, [body_input])
         pyramid = {name: network.body.get_tensor(name) for name in PYRAMID}
         logits, deltas = (network.body.get_tensor(name).data for name in ("rpn_class_logits", "rpn_deltas"))
         return {**pyramid, "rpn_class_logits": logits, "rpn_deltas": deltas, "heads": network.heads}
 
-    def proposals(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def proposals(self, inputs: Inputs) -> Floats:
         """See `Runtime.proposals`."""
-        request = self._proposals
-        run(request, inputs)
-        return request.get_tensor("rois").data.copy()
+        run(self._proposals, inputs)
+        rois: Floats = self._proposals.get_tensor("rois").data.copy()
+        return rois
 
-    def boxes(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def boxes(self, pyramid: Arrays, inputs: Inputs) -> tuple[Floats, Floats]:
         """See `Runtime.boxes`."""
         request = self._run_head("boxes", pyramid, inputs)
         return request.get_tensor("class_probs").data, request.get_tensor("deltas").data
 
-    def masks(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def masks(self, pyramid: Arrays, inputs: Inputs) -> Floats:
         """See `Runtime.masks`."""
-        return self._run_head("masks", pyramid, inputs).get_tensor("mask_probs").data
+        mask_probs: Floats = self._run_head("masks", pyramid, inputs).get_tensor("mask_probs").data
+        return mask_probs
 
-    def _run_head(self, part: str, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> Any:
+    def _run_head(self, part: str, pyramid: Arrays, inputs: Inputs) -> Any:
         head: _Head = pyramid["heads"][part]
-        others = {name: values for name, values in inputs.items() if name not in _ANY_REGIONS}
+        others = {name: values for name, values in inputs.items() if name not in _DYNAMIC_REGIONS}
         self.run_rest(part, head.rest, {POOLED: head.pool(pyramid, inputs), **others})
         return head.rest
 
-    def run_rest(self, part: str, rest: Any, inputs: dict[str, Any]) -> None:
-        """Run what a part does behind the pooling. `part` is its name."""
+    def run_rest(self, part: str, rest: Any, inputs: dict[str, NDArray[Any]]) -> None:
+        """Run the rest of a head after the pooling; `part` is the head's name."""
         run(rest, inputs)
 
     def _network_for(self, shape: tuple[int, ...]) -> _Compiled:
-        """Every part compiled for canvases of this shape, (B, H, W, 3); for any shape, once there were many."""
-        if shape not in self._networks and len(self._networks) >= MOST_SHAPES:
-            shape = _ANY_CANVAS
+        """The parts compiled for canvases of this shape, (B, H, W, 3), or for any shape beyond MAX_SHAPES shapes."""
+        if shape not in self._networks and len(self._networks) >= MAX_SHAPES:
+            shape = _DYNAMIC_CANVAS
         if shape not in self._networks:
             features = self._models["features"].clone()
             features.reshape({"images": list(shape)})
@@ -169,15 +166,15 @@ class OpenVinoRuntime(Runtime):
             heads = {}
             for part in HEADS:
                 model = self._models[part].clone()
-                model.reshape({**levels, **_ANY_REGIONS})
-                step = self._steps.get(part)
-                pieces = 1 if step is None else PIECES[part]
+                model.reshape({**levels, **_DYNAMIC_REGIONS})
+                scale = self._scales.get(part)
+                pieces = 1 if scale is None else PIECES[part]
                 pooling, rest = split_pooling(model, pieces)
                 rest = self._models.get(f"{part}{HEAD}", rest)
-                if step is not None:
-                    for one in pooling.values():
-                        give_int8_regions(one, step)
-                pools = {level: self._compile(one, self._exact) for level, one in pooling.items()}
+                if scale is not None:
+                    for pool in pooling.values():
+                        give_int8_regions(pool, scale)
+                pools = {level: self._compile(pool, self._exact) for level, pool in pooling.items()}
                 heads[part] = _Head(pools, pieces, self._compile(rest, self._fast), rest.input(POOLED))
             self._networks[shape] = _Compiled(
                 stem and self._compile(stem, self._exact), self._compile(body, self._fast), heads
@@ -199,7 +196,7 @@ class OpenVinoRuntime(Runtime):
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """The parts for one shape of canvas: requests, ready to run."""
+    """Inference requests of the parts for one canvas shape."""
 
     stem: Any | None
     body: Any
@@ -207,28 +204,27 @@ class _Compiled:
 
 
 class _Head:
-    """A part that works on regions: the pooling of each level, and the rest."""
+    """A compiled head: the pooling of each level, and the rest."""
 
     def __init__(self, pooling: dict[int, Any], pieces: int, rest: Any, regions: Any):
-        """Put it together.
+        """Store the requests.
 
         Args:
-            pooling: requests by level.
-            pieces: in which each of them takes its regions.
-            rest: request.
-            regions: the rest's input (N, C, S, S) for pooled regions.
+            pooling: pooling requests by level.
+            pieces: number of pieces in which each of them takes its regions.
+            rest: request of the rest.
+            regions: input of the rest (N, C, S, S) for pooled regions.
         """
         self.rest = rest
         self._pooling, self._pieces = pooling, pieces
         shape = [size.get_length() for size in tuple(regions.partial_shape)[1:]]
         self._pooled = np.empty((0, *shape), regions.element_type.to_dtype())
 
-    def pool(self, pyramid: Arrays, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Regions out of their levels, in the order of the levels: float32 or int8 (N, C, S, S), valid until the next
-        call."""
+    def pool(self, pyramid: Arrays, inputs: Inputs) -> NDArray[Any]:
+        """Pool regions from their levels: float32 or int8 (N, C, S, S), ordered by level, valid until the next call."""
         counts = {level: len(inputs[f"images{level}"]) for level in self._pooling}
         total = sum(counts.values())
-        if total > len(self._pooled):  # the memory is kept: fresh pages would cost more than the pooling
+        if total > len(self._pooled):  # the memory is reused: page faults would take longer than the pooling
             self._pooled = np.empty((total, *self._pooled.shape[1:]), self._pooled.dtype)
         end = 0
         for level, request in self._pooling.items():
@@ -238,36 +234,40 @@ class _Head:
                 self._pool_level(request, {f"p{level}": pyramid[f"p{level}"]}, regions, self._pooled[begin:end])
         return self._pooled[:total]
 
-    def _pool_level(self, request: Any, level: dict[str, Any], regions: Arrays, pooled: np.ndarray) -> None:
-        given, size = dict(level), max(LEAST_PIECE, math.ceil(len(pooled) / self._pieces))
+    def _pool_level(self, request: Any, level: dict[str, Any], regions: Inputs, pooled: NDArray[Any]) -> None:
+        inputs, size = dict(level), max(MIN_PIECE, math.ceil(len(pooled) / self._pieces))
         for piece in range(self._pieces):
             rows = slice(piece * size, (piece + 1) * size)
             request.set_tensor(piece_name(POOLED, piece), shared_tensor(pooled[rows]))
-            given |= {piece_name(name, piece): values[rows] for name, values in regions.items()}
-        run(request, given)
+            inputs |= {piece_name(name, piece): values[rows] for name, values in regions.items()}
+        run(request, inputs)
 
 
 def run(request: Any, inputs: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Compute; what comes out lies in the request. Inputs are not copied if they lie in one piece and may be written,
-    and outputs never, as they are by `request.infer(inputs)` even where nobody takes what it returns.
+    """Run a request, which holds its outputs afterwards.
+
+    Inputs are not copied if they are contiguous and writable. Outputs are never copied, unlike by
+    `request.infer(inputs)`, which copies them even if its return value is unused.
 
     Args:
-        request: of one part.
-        inputs: arrays of the part's own types, or OpenVINO's tensors; by name or in the part's order.
+        request: request of one part.
+        inputs: arrays of the part's data types, or OpenVINO tensors; by name or in the part's order.
     """
-    given = dict(inputs) if isinstance(inputs, Mapping) else list(inputs)
-    request.infer(given, share_inputs=True, share_outputs=True)  # which keeps them alive: a shared tensor does not
+    arguments = dict(inputs) if isinstance(inputs, Mapping) else list(inputs)
+    request.infer(
+        arguments, share_inputs=True, share_outputs=True
+    )  # keeps inputs alive, which a shared tensor does not
 
 
-def shared_tensor(values: np.ndarray) -> Any:
-    """OpenVINO's view of an array, without a copy. The array must outlive it."""
+def shared_tensor(values: NDArray[Any]) -> Any:
+    """An OpenVINO tensor on the memory of an array, which must outlive it."""
     import openvino
 
     return openvino.Tensor(values, shared_memory=True)
 
 
-def _rearranged(head: Any) -> float | None:
-    """An int8 head in the form that is fast here; what a step of its int8 regions is worth, if it takes such."""
+def _rewrite_head(head: Any) -> float | None:
+    """Rewrite an int8 head for speed, and return the scale of its int8 regions; None if it takes float32 regions."""
     split_long_products(head)
     return take_int8_regions(head, POOLED)
 

@@ -1,8 +1,7 @@
-"""Makes the int8 version of the features and of the heads: post-training quantization with NNCF.
+"""Quantizes features and heads to int8: post-training quantization with NNCF.
 
-Every convolution is computed in int8 with a scale per output channel; the scales of what goes in come from a handful
-of real canvases (Jacob et al. 2018, "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference").
+Weights have one scale per output channel; the scales of activations are calibrated on real canvases (Jacob et al. 2018,
+"Quantization and training of neural networks for efficient integer-arithmetic-only inference").
 """
 
 from __future__ import annotations
@@ -15,32 +14,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
-from mrcnn.engines.openvino_models import STEM, split_pooling, split_stem
-from mrcnn.engines.openvino_runtime import BODY, HEAD, CpuPrecision, OpenVinoRuntime, core
+from mrcnn.engines.openvino_models import split_pooling, split_stem
+from mrcnn.engines.openvino_runtime import BODY, HEAD, HEADS, CpuPrecision, OpenVinoRuntime, core
+from mrcnn.network.constants import STEM
 
 HEAD_CANVASES = 8
-"""On so many canvases the heads are calibrated; each holds up to a thousand regions."""
+"""Number of canvases on which the heads are calibrated; each provides up to a thousand regions."""
 
-LEAST_CHANNELS = 128
-"""Heads on a narrower pyramid stay as they are: they take a few milliseconds, of which int8 saves one."""
+MIN_CHANNELS = 128
+"""Heads on a narrower pyramid are not quantized: they take a few milliseconds, of which int8 saves one."""
+
+Images = Sequence[NDArray[np.uint8]]
+"""Canvases uint8 (H, W, 3), RGB, which may differ in size."""
+
+ModelInputs = dict[str, NDArray[Any]]
+"""Arrays by input name."""
 
 
-def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path:
-    """Calibrate on canvases and keep the result in the cache, where the OpenVINO engine finds it.
+def quantize(weights: Path, config: Config, canvases: Images) -> Path:
+    """Calibrate on canvases and write the result to the cache, where the OpenVINO engine finds it.
 
     Args:
         weights: the weight file.
-        config: the Config of its network.
-        canvases: uint8 (H, W, 3) RGB each, as the network will see them; they may differ in size.
+        config: settings of its network.
+        canvases: uint8 (H, W, 3), RGB, prepared as for inference; they may differ in size.
 
     Returns:
-        The folder of the result; it is there only if it is complete.
+        The folder of the result.
 
     Raises:
         EngineError: NNCF or OpenVINO is missing, the network cannot be exported, or the result cannot be written.
@@ -50,13 +58,13 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
         raise ValueError("quantize needs one canvas or more")
     nncf = _nncf()
     folder = cache.cache_folder(weights, config)
-    cache.check_lasting(folder, weights)
+    cache.check_persistent(folder, weights)
     parts = exported_parts(weights, config, folder)
     preset = _preset(nncf, config)
     int8 = {BODY: _calibrated(nncf, *_body(parts, canvases), preset)}
-    if int(config.TOP_DOWN_PYRAMID_SIZE) >= LEAST_CHANNELS:
+    if int(config.TOP_DOWN_PYRAMID_SIZE) >= MIN_CHANNELS:
         for part, (head, inputs) in _heads(parts, config, canvases).items():
-            if inputs:  # nothing was found on the canvases that could calibrate the mask head
+            if inputs:  # without detections on the canvases, the mask head cannot be calibrated
                 int8[part + HEAD] = _calibrated(nncf, head, inputs, preset, _last_products(head))
     notes = {"canvases": len(canvases)}
     try:
@@ -66,8 +74,8 @@ def quantize(weights: Path, config: Any, canvases: Sequence[np.ndarray]) -> Path
     return folder / INT8_FOLDER
 
 
-def _body(parts: dict[str, Path], canvases: Sequence[np.ndarray]) -> tuple[Any, list[dict[str, np.ndarray]]]:
-    """The features behind the stem, and what goes into them on each canvas."""
+def _body(parts: dict[str, Path], canvases: Images) -> tuple[Any, list[ModelInputs]]:
+    """The features after the stem, and their inputs for each canvas."""
     features = core().read_model(parts["features"])
     features.reshape({"images": [1, -1, -1, 3]})
     stem, body = split_stem(features)
@@ -77,24 +85,25 @@ def _body(parts: dict[str, Path], canvases: Sequence[np.ndarray]) -> tuple[Any, 
     return body, [{STEM: compiled(canvas[None])[STEM].copy()} for canvas in canvases]
 
 
-def _preset(nncf: Any, config: Any) -> Any:
-    """How zero is placed. Behind a ReLU nothing is negative, and zero at the end of the range costs nothing: measured
-    with ResNet-101, 4 % less time for the same detections. EfficientNet-Lite0's blocks end without one."""
+def _preset(nncf: Any, config: Config) -> Any:
+    """Symmetric quantization (PERFORMANCE), or asymmetric activations (MIXED) where blocks end without a ReLU.
+
+    After a ReLU no activation is negative, so symmetric quantization loses nothing: measured with ResNet-101, it takes
+    4 % less time for the same detections. EfficientNet-Lite0's blocks end without a ReLU.
+    """
     presets = nncf.QuantizationPreset
     return presets.MIXED if config.BACKBONE == "efficientnet_lite0" else presets.PERFORMANCE
 
 
-def _calibrated(
-    nncf: Any, model: Any, inputs: Sequence[dict[str, np.ndarray]], preset: Any, spared: Sequence[str] = ()
-) -> Any:
-    options = {"subset_size": len(inputs), "preset": preset, "ignored_scope": nncf.IgnoredScope(names=list(spared))}
+def _calibrated(nncf: Any, model: Any, inputs: Sequence[ModelInputs], preset: Any, ignored: Sequence[str] = ()) -> Any:
+    options = {"subset_size": len(inputs), "preset": preset, "ignored_scope": nncf.IgnoredScope(names=list(ignored))}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NNCF's dependencies deprecate one another
+        warnings.simplefilter("ignore")  # NNCF's dependencies raise deprecation warnings
         return nncf.quantize(model, nncf.Dataset(list(inputs)), **options)
 
 
 def _last_products(head: Any) -> list[str]:
-    """Names of the matrix products behind which a head has none: they are small, and what they give is the answer."""
+    """Names of the last matrix products of a head: they are small, and their outputs are the head's results."""
     names, waiting = set(), [result.input_value(0).get_node() for result in head.get_results()]
     while waiting:
         node = waiting.pop()
@@ -105,28 +114,27 @@ def _last_products(head: Any) -> list[str]:
     return sorted(names)
 
 
-class _Listening(OpenVinoRuntime):
-    """Keeps what goes into the heads behind the pooling."""
+class _RecordingRuntime(OpenVinoRuntime):
+    """Records the inputs of the heads after the pooling."""
 
     def __init__(self, parts: dict[str, Path]):
         super().__init__(parts, CpuPrecision.FLOAT32)
-        self.heard: dict[str, list[dict[str, np.ndarray]]] = {"boxes": [], "masks": []}
+        self.recorded: dict[str, list[ModelInputs]] = {part: [] for part in HEADS}
 
-    def run_rest(self, part: str, rest: Any, inputs: dict[str, Any]) -> None:
+    def run_rest(self, part: str, rest: Any, inputs: dict[str, NDArray[Any]]) -> None:
         """See `OpenVinoRuntime.run_rest`."""
-        kept = {name: np.array(getattr(values, "data", values)) for name, values in inputs.items()}
-        self.heard[part].append(kept)
+        self.recorded[part].append({name: np.array(values) for name, values in inputs.items()})
         super().run_rest(part, rest, inputs)
 
 
-def _heads(parts: dict[str, Path], config: Any, canvases: Sequence[np.ndarray]):
-    """The heads behind the pooling, and what goes into them on some of the canvases: {part: (model, inputs)}."""
-    runtime = _Listening(parts)
+def _heads(parts: dict[str, Path], config: Config, canvases: Images) -> dict[str, tuple[Any, list[ModelInputs]]]:
+    """The heads after the pooling, and their inputs on some of the canvases, by part."""
+    runtime = _RecordingRuntime(parts)
     engine = GraphEngine(runtime, config)
     for canvas in canvases[:: max(1, len(canvases) // HEAD_CANVASES)][:HEAD_CANVASES]:
         engine.detect_molded(canvas[None], np.array([[0, 0, *canvas.shape[:2]]]))
     heads = {}
-    for part, inputs in runtime.heard.items():
+    for part, inputs in runtime.recorded.items():
         model = core().read_model(parts[part])
         heads[part] = split_pooling(model)[1], inputs
     return heads
@@ -138,12 +146,12 @@ def _save(models: dict[str, Any], folder: Path) -> None:
     try:
         for name, model in models.items():
             openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
-    except RuntimeError as error:  # a full disk, among others
+    except RuntimeError as error:  # such as a full disk
         raise OSError(str(error).strip().splitlines()[-1]) from None
 
 
 def _nncf() -> Any:
-    # NNCF reports its use over the network unless this package is missing
+    # NNCF sends usage data over the network unless this package is missing
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import nncf

@@ -1,53 +1,57 @@
-"""What happens between the parts of the network, on the host, in numpy: levels, windows, final detections.
+"""Steps between the exported parts of the network, on the host, in NumPy: pyramid levels, RoIAlign windows, detections.
 
-The functions give what their namesakes in `mrcnn.network` give. Letters: N regions, K classes with the background,
-B images.
+The functions compute what functions of the same name in `mrcnn.network` compute. Shape letters: N regions; K classes
+including the background; B images.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-CANONICAL_SIDE = 224.0
-"""Side in pixels of a region that belongs to P4 (Lin et al. 2017, equation 1)."""
+from mrcnn.config import Config
+from mrcnn.engines.base import Floats
+from mrcnn.network.constants import CANONICAL_SIDE, LEVELS
+from mrcnn.network.numpy_boxes import decode_deltas, intersections
 
-LONGEST_STRETCH = 30.0
-"""As in `mrcnn.network.box_coding`."""
+Rows = TypeVar("Rows", bound=NDArray[Any])
 
-LEVEL_COUNT = 4
+Detected = tuple[Floats, NDArray[np.int32], Floats]
+"""Boxes float32 (D, 4), normalized (y1, x1, y2, x2); class_ids int32 (D,); scores float32 (D,), highest first."""
 
 
-def roi_levels(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Which of P2 to P5 each region is read from.
+def roi_levels(boxes: Floats, height: int, width: int) -> NDArray[np.int64]:
+    """Index of the pyramid level from which each region is pooled (Lin et al. 2017, equation 1).
 
     Args:
         boxes: float32 (N, 4), normalized (y1, x1, y2, x2).
-        height, width: of the canvas, pixels.
+        height, width: canvas size, pixels.
 
     Returns:
-        int64 (N,): 0 for P2 … 3 for P5.
+        int64 (N,), index into LEVELS: 0 for P2 … 3 for P5.
     """
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     side = np.sqrt(np.maximum(area, np.float32(1e-12)))
     level = np.round(np.log2(side * np.float32(math.sqrt(height * width) / CANONICAL_SIDE)))
-    return np.clip(level + 2, 0, LEVEL_COUNT - 1).astype(np.int64)
+    return np.asarray(np.clip(level + 2, 0, len(LEVELS) - 1), np.int64)
 
 
-def roi_windows(boxes: np.ndarray, level_hw: tuple[int, int], samples: int) -> np.ndarray:
-    """The windows for which ONNX's RoiAlign takes its samples where crop_and_resize would.
+def roi_windows(boxes: Floats, level_hw: tuple[int, int], samples: int) -> Floats:
+    """Windows for which ONNX's RoiAlign samples the points that crop_and_resize samples.
 
-    crop_and_resize puts the first and the last sample on the box's edges; RoiAlign, asked for one sample a bin, puts
-    one in the middle of each of `samples` bins, and takes a cell's center for half a cell in. So the window is wider
-    by half a step on each side, and moved by half a cell.
+    crop_and_resize puts the first and the last sample on the edges of the box. RoiAlign with one sample per bin puts it
+    in the center of each of `samples` bins, and takes the center of a cell to be half a cell from its corner. So the
+    window is half a step wider on each side and shifted by half a cell.
 
     Args:
         boxes: float32 (N, 4), normalized (y1, x1, y2, x2).
         level_hw: rows and columns of the level.
-        samples: along each side, 2 or more.
+        samples: per side, 2 or more.
 
     Returns:
         float32 (N, 4), (x1, y1, x2, y2) in cells.
@@ -60,74 +64,62 @@ def roi_windows(boxes: np.ndarray, level_hw: tuple[int, int], samples: int) -> n
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LevelledRegions:
-    """Regions sorted by level, as the heads' graphs take them.
+class RegionsByLevel:
+    """Regions sorted by level, as the head graphs take them.
 
     Attributes:
-        inputs: arrays by input name: windows2 … windows5 float32 (n, 4), images2 … images5 int64 (n,).
-        order: int64 (N,): the heads' row i is of the region order[i].
+        inputs: arrays by input name: windows2 … windows5 float32 (n, 4), (x1, y1, x2, y2) in cells; images2 … images5
+            int64 (n,), index into the batch.
+        order: int64 (N,): row i of a head's output belongs to region order[i].
     """
 
-    inputs: dict[str, np.ndarray]
-    order: np.ndarray
+    inputs: dict[str, NDArray[Any]]
+    order: NDArray[np.int64]
 
-    def restore(self, rows: np.ndarray) -> np.ndarray:
-        """A head's answer in the order of the regions."""
-        restored = np.empty_like(rows)
+    def restore(self, rows: Rows) -> Rows:
+        """Rows of a head's output in the original order of the regions."""
+        restored: Rows = np.empty_like(rows)
         restored[self.order] = rows
         return restored
 
 
 def sort_by_level(
-    boxes: np.ndarray,
-    image_indices: np.ndarray,
-    level_hws: list[tuple[int, int]],
+    boxes: Floats,
+    image_indices: NDArray[np.int64],
+    level_hws: Sequence[tuple[int, int]],
     canvas_hw: tuple[int, int],
-    size: int,
-) -> LevelledRegions:
-    """Give every region to its level.
+    samples: int,
+) -> RegionsByLevel:
+    """Assign every region to its pyramid level.
 
     Args:
-        boxes: float32 (N, 4), normalized.
-        image_indices: int64 (N,), which image of the batch.
+        boxes: float32 (N, 4), normalized (y1, x1, y2, x2).
+        image_indices: int64 (N,), index into the batch.
         level_hws: rows and columns of P2 … P5.
-        canvas_hw: height and width of the canvas, pixels.
-        size: samples along each side of a region.
+        canvas_hw: canvas height and width, pixels.
+        samples: samples per side of a region.
     """
     levels = roi_levels(boxes, *canvas_hw)
-    inputs, order = {}, []
-    for index, level_hw in enumerate(level_hws):
-        places = np.flatnonzero(levels == index)
-        order.append(places)
-        inputs[f"windows{index + 2}"] = roi_windows(boxes[places], level_hw, size)
-        inputs[f"images{index + 2}"] = image_indices[places]
-    return LevelledRegions(inputs, np.concatenate(order))
+    inputs: dict[str, NDArray[Any]] = {}
+    order = []
+    for index, (level, level_hw) in enumerate(zip(LEVELS, level_hws, strict=True)):
+        at_level = np.flatnonzero(levels == index)
+        order.append(at_level)
+        inputs[f"windows{level}"] = roi_windows(boxes[at_level], level_hw, samples)
+        inputs[f"images{level}"] = image_indices[at_level]
+    return RegionsByLevel(inputs, np.concatenate(order))
 
 
-def decode_deltas(boxes: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-    """Move and stretch boxes by deltas (Girshick et al. 2014, appendix C): float32 (N, 4) each, and as the result."""
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    centers = boxes[:, :2] + np.float32(0.5) * sizes + deltas[:, :2] * sizes
-    sizes = sizes * np.exp(np.minimum(deltas[:, 2:], np.float32(LONGEST_STRETCH)))
-    low = centers - np.float32(0.5) * sizes
-    return np.concatenate([low, low + sizes], axis=1)
-
-
-def detect(
-    rois: np.ndarray, class_probs: np.ndarray, deltas: np.ndarray, window: np.ndarray, config: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def detect(rois: Floats, class_probs: Floats, deltas: Floats, window: Floats, config: Config) -> Detected:
     """Final detections of one image; see `mrcnn.network.detection_selection.detect`.
 
     Args:
-        rois: float32 (N, 4), normalized.
+        rois: float32 (N, 4), normalized (y1, x1, y2, x2).
         class_probs: float32 (N, K).
         deltas: float32 (N, K, 4), not yet multiplied by BBOX_STD_DEV.
-        window: float32 (4,), normalized: the part of the canvas that holds the picture.
-        config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD, DETECTION_MAX_INSTANCES and, if it has
-            one, DETECTION_IGNORE_BACKGROUND count.
-
-    Returns:
-        boxes float32 (D, 4), class_ids int32 (D,), scores float32 (D,), best score first.
+        window: float32 (4,), normalized (y1, x1, y2, x2): the part of the canvas that the image covers.
+        config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD, DETECTION_MAX_INSTANCES and the
+            optional DETECTION_IGNORE_BACKGROUND are read.
     """
     if getattr(config, "DETECTION_IGNORE_BACKGROUND", False):
         class_probs = class_probs.copy()
@@ -146,21 +138,21 @@ def detect(
 
 
 def class_wise_nms(
-    boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, limit: int, iou_threshold: float
-) -> np.ndarray:
-    """Greedy suppression in which boxes suppress only boxes of their own class.
+    boxes: Floats, scores: Floats, class_ids: NDArray[np.integer], limit: int, iou_threshold: float
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression among boxes of the same class.
 
-    A box without area that is kept ends its class, as in `mrcnn.network.backend_ops.class_wise_nms`.
+    A kept box without area suppresses the rest of its class, as in `mrcnn.network.backend_ops.class_wise_nms`.
 
     Args:
         boxes: float32 (N, 4), (y1, x1, y2, x2).
         scores: float32 (N,).
         class_ids: (N,).
-        limit: how many are kept at most.
+        limit: maximum number of boxes to keep.
         iou_threshold: 0 … 1.
 
     Returns:
-        int64 (at most limit,): indices of those kept, best score first.
+        int64 (at most limit,): indices of the kept boxes, highest score first.
     """
     order = np.argsort(-scores, kind="stable")
     boxes, class_ids = boxes[order], class_ids[order]
@@ -178,9 +170,7 @@ def class_wise_nms(
         if areas[index] <= 0:
             alive[rest] = False
             continue
-        sides = np.minimum(boxes[index, 2:], boxes[rest, 2:]) - np.maximum(boxes[index, :2], boxes[rest, :2])
-        sides = np.maximum(sides, 0)
-        intersection = sides[:, 0] * sides[:, 1]
+        intersection = intersections(boxes[index], boxes[rest])
         union = areas[index] + areas[rest] - intersection
         alive[rest[intersection > np.float32(iou_threshold) * union]] = False
     return order[kept]

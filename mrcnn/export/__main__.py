@@ -1,8 +1,8 @@
-"""Exports a weight file in a process of its own, so that the program need not load a deep-learning framework.
+"""Exports a weight file in a separate process, so that the calling process loads no deep-learning framework.
 
     python -m mrcnn.export WEIGHTS FOLDER < SETTINGS
 
-SETTINGS: JSON, {"config": {setting: value}} as `mrcnn.weights.metadata.describe` gives it.
+SETTINGS: JSON, {"config": {setting: value}}, see `mrcnn.weights.hdf5.Metadata`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Write the parts; a mistake is one line on standard error and exit code 2."""
+    """Write the ONNX files; an error is one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from mrcnn.export.write import write_parts
     from mrcnn.weights.metadata import config_from_metadata

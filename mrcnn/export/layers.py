@@ -1,6 +1,6 @@
-"""Writes one layer of a Keras model as ONNX nodes; a function for each kind of layer.
+"""Writes calls of Keras layers as ONNX nodes, with one function per layer class.
 
-Pictures and feature maps, (B, H, W, C) in Keras, are (B, C, H, W) here, as all ONNX runtimes want them.
+Images and feature maps are (B, H, W, C) in Keras and (B, C, H, W) here, the layout of all ONNX runtimes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from mrcnn.export.onnx_graph import Graph
+from mrcnn.network.norm import scale_and_shift, uses_batch_statistics
 
 
 class ExportError(ValueError):
-    """The network has a part that cannot be written as ONNX; the text names it."""
+    """The network has a part that cannot be written as ONNX; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Tensor:
     Attributes:
         name: in the graph.
         rank: number of axes; 4 means (B, C, H, W).
-        channels: size of the channel axis: axis 1 of four, else the last.
-        hw: height and width, where they are known beforehand.
+        channels: size of the channel axis: axis 1 for rank 4, otherwise the last.
+        hw: height and width if they are static.
     """
 
     name: str
@@ -36,61 +38,38 @@ class Tensor:
     hw: tuple[int, int] | None = None
 
 
-def write_layer(
-    graph: Graph,
-    layer: keras.Layer,
-    arguments: Sequence[Tensor],
-    norm: keras.layers.BatchNormalization | None = None,
-) -> Tensor:
+def write_layer(graph: Graph, layer: keras.Layer, arguments: Sequence[Tensor]) -> Tensor:
     """Add one call of a layer to a graph.
 
     Args:
-        graph: what the nodes are added to.
-        layer: of a kind in `_WRITERS`.
-        arguments: what it is called with.
-        norm: a normalization to fold into it; only for a Conv2D.
+        graph: receives the nodes.
+        layer: of a class in `_WRITERS`.
+        arguments: inputs of the call.
 
     Returns:
-        Its result.
+        The result of the call.
 
     Raises:
-        ExportError: the kind of layer, or a way of using it, is not known here.
+        ExportError: the layer's class or one of its options is not supported.
     """
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ExportError(f"layer {layer.name}: expected data_format channels_last, got {layer.data_format}")
     for kind, write in _WRITERS:
         if isinstance(layer, kind):
-            return write(graph, layer, arguments, norm)
+            return write(graph, layer, arguments)
     raise ExportError(f"layer {layer.name} is a {type(layer).__name__}, which cannot be written as ONNX")
 
 
-def _values(variable: Any) -> np.ndarray:
+def _values(variable: keras.Variable) -> NDArray[np.float32]:
     return np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-def _scale_and_shift(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
-    """A normalization with stored statistics as a factor and a summand per channel (Ioffe & Szegedy 2015, section
-    3.1): float64 (C,) each."""
-    if getattr(norm, "train_bn", False) is True:
-        raise ExportError(f"layer {norm.name} uses the statistics of each batch (TRAIN_BN True): set TRAIN_BN to False")
-    if norm.axis not in (-1, norm.input.ndim - 1):
-        raise ExportError(f"layer {norm.name}: only the last axis can be normalized, not {norm.axis}")
-    variance = _values(norm.moving_variance).astype(np.float64) + norm.epsilon
-    gamma = _values(norm.gamma).astype(np.float64) if norm.scale else np.ones_like(variance)
-    beta = _values(norm.beta).astype(np.float64) if norm.center else np.zeros_like(variance)
-    factor = gamma / np.sqrt(variance)
-    return factor, beta - _values(norm.moving_mean) * factor
-
-
-def _conv(graph: Graph, layer: keras.layers.Conv2D, arguments, norm) -> Tensor:
+def _conv(graph: Graph, layer: keras.layers.Conv2D, arguments: Sequence[Tensor]) -> Tensor:
     source = arguments[0]
-    kernel = _values(layer.kernel).astype(np.float64)  # (h, w, in, out)
-    bias = _values(layer.bias).astype(np.float64) if layer.use_bias else np.zeros(kernel.shape[3])
-    if norm is not None:
-        factor, shift = _scale_and_shift(norm)
-        kernel, bias = kernel * factor, bias * factor + shift
+    kernel = _values(layer.kernel)  # (h, w, in, out)
+    bias = _bias(layer, kernel.shape[3])
     if source.hw == kernel.shape[:2] and layer.padding == "valid" and layer.groups == 1:
-        return _whole_window(graph, layer, source, kernel, bias)
+        return _full_size_conv(graph, layer, source, kernel, bias)
     result = graph.add(
         "Conv",
         source.name,
@@ -104,8 +83,14 @@ def _conv(graph: Graph, layer: keras.layers.Conv2D, arguments, norm) -> Tensor:
     return _activate(graph, layer, layer.activation, Tensor(result, 4, kernel.shape[3], hw))
 
 
-def _whole_window(graph, layer, source: Tensor, kernel: np.ndarray, bias: np.ndarray) -> Tensor:
-    """A convolution that sees its whole input at once, as the matrix product that it is."""
+def _bias(layer: keras.Layer, channels: int) -> NDArray[np.float32]:
+    return _values(layer.bias) if layer.use_bias else np.zeros(channels, np.float32)
+
+
+def _full_size_conv(
+    graph: Graph, layer: keras.layers.Conv2D, source: Tensor, kernel: NDArray[np.float32], bias: NDArray[np.float32]
+) -> Tensor:
+    """A convolution whose kernel covers its whole input, as a matrix product."""
     height, width, channels, filters = kernel.shape
     flat = graph.add("Reshape", source.name, graph.integers(-1, height * width * channels))
     matrix = graph.constant(kernel.transpose(2, 0, 1, 3).reshape(-1, filters))
@@ -114,11 +99,11 @@ def _whole_window(graph, layer, source: Tensor, kernel: np.ndarray, bias: np.nda
     return _activate(graph, layer, layer.activation, Tensor(result, 4, filters, (1, 1)))
 
 
-def _depthwise(graph: Graph, layer: keras.layers.DepthwiseConv2D, arguments, norm) -> Tensor:
+def _depthwise(graph: Graph, layer: keras.layers.DepthwiseConv2D, arguments: Sequence[Tensor]) -> Tensor:
     source = arguments[0]
     kernel = _values(layer.kernel)  # (h, w, in, multiplier)
     channels = kernel.shape[2] * kernel.shape[3]
-    bias = _values(layer.bias) if layer.use_bias else np.zeros(channels)
+    bias = _bias(layer, channels)
     weights = kernel.transpose(2, 3, 0, 1).reshape(channels, 1, *kernel.shape[:2])
     result = graph.add(
         "Conv",
@@ -132,12 +117,12 @@ def _depthwise(graph: Graph, layer: keras.layers.DepthwiseConv2D, arguments, nor
     return _activate(graph, layer, layer.activation, Tensor(result, 4, channels, _hw_after(layer, source.hw)))
 
 
-def _transposed(graph: Graph, layer: keras.layers.Conv2DTranspose, arguments, norm) -> Tensor:
+def _transposed(graph: Graph, layer: keras.layers.Conv2DTranspose, arguments: Sequence[Tensor]) -> Tensor:
     kernel = _values(layer.kernel)  # (h, w, out, in)
     is_plain = layer.dilation_rate == (1, 1) and layer.output_padding is None
     if layer.strides != kernel.shape[:2] or not is_plain:
         raise ExportError(f"layer {layer.name}: only transposed convolutions whose stride is their size can be written")
-    bias = _values(layer.bias) if layer.use_bias else np.zeros(kernel.shape[2])
+    bias = _bias(layer, kernel.shape[2])
     result = graph.add(
         "ConvTranspose",
         arguments[0].name,
@@ -148,7 +133,7 @@ def _transposed(graph: Graph, layer: keras.layers.Conv2DTranspose, arguments, no
     return _activate(graph, layer, layer.activation, Tensor(result, 4, kernel.shape[2]))
 
 
-def _dense(graph: Graph, layer: keras.layers.Dense, arguments, norm) -> Tensor:
+def _dense(graph: Graph, layer: keras.layers.Dense, arguments: Sequence[Tensor]) -> Tensor:
     source, kernel = arguments[0], _values(layer.kernel)
     if source.rank == 4:
         raise ExportError(f"layer {layer.name}: a Dense layer on a feature map cannot be written; use a 1x1 Conv2D")
@@ -158,15 +143,19 @@ def _dense(graph: Graph, layer: keras.layers.Dense, arguments, norm) -> Tensor:
     return _activate(graph, layer, layer.activation, Tensor(product, source.rank, kernel.shape[1]))
 
 
-def _norm(graph: Graph, layer: keras.layers.BatchNormalization, arguments, norm) -> Tensor:
+def _norm(graph: Graph, layer: keras.layers.BatchNormalization, arguments: Sequence[Tensor]) -> Tensor:
+    if uses_batch_statistics(layer):
+        raise ExportError(f"layer {layer.name} uses each batch's statistics (TRAIN_BN True): set TRAIN_BN to False")
+    if layer.axis not in (-1, layer.input.ndim - 1):
+        raise ExportError(f"layer {layer.name}: only the last axis can be normalized, not {layer.axis}")
     source = arguments[0]
     shape = (-1, 1, 1) if source.rank == 4 else (-1,)
-    factor, shift = (values.reshape(shape) for values in _scale_and_shift(layer))
-    scaled = graph.add("Mul", source.name, graph.constant(factor))
+    scale, shift = (values.reshape(shape) for values in scale_and_shift(layer))
+    scaled = graph.add("Mul", source.name, graph.constant(scale))
     return replace(source, name=graph.add("Add", scaled, graph.constant(shift)))
 
 
-def _activate(graph: Graph, layer: keras.Layer, function: Callable, source: Tensor) -> Tensor:
+def _activate(graph: Graph, layer: keras.Layer, function: Callable[..., Any], source: Tensor) -> Tensor:
     name = getattr(function, "__name__", str(function))
     if name == "linear":
         return source
@@ -178,11 +167,11 @@ def _activate(graph: Graph, layer: keras.Layer, function: Callable, source: Tens
     raise ExportError(f"layer {layer.name}: the activation {name} cannot be written as ONNX")
 
 
-def _activation(graph: Graph, layer: keras.layers.Activation, arguments, norm) -> Tensor:
+def _activation(graph: Graph, layer: keras.layers.Activation, arguments: Sequence[Tensor]) -> Tensor:
     return _activate(graph, layer, layer.activation, arguments[0])
 
 
-def _relu(graph: Graph, layer: keras.layers.ReLU, arguments, norm) -> Tensor:
+def _relu(graph: Graph, layer: keras.layers.ReLU, arguments: Sequence[Tensor]) -> Tensor:
     if layer.negative_slope or layer.threshold:
         raise ExportError(f"layer {layer.name}: a ReLU with a slope or a threshold cannot be written")
     if layer.max_value is None:
@@ -191,28 +180,30 @@ def _relu(graph: Graph, layer: keras.layers.ReLU, arguments, norm) -> Tensor:
     return replace(arguments[0], name=graph.add("Clip", arguments[0].name, *limits))
 
 
-def _zero_padding(graph: Graph, layer: keras.layers.ZeroPadding2D, arguments, norm) -> Tensor:
+def _zero_padding(graph: Graph, layer: keras.layers.ZeroPadding2D, arguments: Sequence[Tensor]) -> Tensor:
     (top, bottom), (left, right) = layer.padding
     pads = graph.integers(0, 0, top, left, 0, 0, bottom, right)
     name = graph.add("Pad", arguments[0].name, pads, graph.constant(0.0))
     return replace(arguments[0], name=name, hw=None)
 
 
-def _max_pooling(graph: Graph, layer: keras.layers.MaxPooling2D, arguments, norm) -> Tensor:
+def _max_pooling(graph: Graph, layer: keras.layers.MaxPooling2D, arguments: Sequence[Tensor]) -> Tensor:
     options = {"kernel_shape": list(layer.pool_size), "strides": list(layer.strides)}
     name = graph.add("MaxPool", arguments[0].name, **options, auto_pad=_AUTO_PAD[layer.padding])
     return replace(arguments[0], name=name, hw=None)
 
 
-def _upsampling(graph: Graph, layer: keras.layers.UpSampling2D, arguments, norm) -> Tensor:
+def _upsampling(graph: Graph, layer: keras.layers.UpSampling2D, arguments: Sequence[Tensor]) -> Tensor:
     if layer.interpolation != "nearest":
-        raise ExportError(f"layer {layer.name}: only the nearest cell can be repeated, not {layer.interpolation}")
+        raise ExportError(
+            f"layer {layer.name}: only nearest-neighbor interpolation can be written, not {layer.interpolation}"
+        )
     scales = graph.constant([1.0, 1.0, *map(float, layer.size)])
     options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return replace(arguments[0], name=graph.add("Resize", arguments[0].name, "", scales, **options), hw=None)
 
 
-def _sum(graph: Graph, layer: keras.layers.Add, arguments, norm) -> Tensor:
+def _sum(graph: Graph, layer: keras.layers.Add, arguments: Sequence[Tensor]) -> Tensor:
     name = arguments[0].name
     if len({(tensor.rank, tensor.channels) for tensor in arguments}) > 1:
         raise ExportError(f"layer {layer.name}: only tensors of the same shape can be added")
@@ -221,7 +212,7 @@ def _sum(graph: Graph, layer: keras.layers.Add, arguments, norm) -> Tensor:
     return replace(arguments[0], name=name)
 
 
-def _concatenate(graph: Graph, layer: keras.layers.Concatenate, arguments, norm) -> Tensor:
+def _concatenate(graph: Graph, layer: keras.layers.Concatenate, arguments: Sequence[Tensor]) -> Tensor:
     rank = arguments[0].rank
     axis = layer.axis % rank
     if rank == 4:
@@ -232,19 +223,19 @@ def _concatenate(graph: Graph, layer: keras.layers.Concatenate, arguments, norm)
     return Tensor(name, rank, channels)
 
 
-def _reshape(graph: Graph, layer: keras.layers.Reshape, arguments, norm) -> Tensor:
+def _reshape(graph: Graph, layer: keras.layers.Reshape, arguments: Sequence[Tensor]) -> Tensor:
     source, shape = arguments[0], layer.target_shape
     if len(shape) == 3:
         raise ExportError(f"layer {layer.name}: a feature map cannot be reshaped into another")
     name = source.name
     if source.rank == 4 and source.hw != (1, 1):
         name = graph.add("Transpose", name, perm=[0, 2, 3, 1])
-    # 0 keeps the number of images; a -1 in its place would be a second unknown
-    whole = graph.integers(0 if -1 in shape else -1, *shape)
-    return Tensor(graph.add("Reshape", name, whole), len(shape) + 1, int(shape[-1]))
+    # 0 keeps the batch size; -1 in its place would be a second unknown size
+    full_shape = graph.integers(0 if -1 in shape else -1, *shape)
+    return Tensor(graph.add("Reshape", name, full_shape), len(shape) + 1, int(shape[-1]))
 
 
-def _rescaling(graph: Graph, layer: keras.layers.Rescaling, arguments, norm) -> Tensor:
+def _rescaling(graph: Graph, layer: keras.layers.Rescaling, arguments: Sequence[Tensor]) -> Tensor:
     if np.size(layer.scale) != 1 or np.size(layer.offset) != 1:
         raise ExportError(f"layer {layer.name}: only one factor and one offset for all channels can be written")
     name = graph.add("Mul", arguments[0].name, graph.constant(float(layer.scale)))
@@ -253,27 +244,27 @@ def _rescaling(graph: Graph, layer: keras.layers.Rescaling, arguments, norm) -> 
     return replace(arguments[0], name=name)
 
 
-def _unchanged(graph: Graph, layer: keras.Layer, arguments, norm) -> Tensor:
+def _unchanged(graph: Graph, layer: keras.Layer, arguments: Sequence[Tensor]) -> Tensor:
     return arguments[0]
 
 
 _AUTO_PAD = {"same": "SAME_UPPER", "valid": "VALID"}
 
 
-def _padding(layer) -> dict[str, Any]:
+def _padding(layer: keras.Layer) -> dict[str, Any]:
     if layer.dilation_rate not in (1, (1, 1)):
         raise ExportError(f"layer {layer.name}: dilated convolutions cannot be written")
     size = layer.kernel_size
     if layer.padding == "same" and layer.strides == (1, 1) and size[0] % 2 and size[1] % 2:
-        return {"pads": [size[0] // 2, size[1] // 2] * 2}  # what "same" comes to, where it does not depend on the input
+        return {"pads": [size[0] // 2, size[1] // 2] * 2}  # "same" padding that does not depend on the input size
     return {"auto_pad": _AUTO_PAD[layer.padding]}
 
 
-def _hw_after(layer, hw: tuple[int, int] | None) -> tuple[int, int] | None:
+def _hw_after(layer: keras.Layer, hw: tuple[int, int] | None) -> tuple[int, int] | None:
     return hw if layer.padding == "same" and layer.strides == (1, 1) else None
 
 
-_WRITERS: tuple[tuple[type, Callable[..., Tensor]], ...] = (
+_WRITERS: tuple[tuple[type, Callable[[Graph, Any, Sequence[Tensor]], Tensor]], ...] = (
     (keras.layers.DepthwiseConv2D, _depthwise),
     (keras.layers.Conv2DTranspose, _transposed),
     (keras.layers.Conv2D, _conv),

@@ -1,8 +1,8 @@
-"""Puts an ONNX graph together node by node."""
+"""Builds an ONNX graph node by node."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
-"""ONNX operators of this version: old enough for TensorRT 8.6, new enough for RoiAlign with half-pixel coordinates."""
+"""Operator set version: old enough for TensorRT 8.6, new enough for RoiAlign with half-pixel coordinates."""
 
 IR_VERSION = 9
 
@@ -23,10 +23,10 @@ _ONNX_TYPES = {
 
 
 class Graph:
-    """An ONNX graph under construction. Tensors are known by their names."""
+    """An ONNX graph under construction. Methods take and return tensors by name."""
 
     def __init__(self, name: str):
-        """Start with nothing.
+        """Start an empty graph.
 
         Args:
             name: of the graph.
@@ -39,46 +39,46 @@ class Graph:
         self._count = 0
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
-        """An input of the graph; a text in the shape is a size that is known later."""
+        """Add an input; strings in the shape name dynamic sizes."""
         self._inputs.append(helper.make_tensor_value_info(name, _ONNX_TYPES[dtype], list(shape)))
         return name
 
     def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
-        """Make a tensor an output of the graph, under a name of its own."""
+        """Make a tensor an output of the graph under another name."""
         self._nodes.append(helper.make_node("Identity", [tensor], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, _ONNX_TYPES[dtype], list(shape)))
 
     def rename(self, tensor: str, name: str) -> str:
-        """Give a tensor that a node has made another name, which is returned."""
+        """Rename the output of a node, and return the new name."""
         for node in self._nodes:
             for names in (node.input, node.output):
                 names[:] = [name if one == tensor else one for one in names]
         return name
 
     def constant(self, values: Any, dtype: str = "float32") -> str:
-        """A constant tensor."""
+        """Add a constant tensor."""
         name = self._new_name("constant")
         self._constants.append(numpy_helper.from_array(np.asarray(values, dtype, order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:
-        """A constant list of int64, as shapes and axes are written."""
+        """Add a constant int64 vector, the type of shapes and axes."""
         return self.constant(np.array(values), "int64")
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """A node with one output; an empty text is an input that is left out. Returns the output's name."""
+        """Add a node with one output and return the output's name; an empty string omits an input."""
         output = self._new_name(kind)
         self._nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
         return output
 
     def add_many(self, kind: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
-        """A node with several outputs. Returns their names."""
+        """Add a node with several outputs and return their names."""
         names = [self._new_name(kind) for _ in range(outputs)]
         self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names
 
-    def model(self, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-        """The finished model, checked.
+    def model(self) -> onnx.ModelProto:
+        """The finished, validated model.
 
         Raises:
             onnx.checker.ValidationError: the graph is not valid ONNX.
@@ -86,7 +86,6 @@ class Graph:
         graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._constants)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="stream_segment")
-        helper.set_model_props(model, dict(metadata or {}))
         onnx.checker.check_model(model)
         return model
 

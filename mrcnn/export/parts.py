@@ -1,14 +1,15 @@
-"""The network as four ONNX models, between which an engine keeps the order of boxes on the host.
+"""Exports the network as four ONNX models, between which an engine decodes and orders boxes on the host.
 
-Letters: B images; H, W canvas, pixels; A anchors; N regions; K classes with the background; C channels of the pyramid.
+Shape letters: B images; H, W canvas height and width in pixels; A anchors; N regions; K classes including the
+background; C channels of the pyramid; S side of a mask.
 
-- `features`: canvas -> P2 … P5, RPN class logits and deltas. Nearly all of the work; may be computed in any precision.
-- `proposals`: RPN outputs of one image -> regions, best first. Always float32.
+- `features`: canvas -> P2 … P5, RPN class logits and deltas. Most of the computation; may run in any precision.
+- `proposals`: RPN outputs of one image -> regions, highest score first. Always float32.
 - `boxes`: P2 … P5 and regions -> class probabilities and deltas.
 - `masks`: P2 … P5, regions and their classes -> mask probabilities of those classes.
 
-Regions go in as the windows that ONNX's RoiAlign reads, computed on the host in float32 (`mrcnn.engines.regions`): a
-level each, so that every region is read from its own level only.
+The heads take regions as the windows that ONNX's RoiAlign reads, computed on the host in float32
+(`mrcnn.engines.regions`): one input per level, so that every region is pooled from its own level only.
 """
 
 from __future__ import annotations
@@ -19,27 +20,20 @@ import keras
 import numpy as np
 import onnx
 
+from mrcnn.config import Config
 from mrcnn.export.functional import translate
-from mrcnn.export.layers import ExportError, Tensor
+from mrcnn.export.layers import Tensor
 from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.backbones import STEM_ENDS
-
-PART_NAMES = ("features", "proposals", "boxes", "masks")
-LEVELS = (2, 3, 4, 5)
-
-STEM = "stem"
-"""Name of a tensor in the part `features`, through which all of it goes."""
+from mrcnn.network.constants import LEVELS, MAX_LOG_SCALE, PART_NAMES, STEM
+from mrcnn.network.folding import inference_copy
+from mrcnn.network.network import MaskRCNNNetwork
 
 NORMALIZED_WINDOW = (0.0, 1.0)
-LONGEST_STRETCH = 30.0
-"""As in `mrcnn.network.box_coding`."""
 
 
-def export_parts(network: Any) -> dict[str, onnx.ModelProto]:
-    """All four parts of a network with its weights.
-
-    Args:
-        network: a `MaskRCNNNetwork`.
+def export_parts(network: MaskRCNNNetwork) -> dict[str, onnx.ModelProto]:
+    """Export a network and its weights, with batch normalization folded into convolutions.
 
     Returns:
         The models by name, see PART_NAMES.
@@ -47,19 +41,21 @@ def export_parts(network: Any) -> dict[str, onnx.ModelProto]:
     Raises:
         ExportError: the network has a layer that cannot be written.
     """
-    return {
-        "features": export_features(network),
-        "proposals": export_proposals(network.config),
-        "boxes": export_boxes(network),
-        "masks": export_masks(network),
-    }
+    network = inference_copy(network)
+    models = (
+        export_features(network),
+        export_proposals(network.config),
+        export_boxes(network),
+        export_masks(network),
+    )
+    return dict(zip(PART_NAMES, models, strict=True))
 
 
-def export_features(network: Any) -> onnx.ModelProto:
-    """Backbone, pyramid and RPN.
+def export_features(network: MaskRCNNNetwork) -> onnx.ModelProto:
+    """Export backbone, pyramid and RPN.
 
     Input: images uint8 (B, H, W, 3), RGB. Outputs: p2 … p5 float32 (B, C, h, w); rpn_class_logits (B, A, 2);
-    rpn_deltas (B, A, 4). The tensor STEM inside is what the first layers give (`mrcnn.network.backbones.STEM_ENDS`).
+    rpn_deltas (B, A, 4). The tensor STEM is the output of the stem (`mrcnn.network.backbones.STEM_ENDS`).
     """
     graph = Graph("features")
     images = graph.input("images", "uint8", ("B", "H", "W", 3))
@@ -77,12 +73,12 @@ def export_features(network: Any) -> onnx.ModelProto:
     return graph.model()
 
 
-def export_proposals(config: Any) -> onnx.ModelProto:
-    """From the scored anchors of one image to the regions that the heads look at; see `mrcnn.network.proposals`.
+def export_proposals(config: Config) -> onnx.ModelProto:
+    """Export the selection of one image's region proposals from its anchors; see `mrcnn.network.proposals`.
 
     Inputs: rpn_class_logits float32 (A, 2); rpn_deltas (A, 4); anchors (A, 4), normalized; limit and count, int64 (1,):
-    how many anchors enter suppression and how many regions leave it, at most. Output: rois float32 (N, 4), normalized
-    (y1, x1, y2, x2), best first.
+    the maximum number of anchors that enter suppression, and of regions that it returns. Output: rois float32 (N, 4),
+    normalized (y1, x1, y2, x2), highest score first.
     """
     graph = Graph("proposals")
     logits = graph.input("rpn_class_logits", "float32", ("A", 2))
@@ -104,16 +100,17 @@ def export_proposals(config: Any) -> onnx.ModelProto:
         count,
         graph.constant([float(config.RPN_NMS_THRESHOLD)]),
     )
-    places = graph.add("Gather", chosen, graph.constant(2, "int64"), axis=1)
-    graph.output(graph.add("Gather", boxes, places, axis=0), "rois", "float32", ("N", 4))
+    indices = graph.add("Gather", chosen, graph.constant(2, "int64"), axis=1)
+    graph.output(graph.add("Gather", boxes, indices, axis=0), "rois", "float32", ("N", 4))
     return graph.model()
 
 
-def export_boxes(network: Any) -> onnx.ModelProto:
-    """The box head on regions.
+def export_boxes(network: MaskRCNNNetwork) -> onnx.ModelProto:
+    """Export pooling and box head.
 
     Inputs: p2 … p5 (B, C, h, w); for each level windows{level} float32 (n, 4) and images{level} int64 (n,), see
-    `mrcnn.engines.regions`. Outputs, regions in the order of the levels: class_probs (N, K); deltas (N, K, 4).
+    `mrcnn.engines.regions.RegionsByLevel`. Outputs, with regions ordered by level: class_probs (N, K); deltas
+    (N, K, 4).
     """
     graph = Graph("boxes")
     size = int(network.config.POOL_SIZE)
@@ -125,11 +122,11 @@ def export_boxes(network: Any) -> onnx.ModelProto:
     return graph.model()
 
 
-def export_masks(network: Any) -> onnx.ModelProto:
-    """The mask head on regions; of each, only the mask of its own class is drawn.
+def export_masks(network: MaskRCNNNetwork) -> onnx.ModelProto:
+    """Export pooling and mask head, which only computes the mask of each region's class.
 
-    Inputs: as the box head's, and class_ids int64 (N,). Output, regions in the order of the levels: mask_probs float32
-    (N, S, S), S twice MASK_POOL_SIZE.
+    Inputs: those of the box head, and class_ids int64 (N,). Output, with regions ordered by level: mask_probs float32
+    (N, S, S), S = 2 * MASK_POOL_SIZE.
     """
     graph = Graph("masks")
     config, head = network.config, network.mask_head
@@ -157,8 +154,8 @@ def export_masks(network: Any) -> onnx.ModelProto:
     return graph.model()
 
 
-def _pool(graph: Graph, network: Any, size: int) -> Tensor:
-    """Regions out of their levels, (N, C, size, size), in the order of the levels."""
+def _pool(graph: Graph, network: MaskRCNNNetwork, size: int) -> Tensor:
+    """Pool regions from their levels: (N, C, size, size), ordered by level."""
     channels = int(network.config.TOP_DOWN_PYRAMID_SIZE)
     pooled = []
     for level in LEVELS:
@@ -172,15 +169,12 @@ def _pool(graph: Graph, network: Any, size: int) -> Tensor:
 
 
 def _decode(graph: Graph, boxes: str, deltas: str) -> str:
-    """`mrcnn.network.box_coding.decode_deltas` as nodes: (N, 4) and (N, 4) to (N, 4)."""
+    """Write `mrcnn.network.box_coding.decode_deltas` as nodes: boxes (N, 4) and deltas (N, 4) to boxes (N, 4)."""
     corner, opposite = graph.add_many("Split", (boxes, graph.integers(2, 2)), 2, axis=1)
-    shift, stretch = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
-    half, limit = graph.constant(0.5), graph.constant(LONGEST_STRETCH)
+    shift, log_scale = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
+    half, limit = graph.constant(0.5), graph.constant(MAX_LOG_SCALE)
     size = graph.add("Sub", opposite, corner)
     center = graph.add("Add", graph.add("Add", corner, graph.add("Mul", size, half)), graph.add("Mul", shift, size))
-    stretched = graph.add("Mul", size, graph.add("Exp", graph.add("Min", stretch, limit)))
-    low = graph.add("Sub", center, graph.add("Mul", stretched, half))
-    return graph.add("Concat", low, graph.add("Add", low, stretched), axis=1)
-
-
-__all__ = ["LEVELS", "PART_NAMES", "ExportError", "export_parts"]
+    scaled = graph.add("Mul", size, graph.add("Exp", graph.add("Min", log_scale, limit)))
+    low = graph.add("Sub", center, graph.add("Mul", scaled, half))
+    return graph.add("Concat", low, graph.add("Add", low, scaled), axis=1)

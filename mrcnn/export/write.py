@@ -1,22 +1,23 @@
-"""From a weight file to the ONNX files of its network."""
+"""Writes the ONNX files of a weight file's network."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from mrcnn.config import Config
 
 
-def write_parts(weights: Path, config: Any, folder: Path) -> None:
+def write_parts(weights: Path, config: Config, folder: Path) -> None:
     """Build the network in Keras, load the weights and write NAME.onnx for each part.
 
     Args:
         weights: a weight file, see `mrcnn.weights.load_save`.
-        config: the Config of its network.
-        folder: where the files go; it exists.
+        config: settings of its network.
+        folder: an existing folder for the files.
 
     Raises:
-        WeightsError: the weights do not fit.
-        ExportError: the network has a part that cannot be written.
+        WeightsError: the weights do not match the network.
+        ExportError: the network has a layer that cannot be written.
         OSError: a file cannot be written.
     """
     import onnx

@@ -1,1 +1,1 @@
-"""What only scripts written for Matterport's package use."""
+"""Compatibility with scripts written for Matterport's package; nothing else uses this folder."""

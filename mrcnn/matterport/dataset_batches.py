@@ -1,6 +1,7 @@
-"""Batches with their targets from a `utils.Dataset`, in the form that `model.TrainingModel` takes.
+"""Makes training batches with targets from a `utils.Dataset`, as inputs of `mrcnn.training.training_model`.
 
-Letters: B images of a batch; A anchors; G slots for objects (MAX_GT_INSTANCES); N proposals.
+Shape letters: B images per batch; H, W canvas height and width in pixels; A anchors; G slots for objects
+(MAX_GT_INSTANCES); N proposals; K classes including the background.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import numpy as np
 from mrcnn.matterport.dataset_images import CanvasImage, image_name, load_canvas_image
 from mrcnn.matterport.molding import mold_image
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
-from mrcnn.network.network import CANVAS_MULTIPLE
+from mrcnn.network.constants import CANVAS_MULTIPLE
 from mrcnn.training.data import IGNORED_SLOTS, Batch, mini_mask
 from mrcnn.training.targets import random_regions, rpn_targets
 
 SMALLEST_SIDE = 2
-"""Pixels of the canvas: a box of one row or column has no height or width in normalized coordinates, whose y2 and x2
-lie inside it; such objects are left out."""
+"""Smaller objects are skipped, canvas pixels: a box of one row or column has zero height or width in normalized
+coordinates, whose y2 and x2 are inclusive."""
 
 
 class DatasetBatches:
-    """Images of a data set in a new order each round, without end; `data.BatchThread` calls `make`.
+    """An endless stream of a data set's images, reshuffled each epoch; `mrcnn.training.data.BatchThread` calls `make`.
 
-    Images without any object are passed over. Objects of classes that their image's source does not know, and crowd
-    regions (negative class ids), are neither objects nor background.
+    Images without objects are skipped. Objects of classes that their image's source does not have, and crowd regions
+    (negative class ids), are ignored: they are neither objects nor background.
     """
 
     def __init__(
@@ -38,15 +39,15 @@ class DatasetBatches:
         seed: int = 0,
         shuffle: bool = True,
     ):
-        """Store; images are read when batches are made.
+        """Store the arguments; images are read by `make`.
 
         Args:
             dataset: a prepared `utils.Dataset`.
-            config: the settings of a training run.
+            config: settings of the training run.
             augmentation: see `dataset_images.augmented`.
-            no_augmentation_sources: names of sources whose images stay as they are.
-            seed: of the order, of the samples among the anchors and of everything else that is left to chance here.
-            shuffle: a new order each round; else that of the data set.
+            no_augmentation_sources: names of sources whose images are not augmented.
+            seed: seed of the order, of anchor sampling and of all other random choices.
+            shuffle: use a new random order each epoch instead of the data set's order.
         """
         self._dataset, self._config = dataset, config
         self._augmentation = augmentation
@@ -57,11 +58,15 @@ class DatasetBatches:
         self._canvas_shape: tuple[int, ...] | None = None
 
     def make(self, _step: int = 0) -> Batch:
-        """The next batch (see `data.Batch`), with active_class_ids int32 (B, K); without USE_MINI_MASK full_masks
-        uint8 (B, G, H, W) in place of mini_masks; without USE_RPN_ROIS also rois float32 (B, N, 4) normalized.
+        """Make the next batch.
+
+        Returns:
+            See `mrcnn.training.data.Batch`, with active_class_ids int32 (B, K). Without USE_MINI_MASK, full_masks
+            uint8 (B, G, H, W) replace mini_masks. Without USE_RPN_ROIS, it also has rois float32 (B, N, 4), normalized
+            (y1, x1, y2, x2).
 
         Raises:
-            ValueError: an image is not what it has to be, or no image has an object.
+            ValueError: an image or its masks are invalid, or no image has an object.
         """
         rows = [next(self._rows) for _ in range(self._config.BATCH_SIZE)]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -78,9 +83,8 @@ class DatasetBatches:
                     yield row
             if not used:
                 raise ValueError(
-                    f"none of the data set's {len(order)} images has an object to learn from "
-                    f"(a class of the image's source, {SMALLEST_SIDE} pixels high and wide on the canvas): check "
-                    "load_mask"
+                    f"none of the data set's {len(order)} images has an object for training (of a class of the image's "
+                    f"source, at least {SMALLEST_SIDE} pixels high and wide on the canvas): check load_mask"
                 )
 
     def _row(self, image_id: int) -> Batch | None:
@@ -104,8 +108,8 @@ class DatasetBatches:
             self._canvas_shape = shape
         if shape != self._canvas_shape:
             raise ValueError(
-                f"{where}: all canvases of a run must have one size, this one has {shape[0]} x {shape[1]}, another "
-                f"{self._canvas_shape[0]} x {self._canvas_shape[1]}: use IMAGE_RESIZE_MODE 'square' or 'crop'"
+                f"{where}: all canvases of a run must have the same size, this one has {shape[0]} x {shape[1]}, others "
+                f"have {self._canvas_shape[0]} x {self._canvas_shape[1]}: use IMAGE_RESIZE_MODE 'square' or 'crop'"
             )
         if shape[0] % CANVAS_MULTIPLE or shape[1] % CANVAS_MULTIPLE:
             raise ValueError(

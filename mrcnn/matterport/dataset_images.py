@@ -1,6 +1,6 @@
-"""Images and masks of a `utils.Dataset`, brought to the canvas, checked and augmented, one image at a time.
+"""Loads, validates, resizes and augments single images of a `utils.Dataset` and their masks.
 
-Letters: H, W pixels; N objects of an image; K classes with the background.
+Shape letters: H, W height and width in pixels; N objects of an image; K classes including the background.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ GEOMETRIC_AUGMENTERS = frozenset(
         "Sequential", "SomeOf", "OneOf", "Sometimes", "Fliplr", "Flipud", "CropAndPad", "Affine", "PiecewiseAffine",
     }
 )  # fmt: skip
-"""imgaug's augmenters that move pixels, or hold others: the only ones that masks go through, since colors, noise and
-blur would break them. The list is the one that scripts for Matterport's package rely on."""
+"""imgaug's geometric and composite augmenters, the only ones that are applied to masks: color changes, noise and blur
+would corrupt them. The list is that of Matterport's package."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +33,12 @@ class CanvasImage:
     """An image on its canvas, with its objects.
 
     Attributes:
-        image: uint8 or float (H, W, 3), RGB, the mean not subtracted.
+        image: uint8 or float (H, W, 3), RGB, 0 … 255.
         masks: bool (H, W, N), none of them empty.
         class_ids: int32 (N,), 1 … K - 1; negative for crowd regions.
-        boxes: int32 (N, 4), (y1, x1, y2, x2), pixels of the canvas, around the masks.
+        boxes: int32 (N, 4), (y1, x1, y2, x2) in canvas pixels: bounding boxes of the masks.
         active_class_ids: int32 (K,), 1 for the classes of the image's source.
-        meta: see `molding.compose_image_meta`.
+        meta: float64 (12 + K,), see `molding.compose_image_meta`.
     """
 
     image: np.ndarray
@@ -50,16 +50,16 @@ class CanvasImage:
 
 
 def load_canvas_image(dataset, config, image_id: int, augmentation: Any = None) -> CanvasImage:
-    """Read one image of a data set and bring it to the canvas as IMAGE_RESIZE_MODE says.
+    """Load one image of a data set and resize it according to IMAGE_RESIZE_MODE.
 
     Args:
         dataset: a prepared `utils.Dataset`.
-        config: IMAGE_* and NUM_CLASSES count.
-        image_id: its number in the data set.
+        config: IMAGE_* and NUM_CLASSES are read.
+        image_id: number of the image.
         augmentation: see `augmented`; None for none.
 
     Raises:
-        ValueError: the image or its masks are not what they have to be; the text names the image.
+        ValueError: the image or its masks are invalid; the message names the image.
     """
     where = image_name(dataset, image_id)
     image = dataset.load_image(image_id)
@@ -75,8 +75,8 @@ def load_canvas_image(dataset, config, image_id: int, augmentation: Any = None) 
     masks = resize_mask(masks, scale, padding, crop)
     if augmentation is not None:
         canvas, masks = augmented(where, canvas, masks, augmentation)
-    seen = masks.any(axis=(0, 1))  # cropping and augmentation may leave nothing of an object
-    masks, class_ids = masks[:, :, seen], class_ids[seen]
+    is_visible = masks.any(axis=(0, 1))  # cropping and augmentation may remove objects
+    masks, class_ids = masks[:, :, is_visible], class_ids[is_visible]
     active = _active_class_ids(where, dataset, image_id)
     meta = compose_image_meta(image_id, image.shape, canvas.shape, window, scale, active)
     return CanvasImage(canvas, masks, class_ids, extract_bboxes(masks), active, meta)
@@ -90,47 +90,47 @@ def load_image_gt(
     augmentation: Any = None,
     use_mini_mask: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """An image with its ground truth, as scripts for Matterport's package ask for it.
+    """Load an image with its ground truth.
 
     Args:
         dataset: a prepared `utils.Dataset`.
-        config: IMAGE_*, NUM_CLASSES and MINI_MASK_SHAPE count.
-        image_id: its number in the data set.
-        augment: old name of a left-right flip in half of the calls; kept for scripts that say it.
+        config: IMAGE_*, NUM_CLASSES and MINI_MASK_SHAPE are read.
+        image_id: number of the image.
+        augment: flip left to right with a probability of 0.5; deprecated in Matterport's package.
         augmentation: see `augmented`.
-        use_mini_mask: cut the masks out at their boxes and shrink them to MINI_MASK_SHAPE.
+        use_mini_mask: crop masks to their boxes and resize them to MINI_MASK_SHAPE.
 
     Returns:
-        image (H, W, 3) on its canvas; image_meta (12 + K,); class_ids int32 (N,); boxes int32 (N, 4) in pixels of the
-        canvas; masks bool (H, W, N), or (*MINI_MASK_SHAPE, N).
+        image (H, W, 3), RGB, on its canvas; image_meta (12 + K,); class_ids int32 (N,); boxes int32 (N, 4), (y1, x1,
+        y2, x2) in canvas pixels; masks bool (H, W, N), or (*MINI_MASK_SHAPE, N).
 
     Raises:
         ValueError: see `load_canvas_image`.
     """
     if augment and augmentation is None:
-        augmentation = flip_half
+        augmentation = random_flip
     found = load_canvas_image(dataset, config, image_id, augmentation)
     masks = minimize_mask(found.boxes, found.masks, config.MINI_MASK_SHAPE) if use_mini_mask else found.masks
     return found.image, found.meta, found.class_ids, found.boxes, masks
 
 
-def flip_half(image: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mirrors image and masks left to right in half of the calls."""
+def random_flip(image: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flip image and masks left to right with a probability of 0.5."""
     return (image[:, ::-1], masks[:, ::-1]) if np.random.random() < 0.5 else (image, masks)  # noqa: NPY002
 
 
 def augmented(where: str, image: np.ndarray, masks: np.ndarray, augmentation: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Change an image and its masks alike.
+    """Augment an image and its masks consistently.
 
     Args:
-        where: the image's name, for messages.
+        where: name of the image, for messages.
         image: (H, W, 3).
         masks: bool (H, W, N).
-        augmentation: a function of (image, masks) that returns both, of the shapes they came in; or an object with
-            imgaug's methods to_deterministic and augment_image, of which masks go through `GEOMETRIC_AUGMENTERS` only.
+        augmentation: a function of (image, masks) that returns both in the same shapes; or an object with imgaug's
+            methods to_deterministic and augment_image, of which only `GEOMETRIC_AUGMENTERS` are applied to masks.
 
     Raises:
-        ValueError: it is neither, or what it returns is of another shape.
+        ValueError: it is neither, or it returns other shapes.
     """
     if hasattr(augmentation, "to_deterministic") and hasattr(augmentation, "augment_image"):
         new_image, new_masks = _imgaug(image, masks, augmentation)
@@ -168,17 +168,17 @@ def _imgaug(image: np.ndarray, masks: np.ndarray, augmentation: Any):
     new_image = fixed.augment_image(image)
     if masks.shape[2] == 0:
         return new_image, masks
-    imgaug = sys.modules.get("imgaug")  # whoever made the augmenter has imported it
-    hooks = {"hooks": imgaug.HooksImages(activator=_moves_pixels)} if imgaug else {}
+    imgaug = sys.modules.get("imgaug")  # imported by the script that created the augmenter
+    hooks = {"hooks": imgaug.HooksImages(activator=_is_geometric)} if imgaug else {}
     return new_image, fixed.augment_image(masks.astype(np.uint8), **hooks)
 
 
-def _moves_pixels(_images, augmenter, _parents, _default) -> bool:
+def _is_geometric(_images, augmenter, _parents, _default) -> bool:
     return type(augmenter).__name__ in GEOMETRIC_AUGMENTERS
 
 
 def _checked(where: str, image, masks, class_ids, config) -> tuple[np.ndarray, np.ndarray]:
-    """Masks bool (H, W, N) and class ids int32 (N,), or an error that says what is wrong with them."""
+    """Validate the results of load_image and load_mask: masks bool (H, W, N) and class ids int32 (N,)."""
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"{where}: load_image must return an RGB array (H, W, 3), got {found}")
@@ -192,7 +192,7 @@ def _checked(where: str, image, masks, class_ids, config) -> tuple[np.ndarray, n
     if masks.shape[:2] != image.shape[:2]:
         raise ValueError(
             f"{where}: load_mask must return masks of the image's size {image.shape[0]} x {image.shape[1]} "
-            f"(rows x columns), got {masks.shape[0]} x {masks.shape[1]}"
+            f"(height x width), got {masks.shape[0]} x {masks.shape[1]}"
         )
     wrong = [number for number in class_ids.tolist() if number == 0 or abs(number) >= config.NUM_CLASSES]
     if wrong or not np.issubdtype(class_ids.dtype, np.integer):
@@ -204,7 +204,7 @@ def _checked(where: str, image, masks, class_ids, config) -> tuple[np.ndarray, n
 
 
 def _active_class_ids(where: str, dataset, image_id: int) -> np.ndarray:
-    """int32 (K,), 1 for the classes that the image's source knows."""
+    """int32 (K,), 1 for the classes of the image's source."""
     source = dataset.image_info[image_id]["source"]
     if source not in dataset.source_class_ids:
         raise ValueError(

@@ -1,6 +1,6 @@
-"""Figures and tables that show what a network did: detections against ground truth, regions, curves, weights.
+"""Figures and tables for evaluation: detections against ground truth, regions, precision-recall curves, weights.
 
-Shape letters: H, W image height and width in pixels; N predictions or regions; G ground truth objects. Boxes are
+Shape letters: H, W image height and width in pixels; N predictions or regions; G ground-truth objects. Boxes are
 (y1, x1, y2, x2).
 """
 
@@ -29,8 +29,8 @@ from mrcnn.matterport.metrics import compute_matches, trim_zeros
 from mrcnn.matterport.resizing import unmold_mask
 
 GREEN, RED = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)
-ALIVE_LEAST_DEVIATION = 1e-4
-"""A kernel whose weights differ less than this from each other has learned nothing."""
+DEAD_KERNEL_DEVIATION = 1e-4
+"""A kernel whose weights have a smaller standard deviation has learned nothing."""
 
 
 def display_differences(
@@ -51,9 +51,9 @@ def display_differences(
     score_threshold: float = 0.5,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Show ground truth in green and detections in red, these with "score / overlap" as captions.
+    """Show ground truth in green and detections in red with the caption "score / overlap".
 
-    The overlap is that with the matched object, or the best one with any object. Arguments as in
+    The overlap is the IoU with the matched object, or the highest with any object. For the arguments, see
     `mrcnn.matterport.metrics.compute_matches` and `mrcnn.matterport.display.display_instances`.
     """
     _, pred_match, overlaps = compute_matches(
@@ -90,14 +90,14 @@ def draw_rois(
     limit: int = 10,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Show a random choice of regions: dashed, with the refined box joined to it, and the mask inside.
+    """Show a random sample of regions (dashed), the refined boxes connected to them, and the masks.
 
     Args:
         image: (H, W, 3), 0 … 255, RGB.
-        rois: int (N, 4).
-        refined_rois: int (N, 4), after the box head.
-        mask: (N, h, w), mask of each region, stretched over its refined box.
-        class_ids: (N,), 0 where a region holds only background.
+        rois: int (N, 4), pixels.
+        refined_rois: int (N, 4), pixels, refined by the box head.
+        mask: (N, h, w), box-local mask of each refined box.
+        class_ids: (N,), 0 for background.
         class_names: names by class id.
         limit: how many regions to show.
         save_to: write the figure to this file instead of showing it.
@@ -137,21 +137,21 @@ def draw_boxes(
     ax: Any = None,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Show boxes, how they were refined, their masks and captions; any of them may be missing.
+    """Show boxes, their refinements, masks and captions, each of which is optional.
 
     Args:
         image: (H, W, 3), 0 … 255, RGB.
-        boxes: (N, 4).
-        refined_boxes: (N, 4), joined to `boxes` by a line; the first ones if there are fewer.
+        boxes: (N, 4), pixels.
+        refined_boxes: (N, 4) or fewer rows, pixels, connected to the first of `boxes` by lines.
         masks: (H, W, N), bool or 0 and 1.
-        captions: one for each box.
-        visibilities: (N,), 0: faint and gray, 1: colored and dotted, 2: colored and solid. None: all 1.
-        title: shown above the image.
-        ax: Matplotlib axes to draw on; without them a figure is made, and shown at the end.
+        captions: one per box.
+        visibilities: (N,), 0: gray and translucent, 1: colored and dotted, 2: colored and solid. None: all 1.
+        title: title of the figure.
+        ax: Matplotlib axes to draw on; if None, a new figure is created and shown.
         save_to: write the figure to this file instead of showing it.
 
     Raises:
-        ValueError: neither boxes nor refined_boxes are given.
+        ValueError: boxes and refined_boxes are both None.
     """
     shown = boxes if boxes is not None else refined_boxes
     if shown is None:
@@ -182,7 +182,7 @@ def plot_precision_recall(
     recalls: Sequence[float] | NDArray[Any],
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Plot the curve that `mrcnn.matterport.metrics.compute_ap` returned; without `save_to` the caller shows it."""
+    """Plot a curve from `mrcnn.matterport.metrics.compute_ap`; without `save_to`, the caller shows the figure."""
     figure, ax = pyplot().subplots(1)
     ax.set_title(f"Precision-Recall Curve. AP@50 = {AP:.3f}")
     ax.set_ylim(0, 1.1)
@@ -201,16 +201,16 @@ def plot_overlaps(
     threshold: float = 0.5,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Plot overlaps as a grid: a row for each prediction, a column for each ground truth object.
+    """Plot overlaps as a grid with one row per prediction and one column per ground-truth object.
 
     Args:
-        gt_class_ids: (G,), zeros at the end are left out.
-        pred_class_ids: (N,), zeros at the end are left out.
+        gt_class_ids: (G,), zero padding is ignored.
+        pred_class_ids: (N,), zero padding is ignored.
         pred_scores: (N,).
         overlaps: (N, G), intersection over union, from `mrcnn.matterport.metrics.compute_matches`.
         class_names: names by class id.
-        threshold: overlaps above it are marked "match" or, for another class, "wrong".
-        save_to: write the figure to this file instead of leaving it to the caller to show.
+        threshold: overlaps above it are labeled "match" or, for another class, "wrong".
+        save_to: write the figure to this file; without it, the caller shows the figure.
     """
     gt_class_ids = [i for i in gt_class_ids if i]
     pred_class_ids = [i for i in pred_class_ids if i]
@@ -233,7 +233,7 @@ def plot_overlaps(
 
 
 def display_table(table: Sequence[Sequence[Any]]) -> None:
-    """Show rows as a table: as HTML in a notebook, as text elsewhere."""
+    """Show a table, as HTML in a notebook and as text elsewhere."""
     shell = _notebook_shell()
     if shell is None:
         for row in table:
@@ -246,16 +246,16 @@ def display_table(table: Sequence[Sequence[Any]]) -> None:
 
 
 def display_weight_stats(model: Any) -> None:
-    """Show name, shape, least, greatest and deviation of every trainable weight, with a note where one looks dead.
+    """Show name, shape, minimum, maximum and standard deviation of all trainable weights, and flag dead kernels.
 
     Args:
-        model: a Keras model, or an object whose attribute `keras_model` is one.
+        model: a Keras model, or an object with the attribute `keras_model`.
     """
     table: list[list[Any]] = [["WEIGHT NAME", "SHAPE", "MIN", "MAX", "STD"]]
     for layer in _weighted_layers(getattr(model, "keras_model", model)):
         for weight in layer.trainable_weights:
             values = np.asarray(weight)
-            dead = values.ndim > 1 and values.std() < ALIVE_LEAST_DEVIATION
+            dead = values.ndim > 1 and values.std() < DEAD_KERNEL_DEVIATION
             note = " *** dead?" if dead else ""
             numbers = [f"{values.min():+10.4f}", f"{values.max():+10.4f}", f"{values.std():+10.4f}"]
             table.append([f"{layer.name}/{weight.name}{note}", str(values.shape), *numbers])
@@ -271,7 +271,7 @@ def _style(visibilities: Any, index: int, color: Any) -> tuple[Any, str, float]:
 
 
 def _weighted_layers(model: Any) -> Iterator[Any]:
-    """The layers that own weights, those of models within the model included."""
+    """Layers that have weights, including those of nested models."""
     for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from _weighted_layers(layer)
@@ -280,7 +280,7 @@ def _weighted_layers(model: Any) -> Iterator[Any]:
 
 
 def _notebook_shell() -> Any:
-    """IPython's shell, None outside of it."""
+    """IPython's shell, None outside of IPython."""
     try:
         from IPython import get_ipython
     except ImportError:

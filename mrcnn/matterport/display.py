@@ -1,7 +1,7 @@
-"""Draws instances on images with Matplotlib, which is imported when something is shown, with or without a screen.
+"""Draws instances on images with Matplotlib, which is imported on first use and needs no screen.
 
-Shape letters: H, W image height and width in pixels; N instances. Boxes are (y1, x1, y2, x2), colors (r, g, b) from
-0 to 1.
+Shape letters: H, W image height and width in pixels; N instances. Boxes are (y1, x1, y2, x2) in pixels, colors
+(r, g, b), 0 … 1.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Color = Sequence[float]
 
 
 def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
-    """N colors spread evenly over the hues, in random order (seed it with `random.seed`).
+    """N colors with evenly spaced hues, in random order (seeded by `random.seed`).
 
     Args:
-        N: how many.
-        bright: full brightness; otherwise 0.7 of it.
+        N: number of colors.
+        bright: brightness 1 instead of 0.7.
     """
     brightness = 1.0 if bright else 0.7
     colors = [colorsys.hsv_to_rgb(i / N, 1, brightness) for i in range(N)]
@@ -38,13 +38,13 @@ def apply_mask(image: NDArray[Any], mask: NDArray[Any], color: Color, alpha: flo
     """Blend a color over the pixels of a mask.
 
     Args:
-        image: (H, W, 3), 0 … 255, changed in place.
+        image: (H, W, 3), 0 … 255, modified in place.
         mask: (H, W), bool or 0 and 1.
-        color: of 0 … 1, in the order of the image's channels.
-        alpha: 0 leaves the image as it is, 1 covers it.
+        color: 0 … 1, in the order of the image's channels.
+        alpha: opacity of the color, 0 … 1.
 
     Returns:
-        The image that was given.
+        The same image.
     """
     covered = mask == 1
     pixels = image[covered]
@@ -55,7 +55,10 @@ def apply_mask(image: NDArray[Any], mask: NDArray[Any], color: Color, alpha: flo
 
 
 def draw_box(image: NDArray[Any], box: Sequence[int], color: Any) -> NDArray[Any]:
-    """Draw a box, two pixels wide, into an image (H, W, 3) in place and return it; `color` has its range."""
+    """Draw the outline of a box, two pixels wide, on an image (H, W, 3) in place; returns the image.
+
+    `color` has the range of the image's pixels.
+    """
     y1, x1, y2, x2 = box
     image[y1 : y1 + 2, x1:x2] = color
     image[y2 : y2 + 2, x1:x2] = color
@@ -73,12 +76,12 @@ def display_images(
     interpolation: str | None = None,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Show images side by side.
+    """Show images in a grid.
 
     Args:
         images: (H, W), (H, W, 3) or (H, W, 4) each.
-        titles: one for each image.
-        cols: images in a row.
+        titles: one per image.
+        cols: images per row.
         cmap, norm, interpolation: passed to Matplotlib's `imshow`.
         save_to: write the figure to this file instead of showing it.
     """
@@ -114,18 +117,18 @@ def display_instances(
 
     Args:
         image: (H, W, 3), 0 … 255, RGB.
-        boxes: (N, 4), y1, x1, y2, x2. An instance whose box is all zeros is left out.
+        boxes: (N, 4), y1, x1, y2, x2 in pixels. Instances whose box is all zeros are skipped.
         masks: (H, W, N), bool or 0 and 1.
         class_ids: (N,).
         class_names: names by class id.
-        scores: (N,), shown behind the name.
-        title: shown above the image.
-        figsize: inches.
-        ax: Matplotlib axes to draw on; without them a figure is made, and shown at the end.
+        scores: (N,), shown after the name.
+        title: title of the figure.
+        figsize: size of the figure, inches.
+        ax: Matplotlib axes to draw on; if None, a new figure is created and shown.
         show_mask: fill the masks; their outlines are always drawn.
         show_bbox: draw the boxes.
-        colors: one for each instance; None: random ones.
-        captions: one for each instance, shown instead of name and score.
+        colors: one per instance; None for random colors.
+        captions: one per instance, shown instead of name and score.
         save_to: write the figure to this file (png, jpg, pdf …) instead of showing it; needs no screen.
 
     Raises:
@@ -162,14 +165,14 @@ def display_top_masks(
     limit: int = 4,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Show an image and, beside it, the masks of the classes that cover the most of it.
+    """Show an image and the masks of the classes that cover the largest areas.
 
     Args:
         image: (H, W, 3), 0 … 255, RGB.
         mask: (H, W, N), bool or 0 and 1.
         class_ids: (N,).
         class_names: names by class id.
-        limit: how many classes; panels without one stay empty.
+        limit: number of panels for classes; surplus panels stay empty.
         save_to: write the figure to this file instead of showing it.
     """
     class_ids = np.asarray(class_ids)
@@ -190,29 +193,29 @@ def display_top_masks(
 
 
 def pyplot() -> Any:
-    """Matplotlib's pyplot, with a backend that draws to memory where the configured one finds no screen."""
+    """Matplotlib's pyplot, with a backend that renders to memory if the configured one finds no screen."""
     from matplotlib import pyplot as plt
 
     if not plt.get_fignums():  # switching closes figures
         try:
             plt.switch_backend(plt.get_backend())
         except ImportError as error:
-            logger.warning("Matplotlib cannot open windows here (%s): figures are drawn to memory", error)
+            logger.warning("Matplotlib cannot open windows here (%s): figures are rendered to memory", error)
             plt.switch_backend("Agg")
     return plt
 
 
 def canvas_on(ax: Any, image: NDArray[Any], title: str, figsize: tuple[float, float]) -> tuple[bool, Any, NDArray[Any]]:
-    """Axes for boxes on an image, with a margin of 10 pixels, and a copy of the image for masks.
+    """Prepare axes for boxes on an image, with a margin of 10 pixels, and a copy of the image for masks.
 
     Args:
-        ax: axes of the caller, or None: those of a new figure of `figsize` inches.
+        ax: axes of the caller; None creates a figure.
         image: (H, W, 3), 0 … 255, RGB.
-        title: shown above the image.
-        figsize: inches.
+        title: title of the figure.
+        figsize: size of a new figure, inches.
 
     Returns:
-        Whether the figure is new, the axes, and the image as uint32 (H, W, 3); `finish_canvas` takes all three.
+        Whether the figure is new, the axes, and the image as uint32 (H, W, 3), the arguments of `finish_canvas`.
     """
     own = ax is None
     if own:
@@ -226,14 +229,14 @@ def canvas_on(ax: Any, image: NDArray[Any], title: str, figsize: tuple[float, fl
 
 
 def finish_canvas(own: bool, ax: Any, canvas: NDArray[Any], save_to: str | os.PathLike[str] | None) -> None:
-    """Put the image behind what was drawn, and show or save the figure; the caller's own is shown by the caller."""
+    """Draw the image behind boxes and outlines, and show or save the figure unless it belongs to the caller."""
     ax.imshow(canvas.astype(np.uint8))
     if own or save_to is not None:
         finish(ax.figure, save_to)
 
 
 def finish(figure: Any, save_to: str | os.PathLike[str] | None = None) -> None:
-    """Save a figure and close it, or show it. Without a screen it stays open for the caller's `pyplot.savefig`."""
+    """Save and close a figure, or show it. Without a screen, it stays open for a later `pyplot.savefig`."""
     from matplotlib import pyplot as plt
 
     if save_to is not None:
@@ -242,7 +245,7 @@ def finish(figure: Any, save_to: str | os.PathLike[str] | None = None) -> None:
     elif has_windows():
         plt.show()
     else:
-        logger.warning("no screen to show the figure on: pass save_to=FILE, or call matplotlib.pyplot.savefig(FILE)")
+        logger.warning("no screen to show the figure: pass save_to=FILE, or call matplotlib.pyplot.savefig(FILE)")
 
 
 def has_windows() -> bool:

@@ -1,4 +1,4 @@
-"""The training loop behind `MaskRCNN.train`: epochs of a data set, Keras' callbacks, a weight file for each epoch."""
+"""The training loop of `MaskRCNN.train`: epochs of a data set, Keras callbacks, one weight file per epoch."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from mrcnn.weights.load_save import load_weights, save_weights
 from mrcnn.weights.metadata import describe
 
 LOG_FILE = "log.jsonl"
-"""One line of losses for each epoch, in the folder of the run."""
+"""File in the run's folder with one line of losses per epoch."""
 
 VALIDATION_SEED = 1
-"""Every epoch is validated on the same images with the same samples, so that the numbers can be compared."""
+"""Every epoch is validated on the same images with the same samples, so that losses are comparable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one call of `train` is to do.
+    """Arguments of one call of `train`.
 
     Attributes:
         learning_rate: of the optimizer, above 0.
-        first_epoch: epochs that are done already.
-        epochs: epochs in all, with those.
-        folder: where its files go; made if need be.
-        checkpoint_path: of the weight files, with {epoch:04d} in it.
+        first_epoch: number of completed epochs.
+        epochs: total number of epochs, including completed ones.
+        folder: folder for the run's files; created if missing.
+        checkpoint_path: path template of the weight files with {epoch:04d}.
         augmentation: see `dataset_images.augmented`; None for none.
-        no_augmentation_sources: names of sources whose images stay as they are.
-        callbacks: Keras callbacks of the user's.
+        no_augmentation_sources: names of sources whose images are not augmented.
+        callbacks: the user's Keras callbacks.
     """
 
     learning_rate: float
@@ -52,10 +52,10 @@ class Run:
 
 
 class DatasetModel(TrainingModel):
-    """A TrainingModel whose `save_weights` and `load_weights` take Matterport's files, for callbacks that call them.
+    """A TrainingModel that saves and loads weights in Matterport's layout, for callbacks.
 
     Attributes:
-        metadata: what its weight files carry, see `metadata.describe`; None for nothing.
+        metadata: metadata stored in its weight files, see `mrcnn.weights.metadata.describe`; None stores nothing.
     """
 
     metadata: dict[str, Any] | None = None
@@ -72,9 +72,9 @@ class DatasetModel(TrainingModel):
 
 
 def make_model(network, learning_rate: float, momentum: float) -> DatasetModel:
-    """The network with its losses and a new optimizer, for the layers that are trainable now.
+    """Compile the network with its losses and a new optimizer for the currently trainable layers.
 
-    Stochastic gradient descent with momentum; gradients are cut at a global norm of GRADIENT_CLIP_NORM.
+    The optimizer is SGD with momentum; gradients are clipped to a global norm of GRADIENT_CLIP_NORM.
     """
     config = network.config
     objects = round(int(config.TRAIN_ROIS_PER_IMAGE) * float(config.ROI_POSITIVE_RATIO))
@@ -86,7 +86,7 @@ def make_model(network, learning_rate: float, momentum: float) -> DatasetModel:
 
 
 def run_metadata(config, dataset) -> dict[str, Any] | None:
-    """What the weight files of a run carry; None where the network cannot be described (BACKBONE is a function)."""
+    """Metadata for the weight files of a run; None if the network cannot be described (BACKBONE is a function)."""
     return None if callable(config.BACKBONE) else describe(config, dataset.class_names)
 
 
@@ -96,16 +96,16 @@ def run_epochs(model: DatasetModel, train_dataset, val_dataset, run: Run) -> ker
     Args:
         model: compiled, see `make_model`.
         train_dataset: a prepared `utils.Dataset`.
-        val_dataset: another, for the losses called val_…; not read if VALIDATION_STEPS is 0.
-        run: the rest.
+        val_dataset: a prepared `utils.Dataset` for the val_… losses; unused if VALIDATION_STEPS is 0.
+        run: all other arguments.
 
     Returns:
         The losses by epoch, as keras.Model.fit returns them.
 
     Raises:
-        FloatingPointError: a loss is no number any more.
+        FloatingPointError: a loss is NaN or infinite.
         OSError: a weight file or the log cannot be written; older files are untouched.
-        ValueError: an image is not what it has to be.
+        ValueError: an image or its masks are invalid.
     """
     config = model.network.config
     os.makedirs(run.folder, exist_ok=True)
@@ -144,7 +144,7 @@ def _train_epoch(model, batches, callbacks, epoch: int) -> dict[str, float]:
         logs = _plain(model.train_on_batch(next(batches), return_dict=True))
         if not np.isfinite(logs["loss"]):
             raise FloatingPointError(
-                f"the loss is {logs['loss']} in step {step + 1} of epoch {epoch + 1}: try a smaller learning rate"
+                f"the loss is {logs['loss']} at step {step + 1} of epoch {epoch + 1}: try a smaller learning rate"
             )
         callbacks.on_train_batch_end(step, logs)
         if model.stop_training:
@@ -153,7 +153,7 @@ def _train_epoch(model, batches, callbacks, epoch: int) -> dict[str, float]:
 
 
 def _validate(model, dataset) -> dict[str, float]:
-    """The losses on the first VALIDATION_STEPS batches, by name with val_ before it."""
+    """The losses on the first VALIDATION_STEPS batches, by name with the prefix val_."""
     config = model.network.config
     steps = int(config.VALIDATION_STEPS)
     if steps == 0:
@@ -168,12 +168,12 @@ def _validate(model, dataset) -> dict[str, float]:
 
 
 def _plain(logs) -> dict[str, float]:
-    """Matterport's five losses and their sum, without the classifier of all categories, which a data set has not."""
+    """Matterport's five losses and their sum, without the loss of the auxiliary classifier, which is not trained."""
     return {name: float(value) for name, value in logs.items() if name != "category_loss"}
 
 
 def _wants_progress_bar() -> bool:
-    """A bar that is drawn over itself wants a terminal or a notebook; a log file would get a line for every step."""
+    """A progress bar redraws itself in a terminal or a notebook; a log file would get one line per step."""
     return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
@@ -185,7 +185,7 @@ def _own_callbacks(run: Run) -> list[keras.callbacks.Callback]:
 
 
 class _SaveWeights(keras.callbacks.Callback):
-    """Writes a weight file at the end of each epoch; epochs count from 1 in its name."""
+    """Writes a weight file after each epoch; epochs count from 1 in its name."""
 
     def __init__(self, path: str):
         super().__init__()
@@ -195,14 +195,14 @@ class _SaveWeights(keras.callbacks.Callback):
         path = self._path.format(epoch=epoch + 1)
         try:
             self.model.save_weights(path)
-        except (OSError, RuntimeError) as error:  # h5py's answer to a full disk is either
+        except (OSError, RuntimeError) as error:  # h5py raises either on a full disk
             raise OSError(
                 f"cannot write the weights of epoch {epoch + 1} to {path}: {error}. Earlier files are untouched"
             ) from error
 
 
 class _LogEpochs(keras.callbacks.Callback):
-    """Appends the losses of each epoch to `LOG_FILE`, and prints them where there is no progress bar."""
+    """Appends the losses of each epoch to `LOG_FILE`, and prints them if there is no progress bar."""
 
     def __init__(self, run: Run):
         super().__init__()

@@ -1,4 +1,4 @@
-"""All layers of the network as one Keras model, in the form that scripts for Matterport's package know."""
+"""All layers of the network as one Keras model, as scripts for Matterport's package expect."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class WholeModel(keras.Model):
     """All layers as one Keras model, for `summary()`, `layers` and `save_weights` in Matterport's layout."""
 
     metadata: dict[str, Any] | None = None
-    """Settings and class names that its weight files carry, see `metadata.describe`; None for nothing."""
+    """Metadata stored in its weight files, see `mrcnn.weights.metadata.describe`; None stores nothing."""
 
     def save_weights(self, filepath, overwrite=True):
-        """Write the weights to a file in Matterport's layout (.h5); see `mrcnn.weights.load_save.save_weights`."""
+        """Write the weights in Matterport's layout (.h5); see `mrcnn.weights.load_save.save_weights`."""
         if not overwrite and os.path.exists(filepath):
             raise FileExistsError(f"{filepath} exists already, and overwrite is False")
         save_weights(self.network, filepath, self.metadata)
 
     def load_weights(self, filepath, by_name=True, exclude=None):
-        """Read weights from such a file; see `mrcnn.weights.load_save.load_weights`."""
+        """Read weights in Matterport's layout (.h5); see `mrcnn.weights.load_save.load_weights`."""
         load_weights(self.network, filepath, exclude)
 
 
 def as_keras_model(network: MaskRCNNNetwork) -> WholeModel:
-    """One model of the network's three, whose layers it shares."""
+    """Combine the network's three models into one that shares their layers."""
     inputs = [model_input for model in network.models for model_input in model.inputs]
     outputs = [model_output for model in network.models for model_output in model.outputs]
     model = WholeModel(inputs, outputs, name="mask_rcnn")

@@ -1,6 +1,6 @@
-"""How well detections agree with ground truth: matches, average precision, recall.
+"""Evaluation against ground truth: matches, average precision, recall.
 
-Shape letters: H, W image height and width in pixels; N predictions; G ground truth objects. Boxes are (y1, x1, y2, x2).
+Shape letters: H, W image height and width in pixels; N predictions; G ground-truth objects. Boxes are (y1, x1, y2, x2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mrcnn.matterport.boxes import compute_overlaps, compute_overlaps_masks
 
 
 def trim_zeros(x: NDArray[Any]) -> NDArray[Any]:
-    """The rows of x (N, K) that hold something else than zeros; padding that was added to reach a fixed size goes."""
+    """The rows of x (N, K) that are not all zeros: removes zero padding."""
     return x[(x != 0).any(axis=1)]
 
 
@@ -30,24 +30,24 @@ def compute_matches(
     iou_threshold: float = 0.5,
     score_threshold: float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.floating]]:
-    """Pair predictions, best score first, with the ground truth whose mask they overlap most.
+    """Match predictions, in descending order of scores, to the ground-truth objects whose masks they overlap most.
 
     Args:
-        gt_boxes: (G, 4) or more rows, the surplus zeros.
-        gt_class_ids: (G,) or more.
-        gt_masks: (H, W, G) or more.
-        pred_boxes: (N, 4) or more rows, the surplus zeros.
-        pred_class_ids: (N,) or more.
-        pred_scores: (N,) or more.
-        pred_masks: (H, W, N) or more.
-        iou_threshold: least intersection over union of a pair.
-        score_threshold: overlaps below it are not looked at (the name is the original's).
+        gt_boxes: (G, 4), may be zero-padded.
+        gt_class_ids: (G,), may be padded.
+        gt_masks: (H, W, G), may be padded.
+        pred_boxes: (N, 4), may be zero-padded.
+        pred_class_ids: (N,), may be padded.
+        pred_scores: (N,), may be padded.
+        pred_masks: (H, W, N), may be padded.
+        iou_threshold: minimum intersection over union of a match.
+        score_threshold: another minimum of the overlap (the name is the original's).
 
     Returns:
-        gt_match: (G,), index of the prediction, -1 where there is none.
-        pred_match: (N,), index of the ground truth object, -1 where there is none.
+        gt_match: (G,), index of the matched prediction, -1 for none.
+        pred_match: (N,), index of the matched ground-truth object, -1 for none.
         overlaps: (N, G), intersection over union of the masks.
-        Predictions are in the order of their scores in all three.
+        In all three, predictions are in descending order of scores.
     """
     gt_count, pred_count = len(trim_zeros(gt_boxes)), len(trim_zeros(pred_boxes))
     order = np.argsort(pred_scores[:pred_count])[::-1]
@@ -76,9 +76,9 @@ def compute_ap(
     pred_masks: NDArray[Any],
     iou_threshold: float = 0.5,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.floating]]:
-    """Average precision of one image: the area under its precision-recall curve, which is first made monotone.
+    """Average precision of one image: the area under its monotone precision-recall curve.
 
-    The arguments are those of `compute_matches`.
+    For the arguments, see `compute_matches`.
 
     Returns:
         The average precision, 0 … 1; precisions and recalls (N + 2,), from recall 0 to recall 1; overlaps (N, G).
@@ -107,7 +107,7 @@ def compute_ap_range(
     iou_thresholds: Sequence[float] | NDArray[Any] | None = None,
     verbose: int = 1,
 ) -> float:
-    """Mean of `compute_ap` over a range of overlap thresholds, by default COCO's 0.5, 0.55 … 0.95."""
+    """Mean of `compute_ap` over several IoU thresholds, by default COCO's 0.5, 0.55 … 0.95."""
     thresholds = np.arange(0.5, 1.0, 0.05) if iou_thresholds is None else np.asarray(iou_thresholds)
     values = []
     for threshold in thresholds:
@@ -124,15 +124,15 @@ def compute_ap_range(
 
 
 def compute_recall(pred_boxes: NDArray[Any], gt_boxes: NDArray[Any], iou: float) -> tuple[float, NDArray[np.intp]]:
-    """How many of the ground truth boxes some prediction covers.
+    """Recall of ground-truth boxes.
 
     Args:
         pred_boxes: (N, 4).
         gt_boxes: (G, 4).
-        iou: least intersection over union.
+        iou: minimum intersection over union.
 
     Returns:
-        The recall, 0 … 1; indices of the predictions whose best overlap reaches `iou`.
+        The recall, 0 … 1; indices of the predictions whose highest overlap reaches `iou`.
     """
     overlaps = compute_overlaps(pred_boxes, gt_boxes)
     positive = np.flatnonzero(overlaps.max(axis=1) >= iou)

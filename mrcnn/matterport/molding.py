@@ -1,26 +1,28 @@
-"""An image on its way into the network and back: the mean color, and what is known of it as a row of numbers.
+"""Conversions between images and the network's inputs and outputs: mean color, image metadata, detections.
 
-Letters: B images of a batch; H, W pixels; K classes with the background.
+Shape letters: B images per batch; H, W height and width in pixels; N instances; K classes including the background.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mrcnn.engines.base import RawDetections
 from mrcnn.matterport.boxes import denorm_boxes, norm_boxes
 from mrcnn.matterport.resizing import unmold_mask
+from mrcnn.network.numpy_boxes import areas
 
 
 def compose_image_meta(image_id, original_image_shape, image_shape, window, scale, active_class_ids) -> np.ndarray:
-    """What is known of one image as one row of numbers.
+    """Metadata of one image as a vector.
 
     Args:
-        image_id: a number of the caller's.
+        image_id: a number chosen by the caller.
         original_image_shape: (H, W, C) before molding.
         image_shape: (H, W, C) of the canvas.
-        window: (y1, x1, y2, x2) in pixels of the canvas: where the image lies.
+        window: (y1, x1, y2, x2) in canvas pixels: the part of the canvas that the image covers.
         scale: factor by which the image was resized.
-        active_class_ids: (K,) of 0 and 1.
+        active_class_ids: (K,), 0 or 1.
 
     Returns:
         float64 (12 + K,).
@@ -29,16 +31,16 @@ def compose_image_meta(image_id, original_image_shape, image_shape, window, scal
 
 
 def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
-    """The parts of rows from `compose_image_meta`, (B, 12 + K): int32, but `scale` float32, each with B rows."""
-    ends = {"image_id": 0, "original_image_shape": slice(1, 4), "image_shape": slice(4, 7), "window": slice(7, 11)}
-    parts = {name: meta[:, columns].astype(np.int32) for name, columns in ends.items()}
+    """Fields of vectors (B, 12 + K) from `compose_image_meta` by name: int32 (`scale`: float32), with B rows each."""
+    fields = {"image_id": 0, "original_image_shape": slice(1, 4), "image_shape": slice(4, 7), "window": slice(7, 11)}
+    parts = {name: meta[:, columns].astype(np.int32) for name, columns in fields.items()}
     parts["scale"] = meta[:, 11].astype(np.float32)
     parts["active_class_ids"] = meta[:, 12:].astype(np.int32)
     return parts
 
 
 def mold_image(images: np.ndarray, config) -> np.ndarray:
-    """RGB images (..., 3) minus MEAN_PIXEL, as floats."""
+    """RGB images (..., 3) minus MEAN_PIXEL: float64."""
     return images.astype(np.float32) - config.MEAN_PIXEL
 
 
@@ -47,14 +49,14 @@ def unmold_image(normalized_images: np.ndarray, config) -> np.ndarray:
     return (normalized_images + config.MEAN_PIXEL).astype(np.uint8)
 
 
-def unmold_detections(raw, original_image_shape, image_shape, window):
-    """Bring what was found on a canvas to the image.
+def unmold_detections(raw: RawDetections, original_image_shape, image_shape, window):
+    """Transform detections from canvas to image coordinates.
 
     Args:
-        raw: a `network.detector.RawDetections`.
+        raw: detections on the canvas.
         original_image_shape: (H, W, C) of the image.
         image_shape: (H, W, C) of the canvas.
-        window: (y1, x1, y2, x2) in pixels of the canvas: where the image lies.
+        window: (y1, x1, y2, x2) in canvas pixels: the part of the canvas that the image covers.
 
     Returns:
         boxes int32 (N, 4) pixels, class_ids int32 (N,), scores float32 (N,), masks bool (H, W, N).
@@ -63,9 +65,8 @@ def unmold_detections(raw, original_image_shape, image_shape, window):
     scale = np.array([y2 - y1, x2 - x1, y2 - y1, x2 - x1])
     in_window = np.divide(raw.boxes - np.array([y1, x1, y1, x1]), scale)
     boxes = denorm_boxes(in_window, original_image_shape[:2])
-    # Boxes that rounding left empty have no pixel to show.
-    keep = np.flatnonzero((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) > 0)
+    keep = np.flatnonzero(areas(boxes) > 0)  # rounding may leave boxes empty
     masks = np.zeros((*original_image_shape[:2], len(keep)), bool)
-    for place, index in enumerate(keep):
-        masks[:, :, place] = unmold_mask(raw.mask_probs[index], boxes[index], original_image_shape)
+    for row, index in enumerate(keep):
+        masks[:, :, row] = unmold_mask(raw.mask_probs[index], boxes[index], original_image_shape)
     return boxes[keep], raw.class_ids[keep], raw.scores[keep], masks

@@ -1,12 +1,11 @@
-"""Resizing of images and masks, pixel for pixel as Matterport's package does it with scikit-image.
+"""Resizes images and masks to the same pixels as Matterport's package, which uses scikit-image.
 
-Weights trained with the original have seen its pixels, so the same steps are taken in the same precision: a Gaussian
-that removes what the smaller size cannot hold, then bilinear interpolation in which pixel i covers [i, i + 1) and
-everything outside the image is 0, then clipping to the image's range, then truncation to the image's type.
-scikit-image estimates the scale with a rounding error of about 1e-14 that depends on the processor's linear algebra;
-where the exact value is a whole number, its truncation falls either way. Here positions are exact, and the same on
-every processor: up to 0.6 % of a photograph's values differ by 1 from the original's, as they do between two processors
-with the original.
+Weights of the original were trained on its pixels, so this module takes the same steps in the same precision: Gaussian
+anti-aliasing, bilinear interpolation in which pixel i covers [i, i + 1) and everything outside the image is 0, clipping
+to the image's range, and truncation to the image's dtype. scikit-image estimates the scale with a rounding error of
+about 1e-14 that depends on the processor's linear algebra; where the exact value is an integer, truncation may go
+either way. Here, positions are exact and the same on every processor: up to 0.6 % of a photograph's values differ by 1
+from the original's, as they do between two processors with the original.
 
 Shape letters: H, W height and width in pixels; C channels; N instances.
 """
@@ -19,13 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.config import RESIZE_MODES
+from mrcnn.matterport.boxes import extract_bboxes
+
 Padding = list[tuple[int, int]]
 Window = tuple[int, int, int, int]
 
 TRUNCATE_SIGMAS = 4.0
-"""The Gaussian ends at this many standard deviations, as in scipy.ndimage."""
+"""The Gaussian is truncated at this many standard deviations, as in scipy.ndimage."""
 BLOCK_ELEMENTS = 1 << 16
-"""Values worked on at a time: what a core's cache holds as float64."""
+"""Number of values per block, so that a block of float64 fits into a core's cache."""
 
 
 def resize(
@@ -44,23 +46,23 @@ def resize(
     Args:
         image: (H, W) or (H, W, C), bool, integer or float.
         output_shape: height and width of the result, pixels, at least 1.
-        order: 1 (bilinear); nothing else is offered.
-        mode: "constant"; nothing else is offered.
-        cval: 0, the value outside the image; nothing else is offered.
-        clip: cut the result to the range of the image.
+        order: must be 1 (bilinear).
+        mode: must be "constant".
+        cval: value outside the image, must be 0.
+        clip: clip the result to the range of the image.
         preserve_range: keep the range of an integer image instead of scaling it to 0 … 1.
-        anti_aliasing: smooth before shrinking.
-        anti_aliasing_sigma: standard deviation of that smoothing in pixels, (vertical, horizontal) or one for both;
-            None: (shrink factor - 1) / 2.
+        anti_aliasing: apply a Gaussian filter before downscaling.
+        anti_aliasing_sigma: standard deviation of the filter in pixels, (vertical, horizontal) or one for both; None
+            for (downscaling factor - 1) / 2.
 
     Returns:
         float32 for a float32 image, otherwise float64, (height, width) or (height, width, C).
 
     Raises:
-        ValueError: an argument is out of range or asks for what is not offered.
+        ValueError: an argument is out of range or not supported.
     """
     if (order, mode, cval) != (1, "constant", 0):
-        raise ValueError(f"resize knows order 1, mode 'constant', cval 0; got {order}, {mode!r}, {cval}")
+        raise ValueError(f"resize supports order 1, mode 'constant', cval 0; got {order}, {mode!r}, {cval}")
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"resize needs an image (H, W) or (H, W, C) that is not empty, got shape {image.shape}")
     height, width = (int(side) for side in output_shape[:2])
@@ -85,23 +87,23 @@ def resize_image(
     min_scale: float | None = None,
     mode: str = "square",
 ) -> tuple[NDArray[Any], Window, float, Padding, Window | None]:
-    """Scale an image with its aspect ratio kept, and pad or crop it to what the network takes.
+    """Scale an image, keeping its aspect ratio, and pad or crop it to a canvas for the network.
 
     Args:
         image: (H, W, C).
-        min_dim: the shorter side is enlarged to this many pixels; it is never shrunk for this. None or 0: off.
-        max_dim: in "square" mode the longer side is at most this many pixels, which wins over `min_dim`.
-        min_scale: least scale factor, may give more than `min_dim`. None or 0: off.
-        mode: "none": leave the image as it is. "square": pad with zeros to (max_dim, max_dim). "pad64": pad each side
+        min_dim: upscale the shorter side to this many pixels; never downscales. None or 0: off.
+        max_dim: maximum of the longer side in mode "square", pixels; takes precedence over `min_dim`.
+        min_scale: minimum scale factor, may exceed what `min_dim` requires. None or 0: off.
+        mode: "none": do not change the image. "square": pad with zeros to (max_dim, max_dim). "pad64": pad each side
             with zeros to a multiple of 64; `max_dim` has no effect. "crop": scale by `min_dim` and `min_scale`, then
-            take (min_dim, min_dim) at a random place.
+            take a random crop of (min_dim, min_dim).
 
     Returns:
-        The image in its own type; `window` (y1, x1, y2, x2), where the picture lies in it; the scale factor; `padding`
-        [(top, bottom), (left, right), (0, 0)]; `crop` (y, x, height, width), None unless cropped.
+        The canvas, with the image's dtype; `window` (y1, x1, y2, x2), the part of the canvas that the image covers; the
+        scale factor; `padding` [(top, bottom), (left, right), (0, 0)]; `crop` (y, x, height, width), or None.
 
     Raises:
-        ValueError: unknown mode, or a size that the mode needs is missing or does not fit.
+        ValueError: unknown mode, or a size that the mode requires is missing or invalid.
     """
     _check_resize_mode(mode, min_dim, max_dim)
     height, width = image.shape[:2]
@@ -127,7 +129,7 @@ def resize_image(
 
 
 def resize_mask(mask: NDArray[Any], scale: float, padding: Padding, crop: Window | None = None) -> NDArray[Any]:
-    """Bring masks to the geometry that `resize_image` gave their image; the nearest pixel decides.
+    """Apply the geometry of `resize_image` to masks, with nearest-neighbor interpolation.
 
     Args:
         mask: (H, W, N).
@@ -144,13 +146,13 @@ def resize_mask(mask: NDArray[Any], scale: float, padding: Padding, crop: Window
 
 
 def minimize_mask(bbox: NDArray[Any], mask: NDArray[Any], mini_shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Cut each mask out at its box and shrink it, to save memory; `expand_mask` undoes it, with some loss at the edge.
+    """Crop each mask to its box and resize it to save memory; `expand_mask` is the inverse, with some loss at edges.
 
-    Unlike the original under scikit-image 0.15 or newer, masks are not smoothed before they shrink: smoothing truncates
-    bool masks to nothing (a mask of 35x15 pixels does not survive `minimize_mask` and `expand_mask` there).
+    Unlike the original with scikit-image 0.15 or newer, masks are not smoothed before downscaling: smoothing truncates
+    bool masks to zeros (a mask of 35x15 pixels does not survive `minimize_mask` and `expand_mask` there).
 
     Args:
-        bbox: int (N, 4), y1, x1, y2, x2.
+        bbox: int (N, 4), y1, x1, y2, x2, pixels.
         mask: (H, W, N), 0 or 1.
         mini_shape: height and width of the result.
 
@@ -172,10 +174,10 @@ def minimize_mask(bbox: NDArray[Any], mask: NDArray[Any], mini_shape: tuple[int,
 
 
 def expand_mask(bbox: NDArray[Any], mini_mask: NDArray[Any], image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Put masks made by `minimize_mask` back into their boxes.
+    """Paste masks from `minimize_mask` into their boxes.
 
     Args:
-        bbox: int (N, 4), y1, x1, y2, x2.
+        bbox: int (N, 4), y1, x1, y2, x2, pixels.
         mini_mask: (h, w, N), 0 or 1.
         image_shape: (H, W) or (H, W, C).
 
@@ -191,18 +193,16 @@ def expand_mask(bbox: NDArray[Any], mini_mask: NDArray[Any], image_shape: tuple[
 
 
 def mold_mask(mask: NDArray[Any], config: Any) -> NDArray[Any]:
-    """Masks (H, W, N) in the form that `config` asks for: cut out and shrunk with USE_MINI_MASK, else as they are."""
-    from mrcnn.matterport.boxes import extract_bboxes
-
+    """Masks (H, W, N) as they are, or `minimize_mask` of them if the Config's USE_MINI_MASK is set."""
     return minimize_mask(extract_bboxes(mask), mask, config.MINI_MASK_SHAPE) if config.USE_MINI_MASK else mask
 
 
 def unmold_mask(mask: NDArray[np.floating], bbox: NDArray[Any], image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Turn the mask that the network gives for a box into a mask of the whole image.
+    """Paste a box-local mask into a full-frame mask.
 
     Args:
         mask: float (h, w), typically (28, 28), probabilities 0 … 1 on a grid stretched over the box.
-        bbox: int y1, x1, y2, x2, inside the image.
+        bbox: int y1, x1, y2, x2 in pixels, inside the image.
         image_shape: (H, W) or (H, W, C).
 
     Returns:
@@ -215,8 +215,8 @@ def unmold_mask(mask: NDArray[np.floating], bbox: NDArray[Any], image_shape: tup
 
 
 def _check_resize_mode(mode: str, min_dim: int | None, max_dim: int | None) -> None:
-    if mode not in ("none", "square", "pad64", "crop"):
-        raise ValueError(f'resize_image knows the modes "none", "square", "pad64" and "crop", got {mode!r}')
+    if mode not in RESIZE_MODES:
+        raise ValueError(f"resize_image has the modes {', '.join(RESIZE_MODES)}, got {mode!r}")
     if mode == "square" and not max_dim:
         raise ValueError(f'resize_image needs max_dim in mode "square", got {max_dim!r}')
     if mode == "pad64" and min_dim and min_dim % 64:
@@ -237,7 +237,7 @@ def _scale_of(height: int, width: int, min_dim: int | None, max_dim: int | None,
 
 
 def _zoom_nearest(array: NDArray[Any], scale: float, axis: int) -> NDArray[Any]:
-    """Nearest-neighbor zoom in which the centers of the first and of the last pixels coincide (scipy.ndimage.zoom)."""
+    """Nearest-neighbor zoom that aligns the centers of the first and of the last pixels (scipy.ndimage.zoom)."""
     count = array.shape[axis]
     new_count = round(count * scale)
     step = (count - 1) / (new_count - 1) if new_count > 1 else 0
@@ -255,7 +255,7 @@ def _to_unit_range(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _clip_to_range_of(image: NDArray[Any], resized: NDArray[Any]) -> None:
-    """Cut `resized`, in place, to the range of `image`; the 0 of the outside stays, also where the image has no 0."""
+    """Clip `resized` to the range of `image`, in place; keeps the 0 outside the image even if `image` has no 0."""
     least, most = image.min(), image.max()
     outside = None if least <= 0 <= most else resized == 0
     np.clip(resized, least, most, out=resized)
@@ -267,10 +267,9 @@ def _clip_to_range_of(image: NDArray[Any], resized: NDArray[Any]) -> None:
 
 
 def _positions(old_count: int, new_count: int) -> NDArray[np.float64]:
-    """Where the center of each new pixel lies between the centers of the old ones: (i + 1/2) old / new - 1/2.
+    """Position of each new pixel's center in old pixels: (i + 1/2) old / new - 1/2.
 
-    Taken as one division of whole numbers, so that a position that is a whole number comes out as one on every
-    processor.
+    Computed as one division of integers, so that integral positions are exact on every processor.
     """
     return ((2 * np.arange(new_count) + 1) * old_count - new_count) / (2 * new_count)
 
@@ -278,11 +277,11 @@ def _positions(old_count: int, new_count: int) -> NDArray[np.float64]:
 def _neighbors(
     count: int, new_count: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any]]:
-    """For each new pixel the two old ones beside its center, and their weights, 0 for those outside the image."""
+    """The two old pixels next to each new pixel's center, and their weights, 0 outside the image."""
     position = _positions(count, new_count).astype(dtype)
     low, high = np.floor(position).astype(np.intp), np.ceil(position).astype(np.intp)
     high_weight = position - low.astype(dtype)
-    low_weight = 1 - high_weight.astype(np.float64)  # float64 here also for float32 images, as scikit-image has it
+    low_weight = 1 - high_weight.astype(np.float64)  # float64 even for float32 images, as in scikit-image
     low_weight[(low < 0) | (low >= count)] = 0
     high_weight[(high < 0) | (high >= count)] = 0
     return np.clip(low, 0, count - 1), np.clip(high, 0, count - 1), low_weight, high_weight
@@ -318,7 +317,7 @@ def _blocks(count: int, row_elements: int) -> list[slice]:
 def _smooth_for(
     image: NDArray[Any], size_hw: tuple[int, int], sigma: float | tuple[float, float] | None
 ) -> NDArray[Any]:
-    """The image, in its own type, without what is too fine for the new size."""
+    """Anti-alias an image for a smaller size, keeping its dtype."""
     for axis in (0, 1):
         if sigma is None:
             axis_sigma = max(0.0, (image.shape[axis] / size_hw[axis] - 1) / 2)
@@ -330,7 +329,7 @@ def _smooth_for(
 
 
 def _smooth(image: NDArray[Any], sigma: float, axis: int) -> NDArray[Any]:
-    """Gaussian along an axis, zeros outside, computed in float64 and truncated to the image's own type."""
+    """Gaussian filter along an axis, zeros outside, computed in float64 and truncated to the image's dtype."""
     radius = int(TRUNCATE_SIGMAS * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 / (sigma * sigma) * offsets**2)
@@ -353,6 +352,6 @@ def _smooth(image: NDArray[Any], sigma: float, axis: int) -> NDArray[Any]:
         total = shifted(0) * weights[radius]
         for offset in range(-radius, 0):
             total += np.add(shifted(offset), shifted(-offset), dtype=np.float64) * weights[radius + offset]
-        # A bool is what a C cast makes of the sum: 1 only where nothing is missing from it.
+        # For bool images the sum is truncated as by a C cast: 1 only if all pixels under the filter are 1.
         smoothed[block] = total >= 1 if image.dtype == bool else total.astype(image.dtype)
     return smoothed.reshape(image.shape)

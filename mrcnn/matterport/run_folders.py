@@ -1,5 +1,5 @@
-"""The folders of training runs: logs/shapes20261123T1205/mask_rcnn_shapes_0007.h5 is the seventh epoch of a run of a
-Config named "Shapes" that began at that time."""
+"""The folders of training runs: logs/shapes20261123T1205/mask_rcnn_shapes_0007.h5 is the checkpoint after epoch 7 of a
+run that started at that time with a Config named "Shapes"."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ _RUN_FILE = re.compile(r"[\w-]+?(?P<stamp>\d{8}T\d{4})[/\\]mask_rcnn_[\w-]+_(?P<
 
 
 def position(path: str | os.PathLike[str] | None) -> tuple[str, int]:
-    """When the run of a weight file began, as yyyymmddThhmm, and how many epochs it had done; now and 0 for a path
-    that is no run's, or None."""
+    """Start time (yyyymmddThhmm) and completed epochs of the run that wrote a checkpoint.
+
+    They are the current time and 0 for any other path, and for None.
+    """
     found = _RUN_FILE.search(os.path.abspath(path)) if path is not None else None
     if found is None:
         return datetime.now().strftime("%Y%m%dT%H%M"), 0
@@ -20,22 +22,22 @@ def position(path: str | os.PathLike[str] | None) -> tuple[str, int]:
 
 
 def paths(model_dir: str | os.PathLike[str], name: str | None, stamp: str) -> tuple[str, str]:
-    """A run's folder, and the path of its weight files with {epoch:04d} in it."""
+    """A run's folder, and the path template of its checkpoints with {epoch:04d}."""
     name = (name or "").lower()
     folder = os.path.join(model_dir, name + stamp)
     return folder, os.path.join(folder, f"mask_rcnn_{name}_{{epoch:04d}}.h5")
 
 
 def find_last(model_dir: str | os.PathLike[str], name: str | None) -> str:
-    """The last weight file of the last run of a Config's name.
+    """The newest checkpoint of the newest run with a Config's name.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: no run or no checkpoint exists.
     """
     prefix = (name or "").lower()
     folders = sorted(entry.path for entry in os.scandir(model_dir) if entry.is_dir() and entry.name.startswith(prefix))
     if not folders:
-        raise FileNotFoundError(f"no training run whose name begins with {prefix!r} under {model_dir}")
+        raise FileNotFoundError(f"no training run with a name that begins with {prefix!r} in {model_dir}")
     files = sorted(entry.path for entry in os.scandir(folders[-1]) if _is_weight_file(entry.name))
     if not files:
         raise FileNotFoundError(f"no weight file mask_rcnn_*.h5 in {folders[-1]}")
@@ -43,5 +45,5 @@ def find_last(model_dir: str | os.PathLike[str], name: str | None) -> str:
 
 
 def _is_weight_file(name: str) -> bool:
-    """A file that is still being written ends otherwise."""
+    """Whether a file is a complete checkpoint; files that are still being written have another suffix."""
     return name.startswith("mask_rcnn") and name.endswith(".h5")

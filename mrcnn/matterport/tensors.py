@@ -1,4 +1,4 @@
-"""Helpers that work on backend tensors. Keras is imported when they are called, which keeps `mrcnn.utils` light."""
+"""Helpers on tensors of the Keras backend, which import Keras when called to keep `mrcnn.utils` light."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from typing import Any
 
 
 def box_refinement_graph(box: Any, gt_box: Any) -> Any:
-    """`mrcnn.matterport.boxes.box_refinement` on tensors: float32 (N, 4) deltas that turn `box` (N, 4) into
-    `gt_box` (N, 4)."""
+    """Compute `mrcnn.matterport.boxes.box_refinement` on tensors: deltas float32 (N, 4)."""
     from keras import ops
 
-    box, gt_box = ops.cast(box, "float32"), ops.cast(gt_box, "float32")
-    size, gt_size = box[:, 2:4] - box[:, :2], gt_box[:, 2:4] - gt_box[:, :2]
-    center, gt_center = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
-    return ops.concatenate([(gt_center - center) / size, ops.log(gt_size / size)], axis=1)
+    from mrcnn.network.box_coding import encode_deltas
+
+    return encode_deltas(ops.cast(box, "float32"), ops.cast(gt_box, "float32"))
 
 
 def batch_slice(inputs: Any, graph_fn: Callable[..., Any], batch_size: int, names: Sequence[str] | None = None) -> Any:
-    """Apply a function that knows single items to each item of a batch.
+    """Apply a function of single items to each item of a batch.
 
     Args:
         inputs: one tensor or a list of tensors, (batch_size, ...).
         graph_fn: takes one item of each input; returns a tensor or a list of tensors, of the same shape for each item.
-        batch_size: items in the batch.
-        names: accepted for the original's sake; tensors of Keras 3 have no names to give.
+        batch_size: number of items in the batch.
+        names: ignored; tensors of Keras 3 have no names.
 
     Returns:
-        The stacked results (batch_size, ...), a list if `graph_fn` gives more than one.
+        The stacked results (batch_size, ...), a list if `graph_fn` returns a list of several.
     """
     from keras import ops
 

@@ -1,4 +1,4 @@
-"""What has to hold before the first step: the settings of a training run and its data sets."""
+"""Validates the settings and data sets of a training run before its first step."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ def check_config(config) -> None:
     """Check the settings that only training reads.
 
     Raises:
-        ValueError: one line that names the setting.
+        ValueError: a setting is invalid; the message is one line that names it.
     """
     for name in _COUNTS:
         _need(config, name, _is_count(getattr(config, name), 1), "a whole number of 1 or more")
     _need(config, "VALIDATION_STEPS", _is_count(config.VALIDATION_STEPS, 0), "a whole number of 0 or more")
-    _need(config, "NAME", isinstance(config.NAME, str) and config.NAME != "", "a text: log folders are named after it")
+    _need(
+        config,
+        "NAME",
+        isinstance(config.NAME, str) and config.NAME != "",
+        "a non-empty string: log folders begin with it",
+    )
     ratio_is_right = _is_number(config.ROI_POSITIVE_RATIO) and 0 < config.ROI_POSITIVE_RATIO < 1
     _need(config, "ROI_POSITIVE_RATIO", ratio_is_right, "a number between 0 and 1")
     momentum_is_right = _is_number(config.LEARNING_MOMENTUM) and 0 <= config.LEARNING_MOMENTUM < 1
@@ -43,15 +48,15 @@ def check_config(config) -> None:
 
 
 def check_dataset(dataset, config, argument: str) -> None:
-    """Check that a data set is prepared, has images, and knows as many classes as the network.
+    """Check that a data set is prepared and has images, and as many classes as the network.
 
     Args:
         dataset: a `utils.Dataset`.
-        config: NUM_CLASSES counts.
-        argument: its name in the call, for messages.
+        config: NUM_CLASSES is read.
+        argument: name of the argument, for messages.
 
     Raises:
-        ValueError: it does not.
+        ValueError: one of these does not hold.
     """
     if not hasattr(dataset, "prepare") or not hasattr(dataset, "image_info"):
         raise ValueError(f"{argument} must be a utils.Dataset, got {type(dataset).__name__}")
@@ -61,21 +66,21 @@ def check_dataset(dataset, config, argument: str) -> None:
         raise ValueError(f"{argument} is not prepared: call its prepare() after the last add_class and add_image")
     if dataset.num_classes != config.NUM_CLASSES:
         raise ValueError(
-            f"{argument} has {dataset.num_classes} classes with the background, NUM_CLASSES is {config.NUM_CLASSES}: "
-            "they must be the same number"
+            f"{argument} has {dataset.num_classes} classes including the background, NUM_CLASSES is "
+            f"{config.NUM_CLASSES}: they must be equal"
         )
 
 
 def check_schedule(learning_rate: Any, epochs: Any, done: int) -> None:
-    """Check the numbers that `train` is given.
+    """Check learning rate and number of epochs.
 
     Args:
-        learning_rate: above 0.
-        epochs: epochs in all.
-        done: epochs that are done already.
+        learning_rate: must be above 0.
+        epochs: total number of epochs; must be above `done`.
+        done: number of completed epochs.
 
     Raises:
-        ValueError: they make no sense.
+        ValueError: one of these does not hold.
     """
     if not _is_number(learning_rate) or not np.isfinite(learning_rate) or learning_rate <= 0:
         raise ValueError(f"learning_rate must be a positive number, got {learning_rate!r}")
@@ -83,8 +88,8 @@ def check_schedule(learning_rate: Any, epochs: Any, done: int) -> None:
         raise ValueError(f"epochs must be a whole number of 1 or more, got {epochs!r}")
     if epochs <= done:
         raise ValueError(
-            f"epochs is the number of epochs in all, with those done already: {done} are done, got {epochs}. "
-            f"For one more say epochs={done + 1}"
+            f"epochs is the total number of epochs, including completed ones: {done} are completed, got {epochs}. "
+            f"For one more, use epochs={done + 1}"
         )
 
 
@@ -105,8 +110,8 @@ def _check_loss_weights(config) -> None:
     _need(config, "LOSS_WEIGHTS", is_right, f"a dict from {', '.join(known)} to numbers of 0 or more")
 
 
-def _need(config, name: str, holds: bool, expected: str) -> None:
-    if not holds:
+def _need(config, name: str, is_valid: bool, expected: str) -> None:
+    if not is_valid:
         raise ValueError(f"{type(config).__name__}.{name} must be {expected}, got {getattr(config, name)!r}")
 
 

@@ -1,7 +1,7 @@
-"""Anchors: the reference boxes that the region proposal network scores and moves (Ren et al. 2015, section 3.1.1).
+"""Anchors: reference boxes that the region proposal network scores and refines (Ren et al. 2015, section 3.1.1).
 
 Order: pyramid levels P2 to P6, then rows, columns, ratios. One scale per level (Lin et al. 2017, section 4.1).
-Letters: A anchors in all, H and W the canvas in pixels.
+Shape letters: A anchors of all levels; H, W canvas height and width in pixels.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrcnn.config import Config
 
 
 @dataclass(frozen=True)
 class AnchorSettings:
-    """What determines the anchors of a canvas; hashable, so that they are computed once.
+    """Settings that determine the anchors of a canvas; hashable, so that anchors can be cached.
 
     Attributes:
         scales: side of the square anchor of each level, pixels.
-        ratios: width / height of the anchors at each place.
+        ratios: width / height of the anchors at each position.
         feature_strides: canvas pixels per cell of each level.
-        anchor_stride: cells from one anchor place to the next.
+        anchor_stride: cells between neighboring anchor positions.
     """
 
     scales: tuple[float, ...]
@@ -31,7 +34,7 @@ class AnchorSettings:
     anchor_stride: int
 
     @classmethod
-    def from_config(cls, config) -> AnchorSettings:
+    def from_config(cls, config: Config) -> AnchorSettings:
         """Read RPN_ANCHOR_SCALES, RPN_ANCHOR_RATIOS, BACKBONE_STRIDES and RPN_ANCHOR_STRIDE of a Config."""
         settings = cls(
             tuple(float(scale) for scale in config.RPN_ANCHOR_SCALES),
@@ -54,7 +57,7 @@ def feature_shapes(image_shape: Sequence[int], strides: Sequence[int]) -> list[t
 
 def level_anchors(
     scale: float, ratios: Sequence[float], shape: Sequence[int], feature_stride: float, anchor_stride: int
-) -> np.ndarray:
+) -> NDArray[np.float64]:
     """Anchors of one pyramid level.
 
     Args:
@@ -62,10 +65,10 @@ def level_anchors(
         ratios: width / height; the area stays scale squared.
         shape: rows and columns of the level.
         feature_stride: pixels per cell.
-        anchor_stride: cells from one anchor place to the next.
+        anchor_stride: cells between neighboring anchor positions.
 
     Returns:
-        float64 (places * ratios, 4), (y1, x1, y2, x2) in pixels. Centers lie on the cells' corners, as in
+        float64 (positions * ratios, 4), (y1, x1, y2, x2) in pixels. Centers lie on the cells' corners, as in
         Matterport's package.
     """
     root_ratios = np.sqrt(np.asarray(ratios, np.float64))
@@ -77,7 +80,7 @@ def level_anchors(
 
 
 @lru_cache(maxsize=16)
-def pyramid_anchors(settings: AnchorSettings, height: int, width: int) -> np.ndarray:
+def pyramid_anchors(settings: AnchorSettings, height: int, width: int) -> NDArray[np.float64]:
     """Anchors of all levels for a canvas of height x width pixels: float64 (A, 4), pixels, read-only, cached."""
     shapes = feature_shapes((height, width), settings.feature_strides)
     anchors = np.concatenate(
@@ -91,18 +94,26 @@ def pyramid_anchors(settings: AnchorSettings, height: int, width: int) -> np.nda
 
 
 @lru_cache(maxsize=16)
-def normalized_anchors(settings: AnchorSettings, height: int, width: int) -> np.ndarray:
-    """The same in normalized coordinates: float32 (A, 4), read-only, cached.
-
-    Matterport's convention: y2 and x2 of a pixel box lie outside it, those of a normalized box inside, and the last
-    pixel is 1. So pixels are (y1, x1, y2 - 1, x2 - 1) / (H - 1, W - 1, H - 1, W - 1).
-    """
+def normalized_anchors(settings: AnchorSettings, height: int, width: int) -> NDArray[np.float32]:
+    """Anchors of all levels in normalized coordinates: float32 (A, 4), (y1, x1, y2, x2), read-only, cached."""
     anchors = normalize_boxes(pyramid_anchors(settings, height, width), height, width)
     anchors.flags.writeable = False
     return anchors
 
 
-def normalize_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixel boxes (..., 4) to Matterport's normalized coordinates (see `normalized_anchors`): float32 (..., 4)."""
+def normalize_boxes(boxes: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
+    """Pixel boxes in Matterport's normalized coordinates.
+
+    y2 and x2 of a pixel box are exclusive, those of a normalized box inclusive, and the last pixel is 1: normalized
+    boxes are (y1, x1, y2 - 1, x2 - 1) / (H - 1, W - 1, H - 1, W - 1).
+
+    Args:
+        boxes: (..., 4), (y1, x1, y2, x2), pixels.
+        height, width: canvas size, pixels.
+
+    Returns:
+        float32 (..., 4), (y1, x1, y2, x2), normalized.
+    """
     scale = np.array([height - 1, width - 1, height - 1, width - 1], np.float64)
-    return ((np.asarray(boxes, np.float64) - (0.0, 0.0, 1.0, 1.0)) / scale).astype(np.float32)
+    normalized: NDArray[np.float64] = (np.asarray(boxes, np.float64) - (0.0, 0.0, 1.0, 1.0)) / scale
+    return normalized.astype(np.float32)

@@ -1,7 +1,7 @@
-"""The one file that may hand work to a backend's own op, where that op gives the same result faster.
+"""Dispatches to native ops of a backend where they give the same result faster.
 
-Everything here has a version in `keras.ops` that runs on every backend, and tests compare the two. Letters: N boxes,
-R regions, C channels.
+Every function has an implementation in `keras.ops` that runs on every backend, and tests compare the two. Shape
+letters: N boxes; R regions; C channels.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from mrcnn.network.target import Target, target
 
 
 def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):
-    """Greedy non-maximum suppression: the best score is kept, boxes that overlap it by more than the threshold go.
+    """Greedy non-maximum suppression.
 
     Args:
-        boxes: float32 (N, 4), (y1, x1, y2, x2), any order of scores.
-        scores: float32 (N,), 0 … 1; `DEAD` for boxes that may neither be kept nor suppress others.
-        max_output: how many are kept at most.
-        iou_threshold: 0 … 1.
+        boxes: float32 (N, 4), (y1, x1, y2, x2), in any order.
+        scores: float32 (N,), 0 … 1; `DEAD` for boxes that must neither be kept nor suppress others.
+        max_output: maximum number of boxes to keep.
+        iou_threshold: 0 … 1; a kept box suppresses boxes of lower score that overlap it by more.
 
     Returns:
-        indices: int32 (max_output,), best score first, 0 from `count` on.
-        count: int32 ().
+        indices: int32 (max_output,), highest score first, zero-padded.
+        count: int32 (), number of kept boxes.
     """
     backend = keras.backend.backend()
     if backend == "torch" and importlib.util.find_spec("torchvision") is not None:
@@ -40,21 +40,22 @@ def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):
 
 
 def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: float):
-    """Non-maximum suppression among boxes of the same class, best max_output of all classes together.
+    """Greedy non-maximum suppression among boxes of the same class.
 
-    A box without area that is kept ends its class: nothing of lower score follows. TensorFlow 1's op did so (it
-    answered with that box again and again), and regions in the canvas' padding, cut to such boxes, would crowd out
-    all others.
+    A kept box without area suppresses all boxes of its class with lower scores. TensorFlow 1's op had the same effect
+    (it returned that box repeatedly), and otherwise regions in the canvas' padding, which are clipped to such boxes,
+    would displace all others.
 
     Args:
-        boxes: float32 (N, 4).
-        scores: float32 (N,); `DEAD` for boxes that may not be kept.
+        boxes: float32 (N, 4), (y1, x1, y2, x2).
+        scores: float32 (N,), 0 … 1; `DEAD` for boxes that must not be kept.
         class_ids: int32 (N,).
-        max_output: how many are kept at most.
+        max_output: maximum number of boxes to keep, over all classes.
         iou_threshold: 0 … 1.
 
     Returns:
-        indices int32 (max_output,), best score first, 0 from count on; count int32 ().
+        indices: int32 (max_output,), highest score first, zero-padded.
+        count: int32 (), number of kept boxes.
     """
     if target() is Target.ACCELERATOR:
         return parallel_nms(boxes, scores, max_output, iou_threshold, class_ids)
@@ -67,17 +68,17 @@ def crop_levels(feature_maps, boxes, image_indices, levels, pool_size: int):
     """Sample each region bilinearly from its pyramid level, on a grid whose corners are the box's corners.
 
     The values are those of tf.image.crop_and_resize: sample i of n along y lies at cell
-    (y1 + (y2 - y1) * i / (n - 1)) * (h - 1) of the level, and 0 is taken where that is outside the level.
+    (y1 + (y2 - y1) * i / (n - 1)) * (h - 1) of the level; samples outside the level are 0.
 
     Args:
         feature_maps: levels of shape (B, h, w, C), finest first.
         boxes: float32 (R, 4), normalized (y1, x1, y2, x2).
-        image_indices: int32 (R,), which image of the batch.
+        image_indices: int32 (R,), index into the batch.
         levels: int32 (R,), index into feature_maps.
         pool_size: n.
 
     Returns:
-        (R, pool_size, pool_size, C), of the feature maps' dtype; half precision is blended in float32.
+        (R, pool_size, pool_size, C), with the feature maps' dtype; half precision is interpolated in float32.
     """
     if keras.backend.backend() == "tensorflow" and target() is Target.PROCESSOR:
         return _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size)
@@ -85,7 +86,7 @@ def crop_levels(feature_maps, boxes, image_indices, levels, pool_size: int):
 
 
 def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
-    """`crop_levels` on every backend: all levels as one table of cells, of which each sample gathers four."""
+    """Compute `crop_levels` on every backend: each sample gathers four cells from one table of all levels' cells."""
     channels = feature_maps[0].shape[-1]
     dtype = feature_maps[0].dtype
     table = ops.concatenate([ops.reshape(level, (-1, channels)) for level in feature_maps], axis=0)
@@ -112,15 +113,16 @@ def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
 
 
 def _sample_axis(low, high, cells, samples):
-    """Where samples along one axis fall.
+    """Sample positions along one axis.
 
-    Returns, each (R, samples): the cell before the sample, the weight of the cell after it, inside or not, the cell
-    after it.
+    Returns:
+        Each (R, samples): the cell before the sample, the weight of the cell after it, whether the sample is inside,
+        and the cell after it.
     """
     last = ops.cast(cells - 1, "float32")[:, None]
     if samples > 1:
-        # Every step rounded as the op does it: a box that ends at the canvas' edge has its last sample exactly there,
-        # or one rounding error outside, where it counts as 0.
+        # Every step is rounded as in the op: the last sample of a box that ends at the canvas' edge lies exactly there,
+        # or one rounding error outside, where it is 0.
         exact = _exact_arithmetic(cells[:, None])
         step = exact((high - low)[:, None] * last) / exact(ops.full_like(last, samples - 1))
         position = exact(low[:, None] * last) + exact(ops.arange(samples, dtype="float32")[None, :] * exact(step))
@@ -134,11 +136,10 @@ def _sample_axis(low, high, cells, samples):
 
 
 def _exact_arithmetic(counts):
-    """A function that keeps float32 intermediates as IEEE rounds them, where a compiler would contract or rewrite
-    them.
+    """A function that keeps a compiler from contracting or rewriting float32 intermediates, which stay IEEE-rounded.
 
-    XLA makes a fused multiply-add of a product and a sum, and a multiplication of a division by a constant. Adding an
-    integer that only we know to be 0 to the bits of a value hides it from both.
+    XLA turns a product and a sum into a fused multiply-add, and a division by a constant into a multiplication. Adding
+    an integer that is always 0, which XLA cannot derive, to the bits of a value prevents both.
 
     Args:
         counts: int32, 1 or more, of a shape that broadcasts to the values'.
@@ -167,7 +168,7 @@ def _tensorflow_nms(boxes, scores, max_output, iou_threshold):
 def _tensorflow_class_wise_nms(boxes, scores, class_ids, max_output, iou_threshold):
     import tensorflow as tf
 
-    # Few regions are live after the score threshold, so that all their overlaps are a small matrix.
+    # Few regions pass the score threshold, so the matrix of their overlaps is small.
     live = tf.cast(tf.where(scores >= 0.0)[:, 0], tf.int32)
     live_boxes, live_ids = tf.gather(boxes, live), tf.gather(class_ids, live)
     live_scores = tf.gather(scores, live)
@@ -196,15 +197,15 @@ def _torchvision_nms(boxes, scores, max_output, iou_threshold):
 def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size):
     import tensorflow as tf
 
-    pooled, places = [], []
+    pooled, regions = [], []
     for index, level in enumerate(feature_maps):
-        place = tf.where(levels == index)[:, 0]
-        places.append(place)
-        cells = tf.cast(level, tf.float32) if level.dtype == tf.bfloat16 else level  # the op knows no bfloat16
+        at_level = tf.where(levels == index)[:, 0]
+        regions.append(at_level)
+        cells = tf.cast(level, tf.float32) if level.dtype == tf.bfloat16 else level  # the op has no bfloat16
         crops = tf.image.crop_and_resize(
-            cells, tf.gather(boxes, place), tf.gather(image_indices, place), (pool_size, pool_size)
+            cells, tf.gather(boxes, at_level), tf.gather(image_indices, at_level), (pool_size, pool_size)
         )
-        pooled.append(tf.cast(crops, level.dtype))  # the op answers in float32
-    order = tf.argsort(tf.concat(places, axis=0))
+        pooled.append(tf.cast(crops, level.dtype))  # the op returns float32
+    order = tf.argsort(tf.concat(regions, axis=0))
     crops = tf.gather(tf.concat(pooled, axis=0), order)
     return tf.ensure_shape(crops, (boxes.shape[0], pool_size, pool_size, feature_maps[0].shape[-1]))

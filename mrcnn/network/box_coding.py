@@ -1,44 +1,43 @@
-"""Box arithmetic on tensors of any Keras backend.
+"""Box arithmetic on tensors of any Keras backend; `mrcnn.network.numpy_boxes` has its counterpart in NumPy.
 
-Boxes are (y1, x1, y2, x2). Deltas are (dy, dx, log dh, log dw): Girshick et al. 2014, appendix C, equations 1-4.
-The functions do not care whether coordinates are pixels or normalized, as long as all boxes of a call agree.
+Boxes are (y1, x1, y2, x2), in pixels or normalized as long as all boxes of a call agree. Deltas are (dy, dx, log dh,
+log dw): Girshick et al. 2014, appendix C, equations 1-4.
 """
 
 from __future__ import annotations
 
 from keras import ops
 
-LONGEST_STRETCH = 30.0
-"""Limit of log dh and log dw: e^30 times is far outside any canvas, and still a number that can be cut at its edges."""
+from mrcnn.network.constants import MAX_LOG_SCALE
 
 
 def decode_deltas(boxes, deltas):
-    """Move and stretch boxes by deltas; the inverse of `encode_deltas`.
+    """Apply deltas to boxes; the inverse of `encode_deltas`.
 
     Args:
         boxes: float32 (..., 4), (y1, x1, y2, x2).
         deltas: float32 (..., 4), (dy, dx, log dh, log dw), already multiplied by the standard deviations.
 
     Returns:
-        float32 (..., 4): the moved boxes, not clipped.
+        float32 (..., 4), not clipped.
     """
     height = boxes[..., 2] - boxes[..., 0]
     width = boxes[..., 3] - boxes[..., 1]
     center_y = boxes[..., 0] + 0.5 * height + deltas[..., 0] * height
     center_x = boxes[..., 1] + 0.5 * width + deltas[..., 1] * width
-    height = height * ops.exp(ops.minimum(deltas[..., 2], LONGEST_STRETCH))
-    width = width * ops.exp(ops.minimum(deltas[..., 3], LONGEST_STRETCH))
+    height = height * ops.exp(ops.minimum(deltas[..., 2], MAX_LOG_SCALE))
+    width = width * ops.exp(ops.minimum(deltas[..., 3], MAX_LOG_SCALE))
     y1 = center_y - 0.5 * height
     x1 = center_x - 0.5 * width
     return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)
 
 
 def encode_deltas(boxes, targets):
-    """The deltas that take `boxes` to `targets`.
+    """Deltas that turn `boxes` into `targets`.
 
     Args:
         boxes: float32 (..., 4), (y1, x1, y2, x2), of positive height and width.
-        targets: float32 (..., 4), the same.
+        targets: float32 (..., 4), likewise.
 
     Returns:
         float32 (..., 4): (dy, dx, log dh, log dw), not divided by the standard deviations.
@@ -53,11 +52,11 @@ def encode_deltas(boxes, targets):
 
 
 def clip_boxes(boxes, window):
-    """Cut boxes at a window's edges; a box that lies outside becomes an empty box on its edge.
+    """Clip boxes to a window; a box outside becomes an empty box on the window's edge.
 
     Args:
         boxes: float32 (..., N, 4), (y1, x1, y2, x2).
-        window: float32 (..., 1, 4) or (4,), the same coordinates.
+        window: float32 (..., 1, 4) or (4,), in the same coordinates.
 
     Returns:
         float32 (..., N, 4).
@@ -68,22 +67,12 @@ def clip_boxes(boxes, window):
 
 
 def box_areas(boxes):
-    """Areas of boxes (..., 4): float32 (...); 0 for a box turned inside out."""
+    """Areas of boxes (..., 4): float32 (...); 0 for an inverted box."""
     return ops.relu(boxes[..., 2] - boxes[..., 0]) * ops.relu(boxes[..., 3] - boxes[..., 1])
 
 
-def iou_one_to_many(box, boxes):
-    """Intersection over union of one box (4,) with each of boxes (N, 4): float32 (N,); 0 where both are empty."""
-    top_left = ops.maximum(box[:2], boxes[:, :2])
-    bottom_right = ops.minimum(box[2:], boxes[:, 2:])
-    sides = ops.relu(bottom_right - top_left)
-    intersection = sides[:, 0] * sides[:, 1]
-    union = box_areas(box) + box_areas(boxes) - intersection
-    return ops.where(intersection > 0, intersection / ops.maximum(union, 1e-30), 0.0)
-
-
 def iou_matrix(boxes_a, boxes_b):
-    """Intersection over union of each of boxes_a (N, 4) with each of boxes_b (M, 4): float32 (N, M)."""
+    """Intersection over union of boxes (N, 4) with boxes (M, 4): float32 (N, M); 0 where both are empty."""
     a, b = boxes_a[:, None, :], boxes_b[None, :, :]
     height = ops.relu(ops.minimum(a[..., 2], b[..., 2]) - ops.maximum(a[..., 0], b[..., 0]))
     width = ops.relu(ops.minimum(a[..., 3], b[..., 3]) - ops.maximum(a[..., 1], b[..., 1]))

@@ -1,10 +1,11 @@
-"""Compiles a function of tensors with whatever the Keras backend has for it: tf.function (under XLA on an accelerator),
-jax.jit, torch.inference_mode."""
+"""Compiles a function of tensors with the Keras backend: tf.function (with XLA on an accelerator), jax.jit or
+torch.inference_mode."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -13,17 +14,19 @@ from mrcnn.network.target import Target, default_target, tracing_for
 logger = logging.getLogger(__name__)
 
 
-def compile_function(function: Callable, variables: Sequence[keras.Variable], target: Target | None = None) -> Callable:
-    """A fast version of `function`, compiled once for each set of argument shapes and dtypes.
+def compile_function(
+    function: Callable[..., Any], variables: Sequence[keras.Variable], target: Target | None = None
+) -> Callable[..., Any]:
+    """Compile a function, once for each combination of argument shapes and dtypes.
 
     Args:
-        function: takes tensors (or lists of them) and returns tensors (or lists, tuples of them). It reads
-            `variables` and writes none. Static shapes are those of the arguments.
+        function: takes tensors or lists of tensors, with static shapes, and returns tensors, lists or tuples of them.
+            It reads `variables` and assigns none.
         variables: every Keras variable that it reads.
-        target: what it is compiled for; None for where the backend computes.
+        target: kind of device to compile for; None for the one that the backend computes on.
 
     Returns:
-        The same function; it also takes numpy arrays.
+        The compiled function; it also takes NumPy arrays.
     """
     target = target or default_target()
     backend = keras.backend.backend()
@@ -48,7 +51,7 @@ def _compile_tensorflow(function, target):
         return tf.function(traced, autograph=False, jit_compile=under_xla).get_concrete_function(*specs)
 
     def first_run(key, specs, tensors):
-        """Run and keep the program for these shapes: XLA says only now what it cannot do, or not on this machine."""
+        """Run the program for these shapes and cache it; only here XLA reports what it cannot compile."""
         if target is Target.ACCELERATOR:
             program = trace(specs, Target.ACCELERATOR)
             try:
@@ -56,7 +59,7 @@ def _compile_tensorflow(function, target):
             except tf.errors.ResourceExhaustedError:
                 raise
             except tf.errors.OpError as error:
-                logger.warning("XLA cannot compile the network here, running without it: %s", _first_line(error))
+                logger.warning("XLA cannot compile the network here, running without XLA: %s", _first_line(error))
             else:
                 programs[key] = program
                 return answer
@@ -80,7 +83,7 @@ def _compile_jax(function, variables, target):
     import jax
 
     def pure(values, *arguments):
-        # The weights enter as arguments: captured, they would be constants of the compiled program.
+        # The weights are arguments: captured, they would be constants of the compiled program.
         with tracing_for(target), keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*arguments)
 

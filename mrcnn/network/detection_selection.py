@@ -1,4 +1,4 @@
-"""From the box head's answers to the final detections (He et al. 2017, section 3.1, inference)."""
+"""Turns the box head's output into final detections (He et al. 2017, section 3.1, inference)."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from mrcnn.network.box_coding import clip_boxes, decode_deltas
 
 
 def detect(rois, counts, class_probs, deltas, windows, config):
-    """Keep each region's best class, move its box, and suppress overlapping boxes class by class.
+    """Refine each region's box for its best class, and suppress overlapping boxes of the same class.
 
     Args:
-        rois: float32 (B, N, 4), normalized proposals.
-        counts: int32 (B,), how many of them are real.
+        rois: float32 (B, N, 4), normalized (y1, x1, y2, x2).
+        counts: int32 (B,), number of proposals per image; the rest is padding.
         class_probs: float32 (B, N, K).
-        deltas: float32 (B, N, K, 4), as the head gives them (not yet multiplied by BBOX_STD_DEV).
-        windows: float32 (B, 4), normalized: the part of the canvas that holds the picture; boxes are cut at its
-            edges.
-        config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD, DETECTION_MAX_INSTANCES and, if it
-            has one, DETECTION_IGNORE_BACKGROUND (take the best class other than the background; a region whose best
-            is the background is left out otherwise) count.
+        deltas: float32 (B, N, K, 4), not yet multiplied by BBOX_STD_DEV.
+        windows: float32 (B, 4), normalized: the part of the canvas that the image covers; boxes are clipped to it.
+        config: BBOX_STD_DEV, DETECTION_MIN_CONFIDENCE, DETECTION_NMS_THRESHOLD, DETECTION_MAX_INSTANCES and the
+            optional DETECTION_IGNORE_BACKGROUND are read. With the latter, a region gets its best class other than
+            the background; otherwise, regions whose best class is the background are dropped.
 
     Returns:
         detections: float32 (B, D, 6) with D = DETECTION_MAX_INSTANCES: normalized y1, x1, y2, x2, class id, score,
-            best score first; zeros from the image's count on. A box of no height is one pixel high: in normalized
-            coordinates both edges are inside.
-        counts: int32 (B,).
+            highest score first, zero-padded. A box of zero height is one pixel high: normalized edges are inclusive.
+        counts: int32 (B,), number of detections per image.
     """
     batch, regions = rois.shape[0], rois.shape[1]
     std_dev = ops.convert_to_tensor(np.asarray(config.BBOX_STD_DEV, np.float32))
     if getattr(config, "DETECTION_IGNORE_BACKGROUND", False):
-        # with one or two classes an object is often less probable than the background, and still the best guess
+        # with one or two classes, the background often is more probable than an object that is still the best guess
         class_probs = ops.concatenate([ops.zeros_like(class_probs[..., :1]), class_probs[..., 1:]], axis=-1)
     class_ids = ops.cast(ops.argmax(class_probs, axis=-1), "int32")
     scores = ops.max(class_probs, axis=-1)

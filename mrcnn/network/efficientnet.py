@@ -1,12 +1,12 @@
 """EfficientNet-Lite0, the small backbone: inverted residuals without squeeze-excite, ReLU6 (Tan & Le 2019, "lite"
 variant).
 
-Legend: B batch, H and W the padded image's size in pixels (multiples of 32).
+Shape letters: B images; H, W canvas height and width in pixels, multiples of 32.
 
 Batch normalization is folded into the convolutions: every convolution has a bias and there is no normalization layer.
-With the few images of a batch that fit a desktop machine the statistics of a batch are worse than ImageNet's, so they
-would be frozen anyway, and folded weights run faster. `tools/convert_efficientnet_lite0.py` folds and converts the
-ImageNet weights.
+Desktop machines train with few images per batch, whose statistics are worse than ImageNet's, so normalization would be
+frozen anyway, and folded weights run faster. `tools/convert_efficientnet_lite0.py` folds and converts the ImageNet
+weights.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-MEAN_PIXEL = (127.0, 127.0, 127.0)
-"""What the ImageNet weights were trained with; a Config with this backbone subtracts it."""
-
 PIXEL_SCALE = 1.0 / 128.0
-"""The ImageNet weights saw (pixel - 127) / 128; the network multiplies by this itself."""
+"""The ImageNet weights expect (pixel - 127) / 128: MEAN_PIXEL is LITE0_MEAN_PIXEL, the network applies the scale."""
 
 
 class BlockGroup(NamedTuple):
@@ -46,15 +43,15 @@ BLOCK_GROUPS = (
 STEM_FILTERS = 32
 
 STAGE_ENDS = (1, 2, 4, 6)
-"""Groups whose output is C2, C3, C4 and C5: the last of each stride."""
+"""Groups whose outputs are C2, C3, C4 and C5: the last group of each stride."""
 
 
 def build_efficientnet_lite0(image, config=None):
-    """Stages of the backbone on an image tensor.
+    """Build the backbone on an image tensor.
 
     Args:
-        image: float32 (B, H, W, 3), RGB minus `MEAN_PIXEL`, -127 to 128; H and W multiples of 32.
-        config: not read; every builder takes it.
+        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL, -127 to 128.
+        config: unused; part of the builders' common signature.
 
     Returns:
         [C2, C3, C4, C5]: (B, H/4, W/4, 24), (B, H/8, W/8, 40), (B, H/16, W/16, 112), (B, H/32, W/32, 320).
@@ -74,7 +71,7 @@ def build_efficientnet_lite0(image, config=None):
 
 
 def _block(x, group: BlockGroup, stride: int, name: str):
-    """One inverted residual: 1x1 expansion, depthwise, 1x1 projection without activation; a skip where shapes allow."""
+    """Inverted residual: 1x1 expansion, depthwise, 1x1 projection without activation; a skip where shapes match."""
     filters_in = x.shape[-1]
     skip = x
     if group.expansion != 1:

@@ -1,4 +1,4 @@
-"""Feature pyramid (Lin et al. 2017): C2 to C5 become P2 to P6, all with TOP_DOWN_PYRAMID_SIZE channels."""
+"""Feature pyramid network (Lin et al. 2017): P2 to P6 from C2 to C5, all with TOP_DOWN_PYRAMID_SIZE channels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from keras import layers
 
 
 def build_fpn(stages, channels):
-    """The top-down pathway with its lateral connections.
+    """Build the top-down pathway and its lateral connections.
 
     Args:
         stages: [C2, C3, C4, C5], each half the height and width of the one before.
         channels: channels of every level.
 
     Returns:
-        [P2, P3, P4, P5, P6]; P6 is every second cell of P5 and serves the proposals only.
+        [P2, P3, P4, P5, P6]; P6 is every second cell of P5 and is only used by the RPN.
     """
     merged = layers.Conv2D(channels, 1, name="fpn_c5p5")(stages[3])
     merged_levels = {5: merged}

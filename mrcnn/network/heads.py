@@ -1,6 +1,6 @@
-"""The two heads that look at one region each (He et al. 2017, figure 4, right): box head and mask head.
+"""The heads that are applied to pooled regions (He et al. 2017, figure 4, right): box head and mask head.
 
-Letters: R regions of all images of a batch together, K classes with the background, C channels of the pyramid.
+Shape letters: R regions of all images of a batch; K classes including the background; C channels of the pyramid.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from keras import layers
 from mrcnn.network.norm import BatchNorm
 
 MASK_HEAD_CHANNELS = 256
-"""Width of the mask head; Matterport's is 256 whatever the width of the pyramid."""
+"""Default width of the mask head; in Matterport's package it is 256 for every width of the pyramid."""
 
 
 def build_box_head(channels, config):
-    """Classifies a region and moves its box, for each class on its own.
+    """The head that classifies regions and predicts box deltas for each class.
 
     Args:
         channels: C.
-        config: POOL_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE, NUM_CLASSES and TRAIN_BN count.
+        config: POOL_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE, NUM_CLASSES and TRAIN_BN are read.
 
     Returns:
         Model: (R, POOL_SIZE, POOL_SIZE, C) to [class logits (R, K), deltas (R, K, 4)], both float32.
     """
     size, classes = config.FPN_CLASSIF_FC_LAYERS_SIZE, config.NUM_CLASSES
     pooled = keras.Input((config.POOL_SIZE, config.POOL_SIZE, channels), name="roi_align_classifier")
-    # Fully connected layers, written as convolutions because the weight files hold them so.
+    # Fully connected layers as convolutions, because weight files store them that way.
     x = layers.Conv2D(size, config.POOL_SIZE, name="mrcnn_class_conv1")(pooled)
     x = _norm_relu(x, "mrcnn_class_bn1", config)
     x = layers.Conv2D(size, 1, name="mrcnn_class_conv2")(x)
@@ -39,11 +39,11 @@ def build_box_head(channels, config):
 
 
 def build_mask_head(channels, config):
-    """Draws the mask of a region, for each class on its own.
+    """The head that predicts a mask of each region for each class.
 
     Args:
         channels: C.
-        config: MASK_POOL_SIZE, NUM_CLASSES, TRAIN_BN and, if it has one, MASK_HEAD_CHANNELS (else 256) count.
+        config: MASK_POOL_SIZE, NUM_CLASSES, TRAIN_BN and the optional MASK_HEAD_CHANNELS are read.
 
     Returns:
         Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 2 * MASK_POOL_SIZE, 2 * MASK_POOL_SIZE, K),

@@ -1,15 +1,19 @@
-"""Mask R-CNN put together (He et al. 2017), as three Keras models and the stages between them.
+"""The whole network (He et al. 2017): three Keras models and the stages between them.
 
-Letters: B images; H, W canvas height and width in pixels, multiples of 32; A anchors; N regions of an image; K
-classes with the background; C channels of the pyramid.
+Shape letters: B images; H, W canvas height and width in pixels, multiples of 32; A anchors; N regions of an image; D
+detections of an image; K classes including the background; C channels of the pyramid.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
+from mrcnn.config import Config
 from mrcnn.network.anchors import AnchorSettings, normalized_anchors
 from mrcnn.network.backbones import build_backbone
 from mrcnn.network.detection_selection import detect
@@ -19,30 +23,30 @@ from mrcnn.network.proposals import propose
 from mrcnn.network.roi_align import roi_align
 from mrcnn.network.rpn import RPN_CHANNELS, build_rpn
 
-CANVAS_MULTIPLE = 32
-"""Height and width of a canvas are multiples of this: the stride of P5. (P6, every second cell of P5, may be odd.)"""
+Tensor = Any
+"""A tensor of the Keras backend; Keras is untyped."""
 
 
 class MaskRCNNNetwork:
-    """The weights and the stages of the network. All stages take and return tensors of the Keras backend.
+    """Weights and stages of the network. Stages take and return tensors of the Keras backend.
 
     Attributes:
-        config: the Config it was built from; thresholds and limits are read from it when a stage is traced.
+        config: the settings; thresholds and limits are read from it when a stage is traced.
         features: Model: images float32 (B, H, W, 3), RGB minus MEAN_PIXEL, to
             [[P2, P3, P4, P5, P6], rpn class logits (B, A, 2), rpn deltas (B, A, 4)].
         box_head: Model: (R, POOL_SIZE, POOL_SIZE, C) to [class logits (R, K), deltas (R, K, 4)].
         mask_head: Model: (R, MASK_POOL_SIZE, MASK_POOL_SIZE, C) to mask logits (R, 28, 28, K).
     """
 
-    def __init__(self, config, models: tuple[keras.Model, keras.Model, keras.Model] | None = None):
-        """Build the three models with random weights, or take those that are given.
+    def __init__(self, config: Config, models: tuple[keras.Model, keras.Model, keras.Model] | None = None):
+        """Build the three models with random weights, or take existing ones.
 
         Args:
-            config: what they are built from.
-            models: (features, box_head, mask_head) that were built from such a config; None builds them.
+            config: settings of the network.
+            models: (features, box_head, mask_head) built with the same settings; None builds them.
 
         Raises:
-            ValueError: a setting that the network cannot be built from.
+            ValueError: a setting that the network cannot be built with.
         """
         self.config = config
         self.anchor_settings = AnchorSettings.from_config(config)
@@ -60,12 +64,12 @@ class MaskRCNNNetwork:
         return self.features, self.box_head, self.mask_head
 
     @property
-    def variables(self) -> list:
+    def variables(self) -> list[keras.Variable]:
         """All weights of the three models."""
         return [variable for model in self.models for variable in model.variables]
 
     def layers_by_name(self) -> dict[str, keras.Layer]:
-        """Every layer that has weights, by its name; those of the RPN under their own names."""
+        """Every layer that has weights, by name; includes the layers inside the RPN."""
         found = {}
         for model in self.models:
             for layer in _flat_layers(model):
@@ -74,23 +78,23 @@ class MaskRCNNNetwork:
         return found
 
     def backbone_layer_names(self) -> list[str]:
-        """Names of the backbone's layers that have weights, in the order they were built."""
+        """Names of the backbone's layers that have weights, in build order."""
         others = ("fpn_", "rpn_")
         return [
             layer.name for layer in _flat_layers(self.features) if layer.weights and not layer.name.startswith(others)
         ]
 
-    def anchors(self, height: int, width: int) -> np.ndarray:
-        """Normalized anchors of a canvas: float32 (A, 4)."""
+    def anchors(self, height: int, width: int) -> NDArray[np.float32]:
+        """Normalized anchors of a canvas: float32 (A, 4), (y1, x1, y2, x2)."""
         return normalized_anchors(self.anchor_settings, height, width)
 
-    def subtract_mean(self, images):
-        """Images uint8 (B, H, W, 3), RGB, to what `features` takes; float images are taken as such already."""
+    def subtract_mean(self, images: Tensor) -> Tensor:
+        """RGB images (B, H, W, 3) as float32: uint8 minus MEAN_PIXEL; float images already are."""
         if keras.backend.standardize_dtype(images.dtype) != "uint8":
             return ops.cast(images, "float32")
         return ops.cast(images, "float32") - ops.convert_to_tensor(np.asarray(self.config.MEAN_PIXEL, np.float32))
 
-    def extract(self, images):
+    def extract(self, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Backbone, pyramid and RPN.
 
         Args:
@@ -99,36 +103,40 @@ class MaskRCNNNetwork:
         Returns:
             pyramid: [P2, P3, P4, P5, P6]; class logits (B, A, 2) with (background, object); deltas (B, A, 4).
         """
-        return self.features(self.subtract_mean(images), training=False)
+        pyramid, class_logits, deltas = self.features(self.subtract_mean(images), training=False)
+        return pyramid, class_logits, deltas
 
-    def propose(self, rpn_class_logits, rpn_deltas, image_shape):
-        """The regions to look at: rois (B, POST_NMS_ROIS_INFERENCE, 4) normalized, zeros from the count on; counts
-        (B,)."""
+    def propose(
+        self, rpn_class_logits: Tensor, rpn_deltas: Tensor, image_shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Region proposals: rois (B, POST_NMS_ROIS_INFERENCE, 4), normalized, zero-padded; counts int32 (B,)."""
         object_probs = ops.softmax(rpn_class_logits, axis=-1)[..., 1]
         anchors = self.anchors(image_shape[0], image_shape[1])
         return propose(object_probs, rpn_deltas, anchors, int(self.config.POST_NMS_ROIS_INFERENCE), self.config)
 
-    def classify(self, pyramid, rois, image_shape):
-        """The box head on regions (B, N, 4): class logits (B, N, K), deltas (B, N, K, 4)."""
+    def classify(self, pyramid: list[Tensor], rois: Tensor, image_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Run the box head on regions (B, N, 4): class logits (B, N, K), deltas (B, N, K, 4)."""
         batch, count = rois.shape[0], rois.shape[1]
         pooled = roi_align(pyramid[:4], rois, self.config.POOL_SIZE, image_shape)
         class_logits, deltas = self.box_head(ops.reshape(pooled, (batch * count, *pooled.shape[2:])), training=False)
         classes = class_logits.shape[-1]
         return ops.reshape(class_logits, (batch, count, classes)), ops.reshape(deltas, (batch, count, classes, 4))
 
-    def detect(self, rois, counts, class_logits, deltas, windows):
-        """Final detections (B, D, 6) and their counts (B,); see `detections.detect`."""
+    def detect(
+        self, rois: Tensor, counts: Tensor, class_logits: Tensor, deltas: Tensor, windows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Final detections (B, D, 6) and their counts (B,); see `mrcnn.network.detection_selection.detect`."""
         return detect(rois, counts, ops.softmax(class_logits, axis=-1), deltas, windows, self.config)
 
-    def find(self, images, windows):
-        """Everything up to the detections.
+    def detect_objects(self, images: Tensor, windows: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Run all stages but the mask head.
 
         Args:
             images: as in `extract`.
-            windows: float32 (B, 4), normalized part of the canvas that holds the picture.
+            windows: float32 (B, 4), normalized (y1, x1, y2, x2): the part of the canvas that the image covers.
 
         Returns:
-            detections (B, D, 6), counts (B,), and [P2, P3, P4, P5] for `draw_masks`.
+            detections (B, D, 6), counts (B,), and [P2, P3, P4, P5] for `predict_masks`.
         """
         image_shape = (images.shape[1], images.shape[2])
         pyramid, rpn_class_logits, rpn_deltas = self.extract(images)
@@ -137,17 +145,19 @@ class MaskRCNNNetwork:
         detections, counts = self.detect(rois, roi_counts, class_logits, deltas, windows)
         return detections, counts, list(pyramid[:4])
 
-    def draw_masks(self, pyramid, boxes, class_ids, image_shape):
-        """The mask of each box's own class.
+    def predict_masks(
+        self, pyramid: list[Tensor], boxes: Tensor, class_ids: Tensor, image_shape: tuple[int, int]
+    ) -> Tensor:
+        """Run the mask head on boxes and return the mask of each box's class.
 
         Args:
             pyramid: [P2, P3, P4, P5].
-            boxes: float32 (B, N, 4), normalized.
+            boxes: float32 (B, N, 4), normalized (y1, x1, y2, x2).
             class_ids: int32 (B, N).
             image_shape: (H, W) of the canvas.
 
         Returns:
-            mask probabilities float32 (B, N, 28, 28).
+            Mask probabilities float32 (B, N, 28, 28).
         """
         batch, count = boxes.shape[0], boxes.shape[1]
         pooled = roi_align(pyramid[:4], boxes, self.config.MASK_POOL_SIZE, image_shape)
@@ -156,7 +166,7 @@ class MaskRCNNNetwork:
         return ops.reshape(ops.sigmoid(own), (batch, count, *own.shape[1:]))
 
 
-def _build_features(config) -> keras.Model:
+def _build_features(config: Config) -> keras.Model:
     image = keras.Input((None, None, 3), name="input_image")
     channels = config.TOP_DOWN_PYRAMID_SIZE
     pyramid = build_fpn(build_backbone(image, config), channels)

@@ -1,29 +1,31 @@
-"""Batch normalization as Config.TRAIN_BN asks for it."""
+"""Batch normalization with the semantics of Config.TRAIN_BN, and its scale and shift for folding."""
 
 from __future__ import annotations
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 BATCH_NORM_EPSILON = 1e-3
-"""Keras' default, which the weight files of Matterport's package were trained with."""
+"""Keras' default, with which Matterport's weights were trained."""
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
 class BatchNorm(layers.BatchNormalization):
-    """Batch normalization whose use of batch statistics is fixed by a setting, whatever phase the model runs in.
+    """Batch normalization whose use of batch statistics depends on a setting, not only on the training phase.
 
-    Keras hands the phase of the outermost call down to every layer, over what a layer was given when the model was
-    built.
+    Keras passes the `training` argument of the outermost call to every layer and overrides what the layer was called
+    with when the model was built.
     """
 
     def __init__(self, train_bn: bool | None = False, **kwargs):
         """Store the setting.
 
         Args:
-            train_bn: False: the stored statistics, always (gamma and beta still learn). None: those of the batch while
-                training. True: those of the batch, always.
-            **kwargs: as keras.layers.BatchNormalization; epsilon is 1e-3.
+            train_bn: False: always use the moving statistics (gamma and beta stay trainable). None: use the batch's
+                statistics in training. True: always use the batch's statistics.
+            **kwargs: see keras.layers.BatchNormalization; epsilon is 1e-3.
         """
         super().__init__(epsilon=BATCH_NORM_EPSILON, **kwargs)
         self.train_bn = train_bn
@@ -33,7 +35,26 @@ class BatchNorm(layers.BatchNormalization):
         return super().call(inputs, training=training if self.train_bn is None else self.train_bn, mask=mask)
 
     def get_config(self):
-        """What the layer was made with."""
+        """Constructor arguments, for serialization."""
         config = super().get_config()
         del config["epsilon"]
         return {**config, "train_bn": self.train_bn}
+
+
+def uses_batch_statistics(norm: layers.BatchNormalization) -> bool:
+    """Whether the layer normalizes with the batch's statistics also at inference (TRAIN_BN True)."""
+    return getattr(norm, "train_bn", False) is True
+
+
+def scale_and_shift(norm: layers.BatchNormalization) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normalization with the moving statistics as one factor and one summand per channel: float64 (C,) each.
+
+    Ioffe & Szegedy 2015, section 3.1: y = gamma * (x - mean) / sqrt(variance + epsilon) + beta.
+    """
+    mean, variance = (
+        keras.ops.convert_to_numpy(variable).astype(np.float64) for variable in (norm.moving_mean, norm.moving_variance)
+    )
+    gamma = keras.ops.convert_to_numpy(norm.gamma).astype(np.float64) if norm.scale else np.ones_like(mean)
+    beta = keras.ops.convert_to_numpy(norm.beta).astype(np.float64) if norm.center else np.zeros_like(mean)
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    return scale, beta - mean * scale

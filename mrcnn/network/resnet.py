@@ -1,8 +1,9 @@
 """ResNet-50 and ResNet-101 (He et al. 2016), with the layer names of Matterport's weight files.
 
-The stride of a stage sits in the first 1x1 convolution of its first block, as in the original Caffe networks; every
-convolution has a bias; batch normalization uses Keras' epsilon of 1e-3. All of it must stay so for mask_rcnn_coco.h5
-to mean the same.
+The first 1x1 convolution of a stage has the stride, as in the original Caffe networks; every convolution has a bias;
+batch normalization uses Keras' epsilon of 1e-3. mask_rcnn_coco.h5 depends on all of this.
+
+Shape letters: B images; H, W canvas height and width in pixels, multiples of 32.
 """
 
 from __future__ import annotations
@@ -10,28 +11,26 @@ from __future__ import annotations
 from keras import layers
 
 from mrcnn.network.norm import BatchNorm
-
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
-"""Bottleneck blocks in the stages 2 to 5."""
+from mrcnn.weights.layout import RESNET_BLOCKS, block_letter
 
 
 def build_resnet50(image, config):
     """ResNet-50; see `build_resnet`."""
-    return build_resnet(image, BLOCKS["resnet50"], config.TRAIN_BN)
+    return build_resnet(image, RESNET_BLOCKS["resnet50"], config.TRAIN_BN)
 
 
 def build_resnet101(image, config):
     """ResNet-101; see `build_resnet`."""
-    return build_resnet(image, BLOCKS["resnet101"], config.TRAIN_BN)
+    return build_resnet(image, RESNET_BLOCKS["resnet101"], config.TRAIN_BN)
 
 
 def build_resnet(image, blocks, train_bn):
-    """Stages 1 to 5.
+    """Build stages 1 to 5.
 
     Args:
-        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL; H and W multiples of 32.
-        blocks: bottleneck blocks in the stages 2 to 5.
-        train_bn: Config.TRAIN_BN: False keeps batch statistics frozen, None follows the training phase.
+        image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL.
+        blocks: number of bottleneck blocks in stages 2 to 5.
+        train_bn: Config.TRAIN_BN, see `mrcnn.network.norm.BatchNorm`.
 
     Returns:
         [C2, C3, C4, C5]: (B, H/4, W/4, 256) … (B, H/32, W/32, 2048).
@@ -49,13 +48,8 @@ def build_resnet(image, blocks, train_bn):
     return outputs
 
 
-def block_letter(index: int) -> str:
-    """The letter of a stage's block: a, b, c … (stage 4 of ResNet-101 ends with w)."""
-    return chr(ord("a") + index)
-
-
 def _bottleneck(x, width, block, is_first, train_bn):
-    """1x1 to `width`, 3x3, 1x1 to 4 * width, around a shortcut that is projected in a stage's first block."""
+    """1x1 to `width`, 3x3, 1x1 to 4 * width, and a shortcut, which the first block of a stage projects."""
     stride = 2 if is_first and block[0] != "2" else 1
     shortcut = x
     y = _conv_norm(x, width, 1, block, "branch2a", train_bn, stride)

@@ -1,4 +1,4 @@
-"""ROI align over the pyramid: each region is read from the level that suits its size (Lin et al. 2017, equation 1).
+"""ROI align over the pyramid: each region is pooled from the level that matches its size (Lin et al. 2017, equation 1).
 
 One bilinear sample per bin (He et al. 2017, section 3: "nearly as effective" as four), as Matterport's package does.
 """
@@ -10,20 +10,18 @@ import math
 from keras import ops
 
 from mrcnn.network.backend_ops import crop_levels
-
-CANONICAL_SIDE = 224.0
-"""Side in pixels of a region that belongs to P4: ImageNet's crop size."""
+from mrcnn.network.constants import CANONICAL_SIDE
 
 
 def roi_levels(boxes, image_shape):
-    """Which of P2 to P5 each region is read from.
+    """Index of the pyramid level from which each region is pooled.
 
     Args:
-        boxes: float32 (..., 4), normalized.
+        boxes: float32 (..., 4), normalized (y1, x1, y2, x2).
         image_shape: (H, W) of the canvas, pixels.
 
     Returns:
-        int32 (...): 0 for P2 … 3 for P5. Empty boxes belong to P2.
+        int32 (...): 0 for P2 … 3 for P5; 0 for empty boxes.
     """
     height = boxes[..., 2] - boxes[..., 0]
     width = boxes[..., 3] - boxes[..., 1]
@@ -33,11 +31,11 @@ def roi_levels(boxes, image_shape):
 
 
 def roi_align(feature_maps, boxes, pool_size: int, image_shape):
-    """Cut every region out of its pyramid level and bring it to a fixed size.
+    """Pool every region from its pyramid level to a fixed size.
 
     Args:
         feature_maps: [P2, P3, P4, P5], each (B, h, w, C).
-        boxes: float32 (B, N, 4), normalized (y1, x1, y2, x2). No gradient flows into them.
+        boxes: float32 (B, N, 4), normalized (y1, x1, y2, x2). Gradients do not propagate to them.
         pool_size: side of the result, cells.
         image_shape: (H, W) of the canvas, pixels.
 

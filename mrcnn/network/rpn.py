@@ -9,27 +9,26 @@ RPN_CHANNELS = 512
 """Width of the shared convolution, the paper's 512-d for VGG; Matterport keeps it for every backbone."""
 
 
-def build_rpn(channels, anchors_per_place, anchor_stride, shared_channels=RPN_CHANNELS):
-    """The network that slides over one pyramid level; all levels share its weights.
+def build_rpn(channels, anchors_per_position, anchor_stride, shared_channels=RPN_CHANNELS):
+    """The network that is applied to each pyramid level; all levels share its weights.
 
     Args:
         channels: channels of a pyramid level.
-        anchors_per_place: number of anchor ratios.
-        anchor_stride: cells from one anchor place to the next.
+        anchors_per_position: number of anchor ratios.
+        anchor_stride: cells between neighboring anchor positions.
         shared_channels: width of the shared 3x3 convolution.
 
     Returns:
-        Model named rpn_model: (B, h, w, channels) to [class logits (B, a, 2) with (background, object), deltas (B, a,
-        4)] with
-        a = rows * columns * anchors_per_place, in that order.
+        Model named rpn_model: (B, h, w, channels) to [class logits (B, a, 2) with (background, object), deltas
+        (B, a, 4)], where a = rows * columns * anchors_per_position, in that order.
     """
     level = keras.Input((None, None, channels), name="input_rpn_feature_map")
     shared = layers.Conv2D(
         shared_channels, 3, strides=anchor_stride, padding="same", activation="relu", name="rpn_conv_shared"
     )(level)
-    # float32 also under a mixed-precision policy: what a softmax and a loss read
-    class_raw = layers.Conv2D(2 * anchors_per_place, 1, name="rpn_class_raw", dtype="float32")(shared)
-    bbox_raw = layers.Conv2D(4 * anchors_per_place, 1, name="rpn_bbox_pred", dtype="float32")(shared)
+    # float32 also under a mixed-precision policy: softmax and losses read these
+    class_raw = layers.Conv2D(2 * anchors_per_position, 1, name="rpn_class_raw", dtype="float32")(shared)
+    bbox_raw = layers.Conv2D(4 * anchors_per_position, 1, name="rpn_bbox_pred", dtype="float32")(shared)
     class_logits = layers.Reshape((-1, 2), name="rpn_class_logits", dtype="float32")(class_raw)
     deltas = layers.Reshape((-1, 4), name="rpn_deltas", dtype="float32")(bbox_raw)
     return keras.Model(level, [class_logits, deltas], name="rpn_model")

@@ -1,25 +1,24 @@
-"""Non-maximum suppression in `keras.ops`, for every backend: as a loop, and with all overlaps at once.
+"""Non-maximum suppression in `keras.ops`, for every backend: sequential, and in parallel on the matrix of all overlaps.
 
-Letters: N boxes.
+Shape letters: N boxes.
 """
 
 from __future__ import annotations
 
 from keras import ops
 
-from mrcnn.network.box_coding import box_areas, iou_matrix, iou_one_to_many
+from mrcnn.network.box_coding import box_areas, iou_matrix
 
 DEAD = -1.0
-"""Score of a box that may not be kept; scores are probabilities, so that every live one is 0 or more."""
+"""Score of a box that must not be kept; valid scores are probabilities, 0 or more."""
 
 
 def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
-    """`backend_ops.non_max_suppression` as a loop of at most max_output rounds over N boxes.
+    """Compute `backend_ops.non_max_suppression` in a loop of at most max_output iterations over N boxes.
 
     Args:
-        boxes, scores, max_output, iou_threshold: as in `backend_ops.non_max_suppression`.
-        class_ids: int32 (N,); if given, a box suppresses only boxes of its own class, see
-            `backend_ops.class_wise_nms`.
+        boxes, scores, max_output, iou_threshold: see `backend_ops.non_max_suppression`.
+        class_ids: int32 (N,); if given, boxes suppress only boxes of their class, see `backend_ops.class_wise_nms`.
     """
     is_empty = box_areas(boxes) <= 0.0
     slots = ops.arange(max_output, dtype="int32")
@@ -29,7 +28,7 @@ def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
 
     def keep_best(indices, count, live_scores):
         best = ops.cast(ops.argmax(live_scores), "int32")
-        suppressed = iou_one_to_many(ops.take(boxes, best, axis=0), boxes) > iou_threshold
+        suppressed = iou_matrix(ops.take(boxes, best, axis=0)[None], boxes)[0] > iou_threshold
         if class_ids is not None:
             suppressed = ops.logical_or(suppressed, ops.take(is_empty, best))
             suppressed = ops.logical_and(suppressed, class_ids == ops.take(class_ids, best))
@@ -42,14 +41,13 @@ def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
 
 
 def parallel_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
-    """The same result with all overlaps at once, N x N booleans, in a few rounds: for accelerators.
+    """Compute the result of `greedy_nms` from an N x N matrix of overlaps in a few iterations, for accelerators.
 
-    A box is kept if no kept box of better score suppresses it. Starting from "all are kept", each round settles at
-    least one more link of every chain of overlaps, so that the rounds end with the greedy result as soon as nothing
-    changes.
+    A box is kept if no kept box of higher score suppresses it. Starting with all boxes kept, each iteration settles
+    at least one more link of every chain of overlaps; once nothing changes, the result is that of `greedy_nms`.
 
     Args:
-        boxes, scores, max_output, iou_threshold, class_ids: as in `greedy_nms`.
+        boxes, scores, max_output, iou_threshold, class_ids: see `greedy_nms`.
     """
     count_in = boxes.shape[0]
     sorted_scores, order = ops.top_k(scores, count_in)
@@ -72,7 +70,7 @@ def parallel_nms(boxes, scores, max_output, iou_threshold, class_ids=None):
         return ops.logical_and(live, ops.logical_not(is_hit)), kept
 
     kept, _ = ops.while_loop(has_changed, settle, (live, ops.logical_not(live)))
-    # ranks of the kept boxes first, in order: what is not kept sorts behind
+    # ranks of the kept boxes in order; the others sort behind
     ranks = ops.sort(ops.where(kept, rank, count_in))[:max_output]
     count = ops.minimum(ops.sum(ops.cast(kept, "int32")), max_output)
     padded = ops.pad(ranks, [[0, max_output - ranks.shape[0]]], constant_values=0)

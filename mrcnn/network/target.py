@@ -1,7 +1,7 @@
-"""What a program is compiled for: a processor, or an accelerator (a GPU, a TPU) that must not be kept waiting.
+"""The kind of device that a program is compiled for: a processor or an accelerator (GPU, TPU).
 
-The two want different programs for the same result. A processor is served best by the backend's own ops and by loops
-that stop early; an accelerator by one program of static shapes that does many things at once and asks the host nothing.
+Each kind needs its own program for the same result. A processor is fastest with the backend's native ops and loops that
+stop early; an accelerator with one program of static shapes, wide parallelism and no round trips to the host.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ import keras
 
 
 class Target(Enum):
-    """Which kind of device."""
+    """Kind of device."""
 
     PROCESSOR = "processor"
     ACCELERATOR = "accelerator"
 
 
-_asked: ContextVar[Target | None] = ContextVar("target", default=None)
+_tracing_target: ContextVar[Target | None] = ContextVar("target", default=None)
 
 
 def target() -> Target:
-    """What the program that is being traced is for.
+    """The target of the program that is being traced.
 
-    Outside `tracing_for` (in training) it is where the Keras backend computes; but TensorFlow's own ops run on a GPU
-    too, and are its choice wherever XLA was not asked for.
+    Outside `tracing_for` (in training), it is the kind of device that the Keras backend computes on. The exception is
+    TensorFlow, whose native ops also run on a GPU: without XLA they are used everywhere.
     """
-    asked = _asked.get()
-    if asked is not None:
-        return asked
+    traced_for = _tracing_target.get()
+    if traced_for is not None:
+        return traced_for
     return Target.PROCESSOR if keras.backend.backend() == "tensorflow" else default_target()
 
 
 @contextmanager
-def tracing_for(asked: Target) -> Iterator[None]:
-    """Inside the block, in this thread, `target()` answers so."""
-    token = _asked.set(asked)
+def tracing_for(traced_for: Target) -> Iterator[None]:
+    """Make `target()` return `traced_for` inside the block, in this thread."""
+    token = _tracing_target.set(traced_for)
     try:
         yield
     finally:
-        _asked.reset(token)
+        _tracing_target.reset(token)
 
 
 def default_target() -> Target:
-    """ACCELERATOR if the Keras backend computes on one."""
+    """ACCELERATOR if the Keras backend computes on one, otherwise PROCESSOR."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mrcnn.weights.checkpoint import METADATA_ATTRIBUTE
+from mrcnn.weights.hdf5 import METADATA_ATTRIBUTE
 from mrcnn.weights.whole_file import write_whole
 
 

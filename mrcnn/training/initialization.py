@@ -6,7 +6,6 @@ name; the boxes and masks of a new class are initialized with the mean over the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.config import Config
-from mrcnn.weights.checkpoint import HEAD_LAYERS, RPN_LAYERS, WeightsError, read_arrays, read_metadata
+from mrcnn.config import BACKBONES, MIN_DIM_SHARE, Config
+from mrcnn.network.constants import LITE0_MEAN_PIXEL
+from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_metadata
+from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, backbone_of
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
-
-SHORT_SIDE_SHARE = 800 / 1024
-"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM."""
 
 SMALL_NETWORK: dict[str, Any] = {
     "BACKBONE": "efficientnet_lite0",
@@ -27,7 +25,7 @@ SMALL_NETWORK: dict[str, Any] = {
     "RPN_CHANNELS": 64,
     "MASK_HEAD_CHANNELS": 64,
     "FPN_CLASSIF_FC_LAYERS_SIZE": 256,
-    "MEAN_PIXEL": np.array([127.0, 127.0, 127.0]),
+    "MEAN_PIXEL": np.array(LITE0_MEAN_PIXEL),
     "RPN_ANCHOR_SCALES": (16, 32, 64, 128, 256),
     "PRE_NMS_LIMIT": 1000,
     "POST_NMS_ROIS_INFERENCE": 100,
@@ -130,20 +128,16 @@ def plan_initialization(
         settings |= SMALL_NETWORK if is_small else {"BACKBONE": found}
         side = side or (512 if is_small else 1024)
     if side is not None:
-        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * SHORT_SIDE_SHARE)}
+        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * MIN_DIM_SHARE)}
     config = config_from_metadata({"config": stored or {}}, **settings)
     return Initialization(path, config, backbone_only, file_names, tuple(class_names))
 
 
 def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
-    if "lite0_stem" in arrays:
-        return "efficientnet_lite0"
-    blocks = sum(re.fullmatch(r"res4[a-w]_branch2a", name) is not None for name in arrays)
-    if blocks in (6, 23):
-        return {6: "resnet50", 23: "resnet101"}[blocks]
-    raise WeightsError(
-        f"{path} has none of the backbones resnet50, resnet101, efficientnet_lite0: no training can start from it"
-    )
+    backbone = backbone_of(arrays)
+    if backbone is None:
+        raise WeightsError(f"{path} has none of the backbones {', '.join(BACKBONES)}: training cannot start from it")
+    return backbone
 
 
 def _file_names(path, arrays, metadata, names_by_count) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from keras import ops
 
 from mrcnn.network.backend_ops import gather_levels
 from mrcnn.network.box_coding import encode_deltas, iou_matrix
+from mrcnn.network.numpy_boxes import areas, intersections
 
 RPN_POSITIVE_IOU = 0.7
 RPN_NEGATIVE_IOU = 0.3
@@ -27,8 +28,8 @@ CROWD_SHARE = 0.5
 
 def numpy_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes (N, 4) and (M, 4): float32 (N, M)."""
-    intersection = _intersections(boxes_a, boxes_b)
-    union = _areas(boxes_a)[:, None] + _areas(boxes_b)[None, :] - intersection
+    intersection = intersections(boxes_a[:, None], boxes_b[None])
+    union = areas(boxes_a)[:, None] + areas(boxes_b)[None, :] - intersection
     return intersection / np.maximum(union, 1e-9)
 
 
@@ -36,7 +37,7 @@ def numpy_share_inside(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Largest share of each box's (N, 4) area that lies in one of the regions (M, 4): float32 (N,)."""
     if len(regions) == 0:
         return np.zeros(len(boxes), np.float32)
-    return _intersections(boxes, regions).max(axis=1) / np.maximum(_areas(boxes), 1e-9)
+    return intersections(boxes[:, None], regions[None]).max(axis=1) / np.maximum(areas(boxes), 1e-9)
 
 
 def rpn_targets(
@@ -243,16 +244,6 @@ def _share_inside(rois, areas, regions):
         ops.minimum(rois[:, None, 3], regions[None, :, 3]) - ops.maximum(rois[:, None, 1], regions[None, :, 1])
     )
     return ops.max(height * width, axis=1) / ops.maximum(areas, 1e-9)
-
-
-def _intersections(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    height = np.minimum(boxes_a[:, None, 2], boxes_b[None, :, 2]) - np.maximum(boxes_a[:, None, 0], boxes_b[None, :, 0])
-    width = np.minimum(boxes_a[:, None, 3], boxes_b[None, :, 3]) - np.maximum(boxes_a[:, None, 1], boxes_b[None, :, 1])
-    return np.maximum(height, 0, dtype=np.float32) * np.maximum(width, 0, dtype=np.float32)
-
-
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def _subsample(match: np.ndarray, label: int, most: int, rng: np.random.Generator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +58,7 @@ class Trainer:
         windows: WindowMaker,
         settings: TrainSettings,
         folder: Path,
-        metadata: dict[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         validation: Validation | None = None,
     ):
         """Build everything; nothing is written yet.

@@ -15,13 +15,13 @@ from pycocotools import mask as coco_mask
 
 from mrcnn.coco.annotation_file import Record
 from mrcnn.coco.average_precision import ALL_AREAS, MAX_DETECTIONS, Kind, measure
-from mrcnn.config import Config
-from mrcnn.engines.keras_engine import Detector
-from mrcnn.network.network import CANVAS_MULTIPLE, MaskRCNNNetwork
+from mrcnn.config import MIN_DIM_SHARE, Config
+from mrcnn.engines.keras_engine import KerasEngine
+from mrcnn.network.constants import CANVAS_MULTIPLE
+from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
 from mrcnn.training.data import BatchMaker
 from mrcnn.training.image_cache import UnreadableImageError
-from mrcnn.training.initialization import SHORT_SIDE_SHARE
 from mrcnn.training.policy import keras_policy
 from mrcnn.training.training_model import TrainingModel
 from mrcnn.weights.metadata import config_from_metadata, describe
@@ -76,9 +76,9 @@ class Validator:
         eval_config = config_from_metadata(describe(config, self._data.class_names), **overrides)
         with keras_policy("float32"):
             self._network = MaskRCNNNetwork(eval_config)
-        self._detector = Detector(self._network)
+        self._detector = KerasEngine(self._network)
         self._side = int(config.IMAGE_MAX_DIM)
-        self._short_side = round(SHORT_SIDE_SHARE * self._side)
+        self._short_side = round(MIN_DIM_SHARE * self._side)
         self._images = _evenly(self._data.images, MAX_IMAGES)
         self.image_count = len(self._images)
         self.shown: list[tuple[AnnotatedImage, list[Detection]]] = []

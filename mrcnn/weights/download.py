@@ -1,5 +1,5 @@
-"""Fetches the COCO weights that Matterport published: resumes a cut download; only a whole, checked file gets its
-final name."""
+"""Downloads the COCO weights that Matterport published; resumes interrupted downloads, and verifies the file before it
+gets its final name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mrcnn.weights.checkpoint import WeightsError, summarize
+from mrcnn.weights.checkpoint import WeightsError, read_checkpoint
 
 COCO_MODEL_URL = "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
 COCO_BYTES = 257_557_808
@@ -26,15 +26,15 @@ RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class DownloadSettings:
-    """How a file is fetched.
+    """Settings of a download.
 
     Attributes:
-        url: where it is.
-        size: its length, bytes.
-        attempts: tries in a row that bring nothing before giving up; one that brings data starts the count anew.
-        first_delay_s: pause before the second try, seconds; it doubles each time.
-        timeout_s: how long a connection may be silent, seconds.
-        sleep: waits that many seconds.
+        url: URL of the file.
+        size: size of the file, bytes.
+        attempts: number of consecutive attempts without progress before giving up.
+        first_delay_s: delay before the second attempt, seconds; doubles each time.
+        timeout_s: timeout of the connection, seconds.
+        sleep: sleeps for a number of seconds.
     """
 
     url: str = COCO_MODEL_URL
@@ -49,37 +49,38 @@ COCO = DownloadSettings()
 
 
 class Listener(Protocol):
-    """Who is told how far a download is."""
+    """Receives the progress of a download."""
 
     def set(self, received: int) -> None:
-        """So many bytes are there now."""
+        """Called with the number of bytes received so far."""
 
     def note(self, text: str) -> None:
-        """Something happened that is worth a line."""
+        """Called with a line about an event, such as a failed attempt."""
 
 
 class DownloadError(ConnectionError):
-    """The file could not be had; the text says in one line why, and how to get it by hand."""
+    """The download failed; the message is one line with the reason and how to download manually."""
 
 
 class WrongFileError(Exception):
-    """What the server sends, or what lies there, is not the file; the text says why."""
+    """A file is not the expected one; the message says why."""
 
 
 class _ConnectionLost(Exception):
-    """The server or the network failed in a way that another try may mend."""
+    """The server or the network failed in a way that may succeed when retried."""
 
 
 def download_trained_weights(coco_model_path: str | os.PathLike[str], verbose: int = 1) -> None:
-    """Download the COCO weights (257,557,808 bytes) to a file, which appears when it is complete. A file that is there
-    is replaced. What a cut download has brought is kept in a .part beside it, and the next call goes on from there.
+    """Download the COCO weights (257,557,808 bytes), replacing an existing file when the download is complete.
+
+    An interrupted download is kept in a .part file beside it, which the next call resumes.
 
     Args:
-        coco_model_path: where to put the file.
-        verbose: print what is going on if 1 or more.
+        coco_model_path: path of the file.
+        verbose: 1 or more prints messages.
 
     Raises:
-        OSError: no network, another file than expected, or a folder that cannot be written.
+        OSError: no network, an unexpected file, or a folder that is not writable.
     """
     path = Path(coco_model_path)
     listener = _Printer(verbose)
@@ -89,13 +90,13 @@ def download_trained_weights(coco_model_path: str | os.PathLike[str], verbose: i
 
 
 class _Printer:
-    """Prints notes if there is to be any print at all."""
+    """Prints notes if verbose."""
 
     def __init__(self, verbose: int) -> None:
         self._verbose = verbose
 
     def set(self, received: int) -> None:
-        """The original shows no progress."""
+        """Print nothing, as in the original."""
 
     def note(self, text: str) -> None:
         if self._verbose:
@@ -103,28 +104,28 @@ class _Printer:
 
 
 def part_of(target: Path) -> Path:
-    """Where the data of a download lie until it is complete."""
+    """Path of the partial file of a download."""
     return target.with_name(target.name + ".part")
 
 
 def fetch_weights(target: Path, settings: DownloadSettings, listener: Listener) -> None:
-    """Put the COCO weights at `target`; what is there is replaced when they are complete.
+    """Download the COCO weights to `target`, replacing an existing file when the download is complete.
 
     Args:
-        target: its folder must exist.
-        settings: where from and how patiently.
-        listener: told how far it is, and of tries that failed.
+        target: path of the file; its folder must exist.
+        settings: settings of the download.
+        listener: receives progress and failed attempts.
 
     Raises:
-        DownloadError: no network, a server that does not have the file, or a file that is not the right one.
-        OSError: the disk is full, or the folder cannot be written; a file that is half there stays for the next try.
+        DownloadError: no network, or the server does not have the file or sends another one.
+        OSError: the disk is full, or the folder is not writable; the partial file is kept for the next attempt.
     """
     part = part_of(target)
     try:
         _fetch(part, settings, listener)
         check_weights(part, settings.size)
     except WrongFileError as error:
-        _forget(part)
+        _discard(part)
         raise _failure(settings.url, target, str(error)) from None
     except _ConnectionLost as error:
         raise _failure(settings.url, target, f"{error}{_kept(part, settings.size)}") from None
@@ -134,29 +135,29 @@ def fetch_weights(target: Path, settings: DownloadSettings, listener: Listener) 
         os.replace(part, target)
     except OSError as error:
         raise _failure(settings.url, target, f"{part} cannot be renamed: {error.strerror}") from None
-    _forget(part)
+    _discard(part)
 
 
 def check_weights(path: Path, size: int = COCO_BYTES) -> None:
-    """Raises WrongFileError unless the file has that length in bytes and the layers of Matterport's COCO model."""
+    """Raise WrongFileError unless the file has that size in bytes and the layers of Matterport's COCO model."""
     actual = path.stat().st_size
     if actual != size:
         raise WrongFileError(f"expected {size:,} bytes, it has {actual:,}")
     try:
-        summary = summarize(path)
+        num_classes = read_checkpoint(path).num_classes
     except WeightsError as error:
         raise WrongFileError(str(error)) from None
-    if summary.num_classes != COCO_CLASSES:
-        raise WrongFileError(f"expected {COCO_CLASSES} classes in mrcnn_class_logits, it has {summary.num_classes}")
+    if num_classes != COCO_CLASSES:
+        raise WrongFileError(f"expected {COCO_CLASSES} classes in mrcnn_class_logits, it has {num_classes}")
 
 
 def _fetch(part: Path, settings: DownloadSettings, listener: Listener) -> None:
-    """Fill `part` until it has the file's length, trying again after each loss. Raises what `_fetch_once` raises."""
-    tries, delay_s = 0, settings.first_delay_s
+    """Download into `part` until it is complete, retrying with backoff. Raises what `_fetch_once` raises."""
+    failures, delay_s = 0, settings.first_delay_s
     while True:
         before = _length(part)
         if before > settings.size:
-            _forget(part)
+            _discard(part)
             before = 0
         if before == settings.size:
             return
@@ -164,21 +165,21 @@ def _fetch(part: Path, settings: DownloadSettings, listener: Listener) -> None:
             _fetch_once(part, before, settings, listener)
         except _ConnectionLost as error:
             if _length(part) > before:
-                tries, delay_s = 0, settings.first_delay_s
-            tries += 1
-            if tries >= settings.attempts:
+                failures, delay_s = 0, settings.first_delay_s
+            failures += 1
+            if failures >= settings.attempts:
                 raise
-            listener.note(f"{error}; trying again in {delay_s:g} s")
+            listener.note(f"{error}; retrying in {delay_s:g} s")
             settings.sleep(delay_s)
             delay_s *= 2
 
 
 def _fetch_once(part: Path, offset: int, settings: DownloadSettings, listener: Listener) -> None:
-    """One request. Raises _ConnectionLost, WrongFileError, or OSError when the disk refuses."""
+    """Send one request and append its data. Raises _ConnectionLost, WrongFileError, or OSError from the disk."""
     with _request(part, offset, settings) as response:
-        offset = _agreed_offset(response, part, offset, settings.size)
+        offset = _accepted_offset(response, part, offset, settings.size)
         listener.set(offset)
-        # not "ab": another process that fetches the same writes the same bytes to the same place
+        # not "ab": another process that downloads the same file writes the same bytes at the same position
         with part.open("r+b" if offset else "wb") as file:
             file.seek(offset)
             _etag_file(part).write_text(response.headers.get("ETag") or "", encoding="utf-8")
@@ -206,7 +207,7 @@ def _request(part: Path, offset: int, settings: DownloadSettings) -> Any:
         with error:
             text = f"the server answers {error.code} {error.reason}"
         if error.code == 416:
-            _forget(part)
+            _discard(part)
             raise _ConnectionLost(f"{text} to a resumed download") from None
         if error.code in RETRIED_STATUS:
             raise _ConnectionLost(text) from None
@@ -218,15 +219,15 @@ def _request(part: Path, offset: int, settings: DownloadSettings) -> Any:
         raise _ConnectionLost(f"no connection ({reason or type(error).__name__})") from None
 
 
-def _agreed_offset(response: Any, part: Path, offset: int, size: int) -> int:
-    """Where in the file the answer's data begin: `offset`, or 0 when the server sends all of it."""
+def _accepted_offset(response: Any, part: Path, offset: int, size: int) -> int:
+    """Position in the file at which the response begins: `offset`, or 0 if the server sends the whole file."""
     if response.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         same_file = _read_etag(part) in ("", response.headers.get("ETag") or "")
         if match and int(match[1]) == offset and match[2] in (str(size), "*") and same_file:
             return offset
-        _forget(part)
-        raise _ConnectionLost("the file on the server is not the one that the cut download began with")
+        _discard(part)
+        raise _ConnectionLost("the file on the server has changed since the interrupted download")
     length = response.headers.get("Content-Length")
     if length is not None and length != str(size):
         kind = response.headers.get("Content-Type", "unknown type")
@@ -256,20 +257,20 @@ def _read_etag(part: Path) -> str:
         return ""
 
 
-def _forget(part: Path) -> None:
+def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
     _etag_file(part).unlink(missing_ok=True)
 
 
 def _drop_if_empty(part: Path) -> None:
     if part.exists() and part.stat().st_size == 0:
-        _forget(part)
+        _discard(part)
 
 
 def _kept(part: Path, size: int) -> str:
     received = _length(part)
-    return f"; {received:,} of {size:,} bytes are kept, another try goes on from there" if received else ""
+    return f"; {received:,} of {size:,} bytes are kept, the next attempt resumes from there" if received else ""
 
 
 def _failure(url: str, target: Path, reason: str) -> DownloadError:
-    return DownloadError(f"cannot download {url}: {reason}. By hand: download it in a browser and put it at {target}")
+    return DownloadError(f"cannot download {url}: {reason}. Or download it in a browser and save it as {target}")

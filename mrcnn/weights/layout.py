@@ -1,17 +1,29 @@
-"""The order and the names of the layers in Matterport's weight files: the name table of `mrcnn.weights.load_save`.
+"""Names and order of the layers in Matterport's weight files.
 
-Keras 2 wrote one HDF5 group per layer, also for those without weights, in the model's order. The names of the latter
-carry running numbers (activation_1 …). Files written here have the same groups in the same order, so that the
-original package loads them.
+Keras 2 wrote one HDF5 group per layer in the model's order, including layers without weights, whose names have running
+numbers (activation_1 …). Files of this package have the same groups in the same order, so that Matterport's package
+loads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
-from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.network.resnet import BLOCKS, block_letter
-from mrcnn.weights.checkpoint import RPN_LAYERS
+from mrcnn.config import Config
+
+if TYPE_CHECKING:
+    import keras
+
+RPN_LAYERS = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
+"""Layers whose weights are stored in the group `rpn_model`."""
+
+HEAD_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
+"""Layers whose shapes depend on the number of classes."""
+
+RESNET_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+"""Number of bottleneck blocks in stages 2 to 5."""
 
 _FPN = (
     "fpn_c5p5 fpn_p5upsampled fpn_c4p4 fpn_p4add fpn_p4upsampled fpn_c3p3 fpn_p3add fpn_p3upsampled fpn_c2p2 fpn_p2add "
@@ -20,8 +32,34 @@ _FPN = (
 _RPN = "rpn_model rpn_class rpn_bbox input_anchors ROI input_image_meta".split()
 
 
+class LayerSource(Protocol):
+    """The part of `mrcnn.network.network.MaskRCNNNetwork` that weight files are read into and written from."""
+
+    config: Config
+
+    def layers_by_name(self) -> Mapping[str, keras.Layer]:
+        """Every layer that has weights, by name."""
+
+    def backbone_layer_names(self) -> list[str]:
+        """Names of the backbone's layers that have weights, in build order."""
+
+
+def block_letter(index: int) -> str:
+    """Letter of a block in a ResNet stage: a, b, c … (stage 4 of ResNet-101 ends with w)."""
+    return chr(ord("a") + index)
+
+
+def backbone_of(layer_names: Iterable[str]) -> str | None:
+    """Name of the backbone that has these layers; None if it is not a known one."""
+    names = set(layer_names)
+    if "lite0_stem" in names:
+        return "efficientnet_lite0"
+    stage_4 = sum(re.fullmatch(r"res4[a-w]_branch2a", name) is not None for name in names)
+    return next((name for name, blocks in RESNET_BLOCKS.items() if blocks[2] == stage_4), None)
+
+
 class _Counter:
-    """Hands out Keras' running names: activation_1, activation_2 …"""
+    """Generates Keras' running names: activation_1, activation_2 …"""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
@@ -31,11 +69,12 @@ class _Counter:
         return f"{kind}_{self._last[kind]}"
 
 
-def file_groups(network: MaskRCNNNetwork) -> list[str]:
-    """The names of the groups of a weight file, in file order."""
+def file_groups(network: LayerSource) -> list[str]:
+    """Names of the groups of a network's weight file, in file order."""
     counter = _Counter()
     groups = ["input_image"]
-    blocks = BLOCKS.get(network.config.BACKBONE) if isinstance(network.config.BACKBONE, str) else None
+    backbone = network.config.BACKBONE
+    blocks = RESNET_BLOCKS.get(backbone) if isinstance(backbone, str) else None
     groups.extend(_resnet_groups(blocks, counter) if blocks else network.backbone_layer_names())
     groups.extend(_FPN)
     groups.extend(_RPN)
@@ -45,7 +84,7 @@ def file_groups(network: MaskRCNNNetwork) -> list[str]:
 
 
 def group_layers(group: str) -> tuple[str, ...]:
-    """The layers whose weights lie in a group of the file."""
+    """Names of the layers whose weights are stored in a group of the file."""
     return RPN_LAYERS if group == "rpn_model" else (group,)
 
 
@@ -67,7 +106,7 @@ def _box_head_groups(counter: _Counter) -> Iterator[str]:
     for index in (1, 2):
         yield from (f"mrcnn_class_conv{index}", f"mrcnn_class_bn{index}", counter.next("activation"))
     yield from ("pool_squeeze", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_class", "mrcnn_bbox", "mrcnn_detection")
-    counter.next("activation")  # the softmax inside mrcnn_class has taken a number
+    counter.next("activation")  # taken by the softmax inside mrcnn_class
     yield "lambda_3"
 
 

@@ -1,8 +1,7 @@
-"""Reads and writes weight files in the layout of Matterport's package (Keras 2 HDF5), layer by layer and by name.
+"""Loads and saves a network's weights in the layout of Matterport's package (Keras 2 HDF5), matching layers by name.
 
-Every layer of the network must find its partner in the file and the other way round; a leftover is an error that
-names it, unless the caller excludes the layer. Files written here carry their settings and class names in one HDF5
-attribute.
+Network and file must have the same layers; a layer that only one of them has is an error that names it, unless the
+caller excludes it. Saved files store settings and class names in one HDF5 attribute.
 """
 
 from __future__ import annotations
@@ -11,52 +10,44 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.weights.checkpoint import (
-    HEAD_LAYERS,
-    METADATA_ATTRIBUTE,
-    RPN_LAYERS,
-    LayerArrays,
-    WeightsError,
-    listed,
-    read_arrays,
-    read_metadata,
-)
-from mrcnn.weights.layout import file_groups, group_layers
+from mrcnn.weights.hdf5 import METADATA_ATTRIBUTE, LayerArrays, WeightsError, listed, read_arrays
+from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, LayerSource, file_groups, group_layers
 from mrcnn.weights.whole_file import write_whole
 
-__all__ = ["WeightsError", "load_weights", "read_arrays", "read_metadata", "save_weights"]
+if TYPE_CHECKING:
+    import keras
 
 MEMORY_STEP = 1 << 22
-"""Bytes by which the memory grows in which a file is made."""
+"""Bytes by which the in-memory file grows."""
 
 LAYOUT_KERAS_VERSION = "2.2.5"
-"""The Keras whose layout the files follow; Keras 2 reads it to know what to convert (here: nothing)."""
+"""The Keras version whose layout the files have; Keras 2 reads it to decide what to convert (here: nothing)."""
 
 
 def load_weights(
-    network: MaskRCNNNetwork,
+    network: LayerSource,
     path: str | os.PathLike[str],
     exclude: Iterable[str] | None = None,
     backbone_only: bool | None = False,
 ) -> None:
-    """Set the network's weights from a file. Nothing is changed if the file does not fit.
+    """Set the network's weights from a file; nothing changes if the file does not match.
 
     Args:
-        network: whose weights are set.
-        path: a file that Matterport's `save_weights` or ours wrote; weights may sit under `model_weights`.
-        exclude: layers that keep the weights they have, whether or not the file has them.
-        backbone_only: the file holds a backbone and nothing else (ImageNet weights); all other layers keep their
-            weights. None: if that is so.
+        network: the network to change.
+        path: a file written by Matterport's `save_weights` or by this package; weights may be under `model_weights`.
+        exclude: layers that keep their current weights, whether or not the file has them.
+        backbone_only: True: load a backbone only (ImageNet weights), all other layers keep their weights. None: do so
+            if the file contains nothing else.
 
     Raises:
-        WeightsError: the file is missing, damaged or foreign; a layer has no partner or another shape; `exclude`
-        names no layer.
+        WeightsError: the file is missing, damaged or of another kind; a layer is missing, unexpected or has another
+            shape; `exclude` has an unknown name.
     """
     path = Path(path)
     layers = network.layers_by_name()
@@ -68,12 +59,12 @@ def load_weights(
     wanted = backbone if backbone_only else set(layers)
     if not wanted & set(arrays):
         raise WeightsError(
-            f"{path} has none of the layers of a Mask R-CNN with backbone {network.config.BACKBONE!r} (its first: "
+            f"{path} has none of the layers of a Mask R-CNN with backbone {network.config.BACKBONE!r} (it has "
             f"{listed(list(arrays))}): it is not a Mask R-CNN checkpoint of this kind"
         )
     if backbone_only:
         arrays = {name: layer for name, layer in arrays.items() if name in wanted}
-    _check_partners(path, network, wanted - excluded, set(arrays) - excluded)
+    _check_layers(path, network, wanted - excluded, set(arrays) - excluded)
     assignments = []
     for name in layers:
         if name in wanted and name not in excluded:
@@ -83,25 +74,23 @@ def load_weights(
 
 
 def save_weights(
-    network: MaskRCNNNetwork, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
+    network: LayerSource, path: str | os.PathLike[str], metadata: Mapping[str, object] | None = None
 ) -> None:
-    """Write the network's weights in Matterport's layout; an existing file is replaced only when the new one is
-    complete.
+    """Write the network's weights in Matterport's layout; an existing file is replaced atomically.
 
     Args:
-        network: whose weights are written.
+        network: the network to save.
         path: the file; its folder must exist.
-        metadata: JSON-able settings to store in the file, see `describe`; None stores nothing.
+        metadata: settings and class names to store, see `mrcnn.weights.metadata.describe`; None stores nothing.
 
     Raises:
-        OSError: the file cannot be written (disk full, no permission); what was at `path` is untouched.
+        OSError: the file cannot be written (disk full, no permission); an existing file is untouched.
     """
     write_whole(Path(path), _file_image(network, metadata))
 
 
-def _file_image(network: MaskRCNNNetwork, metadata: Mapping[str, Any] | None) -> bytes:
-    """The content of a weight file. It is made in memory: HDF5 itself crashes the process (SIGSEGV when the file is
-    closed) where a disk is full."""
+def _file_image(network: LayerSource, metadata: Mapping[str, object] | None) -> bytes:
+    """Content of a weight file, built in memory because HDF5 crashes the process on a full disk (SIGSEGV on close)."""
     layers = network.layers_by_name()
     with h5py.File("weights.h5", "w", driver="core", backing_store=False, block_size=MEMORY_STEP) as file:
         groups = file_groups(network)
@@ -113,17 +102,19 @@ def _file_image(network: MaskRCNNNetwork, metadata: Mapping[str, Any] | None) ->
         for group in groups:
             _write_group(file.create_group(group), [layers[n] for n in group_layers(group) if n in layers])
         file.flush()
-        return file.id.get_file_image()
+        return bytes(file.id.get_file_image())
 
 
-def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any], groups: Sequence[str]) -> set[str]:
+def _checked_exclude(
+    exclude: Iterable[str] | None, layers: Mapping[str, keras.Layer], groups: Sequence[str]
+) -> set[str]:
     if exclude is None:
         return set()
     if isinstance(exclude, str):
         raise WeightsError(f"exclude must be a list of layer names, got the text {exclude!r}: write [{exclude!r}]")
     names = set(exclude)
     expanded = names - {"rpn_model"} | (set(RPN_LAYERS) if "rpn_model" in names else set())
-    # Scripts also name layers without weights, "mrcnn_bbox" in Matterport's samples
+    # Matterport's samples also name a layer without weights, "mrcnn_bbox"
     unknown = sorted(expanded - set(layers) - set(groups))
     if unknown:
         raise WeightsError(
@@ -133,23 +124,25 @@ def _checked_exclude(exclude: Iterable[str] | None, layers: Mapping[str, Any], g
     return expanded
 
 
-def _check_partners(path: Path, network: MaskRCNNNetwork, ours: set[str], theirs: set[str]) -> None:
-    missing = [name for name in network.layers_by_name() if name in ours - theirs]
+def _check_layers(path: Path, network: LayerSource, expected: set[str], found: set[str]) -> None:
+    missing = [name for name in network.layers_by_name() if name in expected - found]
     if missing:
         raise WeightsError(
             f"{path} has no layer {listed(missing)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
-            "needs. Is it a file of another architecture? To leave layers as they are, name them in exclude"
+            "needs. Is it a file of another architecture? To keep the current weights of layers, name them in exclude"
         )
-    surplus = sorted(theirs - ours)
-    if surplus:
+    unexpected = sorted(found - expected)
+    if unexpected:
         raise WeightsError(
-            f"{path} has the layer {listed(surplus)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
+            f"{path} has the layer {listed(unexpected)}, which this network (BACKBONE {network.config.BACKBONE!r}) "
             "does not have. Is it a file of another architecture?"
         )
 
 
-def _match_layer(path: Path, name: str, layer: Any, arrays: LayerArrays) -> list[tuple[Any, np.ndarray]]:
-    """(variable, values) of every weight of a layer, or an error that names the first that does not fit."""
+def _match_layer(
+    path: Path, name: str, layer: keras.Layer, arrays: LayerArrays
+) -> list[tuple[keras.Variable, NDArray[np.generic]]]:
+    """(variable, values) of every weight of a layer. Raises WeightsError for the first that does not match."""
     kinds = [_kind(variable) for variable in layer.weights]
     if set(kinds) != set(arrays):
         raise WeightsError(
@@ -170,30 +163,27 @@ def _shape_message(path: Path, weight: str, expected: tuple[int, ...], found: tu
     text = f"{path}: {weight} has shape {found}, this network needs {expected}"
     name = weight.split("/")[0]
     if name not in HEAD_LAYERS:
-        return (
-            text
-            + ". The file was made with other settings (BACKBONE, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE …)"
-        )
+        return f"{text}. Its settings differ (BACKBONE, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE …)"
     per_class = 4 if name == "mrcnn_bbox_fc" else 1
     return (
-        f"{text}: the file has {found[-1] // per_class} classes with the background, "
+        f"{text}: the file has {found[-1] // per_class} classes including the background, "
         f"NUM_CLASSES is {expected[-1] // per_class}. "
         f"Set NUM_CLASSES to the file's, or load all but the heads with exclude={list(HEAD_LAYERS)}"
     )
 
 
-def _kind(variable: Any) -> str:
+def _kind(variable: keras.Variable) -> str:
     return str(variable.name).split("/")[-1].split(":")[0]
 
 
-def _write_group(group: h5py.Group, layers: Sequence[Any]) -> None:
+def _write_group(group: h5py.Group, layers: Sequence[keras.Layer]) -> None:
     weights = [(f"{layer.name}/{_kind(variable)}:0", variable) for layer in layers for variable in layer.weights]
     group.attrs["weight_names"] = np.array([name.encode() for name, _ in weights])
     for name, variable in weights:
         group.create_dataset(name, data=np.asarray(_to_numpy(variable), np.float32))
 
 
-def _to_numpy(variable: Any) -> np.ndarray:
+def _to_numpy(variable: keras.Variable) -> NDArray[np.generic]:
     import keras
 
-    return keras.ops.convert_to_numpy(variable)
+    return np.asarray(keras.ops.convert_to_numpy(variable))

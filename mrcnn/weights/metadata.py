@@ -1,14 +1,13 @@
-"""The settings and class names that a weight file made here carries, so that the file is all a user has to name."""
+"""Settings and class names stored inside a weight file, so that the file alone describes its network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.hdf5 import Metadata, WeightsError
 
 NETWORK_SETTINGS = (
     "NAME",
@@ -37,86 +36,87 @@ NETWORK_SETTINGS = (
     "DETECTION_MIN_CONFIDENCE",
     "DETECTION_NMS_THRESHOLD",
 )
-"""Settings of a Config that decide what the weights mean and how images are shown to them."""
+"""Settings of a Config on which the meaning of the weights and the preparation of images depend."""
 
 OPTIONAL_SETTINGS = ("RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND")
-"""Settings of ours that a Config need not have: widths that Matterport's package fixes at 512 and 256, and what
-`detect` makes of regions that are most probably background."""
+"""Settings beyond Matterport's, which a Config need not have: widths that are 512 and 256 in Matterport's package, and
+how `detect` treats regions that most probably are background."""
 
 
-def describe(config: Config, class_names: Sequence[str]) -> dict[str, Any]:
-    """What `weights.save_weights` stores in a file.
+def network_settings(config: Config) -> dict[str, object]:
+    """The settings in `NETWORK_SETTINGS` and `OPTIONAL_SETTINGS` that a Config has, JSON-able."""
+    names = (*NETWORK_SETTINGS, *OPTIONAL_SETTINGS)
+    return {name: _plain(getattr(config, name)) for name in names if hasattr(config, name)}
+
+
+def describe(config: Config, class_names: Sequence[str]) -> Metadata:
+    """The metadata that `mrcnn.weights.load_save.save_weights` stores in a file.
 
     Args:
         config: the settings the network was trained with.
         class_names: K names, the background first.
 
     Returns:
-        {"config": {setting: value}, "class_names": [...]}, all of it JSON-able.
+        {"config": {setting: value}, "class_names": [...]}, JSON-able.
 
     Raises:
-        ValueError: another number of names than NUM_CLASSES.
+        ValueError: there are not NUM_CLASSES names, or BACKBONE is a function.
     """
     if len(class_names) != config.NUM_CLASSES:
         raise ValueError(
-            f"class_names must be NUM_CLASSES = {config.NUM_CLASSES} names with the background, got {len(class_names)}"
+            f"class_names must be NUM_CLASSES = {config.NUM_CLASSES} names including the background, "
+            f"got {len(class_names)}"
         )
     if callable(config.BACKBONE):
         raise ValueError(
             "a BACKBONE that is a function cannot be stored in a weight file: register it in BACKBONES under a name"
         )
-    names = [*NETWORK_SETTINGS, *(name for name in OPTIONAL_SETTINGS if hasattr(config, name))]
-    settings = {name: _plain(getattr(config, name)) for name in names if hasattr(config, name)}
-    return {"config": settings, "class_names": [str(name) for name in class_names]}
+    return {"config": network_settings(config), "class_names": [str(name) for name in class_names]}
 
 
-def config_from_metadata(metadata: Mapping[str, Any], **overrides: Any) -> Config:
-    """A Config with the settings that a weight file carries, for one image at a time.
+def config_from_metadata(metadata: Metadata, **overrides: object) -> Config:
+    """Make a Config from the settings of a weight file, for one image per batch.
 
     Args:
-        metadata: what `weights.read_metadata` returned.
-        **overrides: settings by name that take the place of the file's (DETECTION_MIN_CONFIDENCE=0.5 …).
+        metadata: from `mrcnn.weights.hdf5.read_metadata`, or `describe`.
+        **overrides: settings by name that replace the file's (DETECTION_MIN_CONFIDENCE=0.5 …).
 
     Returns:
         A validated Config; GPU_COUNT and IMAGES_PER_GPU are 1 unless overridden.
 
     Raises:
-        WeightsError: the metadata has an unknown setting, or one that no network can be built from.
+        WeightsError: the metadata has an unknown setting, or the settings are invalid.
     """
-    known = {*NETWORK_SETTINGS, *OPTIONAL_SETTINGS}
-    stored = dict(metadata["config"])
-    unknown = sorted(set(stored) - known)
+    unknown = sorted(set(metadata["config"]) - {*NETWORK_SETTINGS, *OPTIONAL_SETTINGS})
     if unknown:
-        raise WeightsError(
-            f"the weight file carries the unknown setting {unknown[0]!r}: it was made by a newer version"
-        )
-    settings = {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1, **stored, **overrides}
+        raise WeightsError(f"the weight file has the unknown setting {unknown[0]!r}: a newer version wrote it")
+    settings = {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1, **metadata["config"], **overrides}
     settings = {name: _as_default(name, value) for name, value in settings.items()}
     try:
-        config = type("StoredConfig", (Config,), settings)()
+        config: Config = type("StoredConfig", (Config,), settings)()
         config.validate()
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"the settings that the weight file carries cannot be used: {error}") from None
+        raise WeightsError(f"the settings of the network are invalid: {error}") from None
     return config
 
 
-def class_names_from_metadata(metadata: Mapping[str, Any]) -> list[str] | None:
-    """The K class names that a weight file carries, the background first; None if it carries none.
+def class_names_from_metadata(metadata: Metadata) -> list[str] | None:
+    """The K class names of a weight file, the background first; None if it has none.
 
     Raises:
-        WeightsError: they are not NUM_CLASSES names.
+        WeightsError: there are not NUM_CLASSES names.
     """
     names = metadata.get("class_names")
     if names is None:
         return None
     expected = metadata["config"].get("NUM_CLASSES")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) != expected:
+    if len(names) != expected:
         raise WeightsError(f"the weight file's class_names must be {expected} names, got {names!r}")
     return list(names)
 
 
-def _plain(value: Any) -> Any:
-    """A setting as JSON knows it."""
+def _plain(value: object) -> object:
+    """A setting as JSON types."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
@@ -124,6 +124,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _as_default(name: str, value: Any) -> Any:
-    """A stored list as the array that the setting's default is."""
+def _as_default(name: str, value: object) -> object:
+    """A stored list as an array if the setting's default is an array."""
     return np.asarray(value) if isinstance(getattr(Config, name, None), np.ndarray) else value

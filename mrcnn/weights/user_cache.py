@@ -1,4 +1,4 @@
-"""The folder for what a program keeps for its user and can make or fetch again."""
+"""The folder for files that the program caches for a user and can create or download again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def user_cache() -> Path:
-    """This program's folder in the user's cache, by the custom of the system; it may not be there yet.
+    """This program's folder in the platform's cache folder; it may not exist yet.
 
-    For a user without a home, such as a bare number in a container, it lies below the root, rarely writable.
+    For a user without a home folder, such as a bare user id in a container, it is below the root, rarely writable.
     """
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under another name, and put in place when they are complete."""
+"""Writes files atomically: under a temporary name, which is replaced by the final name when the file is complete."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import IO
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write in the block; it takes the place of `path` when the block has ended well.
+    """Open a temporary file for writing, and replace `path` by it when the block succeeds.
 
     Args:
         path: the file; its folder must exist.
 
     Raises:
-        OSError: it cannot be written (disk full, no permission); it names `path`. What was there is untouched, and
-            nothing else is left behind, also after any other error of the block.
+        OSError: the file cannot be written (disk full, no permission); the error names `path`. After this or any other
+            error in the block, an existing file is untouched and the temporary file is removed.
     """
     part: str | None = None
     try:
@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are their owner's alone
+        os.chmod(part, 0o666 & ~_umask())  # only the owner can access files from mkstemp
         os.replace(part, path)
     except BaseException as error:
         if part is not None:
@@ -40,16 +40,16 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all; text as UTF-8. Raises OSError as `whole_file` does.
+    """Write a file atomically, text as UTF-8. Raises OSError, see `whole_file`.
 
-    Lone surrogates, as in file names that the locale's encoding cannot read, become escapes that JSON reads back.
+    Lone surrogates, as in file names that the locale's encoding cannot decode, become escapes that JSON can read.
     """
     with whole_file(path) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def _concerns(error: OSError, path: Path) -> bool:
-    """Whether an error is of the file that is written: a full disk names no file, other errors the temporary one."""
+    """Whether an error is about the file being written: a full disk names no file, other errors the temporary one."""
     return error.filename is None or os.path.basename(error.filename).startswith(path.name + ".")
 
 

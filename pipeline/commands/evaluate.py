@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -17,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.whole_file import write_whole
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.console.count_progress import CountProgress
@@ -163,12 +163,6 @@ def report(
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         **evaluation.record(),
     }
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipeline.segmentation.backend import BackendChoice
+from pipeline.segmentation.machine import Machine
 from pipeline.settings.model_settings import Backend, Device
 
-CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_CAPABILITY = (8, 0)
 """NVIDIA's Ampere, the first GPUs with convolutions in bfloat16."""
 
 
-def choose_precision(wanted: str, choice: BackendChoice) -> str:
+def choose_precision(wanted: str, choice: BackendChoice, machine: Machine | None = None) -> str:
     """The name of Keras' policy: "float32", "mixed_bfloat16" or "mixed_float16".
 
     Args:
         wanted: "auto" (mixed where it is faster), "float32" or "mixed".
         choice: what Keras runs on.
+        machine: None for this one.
     """
     if wanted == "float32":
         return "float32"
@@ -27,18 +26,8 @@ def choose_precision(wanted: str, choice: BackendChoice) -> str:
             "mixed_bfloat16" if (gpu_capability(choice.backend) or (0, 0)) >= BFLOAT16_CAPABILITY else "mixed_float16"
         )
     # without the instructions bfloat16 is emulated and slower; XLA for CPUs, which JAX uses, is not faster with it
-    is_faster = cpu_has_bfloat16() and choice.backend is Backend.TENSORFLOW
+    is_faster = choice.backend is Backend.TENSORFLOW and (machine or Machine()).has_bfloat16()
     return "mixed_bfloat16" if wanted == "mixed" or is_faster else "float32"
-
-
-def cpu_has_bfloat16(cpu_info: Path = CPU_INFO) -> bool:
-    """Whether the processor multiplies bfloat16 (AVX-512 or AMX); False where the system does not say."""
-    try:
-        text = cpu_info.read_text(encoding="utf-8")
-    except OSError:
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags.split()))
 
 
 def gpu_capability(backend: Backend) -> tuple[int, int] | None:

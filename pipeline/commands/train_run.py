@@ -167,7 +167,7 @@ class TrainRun:
         return 0 if not trainer.stopped else 128 + int(self._stop.signal or 2)
 
     def _train_settings(self, plan: Initialization, images: int, loss_scaling: bool) -> Any:
-        from mrcnn.training.trainer import TrainSettings
+        from mrcnn.training.run_settings import TrainSettings
 
         settings = self._settings
         per_epoch = images / settings.batch

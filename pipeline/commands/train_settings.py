@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from argparse import Namespace
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.whole_file import write_whole
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
@@ -129,12 +129,9 @@ def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> Non
 
 
 def fingerprint(settings: RunSettings) -> list[str | None]:
-    """SHA-256 of the annotation files, which must not change when a run is resumed; None for a missing one."""
-    return [_sha256(Path(name)) if name else None for name in (settings.annotations, settings.val_annotations)]
-
-
-def _sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    """SHA-256 of the annotation files, to see that a run goes on with what it began with; None for one not there."""
+    names = (settings.annotations, settings.val_annotations)
+    return [sha256_of(Path(name)) if name and Path(name).is_file() else None for name in names]
 
 
 def _weights(given: str | None, backbone: str | None) -> Path:

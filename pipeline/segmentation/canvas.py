@@ -11,15 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.config import MIN_DIM_SHARE
 from pipeline.settings.model_settings import Canvas
 
 MULTIPLES = {Canvas.TIGHT: 32, Canvas.PAD64: 64}
 """Height and width of a canvas that is not square are multiples of this. 32 is the stride of P5. (P6, every second cell
 of P5, may be odd.) With 64 a canvas is shorter than the square by an even number of P5's cells, so that a centered
-frame lies on them as on the square."""
-MIN_DIM_SHARE = 800 / 1024
-"""Matterport's IMAGE_MIN_DIM as a share of IMAGE_MAX_DIM: the shorter side is scaled to it unless the longer side
-would then exceed IMAGE_MAX_DIM."""
+picture lies on them as on the square."""
 
 
 @dataclass(frozen=True, slots=True)

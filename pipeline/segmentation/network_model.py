@@ -6,9 +6,9 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mrcnn.config import MIN_DIM_SHARE
 from pipeline.errors import InputError
 from pipeline.labels import load_labels, resolve_classes
-from pipeline.segmentation.canvas import MIN_DIM_SHARE
 from pipeline.segmentation.detection_filter import REPORT_MOST, DetectionFilter
 from pipeline.segmentation.weights_file import WeightsChoice, coco_hint, find_weights
 from pipeline.settings.model_settings import ModelSettings
@@ -71,38 +71,17 @@ def read_model(settings: ModelSettings) -> NetworkModel:
         InputError: there is no weight file, it is no Mask R-CNN checkpoint, or the class names are not as many as its
             classes.
     """
-    from mrcnn.weights.checkpoint import WeightsError, summarize
-    from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
+    from mrcnn.weights.checkpoint import WeightsError, read_checkpoint
 
     weights = find_weights(settings.weights)
     try:
-        summary = summarize(weights.path)
-        names = class_names_from_metadata(summary.metadata) if summary.metadata else None
-        if settings.labels is not None or names is None:
-            labels = load_labels(settings.labels, summary.num_classes)
-        else:
-            labels = tuple(names)
-        overrides = _overrides(settings)
-        if summary.metadata is not None:
-            return NetworkModel(settings, weights, config_from_metadata(summary.metadata, **overrides), labels)
-        if summary.backbone is None:
-            raise InputError(
-                f"{weights.path} has another backbone than ResNet-50 or ResNet-101, and does not say which"
-            )
-        config = _matterport_config(summary.num_classes, summary.backbone, overrides)
-        return NetworkModel(settings, weights, config, labels)
+        checkpoint = read_checkpoint(weights.path)
+        labels = checkpoint.class_names
+        if settings.labels is not None or labels is None:
+            labels = load_labels(settings.labels, checkpoint.num_classes)
+        return NetworkModel(settings, weights, checkpoint.config(_overrides(settings)), labels)
     except WeightsError as error:
         raise InputError(f"{error}. {coco_hint()}") from None
-
-
-def _matterport_config(num_classes: int, backbone: str, overrides: dict[str, object]) -> Config:
-    """Matterport's defaults, for a file without metadata."""
-    from mrcnn.config import Config
-
-    settings = {"NAME": "stream", "NUM_CLASSES": num_classes, "BACKBONE": backbone, "GPU_COUNT": 1, "IMAGES_PER_GPU": 1}
-    config: Config = type("StreamConfig", (Config,), {**settings, **overrides})()
-    config.validate()
-    return config
 
 
 def _overrides(settings: ModelSettings) -> dict[str, object]:

@@ -59,7 +59,7 @@ def test_float32(name_dim, engine):
         assert relative_error(found.mask_probs[ours], case.expected["mask_of_class"][theirs]) < 1e-2
 
 
-@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU does not compute in bfloat16")
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason="this CPU does not support bfloat16")
 def test_bfloat16(parts, coco_model):
     """Over all photographs. Random weights find many boxes that are nearly as good as their neighbors, so that small
     errors choose another; trained ones are far less sensitive."""

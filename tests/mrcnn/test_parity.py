@@ -60,7 +60,7 @@ def extracted(case, model):
 @pytest.fixture(scope="module")
 def found(case, model):
     """What the detector finds on the original's canvas."""
-    return model.detector.detect_molded(case.canvas[None], case.expected["window"][None])[0]
+    return model.engine.detect_molded(case.canvas[None], case.expected["window"][None])[0]
 
 
 def test_canvas_of_the_original_is_reproduced_to_the_bit(case, model):
@@ -137,7 +137,7 @@ def test_box_head_on_the_recorded_proposals(case, model, extracted):
 def test_mask_head_on_the_recorded_detections(case, model, extracted):
     shape = (case.dim, case.dim)
     recorded = case.expected["detections_normalized"]
-    draw = compile_function(lambda *args: model.network.draw_masks(*args, shape), model.network.variables)
+    draw = compile_function(lambda *args: model.network.predict_masks(*args, shape), model.network.variables)
     masks = draw(list(extracted[0][:4]), recorded[None, :, :4].copy(), recorded[None, :, 4].astype(np.int32))
     assert relative_error(ops.convert_to_numpy(masks)[0], case.expected["mask_of_class"]) < 1e-3
 

@@ -5,7 +5,8 @@ import numpy as np
 from keras import ops
 
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.weights.load_save import load_weights, read_metadata, save_weights
+from mrcnn.weights.checkpoint import read_metadata
+from mrcnn.weights.load_save import load_weights, save_weights
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata
 from tools.train_person import MASK_LOGIT_SHIFT, finish, person_config
 

@@ -91,10 +91,10 @@ def not_text(folder):
 
 
 DAMAGE = {
-    cut_off: "b.onnx is missing, cut off or changed",
-    changed: "b.onnx is missing, cut off or changed",
-    weights_gone: "w.bin is missing, cut off or changed",
-    no_manifest: "net-1 has no manifest.json: cut off",
+    cut_off: "b.onnx is missing, truncated or changed",
+    changed: "b.onnx is missing, truncated or changed",
+    weights_gone: "w.bin is missing, truncated or changed",
+    no_manifest: "net-1 has no manifest.json: incomplete",
     half_a_manifest: "manifest.json cannot be read",
     other_json: "manifest.json cannot be read",
     not_text: "manifest.json cannot be read",
@@ -112,12 +112,12 @@ def test_damage_is_found_and_mended_by_writing_anew(folder, damage):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(cache.CacheFault, match="nowhere is not there"):
+    with pytest.raises(cache.CacheFault, match="nowhere does not exist"):
         cache.read(tmp_path / "nowhere", "v1")
 
 
 def test_another_version_is_not_used(folder):
-    with pytest.raises(cache.CacheFault, match="was made by v1, this is v2"):
+    with pytest.raises(cache.CacheFault, match="was written by v1, this is v2"):
         cache.read(folder, "v2")
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
     def refuse(file):
         raise PermissionError(errno.EACCES, "Permission denied", str(file))
 
-    monkeypatch.setattr(cache, "_digest", refuse)
+    monkeypatch.setattr(cache, "sha256_of", refuse)
     with pytest.raises(cache.CacheFault, match=r"cannot be read \(.*Permission denied"):
         cache.read(folder, "v1")
 
@@ -323,9 +323,9 @@ def test_folder_is_temporary_where_nothing_may_be_written(weights, tmp_path, mon
     folder = cache.cache_folder(weights, Small())
     assert folder == cache.cache_folder(weights, Small())
     assert folder.parent.is_dir()
-    with pytest.raises(EngineError, match=r"^cannot write to .*cache or .*mine.engines, .* name them with --weigh"):
-        cache.check_lasting(folder, weights)
-    cache.check_lasting(weights.parent / "cache" / folder.name, weights)
+    with pytest.raises(EngineError, match=r"^cannot write to .*cache or .*mine.engines, .* select them with --weigh"):
+        cache.check_persistent(folder, weights)
+    cache.check_persistent(weights.parent / "cache" / folder.name, weights)
 
 
 def test_manifest_is_plain_json(folder):

@@ -56,11 +56,13 @@ def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     assert parts["features_body"] == folder / "int8" / "features_body.xml"
     assert parts["boxes"] == folder / "boxes.onnx"
     (folder / "int8" / "features_body.xml").write_text("cut")
-    with pytest.raises(EngineError, match=r"int8 is not prepared \(.*features_body.xml is missing, cut off.*optimize"):
+    with pytest.raises(
+        EngineError, match=r"int8 is not prepared \(.*features_body.xml is missing, truncated.*optimize"
+    ):
         create_openvino_engine(weights, config, "int8")
     shutil.rmtree(folder / "int8")
     assert not int8_is_there(weights, config)
-    with pytest.raises(EngineError, match=r"int8 is not prepared \(.* is not there\): run .*optimize"):
+    with pytest.raises(EngineError, match=r"int8 is not prepared \(.* does not exist\): run .*optimize"):
         create_openvino_engine(weights, config, "int8")
 
 
@@ -75,8 +77,8 @@ def test_int8_of_other_weights_does_not_count(tiny_files, tmp_path):
 
 
 MISSING = [
-    (create_openvino_engine, "openvino", "float32", "the engine openvino is not there.*pip install openvino"),
-    (create_onnx_engine, "onnxruntime", "float32", "the engine onnx is not there.*pip install onnxruntime"),
+    (create_openvino_engine, "openvino", "float32", "the engine openvino is unavailable.*pip install openvino"),
+    (create_onnx_engine, "onnxruntime", "float32", "the engine onnx is unavailable.*pip install onnxruntime"),
 ]
 
 
@@ -104,7 +106,7 @@ def test_a_missing_package_is_named_before_anything_is_exported(
 def test_a_cpu_without_bfloat16_is_found_before_anything_is_exported(tiny_files, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: False)
     weights = shutil.copy(tiny_files[0], tmp_path / "copy.h5")
-    with pytest.raises(EngineError, match="does not compute in bfloat16"):
+    with pytest.raises(EngineError, match="does not support bfloat16"):
         create_openvino_engine(weights, tiny_files[1], "bfloat16")
     assert not (tmp_path / "cache").exists()
 

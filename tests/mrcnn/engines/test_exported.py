@@ -10,7 +10,8 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.engines import cache, exported
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.exported import PARTS, VERSION, ExportFault, exported_parts
+from mrcnn.engines.exported import VERSION, ExportFault, exported_parts
+from mrcnn.network.constants import PART_NAMES
 from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
@@ -34,7 +35,7 @@ def exports(monkeypatch):
 
     def fake(weights, config, folder):
         calls.append(folder)
-        for name in PARTS:
+        for name in PART_NAMES:
             (folder / f"{name}.onnx").write_text(f"{name} {len(calls)}")
 
     monkeypatch.setattr(exported, "_export", fake)
@@ -43,7 +44,7 @@ def exports(monkeypatch):
 
 def test_first_call_exports_the_second_reads(weights, exports, caplog):
     first = exported_parts(weights, Small())
-    assert tuple(sorted(first)) == tuple(sorted(PARTS))
+    assert tuple(sorted(first)) == tuple(sorted(PART_NAMES))
     assert exported_parts(weights, Small()) == first
     assert len(exports) == 1
     assert not exports[0].exists()
@@ -65,7 +66,7 @@ def test_a_broken_cache_is_made_anew_with_one_warning(weights, exports, caplog):
     assert exported_parts(weights, Small())["masks"].read_text() == "masks 2"
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
-    assert "masks.onnx is missing, cut off or changed: it is made anew" in warnings[0]
+    assert "masks.onnx is missing, truncated or changed: exporting again" in warnings[0]
 
 
 def test_a_cache_without_one_of_the_parts_is_made_anew(weights, exports, caplog):
@@ -79,7 +80,7 @@ def test_a_cache_of_another_version_is_made_anew(weights, exports, caplog):
     folder = cache.cache_folder(weights, Small())
     cache.write(folder, "stream_segment export 0", lambda part: (part / "boxes.onnx").write_text("old"))
     assert exported_parts(weights, Small())["boxes"].read_text() == "boxes 1"
-    assert "was made by stream_segment export 0" in caplog.text
+    assert "was written by stream_segment export 0" in caplog.text
 
 
 def test_an_older_format_of_the_same_weights_is_removed_in_one_line(weights, exports, caplog):
@@ -91,7 +92,7 @@ def test_an_older_format_of_the_same_weights_is_removed_in_one_line(weights, exp
         made = exported_parts(weights, Small())["boxes"].parent
     assert {path.name for path in parent.iterdir()} == {made.name, f"net-{16 * 'b'}", f"my-{16 * 'c'}"}
     lines = [record.getMessage() for record in caplog.records if "removed" in record.getMessage()]
-    assert lines == [f"removed from {parent} what an older version had kept for net.h5: net-{16 * 'a'}"]
+    assert lines == [f"removed outdated exports of net.h5 from {parent}: net-{16 * 'a'}"]
     exported_parts(weights, Small())
     assert len(exports) == 1
 
@@ -102,10 +103,10 @@ def test_what_another_process_has_made_meanwhile_stays(weights, monkeypatch):
     def slow(weights, config, part):
         for place, text in ((folder, "theirs"), (part, "ours")):
             place.mkdir(exist_ok=True)
-            for name in PARTS:
+            for name in PART_NAMES:
                 (place / f"{name}.onnx").write_text(text)
         if not (folder / cache.MANIFEST).exists():
-            cache.write(folder, VERSION, lambda other: [(other / f"{n}.onnx").write_text("theirs") for n in PARTS])
+            cache.write(folder, VERSION, lambda other: [(other / f"{n}.onnx").write_text("theirs") for n in PART_NAMES])
 
     monkeypatch.setattr(exported, "_export", slow)
     assert exported_parts(weights, Small())["boxes"].read_text() == "theirs"
@@ -165,7 +166,7 @@ def test_a_mistake_in_a_process_of_its_own_is_one_line(weights, monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     config = Small()
     config.NUM_CLASSES = 0
-    with pytest.raises(ExportFault, match=r"net\.h5 cannot be exported: the settings .* cannot be used") as caught:
+    with pytest.raises(ExportFault, match=r"net\.h5 cannot be exported: the settings .* are invalid") as caught:
         exported_parts(weights, config)
     assert "\n" not in str(caught.value)
     assert not list((weights.parent / "cache").iterdir())
@@ -175,7 +176,7 @@ ENDINGS = [
     (2, "I0000 framework\nerror: no layer x\nW0000 more of the framework\n", "no layer x"),
     (1, "Traceback (most recent call last):\n  …\nMemoryError: too much\n", "MemoryError: too much"),
     (3, "", "exit code 3"),
-    (-9, "W0000 framework\n", "ended by signal 9"),
+    (-9, "W0000 framework\n", "killed by signal 9"),
 ]
 
 
@@ -196,7 +197,7 @@ def test_how_a_process_of_its_own_may_end(weights, monkeypatch, code, stderr, re
 
 
 def test_a_long_export_shows_that_it_is_alive(weights, monkeypatch, caplog):
-    monkeypatch.setattr(exported, "STILL_AT_IT_S", 0.05)
+    monkeypatch.setattr(exported, "PROGRESS_INTERVAL_S", 0.05)
     stand_in(monkeypatch, "import sys, time; time.sleep(0.5); sys.exit('error: ' + str(len(sys.stdin.read())))")
     with caplog.at_level("INFO"), pytest.raises(EngineError, match=r"cannot be exported: \d{3,}"):
         exported_parts(weights, Small())

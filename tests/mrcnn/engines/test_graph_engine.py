@@ -5,7 +5,7 @@ import pytest
 
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.graph_engine import GraphEngine
-from mrcnn.engines.keras_engine import Detector
+from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.engines.onnx_runtime import OnnxRuntime
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.export.parts import export_parts
@@ -29,8 +29,8 @@ def parts(network, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(network):
     """What the network in Keras finds on each of CANVASES; compiling for a size takes longest here."""
-    detector = Detector(network)
-    return {kind: detector.detect_molded(images, np.array(windows)) for kind, (images, windows) in CANVASES.items()}
+    engine = KerasEngine(network)
+    return {kind: engine.detect_molded(images, np.array(windows)) for kind, (images, windows) in CANVASES.items()}
 
 
 @pytest.fixture(scope="module", params=["openvino", "onnx"])
@@ -73,7 +73,7 @@ def test_same_as_keras(kind, runtime, network, expected):
 
 
 def test_one_network_serves_all_sizes_when_there_are_many(parts, network, expected, monkeypatch):
-    monkeypatch.setattr(openvino_runtime, "MOST_SHAPES", 1)
+    monkeypatch.setattr(openvino_runtime, "MAX_SHAPES", 1)
     runtime = OpenVinoRuntime(parts, CpuPrecision.FLOAT32)
     engine = GraphEngine(runtime, network.config)
     for kind in (*CANVASES, *CANVASES):

@@ -6,14 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-from mrcnn.engines.keras_engine import MASKS_AT_ONCE, Detector, RawDetections
+from mrcnn.engines.base import RawDetections
+from mrcnn.engines.keras_engine import MASKS_AT_ONCE, KerasEngine
 from mrcnn.network.target import Target
 from tests.mrcnn.tiny import TinyConfig, set_bias, tiny_image, tiny_network
 
 
 @pytest.fixture(scope="module")
-def detector():
-    return Detector(tiny_network())
+def engine():
+    return KerasEngine(tiny_network())
 
 
 def whole(*canvases):
@@ -26,17 +27,17 @@ def assert_same(a: RawDetections, b: RawDetections):
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=2e-5)
 
 
-def test_a_batch_of_two_equals_two_batches_of_one(detector):
+def test_a_batch_of_two_equals_two_batches_of_one(engine):
     canvases = [tiny_image(64, 192, seed) for seed in (1, 2)]
-    together = detector.detect_molded(np.stack(canvases), whole(*canvases))
+    together = engine.detect_molded(np.stack(canvases), whole(*canvases))
     for canvas, found in zip(canvases, together, strict=True):
         assert len(found) > 0
-        assert_same(found, detector.detect_molded(canvas[None], whole(canvas))[0])
+        assert_same(found, engine.detect_molded(canvas[None], whole(canvas))[0])
 
 
-def test_shapes_types_and_order(detector):
+def test_shapes_types_and_order(engine):
     canvas = tiny_image(128, 64)
-    found = detector.detect_molded(canvas[None], whole(canvas))[0]
+    found = engine.detect_molded(canvas[None], whole(canvas))[0]
     count = len(found)
     assert 0 < count <= 10
     assert (found.boxes.shape, found.boxes.dtype) == ((count, 4), np.float32)
@@ -50,16 +51,16 @@ def test_shapes_types_and_order(detector):
     assert (found.mask_probs < 1).all()
 
 
-def test_uint8_equals_the_molded_floats(detector):
+def test_uint8_equals_the_molded_floats(engine):
     canvas = tiny_image(64, 128)
     molded = canvas.astype(np.float64) - TinyConfig.MEAN_PIXEL
-    found = detector.detect_molded(canvas[None], whole(canvas))[0]
-    assert_same(found, detector.detect_molded(molded[None], whole(canvas))[0])
+    found = engine.detect_molded(canvas[None], whole(canvas))[0]
+    assert_same(found, engine.detect_molded(molded[None], whole(canvas))[0])
 
 
-def test_boxes_stay_inside_the_window(detector):
+def test_boxes_stay_inside_the_window(engine):
     canvas = tiny_image(64, 128)
-    found = detector.detect_molded(canvas[None], np.array([[16, 8, 48, 100]]))[0]
+    found = engine.detect_molded(canvas[None], np.array([[16, 8, 48, 100]]))[0]
     pixels = found.boxes_in_pixels(64, 128)
     assert (pixels >= np.array([16, 8, 16, 8]) - 1e-3).all()
     assert (pixels <= np.array([48, 100, 48, 100]) + 1e-3).all()
@@ -75,7 +76,7 @@ def test_no_objects():
     network = tiny_network()
     set_bias(network, "mrcnn_class_logits", [50, 0, 0])
     canvas = tiny_image(64, 64)
-    found = Detector(network).detect_molded(canvas[None], whole(canvas))[0]
+    found = KerasEngine(network).detect_molded(canvas[None], whole(canvas))[0]
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
     assert found.mask_probs.shape == (0, 28, 28)
@@ -88,9 +89,9 @@ def test_the_maximum_of_objects_and_a_batch_with_none_beside_it():
 
     network = tiny_network(Few())
     set_bias(network, "mrcnn_class_logits", [-50, 0, 0])
-    detector = Detector(network)
+    engine = KerasEngine(network)
     canvases = np.stack([tiny_image(64, 64, seed) for seed in (1, 2)])
-    assert [len(found) for found in detector.detect_molded(canvases, whole(*canvases))] == [3, 3]
+    assert [len(found) for found in engine.detect_molded(canvases, whole(*canvases))] == [3, 3]
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8])
@@ -99,26 +100,26 @@ def test_score_threshold(threshold):
         DETECTION_MIN_CONFIDENCE = threshold
 
     canvas = tiny_image(64, 128)
-    everything = Detector(tiny_network()).detect_molded(canvas[None], whole(canvas))[0].scores
-    found = Detector(tiny_network(Sure())).detect_molded(canvas[None], whole(canvas))[0].scores
+    everything = KerasEngine(tiny_network()).detect_molded(canvas[None], whole(canvas))[0].scores
+    found = KerasEngine(tiny_network(Sure())).detect_molded(canvas[None], whole(canvas))[0].scores
     np.testing.assert_allclose(found, everything[everything >= threshold], atol=1e-5)
 
 
-def test_built_in_one_thread_called_in_another(detector):
+def test_built_in_one_thread_called_in_another(engine):
     canvas = tiny_image(64, 128, 5)
-    expected = detector.detect_molded(canvas[None], whole(canvas))[0]
+    expected = engine.detect_molded(canvas[None], whole(canvas))[0]
     results = []
-    thread = threading.Thread(target=lambda: results.append(detector.detect_molded(canvas[None], whole(canvas))[0]))
+    thread = threading.Thread(target=lambda: results.append(engine.detect_molded(canvas[None], whole(canvas))[0]))
     thread.start()
     thread.join(60)
     assert_same(results[0], expected)
 
 
-def test_batches_may_be_submitted_before_the_first_result_is_taken(detector):
+def test_batches_may_be_submitted_before_the_first_result_is_taken(engine):
     canvases = [tiny_image(64, 128, seed) for seed in (1, 2, 3)]
-    pending = [detector.submit(canvas[None], whole(canvas)) for canvas in canvases]
+    pending = [engine.submit(canvas[None], whole(canvas)) for canvas in canvases]
     for canvas, batch in zip(canvases, pending, strict=True):
-        assert_same(detector.result(batch)[0], detector.detect_molded(canvas[None], whole(canvas))[0])
+        assert_same(engine.result(batch)[0], engine.detect_molded(canvas[None], whole(canvas))[0])
 
 
 def test_the_program_for_an_accelerator_gives_the_same():
@@ -129,9 +130,9 @@ def test_the_program_for_an_accelerator_gives_the_same():
         DETECTION_NMS_THRESHOLD = 0.5
 
     network, canvas = tiny_network(Many()), tiny_image(64, 128)
-    wanted = Detector(network, Target.PROCESSOR).detect_molded(canvas[None], whole(canvas))[0]
+    wanted = KerasEngine(network, Target.PROCESSOR).detect_molded(canvas[None], whole(canvas))[0]
     assert len(wanted) > MASKS_AT_ONCE
-    accelerated = Detector(network, Target.ACCELERATOR)
+    accelerated = KerasEngine(network, Target.ACCELERATOR)
     assert_same(accelerated.detect_molded(canvas[None], whole(canvas))[0], wanted)
     few = accelerated.submit(canvas[None], whole(canvas))
     first = np.asarray(keras.ops.convert_to_numpy(few.mask_probs))[0]
@@ -140,10 +141,10 @@ def test_the_program_for_an_accelerator_gives_the_same():
     assert len(accelerated.detect_molded(canvas[None], whole(canvas))[0]) == 0
 
 
-def test_warm_up_compiles_every_bucket(detector):
-    detector.warm_up(1, 128, 192)
+def test_warm_up_compiles_every_bucket(engine):
+    engine.warm_up(1, 128, 192)
     canvas = tiny_image(128, 192)
-    assert len(detector.detect_molded(canvas[None], whole(canvas))) == 1
+    assert len(engine.detect_molded(canvas[None], whole(canvas))) == 1
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,6 @@ def test_warm_up_compiles_every_bucket(detector):
         ((2, 64, 64, 3), (1, 4), r"windows must be \(2, 4\), got \(1, 4\)"),
     ],
 )
-def test_wrong_shapes_are_named(detector, shape, windows, message):
+def test_wrong_shapes_are_named(engine, shape, windows, message):
     with pytest.raises(ValueError, match=message):
-        detector.detect_molded(np.zeros(shape, np.uint8), np.zeros(windows))
+        engine.detect_molded(np.zeros(shape, np.uint8), np.zeros(windows))

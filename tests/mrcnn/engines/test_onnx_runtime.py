@@ -9,7 +9,7 @@ import pytest
 from mrcnn.engines import onnx_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.exported import exported_parts
-from mrcnn.engines.onnx_runtime import OnnxRuntime, available_provider, onnxruntime
+from mrcnn.engines.onnx_runtime import OnnxRuntime, available_providers, onnxruntime
 from tests.mrcnn.conftest import ONCE
 
 pytestmark = ONCE
@@ -34,11 +34,11 @@ def with_providers(monkeypatch, *names, broken=()):
 def test_onnxruntime_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     onnxruntime.cache_clear()
-    with pytest.raises(EngineError, match=r"the engine onnx is not there \(.*\): pip install onnxruntime"):
-        available_provider()
+    with pytest.raises(EngineError, match=r"the engine onnx is unavailable \(.*\): pip install onnxruntime"):
+        available_providers()[0]
     monkeypatch.undo()
     onnxruntime.cache_clear()
-    assert available_provider() in onnx_runtime.PROVIDERS
+    assert available_providers()[0] in onnx_runtime.PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_onnxruntime_is_not_installed(monkeypatch):
 )
 def test_the_fastest_provider_is_taken(monkeypatch, there, expected):
     with_providers(monkeypatch, *there)
-    assert available_provider() == expected
+    assert available_providers()[0] == expected
 
 
 def test_a_provider_that_is_not_there(monkeypatch):

@@ -23,7 +23,7 @@ pytestmark = ONCE
 def test_openvino_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     core.cache_clear()
-    with pytest.raises(EngineError, match=r"the engine openvino is not there \(.*\): pip install openvino"):
+    with pytest.raises(EngineError, match=r"the engine openvino is unavailable \(.*\): pip install openvino"):
         check_precision(CpuPrecision.FLOAT32)
     monkeypatch.undo()
     core.cache_clear()
@@ -32,17 +32,26 @@ def test_openvino_is_not_installed(monkeypatch):
 
 def test_a_cpu_without_bfloat16(monkeypatch, tiny_files):
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: False)
-    with pytest.raises(EngineError, match="does not compute in bfloat16: use precision float32 or int8"):
+    with pytest.raises(EngineError, match="does not support bfloat16: use precision float32 or int8"):
         OpenVinoRuntime(exported_parts(*tiny_files), CpuPrecision.BFLOAT16)
 
 
-def test_capability_is_what_openvino_says(monkeypatch):
+@pytest.mark.parametrize(("capabilities", "expected"), [(["FP32", "INT8"], False), (["FP32", "BF16"], True)])
+def test_capability_is_what_openvino_says(monkeypatch, capabilities, expected):
     class Fake:
         def get_property(self, device, name):
-            return {("CPU", "OPTIMIZATION_CAPABILITIES"): ["FP32", "INT8"]}[device, name]
+            return {("CPU", "OPTIMIZATION_CAPABILITIES"): capabilities}[device, name]
 
     monkeypatch.setattr(openvino_runtime, "core", Fake)
-    assert not cpu_has_bfloat16()
+    assert cpu_has_bfloat16() is expected
+
+
+def test_without_openvino_no_bfloat16(monkeypatch):
+    def missing():
+        raise EngineError("the engine openvino is unavailable")
+
+    monkeypatch.setattr(openvino_runtime, "core", missing)
+    assert cpu_has_bfloat16() is False
 
 
 def test_a_file_that_is_no_graph(tmp_path, tiny_files):
@@ -69,7 +78,7 @@ def test_bfloat16_is_near_float32_and_not_the_same(tiny_files):
     images = tiny_image(96, 128)[None]
     exact_probs, exact_logits = raw_outputs(tiny_files, CpuPrecision.FLOAT32, images)
     if not cpu_has_bfloat16():
-        with pytest.raises(EngineError, match="does not compute in bfloat16"):
+        with pytest.raises(EngineError, match="does not support bfloat16"):
             raw_outputs(tiny_files, CpuPrecision.BFLOAT16, images)
         return
     probs, logits = raw_outputs(tiny_files, CpuPrecision.BFLOAT16, images)

@@ -30,7 +30,7 @@ import numpy as np
 from mrcnn.config import Config
 from mrcnn.engines import quantize as module
 
-module.LEAST_CHANNELS = 1  # the tiny network is narrow
+module.MIN_CHANNELS = 1  # the tiny network is narrow
 quantize = module.quantize
 settings = json.loads(sys.argv[2])
 config = type("Same", (Config,), settings)()

@@ -5,7 +5,6 @@ import pytest
 from keras import ops
 
 from mrcnn.engines import regions
-from mrcnn.network import box_coding as network_boxes
 from mrcnn.network import detection_selection as network_detections
 from mrcnn.network import roi_align
 from mrcnn.network.suppression import greedy_nms
@@ -98,21 +97,6 @@ def test_sorting_nothing():
     found = regions.sort_by_level(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), [(4, 4)] * 4, (64, 64), 7)
     assert found.order.shape == (0,)
     assert all(len(values) == 0 for values in found.inputs.values())
-
-
-def test_deltas_are_decoded_as_in_the_network():
-    boxes, deltas = random_boxes(50, 4), np.random.default_rng(5).normal(0, 0.5, (50, 4)).astype(np.float32)
-    deltas[0, 2:] = 1000.0  # cut, not infinite
-    expected = ops.convert_to_numpy(network_boxes.decode_deltas(ops.convert_to_tensor(boxes), deltas))
-    found = regions.decode_deltas(boxes, deltas)
-    assert np.isfinite(found).all()
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_deltas_by_hand():
-    """Down by half the height, left by a quarter of the width; twice as high, half as wide."""
-    found = regions.decode_deltas(np.float32([[0, 0, 2, 4]]), np.float32([[0.5, -0.25, np.log(2), -np.log(2)]]))
-    np.testing.assert_allclose(found, [[0, 0, 4, 2]], atol=1e-6)
 
 
 class Limits:

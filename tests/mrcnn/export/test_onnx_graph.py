@@ -21,7 +21,7 @@ def split_and_scale() -> Graph:
 
 
 def test_nodes_are_computed_under_the_given_names():
-    model = split_and_scale().model({"by": "test"})
+    model = split_and_scale().model()
     assert [output.name for output in model.graph.output] == ["scaled", "rest"]
     scaled, rest = run_onnx(model, {"x": np.array([[1, 2, 3, 4, 5], [6, 7, 8, 9, 0]], np.float32)})
     np.testing.assert_array_equal(scaled, [[10, 20], [60, 70]])
@@ -29,10 +29,9 @@ def test_nodes_are_computed_under_the_given_names():
 
 
 def test_model_says_which_onnx_it_is():
-    model = split_and_scale().model({"by": "test"})
+    model = split_and_scale().model()
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
     assert model.ir_version == IR_VERSION
-    assert {prop.key: prop.value for prop in model.metadata_props} == {"by": "test"}
 
 
 def test_an_input_may_be_left_out():

@@ -7,7 +7,8 @@ from keras import ops
 
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import sort_by_level
-from mrcnn.export.parts import LEVELS, PART_NAMES, export_parts
+from mrcnn.export.parts import export_parts
+from mrcnn.network.constants import LEVELS, PART_NAMES
 from mrcnn.network.network import MaskRCNNNetwork
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import save_parts
@@ -126,7 +127,7 @@ def test_masks_are_those_of_the_own_class(run, network, extracted, levels):
     boxes, flat, claimed_hw = regions(network, network.config.MASK_POOL_SIZE)
     class_ids = np.random.default_rng(3).integers(1, 3, (2, 9)).astype(np.int32)
     pyramid = list(map(ops.convert_to_tensor, extracted[0]))
-    expected = ops.convert_to_numpy(network.draw_masks(pyramid, boxes, class_ids, claimed_hw)).reshape(18, 28, 28)
+    expected = ops.convert_to_numpy(network.predict_masks(pyramid, boxes, class_ids, claimed_hw)).reshape(18, 28, 28)
     sorted_ids = class_ids.reshape(-1)[flat.order].astype(np.int64)
     found = run("masks", levels | flat.inputs | {"class_ids": sorted_ids})["mask_probs"]
     assert expected.std() > 0.02

@@ -3,8 +3,8 @@
 import onnx
 import pytest
 
-from mrcnn.export.parts import PART_NAMES
 from mrcnn.export.write import write_parts
+from mrcnn.network.constants import PART_NAMES
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.conftest import ONCE

@@ -44,7 +44,7 @@ def test_ids_map_both_ways(pets):
     assert pets.map_source_class_id("home.3") == 3
     assert pets.get_source_class_id(3, "home") == 3
     assert pets.get_source_class_id(2, "zoo") == "w"
-    with pytest.raises(ValueError, match="class 2 \\(wolf\\) is of source 'zoo', not 'home'"):
+    with pytest.raises(ValueError, match="class 2 \\(wolf\\) belongs to source 'zoo', not 'home'"):
         pets.get_source_class_id(2, "home")
     with pytest.raises(KeyError):
         pets.map_source_class_id("home.99")
@@ -90,7 +90,7 @@ def test_a_broken_image_is_named(tmp_path, content):
     path.write_bytes(content)
     dataset = Dataset()
     dataset.add_image("here", 1, path)
-    with pytest.raises(ValueError, match=f"broken.jpg is not an image that can be read \\({len(content)} bytes"):
+    with pytest.raises(ValueError, match=f"broken.jpg is not a readable image \\({len(content)} bytes"):
         dataset.load_image(0)
 
 

@@ -92,7 +92,7 @@ def test_a_data_set_without_any_object_is_an_error(config):
     one_row = np.zeros((height, width, 1), bool)
     one_row[4, 3:40] = True
     dataset.special = {0: (one_row, np.array([1])), 1: (np.zeros((0, 0, 0)), np.zeros(0, np.int32))}
-    with pytest.raises(ValueError, match="none of the data set's 2 images has an object to learn from"):
+    with pytest.raises(ValueError, match="none of the data set's 2 images has an object for training"):
         DatasetBatches(dataset, config).make()
 
 
@@ -152,7 +152,7 @@ def test_images_of_floats_lose_the_mean_here(config):
 def test_canvases_of_several_sizes(config):
     config.IMAGE_RESIZE_MODE, config.IMAGE_MIN_DIM = "pad64", None
     batches = DatasetBatches(Wide().fill(2), config, shuffle=False)
-    with pytest.raises(ValueError, match=r"image 1 .*one size, this one has 128 x 128, another 128 x 192"):
+    with pytest.raises(ValueError, match=r"image 1 .*the same size, this one has 128 x 128, others have 128 x 192"):
         batches.make()
     config.IMAGE_RESIZE_MODE = "none"
     with pytest.raises(ValueError, match="multiples of 32, got 80 x 128"):

@@ -133,7 +133,7 @@ BOX = rectangle(0, 0, 9, 9)
 @pytest.mark.parametrize(
     ("masks", "class_ids", "message"),
     [
-        (np.zeros((60, 40, 1), bool), [1], r"image's size 40 x 60 \(rows x columns\), got 60 x 40"),
+        (np.zeros((60, 40, 1), bool), [1], r"image's size 40 x 60 \(height x width\), got 60 x 40"),
         (BOX, [3], r"whole numbers 1 … NUM_CLASSES - 1 = 2 .*got 3"),
         (BOX, [0], "got 0"),
         (BOX, [-3], "got -3"),

@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_files_of_earlier_epochs(config, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
     model = Scripted(tiny_network(config), script=(1.0, float("nan")))
-    with pytest.raises(FloatingPointError, match="the loss is nan in step 2 of epoch 1: try a smaller learning rate"):
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 2 of epoch 1: try a smaller learning rate"):
         run_epochs(model, Shapes().fill(), None, a_run(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

@@ -3,8 +3,7 @@
 import pytest
 
 from mrcnn.matterport.keras_model import as_keras_model
-from mrcnn.weights.checkpoint import read_metadata
-from mrcnn.weights.load_save import WeightsError
+from mrcnn.weights.checkpoint import WeightsError, read_metadata
 from tests.mrcnn.tiny import tiny_network
 
 

@@ -56,7 +56,7 @@ def test_an_epoch_of_the_heads(model, capsys):
     text = capsys.readouterr().out
     assert "Starting at epoch 0. LR=0.001" in text
     assert f"Checkpoint Path: {model.checkpoint_path}" in text
-    with pytest.raises(ValueError, match=r"1 are done, got 1\. For one more say epochs=2"):
+    with pytest.raises(ValueError, match=r"1 are completed, got 1\. For one more, use epochs=2"):
         model.train(Shapes().fill(), Shapes().fill(), 0.001, 1, "heads")
 
 
@@ -81,12 +81,12 @@ def test_all_layers_go_on_from_a_file_of_the_run(model):
 
 
 def test_modes_do_what_they_are_for(model):
-    with pytest.raises(ValueError, match='detect needs a model made with mode="inference"'):
+    with pytest.raises(ValueError, match='detect needs a model with mode="inference"'):
         model.detect([np.zeros((48, 64, 3), np.uint8)] * 2)
-    with pytest.raises(ValueError, match='detect needs a model made with mode="inference"'):
+    with pytest.raises(ValueError, match='detect needs a model with mode="inference"'):
         model.detect_molded(np.zeros((2, 64, 64, 3), np.float32), np.zeros((2, 15)))
     model.mode = "inference"
-    with pytest.raises(ValueError, match='train needs a model made with mode="training"'):
+    with pytest.raises(ValueError, match='train needs a model with mode="training"'):
         model.train(Shapes().fill(), Shapes().fill(), 0.1, 1, "heads")
 
 

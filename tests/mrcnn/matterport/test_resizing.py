@@ -89,8 +89,8 @@ def test_anti_aliasing_flattens_what_is_too_fine():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"order": 3}, "knows order 1"),
-        ({"mode": "reflect"}, "knows order 1"),
+        ({"order": 3}, "supports order 1"),
+        ({"mode": "reflect"}, "supports order 1"),
         ({"output_shape": (0, 5)}, "at least 1x1"),
         ({"image": np.zeros((0, 4))}, "not empty"),
         ({"image": np.zeros((3, 4), np.int16)}, "preserve_range=True"),
@@ -160,7 +160,7 @@ def test_none_leaves_the_image():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((64, 64, 0, "sqare"), "knows the modes .* got 'sqare'"),
+        ((64, 64, 0, "sqare"), "has the modes .* got 'sqare'"),
         ((64, None, 0, "square"), "needs max_dim"),
         ((60, 64, 0, "pad64"), "multiple of 64"),
         ((None, 64, 0, "crop"), "needs min_dim"),

@@ -39,7 +39,7 @@ def test_paths_and_position_are_inverse(tmp_path):
 
 def test_find_last(tmp_path):
     older, newer = tmp_path / "small20260101T0000", tmp_path / "small20260202T0000"
-    with pytest.raises(FileNotFoundError, match="no training run whose name begins with 'small'"):
+    with pytest.raises(FileNotFoundError, match="no training run with a name that begins with 'small'"):
         find_last(tmp_path, "Small")
     for folder in (newer, older, tmp_path / "other20270101T0000"):
         folder.mkdir()

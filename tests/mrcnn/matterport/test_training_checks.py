@@ -85,7 +85,7 @@ def test_data_sets():
     with pytest.raises(ValueError, match="is not prepared"):
         check_dataset(late, config, "train_dataset")
     config.NUM_CLASSES = 4
-    with pytest.raises(ValueError, match="train_dataset has 3 classes with the background, NUM_CLASSES is 4"):
+    with pytest.raises(ValueError, match="train_dataset has 3 classes including the background, NUM_CLASSES is 4"):
         check_dataset(Shapes().fill(1), config, "train_dataset")
 
 
@@ -97,7 +97,7 @@ def test_learning_rates(rate):
 
 def test_epochs_count_those_that_are_done():
     check_schedule(0.1, 4, 3)
-    with pytest.raises(ValueError, match=r"3 are done, got 3\. For one more say epochs=4"):
+    with pytest.raises(ValueError, match=r"3 are completed, got 3\. For one more, use epochs=4"):
         check_schedule(0.1, 3, 3)
     for wrong in (0, 1.5, None):
         with pytest.raises(ValueError, match="epochs must be a whole number of 1 or more"):

@@ -40,7 +40,7 @@ def test_a_function_is_called_as_in_the_original_and_gives_its_last_four_stages(
     ("backbone", "message"),
     [
         ("resnet18", "must be one of resnet50, resnet101, efficientnet_lite0 or a callable, got 'resnet18'"),
-        (staticmethod(lambda image, **_: ["C1", "C2", "C3"]), "must return the stages .* got 3 of them"),
+        (staticmethod(lambda image, **_: ["C1", "C2", "C3"]), "must return the stages .* got 3 stages"),
     ],
 )
 def test_what_is_no_backbone(backbone, message):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from mrcnn.engines.keras_engine import Detector
-from mrcnn.network.folding import FLOAT32_LAYERS, inference_copy
+from mrcnn.engines.keras_engine import KerasEngine
+from mrcnn.network.folding import FLOAT32_LAYERS, copy_model, inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
 from tests.mrcnn.conftest import match_one_to_one, pixel_iou, relative_error
 from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
@@ -31,7 +31,7 @@ def everything(network, canvas, rois):
     pyramid, rpn_logits, rpn_deltas = network.extract(ops.convert_to_tensor(canvas))
     class_logits, deltas = network.classify(pyramid, ops.convert_to_tensor(rois), canvas.shape[1:3])
     ids = ops.convert_to_tensor(np.ones(rois.shape[:2], np.int32))
-    masks = network.draw_masks(pyramid, ops.convert_to_tensor(rois), ids, canvas.shape[1:3])
+    masks = network.predict_masks(pyramid, ops.convert_to_tensor(rois), ids, canvas.shape[1:3])
     answers = [*pyramid, rpn_logits, rpn_deltas, class_logits, deltas, masks]
     return [ops.convert_to_numpy(ops.cast(answer, "float32")) for answer in answers]
 
@@ -70,11 +70,11 @@ def test_logits_and_deltas_are_float32_in_half_precision(network):
 
 
 def test_half_precision_finds_what_float32_finds(network):
-    detectors = [Detector(network), Detector(inference_copy(network, "float16"))]
+    engines = [KerasEngine(network), KerasEngine(inference_copy(network, "float16"))]
     wanted_count = found_count = matched = 0
     for seed in range(1, 9):
         canvas = tiny_image(64, 192, seed)[None]
-        a, b = (detector.detect_molded(canvas, np.array([[0, 0, 64, 192]]))[0] for detector in detectors)
+        a, b = (engine.detect_molded(canvas, np.array([[0, 0, 64, 192]]))[0] for engine in engines)
         overlaps = pixel_iou(a.boxes_in_pixels(64, 192), b.boxes_in_pixels(64, 192))
         overlaps[a.class_ids[:, None] != b.class_ids[None]] = 0
         wanted_count, found_count = wanted_count + len(a), found_count + len(b)
@@ -142,3 +142,32 @@ def test_depthwise_transposed_and_unbiased_convolutions_are_folded_and_activated
 def test_another_precision_is_an_error(network):
     with pytest.raises(ValueError, match="one of float32, bfloat16, float16, got 'int8'"):
         inference_copy(network, "int8")
+
+
+def _conv_that_is_an_output(source):
+    raw = layers.Conv2D(4, 1, name="conv")(source)
+    return [layers.BatchNormalization(name="norm")(raw), raw]
+
+
+def _conv_called_twice(source):
+    conv = layers.Conv2D(4, 1, name="conv")
+    return [layers.BatchNormalization(name="norm")(conv(source)), conv(layers.Rescaling(-1.0)(source))]
+
+
+def _norm_called_twice(source):
+    norm = layers.BatchNormalization(name="norm")
+    return [norm(layers.Conv2D(4, 1, name="conv")(source)), norm(layers.Conv2D(4, 1)(source))]
+
+
+@pytest.mark.parametrize("build", [_conv_that_is_an_output, _conv_called_twice, _norm_called_twice])
+def test_a_convolution_whose_result_is_read_without_the_norm_is_not_folded(build):
+    source = keras.Input((None, None, 3))
+    model = keras.Model(source, build(source))
+    rng = np.random.default_rng(5)
+    for variable in model.variables:
+        variable.assign(rng.uniform(0.5, 2, variable.shape))
+    copy = copy_model(model, "float32")
+    assert "norm" in [layer.name for layer in copy.layers]
+    values = rng.normal(0, 1, (2, 5, 7, 3)).astype(np.float32)
+    for ours, theirs in zip(copy(values), model(values), strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), rtol=1e-5)

@@ -45,7 +45,7 @@ def test_heads_and_masks(network):
     assert tuple(deltas.shape) == (1, 2, 3, 4)
     one, two = (
         ops.convert_to_numpy(
-            network.draw_masks(pyramid, rois, ops.convert_to_tensor(np.array([ids], np.int32)), (64, 128))
+            network.predict_masks(pyramid, rois, ops.convert_to_tensor(np.array([ids], np.int32)), (64, 128))
         )
         for ids in ([1, 2], [2, 2])
     )

@@ -9,7 +9,8 @@ from keras import ops
 
 from mrcnn.config import Config
 from mrcnn.network import resnet
-from mrcnn.network.resnet import _bottleneck, block_letter, build_resnet
+from mrcnn.network.resnet import _bottleneck, build_resnet
+from mrcnn.weights.layout import block_letter
 
 pytestmark = pytest.mark.usefixtures("zero_start")
 

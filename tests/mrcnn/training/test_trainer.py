@@ -17,7 +17,8 @@ from mrcnn.training.trainer import (
     LOG_FILE,
     Trainer,
 )
-from mrcnn.weights.load_save import load_weights, read_metadata
+from mrcnn.weights.checkpoint import read_metadata
+from mrcnn.weights.load_save import load_weights
 from tests.mrcnn.tiny import TinyConfig, seed_weights
 
 METADATA = {"config": {"NAME": "tiny"}, "class_names": ["BG", "person"]}

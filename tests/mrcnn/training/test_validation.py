@@ -83,7 +83,7 @@ class Canned:
 @pytest.fixture
 def validator(tiny_config, tiny_data, tiny_augment, monkeypatch):
     monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
-    monkeypatch.setattr("mrcnn.training.validation.Detector", lambda network: Canned())
+    monkeypatch.setattr("mrcnn.training.validation.KerasEngine", lambda network: Canned())
     settings = BatchSettings(windows=1, proposals=10, seed=1)
     return Validator(tiny_config, BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, settings))
 

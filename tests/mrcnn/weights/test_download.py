@@ -129,7 +129,7 @@ def test_without_the_file_on_the_server_there_is_one_line_and_nothing_left(fetch
 
 def test_without_a_network_it_gives_up_soon(fetch, server):
     server.close()
-    with pytest.raises(DownloadError, match=r"no connection .*By hand: download it in a browser and put it at"):
+    with pytest.raises(DownloadError, match=r"no connection .*Or download it in a browser and save it as"):
         fetch()
     assert fetch.pauses == [1.0, 2.0, 4.0]
     assert names(fetch.folder) == []
@@ -203,7 +203,7 @@ def test_the_originals_function(coco, capsys, verbose):
 def test_the_originals_function_goes_on_from_a_cut_download(coco, server):
     coco.write_bytes(b"an old one")
     server.cuts = [500]
-    with pytest.raises(ConnectionError, match=f"ended after 500 of {len(GOOD):,} bytes.*put it at {coco}"):
+    with pytest.raises(ConnectionError, match=f"ended after 500 of {len(GOOD):,} bytes.*save it as {coco}"):
         download_trained_weights(coco)
     assert coco.read_bytes() == b"an old one"
     download_trained_weights(coco)

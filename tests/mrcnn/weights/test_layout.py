@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from mrcnn.weights.layout import file_groups, group_layers
+from mrcnn.weights.layout import backbone_of, file_groups, group_layers
 from tests.mrcnn.tiny import tiny_network
 
 
@@ -31,3 +31,10 @@ def test_another_backbone_lists_its_own_layers():
 def test_the_rpn_lies_in_one_group():
     assert group_layers("rpn_model") == ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
     assert group_layers("fpn_p2") == ("fpn_p2",)
+
+
+def test_backbones_are_recognized_by_their_layers(oracle_layout):
+    assert backbone_of(group for group, _ in oracle_layout) == "resnet101"
+    assert backbone_of(file_groups(SimpleNamespace(config=SimpleNamespace(BACKBONE="resnet50")))) == "resnet50"
+    assert backbone_of(["lite0_stem", "fpn_p5"]) == "efficientnet_lite0"
+    assert backbone_of(["block1_conv1", "res4a_branch2a"]) is None

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mrcnn.weights.load_save import WeightsError, load_weights, read_arrays, read_metadata, save_weights
+from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_metadata
+from mrcnn.weights.load_save import load_weights, save_weights
 from tests.mrcnn.tiny import TinyConfig, tiny_network
 
 HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"]
@@ -127,7 +128,7 @@ def test_another_number_of_classes_is_explained_and_nothing_changes(path):
     before = all_values(other)
     message = (
         r"tiny.h5: mrcnn_(class_logits|bbox_fc)/kernel has shape \(16, \d+\), this network needs \(16, \d+\): "
-        r"the file has 3 classes with the background, NUM_CLASSES is 4.*"
+        r"the file has 3 classes including the background, NUM_CLASSES is 4.*"
         r"exclude=\['mrcnn_class_logits', 'mrcnn_bbox_fc', 'mrcnn_mask'\]"
     )
     with pytest.raises(WeightsError, match=message):
@@ -251,7 +252,7 @@ def test_files_that_are_none(tmp_path, path):
         tmp_path / "missing.h5": "missing.h5 does not exist$",
         tmp_path: "is a folder",
         empty: r"empty.h5 is empty \(0 bytes\)",
-        cut: "cut.h5 is damaged or cut off",
+        cut: "cut.h5 is damaged or truncated",
         text: "text.h5 is not an HDF5 file",
         foreign: r"without the attribute 'layer_names'.*\(it has 'temperature'\)",
     }
@@ -274,7 +275,7 @@ def test_a_group_that_is_listed_and_missing(path):
     def change(file):
         del file["fpn_p3"]
 
-    with pytest.raises(WeightsError, match="damaged or cut off"):
+    with pytest.raises(WeightsError, match="damaged or truncated"):
         read_arrays(rewrite(path, change))
 
 

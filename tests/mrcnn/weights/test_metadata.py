@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
-from mrcnn.weights.load_save import WeightsError
+from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
 from tests.mrcnn.conftest import SmallConfig
 from tests.mrcnn.tiny import TinyConfig
@@ -48,7 +48,7 @@ def test_class_names():
 
 
 def test_what_cannot_be_stored():
-    with pytest.raises(ValueError, match="NUM_CLASSES = 2 names with the background, got 3"):
+    with pytest.raises(ValueError, match="NUM_CLASSES = 2 names including the background, got 3"):
         describe(SmallConfig(), ["BG", "a", "b"])
     with pytest.raises(ValueError, match="function cannot be stored"):
         describe(TinyConfig(), ["BG", "a", "b"])

@@ -101,9 +101,9 @@ def test_a_folder_without_room_keeps_the_part_that_is_there(fetch, server, monke
 def test_a_cut_line_is_told_and_a_later_call_goes_on(fetch, server):
     server.cuts = [2000, 0]
     kept = f"2,000 of {len(GOOD):,} bytes are kept"
-    with pytest.raises(RunError, match=rf"cannot download {server.url}: .*{kept}.* put it at {fetch.folder}"):
+    with pytest.raises(RunError, match=rf"cannot download {server.url}: .*{kept}.* save it as {fetch.folder}"):
         fetch(attempts=2)
-    assert "trying again in 1 s\n" in fetch.text.getvalue()
+    assert "retrying in 1 s\n" in fetch.text.getvalue()
     assert fetch().read_bytes() == GOOD
     assert server.requests == [None, "bytes=2000-", "bytes=2000-"]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.commands import train_machine
-from pipeline.commands.train_machine import choose_precision, cpu_has_bfloat16
 from pipeline.segmentation.backend import BackendChoice
+from pipeline.segmentation.machine import Machine
 from pipeline.settings.model_settings import Backend, Device
 
 CPU_TF = BackendChoice(Backend.TENSORFLOW, Device.CPU, "CPU")
@@ -27,21 +27,9 @@ GPU = BackendChoice(Backend.TENSORFLOW, Device.GPU, "some GPU")
     ],
 )
 def test_precision(monkeypatch, wanted, choice, bfloat16, capability, expected):
-    monkeypatch.setattr(train_machine, "cpu_has_bfloat16", lambda: bfloat16)
+    class OtherMachine(Machine):
+        def has_bfloat16(self):
+            return bfloat16
+
     monkeypatch.setattr(train_machine, "gpu_capability", lambda backend: capability)
-    assert choose_precision(wanted, choice) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("flags\t: fpu avx512_bf16 avx\n", True),
-        ("x\nflags : amx_bf16\n", True),
-        ("flags : avx512f\n", False),
-        ("", False),
-    ],
-)
-def test_the_processor_says_what_it_knows(tmp_path, text, expected):
-    (tmp_path / "cpuinfo").write_text(text)
-    assert cpu_has_bfloat16(tmp_path / "cpuinfo") is expected
-    assert cpu_has_bfloat16(tmp_path / "none") is False
+    assert train_machine.choose_precision(wanted, choice, OtherMachine()) == expected

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from mrcnn.network.backbones import BACKBONES
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.weights.load_save import load_weights, read_metadata, save_weights
+from mrcnn.weights.checkpoint import read_metadata
+from mrcnn.weights.load_save import load_weights, save_weights
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
 from pipeline.commands import train, train_run
 from pipeline.console.train_progress import TrainProgress

@@ -12,7 +12,7 @@ from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import Canvas, ModelSettings
-from tests.mrcnn.weights.test_checkpoint import checkpoint, write_file
+from tests.mrcnn.weights.files import layers_of, write_file
 
 
 @pytest.fixture(scope="module")
@@ -221,14 +221,14 @@ def test_labels_must_be_as_many_as_the_classes(seeded_small_weights, tmp_path):
 
 
 def test_a_file_of_the_originals_is_coco_with_the_backbone_that_it_has(tmp_path):
-    coco = segmenter_of(write_file(tmp_path / "coco.h5", checkpoint(81, 23)))
+    coco = segmenter_of(write_file(tmp_path / "coco.h5", layers_of(81, 23)))
     assert coco.labels[1] == "person"
     assert "resnet101, 81 classes, 1024 px" in coco.description
-    assert "resnet50" in segmenter_of(write_file(tmp_path / "coco50.h5", checkpoint(81, 6)), max_dim=512).description
+    assert "resnet50" in segmenter_of(write_file(tmp_path / "coco50.h5", layers_of(81, 6)), max_dim=512).description
     with pytest.raises(InputError, match=r"the COCO list has 81 .*, but the weights have 5"):
-        segmenter_of(write_file(tmp_path / "own.h5", checkpoint(5, 23)))
+        segmenter_of(write_file(tmp_path / "own.h5", layers_of(5, 23)))
     with pytest.raises(InputError, match="another backbone"):
-        segmenter_of(write_file(tmp_path / "other.h5", checkpoint(81, 0)))
+        segmenter_of(write_file(tmp_path / "other.h5", layers_of(81, 0)))
 
 
 def test_a_file_that_holds_no_weights_says_how_to_get_some(tmp_path):
@@ -240,6 +240,6 @@ def test_a_file_that_holds_no_weights_says_how_to_get_some(tmp_path):
 
 
 def test_weights_that_do_not_fit_are_refused_when_they_are_loaded(tmp_path):
-    segmenter = segmenter_of(write_file(tmp_path / "hollow.h5", checkpoint(81, 6)), max_dim=128)
+    segmenter = segmenter_of(write_file(tmp_path / "hollow.h5", layers_of(81, 6)), max_dim=128)
     with pytest.raises(InputError, match=r"hollow\.h5"):
         segmenter.open()

@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 
@@ -145,7 +146,7 @@ def test_images_of_other_sizes_in_one_batch():
     molded, _, windows = model.mold_inputs([np.zeros((60, 100, 3), np.uint8)] * 2)
     assert molded.shape == (2, 64, 128, 3)
     assert windows.tolist() == [[2, 14, 62, 114]] * 2
-    with pytest.raises(ValueError, match="one size after resizing"):
+    with pytest.raises(ValueError, match="the same size after resizing"):
         model.mold_inputs([np.zeros((60, 100, 3), np.uint8), np.zeros((100, 60, 3), np.uint8)])
 
 
@@ -234,7 +235,7 @@ def test_imagenet_weights_without_a_network(model, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise Exception("URL fetch failure: None -- [Errno -2] Name or service not known")
 
-    monkeypatch.setattr(modellib.keras.utils, "get_file", refuse)
+    monkeypatch.setattr(keras.utils, "get_file", refuse)
     monkeypatch.setenv("KERAS_HOME", "/elsewhere")
-    with pytest.raises(OSError, match=r"cannot download .*Put the file into .*elsewhere/models by hand"):
+    with pytest.raises(OSError, match=r"cannot download .*Put the file into .*elsewhere/models manually"):
         model.get_imagenet_weights()

@@ -1,0 +1,77 @@
+"""Weight files that are read, and files that are none."""
+
+import h5py
+import pytest
+
+from mrcnn.weights.hdf5 import WeightsError, read_arrays, read_metadata
+from tests.mrcnn.weights.files import layers_of, write_file
+
+
+def test_arrays_by_layer_and_kind(tmp_path):
+    arrays = read_arrays(write_file(tmp_path / "a.h5", layers_of(3)))
+    assert arrays["rpn_conv_shared"]["kernel"].shape == (3, 3, 2, 5)
+    assert arrays["rpn_conv_shared"]["bias"].tolist() == [1, 1, 1, 1, 1]
+    assert arrays["mrcnn_class_logits"]["bias"].shape == (3,)
+
+
+def test_hdf5_of_something_else(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("measurements", data=[1, 2])
+    with pytest.raises(WeightsError, match=r"'measurements'.*not a Mask R-CNN checkpoint"):
+        read_arrays(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"hello, world", "not an HDF5 file"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "damaged or truncated"),
+    ],
+)
+def test_files_that_are_none(tmp_path, content, message):
+    path = tmp_path / "bad.h5"
+    path.write_bytes(content)
+    for read in (read_arrays, read_metadata):
+        with pytest.raises(WeightsError, match=message):
+            read(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(WeightsError, match="does not exist"):
+        read_arrays(tmp_path / "absent.h5")
+    with pytest.raises(WeightsError, match="is a folder"):
+        read_arrays(tmp_path)
+
+
+def test_a_file_cut_off_in_the_middle(tmp_path):
+    path = write_file(tmp_path / "a.h5", layers_of(2000))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(WeightsError, match="damaged or truncated"):
+        read_arrays(path)
+
+
+def test_settings_that_are_no_json(tmp_path):
+    path = write_file(tmp_path / "a.h5", layers_of())
+    with h5py.File(path, "a") as file:
+        file.attrs["stream_segment"] = "{not json"
+    with pytest.raises(WeightsError, match="not valid JSON"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('["config"]', "has no object 'config'"),
+        ('{"class_names": ["BG"]}', "has no object 'config'"),
+        ('{"config": {}, "class_names": "BG, cat"}', "class_names must be a list of names, got 'BG, cat'"),
+        ('{"config": {}, "class_names": ["BG", 1]}', "class_names must be a list of names"),
+    ],
+)
+def test_metadata_of_another_form(tmp_path, content, message):
+    path = write_file(tmp_path / "a.h5", layers_of())
+    with h5py.File(path, "a") as file:
+        file.attrs["stream_segment"] = content
+    with pytest.raises(WeightsError, match=message):
+        read_metadata(path)
