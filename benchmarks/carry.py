@@ -167,7 +167,7 @@ def cost(objects: int = 10, width: int = 1280, height: int = 720, count: int = 6
 
 def clip_examples(path: str, count: int, assignments: Sequence[str]) -> list[Example]:
     """Frames of a clip with what the network finds on each; its masks are the ground truth."""
-    from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+    from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
     from pipeline.sources.factory import make_source
 
     overrides = dict((key, ("--set", value)) for key, value in map(parse_assignment, assignments))

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.options import Options
 from mrcnn.weights.user_cache import user_cache
 from pipeline.errors import InputError
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, weights_dir
 from pipeline.settings.model_settings import ModelSettings

@@ -14,7 +14,7 @@ from pipeline.runtime.open_run import segmenter_for
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.engine_pool import ANOTHER_ENGINE
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings
 from pipeline.sources.factory import make_source

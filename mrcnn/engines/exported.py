@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def exported_parts(weights: Path, config: Config, folder: Path | None = None) ->
     _announce(weights, folder)
     notes = {"weights": weights.name}
     try:
-        cache.write(folder, VERSION, lambda part: _export_unless_cached(weights, config, part, folder), notes)
+        cache.write(folder, VERSION, Export(weights, config, folder).write, notes)
     except _ExportedMeanwhile:
         pass
     except OSError as error:
@@ -90,29 +91,47 @@ class _ExportedMeanwhile(Exception):
     """Another process has written the same folder, which others may already be reading."""
 
 
-def _export_unless_cached(weights: Path, config: Config, part: Path, folder: Path) -> None:
-    _export(weights, config, part)
-    with contextlib.suppress(cache.CacheFault):
-        _cached(folder)
-        raise _ExportedMeanwhile
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Exports a network into a folder that becomes `folder` when it is complete."""
 
+    weights: Path
+    config: Config
+    folder: Path
 
-def _export(weights: Path, config: Config, folder: Path) -> None:
-    if "keras" in sys.modules:
-        _export_here(weights, config, folder)
-        return
-    # A separate process saves this one the framework's memory and messages
-    settings = {"config": network_settings(config)}
-    paths = str(weights.resolve()), str(folder.resolve())
-    command = [sys.executable, "-X", "utf8", "-m", "mrcnn.export", *paths]
-    with subprocess.Popen(command, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+    def write(self, part: Path) -> None:
+        self.export(part)
+        with contextlib.suppress(cache.CacheFault):
+            _cached(self.folder)
+            raise _ExportedMeanwhile
+
+    def export(self, part: Path) -> None:
+        if "keras" in sys.modules:
+            self._here(part)
+        else:
+            self._in_process(part)
+
+    def _here(self, part: Path) -> None:
         try:
-            stderr = _wait(process, json.dumps(settings), weights.name)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise ExportFault(f"{weights} cannot be exported: {_reason(process.returncode, stderr)}")
+            from mrcnn.export.write import write_parts
+
+            write_parts(self.weights, self.config, part)
+        except (ValueError, ImportError) as error:  # WeightsError, ExportError; an onnx that does not load
+            raise ExportFault(f"{self.weights} cannot be exported: {error}") from None
+
+    def _in_process(self, part: Path) -> None:
+        """A separate process saves this one the framework's memory and messages."""
+        settings = {"config": network_settings(self.config)}
+        paths = str(self.weights.resolve()), str(part.resolve())
+        command = [sys.executable, "-X", "utf8", "-m", "mrcnn.export", *paths]
+        with subprocess.Popen(command, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+            try:
+                stderr = _wait(process, json.dumps(settings), self.weights.name)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise ExportFault(f"{self.weights} cannot be exported: {_reason(process.returncode, stderr)}")
 
 
 def _wait(process: subprocess.Popen[str], text: str, name: str) -> str:
@@ -133,12 +152,3 @@ def _reason(code: int, stderr: str) -> str:
         return f"its process was killed by signal {-code} (9: often out of memory)"
     lines = stderr.strip().splitlines() or [f"exit code {code}"]
     return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
-
-
-def _export_here(weights: Path, config: Config, folder: Path) -> None:
-    try:
-        from mrcnn.export.write import write_parts
-
-        write_parts(weights, config, folder)
-    except (ValueError, ImportError) as error:  # WeightsError, ExportError; an onnx that does not load
-        raise ExportFault(f"{weights} cannot be exported: {error}") from None

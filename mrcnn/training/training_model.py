@@ -157,11 +157,11 @@ class TrainingModel(keras.Model):
         mask_logits = self.mask_head(ops.reshape(pooled, (-1, *pooled.shape[2:])), training=training)
         mask_logits = ops.reshape(mask_logits, (*rois.shape[:2], *mask_logits.shape[1:]))
         side = mask_logits.shape[2]
-        targets = ops.stack([self._mask_targets(batch, i, rois[i], indices[i], side) for i in range(rois.shape[0])])
-        return losses.mask_loss(regions.class_ids[:, :count], regions.is_object[:, :count], targets, mask_logits)
-
-    @staticmethod
-    def _mask_targets(batch, image, rois, indices, side):
+        images = range(rois.shape[0])
         if "full_masks" in batch:
-            return full_mask_targets(rois, batch["full_masks"][image], indices, side)
-        return mask_targets(rois, batch["gt_boxes"][image], batch["mini_masks"][image], indices, side)
+            sampled = [full_mask_targets(rois[i], batch["full_masks"][i], indices[i], side) for i in images]
+        else:
+            boxes, masks = batch["gt_boxes"], batch["mini_masks"]
+            sampled = [mask_targets(rois[i], boxes[i], masks[i], indices[i], side) for i in images]
+        targets = ops.stack(sampled)
+        return losses.mask_loss(regions.class_ids[:, :count], regions.is_object[:, :count], targets, mask_logits)

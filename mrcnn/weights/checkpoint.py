@@ -72,8 +72,3 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     names = None if file.metadata is None else class_names_from_metadata(file.metadata)
     class_names = None if names is None else tuple(names)
     return Checkpoint(file.path, bias[0], backbone_of(file.groups), class_names, file.metadata)
-
-
-def summarize(path: str | os.PathLike[str]) -> Checkpoint:
-    """Old name of `read_checkpoint`."""
-    return read_checkpoint(path)

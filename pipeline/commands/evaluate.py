@@ -25,7 +25,7 @@ from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_grou
 from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
 from pipeline.evaluation.tables import tables
 from pipeline.installation import program_name
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
 from pipeline.settings.schema import Settings

@@ -20,7 +20,7 @@ from pipeline.evaluation.agreement import Agreement, agreement
 from pipeline.installation import program_name, shipped_file
 from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings.loading import KeyPath, load_settings
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
 from pipeline.settings.schema import Settings

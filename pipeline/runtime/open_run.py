@@ -22,7 +22,7 @@ from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.runtime.wiring import wire
 from pipeline.segmentation.detection_filter import DetectionFilter
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter

@@ -1,4 +1,4 @@
-"""The interface of what turns frames into instances. Mask R-CNN behind it: `pipeline/segmentation/mask_rcnn.py`."""
+"""The interface of what turns frames into instances. `MaskRCNNSegmenter` in `mask_rcnn_segmenter.py` implements it."""
 
 from __future__ import annotations
 

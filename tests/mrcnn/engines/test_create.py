@@ -116,7 +116,7 @@ WHOLE_WAY = (
     + """
 import json, sys
 import cv2
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings.schema import ModelSettings
 
 capture = cv2.VideoCapture(sys.argv[2])

@@ -38,7 +38,7 @@ def exports(monkeypatch):
         for name in PART_NAMES:
             (folder / f"{name}.onnx").write_text(f"{name} {len(calls)}")
 
-    monkeypatch.setattr(exported, "_export", fake)
+    monkeypatch.setattr(exported.Export, "export", lambda export, folder: fake(export.weights, export.config, folder))
     return calls
 
 
@@ -108,7 +108,7 @@ def test_what_another_process_has_made_meanwhile_stays(weights, monkeypatch):
         if not (folder / cache.MANIFEST).exists():
             cache.write(folder, VERSION, lambda other: [(other / f"{n}.onnx").write_text("theirs") for n in PART_NAMES])
 
-    monkeypatch.setattr(exported, "_export", slow)
+    monkeypatch.setattr(exported.Export, "export", lambda export, folder: slow(export.weights, export.config, folder))
     assert exported_parts(weights, Small())["boxes"].read_text() == "theirs"
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
 
@@ -118,7 +118,7 @@ def test_a_full_disk_is_one_line(weights, monkeypatch):
         (folder / "features.onnx").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(exported, "_export", full)
+    monkeypatch.setattr(exported.Export, "export", lambda export, folder: full(export.weights, export.config, folder))
     with pytest.raises(ExportFault, match=r"cannot be written to .*net-.*: .*No space left on device"):
         exported_parts(weights, Small())
     assert not list((weights.parent / "cache").iterdir())
@@ -134,7 +134,7 @@ def test_no_place_to_keep_it_is_told(weights, monkeypatch, tmp_path, exports, ca
     monkeypatch.setattr(cache, "_temporary_folder", lambda: temporary)
     assert exported_parts(weights, Small())["boxes"].parent.parent == temporary
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("preparing net.h5 for this engine, for this run alone: cannot write to ")
+    assert line.startswith("preparing net.h5 for this engine, for this run only: cannot write to ")
     assert str(weights.parent / "cache") in line
 
 

@@ -1,6 +1,7 @@
 """ResNet: names and shapes of mask_rcnn_coco.h5, sizes of the stages, and where a block's stride sits."""
 
 import re
+from functools import partial
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 
 from mrcnn.config import Config
 from mrcnn.network import resnet
+from mrcnn.network.norm import BatchNorm
 from mrcnn.network.resnet import _bottleneck, build_resnet
 from mrcnn.weights.layout import block_letter
 
@@ -56,7 +58,7 @@ def test_depths_are_those_of_the_paper_and_of_the_coco_file(monkeypatch, oracle_
 def block(name, is_first, tap):
     """A block of width 1 on 4 channels: 2a takes channel 0, 2b is one tap, 2c doubles and triples …, no biases."""
     image = keras.Input((4, 6, 4))
-    model = keras.Model(image, _bottleneck(image, 1, name, is_first, False))
+    model = keras.Model(image, _bottleneck(image, 1, name, is_first, partial(BatchNorm, False)))
     first, middle = np.zeros((1, 1, 4, 1)), np.zeros((3, 3, 1, 1))
     first[0, 0, 0, 0] = middle[tap] = 1
     model.get_layer(f"res{name}_branch2a").set_weights([first, np.zeros(1)])

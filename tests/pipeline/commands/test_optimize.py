@@ -14,7 +14,7 @@ from mrcnn.engines import cache, quantize
 from mrcnn.engines.base import EngineError
 from pipeline.commands import optimize as command
 from pipeline.records import Instances
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import ModelSettings
 from tests.pipeline.fakes import make_instances

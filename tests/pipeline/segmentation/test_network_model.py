@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.segmentation.detection_filter import DetectionFilter
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import ModelSettings
 

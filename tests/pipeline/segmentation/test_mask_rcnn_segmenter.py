@@ -9,7 +9,7 @@ from mrcnn.engines.base import EngineError, RawDetections
 from pipeline.errors import InputError
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.machine import Machine
-from pipeline.segmentation.mask_rcnn import MaskRCNNSegmenter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import Canvas, ModelSettings
 from tests.mrcnn.weights.files import layers_of, write_file
@@ -227,7 +227,7 @@ def test_a_file_of_the_originals_is_coco_with_the_backbone_that_it_has(tmp_path)
     assert "resnet50" in segmenter_of(write_file(tmp_path / "coco50.h5", layers_of(81, 6)), max_dim=512).description
     with pytest.raises(InputError, match=r"the COCO list has 81 .*, but the weights have 5"):
         segmenter_of(write_file(tmp_path / "own.h5", layers_of(5, 23)))
-    with pytest.raises(InputError, match="another backbone"):
+    with pytest.raises(InputError, match="its network is unknown"):
         segmenter_of(write_file(tmp_path / "other.h5", layers_of(81, 0)))
 
 
