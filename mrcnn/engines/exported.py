@@ -100,18 +100,17 @@ class Export:
     folder: Path
 
     def write(self, part: Path) -> None:
+        """Export into `part`. Raises _ExportedMeanwhile if another process has completed `folder`."""
         self.export(part)
         with contextlib.suppress(cache.CacheFault):
             _cached(self.folder)
             raise _ExportedMeanwhile
 
     def export(self, part: Path) -> None:
-        if "keras" in sys.modules:
-            self._here(part)
-        else:
+        """Write the graphs: here if Keras is loaded already, else in a separate process. Raises ExportFault."""
+        if "keras" not in sys.modules:
             self._in_process(part)
-
-    def _here(self, part: Path) -> None:
+            return
         try:
             from mrcnn.export.write import write_parts
 
