@@ -65,7 +65,7 @@ def test_each_python_is_tested_the_first_one_wholly(ci):
     assert made == [
         *(
             f"make {what} PYTHON=python3.11 VENV=.venv-ci-3.11"
-            for what in ("test-fast", "lint", "test-network", "test-jax", "test-alone")
+            for what in ("test-fast", "lint", "docs", "test-network", "test-jax", "test-alone")
         ),
         *(
             f"make {what} PYTHON=python{version} VENV=.venv-ci-{version}{more}"
