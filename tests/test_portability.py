@@ -523,7 +523,7 @@ def test_nowhere_to_keep_anything(read_only, place):
     done = start(as_user(UNKNOWN_USER, [*command, "--max-frames", FRAMES]), **{"TMPDIR": str(scratch), **home})
     told = check_clean(done)
     cache = Path(home.get("HOME", "/"), ".cache", "stream_segment", "engines")
-    assert f"for this run alone: cannot write to {read_only / 'weights' / 'cache'} or {cache}, where" in told
+    assert f"for this run only: cannot write to {read_only / 'weights' / 'cache'} or {cache}, where" in told
     assert b"OpenVINO" in done.stdout
     check_results(folder / "out.mp4", folder / "out.jsonl")
     assert not [path for path in scratch.iterdir() if path.name.startswith("stream_segment")]

@@ -78,17 +78,20 @@ def test_rpn_samples_at_most_half_objects_and_no_more_than_asked():
 def regions(proposals, gt, class_ids, *, used=None, crowd=None, sampled=6, objects=2, noise=None):
     gt = np.asarray(gt, np.float32).reshape(-1, 4)
     count = len(proposals) + len(gt)
-    arrays = (
-        np.asarray(proposals, np.float32),
-        ObjectSlots(
-            gt,
-            np.asarray(class_ids, np.int32),
-            np.ones(len(gt), np.float32) if used is None else np.asarray(used, np.float32),
-            np.zeros((1, 4), np.float32) if crowd is None else np.asarray(crowd, np.float32),
-        ),
-        np.linspace(0.9, 0.1, count).astype(np.float32) if noise is None else np.asarray(noise, np.float32),
+    truth = (
+        gt,
+        np.asarray(class_ids, np.int32),
+        np.ones(len(gt), np.float32) if used is None else np.asarray(used, np.float32),
+        np.zeros((1, 4), np.float32) if crowd is None else np.asarray(crowd, np.float32),
     )
-    result = sample_regions(*map(ops.convert_to_tensor, arrays), sampled, objects, STD_DEV)
+    result = sample_regions(
+        ops.convert_to_tensor(np.asarray(proposals, np.float32)),
+        ObjectSlots(*map(ops.convert_to_tensor, truth)),
+        ops.convert_to_tensor(np.asarray(np.linspace(0.9, 0.1, count) if noise is None else noise, np.float32)),
+        sampled,
+        objects,
+        STD_DEV,
+    )
     return type(result)(*(as_numpy(field) for field in result))
 
 
