@@ -51,6 +51,10 @@ class DetectionFilter:
         """The detections above the low threshold: those that a tracker needs."""
         return self._above(self.low_score, reported)
 
+    def truncates(self, reported: Instances) -> bool:
+        """Whether the network reported as many as it may, so that there can be more in the frame."""
+        return self.report_most is not None and len(reported) >= self.report_most
+
     def _above(self, score: float, reported: Instances) -> Instances:
         keep = np.flatnonzero(reported.scores >= score)[: self.max_instances]
         if self.class_ids is not None:
