@@ -229,7 +229,7 @@ class Detections:
     Attributes:
         frame: the inferred frame.
         instances: in its pixels, also those that the user does not want to see.
-        truncated: whether the network reported as many as it may, so that there can be more.
+        truncated: whether the network reported so many that there can be more.
     """
 
     frame: Frame

@@ -215,10 +215,10 @@ def test_a_segmenter_that_was_lost_leaves_the_frames_of_its_batch_unknown():
 
 
 @pytest.mark.parametrize(("most", "truncated"), [(None, False), (2, False), (1, True)])
-def test_a_network_that_reported_as_many_as_it_may_can_have_missed_more(most, truncated):
+def test_a_network_that_reported_very_many_can_have_missed_more(most, truncated):
     results = Slot(10, Overflow.WAIT)
     with pytest.raises(SlotClosed):
-        infer(FakeSegmenter(), filled(1), results, detections=DetectionFilter(report_most=most))
+        infer(FakeSegmenter(), filled(1), results, detections=DetectionFilter(complete_below=most))
     assert results.get().detections.truncated == truncated
 
 
