@@ -118,14 +118,14 @@ def change_mask(before_gray: Gray, now_gray: Gray) -> Mask:
     A global change of illumination is no difference.
     """
     difference = now_gray - before_gray
-    shift = np.float32(np.median(difference))
+    shift = np.float32(np.median(difference[::2, ::2]))  # a quarter of the cells is enough
     difference -= shift
-    threshold = np.minimum(_threshold(before_gray), _threshold(now_gray))
+    threshold = _threshold(cv2.min(before_gray, now_gray))
     blind = threshold < _NOISE_SIGMAS * max(_noise(difference), _MIN_NOISE)
     changed = (np.abs(difference) > threshold).view(np.uint8)
     changed = cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))  # isolated cells are noise
     same = changed == 0
-    relit = abs(shift) > np.median(threshold)
+    relit = abs(shift) > threshold.mean()
     uncertain = relit and _correlation(before_gray[same], now_gray[same]) < _MIN_CORRELATION
     if uncertain or 1.0 - same.mean() > _MAX_CHANGED:
         return np.full(difference.shape, 255, np.uint8)
@@ -143,7 +143,7 @@ def _noise(difference: Gray) -> float:
     step = min(_NOISE_STEP, (difference.shape[1] - 1) // 2)
     if step < 1:
         return float("inf")
-    rows = difference[::3]  # enough for a median
+    rows = difference[::6]  # enough for a median
     second = rows[:, : -2 * step] - 2 * rows[:, step:-step] + rows[:, 2 * step :]
     # The variance of a - 2b + c is 6 times that of each; 0.6745 is the median of |x| of a normal distribution.
     return float(np.median(np.abs(second))) / (0.6745 * 6**0.5)
