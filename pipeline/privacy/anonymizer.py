@@ -67,7 +67,7 @@ class Anonymizer:
         """Redacts an image.
 
         Args:
-            captured: the frame as it was captured, with the detections that decides what is redacted.
+            captured: the frame as it was captured, with the detections that decide what is redacted.
             image_bgr: uint8 (H, W, 3), what is to be shown of that frame; not changed.
 
         Returns:
@@ -85,7 +85,6 @@ class Anonymizer:
         """uint8 (h, w), nonzero where the frame must be redacted; None for everywhere."""
         frame, detections = captured.frame, captured.detections
         if detections is None:
-            self._reset()
             return None
         if self._detections is None or detections.frame is not self._detections.frame:
             self._update(detections)
@@ -123,7 +122,7 @@ class Anonymizer:
     def _update(self, detections: Detections) -> None:
         """Takes a new result. Earlier objects that match none of its objects are held as lost."""
         if self._detections is not None and not _follows(self._detections.frame, detections.frame):
-            self._reset()
+            self._detections, self._lost = None, []
         found = self._sensitive(detections.instances)
         now_s, shape = detections.frame.pts_s, detections.frame.image_bgr.shape
         previous = []
@@ -144,12 +143,10 @@ class Anonymizer:
         lost.reverse()
         self._detections, self._found, self._lost, self._detections_gray = detections, found, lost, None
 
-    def _reset(self) -> None:
-        self._detections, self._found, self._lost, self._detections_gray = None, Instances.empty(), [], None
-
     def _sensitive(self, instances: Instances) -> Instances:
         """The instances that must be redacted."""
-        keep = np.isin(instances.class_ids, self._class_ids) & (instances.scores >= self._settings.min_score)
+        # A score that is NaN is not below the threshold.
+        keep = np.isin(instances.class_ids, self._class_ids) & ~(instances.scores < self._settings.min_score)
         return instances.select(np.asarray(keep, np.bool_))
 
     def _all_finite(self) -> bool:

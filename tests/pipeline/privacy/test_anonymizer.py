@@ -74,6 +74,7 @@ def test_other_classes_and_low_scores_stay_visible():
     assert not exact(anonymizer_with(), 0, objects([60, 30, 80, 60], class_id=1)).any()
     assert not exact(anonymizer_with(), 0, objects([60, 30, 80, 60], score=0.29)).any()
     assert exact(anonymizer_with(), 0, objects([60, 30, 80, 60], score=0.31))[45, 70]
+    assert exact(anonymizer_with(), 0, objects([60, 30, 80, 60], score=np.nan))[45, 70]
     assert exact(anonymizer_with(classes=("Dog", "person")), 0, objects([60, 30, 80, 60], class_id=1))[45, 70]
 
 
@@ -157,12 +158,13 @@ def test_an_object_that_is_found_again_is_no_longer_held_where_it_was():
     assert not mask[40, :54].any()
 
 
-def test_a_result_without_a_finding_in_between_redacts_everything_and_resets():
-    anonymizer = anonymizer_with()
+def test_a_frame_that_the_network_lost_is_redacted_and_what_was_found_before_stays_held():
+    anonymizer = anonymizer_with(hold_s=0.5)
     exact(anonymizer, 0, objects([50, 20, 70, 60]))
     frame = frame_at(1)
     assert redacted(anonymizer.apply(shown_at(frame, None), frame.image_bgr)).all()
-    assert not exact(anonymizer, 2, Instances.empty()).any()
+    assert exact(anonymizer, 2, Instances.empty())[20:60, 50:70].all()
+    assert not exact(anonymizer, 6, Instances.empty()).any()
 
 
 def test_nothing_is_held_between_still_images():
