@@ -50,15 +50,20 @@ def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting:
     """Converts class names to class ids.
 
     Args:
-        names_or_ids: names from `labels`, case-insensitive, or ids as digits; 0, the background, is not allowed.
+        names_or_ids: names from `labels`, case-insensitive, or ids as digits; 0, the background, is not allowed. A
+            name that several classes have, or have but for its case, stands for all of them.
         labels: class names by id.
         setting: where they come from, for the error.
 
     Raises:
         InputError: the model has no such class; the message suggests similar names.
     """
-    ids_by_name = {label.casefold(): class_id for class_id, label in enumerate(labels) if class_id > 0}
-    return frozenset(_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
+    ids_by_name: dict[str, set[int]] = {}
+    for class_id, label in enumerate(labels):
+        if class_id > 0:
+            ids_by_name.setdefault(_comparable(label), set()).add(class_id)
+    resolved = (_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
+    return frozenset(class_id for class_ids in resolved for class_id in class_ids)
 
 
 def class_name(class_id: int, labels: Sequence[str]) -> str:
@@ -66,11 +71,15 @@ def class_name(class_id: int, labels: Sequence[str]) -> str:
     return labels[class_id] if class_id < len(labels) else f"class {class_id}"
 
 
-def _resolve(text: str, ids_by_name: dict[str, int], num_classes: int, setting: str) -> int:
-    if text.casefold() in ids_by_name:
-        return ids_by_name[text.casefold()]
+def _comparable(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _resolve(text: str, ids_by_name: dict[str, set[int]], num_classes: int, setting: str) -> set[int]:
+    if _comparable(text) in ids_by_name:
+        return ids_by_name[_comparable(text)]
     if text.isdecimal() and 0 < int(text) < num_classes:
-        return int(text)
+        return {int(text)}
     if text.isdecimal():
         raise InputError(f"{setting}: the ids of this model range from 1 to {num_classes - 1}, got {text}")
     near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)

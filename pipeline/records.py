@@ -229,10 +229,12 @@ class Detections:
     Attributes:
         frame: the inferred frame.
         instances: in its pixels, also those that the user does not want to see.
+        truncated: whether the network reported so many that there can be more.
     """
 
     frame: Frame
     instances: Instances
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +247,7 @@ class UnredactedFrame:
         frame: the frame as it was captured.
         instances: what to show on it.
         instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
-            earlier one in smooth; None before the first result.
+            earlier one in smooth; None before the first result, and where the network lost the frame.
         times: when the frame passed each stage.
         detections: what the instances come from; None before the first result, and for a frame that the network lost.
     """
@@ -265,7 +267,7 @@ class SegmentedFrame:
         frame: the frame on screen, redacted as the privacy settings say.
         instances: what to show on it.
         instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
-            earlier one in smooth; None before the first result.
+            earlier one in smooth; None before the first result, and where the network lost the frame.
         times: when the frame passed each stage.
         scene: counts, lines, zones and events at this frame; None where nothing is tracked.
     """

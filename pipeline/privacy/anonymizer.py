@@ -34,10 +34,12 @@ class _Lost:
     Attributes:
         instances: in pixels of the frame they were last found on.
         pts_s: time of that frame, seconds on the source's clock.
+        shape: (H, W, 3) of that frame.
     """
 
     instances: Instances
     pts_s: float
+    shape: tuple[int, ...]
 
 
 class Anonymizer:
@@ -65,7 +67,7 @@ class Anonymizer:
         """Redacts an image.
 
         Args:
-            captured: the frame as it was captured, with the detections that decides what is redacted.
+            captured: the frame as it was captured, with the detections that decide what is redacted.
             image_bgr: uint8 (H, W, 3), what is to be shown of that frame; not changed.
 
         Returns:
@@ -83,19 +85,23 @@ class Anonymizer:
         """uint8 (h, w), nonzero where the frame must be redacted; None for everywhere."""
         frame, detections = captured.frame, captured.detections
         if detections is None:
-            self._reset()
             return None
         if self._detections is None or detections.frame is not self._detections.frame:
             self._update(detections)
-        age_s = frame.pts_s - detections.frame.pts_s
-        same_size = frame.image_bgr.shape == detections.frame.image_bgr.shape
-        if not 0.0 <= age_s <= self._settings.late_after_s or not same_size or not self._all_finite():
+        if frame.index != detections.frame.index and not _follows(detections.frame, frame):
+            return None
+        shape = frame.image_bgr.shape
+        if shape != detections.frame.image_bgr.shape or detections.truncated or not self._all_finite():
+            return None
+        if frame.pts_s - detections.frame.pts_s > self._settings.late_after_s:
+            return None
+        held = [lost for lost in self._lost if frame.pts_s - lost.pts_s <= self._settings.hold_s]
+        if any(lost.shape != shape for lost in held):
             return None
         grid = MaskGrid.for_image(frame.image_bgr)
         mask = self._dilated(self._found, detections.frame.pts_s, frame, grid)
-        for lost in self._lost:
-            if frame.pts_s - lost.pts_s <= self._settings.hold_s:
-                mask |= self._dilated(lost.instances, lost.pts_s, frame, grid)
+        for lost in held:
+            mask |= self._dilated(lost.instances, lost.pts_s, frame, grid)
         if frame is not detections.frame:
             mask |= self._dilated(self._sensitive(captured.instances), frame.pts_s, frame, grid)
             if self._settings.cover_changes:
@@ -115,30 +121,32 @@ class Anonymizer:
 
     def _update(self, detections: Detections) -> None:
         """Takes a new result. Earlier objects that match none of its objects are held as lost."""
-        if self._detections is not None and detections.frame.source_id != self._detections.frame.source_id:
-            self._reset()  # still images are unrelated
+        if self._detections is not None and not _follows(self._detections.frame, detections.frame):
+            self._detections, self._lost = None, []
         found = self._sensitive(detections.instances)
-        now_s = detections.frame.pts_s
-        previous = [_Lost(self._found, self._detections.frame.pts_s)] if self._detections is not None else []
+        now_s, shape = detections.frame.pts_s, detections.frame.image_bgr.shape
+        previous = []
+        if self._detections is not None:
+            before = self._detections.frame
+            previous.append(_Lost(self._found, before.pts_s, before.image_bgr.shape))
         matched = np.zeros(len(found), np.bool_)
         lost: list[_Lost] = []
         for earlier in [*previous, *reversed(self._lost)]:  # newest first: a match is with the latest occurrence
             unmatched = np.ones(len(earlier.instances), np.bool_)
             ious = iou_matrix(earlier.instances.boxes_xyxy, found.boxes_xyxy)
-            ious[:, matched] = -1.0
+            # Boxes in the pixels of another resolution match nothing: their objects are held as lost.
+            ious[:, matched if earlier.shape == shape else slice(None)] = -1.0
             for row, column in greedy_pairs(ious, _MATCH_IOU):
                 unmatched[row], matched[column] = False, True
-            if unmatched.any() and 0.0 <= now_s - earlier.pts_s <= self._settings.hold_s:
-                lost.append(_Lost(earlier.instances.select(unmatched), earlier.pts_s))
+            if unmatched.any() and now_s - earlier.pts_s <= self._settings.hold_s:
+                lost.append(_Lost(earlier.instances.select(unmatched), earlier.pts_s, earlier.shape))
         lost.reverse()
         self._detections, self._found, self._lost, self._detections_gray = detections, found, lost, None
 
-    def _reset(self) -> None:
-        self._detections, self._found, self._lost, self._detections_gray = None, Instances.empty(), [], None
-
     def _sensitive(self, instances: Instances) -> Instances:
         """The instances that must be redacted."""
-        keep = np.isin(instances.class_ids, self._class_ids) & (instances.scores >= self._settings.min_score)
+        # A score that is NaN is not below the threshold.
+        keep = np.isin(instances.class_ids, self._class_ids) & ~(instances.scores < self._settings.min_score)
         return instances.select(np.asarray(keep, np.bool_))
 
     def _all_finite(self) -> bool:
@@ -153,6 +161,11 @@ class Anonymizer:
             return np.full(image_bgr.shape, parse_color(self._settings.color), np.uint8)
         blur = self._settings.mode is PrivacyMode.BLUR
         return coarsen(image_bgr, self._settings.cells, cv2.INTER_LINEAR if blur else cv2.INTER_NEAREST)
+
+
+def _follows(before: Frame, now: Frame) -> bool:
+    """Whether `now` is a later frame of the same video. Still images are unrelated, and all of them have pts 0."""
+    return before.source_id == now.source_id and before.pts_s < now.pts_s
 
 
 def coarsen(image_bgr: Image, cells: int, interpolation: int) -> Image:

@@ -23,11 +23,26 @@ _MASK_THRESHOLD = 0.3
 """Mask probability from which a cell is redacted; lower than for drawing, where both errors are equally bad."""
 _MIN_FILL = 0.15
 """A mask that fills less of its box than this is not trusted: the whole box is redacted."""
-_CHANGE_THRESHOLD = 14.0
+_MAX_CHANGE_THRESHOLD = 14.0
 """Gray levels (0 … 255) by which a blurred cell must differ to count as changed; noise and compression stay below."""
+_CHANGE_CONTRAST = 0.14
+"""In the dark: the part of the local brightness by which a cell must differ. Less light scales all contrasts down."""
+_BRIGHTNESS_WINDOW = 0.125
+"""Side of the window of the local brightness, of the frame's height."""
+_NOISE_SIGMAS = 4.0
+"""Where noise reaches the threshold with so many standard deviations, a change cannot be told from noise."""
+_MIN_NOISE = 0.1
+"""Gray levels: standard deviation that rounding alone leaves in a cell's difference."""
+_NOISE_STEP = 5
+"""Cells between samples for the noise estimate; the blur correlates nearer ones."""
+_MAX_CHANGED = 0.4
+"""Where more of the frame has changed, the background's illumination is unknown, and so is what has changed."""
+_MIN_CORRELATION = 0.5
+"""A change of illumination leaves the texture; a person who fills the frame does not."""
 
 Mask = NDArray[np.uint8]
 Image = NDArray[np.uint8]
+Gray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +112,53 @@ def dilate(mask: Mask, radius: float) -> Mask:
     return np.asarray((distance <= radius + 1.0).view(np.uint8) * np.uint8(255), np.uint8)
 
 
-def change_mask(before_gray: NDArray[np.float32], now_gray: NDArray[np.float32]) -> Mask:
-    """uint8 (h, w): 255 where two gray frames on the grid differ beyond noise and a global change of illumination."""
+def change_mask(before_gray: Gray, now_gray: Gray) -> Mask:
+    """uint8 (h, w): 255 where two gray frames on the grid differ, or where it cannot be told whether they do.
+
+    A global change of illumination is no difference.
+    """
     difference = now_gray - before_gray
-    difference -= np.float32(np.median(difference))
-    changed = (np.abs(difference) > _CHANGE_THRESHOLD).view(np.uint8) * np.uint8(255)
-    # Opening removes isolated cells, which are noise.
-    return np.asarray(cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
+    shift = np.float32(np.median(difference[::2, ::2]))  # a quarter of the cells is enough
+    difference -= shift
+    threshold = _threshold(cv2.min(before_gray, now_gray))
+    blind = threshold < _NOISE_SIGMAS * max(_noise(difference), _MIN_NOISE)
+    changed = (np.abs(difference) > threshold).view(np.uint8)
+    changed = cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))  # isolated cells are noise
+    same = changed == 0
+    relit = abs(shift) > threshold.mean()
+    uncertain = relit and _correlation(before_gray[same], now_gray[same]) < _MIN_CORRELATION
+    if uncertain or 1.0 - same.mean() > _MAX_CHANGED:
+        return np.full(difference.shape, 255, np.uint8)
+    return np.asarray((changed | blind.view(np.uint8)) * np.uint8(255), np.uint8)
 
 
-def downscaled_gray(image_bgr: Image, grid: MaskGrid) -> NDArray[np.float32]:
+def _threshold(gray: Gray) -> Gray:
+    """float32 (h, w): gray levels by which a cell must differ to count as changed."""
+    side = 2 * round(_BRIGHTNESS_WINDOW * gray.shape[0] / 2) + 1
+    return np.asarray(np.minimum(cv2.blur(gray, (side, side)) * np.float32(_CHANGE_CONTRAST), _MAX_CHANGE_THRESHOLD))
+
+
+def _noise(difference: Gray) -> float:
+    """Standard deviation of the noise in a difference of two frames: illumination and most changes are smoother."""
+    step = min(_NOISE_STEP, (difference.shape[1] - 1) // 2)
+    if step < 1:
+        return float("inf")
+    rows = difference[::6]  # enough for a median
+    second = rows[:, : -2 * step] - 2 * rows[:, step:-step] + rows[:, 2 * step :]
+    # The variance of a - 2b + c is 6 times that of each; 0.6745 is the median of |x| of a normal distribution.
+    return float(np.median(np.abs(second))) / (0.6745 * 6**0.5)
+
+
+def _correlation(first: Gray, second: Gray) -> float:
+    """Correlation of two arrays (N,); 0 where one of them is constant."""
+    first, second = first - first.mean(), second - second.mean()
+    scale = float(np.sqrt(np.square(first).sum() * np.square(second).sum()))
+    return float((first * second).sum()) / scale if scale > 0 else 0.0
+
+
+def downscaled_gray(image_bgr: Image, grid: MaskGrid) -> Gray:
     """float32 (h, w), 0 … 255: the frame on the grid, gray and slightly blurred."""
     small = cv2.resize(image_bgr, (grid.width, grid.height), interpolation=cv2.INTER_AREA)
-    gray = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (5, 5), 0)
-    return np.asarray(gray, np.float32)
+    # In float, since the differences in dark scenes are smaller than a gray level.
+    weights = np.array([[0.114, 0.587, 0.299]], np.float32)
+    return np.asarray(cv2.GaussianBlur(cv2.transform(small.astype(np.float32), weights), (5, 5), 0), np.float32)

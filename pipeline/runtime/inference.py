@@ -194,7 +194,7 @@ class InferenceStage:
             self._engine_is_new = True
             for frame in batch.frames:
                 times = StageTimes(frame.captured_at_s, began_at_s, ended_at_s)
-                yield UnredactedFrame(frame, Instances.empty(), frame.index, times)
+                yield UnredactedFrame(frame, Instances.empty(), None, times)
             return
         if self._engine_is_new:
             self._engine_is_new = False
@@ -214,7 +214,8 @@ class InferenceStage:
         took_s = (answer.ended_at_s - answer.started_at_s) / batch_size + ended_at_s - began_at_s
         self._ledger.inferred(ended_at_s, took_s)
         times = StageTimes(frame.captured_at_s, answer.started_at_s, ended_at_s)
-        return UnredactedFrame(frame, instances, frame.index, times, Detections(frame, reported))
+        found = Detections(frame, reported, self._detections.truncates(reported))
+        return UnredactedFrame(frame, instances, frame.index, times, found)
 
     def _deliver(self, results: Iterator[UnredactedFrame]) -> bool:
         """Hand the results over and their frames out of hand; False when nobody takes results any more."""

@@ -169,4 +169,4 @@ class KeyframeJoin:
 
 def _carried(carrier: Carrier, result: UnredactedFrame, frame: Frame) -> UnredactedFrame:
     times = StageTimes(frame.captured_at_s, result.times.inference_started_at_s, result.times.inference_ended_at_s)
-    return UnredactedFrame(frame, carrier.carry(result, frame), result.frame.index, times, result.detections)
+    return UnredactedFrame(frame, carrier.carry(result, frame), result.instances_index, times, result.detections)

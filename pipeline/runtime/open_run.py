@@ -96,6 +96,9 @@ class Run:
             undo.callback(source.close)
             with self.errors.guard("start"):
                 self.plan = plan.for_source(source.open())
+                records = plan.settings.output.path is not None or plan.settings.serve.address is not None
+                if records and self.plan.audio_withheld:
+                    logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
                 detections = DetectionFilter()
                 if segmenter is None:
                     segmenter, detections = segmenter_for(plan, self.plan)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from pipeline.errors import InputError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.segmentation.engine_pool import default_workers
 from pipeline.segmentation.machine import Machine
+from pipeline.settings.output_settings import AudioMode
 from pipeline.settings.presentation_settings import PresentationMode, TrackingSettings
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import Policy
@@ -89,7 +90,10 @@ class RunPlan:
             batching = Batching(settings.model.batch_size, filling)
             if source.kind is SourceKind.RECORDED:
                 workers = self.file_workers
-        return SourcePlan(source, live, join, tracking, batching, workers)
+        withheld = source.audio is not None and settings.privacy.on and settings.output.audio is AudioMode.AUTO
+        if withheld:
+            source = replace(source, audio=None)
+        return SourcePlan(source, live, join, tracking, batching, workers, audio_withheld=withheld)
 
     def _join(self, kind: SourceKind, live: bool) -> JoinKind:
         if self.settings.presentation is PresentationMode.EXACT:
@@ -106,12 +110,13 @@ class SourcePlan:
     """What is decided for one opening of a source. A source that comes back otherwise gets a new one, whole.
 
     Attributes:
-        source: the source as it was opened.
+        source: the source as it was opened, without its audio where privacy withholds that from all sinks.
         live: whether the newest frame wins (live) or every frame is processed (recorded).
         join: which frames are presented.
         tracking: how objects are tracked; None where they are not.
         batching: how many frames go through the network at once.
         workers: how many batches go through the network side by side, if its engine gains from that.
+        audio_withheld: whether the source has audio that privacy withholds.
     """
 
     source: SourceInfo
@@ -120,6 +125,7 @@ class SourcePlan:
     tracking: TrackingSettings | None
     batching: Batching
     workers: int
+    audio_withheld: bool = False
 
     @property
     def smooth(self) -> bool:
@@ -136,6 +142,8 @@ class SourcePlan:
         ]
         if self.batching.size > 1:
             parts.append(f"batches of {self.batching.size}")
+        if self.audio_withheld:
+            parts.append("no sound (privacy)")
         return ", ".join(parts)
 
 

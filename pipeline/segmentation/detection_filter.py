@@ -27,6 +27,7 @@ class DetectionFilter:
         class_ids: the classes that count; None for all.
         report_score: the network reports detections from this score on: the lowest of those that anybody needs.
         report_most: the network reports at most so many; None: `max_instances`.
+        complete_below: fewer detections are all that the network finds; None where nobody needs all.
     """
 
     high_score: float = 0.0
@@ -35,6 +36,7 @@ class DetectionFilter:
     class_ids: frozenset[int] | None = None
     report_score: float = 0.0
     report_most: int | None = None
+    complete_below: int | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.report_score <= self.low_score <= self.high_score <= 1.0:
@@ -50,6 +52,10 @@ class DetectionFilter:
     def high_and_low(self, reported: Instances) -> Instances:
         """The detections above the low threshold: those that a tracker needs."""
         return self._above(self.low_score, reported)
+
+    def truncates(self, reported: Instances) -> bool:
+        """Whether the network reported so many that there can be more in the frame."""
+        return self.complete_below is not None and len(reported) >= self.complete_below
 
     def _above(self, score: float, reported: Instances) -> Instances:
         keep = np.flatnonzero(reported.scores >= score)[: self.max_instances]

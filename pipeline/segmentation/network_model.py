@@ -47,13 +47,19 @@ class NetworkModel:
         most = int(self.config.DETECTION_MAX_INSTANCES)
         low = high if low_score is None else min(low_score, high)
         needs_more = low_score is not None or redaction_score is not None
+        report_most = max(most, REPORT_MOST) if needs_more else None
+        complete_below = None
+        if redaction_score is not None:
+            # Several proposals compete for an object: half as many objects as proposals leave some without one.
+            complete_below = min(report_most or most, max(1, int(self.config.POST_NMS_ROIS_INFERENCE) // 2))
         return DetectionFilter(
             high_score=high,
             low_score=low,
             max_instances=most,
             class_ids=resolve_classes(self.settings.classes, self.labels) if self.settings.classes else None,
             report_score=low if redaction_score is None else min(low, redaction_score),
-            report_most=max(most, REPORT_MOST) if needs_more else None,
+            report_most=report_most,
+            complete_below=complete_below,
         )
 
     def reporting(self, detections: DetectionFilter) -> NetworkModel:

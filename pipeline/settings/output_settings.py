@@ -30,6 +30,8 @@ class X264Preset(Enum):
 class AudioMode(Enum):
     """What happens to the source's audio."""
 
+    AUTO = "auto"
+    """Like copy, but off while privacy is on: a voice identifies people as well."""
     COPY = "copy"
     """Copied losslessly if the container supports the codec, otherwise re-encoded to AAC."""
     OFF = "off"
@@ -51,7 +53,7 @@ class RecorderSettings(Section):
     path: str | None = None
     crf: Annotated[int, Field(ge=0, le=51)] = 23
     preset: X264Preset = X264Preset.SUPERFAST
-    audio: AudioMode = AudioMode.COPY
+    audio: AudioMode = AudioMode.AUTO
     fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
     segment_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None
     keep_bytes: Annotated[int, Field(ge=1_000_000)] | None = None

@@ -16,6 +16,9 @@ from pipeline.settings.display_settings import AttractSettings
 
 Image = NDArray[np.uint8]
 
+_STALE_AFTER_S = 5.0
+"""An older result does not say who is there now: the network hangs, or is too slow for an attract screen."""
+
 
 class AttractScreen:
     """Decides frame by frame whether to show the attract screen, and draws it.
@@ -39,17 +42,21 @@ class AttractScreen:
         self._screen: Image | None = None
 
     def apply(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
-        """Returns the image itself, or the attract screen in its size after nobody was seen for `after_s`.
+        """Returns the image itself, or the attract screen in its size after results showed nobody for `after_s`.
+
+        Without a recent result somebody may be there, so that the image itself is shown.
 
         Args:
             segmented: a presented frame; its capture time serves as the clock.
             image_bgr: uint8 (H, W, 3), what is shown otherwise.
         """
         now_s = segmented.frame.captured_at_s
-        unknown = segmented.instances_index is None  # no result yet: somebody may be there
+        inferred_at_s = segmented.times.inference_started_at_s
+        result_s = now_s if inferred_at_s is None else min(now_s, inferred_at_s)
+        unknown = segmented.instances_index is None or now_s - result_s > _STALE_AFTER_S
         if self._seen_at_s is None or unknown or np.isin(segmented.instances.class_ids, self._class_ids).any():
             self._seen_at_s = now_s
-        if now_s - self._seen_at_s < self._after_s:
+        if result_s - self._seen_at_s < self._after_s:
             return image_bgr
         if self._picture is None:
             return _with_text(np.asarray(cv2.convertScaleAbs(image_bgr, alpha=0.45), np.uint8), self._text)

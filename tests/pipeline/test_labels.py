@@ -69,6 +69,13 @@ def test_classes_by_name_in_any_case_and_by_id():
     assert resolve_classes([], COCO_LABELS) == frozenset()
 
 
+def test_a_name_stands_for_every_class_that_has_it():
+    labels = ("BG", "person", "dog", "PERSON", "Straße", "person ", "STRASSE")
+    assert resolve_classes(["Person"], labels) == {1, 3, 5}
+    assert resolve_classes(["strasse"], labels) == {4, 6}
+    assert resolve_classes(["3"], labels) == {3}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

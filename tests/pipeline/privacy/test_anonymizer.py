@@ -74,6 +74,7 @@ def test_other_classes_and_low_scores_stay_visible():
     assert not exact(anonymizer_with(), 0, objects([60, 30, 80, 60], class_id=1)).any()
     assert not exact(anonymizer_with(), 0, objects([60, 30, 80, 60], score=0.29)).any()
     assert exact(anonymizer_with(), 0, objects([60, 30, 80, 60], score=0.31))[45, 70]
+    assert exact(anonymizer_with(), 0, objects([60, 30, 80, 60], score=np.nan))[45, 70]
     assert exact(anonymizer_with(classes=("Dog", "person")), 0, objects([60, 30, 80, 60], class_id=1))[45, 70]
 
 
@@ -157,12 +158,13 @@ def test_an_object_that_is_found_again_is_no_longer_held_where_it_was():
     assert not mask[40, :54].any()
 
 
-def test_a_result_without_a_finding_in_between_redacts_everything_and_resets():
-    anonymizer = anonymizer_with()
+def test_a_frame_that_the_network_lost_is_redacted_and_what_was_found_before_stays_held():
+    anonymizer = anonymizer_with(hold_s=0.5)
     exact(anonymizer, 0, objects([50, 20, 70, 60]))
     frame = frame_at(1)
     assert redacted(anonymizer.apply(shown_at(frame, None), frame.image_bgr)).all()
-    assert not exact(anonymizer, 2, Instances.empty()).any()
+    assert exact(anonymizer, 2, Instances.empty())[20:60, 50:70].all()
+    assert not exact(anonymizer, 6, Instances.empty()).any()
 
 
 def test_nothing_is_held_between_still_images():
@@ -170,6 +172,60 @@ def test_nothing_is_held_between_still_images():
     exact(anonymizer, 0, objects([50, 20, 70, 60]))
     other = Frame("b.png", 1, 0, Fraction(1), 0.0, frame_at(1).image_bgr)
     assert not redacted(anonymizer.apply(shown_at(other, Detections(other, Instances.empty())), other.image_bgr)).any()
+
+
+@pytest.mark.parametrize("name", ["b.png", "a.png"])  # in another folder, another picture may have the same name
+def test_what_was_found_on_a_picture_says_nothing_about_another(name):
+    """Pictures all have pts 0, so that no result of one ever becomes too old for another."""
+    anonymizer = anonymizer_with(hold_s=60.0, late_after_s=60.0)
+    first, other = (
+        Frame(text, i, 0, Fraction(1), 0.0, frame_at(i).image_bgr) for i, text in enumerate(("a.png", name))
+    )
+    finding = Detections(first, objects([60, 30, 80, 60]))
+    assert redacted(anonymizer.apply(shown_at(first, finding), first.image_bgr)).mean() < 0.2
+    assert redacted(anonymizer.apply(shown_at(other, finding), other.image_bgr)).all()
+    own = Detections(other, Instances.empty())
+    assert not redacted(anonymizer.apply(shown_at(other, own), other.image_bgr)).any()
+
+
+def test_a_result_with_as_many_objects_as_the_network_may_report_redacts_everything():
+    anonymizer = anonymizer_with()
+    for truncated in (True, False):
+        frame = frame_at(0 if truncated else 1)
+        finding = Detections(frame, objects([60, 30, 80, 60], class_id=1), truncated)
+        for shown in (frame, frame_at(frame.index + 1)):
+            assert redacted(anonymizer.apply(shown_at(shown, finding), shown.image_bgr)).all() == truncated
+
+
+def test_boxes_of_another_resolution_redact_everything_until_they_are_no_longer_held():
+    anonymizer = anonymizer_with(hold_s=0.5, margin=0.0, spread=0.0)
+    exact(anonymizer, 0, objects([100, 20, 130, 80]))
+    shares = []
+    for index in range(1, 8):
+        frame = frame_at(index, 2 * HEIGHT, 2 * WIDTH)
+        # A box that would match the held one if both were in the same pixels.
+        finding = Detections(frame, objects([100, 20, 130, 80]))
+        shares.append(redacted(anonymizer.apply(shown_at(frame, finding), frame.image_bgr)).mean())
+    assert shares[:5] == [1.0] * 5
+    assert max(shares[5:]) < 0.1
+    # Back at the old size, the person of the large frames is held in their pixels.
+    assert exact(anonymizer, 8, Instances.empty()).all()
+
+
+def test_nothing_found_before_a_change_of_resolution_leaves_nothing_to_hold():
+    anonymizer = anonymizer_with()
+    exact(anonymizer, 0, Instances.empty())
+    frame = frame_at(1, 2 * HEIGHT, 2 * WIDTH)
+    finding = Detections(frame, Instances.empty())
+    assert not redacted(anonymizer.apply(shown_at(frame, finding), frame.image_bgr)).any()
+
+
+def test_every_class_of_a_name_is_redacted_whatever_its_case():
+    settings = PrivacySettings(mode="silhouette", color=REDACTED, classes=("person",))
+    labels = ("BG", "person", "dog", "Person", "person")
+    for class_id, expected in ((1, True), (2, False), (3, True), (4, True)):
+        mask = exact(Anonymizer(settings, labels), 0, objects([60, 30, 80, 60], class_id=class_id))
+        assert mask.any() == expected, class_id
 
 
 def test_a_person_who_enters_after_the_result_is_redacted_as_a_change():

@@ -89,3 +89,62 @@ def test_local_changes_are_found_and_a_global_change_of_illumination_is_not():
     assert not changed[:, :90].any()
     noisy = np.clip(before.astype(int) + random.integers(-8, 9, before.shape), 0, 255).astype(np.uint8)
     assert not change_mask(downscaled_gray(before, grid), downscaled_gray(noisy, grid)).any()
+
+
+def scene_at(brightness, noise, seed, person=False, height=240, width=320):
+    """A scene of this mean gray level; `noise` is the camera's, a standard deviation in gray levels.
+
+    The person is rows 72 … 215, columns 128 … 207: texture of the same mean brightness.
+    """
+    random = np.random.default_rng(1)
+    smooth = np.repeat(np.repeat(random.uniform(0.8, 1.2, (height // 40, width // 40)), 40, 0), 40, 1)
+    texture = np.repeat(np.repeat(random.uniform(0.3, 1.7, (18, 10)), 8, 0), 8, 1)
+    if person:
+        smooth[72:216, 128:208] = texture
+    pixels = brightness * smooth[..., None] + np.random.default_rng(seed).normal(0, noise, (height, width, 3))
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def changes(before, now):
+    grid = MaskGrid.for_image(before)
+    return change_mask(downscaled_gray(before, grid), downscaled_gray(now, grid))
+
+
+@pytest.mark.parametrize("brightness", [6, 10, 16, 27, 60, 110])
+@pytest.mark.parametrize("noise", [0, 1, 2, 4, 8])
+def test_somebody_who_enters_is_a_change_in_any_light(brightness, noise):
+    mask = changes(scene_at(brightness, noise, 2), scene_at(brightness, noise, 3, person=True))
+    person = dilate(mask, 0.05 * 240)[72:216, 128:208]
+    assert (person > 0).mean() > 0.995
+
+
+@pytest.mark.parametrize(("brightness", "noise"), [(6, 0), (16, 1), (27, 2), (60, 4), (110, 8)])
+def test_noise_is_no_change_where_contrast_can_tell(brightness, noise):
+    assert not changes(scene_at(brightness, noise, 2), scene_at(brightness, noise, 3)).any()
+
+
+@pytest.mark.parametrize(("brightness", "noise"), [(1, 0), (6, 2), (16, 4), (27, 8)])
+def test_where_noise_is_as_strong_as_contrast_everything_counts_as_changed(brightness, noise):
+    assert changes(scene_at(brightness, noise, 2), scene_at(brightness, noise, 3)).all()
+
+
+def test_a_dark_corner_of_a_bright_scene_has_a_threshold_of_its_own():
+    dark = np.ones((240, 320, 1))
+    dark[:, 120:] = 0.1
+    before, now = ((scene_at(110, 1, seed) * dark).astype(np.uint8) for seed in (2, 3))
+    now[100:160, 220:260] += 5  # half as bright again as the 11 gray levels there
+    mask = changes(before, now)
+    assert (mask[104:156, 224:256] == 255).all()
+    assert not mask[:, 150:200].any()
+
+
+@pytest.mark.parametrize("share", [0.45, 0.6, 0.8, 0.95])
+def test_somebody_who_fills_most_of_the_frame_is_no_change_of_illumination(share):
+    before, now = scene_at(110, 1, 2), scene_at(110, 1, 3)
+    now[:, : round(320 * share)] = 30
+    assert (changes(before, now)[:, : round(320 * share)] == 255).all()
+
+
+def test_a_light_that_is_switched_on_is_no_change_in_a_scene_with_texture():
+    before = scene_at(27, 0, 2)
+    assert not changes(before, before + np.uint8(20)).any()

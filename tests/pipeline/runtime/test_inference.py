@@ -210,7 +210,16 @@ def test_a_segmenter_that_was_lost_leaves_the_frames_of_its_batch_unknown():
     out = results.get_all()
     assert [len(item.instances) for item in out] == [0, 0, 1]
     assert [item.detections is None for item in out] == [True, True, False]
+    assert [item.instances_index for item in out] == [None, None, 2]
     assert ledger.overall().inferred == 1
+
+
+@pytest.mark.parametrize(("most", "truncated"), [(None, False), (2, False), (1, True)])
+def test_a_network_that_reported_very_many_can_have_missed_more(most, truncated):
+    results = Slot(10, Overflow.WAIT)
+    with pytest.raises(SlotClosed):
+        infer(FakeSegmenter(), filled(1), results, detections=DetectionFilter(complete_below=most))
+    assert results.get().detections.truncated == truncated
 
 
 def test_answers_that_are_too_few_are_an_error():

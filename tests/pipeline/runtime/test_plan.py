@@ -1,7 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.records import SourceInfo, SourceKind
+from pipeline.records import AudioTrack, SourceInfo, SourceKind
 from pipeline.runtime.plan import Batching, Filling, JoinKind, plan_run
 from pipeline.segmentation.machine import Machine
 from pipeline.settings.schema import Settings
@@ -96,6 +99,28 @@ def test_only_frames_of_video_files_go_side_by_side(kind, values, workers):
 def test_privacy_needs_detections_from_its_own_score_on():
     assert planned().redaction_score is None
     assert planned({"privacy": {"mode": "blur", "min_score": 0.25}}).redaction_score == 0.25
+
+
+@pytest.mark.parametrize(
+    ("mode", "audio", "kept"),
+    [
+        ("off", "auto", True),
+        ("off", "copy", True),
+        ("blur", "auto", False),
+        ("pixelate", "auto", False),
+        ("silhouette", "auto", False),
+        ("blur", "copy", True),
+        ("blur", "off", True),  # left to the recorder, which the setting tells
+    ],
+)
+def test_privacy_withholds_the_audio_unless_the_settings_request_it(mode, audio, kept):
+    track = AudioTrack(Path("a.mp4"))
+    source = SourceInfo("a.mp4", RECORDED, 80, 48, audio=track)
+    plan = planned({"privacy": {"mode": mode}, "output": {"audio": audio}}).for_source(source)
+    assert plan.source.audio == (track if kept else None)
+    assert plan.audio_withheld != kept
+    assert ("no sound (privacy)" in str(plan)) != kept
+    assert not planned({"privacy": {"mode": mode}}).for_source(replace(source, audio=None)).audio_withheld
 
 
 def test_exact_presentation_and_skipped_inference_exclude_each_other():

@@ -4,6 +4,7 @@ import threading
 import time
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -11,9 +12,12 @@ from pipeline.errors import RunError
 from pipeline.privacy.redaction import Redactor
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceKind
 from pipeline.runtime.stream import Stream
+from pipeline.settings.output_settings import RecorderSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
+from pipeline.sinks.recorder import Recorder
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
+from tests.pipeline.sinks.presentations import flash_and_beep
 
 HEIGHT, WIDTH = 90, 160
 PERSON_BGR = (203, 7, 250)
@@ -83,7 +87,7 @@ def watchers():
     return [Watcher(delivery, wants) for delivery in Delivery for wants in (True, False)]
 
 
-def stream_of(source, segmenter, sinks, **values):
+def stream_of(source, segmenter, sinks, /, **values):
     base = {"window": {"mode": "off"}, "privacy": SILHOUETTE, "overlay": {"status": False}}
     stream = Stream(Settings.model_validate({**base, **values}), source=source, segmenter=segmenter)
     for sink in sinks:
@@ -130,6 +134,66 @@ def test_keyframes_only_the_frames_between_are_covered_too():
         shown = list(stream)
     assert [item.frame.index for item in shown] == list(range(30))
     assert_nobody_seen(sinks, shown)
+
+
+class Album(Street):
+    """The frames of `Street` as single pictures, which all have pts 0."""
+
+    def read(self):
+        frame = super().read()
+        if frame is None:
+            return None
+        return Frame(f"{frame.index}.png", frame.index, 0, Fraction(1), frame.captured_at_s, frame.image_bgr)
+
+
+def test_pictures_that_do_not_wait_for_an_engine_that_hangs_are_covered():
+    hang, pace, sinks = threading.Event(), Pace(), watchers()
+
+    def wait_from_3_on(index):
+        if index >= 3:
+            hang.wait(DEADLINE_S)
+
+    def at(index):
+        if index == 24:
+            hang.set()
+
+    finder = Finder(before=wait_from_3_on)
+    source = Album(25, SourceKind.STILLS, gate=pace)
+    with stream_of(source, finder, sinks, source={"policy": "live"}) as stream:
+        run_live(stream, pace, at)
+    assert [item.frame.index for item in pace.shown] == list(range(25))
+    assert_nobody_seen(sinks, pace.shown)
+    # A picture has a result of its own, or nothing of it is seen.
+    own = [item.frame.index for item in pace.shown if not all_covered(item.frame.image_bgr)]
+    assert set(own) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "has_sound"),
+    [
+        ({}, False),
+        ({"output": {"audio": "copy"}}, True),
+        ({"output": {"audio": "off"}}, False),
+        ({"privacy": {}}, True),
+    ],
+)
+def test_the_sound_of_those_who_are_covered_is_recorded_only_on_request(tmp_path, caplog, values, has_sound):
+    clip = flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0)
+    planned, own = tmp_path / "planned.mp4", tmp_path / "own.mp4"
+    output = {"path": str(planned), **values.get("output", {})}
+    stream = stream_of(
+        None,
+        Finder(),
+        [Recorder(RecorderSettings(path=str(own), audio=output.get("audio", "auto")))],
+        **{**values, "output": output, "source": {"uri": str(clip)}},
+    )
+    with stream:
+        list(stream)
+    for path in (planned, own):
+        with av.open(str(path)) as file:
+            assert bool(file.streams.audio) == has_sound
+    said = "privacy is on: the sound is left out" in caplog.text
+    assert said == (values == {})
 
 
 class Pace:

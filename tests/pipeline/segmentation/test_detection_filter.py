@@ -48,3 +48,9 @@ def test_the_most_are_counted_before_classes_are_left_out():
 def test_the_thresholds_are_in_order(scores):
     with pytest.raises(ValueError, match="report_score <= low_score <= high_score"):
         DetectionFilter(**scores)
+
+
+def test_as_many_as_the_network_may_report_are_perhaps_not_all():
+    assert not DetectionFilter().truncates(reported())
+    assert not DetectionFilter(complete_below=len(SCORES) + 1).truncates(reported())
+    assert DetectionFilter(complete_below=len(SCORES)).truncates(reported())

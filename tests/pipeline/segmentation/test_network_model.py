@@ -41,9 +41,9 @@ def test_what_is_shown_is_the_same_and_the_rest_is_reported_besides(seeded_small
         (None, None, DetectionFilter(0.5, 0.5, 7, None, 0.5, None)),
         (0.4, None, DetectionFilter(0.5, 0.4, 7, None, 0.4, 100)),
         (0.6, None, DetectionFilter(0.5, 0.5, 7, None, 0.5, 100)),
-        (None, 0.3, DetectionFilter(0.5, 0.5, 7, None, 0.3, 100)),
-        (0.4, 0.3, DetectionFilter(0.5, 0.4, 7, None, 0.3, 100)),
-        (0.4, 0.45, DetectionFilter(0.5, 0.4, 7, None, 0.4, 100)),
+        (None, 0.3, DetectionFilter(0.5, 0.5, 7, None, 0.3, 100, 25)),
+        (0.4, 0.3, DetectionFilter(0.5, 0.4, 7, None, 0.3, 100, 25)),
+        (0.4, 0.45, DetectionFilter(0.5, 0.4, 7, None, 0.4, 100, 25)),
     ],
 )
 def test_the_network_reports_what_the_lowest_threshold_needs(
@@ -61,3 +61,18 @@ def test_the_network_reports_what_the_lowest_threshold_needs(
 def test_many_instances_stay_as_many(seeded_small_weights):
     model = read_model(ModelSettings(weights=str(seeded_small_weights), max_instances=300))
     assert model.detection_filter(low_score=0.2).report_most == 300
+
+
+@pytest.mark.parametrize(
+    ("values", "complete_below"),
+    [
+        ({"proposals": 1000}, 100),
+        ({"proposals": 1000, "max_instances": 300}, 300),
+        ({"proposals": 100}, 50),
+        ({"proposals": 1}, 1),
+    ],
+)
+def test_as_many_objects_as_the_network_can_hold_are_not_all(seeded_small_weights, values, complete_below):
+    model = read_model(ModelSettings(weights=str(seeded_small_weights), **values))
+    assert model.detection_filter(redaction_score=0.3).complete_below == complete_below
+    assert model.detection_filter(low_score=0.3).complete_below is None

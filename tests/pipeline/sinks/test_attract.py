@@ -34,6 +34,33 @@ def test_no_attract_screen_before_the_first_result():
         assert attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr
 
 
+def test_unknown_is_not_nobody():
+    """A network that hangs leaves its last result, in which nobody was there yet."""
+    attract = AttractScreen(AttractSettings(after_s=3.0, classes=("thing",)), LABELS)
+    shown = []
+    results = (
+        (100.0, 100.0),
+        (104.0, 104.0),
+        (108.0, 104.0),
+        (109.1, 104.0),
+        (110.0, 110.0),
+        (112.9, 112.9),
+        (114.0, 114.0),
+    )
+    for at_s, inferred_at_s in results:
+        item = replace(seen(at_s), times=StageTimes(at_s, inferred_at_s, inferred_at_s))
+        shown.append(attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr)
+    # From 109.1 on nobody is known of; results show nobody again for 3 seconds from 109.1 to 112.1.
+    assert shown == [True, False, False, True, True, False, False]
+
+
+def test_results_and_not_time_alone_show_that_nobody_was_there():
+    attract = AttractScreen(AttractSettings(after_s=3.0, classes=("thing",)), LABELS)
+    for at_s, inferred_at_s, live in ((100.0, 100.0, True), (103.5, 101.0, True), (104.0, 103.0, False)):
+        item = replace(seen(at_s), times=StageTimes(at_s, inferred_at_s, inferred_at_s))
+        assert (attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr) == live
+
+
 def test_the_attract_screen_is_the_dark_picture_with_the_text_or_a_picture(tmp_path):
     item = seen(100.0)
     image = np.full((240, 320, 3), 200, np.uint8)
