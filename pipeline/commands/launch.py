@@ -22,11 +22,9 @@ def program() -> NoReturn:
 
 def _main_code() -> int:
     from pipeline.commands.main import main
-    from pipeline.commands.program import print_any_text
     from pipeline.errors import OutputClosedError
     from pipeline.runtime.stream import Stream
 
-    print_any_text()
     code = main()
     try:
         sys.stdout.flush()

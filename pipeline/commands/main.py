@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.commands import COMMANDS
+from pipeline.commands.program import print_any_text
 from pipeline.commands.signals import Terminated, handled, unwind
 from pipeline.errors import OutputClosedError, StreamSegmentError
 
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 or 143 interrupted, 141 nobody reads standard
     output.
     """
+    print_any_text()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         with handled(unwind, signal.SIGINT, signal.SIGTERM):
