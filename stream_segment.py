@@ -16,16 +16,15 @@ From Python:
 
 from __future__ import annotations
 
-import importlib
-import os
-import signal
-import sys
-from collections.abc import Sequence
-from typing import NoReturn
+if __name__ == "__main__":  # before the other imports, which take a second in which Ctrl-C must leave no traceback
+    import signal
 
-from pipeline.commands import COMMANDS, run
-from pipeline.commands.program import print_any_text
-from pipeline.commands.signals import Terminated, handled, unwind
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pipeline.commands.launch import program
+
+    program()
+
+from pipeline.commands.main import main
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo
 from pipeline.runtime.stream import Stream
@@ -55,42 +54,3 @@ __all__ = [
     "load_settings",
     "main",
 ]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. Exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130/143 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        with handled(unwind, signal.SIGTERM):
-            return _dispatch(arguments)
-    except StreamSegmentError as error:
-        print(f"stream_segment: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except Terminated:
-        print("stream_segment: terminated", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        print("stream_segment: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-
-
-def program() -> NoReturn:
-    """Run `main` as a program of its own: a thread that is stuck in a driver cannot keep the process alive."""
-    print_any_text()
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if Stream.any_stuck():
-        os._exit(code)
-    sys.exit(code)
-
-
-def _dispatch(arguments: list[str]) -> int:
-    if arguments and arguments[0] in COMMANDS:
-        command = importlib.import_module(f"pipeline.commands.{arguments[0]}")
-        return int(command.run(arguments[1:]))
-    return run.run(arguments)
-
-
-if __name__ == "__main__":
-    program()

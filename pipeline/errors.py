@@ -17,5 +17,11 @@ class RunError(StreamSegmentError):
     """A failure during the run: source lost, encoder failed, disk full. Exit code 1."""
 
 
+class OutputClosedError(RunError):
+    """Nobody reads standard output any more, as after `| head -1`: the program ends without a word. Exit code 141."""
+
+    exit_code = 128 + 13  # what a shell reports for SIGPIPE, which Windows lacks
+
+
 class StageStuckError(RunError):
     """A thread did not end before its deadline."""

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import stream_segment
+from pipeline.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 FOLDER = "Zoë's Vídeos 视频 ü"
@@ -252,12 +253,13 @@ hide()
 for name in modules:
     importlib.import_module(name)
 import stream_segment
+from pipeline.commands import COMMANDS
 
 assert not hasattr(signal, "SIGHUP")
 for flag in ("--help", "--version", "--print-config"):
     with contextlib.suppress(SystemExit):
         assert stream_segment.main([flag]) == 0
-for command in stream_segment.COMMANDS:
+for command in COMMANDS:
     with contextlib.suppress(SystemExit):
         assert stream_segment.main([command, "--help"]) == 0
 """
@@ -408,7 +410,7 @@ def test_no_programs_or_no_variables(clone, video, tmp_path, variables):
 )
 def test_the_home_of_nobody(arguments, setting, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    more = [] if arguments[0] in stream_segment.COMMANDS else ["--no-window"]
+    more = [] if arguments[0] in COMMANDS else ["--no-window"]
     assert stream_segment.main([*arguments, *more]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
@@ -450,7 +452,7 @@ def test_texts_without_a_locale(clone, locale):
 
 
 @needs_posix
-@pytest.mark.parametrize("command", stream_segment.COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_commands_without_a_locale(clone, command):
     done = start([sys.executable, clone / "stream_segment.py", command, "--help"], **NO_UTF8, LC_ALL="C")
     check_clean(done)

@@ -293,7 +293,8 @@ class MaskRCNN:
         """Detect the instances in images.
 
         Args:
-            images: BATCH_SIZE (GPU_COUNT * IMAGES_PER_GPU) RGB images (H, W, 3).
+            images: BATCH_SIZE (GPU_COUNT * IMAGES_PER_GPU) RGB images (H, W, 3), uint8, or of another dtype with
+                values from 0 to 255.
             verbose: 1 prints shape, range and dtype of the inputs.
 
         Returns:
@@ -301,13 +302,20 @@ class MaskRCNN:
             masks bool (H, W, N). Highest score first.
 
         Raises:
-            ValueError: the number of images is not BATCH_SIZE, or an image is not (H, W, 3).
+            ValueError: the number of images is not BATCH_SIZE, or an image is not (H, W, 3) with values from 0 to 255,
+                or its shorter side is one pixel after resizing.
         """
         self._check_count(images)
         for index, image in enumerate(images):
             _check_image(index, image, int(self.config.IMAGE_SHAPE[2]))
         self._log_inputs(images, verbose)
         molded_images, image_metas, windows = self.mold_inputs(images)
+        for index, (image, (y1, x1, y2, x2)) in enumerate(zip(images, windows, strict=True)):
+            if min(y2 - y1, x2 - x1) < 2:  # normalized, it has no extent
+                raise ValueError(
+                    f"image {index} of (height, width) = {image.shape[:2]} is too narrow: resized for the network, its "
+                    "shorter side is one pixel. Cut it into shorter pieces"
+                )
         return self._detect_canvases(molded_images, image_metas, windows, [image.shape for image in images], verbose)
 
     def detect_molded(
@@ -373,6 +381,22 @@ def _check_image(index: int, image: Any, channels: int) -> None:
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != channels or image.size == 0:
         found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"image {index} must be an RGB array (H, W, {channels}), got {found}")
+    if image.dtype != np.uint8:
+        _check_range(index, image)
+
+
+def _check_range(index: int, image: np.ndarray) -> None:
+    """Raises ValueError unless the values are those of 8-bit colors, whatever their dtype."""
+    expected = f"image {index} must have values from 0 to 255, best as uint8, got {image.dtype}"
+    if image.dtype == np.uint16 or image.dtype.kind not in "uif":
+        raise ValueError(f"{expected}: convert it, for 16 bits with (image // 256).astype(np.uint8)")
+    if not np.isfinite(image).all():
+        raise ValueError(f"{expected} with NaN or infinity")
+    least, most = image.min(), image.max()
+    if least < 0 or most > 255:
+        raise ValueError(f"{expected} from {least:g} to {most:g}")
+    if image.dtype.kind == "f" and 0 < most <= 1:
+        raise ValueError(f"{expected} from {least:g} to {most:g}: multiply it by 255")
 
 
 def _check_same_shape(images: Sequence[np.ndarray]) -> None:

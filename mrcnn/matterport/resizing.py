@@ -112,7 +112,7 @@ def resize_image(
     dtype = image.dtype
     scale = _scale_of(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
     if scale != 1:
-        size = (round(height * scale), round(width * scale))
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
         image = resize(image, size, preserve_range=True, anti_aliasing=True).astype(dtype)
         height, width = image.shape[:2]
     if mode == "crop":
@@ -239,7 +239,7 @@ def _scale_of(height: int, width: int, min_dim: int | None, max_dim: int | None,
 def _zoom_nearest(array: NDArray[Any], scale: float, axis: int) -> NDArray[Any]:
     """Nearest-neighbor zoom that aligns the centers of the first and of the last pixels (scipy.ndimage.zoom)."""
     count = array.shape[axis]
-    new_count = round(count * scale)
+    new_count = max(1, round(count * scale))
     step = (count - 1) / (new_count - 1) if new_count > 1 else 0
     index = np.floor(np.arange(new_count) * step + 0.5).astype(np.intp)
     return np.take(array, np.minimum(index, count - 1), axis)

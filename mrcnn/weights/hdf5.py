@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def _metadata(path: Path, file: h5py.File) -> Metadata | None:
         return None
     try:
         content = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: the attribute {METADATA_ATTRIBUTE!r} is not valid JSON: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
         raise WeightsError(f"{path}: the attribute {METADATA_ATTRIBUTE!r} has no object 'config'")
@@ -132,7 +133,7 @@ def _metadata(path: Path, file: h5py.File) -> Metadata | None:
     if names is None:
         return metadata
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise WeightsError(f"{path}: class_names must be a list of names, got {names!r}")
+        raise WeightsError(f"{path}: class_names must be a list of names, got {reprlib.repr(names)}")
     return {**metadata, "class_names": names}
 
 

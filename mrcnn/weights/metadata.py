@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +43,41 @@ NETWORK_SETTINGS = (
 OPTIONAL_SETTINGS = ("RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND")
 """Settings beyond Matterport's, which a Config need not have: widths that are 512 and 256 in Matterport's package, and
 how `detect` treats regions that most probably are background."""
+
+
+WHOLE_LIMITS = {
+    "BACKBONE_STRIDES": (1, 1024),
+    "TOP_DOWN_PYRAMID_SIZE": (1, 8192),
+    "FPN_CLASSIF_FC_LAYERS_SIZE": (1, 65536),
+    "NUM_CLASSES": (2, 100_000),
+    "RPN_ANCHOR_STRIDE": (1, 64),
+    "PRE_NMS_LIMIT": (1, 1_000_000),
+    "POST_NMS_ROIS_INFERENCE": (1, 100_000),
+    "POOL_SIZE": (1, 64),
+    "MASK_POOL_SIZE": (1, 128),
+    "MASK_SHAPE": (1, 256),
+    "IMAGE_MIN_DIM": (0, 16384),
+    "IMAGE_MAX_DIM": (0, 16384),
+    "DETECTION_MAX_INSTANCES": (1, 10_000),
+    "RPN_CHANNELS": (1, 8192),
+    "MASK_HEAD_CHANNELS": (1, 8192),
+}
+NUMBER_LIMITS = {
+    "RPN_ANCHOR_SCALES": (1e-3, 1e5),
+    "RPN_ANCHOR_RATIOS": (1e-3, 1e3),
+    "RPN_NMS_THRESHOLD": (0.0, 1.0),
+    "RPN_BBOX_STD_DEV": (1e-6, 1e3),
+    "BBOX_STD_DEV": (1e-6, 1e3),
+    "IMAGE_MIN_SCALE": (0.0, 100.0),
+    "MEAN_PIXEL": (-1e3, 1e3),
+    "DETECTION_MIN_CONFIDENCE": (0.0, 1.0),
+    "DETECTION_NMS_THRESHOLD": (0.0, 1.0),
+}
+"""The least and largest number of each stored setting, and of a list's items: a file from somebody else must not make
+the program allocate without bounds."""
+
+MOST_ITEMS = 64
+MAY_BE_NONE = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "DETECTION_MIN_CONFIDENCE")
 
 
 def network_settings(config: Config) -> dict[str, object]:
@@ -90,6 +127,8 @@ def config_from_metadata(metadata: Metadata, **overrides: object) -> Config:
     unknown = sorted(set(metadata["config"]) - {*NETWORK_SETTINGS, *OPTIONAL_SETTINGS})
     if unknown:
         raise WeightsError(f"the weight file has the unknown setting {unknown[0]!r}: a newer version wrote it")
+    for name, value in metadata["config"].items():
+        _check_stored(name, value)
     settings = {"GPU_COUNT": 1, "IMAGES_PER_GPU": 1, **metadata["config"], **overrides}
     settings = {name: _as_default(name, value) for name, value in settings.items()}
     try:
@@ -111,8 +150,34 @@ def class_names_from_metadata(metadata: Metadata) -> list[str] | None:
         return None
     expected = metadata["config"].get("NUM_CLASSES")
     if len(names) != expected:
-        raise WeightsError(f"the weight file's class_names must be {expected} names, got {names!r}")
+        raise WeightsError(
+            f"the weight file's class_names must be {reprlib.repr(expected)} names, got {reprlib.repr(names)}"
+        )
     return list(names)
+
+
+def _check_stored(name: str, value: object) -> None:
+    """Raises WeightsError for a stored setting of the wrong type, or out of its limits."""
+    if value is None and name in MAY_BE_NONE:
+        return
+    if name in WHOLE_LIMITS:
+        expected, is_valid = _in_limits(value, (int,), "whole numbers", WHOLE_LIMITS[name])
+    elif name in NUMBER_LIMITS:
+        expected, is_valid = _in_limits(value, (int, float), "numbers", NUMBER_LIMITS[name])
+    elif name == "DETECTION_IGNORE_BACKGROUND":
+        expected, is_valid = "true or false", isinstance(value, bool)
+    else:
+        expected, is_valid = "a text", isinstance(value, str)
+    if not is_valid:
+        raise WeightsError(f"the weight file's {name} must be {expected}, got {reprlib.repr(value)}")
+
+
+def _in_limits(value: object, types: tuple[type, ...], kind: str, limits: tuple[float, float]) -> tuple[str, bool]:
+    """What is expected of a number or a list of numbers, in words, and whether it holds."""
+    least, most = limits
+    items: list[Any] = value if isinstance(value, list) else [value]
+    holds = 0 < len(items) <= MOST_ITEMS and all(type(item) in types and least <= item <= most for item in items)
+    return f"{kind} from {least:g} to {most:g}", holds
 
 
 def _plain(value: object) -> object:

@@ -15,6 +15,7 @@ from pipeline.commands import COMMANDS
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import handled, unwind
 from pipeline.console.run_report import ProgressReport, summary_text
+from pipeline.errors import OutputClosedError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name, shipped_file
 from pipeline.records import SourceKind
@@ -183,11 +184,15 @@ def _run_stream(settings: Settings) -> int:
     stream = Stream(settings)
     signals: list[int] = []
     interrupted_code = 0
+    somebody_reads = True
     try:
         with _stop_on_signals(stream, signals), stream:
             _present_all(stream, settings)
+    except OutputClosedError:
+        somebody_reads = False
+        raise
     finally:
-        if stream.opened:
+        if stream.opened and somebody_reads:
             summary = stream.summary()
             results_on_stdout = settings.detections.path == "-"
             print(summary_text(summary), file=sys.stderr if results_on_stdout else sys.stdout, flush=True)

@@ -16,6 +16,7 @@ from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import Clock, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import CaptureStage
 from pipeline.runtime.inference import InferenceStage
+from pipeline.runtime.opening import Opening
 from pipeline.runtime.plan import RunPlan, SourcePlan
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
@@ -40,8 +41,6 @@ POLL_S = 1 / 30
 """How often to poll the sinks while no frame comes."""
 JOIN_DEADLINE_S = 15.0
 """How long a stage may take to end: the slowest is an inference that has just begun."""
-SINK_DEADLINE_S = 60.0
-"""How long a sink may take to write what is in its buffer and to finish its file."""
 
 
 def segmenter_for(run: RunPlan, source: SourcePlan) -> tuple[MaskRCNNSegmenter, DetectionFilter]:
@@ -59,6 +58,8 @@ def segmenter_for(run: RunPlan, source: SourcePlan) -> tuple[MaskRCNNSegmenter, 
 class Run:
     """Opens a source and sinks, connects the stages as the plan says, and presents the frames.
 
+    Lifecycle: `open`, `frames`, `close`; `stop` at any time.
+
     Args:
         plan: what the settings decide.
         source: closed; the run opens and closes it.
@@ -67,9 +68,6 @@ class Run:
         controls: what viewers can change while the run lasts.
         ledger: counts every frame.
         clock: seconds, monotonic.
-
-    Raises:
-        InputError: the source, the model or a sink cannot be opened; nothing is left behind.
     """
 
     def __init__(
@@ -85,6 +83,9 @@ class Run:
         self._run_plan = plan
         self._settings = plan.settings
         self._source = source
+        self._own_segmenter = segmenter
+        self._own_sinks = sinks
+        self._controls = controls
         self._ledger = ledger
         self._clock = clock
         self._opened_at_s = clock()
@@ -92,32 +93,46 @@ class Run:
         self._end = EndReason.FINISHED
         self._stopping = threading.Event()
         self.errors = FirstError(on_first=self._begin_end)
+        self._workers: list[SinkWorker] = []
+        self.opened = False
+        """Whether `open` has succeeded; stays True after `close`."""
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open everything and start the threads.
+
+        Raises:
+            InputError: the source, the model or a sink cannot be opened; nothing is left behind.
+            RunError: `stop` was called before the source was open.
+        """
         with contextlib.ExitStack() as undo:
-            undo.callback(source.close)
+            opening = Opening(self._source, self.errors, self._was_stopped)
+            undo.callback(opening.close)
             with self.errors.guard("start"):
-                self.plan = plan.for_source(source.open())
-                records = plan.settings.output.path is not None or plan.settings.serve.address is not None
+                self.plan = self._run_plan.for_source(opening.info())
+                records = self._settings.output.path is not None or self._settings.serve.address is not None
                 if records and self.plan.audio_withheld:
                     logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
-                detections = DetectionFilter()
+                segmenter, detections = self._own_segmenter, DetectionFilter()
                 if segmenter is None:
-                    segmenter, detections = segmenter_for(plan, self.plan)
+                    segmenter, detections = segmenter_for(self._run_plan, self.plan)
                 self._supervised = self._supervise(segmenter)
                 self.segmenter = self._supervised or segmenter
                 labels = self.segmenter.labels
-                self._presenter = Presenter(plan.settings, self.plan, labels, controls, ledger, clock)
-                self._workers: list[SinkWorker] = []
+                self._presenter = Presenter(
+                    self._settings, self.plan, labels, self._controls, self._ledger, self._clock
+                )
                 undo.callback(self._close_workers)
-                self._open_sinks([*make_sinks(plan.settings, self.plan.source, controls=controls)], sinks, controls)
-                self._wiring = wire(self.plan, plan.settings.motion, ledger)
+                self._open_sinks()
+                self._wiring = wire(self.plan, self._settings.motion, self._ledger)
                 self._stages = self._make_stages(detections)
             self.errors.raise_if_any()
             undo.pop_all()
-        ledger.record(self.plan)
+        self._ledger.record(self.plan)
         for stage in self._stages:
             stage.start()
-
-    # -- opening ------------------------------------------------------------------------------------------------------
+        self.opened = True
 
     def _supervise(self, segmenter: Segmenter) -> SupervisedSegmenter | None:
         """Live runs restart a network that fails or hangs, if the settings say so."""
@@ -126,21 +141,22 @@ class Run:
             return None
         return SupervisedSegmenter(segmenter, supervision, self._stopping, self._clock)
 
-    def _open_sinks(self, planned: list[Sink], own: Sequence[Sink], controls: Controls) -> None:
+    def _open_sinks(self) -> None:
+        planned = make_sinks(self._settings, self.plan.source, controls=self._controls)
         if self._settings.serve.address is not None:
             from pipeline.web.sink import WebSink
 
-            planned.append(WebSink(self._settings.serve, self._view(controls)))
+            planned.append(WebSink(self._settings.serve, self._view()))
         context = RunContext(self.plan.source, self.segmenter.labels)
-        for sink in [*planned, *own]:
-            worker = SinkWorker(sink, self.plan, self._ledger, self.errors)
+        for sink in [*planned, *self._own_sinks]:
+            worker = SinkWorker(sink, self.plan, self._ledger, self.errors, self._was_stopped)
             self._workers.append(worker)
             worker.open(context)
 
-    def _view(self, controls: Controls) -> RunView:
+    def _view(self) -> RunView:
         return RunView(
             self._ledger,
-            controls,
+            self._controls,
             self._clock,
             source=lambda: self.plan.source,
             live=self.plan.live,
@@ -268,6 +284,10 @@ class Run:
         """What takes the frames, besides the caller."""
         return [worker.sink for worker in self._workers]
 
+    def _was_stopped(self) -> bool:
+        """Whether the run ends because of `stop()` or an error, and not with its source."""
+        return self._end is EndReason.STOPPED or self.errors.error is not None
+
     def _begin_end(self) -> None:
         self._ledger.stopped()
         self._stopping.set()
@@ -280,5 +300,7 @@ class Run:
 
     def _close_workers(self) -> None:
         for worker in self._workers:
+            worker.finish()  # all at the same time: what one takes longer delays no other
+        for worker in self._workers:
             with self.errors.guard(worker.sink.name):  # every other sink must still be finished
-                worker.close(SINK_DEADLINE_S)
+                worker.close()

@@ -63,6 +63,7 @@ class Stream:
         self._sinks: list[Sink] = []
         self._run: Run | None = None
         self._closed = False
+        self._stop_requested = False
 
     def add_sink(self, sink: Sink) -> None:
         """Add a sink of your own; before the stream is opened."""
@@ -71,18 +72,28 @@ class Stream:
         self._sinks.append(sink)
 
     def open(self) -> None:
-        """Open source and sinks, check the model, start the threads. Raises InputError, leaving nothing behind."""
+        """Open source and sinks, check the model, start the threads. If that fails, nothing is left behind.
+
+        Raises:
+            InputError: the source, the model or a sink cannot be opened.
+            RunError: `stop` was called before the source was open.
+        """
         plan = plan_run(self.settings)
         self._run = Run(plan, self._source, self._segmenter, self._sinks, self.controls, self.ledger, self.clock)
+        if self._stop_requested:
+            self._run.stop()
+        self._run.open()
         logger.info("source: %s", self.info.description or self.info.source_id)
 
     def stop(self) -> None:
-        """Request the end of the open run; from any thread or signal handler, more than once."""
-        self._opened_run.stop()
+        """Request the end; from any thread or signal handler, more than once, also before and during `open`."""
+        self._stop_requested = True
+        if self._run is not None:
+            self._run.stop()
 
     def close(self) -> None:
         """End all threads, finish all outputs. Raises the run's first error, if there was one. May be called twice."""
-        if not self._closed and self._run is not None:
+        if not self._closed and self._run is not None and self._run.opened:
             self._closed = True
             self._run.close()
 
@@ -106,7 +117,7 @@ class Stream:
     @property
     def opened(self) -> bool:
         """Whether `open` has succeeded (and stays True after `close`)."""
-        return self._run is not None
+        return self._run is not None and self._run.opened
 
     @property
     def plan(self) -> SourcePlan:
@@ -143,6 +154,6 @@ class Stream:
 
     @property
     def _opened_run(self) -> Run:
-        if self._run is None:
+        if self._run is None or not self._run.opened:
             raise RuntimeError("the stream is not open: use it in a `with` block")
         return self._run

@@ -52,7 +52,7 @@ class _SegmenterThread:
         self._stage.start()
 
     @property
-    def error(self) -> Exception | None:
+    def error(self) -> BaseException | None:
         """Why it ended; None if it did not fail."""
         return self._errors.error
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.pyav import fraction, open_input
 from pipeline.records import AudioTrack
+from pipeline.sources.timestamps import PtsClock
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -27,9 +28,13 @@ COPIED_CODECS = {
     ".mkv": _EVERYWHERE | {"opus", "flac", "vorbis", "mp2", "dts", "truehd", "pcm_s16le", "pcm_s24le", "pcm_f32le"},
 }
 """The codecs that are copied, by suffix of the recording; others are re-encoded to AAC."""
+_CHANGEABLE_FORMATS = frozenset({"mpegts", "mpeg", "aac", "mp3", "ac3", "eac3", "flv"})
+"""Containers whose sound may change its format midway, as after joining files; it is decoded and encoded anew."""
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 _AAC_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
+_USUAL_FRAME_S = 1024 / 48000
+"""Duration of a packet that does not state it."""
 _MAX_DRIFT_S = 0.05
 """A longer gap or overlap between decoded frames is repaired; a shorter one is rounding."""
 
@@ -59,10 +64,11 @@ class AudioFeed:
         stream = self._input.streams.audio[0]
         origin_s = first_pts_s + track.origin_s
         packets = self._read_from(stream, origin_s)
-        if stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]:
-            self._packets = _copied(packets, stream, output, origin_s)
+        is_known = stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]
+        if is_known and self._input.format.name not in _CHANGEABLE_FORMATS:
+            self._packets = _copied(packets, stream, output)
         else:
-            self._packets = _reencoded(packets, stream, output, origin_s)
+            self._packets = _reencoded(packets, stream, output)
 
     def until(self, end_s: float) -> Iterator[Packet]:
         """Yields the next packets that begin before `end_s` of the recording, ready to be muxed."""
@@ -78,56 +84,57 @@ class AudioFeed:
         self._input.close()
 
     def _read_from(self, stream: av.AudioStream, origin_s: float) -> Iterator[Packet]:
-        """Yields packets from shortly before `origin_s` in file time up to the end, or up to the first read error."""
-        time_base = fraction(stream.time_base)
-        if origin_s > 1.0 and time_base is not None:
+        """Yields packets from shortly before `origin_s` in file time up to the end, or up to the first read error.
+
+        Their timestamps count from `origin_s`, with the repairs that the video's have.
+        """
+        time_base = fraction(stream.time_base) or Fraction(1, stream.codec_context.sample_rate)
+        if origin_s > 1.0:
             self._input.seek(int((origin_s - 0.5) / time_base), stream=stream)
+        clock = PtsClock(round(origin_s / time_base), time_base, step=round(_USUAL_FRAME_S / time_base))
         try:
-            yield from (packet for packet in self._input.demux(stream) if packet.size and packet.pts is not None)
+            for packet in self._input.demux(stream):
+                if packet.size and (packet.pts is not None or clock.last is not None):
+                    packet.pts = packet.dts = clock.next(packet.pts, packet.duration)
+                    yield packet
         except av.FFmpegError as error:
             log.warning("the audio ends early: %s", error.strerror or error)
 
 
 def _copied(
-    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer, origin_s: float
+    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer
 ) -> Iterator[Packet]:
-    """Copies packets, shifting their timestamps by `origin_s`."""
     target = output.add_stream_from_template(stream)
 
     def generate() -> Iterator[Packet]:
-        last = -1
         for packet in packets:
-            assert packet.pts is not None
             # Packets before the first frame are skipped: a stream that starts below 0 would shift the video.
-            pts = packet.pts - round(origin_s / packet.time_base)
-            if pts < 0:
-                continue
-            # Containers require increasing timestamps, which damaged files lack.
-            last = max(pts, last + 1)
-            packet.pts = packet.dts = last
-            packet.stream = target
-            yield packet
+            if packet.pts is not None and packet.pts >= 0:
+                packet.stream = target
+                yield packet
 
     return generate()
 
 
 def _reencoded(
-    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer, origin_s: float
+    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer
 ) -> Iterator[Packet]:
-    """Re-encodes packets to AAC, shifting their timestamps by `origin_s`."""
+    """Re-encodes packets to AAC, in the format that the sound begins with."""
     rate = stream.codec_context.sample_rate
     rate = rate if rate in _AAC_RATES else 48000
     layout = stream.codec_context.layout.name
     layout = layout if layout in _AAC_LAYOUTS else ("mono" if stream.codec_context.channels == 1 else "stereo")
     target = output.add_stream("aac", rate=rate, layout=layout)
-    resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
 
     def generate() -> Iterator[Packet]:
         timeline = _SampleTimeline(rate)
+        resampled: tuple[str, str, int] | None = None
         for frame in _decoded(packets, stream):
-            time_s = _time_s(frame) - origin_s
+            time_s = _time_s(frame)
             if time_s < 0:
                 continue
+            if resampled != (given := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                resampled, resampler = given, av.AudioResampler(format="fltp", layout=layout, rate=rate)
             for piece in resampler.resample(frame):
                 for placed in timeline.place(piece, time_s):
                     yield from _drop_negative(target.encode(placed))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.drawing.masks import encode_mask, paste_mask
-from pipeline.errors import RunError
+from pipeline.errors import OutputClosedError, RunError
 from pipeline.file_names import utf8_name
 from pipeline.labels import class_name
 from pipeline.records import Frame, Instances
@@ -67,6 +67,10 @@ class Detections(Sink):
                 self._file = self._opened()
             write_all(self._file, line)
             self._file.flush()
+        except BrokenPipeError as error:
+            if self._path == STDOUT:
+                raise OutputClosedError("nobody reads the detections any more") from error
+            raise RunError(f"Writing the detections to {self._path} failed: its reader has gone.") from error
         except OSError as error:
             raise RunError(f"Writing the detections to {self._path} failed: {error.strerror or error}.") from error
 
@@ -83,9 +87,19 @@ class Detections(Sink):
 
     def _opened(self) -> BinaryIO:
         if self._path == STDOUT:
-            return sys.stdout.buffer
+            return _standard_output()
         # Unbuffered: a line is one system call, so that a killed run never leaves half a line.
         return open(self._path, "wb", buffering=0)
+
+
+def _standard_output() -> BinaryIO:
+    """Standard output, unbuffered where it is a file: a write that blocks then holds no lock that the exit needs."""
+    sys.stdout.flush()
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # replaced by an object in memory
+        return sys.stdout.buffer
+    return open(descriptor, "wb", buffering=0, closefd=False)
 
 
 def frame_record(

@@ -235,9 +235,18 @@ class _Recording:
             self._output.mux(packet)
 
     def _mux_audio(self, until_s: float) -> None:
-        if self._audio is not None:
+        """Mux the sound up to a time in seconds; an error of the sound ends only the sound."""
+        if self._audio is None:
+            return
+        try:
             for packet in self._audio.until(until_s):
                 self._output.mux(packet)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            if self.file.error is not None:  # the disk, not the sound
+                raise
+            log.warning("the sound ends at %.1f s: %s", until_s, " ".join(str(error).split()))
+            self._audio.close()
+            self._audio = None
 
     def close(self) -> None:
         try:

@@ -29,12 +29,31 @@ MAX_ERRORS_IN_ROW = 64
 AV_DISPOSITION_ATTACHED_PIC = 0x0400
 
 
+_LOCAL_PROTOCOLS = "file,crypto,data"
+_WEB_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,crypto,data"
+_STREAM_PROTOCOLS = f"{_WEB_PROTOCOLS},rtsp,srt,mmsh,mmst,rtmp,rtmps,rtmpt,rtmpts,rtmpe,rtmpte,ffrtmphttp,ffrtmpcrypt"
+
+
+def allowed_protocols(location: str) -> str:
+    """FFmpeg's `protocol_whitelist` for a source.
+
+    A playlist or a session description that comes from elsewhere must not make FFmpeg open files of this machine, and a
+    web page no more than FFmpeg's own default for the web. A local playlist reaches no server.
+    """
+    scheme, separator, _ = location.partition("://")
+    if not separator:
+        return _LOCAL_PROTOCOLS
+    return _WEB_PROTOCOLS if scheme.lower() in ("http", "https") else _STREAM_PROTOCOLS
+
+
 def open_container(
     location: str, name: str, options: dict[str, str] | None = None, timeout_s: float | None = None
 ) -> av.container.InputContainer:
     """Open a media file or URL. Raises InputError with a one-line message that calls it `name`."""
     try:
-        container = open_input(location, options, timeout_s)
+        container = open_input(
+            location, {"protocol_whitelist": allowed_protocols(location), **(options or {})}, timeout_s
+        )
     except av.FFmpegError as error:
         raise InputError(f"{name}: {explain(error)}") from None
     if container.format.name in NOT_VIDEO_FORMATS:

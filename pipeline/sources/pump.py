@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -130,8 +129,9 @@ class Pump:
             pass
         except StreamSegmentError as error:
             self._report(error)
-        except (OSError, ValueError, RuntimeError, MemoryError, cv2.error) as error:
-            self._report(RunError(f"{self._device.name}: {mask_credentials(str(error))}"))
+        except BaseException as error:  # noqa: BLE001 - in this thread it would reach nobody, and the reader would wait
+            text = mask_credentials(str(error)) or type(error).__name__
+            self._report(RunError(f"{self._device.name}: {text}"))
 
     def _report(self, error: StreamSegmentError) -> None:
         with contextlib.suppress(SlotClosed):

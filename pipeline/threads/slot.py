@@ -55,12 +55,19 @@ class Slot(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: T) -> None:
-        """Add an item; when full, wait for room or push out the oldest, as `overflow` says. Raises SlotClosed."""
+    def put(self, item: T, timeout_s: float | None = None) -> None:
+        """Add an item; when full, wait for room or push out the oldest, as `overflow` says.
+
+        Raises:
+            SlotClosed: the slot is closed.
+            TimeoutError: there was no room within `timeout_s`; the item was not added.
+        """
         lost = 0
         with self._changed:
             if self._overflow is Overflow.WAIT:
-                self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity)
+                has_room = self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, timeout_s)
+                if not has_room:
+                    raise TimeoutError
             if self._closed:
                 raise SlotClosed
             while len(self._items) >= self._capacity:

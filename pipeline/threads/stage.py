@@ -26,15 +26,15 @@ class FirstError:
 
     def __init__(self, on_first: Callable[[], None] | None = None) -> None:
         self._lock = threading.Lock()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._on_first = on_first
 
     @property
-    def error(self) -> Exception | None:
+    def error(self) -> BaseException | None:
         """The first error reported; None while all is well."""
         return self._error
 
-    def report(self, stage_name: str, error: Exception) -> None:
+    def report(self, stage_name: str, error: BaseException) -> None:
         """Store the error if it is the first; a foreign one is wrapped into a RunError that names the stage."""
         logger.debug("%s failed", stage_name, exc_info=error)
         if not isinstance(error, StreamSegmentError):
@@ -50,13 +50,19 @@ class FirstError:
             self._on_first()
 
     @contextmanager
-    def guard(self, stage_name: str) -> Iterator[None]:
-        """What fails inside the block is reported; a slot that closes under it just ends the block."""
+    def guard(self, stage_name: str, kinds: type[BaseException] = Exception) -> Iterator[None]:
+        """Report what fails inside the block; a slot that closes under it just ends the block.
+
+        Args:
+            stage_name: named in the error.
+            kinds: what is reported. In a thread of our own that is BaseException: there, SystemExit and
+                KeyboardInterrupt would reach nobody. In the caller's thread they propagate.
+        """
         try:
             yield
         except SlotClosed:
             pass
-        except Exception as error:  # noqa: BLE001 - the one place where a stage's failure is turned into a record
+        except kinds as error:  # the one place where a stage's failure is turned into a record
             self.report(stage_name, error)
 
     def raise_if_any(self) -> None:
@@ -102,16 +108,20 @@ class Stage:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait up to `timeout_s` for the thread to end; returns whether it has, or was never started."""
+        if self._thread.ident is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
     def join(self, deadline_s: float) -> None:
         """Wait for the thread to end; raises StageStuckError, naming the stage, after `deadline_s` seconds."""
-        if self._thread.ident is None:
-            return
-        self._thread.join(deadline_s)
-        if self._thread.is_alive():
+        if not self.wait(deadline_s):
             raise StageStuckError(f"{self.name} did not end within {deadline_s:g} s; the program ends without it")
 
     def _main(self) -> None:
-        with self._errors.guard(self.name):
+        with self._errors.guard(self.name, BaseException):
             self._work()
         for slot in self._inlets:
             slot.close(discard=True)

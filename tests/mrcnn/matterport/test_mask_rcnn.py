@@ -95,11 +95,40 @@ def test_the_number_of_images_must_be_the_batch(model, batch_model, image):
         (np.zeros((5, 6, 4), np.uint8), r"got uint8 \(5, 6, 4\)"),
         (np.zeros((0, 6, 3), np.uint8), r"got uint8 \(0, 6, 3\)"),
         ("photo.jpg", "got str"),
+        (
+            np.full((5, 6, 3), 0.5),
+            r"from 0 to 255, best as uint8, got float64 from 0.5 to 0.5: multiply it by 255",
+        ),
+        (np.full((5, 6, 3), np.nan, np.float32), "got float32 with NaN or infinity"),
+        (np.full((5, 6, 3), np.inf), "got float64 with NaN or infinity"),
+        (np.full((5, 6, 3), 40000, np.uint16), r"got uint16: convert it, for 16 bits with \(image // 256\)"),
+        (np.full((5, 6, 3), -1, np.int32), "got int32 from -1 to -1"),
+        (np.full((5, 6, 3), 256.0), "got float64 from 256 to 256"),
+        (np.ones((5, 6, 3), bool), "got bool: convert it"),
     ],
 )
 def test_what_is_no_image_is_named(model, wrong, message):
     with pytest.raises(ValueError, match=message):
         model.detect([wrong])
+
+
+@pytest.mark.parametrize("shape", [(1, 700), (9000, 1), (2, 2000)])
+def test_pictures_that_are_too_narrow_are_named(model, shape):
+    with pytest.raises(ValueError, match=rf"image 0 of \(height, width\) = \({shape[0]}, {shape[1]}\) is too narrow"):
+        model.detect([np.full((*shape, 3), 90, np.uint8)])
+
+
+def test_a_picture_of_one_pixel_is_enlarged(model):
+    (found,) = model.detect([np.full((1, 1, 3), 90, np.uint8)])
+    assert found["masks"].shape[:2] == (1, 1)
+
+
+def test_colors_may_have_another_dtype(model, image):
+    (expected,) = model.detect([image])
+    for dtype in (np.float32, np.int64):
+        (found,) = model.detect([image.astype(dtype)])
+        np.testing.assert_array_equal(found["class_ids"], expected["class_ids"])
+    model.detect([np.zeros_like(image, np.float32)])
 
 
 def test_verbose_prints_the_lines_of_the_original(model, image, capsys):

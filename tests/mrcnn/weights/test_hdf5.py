@@ -52,10 +52,11 @@ def test_a_file_cut_off_in_the_middle(tmp_path):
         read_arrays(path)
 
 
-def test_settings_that_are_no_json(tmp_path):
+@pytest.mark.parametrize("text", ["{not json", "[" * 100_000, '{"config": {"a": ' + "9" * 5000 + "}}"])
+def test_settings_that_are_no_json(tmp_path, text):
     path = write_file(tmp_path / "a.h5", layers_of())
     with h5py.File(path, "a") as file:
-        file.attrs["stream_segment"] = "{not json"
+        file.attrs["stream_segment"] = text
     with pytest.raises(WeightsError, match="not valid JSON"):
         read_arrays(path)
 

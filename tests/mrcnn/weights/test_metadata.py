@@ -7,7 +7,13 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.weights.checkpoint import WeightsError
-from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
+from mrcnn.weights.metadata import (
+    NETWORK_SETTINGS,
+    OPTIONAL_SETTINGS,
+    class_names_from_metadata,
+    config_from_metadata,
+    describe,
+)
 from tests.mrcnn.conftest import SmallConfig
 from tests.mrcnn.tiny import TinyConfig
 
@@ -63,3 +69,27 @@ def test_what_cannot_be_used():
     metadata["config"]["BACKBONE"] = "vgg"
     with pytest.raises(WeightsError, match="BACKBONE"):
         config_from_metadata(metadata)
+
+
+NUMBERS = sorted({*NETWORK_SETTINGS, *OPTIONAL_SETTINGS} - {"NAME", "BACKBONE", "IMAGE_RESIZE_MODE"})
+ABSURD = [-(10**12), 10**12, int("9" * 400), 1e300, float("nan"), float("inf"), [], {}, "x", [[1]], [1] * 1000]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ABSURD, ids=[str(value)[:10] for value in ABSURD])
+def test_absurd_settings_are_one_short_line(name, value):
+    metadata = stored()
+    metadata["config"][name] = value
+    with pytest.raises(WeightsError, match=name) as caught:
+        config_from_metadata(metadata)
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["NAME", "BACKBONE", "IMAGE_RESIZE_MODE"])
+def test_texts_are_texts(name):
+    metadata = stored()
+    metadata["config"][name] = int("9" * 400)
+    with pytest.raises(WeightsError, match=f"{name} must be a text, got 9999") as caught:
+        config_from_metadata(metadata)
+    assert len(str(caught.value)) < 200

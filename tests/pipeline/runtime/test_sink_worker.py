@@ -24,10 +24,10 @@ def presentation(index):
     )
 
 
-def worker_for(sink, source=HUGE, live=False):
+def worker_for(sink, source=HUGE, live=False, stopped=lambda: False):
     ledger, errors = RunLedger(), FirstError()
     plan = SourcePlan(source, live, JoinKind.EXACT, None, Batching(), 1)
-    worker = SinkWorker(sink, plan, ledger, errors)
+    worker = SinkWorker(sink, plan, ledger, errors, stopped)
     worker.open(CONTEXT)
     return worker, ledger, errors
 
@@ -51,7 +51,7 @@ def test_a_main_thread_sink_is_called_directly():
     assert sink.written == [0]
     assert sink.threads == {threading.current_thread().name}
     assert sink.messages == ["waiting"]
-    worker.close(DEADLINE_S)
+    worker.close()
     assert sink.closed == 1
 
 
@@ -61,7 +61,7 @@ def test_every_frame_is_written_in_order_by_the_sinks_own_thread():
     for index in range(50):
         worker.write(presentation(index))
     worker.idle("not for me")
-    worker.close(DEADLINE_S)
+    worker.close()
     assert sink.written == list(range(50))
     assert sink.threads == {"stream_segment fake sink"}
     assert "not for me" not in sink.messages
@@ -82,7 +82,7 @@ def test_a_sink_with_a_thread_of_its_own_is_told_there_that_no_frame_comes(monke
     worker, _, _ = worker_for(sink)
     assert told.wait(DEADLINE_S)
     worker.write(presentation(0))
-    worker.close(DEADLINE_S)
+    worker.close()
     assert sink.written == [0]
     assert set(threads) == {("stream_segment fake sink", "")}
 
@@ -101,7 +101,7 @@ def test_a_slow_sink_of_a_live_source_loses_frames_and_they_are_counted():
     for index in range(1, 11):
         worker.write(presentation(index))
     release.set()
-    worker.close(DEADLINE_S)
+    worker.close()
     assert sink.written == [0, 7, 8, 9, 10]
     assert ledger.overall().sink_dropped == {"fake sink": 6}
 
@@ -120,7 +120,7 @@ def test_a_slow_viewer_gets_only_the_newest_and_nothing_is_counted_as_lost():
     for index in range(1, 6):
         worker.write(presentation(index))
     release.set()
-    worker.close(DEADLINE_S)
+    worker.close()
     assert sink.written == [0, 5]
     assert ledger.overall().sink_dropped == {}
 
@@ -133,28 +133,92 @@ def test_a_failing_sink_is_reported_closed_and_takes_no_more():
     worker, _, errors = worker_for(sink)
     with pytest.raises(SlotClosed):
         write_many(worker)
-    worker.close(DEADLINE_S)
+    worker.close()
     assert sink.closed == 1
     with pytest.raises(RunError, match="fake sink failed: OSError: No space left"):
         errors.raise_if_any()
 
 
-def test_a_stuck_sink_is_named():
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("stuck_in", ["write", "close"])
+def test_a_sink_that_is_stuck_at_the_end_is_named(monkeypatch, stuck_in, stopped):
     release = threading.Event()
-    sink = FakeSink(Delivery.EVERY_FRAME, on_write=lambda _: release.wait(DEADLINE_S))
-    worker, _, _ = worker_for(sink)
+    limit = "STOPPED_CALL_LIMIT_S" if stopped else "CALL_LIMIT_S"
+    monkeypatch.setattr(f"pipeline.runtime.sink_worker.{limit}", 0.05)
+
+    class Stuck(FakeSink):
+        def write(self, presentation):
+            if stuck_in == "write":
+                release.wait(DEADLINE_S)
+
+        def close(self):
+            release.wait(DEADLINE_S)
+
+    worker, _, _ = worker_for(Stuck(Delivery.EVERY_FRAME), stopped=lambda: stopped)
     worker.write(presentation(0))
     with pytest.raises(StageStuckError, match="fake sink"):
-        worker.close(0.05)
+        worker.close()
     release.set()
+
+
+def test_a_stop_ends_the_wait_for_a_stuck_sink_and_counts_what_it_misses(monkeypatch):
+    monkeypatch.setattr("pipeline.runtime.sink_worker.STOPPED_CALL_LIMIT_S", 0.05)
+    release, busy, stop = threading.Event(), threading.Event(), threading.Event()
+
+    def block(index):
+        busy.set()
+        release.wait(DEADLINE_S)
+
+    sink = FakeSink(Delivery.EVERY_FRAME, on_write=block)
+    worker, ledger, _ = worker_for(sink, stopped=stop.is_set)
+    worker.write(presentation(0))
+    assert busy.wait(DEADLINE_S)
+    for index in range(1, 5):  # the buffer of these huge frames
+        worker.write(presentation(index))
+    threading.Timer(0.1, stop.set).start()
+    with pytest.raises(StageStuckError, match="fake sink"):
+        worker.write(presentation(5))
+    assert ledger.overall().sink_dropped == {"fake sink": 5}
+    release.set()
+
+
+def test_a_sink_that_is_slow_but_not_stuck_gets_every_frame_after_a_stop():
+    sink = FakeSink(Delivery.EVERY_FRAME)
+    worker, ledger, _ = worker_for(sink, stopped=lambda: True)
+    for index in range(50):
+        worker.write(presentation(index))
+    worker.close()
+    assert sink.written == list(range(50))
+    assert ledger.overall().sink_dropped == {}
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
+@pytest.mark.parametrize("fails_in", ["write", "close"])
+def test_nothing_that_a_sink_raises_in_its_thread_is_lost(kind, fails_in):
+    class Failing(FakeSink):
+        def write(self, presentation):
+            if fails_in == "write":
+                raise kind("out")
+
+        def close(self):
+            if fails_in == "close":
+                raise kind("out")
+
+    worker, _, errors = worker_for(Failing(Delivery.EVERY_FRAME))
+    if fails_in == "write":
+        with pytest.raises(SlotClosed):
+            write_many(worker)
+    worker.close()
+    with pytest.raises(RunError, match=f"fake sink failed: {kind.__name__}: out"):
+        errors.raise_if_any()
 
 
 def test_closing_twice_or_unopened():
     sink = FakeSink()
     worker, _, _ = worker_for(sink)
-    worker.close(DEADLINE_S)
-    worker.close(DEADLINE_S)
+    worker.close()
+    worker.close()
     assert sink.closed == 1
     plan = SourcePlan(SMALL, False, JoinKind.EXACT, None, Batching(), 1)
-    unopened = SinkWorker(FakeSink(), plan, RunLedger(), FirstError())
-    unopened.close(DEADLINE_S)
+    unopened = SinkWorker(FakeSink(), plan, RunLedger(), FirstError(), lambda: False)
+    unopened.close()

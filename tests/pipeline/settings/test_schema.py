@@ -14,6 +14,28 @@ def test_enums_are_read_from_their_words():
     assert Settings.model_validate({"model": {"device": "gpu"}}).model.device is Device.GPU
 
 
+def paths_of_floats(section, path=()):
+    """The paths of all settings that are numbers with a fraction."""
+    for name, field in section.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            yield from paths_of_floats(field.annotation, (*path, name))
+        elif "float" in str(field.annotation) and "tuple" not in str(field.annotation):
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_no_number_is_infinite_or_nan(number):
+    paths = list(paths_of_floats(Settings))
+    assert ("source", "duration_s") in paths
+    assert len(paths) > 20
+    for path in paths:
+        values = number
+        for key in reversed(path):
+            values = {key: values}
+        with pytest.raises(ValidationError):
+            Settings.model_validate(values)
+
+
 @pytest.mark.parametrize(
     "values",
     [

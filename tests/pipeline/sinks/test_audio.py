@@ -6,11 +6,13 @@ import logging
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 
 from pipeline.records import AudioTrack
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.recorder import Recorder
+from pipeline.sources.video_file import VideoFile
 from tests.pipeline.sinks.presentations import (
     context,
     flash_and_beep,
@@ -173,3 +175,85 @@ def test_corrupt_audio_does_not_end_the_recording(tmp_path, caplog):
         recorder.write(presentation(i, i, time_base=Fraction(1, 30)))
     recorder.close()
     assert len(video_packets(tmp_path / "out.mp4")) == 72
+
+
+def tone_clip(path, hz, rate, layout, codec="aac", seconds=2):
+    """A clip of 25 frames a second with a sine tone."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        sound = output.add_stream(codec, rate=rate, layout=layout)
+        for _ in range(25 * seconds):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(np.full((64, 96, 3), 80, np.uint8), format="bgr24")))
+        wave = 0.5 * np.sin(2 * np.pi * hz * np.arange(seconds * rate) / rate).astype(np.float32)
+        for start in range(0, len(wave), 1024):
+            samples = np.tile(wave[start : start + 1024], (1 if layout == "mono" else 2, 1))
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            output.mux(sound.encode(frame))
+        for stream in (video, sound):
+            output.mux(stream.encode(None))
+    return path
+
+
+def record_file(source, path):
+    """Record a file through the source that reads it."""
+    video = VideoFile(source)
+    info = video.open()
+    recorder = Recorder(RecorderSettings(path=str(path)))
+    recorder.open(context(fps=25.0, time_base=info.time_base, audio=info.audio))
+    count = 0
+    while (frame := video.read()) is not None:
+        recorder.write(presentation(count, frame.pts, frame.image_bgr, frame.time_base))
+        count += 1
+    recorder.close()
+    video.close()
+    return count
+
+
+def heard_hz(path, from_s, to_s):
+    """The strongest frequency between two times, and the end of the sound in seconds."""
+    with av.open(str(path)) as file:
+        rate = file.streams.audio[0].rate
+        frames = list(file.decode(audio=0))
+    heard = [frame for frame in frames if from_s <= float(frame.pts * frame.time_base) < to_s]
+    part = np.concatenate([frame.to_ndarray()[0] for frame in heard])
+    end_s = float(frames[-1].pts * frames[-1].time_base) + frames[-1].samples / rate
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+    assert spectrum.max() > len(part) / 50, "silence"
+    return np.argmax(spectrum) * rate / len(part), end_s
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("codec", "rate", "layout"),
+    [("aac", 44100, "stereo"), ("aac", 48000, "mono"), ("aac", 22050, "stereo"), ("libmp3lame", 48000, "mono")],
+    ids=["the same format", "another rate and layout", "half the rate", "MP3"],
+)
+def test_joined_clips_keep_the_sound_of_both(tmp_path, suffix, codec, rate, layout):
+    joined = tmp_path / "joined.ts"
+    first = tone_clip(tmp_path / "a.ts", 440, 44100, "stereo", codec)
+    second = tone_clip(tmp_path / "b.ts", 1000, rate, layout, codec)
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    path = tmp_path / f"out{suffix}"
+    assert record_file(joined, path) == 100
+    assert heard_hz(path, 0.5, 1.5)[0] == pytest.approx(440, abs=3)
+    hz, end_s = heard_hz(path, 2.5, 3.5)
+    assert hz == pytest.approx(1000, abs=3)
+    assert end_s == pytest.approx(4.0, abs=0.15)
+
+
+@pytest.mark.parametrize("error", [ValueError("the format changed"), av.error.InvalidDataError(1, "bad packet")])
+def test_an_error_of_the_sound_ends_only_the_sound(tmp_path, monkeypatch, caplog, error):
+    def failing(feed, end_s):
+        if end_s > 1.0:
+            raise error
+        yield from ()
+
+    monkeypatch.setattr("pipeline.sinks.audio.AudioFeed.until", failing)
+    clip = tone_clip(tmp_path / "a.mp4", 440, 44100, "stereo")
+    path = tmp_path / "out.mp4"
+    with caplog.at_level(logging.WARNING):
+        assert record_file(clip, path) == 50
+    assert len(video_packets(path)) == 50
+    assert [record.getMessage()[:20] for record in caplog.records] == ["the sound ends at 1."]

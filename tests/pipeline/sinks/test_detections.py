@@ -18,7 +18,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mrcnn.utils import unmold_mask
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, OutputClosedError, RunError
 from pipeline.records import Instances
 from pipeline.scene import Direction, Event, EventKind, Scene
 from pipeline.settings.output_settings import DetectionsSettings
@@ -179,13 +179,33 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
 
 
 def test_standard_output(monkeypatch):
-    class Stdout:
-        buffer = io.BytesIO()
-
-    monkeypatch.setattr(sys, "stdout", Stdout())
+    stdout = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdout", stdout)
     sink = write("-", [item(3)])
     assert sink.outputs == ()
-    assert json.loads(Stdout.buffer.getvalue())["frame"] == 3
+    assert json.loads(stdout.buffer.getvalue())["frame"] == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no FIFOs and no EPIPE")
+@pytest.mark.parametrize(
+    ("to_stdout", "kind", "code"), [(True, OutputClosedError, 141), (False, RunError, 1)], ids=["stdout", "FIFO"]
+)
+def test_a_reader_that_goes_away(tmp_path, monkeypatch, to_stdout, kind, code):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with open(fifo, "w") as stdout:
+        if to_stdout:
+            monkeypatch.setattr(sys, "stdout", stdout)
+        sink = Detections(DetectionsSettings(path="-" if to_stdout else str(fifo)))
+        sink.open(context())
+        sink.write(item(0))
+        os.close(reader)
+        with pytest.raises(RunError) as caught:
+            sink.write(item(1))
+        sink.close()
+    assert type(caught.value) is kind
+    assert caught.value.exit_code == code
 
 
 KILLED = textwrap.dedent(

@@ -12,7 +12,7 @@ from pipeline.errors import RunError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.sources.pump import Device, Picture
 
-Step = Picture | Exception | Callable[[], None] | None
+Step = Picture | BaseException | Callable[[], None] | None
 
 
 def picture(captured_at_s: float, value: int = 0, size_wh: tuple[int, int] = (32, 24)) -> Picture:
@@ -40,7 +40,7 @@ class FakeDevice(Device):
     def grab(self) -> Picture | None:
         while self.steps:
             step = self.steps.popleft()
-            if isinstance(step, Exception):
+            if isinstance(step, BaseException):
                 raise step
             if step is None or isinstance(step, Picture):
                 return step

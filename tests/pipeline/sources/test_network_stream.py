@@ -8,6 +8,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from types import SimpleNamespace
 
 import pytest
@@ -183,6 +184,61 @@ def files(tmp_path: Path):
     running.shutdown()
     running.server_close()
     thread.join(5)
+
+
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
+MANIFEST = """<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"><Period>
+<AdaptationSet contentType="video"><Representation id="1" bandwidth="1000"><BaseURL>{}</BaseURL></Representation>
+</AdaptationSet></Period></MPD>"""
+CONCAT = "ffconcat version 1.0\nfile '{}'\n"
+
+
+@pytest.fixture
+def tcp_server():
+    """Sends a text to whoever connects: a function from the text to the URL."""
+    servers: list[ThreadingTCPServer] = []
+
+    def serve(text: str, suffix: str) -> str:
+        class Handler(BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.sendall(text.encode())
+
+        servers.append(ThreadingTCPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
+        return f"tcp://127.0.0.1:{servers[-1].server_address[1]}/list.{suffix}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "name", ["file:///etc/passwd", "{}", "file:{}", "file://{}", "concat:{}", "subfile,,start,0,end,0,,:{}"]
+)
+@pytest.mark.parametrize(
+    ("format", "suffix"), [(PLAYLIST, "m3u8"), (MANIFEST, "mpd"), (CONCAT, "ffconcat")], ids=["hls", "dash", "concat"]
+)
+@pytest.mark.parametrize("scheme", ["http", "tcp"])
+def test_what_a_server_sends_opens_no_local_file(
+    tmp_path: Path, tmp_path_factory, files: str, tcp_server, scheme: str, format: str, suffix: str, name: str
+) -> None:
+    secret = write_clip(tmp_path_factory.mktemp("private") / "secret.ts", 5)
+    text = format.format(name.format(secret))
+    (tmp_path / f"list.{suffix}").write_text(text)
+    url = f"{files}/list.{suffix}" if scheme == "http" else tcp_server(text, suffix)
+    device = StreamDevice(url, "list", timeout_s=2)
+    with pytest.raises(InputError, match=r"^list"):
+        device.open()
+    device.close()
+
+
+def test_a_playlist_on_a_web_server_plays_its_own_segments(tmp_path: Path, files: str) -> None:
+    write_clip(tmp_path / "one.ts", 5)
+    (tmp_path / "list.m3u8").write_text(PLAYLIST.format("one.ts"))
+    device = StreamDevice(f"{files}/list.m3u8", "list", timeout_s=5)
+    assert device.open().width == 96
+    device.close()
 
 
 def test_a_clip_on_a_web_server_plays_in_real_time_and_ends(tmp_path: Path, files: str, clock: ManualClock) -> None:

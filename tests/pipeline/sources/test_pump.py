@@ -46,7 +46,8 @@ def test_a_failed_open_is_reported_and_closes_the_device() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [cv2.error("driver"), OSError(19, "No such device"), ValueError("odd"), MemoryError("much")]
+    "error",
+    [cv2.error("driver"), OSError(19, "No such device"), ValueError("odd"), MemoryError("much"), SystemExit("out")],
 )
 def test_errors_of_libraries_become_run_errors_that_name_the_device(error: Exception) -> None:
     pump = Pump(FakeDevice([error]))

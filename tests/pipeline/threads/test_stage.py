@@ -71,6 +71,28 @@ def test_a_failing_stage_wakes_its_neighbors():
     assert "consumer failed: OSError: device gone" in str(errors.error)
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
+def test_whatever_ends_a_stage_is_reported_and_closes_its_slots(kind):
+    def fail():
+        raise kind("out")
+
+    outlet, errors = Slot(1, Overflow.WAIT), FirstError()
+    stage = Stage("capture", fail, errors, outlets=(outlet,))
+    stage.start()
+    with pytest.raises(SlotClosed):
+        outlet.get(DEADLINE_S)
+    stage.join(DEADLINE_S)
+    with pytest.raises(RunError, match=f"capture failed: {kind.__name__}: out"):
+        errors.raise_if_any()
+
+
+def test_in_the_callers_thread_an_interrupt_propagates():
+    errors = FirstError()
+    with pytest.raises(KeyboardInterrupt), errors.guard("window"):
+        raise KeyboardInterrupt
+    assert errors.error is None
+
+
 def test_a_stuck_stage_is_named():
     release = threading.Event()
     stage = Stage("inference", release.wait, FirstError())
