@@ -29,7 +29,16 @@ def main() -> int:
     if choice is None and not named:
         return 2
     VIDEO.parent.mkdir(exist_ok=True)
-    flags = ["--source", str(SAMPLE), "--no-window", "--output", str(VIDEO), "--detections", str(DETECTIONS)]
+    flags = [
+        "--source",
+        str(SAMPLE),
+        "--no-window",
+        "--overwrite",
+        "--output",
+        str(VIDEO),
+        "--detections",
+        str(DETECTIONS),
+    ]
     if choice is not None:
         print(f"Weights: {choice.path} ({choice.reason})")
         flags += ["--weights", str(choice.path)]

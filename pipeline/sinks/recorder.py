@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.letterbox import letterbox
 from pipeline.errors import InputError, RunError
+from pipeline.file_names import user_path
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.media_file import MediaFile
-from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.sinks.paths import Outputs
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -52,7 +53,7 @@ class Recorder(Sink):
 
     Args:
         settings: path, quality, audio, duration of a fragment.
-        inputs: files that must not be overwritten.
+        outputs: the files that the run writes, this one among them.
         clock: seconds on a monotonic clock.
         open_file: creates the output file.
     """
@@ -63,15 +64,16 @@ class Recorder(Sink):
     def __init__(
         self,
         settings: RecorderSettings,
-        inputs: Inputs | None = None,
+        outputs: Outputs | None = None,
         clock: Callable[[], float] = time.monotonic,
         open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
     ) -> None:
         if settings.path is None:
             raise ValueError("a Recorder needs settings.path")
         self._settings = settings
-        self._path = Path(settings.path)
-        self._inputs = inputs or Inputs()
+        self._path = user_path(settings.path, "--output")
+        self._outputs = outputs or Outputs()
+        self._name: Path | None = None
         self._clock = clock
         self._open_file = open_file
         self._source: SourceInfo | None = None
@@ -84,7 +86,8 @@ class Recorder(Sink):
                 f"--output {self._path} is a video, but the source consists of images: "
                 "give an image file (out.png) or a folder (out/)."
             )
-        check_recording(self._settings, self._inputs)
+        check_recording(self._path)
+        self._outputs.claim_file(self._path, "--output")
         self._source = context.source
 
     def write(self, presentation: Presentation) -> None:
@@ -93,7 +96,8 @@ class Recorder(Sink):
             raise RuntimeError("Recorder.write needs open() first")
         try:
             if self._recording is None:
-                file = self._open_file(self._path, self._clock)
+                self._name = self._outputs.name_of(self._path)
+                file = self._open_file(self._name, self._clock)
                 self._recording = _Recording(self._settings, self._source, file, presentation)
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
@@ -105,6 +109,7 @@ class Recorder(Sink):
         recording, self._recording = self._recording, None
         self._source = None
         if recording is None:
+            self._outputs.release(self._path)
             return
         failed_before = recording.file.error is not None
         try:
@@ -112,26 +117,26 @@ class Recorder(Sink):
         except (av.FFmpegError, OSError) as error:
             if not failed_before:
                 raise RunError(self._failure(recording.file.error or error)) from (recording.file.error or error)
-            log.debug("closing %s after its failure: %s", self._path, error)
+            log.debug("closing %s after its failure: %s", self._name, error)
+        finally:
+            self._outputs.release(self._path)
 
     @property
     def outputs(self) -> Sequence[str]:
         """The recording, if it was created."""
-        return (str(self._path),) if self._path.is_file() else ()
+        return (str(self._name),) if self._name is not None and self._name.is_file() else ()
 
     def _failure(self, error: OSError | av.FFmpegError) -> str:
         reason = error.strerror or str(error)
-        return f"Writing {self._path} failed: {reason}. The recording up to that point is playable."
+        return f"Writing {self._name or self._path} failed: {reason}. The recording up to that point is playable."
 
 
-def check_recording(settings: RecorderSettings, inputs: Inputs) -> None:
-    """Raises InputError if recording with these settings is impossible."""
-    path = Path(settings.path or "")
+def check_recording(path: Path) -> None:
+    """Raises InputError if no recording can be written under this name."""
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"--output {path}: the name of a video must end in .mp4, .mkv or .mov.")
     if "libx264" not in av.codecs_available:
         raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
-    check_output_file(path, "--output", inputs)
 
 
 class _Recording:

@@ -90,7 +90,8 @@ def test_the_path_in_the_settings_then_numbered_siblings(tmp_path):
     run.controls.set_recording(True)
     run.frames(3)
     run.sink.close()
-    assert [frames_in(tmp_path / name) for name in ("out.mp4", "out-3.mp4")] == [5, 3]
+    assert [frames_in(tmp_path / name) for name in ("out-3.mp4", "out-4.mp4")] == [5, 3]
+    assert path.read_bytes() == b"an older run's"
     assert (tmp_path / "out-2.mp4").read_bytes() == b"somebody's"
 
 
