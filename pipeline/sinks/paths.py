@@ -173,6 +173,22 @@ class Outputs:
                 self._names = self._reserved()
         return self._names[path]
 
+    @contextlib.contextmanager
+    def reserved(self, path: Path) -> Iterator[Path]:
+        """The name of a claimed path, or the path itself if it is not claimed; released at the end of the block.
+
+        Raises:
+            InputError: it cannot be created.
+        """
+        try:
+            name = self.name_of(path) if path in self._claims else path
+        except OSError as error:
+            raise InputError(f"{self._claims[path]} {path} cannot be created: {error.strerror or error}") from None
+        try:
+            yield name
+        finally:
+            self.release(path)
+
     def release(self, path: Path) -> None:
         """Remove what reserved a claimed path: an empty file, a mark or an empty folder. May be called twice."""
         with self._lock:

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +36,7 @@ class SegmentList:
         self._opened_at_s = clock()
         self._run_s = 0.0
         self._ended_s: dict[str, float] = {}
-        self._lock, self._file = _locked_list(path)
+        self._lock, self._file = _locked_list(numbered(path))
         if self._file is not None:
             self._load(self._file, name_pattern)
 
@@ -91,9 +91,9 @@ class SegmentList:
             log.warning("the list of segments %s was not saved: %s", self._file, error.strerror or error)
 
 
-def _locked_list(path: Path) -> tuple[BinaryIO | None, Path | None]:
+def _locked_list(names: Iterator[Path]) -> tuple[BinaryIO | None, Path | None]:
     """The lock and the path of the first list that no other process holds; None where files cannot be locked."""
-    for name in numbered(path):
+    for name in names:
         lock = open(name.with_name(f".{name.name}.segments.lock"), "ab")
         try:
             _take(lock)

@@ -12,7 +12,7 @@ from pipeline.errors import RunError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Outputs, create_new, numbered
+from pipeline.sinks.paths import Outputs, check_folder, create_new, numbered
 from pipeline.sinks.segments import make_recorder
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,7 @@ class SwitchedRecorder(Sink):
         if self._settings.segment_s is not None:
             return path or self._folder / "recording.mp4"
         if path is None:
+            check_folder(self._folder, "The recording cannot start")
             return create_new(numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4"))
         names = numbered(path)
         next(names)  # that is the first recording's
@@ -157,8 +158,10 @@ class SwitchedRecorder(Sink):
     def _fail(self, error: Exception) -> None:
         """End the recording because of an error, or the run if it is the recording to `settings.path`."""
         recorder, self._recorder = self._recorder, None
+        if not isinstance(error, StreamSegmentError):
+            error = RunError(f"Recording failed: {getattr(error, 'strerror', None) or error}.")
         if recorder is not None and recorder is self._requested:
-            raise error if isinstance(error, StreamSegmentError) else RunError(f"Recording failed: {error}.") from error
+            raise error
         log.warning("recording ended: %s", error)
         self._controls.recording_ended(self._take, str(error))
         if recorder is not None:

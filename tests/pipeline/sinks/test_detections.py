@@ -223,7 +223,11 @@ def test_a_full_disk_is_reported_as_such():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("missing/out.jsonl", "does not exist"), ("folder", "is a folder"), ("input.mp4", "is a file that this run reads")],
+    [
+        ("missing/out.jsonl", "does not exist"),
+        ("folder", "is a folder"),
+        ("input.mp4", "is a file that this run reads"),
+    ],
 )
 def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
