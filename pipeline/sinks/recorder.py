@@ -5,6 +5,7 @@ The file consists of fragments that play on their own, so that a recording survi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -97,8 +98,11 @@ class Recorder(Sink):
         try:
             if self._recording is None:
                 self._name = self._outputs.name_of(self._path)
-                file = self._open_file(self._name, self._clock)
-                self._recording = _Recording(self._settings, self._source, file, presentation)
+                with contextlib.ExitStack() as undo:
+                    file = self._open_file(self._name, self._clock)
+                    undo.callback(file.close)
+                    self._recording = _Recording(self._settings, self._source, file, presentation)
+                    undo.pop_all()
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
             cause = self._recording.file.error if self._recording is not None else None
@@ -148,6 +152,7 @@ class _Recording:
         first = presentation.segmented.frame
         suffix = Path(settings.path or "").suffix.lower()
         self.file = file
+        self._failed = False
         self._time_base = max(source.time_base, _FINEST_TIME_BASE)
         self._first_pts_s = first.pts * first.time_base
         self._last_pts = -1
@@ -193,6 +198,7 @@ class _Recording:
             return None
 
     def write(self, frame: Frame, annotated_bgr: NDArray[np.uint8]) -> None:
+        self._failed = True  # until this returns
         pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
         # Containers require increasing timestamps; one tick is invisible.
         pts = max(pts, self._last_pts + 1)
@@ -205,6 +211,7 @@ class _Recording:
         self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
         self._encode(image, pts)
         self.file.sync_if_due()
+        self._failed = False
 
     def _bridge(self, pts: int) -> None:
         """Repeat the last frame if the gap before `pts` is too long for the container (after a long disconnection)."""
@@ -246,7 +253,8 @@ class _Recording:
 
     def close(self) -> None:
         try:
-            if self.file.error is None:
+            # Muxing after a failed header crashes FFmpeg.
+            if self.file.error is None and not self._failed:
                 self._mux(self._stream.encode(None))
                 end = self._last_pts + self._last_frame_duration()
                 self._mux_audio(float(end * self._time_base))

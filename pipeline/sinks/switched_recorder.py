@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +14,8 @@ from pipeline.errors import RunError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Outputs, check_folder, create_new, numbered
-from pipeline.sinks.segments import make_recorder
+from pipeline.sinks.paths import Outputs, check_folder, create_new, numbered, remove_empty
+from pipeline.sinks.segments import CHECK_EVERY_S, make_recorder
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class SwitchedRecorder(Sink):
     recordings are named after the time at which they begin, in `folder`. Names that are taken get a number.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
-    show the reason.
+    show the reason. So does one when less than `settings.min_free_bytes` are free (segments pause instead).
 
     Args:
         settings: path, quality, audio.
@@ -37,6 +39,8 @@ class SwitchedRecorder(Sink):
         controls: switch the recording, and show its file.
         outputs: the files that the run writes, the one at `settings.path` among them.
         wall_clock: local time, for file names.
+        clock: seconds, monotonic.
+        free_bytes: free space on the disk of a folder.
     """
 
     name = "recorder"
@@ -49,12 +53,16 @@ class SwitchedRecorder(Sink):
         controls: Controls,
         outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
+        clock: Callable[[], float] = time.monotonic,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._controls = controls
         self._outputs = outputs or Outputs()
-        self._wall_clock = wall_clock
+        self._wall_clock, self._clock, self._free_bytes = wall_clock, clock, free_bytes
+        self._next_check_s = 0.0
+        self._created: Path | None = None
         self._context: RunContext | None = None
         self._recorder: Sink | None = None
         self._requested: Sink | None = None
@@ -83,6 +91,7 @@ class SwitchedRecorder(Sink):
         if controls.take != self._take:
             self._take = controls.take
             self._start()
+        self._check_free_space()
         if self._recorder is not None:  # None after a failure
             self._guarded(lambda recorder: recorder.write(presentation))
 
@@ -121,6 +130,7 @@ class SwitchedRecorder(Sink):
             self._fail(error)
             return
         self._recorders.append(self._recorder)
+        self._next_check_s = self._clock()
         self._controls.recording_started(str(path))
 
     def _requested_name(self) -> Path:
@@ -134,16 +144,35 @@ class SwitchedRecorder(Sink):
             return path or self._folder / "recording.mp4"
         if path is None:
             check_folder(self._folder, "The recording cannot start")
-            return create_new(numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4"))
-        names = numbered(path)
-        next(names)  # that is the first recording's
-        return create_new(names)
+            self._created = create_new(numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4"))
+        else:
+            names = numbered(path)
+            next(names)  # that is the first recording's
+            self._created = create_new(names)
+        return self._created
+
+    def _check_free_space(self) -> None:
+        """End a recording that was started on the page before it fills the disk."""
+        if self._recorder is None or self._recorder is self._requested or self._settings.segment_s is not None:
+            return
+        if self._clock() < self._next_check_s:
+            return
+        self._next_check_s = self._clock() + CHECK_EVERY_S
+        try:
+            folder = Path(self._controls.state.file or self._folder).parent
+            if self._free_bytes(folder) >= self._settings.min_free_bytes:
+                return
+            error: Exception = RunError(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {folder}")
+        except OSError as failure:
+            error = failure
+        self._fail(error)
 
     def _finish(self) -> None:
         if self._recorder is None:
             return
         self._guarded(lambda recorder: recorder.close())
         self._recorder = None
+        self._remove_if_empty()
         self._controls.recording_ended(self._take)
 
     def _guarded(self, action: Callable[[Sink], None]) -> None:
@@ -169,3 +198,10 @@ class SwitchedRecorder(Sink):
                 recorder.close()
             except _FAILURES as close_error:
                 log.debug("closing the failed recording: %s", close_error)
+        self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        """Remove the file that reserved the recording's name if nothing was written to it."""
+        if self._created is not None:
+            remove_empty(self._created)
+            self._created = None
