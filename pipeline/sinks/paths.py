@@ -247,8 +247,9 @@ class Outputs:
             taken = [str(path) for path in self._claims if path.exists() and names[path] != path]
             new = [str(name) for path, name in names.items() if name != path]
             log.info(
-                "%s exists: this run writes %s (--overwrite replaces)",
-                " or ".join(taken) or "an output",
+                "%s %s: this run writes %s (--overwrite replaces)",
+                " and ".join(taken) or "an output",
+                "exist" if len(taken) > 1 else "exists",
                 " and ".join(new),
             )
 
