@@ -30,6 +30,8 @@ def main() -> int:
         return 2
     VIDEO.parent.mkdir(exist_ok=True)
     flags = ["--source", str(SAMPLE), "--no-window", "--output", str(VIDEO), "--detections", str(DETECTIONS)]
+    if not any(flag.split("=")[0] in ("--output", "--detections") for flag in more_flags):
+        flags.append("--overwrite")  # the files of an earlier demo
     if choice is not None:
         print(f"Weights: {choice.path} ({choice.reason})")
         flags += ["--weights", str(choice.path)]

@@ -19,12 +19,14 @@ from mrcnn.weights.download import (
 from pipeline.console.download_progress import DownloadProgress
 from pipeline.errors import InputError, RunError
 from pipeline.segmentation.weights_file import COCO_NAME
+from pipeline.sinks.paths import create_new, numbered
 
 logger = logging.getLogger(__name__)
 
 
 def download_coco_weights(target_dir: Path, settings: DownloadSettings = COCO, output: IO[str] | None = None) -> Path:
-    """Download mask_rcnn_coco.h5 into a folder, which is made if need be. Keeps a valid file that is already there.
+    """Download mask_rcnn_coco.h5 into a folder, which is made if need be. Keeps a valid file that is already there, and
+    renames any other of that name.
 
     The download is written to `mask_rcnn_coco.h5.part`, which a later call resumes.
 
@@ -45,7 +47,8 @@ def download_coco_weights(target_dir: Path, settings: DownloadSettings = COCO, o
         try:
             check_weights(target, settings.size)
         except WrongFileError as error:
-            logger.warning("%s is not the COCO weights file (%s); fetching it again", target, error)
+            kept = _set_aside(target)
+            logger.warning("%s is not the COCO weights file (%s): kept as %s; fetching it", target, error, kept)
         else:
             logger.info("%s is already there and complete", target)
             return target
@@ -58,6 +61,16 @@ def download_coco_weights(target_dir: Path, settings: DownloadSettings = COCO, o
     except OSError as error:
         raise RunError(f"cannot write {part_of(target)}: {error.strerror or error}") from None
     return target
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename somebody's file, so that the download does not replace it; return its new name."""
+    names = numbered(path)
+    next(names)  # its own
+    try:
+        return path.replace(create_new(names))
+    except OSError as error:
+        raise InputError(f"{path} is not the COCO weights file and cannot be renamed: {error.strerror}") from None
 
 
 def _prepare_folder(folder: Path, part: Path, size: int) -> None:

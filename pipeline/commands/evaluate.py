@@ -24,12 +24,13 @@ from pipeline.errors import InputError, RunError
 from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
 from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
 from pipeline.evaluation.tables import tables
+from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
 from pipeline.settings.schema import Settings
-from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.version import __version__
 
 logger = logging.getLogger("pipeline.commands.evaluate")
@@ -75,7 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--annotations", metavar="FILE", type=Path, required=True, help="COCO instances, .json")
     parser.add_argument("--classes", metavar="A,B", help="evaluate only these classes, by name or id")
     parser.add_argument("--limit", metavar="N", type=_count, help="only the first N images of the file")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers to this file")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing --json file")
     for name, (metavar, text) in MODEL_FLAGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
     parser.add_argument(
@@ -96,11 +98,14 @@ def run(argv: Sequence[str]) -> int:
     settings = settings_from(arguments)
     classes = [name.strip() for name in (arguments.classes or "").split(",") if name.strip()]
     weights = find_weights(settings.model.weights)
-    if arguments.json is not None:
-        inputs = Inputs.of([arguments.annotations, weights.path, settings.model.labels])
-        check_output_file(arguments.json, "--json", inputs)
     truth = read_ground_truth(arguments.annotations, arguments.limit)
-    image_paths(truth, arguments.images)
+    images = image_paths(truth, arguments.images).values()
+    outputs = Outputs(
+        Inputs.of([arguments.annotations, weights.path, settings.model.labels, *images]), arguments.overwrite
+    )
+    json_path = None if arguments.json is None else user_path(arguments.json, "--json")
+    if json_path is not None:
+        outputs.claim_file(json_path, "--json")
     segmenter = MaskRCNNSegmenter.of(settings.model)
     unmatched = match_classes(segmenter.labels, truth, classes).unmatched_text()
     for text in (unmatched, _without_area(truth), *truth.file.warnings.lines()):
@@ -121,9 +126,9 @@ def run(argv: Sequence[str]) -> int:
     finally:
         segmenter.close()
     _print(evaluation, description, settings.model.min_score)
-    if arguments.json is not None:
-        write_json(arguments.json, report(evaluation, truth, settings, weights.path, description))
-        print(f"written: {arguments.json}")
+    if json_path is not None:
+        record = report(evaluation, truth, settings, weights.path, description)
+        print(f"written: {write_json(outputs, json_path, record)}")
     return 0
 
 
@@ -165,12 +170,19 @@ def report(
     }
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON file atomically. Raises RunError when it cannot be written (disk full …)."""
+def write_json(outputs: Outputs, path: Path, record: dict[str, Any]) -> Path:
+    """Write a claimed JSON file atomically; return the name that it got.
+
+    Raises:
+        RunError: it cannot be written (disk full …).
+    """
     try:
-        write_whole(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        name = outputs.name_of(path)
+        write_whole(name, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
+        outputs.release(path)
         raise RunError(f"writing {path} failed: {error.strerror or error}") from error
+    return name
 
 
 def _print(evaluation: Evaluation, description: str, min_score: float | None) -> None:

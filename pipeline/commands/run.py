@@ -81,6 +81,7 @@ _VALUE_FLAGS: dict[str, Sequence[_Flag]] = {
     ),
 }
 _SWITCHES: Sequence[tuple[str, str, Any, str]] = (
+    ("--overwrite", "output.overwrite", True, "replace existing outputs (default: a new name beside them)"),
     ("--realtime", "source.realtime", True, "play a file as if it were a camera"),
     ("--no-window", "window.mode", "off", "open no window"),
     ("--window", "window.mode", "on", "open a window, or fail if there is no screen"),

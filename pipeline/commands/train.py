@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import handled
 from pipeline.commands.stop_request import StopRequest
-from pipeline.commands.train_settings import settings_from
+from pipeline.commands.train_settings import can_resume, settings_from
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.settings.model_settings import Backend, Device
+from pipeline.sinks.paths import Inputs, Outputs
 
 DESCRIPTION = """\
 Train on your own annotated images (COCO JSON with polygons or masks). The result, OUTPUT/best.h5, carries its settings
@@ -29,11 +30,14 @@ def run(argv: Sequence[str]) -> int:
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: expected a folder, it is a file")
     settings = settings_from(given, output)
+    outputs = Outputs(Inputs.of(settings.files_read()))
+    if not (given.resume or can_resume(output)):
+        outputs.claim_folder(output, "--output")
     from pipeline.commands.train_run import TrainRun  # imports OpenCV
 
     stop = StopRequest()
-    with handled(stop.handle, signal.SIGINT, signal.SIGTERM):
-        return TrainRun(settings, output, Backend(given.backend), Device(given.device), given.float16, stop).run()
+    with handled(stop.handle, signal.SIGINT, signal.SIGTERM), outputs.reserved(output) as folder:
+        return TrainRun(settings, folder, Backend(given.backend), Device(given.device), given.float16, stop).run()
 
 
 def _parser() -> Parser:

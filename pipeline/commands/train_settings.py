@@ -16,7 +16,6 @@ from pipeline.installation import program_name
 from pipeline.segmentation.weights_file import find_weights, weights_dir
 
 RUN_FILE = "run.json"
-WRITTEN = ("best.h5", "last.h5", "checkpoint.npz", "log.jsonl")
 IMAGENET_FILES = {
     "efficientnet_lite0": "efficientnet_lite0_imagenet.h5",
     "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -67,6 +66,10 @@ class RunSettings:
     validate_every: int | None = None
     seed: int = 1
 
+    def files_read(self) -> list[str | None]:
+        """The files and folders that the run reads."""
+        return [self.images, self.annotations, self.val_images, self.val_annotations, self.weights]
+
 
 OPTIONS = tuple(one.name for one in fields(RunSettings))
 _FILES = ("images", "annotations", "val_images", "val_annotations", "weights")
@@ -83,9 +86,6 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
         InputError: an option is missing or out of range, or differs from the run in `output`.
     """
     stored = read_run(output)
-    foreign = [name for name in WRITTEN if stored is None and (output / name).exists()]
-    if foreign:
-        raise InputError(f"--output {output} has a {foreign[0]} that no run there wrote: give another folder")
     options = {name: getattr(given, name) for name in OPTIONS}
     if given.resume:
         if stored is None:
@@ -104,9 +104,14 @@ def settings_from(given: Namespace, output: Path) -> RunSettings:
     chosen: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     settings = RunSettings(**chosen)
     _check(settings)
-    if stored is not None and (output / "checkpoint.npz").exists():
-        _check_same(settings, stored, output)
+    if can_resume(output):
+        _check_same(settings, stored or {}, output)
     return settings
+
+
+def can_resume(output: Path) -> bool:
+    """Whether the folder holds a run that was interrupted or has ended."""
+    return (output / "checkpoint.npz").exists() and read_run(output) is not None
 
 
 def read_run(output: Path) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
         _put(values, key_path, value, origin)
         origins[key_path] = origin
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(values).with_origin(path)
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise InputError("; ".join(_describe(detail, path, lines, origins) for detail in details)) from None

@@ -51,6 +51,7 @@ class RecorderSettings(Section):
     """The annotated video, or images for a source of stills."""
 
     path: str | None = None
+    overwrite: bool = False
     crf: Annotated[int, Field(ge=0, le=51)] = 23
     preset: X264Preset = X264Preset.SUPERFAST
     audio: AudioMode = AudioMode.AUTO

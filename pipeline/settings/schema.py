@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PrivateAttr
 
 from pipeline.settings.display_settings import AttractSettings, OverlaySettings, SlateSettings, WindowSettings
 from pipeline.settings.model_settings import ModelSettings, SupervisionSettings
@@ -23,6 +25,13 @@ from pipeline.settings.presentation_settings import MotionSettings, Presentation
 from pipeline.settings.privacy_settings import BackgroundSettings, PrivacySettings
 from pipeline.settings.section import Section
 from pipeline.settings.source_settings import SourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """The file that settings were read from. All origins are equal: settings are compared by their values."""
+
+    file: Path | None = field(default=None, compare=False)
 
 
 class Settings(Section):
@@ -47,3 +56,15 @@ class Settings(Section):
     supervision: SupervisionSettings = SupervisionSettings()
     serve: ServeSettings = ServeSettings()
     progress: ProgressMode = ProgressMode.AUTO
+    _origin: _Origin = PrivateAttr(default=_Origin())
+
+    @property
+    def loaded_from(self) -> Path | None:
+        """The file that these settings were read from, if any."""
+        return self._origin.file
+
+    def with_origin(self, file: Path | None) -> Settings:
+        """A copy that was read from `file`."""
+        copy = self.model_copy()
+        copy._origin = _Origin(file)
+        return copy

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import OutputClosedError, RunError
-from pipeline.file_names import utf8_name
+from pipeline.file_names import user_path, utf8_name
 from pipeline.labels import class_name
 from pipeline.records import Frame, Instances
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Inputs, check_output_file, write_all
+from pipeline.sinks.paths import Outputs, write_all
 
 STDOUT = "-"
 """The path that stands for standard output."""
@@ -29,7 +29,7 @@ class Detections(Sink):
 
     Args:
         settings: the path, and whether to write masks and events.
-        inputs: files that must not be overwritten.
+        outputs: the files that the run writes, this one among them.
         mask_threshold: a pixel belongs to an object at this probability or above.
     """
 
@@ -37,20 +37,23 @@ class Detections(Sink):
     delivery = Delivery.EVERY_FRAME
     wants_overlay = False
 
-    def __init__(self, settings: DetectionsSettings, inputs: Inputs | None = None, mask_threshold: float = 0.5) -> None:
+    def __init__(
+        self, settings: DetectionsSettings, outputs: Outputs | None = None, mask_threshold: float = 0.5
+    ) -> None:
         if settings.path is None:
             raise ValueError("Detections needs settings.path")
         self._settings = settings
-        self._path = settings.path
-        self._inputs = inputs or Inputs()
+        self._path = None if settings.path == STDOUT else user_path(settings.path, "--detections")
+        self._outputs = outputs or Outputs()
+        self._name: Path | None = None
         self._mask_threshold = mask_threshold
         self._labels: Sequence[str] = ()
         self._file: BinaryIO | None = None
 
     def open(self, context: RunContext) -> None:
         """Check the path; nothing is written yet. Raises InputError."""
-        if self._path != STDOUT:
-            check_output_file(Path(self._path), "--detections", self._inputs)
+        if self._path is not None:
+            self._outputs.claim_file(self._path, "--detections")
         self._labels = context.labels
 
     def write(self, presentation: Presentation) -> None:
@@ -68,28 +71,33 @@ class Detections(Sink):
             write_all(self._file, line)
             self._file.flush()
         except BrokenPipeError as error:
-            if self._path == STDOUT:
+            if self._path is None:
                 raise OutputClosedError("nobody reads the detections any more") from error
-            raise RunError(f"Writing the detections to {self._path} failed: its reader has gone.") from error
+            raise RunError(f"Writing the detections to {self._name} failed: its reader has gone.") from error
         except OSError as error:
-            raise RunError(f"Writing the detections to {self._path} failed: {error.strerror or error}.") from error
+            raise RunError(
+                f"Writing the detections to {self._name or self._settings.path} failed: {error.strerror or error}."
+            ) from error
 
     def close(self) -> None:
         """Close the file; standard output stays open."""
         file, self._file = self._file, None
-        if file is not None and self._path != STDOUT:
-            file.close()
+        if self._path is not None:
+            if file is not None:
+                file.close()
+            self._outputs.release(self._path)
 
     @property
     def outputs(self) -> Sequence[str]:
         """The detections file, if it was created."""
-        return (self._path,) if self._path != STDOUT and Path(self._path).is_file() else ()
+        return (str(self._name),) if self._name is not None and self._name.is_file() else ()
 
     def _opened(self) -> BinaryIO:
-        if self._path == STDOUT:
+        if self._path is None:
             return _standard_output()
         # Unbuffered: a line is one system call, so that a killed run never leaves half a line.
-        return open(self._path, "wb", buffering=0)
+        self._name = self._outputs.name_of(self._path)
+        return open(self._name, "wb", buffering=0)
 
 
 def _standard_output() -> BinaryIO:

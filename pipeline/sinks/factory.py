@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError
+from pipeline.file_names import user_path
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.display_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
-from pipeline.sinks.detections import STDOUT, Detections
+from pipeline.sinks.detections import Detections
 from pipeline.sinks.images import Images
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.screen import screen_available
 from pipeline.sinks.segments import make_recorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
@@ -40,23 +40,23 @@ def make_sinks(
         controls: switch the recording of a served run on and off.
 
     Raises:
-        InputError: a window is required on a machine without a screen, or two outputs have the same path.
+        InputError: a window is required on a machine without a screen.
     """
-    _check_distinct(settings)
-    inputs = Inputs.of([settings.source.uri, settings.model.weights, settings.model.labels])
+    outputs = Outputs(Inputs.of_run(settings), settings.output.overwrite)
     sinks: list[Sink] = []
     if _window_wanted(settings.window.mode, screen):
         sinks.append(Window(settings.window, screen=lambda: (True, ""), attract=settings.attract))
     switched = settings.serve.address is not None and source.kind is not SourceKind.STILLS
     if switched and controls is not None:
-        sinks.append(SwitchedRecorder(settings.output, Path(settings.serve.record_dir), controls, inputs))
+        record_dir = user_path(settings.serve.record_dir, "serve.record_dir")
+        sinks.append(SwitchedRecorder(settings.output, record_dir, controls, outputs))
     elif settings.output.path is not None:
         stills = source.kind is SourceKind.STILLS
-        sinks.append(Images(settings.output, inputs) if stills else make_recorder(settings.output, inputs))
+        sinks.append(Images(settings.output, outputs) if stills else make_recorder(settings.output, outputs))
     if settings.detections.path is not None:
         events = settings.detections.events or bool(settings.lines or settings.zones)
         detections = settings.detections.model_copy(update={"events": events})
-        sinks.append(Detections(detections, inputs, settings.overlay.mask_threshold))
+        sinks.append(Detections(detections, outputs, settings.overlay.mask_threshold))
     if settings.virtual_camera.device is not None:
         sinks.append(VirtualCamera(settings.virtual_camera))
     notifier = make_systemd_notifier()
@@ -74,11 +74,3 @@ def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> 
         raise InputError(f"window.mode is on, but no window can be opened: {reason}.")
     log.warning("no screen found (%s), running without a window", reason)
     return False
-
-
-def _check_distinct(settings: Settings) -> None:
-    output, detections = settings.output.path, settings.detections.path
-    if output is None or detections is None or detections == STDOUT:
-        return
-    if Path(output).resolve() == Path(detections).resolve():
-        raise InputError(f"--output and --detections are both {output}: give them different names.")

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
+from pipeline.file_names import user_path
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Inputs, check_folder, check_output_file, numbered
+from pipeline.sinks.paths import Outputs, numbered, replace_file
 from pipeline.sinks.recorder import FORMATS as VIDEO_FORMATS
 
 ENCODING = {
@@ -34,18 +35,19 @@ class Images(Sink):
 
     Args:
         settings: `path` is an image file (for a source of exactly one image) or a folder, created if missing.
-        inputs: files that must not be overwritten.
+        outputs: the files that the run writes, these among them.
     """
 
     name = "images"
     delivery = Delivery.EVERY_FRAME
 
-    def __init__(self, settings: RecorderSettings, inputs: Inputs | None = None) -> None:
+    def __init__(self, settings: RecorderSettings, outputs: Outputs | None = None) -> None:
         if settings.path is None:
             raise ValueError("Images needs settings.path")
         self._text = settings.path
-        self._path = Path(settings.path)
-        self._inputs = inputs or Inputs()
+        self._path = user_path(settings.path, "--output")
+        self._outputs = outputs or Outputs()
+        self._name: Path | None = None
         self._is_folder = True
         self._written: list[Path] = []
         self._taken: set[str] = set()
@@ -60,30 +62,30 @@ class Images(Sink):
         if not self._is_folder:
             self._check_file(context.source)
         else:
-            existing = next(folder for folder in (self._path, *self._path.absolute().parents) if folder.exists())
-            check_folder(existing, f"--output {self._text}")
+            self._outputs.claim_folder(self._path, "--output")
 
     def write(self, presentation: Presentation) -> None:
-        """Write one image. Raises RunError if that fails or would overwrite an input."""
-        path = self._path / self._name(presentation) if self._is_folder else self._path
+        """Write one image. Raises RunError if that fails."""
         if not self._is_folder and self._written:
             raise RunError(f"--output {self._path} is one image, but the source has more: give a folder (out/).")
-        if path in self._inputs:
-            raise RunError(f"{path} is one of the input images: give another folder as --output.")
+        path = self._path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if self._name is None:
+                self._name = self._outputs.name_of(self._path)
+            path = self._name / self._image_name(presentation) if self._is_folder else self._name
             write_image(path, presentation.annotated_bgr)
         except OSError as error:
             raise RunError(f"Writing {path} failed: {error.strerror or error}.") from error
         self._written.append(path)
 
     def close(self) -> None:
-        """Does nothing: each image is closed as soon as it is written."""
+        """Remove an output without an image; each image is closed as soon as it is written."""
+        self._outputs.release(self._path)
 
     @property
     def outputs(self) -> Sequence[str]:
         """The image or folder, if anything was written."""
-        return (str(self._path),) if self._written else ()
+        return (str(self._name),) if self._written else ()
 
     def _check_file(self, source: SourceInfo) -> None:
         suffix = self._path.suffix.lower()
@@ -100,9 +102,9 @@ class Images(Sink):
             raise InputError(
                 f"--output {self._text} is one image, but the source has {source.frame_count}: give a folder (out/)."
             )
-        check_output_file(self._path, "--output", self._inputs)
+        self._outputs.claim_file(self._path, "--output")
 
-    def _name(self, presentation: Presentation) -> str:
+    def _image_name(self, presentation: Presentation) -> str:
         """The name of the source image, as PNG if its format cannot be written, numbered if the name is taken."""
         source = Path(presentation.segmented.frame.source_id)
         suffix = source.suffix if source.suffix.lower() in ENCODING else ".png"
@@ -125,10 +127,4 @@ def write_image(path: Path, image_bgr: NDArray[np.uint8]) -> None:
         encoded = False
     if not encoded:
         raise OSError(f"{path.suffix} does not support images of {image_bgr.shape[1]}x{image_bgr.shape[0]}")
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_bytes(data.tobytes())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    replace_file(path, data.tobytes())

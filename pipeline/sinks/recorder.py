@@ -5,6 +5,7 @@ The file consists of fragments that play on their own, so that a recording survi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -23,12 +24,13 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.letterbox import letterbox
 from pipeline.errors import InputError, RunError
+from pipeline.file_names import user_path
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.media_file import MediaFile
-from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.sinks.paths import Outputs
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -52,7 +54,7 @@ class Recorder(Sink):
 
     Args:
         settings: path, quality, audio, duration of a fragment.
-        inputs: files that must not be overwritten.
+        outputs: the files that the run writes, this one among them.
         clock: seconds on a monotonic clock.
         open_file: creates the output file.
     """
@@ -63,15 +65,16 @@ class Recorder(Sink):
     def __init__(
         self,
         settings: RecorderSettings,
-        inputs: Inputs | None = None,
+        outputs: Outputs | None = None,
         clock: Callable[[], float] = time.monotonic,
         open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
     ) -> None:
         if settings.path is None:
             raise ValueError("a Recorder needs settings.path")
         self._settings = settings
-        self._path = Path(settings.path)
-        self._inputs = inputs or Inputs()
+        self._path = user_path(settings.path, "--output")
+        self._outputs = outputs or Outputs()
+        self._name: Path | None = None
         self._clock = clock
         self._open_file = open_file
         self._source: SourceInfo | None = None
@@ -84,7 +87,8 @@ class Recorder(Sink):
                 f"--output {self._path} is a video, but the source consists of images: "
                 "give an image file (out.png) or a folder (out/)."
             )
-        check_recording(self._settings, self._inputs)
+        check_recording(self._path)
+        self._outputs.claim_file(self._path, "--output")
         self._source = context.source
 
     def write(self, presentation: Presentation) -> None:
@@ -93,8 +97,12 @@ class Recorder(Sink):
             raise RuntimeError("Recorder.write needs open() first")
         try:
             if self._recording is None:
-                file = self._open_file(self._path, self._clock)
-                self._recording = _Recording(self._settings, self._source, file, presentation)
+                self._name = self._outputs.name_of(self._path)
+                with contextlib.ExitStack() as undo:
+                    file = self._open_file(self._name, self._clock)
+                    undo.callback(file.close)
+                    self._recording = _Recording(self._settings, self._source, file, presentation)
+                    undo.pop_all()
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
             cause = self._recording.file.error if self._recording is not None else None
@@ -105,6 +113,7 @@ class Recorder(Sink):
         recording, self._recording = self._recording, None
         self._source = None
         if recording is None:
+            self._outputs.release(self._path)
             return
         failed_before = recording.file.error is not None
         try:
@@ -112,26 +121,26 @@ class Recorder(Sink):
         except (av.FFmpegError, OSError) as error:
             if not failed_before:
                 raise RunError(self._failure(recording.file.error or error)) from (recording.file.error or error)
-            log.debug("closing %s after its failure: %s", self._path, error)
+            log.debug("closing %s after its failure: %s", self._name, error)
+        finally:
+            self._outputs.release(self._path)
 
     @property
     def outputs(self) -> Sequence[str]:
         """The recording, if it was created."""
-        return (str(self._path),) if self._path.is_file() else ()
+        return (str(self._name),) if self._name is not None and self._name.is_file() else ()
 
     def _failure(self, error: OSError | av.FFmpegError) -> str:
         reason = error.strerror or str(error)
-        return f"Writing {self._path} failed: {reason}. The recording up to that point is playable."
+        return f"Writing {self._name or self._path} failed: {reason}. The recording up to that point is playable."
 
 
-def check_recording(settings: RecorderSettings, inputs: Inputs) -> None:
-    """Raises InputError if recording with these settings is impossible."""
-    path = Path(settings.path or "")
+def check_recording(path: Path) -> None:
+    """Raises InputError if no recording can be written under this name."""
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"--output {path}: the name of a video must end in .mp4, .mkv or .mov.")
     if "libx264" not in av.codecs_available:
         raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
-    check_output_file(path, "--output", inputs)
 
 
 class _Recording:
@@ -143,6 +152,7 @@ class _Recording:
         first = presentation.segmented.frame
         suffix = Path(settings.path or "").suffix.lower()
         self.file = file
+        self._failed = False
         self._time_base = max(source.time_base, _FINEST_TIME_BASE)
         self._first_pts_s = first.pts * first.time_base
         self._last_pts = -1
@@ -188,6 +198,7 @@ class _Recording:
             return None
 
     def write(self, frame: Frame, annotated_bgr: NDArray[np.uint8]) -> None:
+        self._failed = True  # until this returns
         pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
         # Containers require increasing timestamps; one tick is invisible.
         pts = max(pts, self._last_pts + 1)
@@ -200,6 +211,7 @@ class _Recording:
         self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
         self._encode(image, pts)
         self.file.sync_if_due()
+        self._failed = False
 
     def _bridge(self, pts: int) -> None:
         """Repeat the last frame if the gap before `pts` is too long for the container (after a long disconnection)."""
@@ -250,7 +262,8 @@ class _Recording:
 
     def close(self) -> None:
         try:
-            if self.file.error is None:
+            # Muxing after a failed header crashes FFmpeg.
+            if self.file.error is None and not self._failed:
                 self._mux(self._stream.encode(None))
                 end = self._last_pts + self._last_frame_duration()
                 self._mux_audio(float(end * self._time_base))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
+import os
 import re
 import shutil
 import time
@@ -13,10 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.errors import RunError
+from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Outputs, create_new, remove_empty
 from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.segment_list import SegmentList
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +34,21 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 @dataclass(frozen=True, slots=True)
 class _Segment:
     path: Path
-    number: int
     bytes: int
-    modified_at_s: float
 
 
 class SegmentRecorder(Sink):
     """Records segments of `settings.segment_s` seconds: NAME-20260314-150926-0001.mp4, numbered, in local time.
 
-    Segments follow each other without losing a frame. Files of that pattern next to `settings.path`, and only they, are
-    deleted, the oldest first, when they take too much space (`keep_bytes`), are too old (`keep_s`), or the disk is too
-    full (`min_free_bytes`; the newest stays). While the disk is still too full, recording pauses with a warning.
+    Segments follow each other without losing a frame. Those in the program's own list (`SegmentList`), and only they,
+    are deleted, the oldest first, when they take too much space (`keep_bytes`), are too old (`keep_s`), or the disk is
+    too full (`min_free_bytes`; the newest stays). While the disk is still too full, recording pauses with a warning.
 
     Args:
         settings: path, quality, audio, duration and limits.
-        inputs: files that must not be overwritten.
+        outputs: has the files that must be neither overwritten nor deleted.
         wall_clock: local time, for file names.
         clock: seconds, monotonic.
-        unix_time: seconds since 1970, as in file modification times.
         free_bytes: free space on the disk of a folder.
     """
 
@@ -57,25 +58,26 @@ class SegmentRecorder(Sink):
     def __init__(
         self,
         settings: RecorderSettings,
-        inputs: Inputs | None = None,
+        outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
         clock: Callable[[], float] = time.monotonic,
-        unix_time: Callable[[], float] = time.time,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         if settings.path is None or settings.segment_s is None:
             raise ValueError("a SegmentRecorder needs settings.path and settings.segment_s")
         self._settings = settings
         self._segment_s = settings.segment_s
-        self._path = Path(settings.path)
-        self._inputs = inputs or Inputs()
-        self._wall_clock, self._clock, self._unix_time, self._free_bytes = wall_clock, clock, unix_time, free_bytes
+        self._path = user_path(settings.path, "--output")
+        # Segments have new names, so that nothing can be replaced.
+        self._outputs = Outputs(outputs.inputs if outputs is not None else None, overwrite=True)
+        self._wall_clock, self._clock, self._free_bytes = wall_clock, clock, free_bytes
         self._pattern = re.compile(
             rf"{re.escape(self._path.stem)}-\d{{8}}-\d{{6}}-(\d{{4,}}){re.escape(self._path.suffix)}"
         )
         self._context: RunContext | None = None
         self._recorder: Recorder | None = None
         self._current: Path | None = None
+        self._list: SegmentList | None = None
         self._began_pts_s = 0.0
         self._next_check_s = 0.0
         self._paused = False
@@ -84,7 +86,7 @@ class SegmentRecorder(Sink):
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
-        Recorder(self._settings, self._inputs).open(context)
+        Recorder(self._settings, self._outputs).open(context)
         self._context = context
         self._next_check_s = self._clock()
 
@@ -92,6 +94,12 @@ class SegmentRecorder(Sink):
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
         if self._context is None:
             raise RuntimeError("SegmentRecorder.write needs open() first")
+        try:
+            self._record(presentation, self._context)
+        except OSError as error:
+            raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
+
+    def _record(self, presentation: Presentation, context: RunContext) -> None:
         pts_s = presentation.segmented.frame.pts_s
         if self._recorder is not None and pts_s - self._began_pts_s >= self._segment_s:
             self._finish()
@@ -102,7 +110,7 @@ class SegmentRecorder(Sink):
             return
         try:
             if self._recorder is None:
-                self._start(self._context, pts_s)
+                self._start(context, pts_s)
             assert self._recorder is not None
             self._recorder.write(presentation)
         except RunError as error:
@@ -114,7 +122,12 @@ class SegmentRecorder(Sink):
     def close(self) -> None:
         """Finish the current segment. Raises RunError if that fails."""
         self._context = None
-        self._finish()
+        try:
+            self._finish()
+        finally:
+            if self._list is not None:
+                self._list.close()
+                self._list = None
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -122,53 +135,70 @@ class SegmentRecorder(Sink):
         return tuple(str(path) for path in self._written if path.is_file())
 
     def _start(self, context: RunContext, pts_s: float) -> None:
-        number = 1 + max((segment.number for segment in self._segments()), default=0)
-        name = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}-{number:04d}{self._path.suffix}"
-        self._current = self._path.with_name(name)
-        self._recorder = Recorder(self._settings.model_copy(update={"path": str(self._current)}), self._inputs)
+        first = 1 + max((number for name in os.listdir(self._path.parent) if (number := self._number(name))), default=0)
+        stem = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}"
+        self._current = create_new(
+            self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
+        )
+        self._segment_list().put(self._current.name)
+        settings = self._settings.model_copy(update={"path": str(self._current)})
+        self._recorder = Recorder(settings, Outputs(self._outputs.inputs, overwrite=True))
         self._recorder.open(context)
         self._began_pts_s = pts_s
         self._written = [path for path in self._written if path.is_file()] + [self._current]
 
     def _finish(self) -> None:
-        recorder, self._recorder, self._current = self._recorder, None, None
-        if recorder is None:
+        recorder, current = self._recorder, self._current
+        self._recorder = self._current = None
+        if current is None:
             return
         try:
-            recorder.close()
+            if recorder is not None:
+                recorder.close()
         except RunError as error:
             if not _disk_is_full(error):
                 raise
             log.warning("%s", error)
+        finally:
+            remove_empty(current)
+            self._segment_list().put(current.name)
+
+    def _number(self, name: str) -> int | None:
+        """The number of a segment by its name; None if it is not the name of one."""
+        match = self._pattern.fullmatch(name)
+        return int(match.group(1)) if match is not None else None
+
+    def _segment_list(self) -> SegmentList:
+        if self._list is None:
+            self._list = SegmentList(self._path, self._pattern, self._clock)
+        return self._list
 
     def _segments(self) -> list[_Segment]:
-        """All segments that this or an earlier run has written, oldest first."""
+        """The segments that may be deleted, oldest first: those in the list that are there and not read by this run."""
         found = []
-        for path in self._path.parent.iterdir():
-            match = self._pattern.fullmatch(path.name)
-            if match is None or path.is_symlink():
-                continue
-            try:
-                status = path.stat()
-            except OSError:
-                continue  # deleted meanwhile
-            if path.is_file():
-                found.append(_Segment(path, int(match.group(1)), status.st_size, status.st_mtime))
-        return sorted(found, key=lambda segment: segment.number)
+        for name in self._segment_list().names:
+            path = self._path.with_name(name)
+            if path.is_symlink() or not path.is_file():
+                self._segment_list().remove(name)  # somebody deleted or replaced it
+            elif path not in self._outputs.inputs:
+                found.append(_Segment(path, path.stat().st_size))
+        return found
 
     def _enforce_limits(self) -> None:
         """Delete segments beyond the limits, then pause or resume."""
         self._next_check_s = self._clock() + CHECK_EVERY_S
-        segments = self._segments()
+        written, segments = self._segment_list(), self._segments()
         total_bytes = sum(segment.bytes for segment in segments)
-        oldest_s = self._unix_time() - (self._settings.keep_s or float("inf"))
+        keep_s = self._settings.keep_s or float("inf")
         for segment in segments:
             if segment.path == self._current:
                 continue
             too_large = self._settings.keep_bytes is not None and total_bytes > self._settings.keep_bytes
+            too_old = written.age_s(segment.path.name) > keep_s
             # If all but the newest do not free enough space, something else fills the disk.
             frees_space = segment is not segments[-1] and self._is_full()
-            if (too_large or segment.modified_at_s < oldest_s or frees_space) and _deleted(segment.path):
+            if (too_large or too_old or frees_space) and _deleted(segment.path):
+                written.remove(segment.path.name)
                 total_bytes -= segment.bytes
         if self._is_full():
             self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
@@ -187,9 +217,9 @@ class SegmentRecorder(Sink):
         self._finish()
 
 
-def make_recorder(settings: RecorderSettings, inputs: Inputs) -> Recorder | SegmentRecorder:
+def make_recorder(settings: RecorderSettings, outputs: Outputs) -> Recorder | SegmentRecorder:
     """Makes the recorder for the settings: one file, or segments."""
-    return Recorder(settings, inputs) if settings.segment_s is None else SegmentRecorder(settings, inputs)
+    return Recorder(settings, outputs) if settings.segment_s is None else SegmentRecorder(settings, outputs)
 
 
 def _deleted(path: Path) -> bool:

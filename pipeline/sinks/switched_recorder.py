@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pipeline.controls import Controls
-from pipeline.errors import StreamSegmentError
+from pipeline.errors import RunError, StreamSegmentError
+from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Inputs, numbered
-from pipeline.sinks.segments import make_recorder
+from pipeline.sinks.paths import Outputs, check_folder, create_new, numbered, remove_empty
+from pipeline.sinks.segments import CHECK_EVERY_S, make_recorder
 
 log = logging.getLogger(__name__)
+
+
+_FAILURES = (StreamSegmentError, OSError, ValueError)
+"""What a recording can fail with: PyAV raises ValueError and OSError besides."""
 
 
 class SwitchedRecorder(Sink):
     """Records while the controls are set to recording.
 
     The first recording goes to `settings.path`, if set, and later ones next to it (out-2.mp4). Without a path,
-    recordings are named after the time at which they begin, in `folder`. No existing file except `settings.path` is
-    overwritten.
+    recordings are named after the time at which they begin, in `folder`. Names that are taken get a number.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
-    show the reason.
+    show the reason. So does one when less than `settings.min_free_bytes` are free (segments pause instead).
 
     Args:
         settings: path, quality, audio.
         folder: for recordings without a path.
         controls: switch the recording, and show its file.
-        inputs: files that must not be overwritten.
+        outputs: the files that the run writes, the one at `settings.path` among them.
         wall_clock: local time, for file names.
+        clock: seconds, monotonic.
+        free_bytes: free space on the disk of a folder.
     """
 
     name = "recorder"
@@ -43,14 +51,18 @@ class SwitchedRecorder(Sink):
         settings: RecorderSettings,
         folder: Path,
         controls: Controls,
-        inputs: Inputs | None = None,
+        outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
+        clock: Callable[[], float] = time.monotonic,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._controls = controls
-        self._inputs = inputs or Inputs()
-        self._wall_clock = wall_clock
+        self._outputs = outputs or Outputs()
+        self._wall_clock, self._clock, self._free_bytes = wall_clock, clock, free_bytes
+        self._next_check_s = 0.0
+        self._created: Path | None = None
         self._context: RunContext | None = None
         self._recorder: Sink | None = None
         self._requested: Sink | None = None
@@ -66,7 +78,7 @@ class SwitchedRecorder(Sink):
         """Check the path in the settings, if any. Raises InputError."""
         self._context = context
         if self._settings.path is not None:
-            self._requested = make_recorder(self._settings, self._inputs)
+            self._requested = make_recorder(self._settings, self._outputs)
             self._requested.open(context)
 
     def write(self, presentation: Presentation) -> None:
@@ -79,6 +91,7 @@ class SwitchedRecorder(Sink):
         if controls.take != self._take:
             self._take = controls.take
             self._start()
+        self._check_free_space()
         if self._recorder is not None:  # None after a failure
             self._guarded(lambda recorder: recorder.write(presentation))
 
@@ -89,8 +102,12 @@ class SwitchedRecorder(Sink):
 
     def close(self) -> None:
         """Finish the recording. Raises RunError if that fails for the recording to `settings.path`."""
-        self._finish()
         self._context = None
+        try:
+            self._finish()
+        finally:
+            if self._requested is not None:
+                self._requested.close()
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -100,33 +117,62 @@ class SwitchedRecorder(Sink):
     def _start(self) -> None:
         if self._context is None:
             raise RuntimeError("SwitchedRecorder.write needs open() first")
-        if self._requested is not None and not self._recorders:
-            self._recorder, path = self._requested, Path(self._settings.path or "")
-        else:
-            path = self._new_path()
-            self._recorder = make_recorder(self._settings.model_copy(update={"path": str(path)}), self._inputs)
-            context = self._context
-            self._guarded(lambda recorder: recorder.open(context))
-        if self._recorder is not None:
-            self._recorders.append(self._recorder)
-            self._controls.recording_started(str(path))
+        try:
+            if self._requested is not None and not self._recorders:
+                self._recorder = self._requested
+                path = self._requested_name()
+            else:
+                path = self._new_path()
+                settings = self._settings.model_copy(update={"path": str(path)})
+                self._recorder = make_recorder(settings, Outputs(self._outputs.inputs, overwrite=True))
+                self._recorder.open(self._context)
+        except _FAILURES as error:
+            self._fail(error)
+            return
+        self._recorders.append(self._recorder)
+        self._next_check_s = self._clock()
+        self._controls.recording_started(str(path))
+
+    def _requested_name(self) -> Path:
+        path = user_path(self._settings.path or "", "--output")
+        return path if self._settings.segment_s is not None else self._outputs.name_of(path)
 
     def _new_path(self) -> Path:
-        """A path without a file; segments number themselves and share one path."""
+        """A new, empty file; for segments, which number themselves, the path that they are named after."""
+        path = None if self._settings.path is None else user_path(self._settings.path, "--output")
         if self._settings.segment_s is not None:
-            return Path(self._settings.path or self._folder / "recording.mp4")
-        if self._settings.path is None:
-            paths = numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4")
+            return path or self._folder / "recording.mp4"
+        if path is None:
+            check_folder(self._folder, "The recording cannot start")
+            self._created = create_new(numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4"))
         else:
-            paths = numbered(Path(self._settings.path))
-            next(paths)  # that is the first recording's
-        return next(path for path in paths if not path.exists())
+            names = numbered(path)
+            next(names)  # that is the first recording's
+            self._created = create_new(names)
+        return self._created
+
+    def _check_free_space(self) -> None:
+        """End a recording that was started on the page before it fills the disk."""
+        if self._recorder is None or self._recorder is self._requested or self._settings.segment_s is not None:
+            return
+        if self._clock() < self._next_check_s:
+            return
+        self._next_check_s = self._clock() + CHECK_EVERY_S
+        try:
+            folder = Path(self._controls.state.file or self._folder).parent
+            if self._free_bytes(folder) >= self._settings.min_free_bytes:
+                return
+            error: Exception = RunError(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {folder}")
+        except OSError as failure:
+            error = failure
+        self._fail(error)
 
     def _finish(self) -> None:
         if self._recorder is None:
             return
         self._guarded(lambda recorder: recorder.close())
         self._recorder = None
+        self._remove_if_empty()
         self._controls.recording_ended(self._take)
 
     def _guarded(self, action: Callable[[Sink], None]) -> None:
@@ -135,13 +181,27 @@ class SwitchedRecorder(Sink):
         assert recorder is not None
         try:
             action(recorder)
-        except StreamSegmentError as error:
-            if recorder is self._requested:
-                raise
-            log.warning("recording ended: %s", error)
-            self._recorder = None
-            self._controls.recording_ended(self._take, str(error))
+        except _FAILURES as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End the recording because of an error, or the run if it is the recording to `settings.path`."""
+        recorder, self._recorder = self._recorder, None
+        if not isinstance(error, StreamSegmentError):
+            error = RunError(f"Recording failed: {getattr(error, 'strerror', None) or error}.")
+        if recorder is not None and recorder is self._requested:
+            raise error
+        log.warning("recording ended: %s", error)
+        self._controls.recording_ended(self._take, str(error))
+        if recorder is not None:
             try:
                 recorder.close()
-            except StreamSegmentError as close_error:
+            except _FAILURES as close_error:
                 log.debug("closing the failed recording: %s", close_error)
+        self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        """Remove the file that reserved the recording's name if nothing was written to it."""
+        if self._created is not None:
+            remove_empty(self._created)
+            self._created = None

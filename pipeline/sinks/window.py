@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -22,7 +21,7 @@ from pipeline.settings.display_settings import AttractSettings, WindowSettings
 from pipeline.sinks.attract import AttractScreen
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.monitors import Monitor, hide_pointer, list_monitors
-from pipeline.sinks.paths import numbered
+from pipeline.sinks.paths import create_new, numbered
 from pipeline.sinks.screen import screen_available
 
 log = logging.getLogger(__name__)
@@ -227,7 +226,7 @@ class Window(Sink):
         if self._shown is None or self._frame is None:
             return
         name = self._still_name(self._frame)
-        folder = Path(self._settings.stills_dir)
+        folder = Path(self._settings.stills_dir).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path = _write_new(folder, name, self._shown)
@@ -283,9 +282,6 @@ def _with_square_pixels(image_bgr: NDArray[np.uint8], pixel_aspect: float) -> ND
 
 def _write_new(folder: Path, name: str, image_bgr: NDArray[np.uint8]) -> Path:
     """Write a PNG without overwriting a file, numbered if the name is taken. Raises OSError."""
-    data = cv2.imencode(".png", image_bgr)[1].tobytes()
-    for path in numbered(folder / f"{name}.png"):
-        with contextlib.suppress(FileExistsError), open(path, "xb") as file:
-            file.write(data)
-            return path
-    raise AssertionError("there are always more numbers")
+    path = create_new(numbered(folder / f"{name}.png"))
+    path.write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
+    return path

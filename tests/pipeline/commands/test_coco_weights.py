@@ -66,11 +66,14 @@ def test_a_valid_file_is_left_alone(fetch, server, caplog):
     assert "already there" in caplog.text
 
 
-def test_a_damaged_file_in_place_is_fetched_again(fetch, caplog):
+def test_a_damaged_file_in_place_is_kept_under_another_name_and_fetched_again(fetch, caplog):
     fetch.folder.mkdir()
     (fetch.folder / NAME).write_bytes(GOOD[:-3])
     assert fetch().read_bytes() == GOOD
     assert f"expected {len(GOOD):,} bytes, it has {len(GOOD) - 3:,}" in caplog.text
+    kept = fetch.folder / NAME.replace(".h5", "-2.h5")
+    assert kept.read_bytes() == GOOD[:-3]
+    assert f"kept as {kept}" in caplog.text
 
 
 def test_a_file_in_the_place_of_the_folder(fetch):

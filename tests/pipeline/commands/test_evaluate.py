@@ -12,6 +12,7 @@ import stream_segment
 from pipeline.commands import evaluate as command
 from pipeline.errors import RunError
 from pipeline.settings.model_settings import ModelSettings
+from pipeline.sinks.paths import Outputs
 from tests.pipeline.evaluation.scene import DOG, LARGE, PERSON, SMALL, KnownSegmenter, annotation, write
 
 
@@ -106,7 +107,7 @@ def test_every_flag_is_a_setting_of_the_model():
         (["--classes", "kite"], ["--classes", "no class 'kite'"]),
         (["--json", "no/folder/numbers.json"], ["--json", "no/folder", "does not exist"]),
         (["--json", "."], ["--json", "is a folder"]),
-        (["--json", "images/instances.json"], ["--json", "is the input itself"]),
+        (["--json", "images/instances.json"], ["--json", "is a file that this run reads"]),
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_computed(
@@ -153,16 +154,32 @@ def test_an_interruption_writes_nothing(capsys, monkeypatch, dataset, known, tmp
     assert known[1][1].closed == 1
 
 
-def test_a_full_disk_leaves_the_old_numbers(monkeypatch, tmp_path):
+def test_older_numbers_stay_unless_overwrite_replaces_them(capsys, dataset, known, tmp_path):
+    target = tmp_path / "numbers.json"
+    target.write_text("old")
+    _, out, err = run_main(capsys, *dataset, *known[0], "--json", target)
+    assert out.endswith(f"written: {tmp_path / 'numbers-2.json'}\n")
+    assert "numbers.json exists: this run writes" in err
+    assert target.read_text() == "old"
+    _, out, _ = run_main(capsys, *dataset, *known[0], "--json", target, "--overwrite")
+    assert out.endswith(f"written: {target}\n")
+    for name in ("numbers.json", "numbers-2.json"):
+        assert json.loads((tmp_path / name).read_text(encoding="utf-8"))["model"] == "a segmenter of the tests"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk_leaves_the_old_numbers(monkeypatch, tmp_path, overwrite):
     path = tmp_path / "numbers.json"
     path.write_text("old")
+    outputs = Outputs(overwrite=overwrite)
+    outputs.claim_file(path, "--json")
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"numbers\.json failed: No space left on device"):
-        command.write_json(path, {"a": 1})
+        command.write_json(outputs, path, {"a": 1})
     assert (path.read_text(), [found.name for found in tmp_path.iterdir()]) == ("old", ["numbers.json"])
 
 

@@ -111,13 +111,6 @@ def test_a_moved_data_set_is_the_same(given, begun, tmp_path):
     assert settings.images == str(moved)
 
 
-def test_files_of_somebody_else_are_not_written_over(given, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "best.h5").touch()
-    with pytest.raises(InputError, match=r"has a best.h5 that no run there wrote: give another folder"):
-        settings_from(given(), tmp_path / "run")
-
-
 def test_a_torn_run_file_is_none(tmp_path):
     (tmp_path / "run.json").write_text('{"settings": {')
     assert read_run(tmp_path) is None

@@ -23,7 +23,7 @@ from pipeline.records import Instances
 from pipeline.scene import Direction, Event, EventKind, Scene
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.detections import Detections, frame_record
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Inputs, Outputs
 from tests.pipeline.sinks.presentations import LABELS, context, presentation
 
 HEIGHT, WIDTH = 53, 71
@@ -243,12 +243,16 @@ def test_a_full_disk_is_reported_as_such():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("missing/out.jsonl", "does not exist"), ("folder", "is a folder"), ("input.mp4", "is the input itself")],
+    [
+        ("missing/out.jsonl", "does not exist"),
+        ("folder", "is a folder"),
+        ("input.mp4", "is a file that this run reads"),
+    ],
 )
 def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "input.mp4").write_bytes(b"the input")
-    sink = Detections(DetectionsSettings(path=str(tmp_path / name)), Inputs.of([tmp_path / "input.mp4"]))
+    sink = Detections(DetectionsSettings(path=str(tmp_path / name)), Outputs(Inputs.of([tmp_path / "input.mp4"])))
     with pytest.raises(InputError, match=f"--detections .*{message}"):
         sink.open(context())
     assert (tmp_path / "input.mp4").read_bytes() == b"the input"

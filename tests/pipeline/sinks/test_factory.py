@@ -73,8 +73,11 @@ def test_the_screen_is_not_checked_without_a_window():
 
 def test_outputs_must_differ(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    run = context()
+    recorder, detections = make_sinks(settings(output=tmp_path / "x.mp4", detections="x.mp4"), run.source)
+    recorder.open(run)
     with pytest.raises(InputError, match="--output and --detections are both"):
-        kinds(settings(output=tmp_path / "x.mp4", detections="x.mp4"))
+        detections.open(run)
     assert kinds(settings(output="-", detections="-")) == [Recorder, Detections]
 
 
@@ -84,7 +87,7 @@ def test_no_sink_may_overwrite_the_source(tmp_path):
     run = context()
     for wanted in (settings(output=clip, uri=clip), settings(detections=clip, uri=clip)):
         (sink,) = make_sinks(wanted, run.source)
-        with pytest.raises(InputError, match="is the input itself"):
+        with pytest.raises(InputError, match="is a file that this run reads"):
             sink.open(run)
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.images import ENCODING, Images, write_image
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Inputs, Outputs
 from tests.pipeline.sinks.presentations import context, picture, presentation
 
 
@@ -22,8 +22,8 @@ def still(index, name):
     return presentation(index, image=picture(index), source_id=name)
 
 
-def write(path, items, inputs=None, frame_count=None):
-    sink = Images(RecorderSettings(path=str(path)), inputs)
+def write(path, items, outputs=None, frame_count=None):
+    sink = Images(RecorderSettings(path=str(path)), outputs)
     sink.open(stills(frame_count))
     for one in items:
         sink.write(one)
@@ -74,15 +74,14 @@ def test_an_input_is_never_overwritten(tmp_path):
     source = tmp_path / "a.png"
     write_image(source, picture(9))
     before = source.read_bytes()
-    inputs = Inputs.of([tmp_path])
-    with pytest.raises(InputError, match="is the input itself"):
-        write(source, [], inputs)
-    with pytest.raises(RunError, match=r"a\.png is one of the input images"):
-        write(tmp_path, [still(0, "a.png")], inputs)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").symlink_to(source)
-    with pytest.raises(RunError, match="is one of the input images"):
-        write(tmp_path / "out", [still(0, "a.png")], inputs)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="is a file that this run reads"):
+            write(source, [], Outputs(Inputs.of([tmp_path]), overwrite))
+        for folder in (tmp_path, tmp_path / "out"):
+            with pytest.raises(InputError, match=r"contains a\.png, which this run reads"):
+                write(folder, [still(0, "a.png")], Outputs(Inputs.of([tmp_path]), overwrite))
     assert source.read_bytes() == before
 
 
@@ -103,6 +102,13 @@ def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, 
     assert [child.name for child in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_the_images_of_an_older_run_stay(tmp_path):
+    for expected in ("out", "out-2", "out-3"):
+        write(tmp_path / "out", [still(0, "a.png")])
+        assert [child.name for child in (tmp_path / expected).iterdir()] == ["a.png"]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_second_image_for_one_file_is_an_error_when_the_count_was_unknown(tmp_path):
     with pytest.raises(RunError, match="the source has more"):
         write(tmp_path / "out.png", [still(0, "a.png"), still(1, "b.png")])
@@ -118,7 +124,7 @@ def test_a_failed_write_is_an_error_and_leaves_nothing(tmp_path):
     folder = tmp_path / "out"
     (folder / "a.png").mkdir(parents=True)
     with pytest.raises(RunError, match=r"Writing .*a\.png failed"):
-        write(folder, [still(0, "a.png")])
+        write(folder, [still(0, "a.png")], Outputs(overwrite=True))
     assert [child.name for child in folder.iterdir()] == ["a.png"]
     with pytest.raises(OSError, match="does not support images of 20000x1"):
         write_image(tmp_path / "wide.webp", np.zeros((1, 20000, 3), np.uint8))

@@ -21,7 +21,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.media_file import MediaFile
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import Recorder
 from tests.pipeline.sinks.presentations import context, picture, presentation, video_packets
 
@@ -309,16 +309,24 @@ def test_nothing_is_written_or_truncated_before_the_first_frame(tmp_path):
     path, old = tmp_path / "new.mp4", tmp_path / "old.mp4"
     old.write_bytes(b"precious")
     for one in (path, old):
-        assert record(one, []).outputs == ((str(old),) if one == old else ())
+        assert record(one, []).outputs == ()
     assert not path.exists()
     assert old.read_bytes() == b"precious"
 
 
-def test_an_older_file_is_replaced(tmp_path):
+def test_an_older_file_stays_and_is_replaced_with_overwrite(tmp_path):
     path = tmp_path / "out.mp4"
     path.write_bytes(b"x" * 1_000_000)
-    record(path, [presentation(i) for i in range(3)])
-    assert len(read_frames(path)) == 3
+    sink = record(path, [presentation(i) for i in range(3)])
+    assert list(sink.outputs) == [str(tmp_path / "out-2.mp4")]
+    assert len(read_frames(tmp_path / "out-2.mp4")) == 3
+    assert path.read_bytes() == b"x" * 1_000_000
+    recorder = Recorder(RecorderSettings(path=str(path)), Outputs(overwrite=True))
+    recorder.open(context())
+    for index in range(4):
+        recorder.write(presentation(index))
+    recorder.close()
+    assert len(read_frames(path)) == 4
 
 
 @pytest.mark.parametrize(
@@ -330,9 +338,9 @@ def test_an_older_file_is_replaced(tmp_path):
         ("missing/out.mp4", "does not exist"),
         ("folder.mp4", "is a folder"),
         ("file.txt/out.mp4", "is not a folder"),
-        ("input.mp4", "is the input itself"),
-        ("link.mp4", "is the input itself"),
-        ("hard.mp4", "is the input itself"),
+        ("input.mp4", "is a file that this run reads"),
+        ("link.mp4", "is a file that this run reads"),
+        ("hard.mp4", "is a file that this run reads"),
     ],
 )
 def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, message):
@@ -343,7 +351,7 @@ def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, 
     (tmp_path / "link.mp4").symlink_to(source)
     os.link(source, tmp_path / "hard.mp4")
     before = sorted(tmp_path.iterdir())
-    recorder = Recorder(RecorderSettings(path=str(tmp_path / name)), Inputs.of([source]))
+    recorder = Recorder(RecorderSettings(path=str(tmp_path / name)), Outputs(Inputs.of([source])))
     with pytest.raises(InputError, match=message):
         recorder.open(context())
     recorder.close()

@@ -1,6 +1,7 @@
 """Segments: no frame is lost between them, the oldest are deleted, nothing else is, and a full disk pauses."""
 
 import errno
+import json
 import logging
 import os
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
+from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import CHECK_EVERY_S, SegmentRecorder, make_recorder
 from tests.pipeline.fakes import FakeClock
@@ -20,7 +22,7 @@ from tests.pipeline.sinks.presentations import context, presentation
 class Disk:
     """A disk whose free space a test sets; time advances by frames, 25 per second."""
 
-    def __init__(self, tmp_path, **settings):
+    def __init__(self, tmp_path, outputs=None, **settings):
         self.folder, self.free, self.clock = tmp_path, 10**12, FakeClock()
         self.frames = 0
         values = {"path": str(tmp_path / "kiosk.mp4"), "segment_s": 1.0, "preset": "ultrafast", **settings}
@@ -28,10 +30,9 @@ class Disk:
             RecorderSettings(**values),
             wall_clock=lambda: datetime(2026, 3, 14, 15, 9, 26) + timedelta(seconds=self.frames // 25),
             clock=self.clock,
-            unix_time=lambda: self.unix_s,
+            outputs=outputs,
             free_bytes=lambda folder: self.free,
         )
-        self.unix_s = 0.0
 
     def record(self, count):
         for _ in range(count):
@@ -40,7 +41,7 @@ class Disk:
             self.frames += 1
 
     def names(self):
-        return sorted(path.name for path in self.folder.iterdir())
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def opened(self):
         self.recorder.open(context(kind=SourceKind.LIVE))
@@ -89,11 +90,15 @@ OTHERS = (
 )
 
 
-def old_segments(folder, *sizes):
+def old_segments(folder, *sizes, listed=True):
+    """Segments of an earlier run that ended after 1000, 2000 … seconds of running time, of 3400 in all."""
+    entries = []
     for number, size in enumerate(sizes, start=1):
         path = folder / f"kiosk-20260101-00000{number}-{number:04d}.mp4"
         path.write_bytes(bytes(size))
-        os.utime(path, (1000.0 * number, 1000.0 * number))
+        entries.append([path.name, 1000.0 * number])
+    if listed:
+        (folder / ".kiosk.mp4.segments").write_text(json.dumps({"run_s": 3400.0, "segments": entries}))
 
 
 def with_others(folder):
@@ -124,12 +129,95 @@ def test_the_oldest_are_deleted_beyond_a_size_and_only_ours(tmp_path):
 def test_the_old_are_deleted_beyond_an_age(tmp_path):
     with_others(tmp_path)
     old_segments(tmp_path, 10, 10, 10)
-    disk = Disk(tmp_path, keep_s=500.0)
-    disk.unix_s = 2400.0
-    disk.opened().record(1)
+    disk = Disk(tmp_path, keep_s=1500.0).opened()
+    disk.record(1)
     assert kept(disk) == ["kiosk-20260101-000002-0002.mp4", "kiosk-20260101-000003-0003.mp4"]
     assert others_are_there(tmp_path)
     disk.recorder.close()
+
+
+EVERY_LIMIT = {"keep_bytes": 1_000_000, "keep_s": 1.0, "min_free_bytes": 1000}
+
+
+def beyond_every_limit(disk):
+    disk.free = 0
+    disk.opened().record(round(25 * CHECK_EVERY_S) + 2)
+    disk.recorder.close()
+
+
+def test_files_that_are_not_in_the_list_are_never_deleted(tmp_path):
+    with_others(tmp_path)
+    old_segments(tmp_path, 600_000, 600_000, 600_000, listed=False)
+    disk = Disk(tmp_path, **EVERY_LIMIT)
+    beyond_every_limit(disk)
+    assert len(kept(disk)) == 3
+    assert others_are_there(tmp_path)
+
+
+def test_a_list_that_names_other_files_deletes_none_of_them(tmp_path):
+    with_others(tmp_path)
+    entries = [[name, 0.0] for name in (*OTHERS, "../victim.mp4")]
+    (tmp_path / ".kiosk.mp4.segments").write_text(json.dumps({"run_s": 1e9, "segments": entries}))
+    beyond_every_limit(Disk(tmp_path, **EVERY_LIMIT))
+    assert others_are_there(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"run_s": 1}', '{"run_s": 1, "segments": [1]}'])
+def test_an_unreadable_list_deletes_nothing(tmp_path, content, caplog):
+    old_segments(tmp_path, 10)
+    (tmp_path / ".kiosk.mp4.segments").write_text(content)
+    disk = Disk(tmp_path, **EVERY_LIMIT)
+    beyond_every_limit(disk)
+    assert len(kept(disk)) == 1
+    assert "segments of earlier runs are kept" in caplog.text
+
+
+def test_the_segment_that_the_run_reads_is_never_deleted(tmp_path):
+    old_segments(tmp_path, 600_000, 600_000, 600_000)
+    reads = tmp_path / "kiosk-20260101-000001-0001.mp4"
+    disk = Disk(tmp_path, Outputs(Inputs.of([reads])), **EVERY_LIMIT)
+    beyond_every_limit(disk)
+    assert kept(disk) == [reads.name]
+
+
+def test_a_clock_that_jumps_by_years_deletes_nothing(tmp_path):
+    old_segments(tmp_path, 10, 10, 10)
+    for name in os.listdir(tmp_path):
+        os.utime(tmp_path / name, (0.0, 0.0))  # written before the first time sync, in 1970
+    disk = Disk(tmp_path, keep_s=86400.0).opened()
+    disk.record(30)
+    disk.recorder.close()
+    assert len(kept(disk)) == 3
+
+
+def test_two_recorders_at_once_share_no_segment_and_delete_only_their_own(tmp_path):
+    first, second = (Disk(tmp_path, keep_bytes=1_000_000).opened() for _ in range(2))
+    for _ in range(3):
+        first.record(20)
+        second.record(20)
+    first.recorder.close()
+    second.recorder.close()
+    first.written, second.written = first.recorder.outputs, second.recorder.outputs
+    assert not set(first.recorder.outputs) & set(second.recorder.outputs)
+    assert [sum(frames_of(path) for path in disk.recorder.outputs) for disk in (first, second)] == [60, 60]
+    # What both wrote is beyond the limits now; the next run holds the first one's list.
+    third = Disk(tmp_path, **EVERY_LIMIT)
+    beyond_every_limit(third)
+    assert not any(os.path.exists(path) for path in first.written)
+    assert all(os.path.exists(path) for path in second.written)
+
+
+def test_segments_of_an_earlier_run_are_deleted_by_the_next(tmp_path):
+    for _ in range(2):
+        disk = Disk(tmp_path).opened()
+        disk.record(60)
+        disk.recorder.close()
+    assert len(disk.names()) == 6
+    last = Disk(tmp_path, keep_s=1.0).opened()
+    last.record(1)
+    last.recorder.close()
+    # The six ended after 1, 2, 2.4, 3.4, 4.4 and 4.8 of the 4.8 seconds that both recorded.
+    assert sorted(int(name[-8:-4]) for name in last.names()) == [5, 6, 7]
 
 
 def test_a_link_to_another_file_is_left_alone(tmp_path):
@@ -140,6 +228,7 @@ def test_a_link_to_another_file_is_left_alone(tmp_path):
     disk = Disk(tmp_path, min_free_bytes=1000)
     disk.free = 0
     disk.opened().record(1)
+    disk.recorder.close()
     assert link.is_symlink()
     assert (tmp_path / "else" / "precious.mp4").exists()
 
@@ -211,7 +300,5 @@ def test_impossible_settings_are_errors_at_open(tmp_path):
 
 
 def test_one_file_or_segments_by_the_settings(tmp_path):
-    from pipeline.sinks.paths import Inputs
-
-    assert isinstance(make_recorder(RecorderSettings(path="a.mp4"), Inputs()), Recorder)
-    assert isinstance(make_recorder(RecorderSettings(path="a.mp4", segment_s=9.0), Inputs()), SegmentRecorder)
+    assert isinstance(make_recorder(RecorderSettings(path="a.mp4"), Outputs()), Recorder)
+    assert isinstance(make_recorder(RecorderSettings(path="a.mp4", segment_s=9.0), Outputs()), SegmentRecorder)

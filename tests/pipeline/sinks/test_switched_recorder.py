@@ -1,3 +1,5 @@
+import errno
+import shutil
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,10 +25,18 @@ def frames_in(path):
 class Run:
     """A recorder and the frames that it is given, each with the controls as they stand."""
 
-    def __init__(self, folder, path=None, recording=None):
+    def __init__(self, folder, path=None, recording=None, segment_s=None):
+        self.now_s, self.free = 0.0, 10**12
         self.controls = Controls(OverlaySettings(), recording=path is not None if recording is None else recording)
-        settings = RecorderSettings(path=path and str(path), preset="ultrafast")
-        self.sink = SwitchedRecorder(settings, folder, self.controls, wall_clock=lambda: NOON)
+        settings = RecorderSettings(path=path and str(path), preset="ultrafast", segment_s=segment_s)
+        self.sink = SwitchedRecorder(
+            settings,
+            folder,
+            self.controls,
+            wall_clock=lambda: NOON,
+            clock=lambda: self.now_s,
+            free_bytes=lambda where: self.free if where.is_dir() else shutil.disk_usage(where).free,
+        )
         self.sink.open(context())
         self.index = 0
 
@@ -90,7 +100,8 @@ def test_the_path_in_the_settings_then_numbered_siblings(tmp_path):
     run.controls.set_recording(True)
     run.frames(3)
     run.sink.close()
-    assert [frames_in(tmp_path / name) for name in ("out.mp4", "out-3.mp4")] == [5, 3]
+    assert [frames_in(tmp_path / name) for name in ("out-3.mp4", "out-4.mp4")] == [5, 3]
+    assert path.read_bytes() == b"an older run's"
     assert (tmp_path / "out-2.mp4").read_bytes() == b"somebody's"
 
 
@@ -172,6 +183,74 @@ def test_a_full_disk_ends_only_a_recording_started_during_the_run(tmp_path, monk
     assert run.controls.state.error == "Writing failed: No space left on device."
     assert not run.controls.state.recording
     assert [frames_in(path) for path in run.sink.outputs] == [2]
+    run.sink.close()
+
+
+def too_many_open_files(*_, **__):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def refused_by_the_encoder(*_, **__):
+    raise ValueError("Invalid argument")
+
+
+@pytest.mark.parametrize(
+    ("where", "failure", "message"),
+    [
+        ("pipeline.sinks.switched_recorder.create_new", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.recorder.MediaFile.write", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.media_file.write_all", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.recorder.av.open", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.recorder.av.open", refused_by_the_encoder, "Invalid argument"),
+        ("pipeline.sinks.segments.create_new", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.segments.os.listdir", too_many_open_files, "Too many open files"),
+    ],
+)
+def test_whatever_fails_ends_only_a_recording_started_during_the_run(tmp_path, monkeypatch, where, failure, message):
+    run = Run(tmp_path, segment_s=1.0 if "segments" in where else None)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, failure)
+        run.controls.set_recording(True)
+        run.frames(2)
+        assert message in run.controls.state.error
+        assert not run.controls.state.recording
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+    run.controls.set_recording(True)
+    run.frames(2)
+    run.sink.close()
+    assert [frames_in(path) for path in run.sink.outputs] == [2]
+
+
+@pytest.mark.parametrize("segment_s", [None, 0.1])
+def test_a_folder_that_goes_away_ends_only_the_recording(tmp_path, segment_s):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    run = Run(folder, segment_s=segment_s and 1.0)
+    run.controls.set_recording(True)
+    run.frames(2)
+    shutil.rmtree(folder)
+    run.now_s += 60
+    run.frames(30)
+    assert "No such file or directory" in run.controls.state.error
+    assert not run.controls.state.recording
+    run.sink.close()
+
+
+def test_a_recording_ends_before_the_disk_is_full(tmp_path, caplog):
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    run.frames(3)
+    run.free = 499_999_999
+    run.frames(3)  # the next check is due later
+    run.now_s += 5.0
+    run.frames(3)
+    assert run.controls.state.error == f"less than 500 MB are free in {tmp_path}"
+    assert "recording ended: less than 500 MB" in caplog.text
+    assert [frames_in(path) for path in run.sink.outputs] == [6]
+    run.controls.set_recording(True)  # still full
+    run.frames(3)
+    assert not run.controls.state.recording
+    assert len(list(tmp_path.iterdir())) == 1
     run.sink.close()
 
 
