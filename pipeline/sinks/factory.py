@@ -43,7 +43,7 @@ def make_sinks(
         InputError: a window is required on a machine without a screen, or two outputs have the same path.
     """
     _check_distinct(settings)
-    inputs = Inputs.of([settings.source.uri, settings.model.weights, settings.model.labels])
+    inputs = Inputs.of([settings.source.uri.reveal(), settings.model.weights, settings.model.labels])
     sinks: list[Sink] = []
     if _window_wanted(settings.window.mode, screen):
         sinks.append(Window(settings.window, screen=lambda: (True, ""), attract=settings.attract))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.records import SourceInfo
-from pipeline.sources.uri import mask_credentials
+from pipeline.safe_uri import mask_uris
 from pipeline.sources.warnings import SourceWarnings
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 
@@ -131,7 +131,7 @@ class Pump:
         except StreamSegmentError as error:
             self._report(error)
         except (OSError, ValueError, RuntimeError, MemoryError, cv2.error) as error:
-            self._report(RunError(f"{self._device.name}: {mask_credentials(str(error))}"))
+            self._report(RunError(f"{self._device.name}: {mask_uris(str(error))}"))
 
     def _report(self, error: StreamSegmentError) -> None:
         with contextlib.suppress(SlotClosed):

@@ -213,9 +213,9 @@ class Routes:
         yield b"event: end\ndata: {}\n\n"
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """Answers 200 while frames are being presented, otherwise 503."""
+        """Answers 200 while frames are being presented, otherwise 503 with the kind of trouble; needs no token."""
         health = self._monitor.health()
-        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.reason)
+        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.trouble)
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Sends the metrics for Prometheus."""
@@ -249,7 +249,9 @@ def _guard(access: Access) -> Middleware:
         if refusal is not None:
             return _refused(request, refusal)
         if token is not None and request.method == "GET":
-            return _without_token(request, access, token)
+            resource = request.match_info.route.resource
+            if resource is not None:
+                return _without_token(request, access, token, resource.canonical)
         return await handler(request)
 
     return guard
@@ -264,9 +266,16 @@ def _refused(request: web.Request, refusal: Refusal) -> web.Response:
     return _json_response(refusal.status, headers, error=refusal.text)
 
 
-def _without_token(request: web.Request, access: Access, token: str) -> web.Response:
-    """Redirects the browser to the same address with the token replaced by a cookie."""
-    response = web.Response(status=303, headers={"Location": request.path})
+def _without_token(request: web.Request, access: Access, token: str, path: str) -> web.Response:
+    """Redirects the browser to the same page with the token replaced by a cookie.
+
+    Args:
+        request: the request.
+        access: makes the cookie.
+        token: the one in the query.
+        path: that of the route, never the requested one, which could lead to another site.
+    """
+    response = web.Response(status=303, headers={"Location": path})
     if access.matches(token):
         response.set_cookie(
             access.cookie_name,
