@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeline.errors import RunError, StageStuckError
 from pipeline.threads.stage import THREAD_PREFIX
@@ -16,7 +19,9 @@ START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
 _CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
-_KEEP_ALIVE_S = 20.0
+_KEEP_ALIVE_S = 10.0
+"""How long a connection may wait for its first, or the next, request."""
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class WebServer:
@@ -66,6 +71,7 @@ class WebServer:
         runner = web.AppRunner(
             self._app,
             access_log=None,
+            logger=_request_log(),
             handle_signals=False,
             handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
             shutdown_timeout=_CLOSE_GRACE_S,
@@ -73,6 +79,8 @@ class WebServer:
         )
         try:
             await runner.setup()
+            assert runner.server is not None
+            runner.server.request_handler = _refusing_malformed(runner.server.request_handler)
             await web.SockSite(runner, self._listening).start()
             self._ready.set()
             await self._stop.wait()
@@ -90,3 +98,26 @@ class WebServer:
                 # Closing waits until the buffer is empty, which would leave the socket open after the loop has ended.
                 transport.abort()
         await asyncio.sleep(0)  # the loop closes the sockets in its next iteration
+
+
+def _refusing_malformed(handle: _Handler) -> _Handler:
+    """Answers 400 where aiohttp fails to quote bytes of a request that are no text, or the client leaves meanwhile."""
+
+    async def refusing(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except (UnicodeError, ConnectionError, web.RequestPayloadError):
+            return web.Response(status=400, text="malformed request\n")
+
+    return refusing
+
+
+def _request_log() -> logging.Logger:
+    """Logs what fails while a request is handled, but no malformed request: strangers could fill the log with them."""
+    log = logging.getLogger("pipeline.web.requests")
+    log.addFilter(_is_own_failure)
+    return log
+
+
+def _is_own_failure(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
