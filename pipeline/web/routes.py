@@ -26,6 +26,7 @@ STATUS_EVERY_S = 0.5
 SEND_TIMEOUT_S = 10.0
 """A viewer that reads nothing for this long is disconnected."""
 STILL_TIMEOUT_S = 3.0
+BODY_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 4096
 _SEND_BUFFER_BYTES = 256 * 1024
 _BOUNDARY = "stream_segment_frame"
@@ -335,7 +336,11 @@ async def _body(request: web.Request, kind: type[Change]) -> Change:
     if request.content_type != "application/json":
         raise _bad(415, "expected JSON (Content-Type: application/json)")
     try:
-        return kind.model_validate_json(await request.read(), strict=True)
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+        return kind.model_validate_json(body, strict=True)
+    except TimeoutError:
+        raise _bad(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -343,8 +348,8 @@ async def _body(request: web.Request, kind: type[Change]) -> Change:
 
 
 def _bad(status: int, text: str) -> web.HTTPException:
-    kind = web.HTTPUnsupportedMediaType if status == 415 else web.HTTPBadRequest
-    return kind(text=json.dumps({"error": text}), content_type="application/json")
+    kinds = {408: web.HTTPRequestTimeout, 415: web.HTTPUnsupportedMediaType}
+    return kinds.get(status, web.HTTPBadRequest)(text=json.dumps({"error": text}), content_type="application/json")
 
 
 def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
