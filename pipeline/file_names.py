@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.safe_uri import safe_name
 
 
 def user_path(text: str, setting: str) -> Path:
@@ -22,7 +23,7 @@ def user_path(text: str, setting: str) -> Path:
     try:
         path = Path(text).expanduser()
     except RuntimeError:
-        raise InputError(f"{setting} {text}: this user has no home folder; write out the path") from None
+        raise InputError(f"{setting} {safe_name(text)}: this user has no home folder; write out the path") from None
     check_name(path, setting)
     return path
 
@@ -33,7 +34,7 @@ def check_name(path: Path, setting: str) -> None:
         os.fsencode(path)
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{setting} {path}: file names are {error.encoding} in this locale, which cannot represent "
+            f"{setting} {safe_name(str(path))}: file names are {error.encoding} in this locale, which cannot represent "
             f"{error.object[error.start : error.end]!r}; set PYTHONUTF8=1 or a UTF-8 locale (LC_ALL=C.UTF-8)"
         ) from None
 

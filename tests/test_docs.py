@@ -106,7 +106,7 @@ def test_the_settings_in_the_python_example_are_valid():
     example = re.search(r"model_validate\(\s*(\{.*?\})\s*\)\n", text, re.DOTALL)
     assert example is not None
     settings = Settings.model_validate(eval(example.group(1), {"__builtins__": {}}))
-    assert settings.source.uri == "clip.mp4"
+    assert settings.source.uri.reveal() == "clip.mp4"
 
 
 # API reference and docstrings

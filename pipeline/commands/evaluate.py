@@ -142,7 +142,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     for text in arguments.set:
         key_path, value = parse_assignment(text)
         if key_path == ("model", "classes") or (key_path[0] != "model" and key_path != ("overlay", "mask_threshold")):
-            raise InputError(f"--set {text}: only the model's settings and overlay.mask_threshold change a measurement")
+            key = ".".join(key_path)
+            raise InputError(f"--set {key}: only the model's settings and overlay.mask_threshold change a measurement")
         overrides[key_path] = (f"--set {text}", value)
     return load_settings(None, overrides)
 

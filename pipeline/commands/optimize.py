@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
     checked = images[CHECK_SHARE - 1 :: CHECK_SHARE] or images[-1:]
     calibrating = [image for image in images if not any(image is one for one in checked)]
-    _quantize(segmenter, settings.model, calibrating, settings.source.uri)
+    _quantize(segmenter, settings.model, calibrating, settings.source.uri.name)
     _compare(settings.model, checked)
     return 0
 

@@ -7,9 +7,11 @@ import codecs
 import io
 import logging
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from pipeline.errors import InputError
+from pipeline.safe_uri import mask_uris, safe_name
 
 _PRINTABLE = "stream_segment.printable"
 _ASCII = {"…": "...", "²": "^2"}
@@ -21,7 +23,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing the usage and leaving."""
-        raise InputError(f"{message} (see {self.prog} --help)")
+        raise InputError(f"{mask_uris(message)} (see {self.prog} --help)")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Like the original, but an argument that nothing expects is not repeated whole: it may hold a secret."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        flags = [text.partition("=")[0] for text in unknown if text.startswith("-")]
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(flags or map(safe_name, unknown))}")
+        return parsed
 
 
 PACKAGES = ("pipeline", "stream_segment", "mrcnn")

@@ -157,7 +157,7 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
             overrides[tuple(key.split("."))] = (name, constant)
     for text in arguments.set:
         key_path, value = parse_assignment(text)
-        overrides[key_path] = (f"--set {text}", value)
+        overrides[key_path] = (f"--set {'.'.join(key_path)}", value)
     return overrides
 
 

@@ -15,9 +15,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.errors import InputError
+from pipeline.safe_uri import mask_uris, safe_name
 from pipeline.settings.schema import Settings
 
 KeyPath = tuple[str, ...]
+
+SECRETS: Mapping[KeyPath, str] = {
+    ("source", "uri"): "STREAM_SEGMENT_SOURCE",
+    ("serve", "token"): "STREAM_SEGMENT_TOKEN",
+}
+"""The settings that may hold a secret, and the environment variable that stands for it where settings are printed."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,6 +59,10 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
     for key_path, (origin, value) in (overrides or {}).items():
         _put(values, key_path, value, origin)
         origins[key_path] = origin
+        if key_path in SECRETS:
+            variable = (*key_path[:-1], f"{key_path[-1]}_env")
+            if variable not in (overrides or {}):
+                _put(values, variable, None, origin)
     try:
         return Settings.model_validate(values).with_origin(path)
     except ValidationError as error:
@@ -83,25 +94,34 @@ def _leaves(values: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPat
 
 
 def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
-    """The settings as YAML that `load_settings` reads back.
+    """The settings as YAML that `load_settings` reads back, without secrets.
+
+    A secret is replaced by the name of an environment variable that has to hold it when the settings are read.
 
     Args:
         settings: all of them.
         encoding: in which the text will be written; in another than UTF-8 it is ASCII with escapes.
     """
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=is_utf8)
+    values = settings.model_dump(mode="json")
+    is_secret = {("source", "uri"): settings.source.uri.is_secret, ("serve", "token"): settings.serve.token is not None}
+    for (section, key), variable in SECRETS.items():
+        if values[section][f"{key}_env"] is None and is_secret[section, key]:
+            values[section][f"{key}_env"] = variable
+        if values[section][f"{key}_env"] is not None:
+            del values[section][key]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=is_utf8)
 
 
 def parse_assignment(text: str) -> tuple[KeyPath, Any]:
     """`overlay.mask_alpha=0.3` as a key path and a YAML value. Raises InputError."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set needs KEY=VALUE such as overlay.mask_alpha=0.3, got {text!r}")
+        raise InputError(f"--set needs KEY=VALUE such as overlay.mask_alpha=0.3, got {safe_name(mask_uris(text))!r}")
     try:
         return tuple(key.strip().split(".")), yaml.load(value, _Loader)
     except yaml.YAMLError:
-        raise InputError(f"--set {text}: {value!r} is not a YAML value") from None
+        raise InputError(f"--set {key}: the value is not valid YAML; quote it") from None
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -119,14 +139,19 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         values = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}:{line}: not valid YAML: {_without_values(error)}") from None
+    except yaml.YAMLError:
+        raise InputError(f"{path}: not valid YAML: it contains a character that YAML does not allow") from None
     finally:
         loader.dispose()
     if not isinstance(values, dict):
-        raise InputError(f"{path}:1: expected settings such as 'source: {{uri: 0}}', got {text.strip()[:40]!r}")
+        raise InputError(f"{path}:1: expected settings such as 'source: {{uri: 0}}', got a {type(values).__name__}")
     return values, lines
+
+
+def _without_values(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, without the names of tags and aliases, which may be the beginning of an unquoted secret."""
+    return re.sub(r"'[^'<][^']+'", "…", error.problem or error.context or "")
 
 
 def _key_lines(
@@ -168,13 +193,17 @@ def _describe(
     detail: ErrorDetails, path: Path | None, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]
 ) -> str:
     location = tuple(str(part) for part in detail["loc"])
+    if detail["type"] == "missing_variable":
+        location = (*location, f"{detail['ctx']['key']}_env")
     where = _where(location, path, lines, origins)
-    key = ".".join(location)
+    key = mask_uris(".".join(location))
     if detail["type"] == "extra_forbidden":
         return f"{where}unknown setting {key}{_suggest(location)}"
     if detail["type"] == "model_type":
-        return f"{where}{key} is a group of settings, got {detail['input']!r}"
-    return f"{where}{key}: {_reason(detail)}, got {_plain(detail['input'])!r}"
+        return f"{where}{key} is a group of settings, got {_shown(location, detail['input'])}"
+    if detail["type"] == "missing_variable":
+        return f"{where}{key}: {_reason(detail)}: set it, or remove this setting"
+    return f"{where}{key}: {_reason(detail)}, got {_shown(location, detail['input'])}"
 
 
 def _reason(detail: ErrorDetails) -> str:
@@ -182,8 +211,14 @@ def _reason(detail: ErrorDetails) -> str:
     return message[0].lower() + message[1:]
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value
+def _shown(location: KeyPath, value: Any) -> str:
+    """A rejected value, unless it may be a secret."""
+    if location in SECRETS:
+        return f"{len(value)} characters" if isinstance(value, str) else f"a {type(value).__name__}"
+    if any(location == key[: len(location)] for key in SECRETS):
+        return f"a {type(value).__name__}"
+    plain = value.value if isinstance(value, Enum) else value
+    return repr(safe_name(plain)) if isinstance(plain, str) else mask_uris(repr(plain))
 
 
 def _where(location: KeyPath, path: Path | None, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from pipeline.settings.section import Section
+from pipeline.safe_uri import MASK
+from pipeline.settings.section import Section, VariableName, with_variables
 
 MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 12, 256
 
@@ -75,12 +76,25 @@ class ServeSettings(Section):
 
     address: str | None = None
     token: Annotated[SecretStr, Field(min_length=MIN_TOKEN_LENGTH, max_length=MAX_TOKEN_LENGTH)] | None = None
+    token_env: VariableName | None = None
     allowed_hosts: tuple[str, ...] = ()
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 80
     max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280
     max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
     stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
     record_dir: str = "."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _token_from_environment(cls, values: Any) -> Any:
+        return with_variables(values, "token")
+
+    @field_validator("token")
+    @classmethod
+    def _token_is_not_masked(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and MASK in token.get_secret_value():
+            raise ValueError(f"expected a token, not a masked one ({MASK})")
+        return token
 
     @field_validator("address")
     @classmethod

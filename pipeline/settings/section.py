@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Seconds = Annotated[float, Field(ge=0.0)]
 
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of an environment variable that holds a secret, for a setting that ends in _env."""
+
 
 class Section(BaseModel):
-    """A group of settings: frozen, rejecting unknown keys, NaN and infinity."""
+    """A group of settings: frozen, rejecting unknown keys, NaN and infinity. Errors hold no values: they may be secrets."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
     )
+
+
+def with_variables(values: Any, key: str) -> Any:
+    """The values of a section, with `key` read from the environment variable that `key`_env names, if it names one.
+
+    Raises:
+        PydanticCustomError: the variable is not set.
+    """
+    name = values.get(f"{key}_env") if isinstance(values, dict) else None
+    if not isinstance(name, str) or not name.isidentifier():
+        return values
+    if not os.environ.get(name):
+        raise PydanticCustomError(
+            "missing_variable",
+            "the environment variable {name} is not set",
+            {"key": key, "name": name},
+        )
+    return values | {key: os.environ[name]}

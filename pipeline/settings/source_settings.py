@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipeline.settings.section import Seconds, Section
+from pipeline.safe_uri import SourceUri
+from pipeline.settings.section import Seconds, Section, VariableName, with_variables
 
 
 class Policy(Enum):
@@ -41,7 +42,8 @@ class ReconnectSettings(Section):
 class SourceSettings(Section):
     """The source of frames, and the part of it to use."""
 
-    uri: str = "0"
+    uri: SourceUri = SourceUri("0")
+    uri_env: VariableName | None = None
     width: Annotated[int, Field(ge=16, le=16384)] | None = None
     height: Annotated[int, Field(ge=16, le=16384)] | None = None
     fps: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
@@ -52,3 +54,8 @@ class SourceSettings(Section):
     max_frames: Annotated[int, Field(ge=1)] | None = None
     rtsp_transport: RtspTransport = RtspTransport.TCP
     reconnect: ReconnectSettings = ReconnectSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _uri_from_environment(cls, values: Any) -> Any:
+        return with_variables(values, "uri")

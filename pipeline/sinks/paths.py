@@ -92,7 +92,7 @@ class Inputs:
             weights = find_weights(settings.model.weights).path
         pictures = (settings.background.picture, settings.attract.picture)
         others = (weights, settings.model.labels, settings.loaded_from, *pictures)
-        return cls.of([*_source_files(settings.source.uri), *others])
+        return cls.of([*_source_files(settings.source.uri.reveal()), *others])
 
     def __contains__(self, path: Path) -> bool:
         return identity(path) in self.identities or any(is_same_file(path, other) for other in self.missing)

@@ -38,7 +38,7 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
     Raises:
         InputError: the URI is invalid, or the file or folder does not exist.
     """
-    source = _Factory(parse_uri(settings.uri), settings, clock).make()
+    source = _Factory(parse_uri(settings.uri.reveal()), settings, clock).make()
     limits = Limits(settings.start_s, settings.duration_s, settings.max_frames)
     return LimitedSource(source, limits) if limits.any else source
 

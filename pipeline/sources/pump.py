@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.records import SourceInfo
-from pipeline.sources.uri import mask_credentials
+from pipeline.safe_uri import mask_uris
 from pipeline.sources.warnings import SourceWarnings
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 
@@ -130,7 +130,7 @@ class Pump:
         except StreamSegmentError as error:
             self._report(error)
         except BaseException as error:  # noqa: BLE001 - in this thread it would reach nobody, and the reader would wait
-            text = mask_credentials(str(error)) or type(error).__name__
+            text = mask_uris(str(error)) or type(error).__name__
             self._report(RunError(f"{self._device.name}: {text}"))
 
     def _report(self, error: StreamSegmentError) -> None:

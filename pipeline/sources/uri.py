@@ -6,7 +6,7 @@ import difflib
 import glob
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
+from pipeline.safe_uri import safe_name
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .exr .hdr .avif".split()
@@ -22,8 +23,7 @@ NETWORK_SCHEMES = frozenset("rtsp rtsps http https udp tcp rtp rtmp rtmps rtmpt 
 
 VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mpg .mpeg .flv .wmv .ogv .3gp".split())
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
-_SECRET_QUERY = re.compile(r"(?i)([?&](?:user|username|usr|pass|password|passwd|pwd|token|key|auth|secret)=)[^&#]*")
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 class UriKind(Enum):
@@ -48,7 +48,7 @@ class Target:
     """
 
     kind: UriKind
-    location: str
+    location: str = field(repr=False)  # a URL with its secrets
     name: str
     images: tuple[Path, ...] = ()
 
@@ -68,16 +68,13 @@ def parse_uri(uri: str) -> Target:
         return Target(UriKind.CAMERA, text, f"camera {text}")
     if text.startswith("test:"):
         return Target(UriKind.PATTERN, text.removeprefix("test:"), text)
-    scheme = _SCHEME.match(text)
-    if scheme is None:
-        return _parse_path(text)
-    return _parse_url(text, scheme.group(1).lower())
-
-
-def mask_credentials(text: str) -> str:
-    """Masks user names, passwords and tokens in a URL or in a message that contains one."""
-    without_user = re.sub(r"(?<=://)[^/?#\s]*@", "***@", text)
-    return _SECRET_QUERY.sub(r"\1***", without_user)
+    match = _SCHEME.match(text)
+    scheme = match[1].lower() if match is not None else ""
+    if scheme and text.startswith("://", len(scheme)):
+        return _parse_url(text, scheme)
+    if scheme in NETWORK_SCHEMES:
+        raise InputError(f"{safe_name(text)} is not a valid address: two slashes must follow {scheme}:")
+    return _parse_path(text)
 
 
 def is_image_name(path: Path) -> bool:
@@ -99,24 +96,30 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
 
 def _parse_url(text: str, scheme: str) -> Target:
     if scheme == "file":
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise InputError(f"{safe_name(text)} is not a valid address: expected file:///path") from None
         if parts.netloc not in ("", "localhost"):
             return _parse_path(f"//{parts.netloc}{unquote(parts.path)}")
         return _parse_path(url2pathname(text[text.index("://") + 3 :].removeprefix("localhost")))
     if scheme not in NETWORK_SCHEMES:
         supported = ", ".join(sorted(NETWORK_SCHEMES | {"file"}))
-        raise InputError(f"{mask_credentials(text)}: '{scheme}://' is not supported; use one of {supported} or 'test:'")
+        raise InputError(f"{safe_name(text)}: '{scheme}://' is not supported; use one of {supported} or 'test:'")
     _check_address(text, scheme)
-    return Target(UriKind.NETWORK, text, mask_credentials(text))
+    return Target(UriKind.NETWORK, text, safe_name(text))
 
 
 def _check_address(text: str, scheme: str) -> None:
-    name = mask_credentials(text)
+    name = safe_name(text)
     try:
         parts = urlsplit(text)
         host, _port = parts.hostname, parts.port
-    except ValueError as error:
-        raise InputError(f"{name} is not a valid address: {mask_credentials(str(error))}") from None
+    except ValueError:  # its text may quote a part of the password
+        raise InputError(
+            f"{name} is not a valid address: expected {scheme}://user:password@host:port/path, with / ? # @ and spaces "
+            "in the password percent-encoded"
+        ) from None
     if not host and scheme not in ("udp", "rtp"):
         raise InputError(f"{name} names no host: an address looks like {scheme}://192.168.1.20/stream")
 
@@ -130,15 +133,15 @@ def _parse_path(text: str) -> Target:
     except OSError as error:
         if _is_glob(str(path)):
             return _glob(path)
-        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
+        raise InputError(f"{safe_name(str(path))} cannot be opened: {error.strerror or error}") from None
     if stat.S_ISCHR(mode):
         return Target(UriKind.CAMERA, str(path), f"camera {path}")
     if stat.S_ISDIR(mode):
         return _folder(path)
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is not a file, a folder or a camera device")
+        raise InputError(f"{safe_name(str(path))} is not a file, a folder or a camera device")
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes): recording or copying it failed")
+        raise InputError(f"{safe_name(str(path))} is empty (0 bytes): recording or copying it failed")
     if is_image_name(path) or _has_image_signature(path):
         return Target(UriKind.IMAGES, str(path), path.name, (path,))
     return Target(UriKind.VIDEO, str(path), path.name)
@@ -152,7 +155,7 @@ def _has_image_signature(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
+        raise InputError(f"{safe_name(str(path))} cannot be opened: {error.strerror or error}") from None
     return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"II*\0", b"MM\0*")) or head[:4] + head[8:] == b"RIFFWEBP"
 
 
@@ -164,11 +167,11 @@ def _missing(path: Path) -> Target:
         return _glob(path)
     parent = path.parent
     if not parent.is_dir():
-        raise InputError(f"{path} does not exist, and neither does the folder {parent}")
+        raise InputError(f"{safe_name(str(path))} does not exist, and neither does the folder {safe_name(str(parent))}")
     names = sorted(entry.name for entry in _entries(parent))
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise InputError(f"{path} does not exist{hint}")
+    raise InputError(f"{safe_name(str(path))} does not exist{hint}")
 
 
 def _is_glob(text: str) -> bool:
@@ -183,8 +186,10 @@ def _glob(path: Path) -> Target:
     if len(files) == 1:
         return _parse_path(str(files[0]))
     if files:
-        raise InputError(f"{path} matches {len(files)} files, none an image ({files[0].name} …): name one video file")
-    raise InputError(f"no file matches {path}")
+        raise InputError(
+            f"{safe_name(str(path))} matches {len(files)} files, none an image ({files[0].name} …): name one video file"
+        )
+    raise InputError(f"no file matches {safe_name(str(path))}")
 
 
 def _folder(path: Path) -> Target:
@@ -193,8 +198,8 @@ def _folder(path: Path) -> Target:
         return Target(UriKind.IMAGES, str(path), path.name or str(path), tuple(images))
     count = sum(1 for _ in _entries(path))
     raise InputError(
-        f"the folder {path} contains no images ({count} other entries): expected files such as .jpg, .png, .tif or "
-        ".webp; subfolders are not searched"
+        f"the folder {safe_name(str(path))} contains no images ({count} other entries): expected files such as .jpg, "
+        ".png, .tif or .webp; subfolders are not searched"
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.settings.output_settings import MAX_TOKEN_LENGTH, MIN_TOKEN_LENGTH
 TOKEN_VARIABLE = "STREAM_SEGMENT_TOKEN"
 CONTROL_HEADER = "X-Stream-Segment"
 """A page of another site can add this header only after a CORS preflight, which the server never allows."""
+_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 PUBLIC_PATHS = frozenset({"/healthz", "/style.css"})
 """Served without a token: the health check, and the style of the page that reports a missing token."""
 
@@ -30,6 +31,7 @@ class Refusal(Enum):
         403,
         "Unknown host name: use the server's IP address, or add the name to serve.allowed_hosts.",
     )
+    PROXY = (403, "Requests through a proxy need a token: set STREAM_SEGMENT_TOKEN.")
     OTHER_SITE = (403, "Requests from other sites are refused.")
     NO_HEADER = (403, f"Controls require the header {CONTROL_HEADER}: 1.")
     TOKEN = (
@@ -93,9 +95,11 @@ class Access:
             return Refusal.OTHER_SITE
         if request.method == "POST" and request.headers.get(CONTROL_HEADER) != "1":
             return Refusal.NO_HEADER
-        if self.token is not None and request.path not in PUBLIC_PATHS and not self._has_token(request):
-            return Refusal.TOKEN
-        return None
+        if request.path in PUBLIC_PATHS:
+            return None
+        if self.token is None:
+            return Refusal.PROXY if any(name in request.headers for name in _PROXY_HEADERS) else None
+        return None if self._has_token(request) else Refusal.TOKEN
 
     def matches(self, token: str | None) -> bool:
         """Whether this is the token, compared in constant time."""
@@ -121,7 +125,7 @@ class Access:
 
 def _is_cross_site(request: Request) -> bool:
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+    if origin is not None and _netloc(origin) != request.headers.get("Host"):
         return True
     if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return False
@@ -130,8 +134,17 @@ def _is_cross_site(request: Request) -> bool:
     return not (purpose == ("navigate", "document") and request.method == "GET" and request.path == "/")
 
 
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 def _equal(given: str, expected: str) -> bool:
-    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(expected.encode()).digest())
+    # Bytes of a header that are not UTF-8 arrive as lone surrogates.
+    digests = (hashlib.sha256(text.encode(errors="surrogatepass")).digest() for text in (given, expected))
+    return hmac.compare_digest(*digests)
 
 
 def _is_ip(name: str) -> bool:
@@ -156,7 +169,7 @@ def choose_token(
     """Returns the token of a run, and whether it was generated.
 
     The setting takes precedence over the environment variable; a token is generated if neither exists but one is
-    required.
+    required, as it is behind a proxy on this machine, which passes on requests from anywhere: `allowed_hosts` names it.
 
     Raises:
         InputError: the token in the environment is too short or too long.
@@ -171,4 +184,4 @@ def choose_token(
                 f"characters, got {len(given)}"
             )
         return given, False
-    return (secrets.token_urlsafe(24), True) if required else (None, False)
+    return (secrets.token_urlsafe(24), True) if required or settings.allowed_hosts else (None, False)

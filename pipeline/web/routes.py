@@ -26,6 +26,7 @@ STATUS_EVERY_S = 0.5
 SEND_TIMEOUT_S = 10.0
 """A viewer that reads nothing for this long is disconnected."""
 STILL_TIMEOUT_S = 3.0
+BODY_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 4096
 _SEND_BUFFER_BYTES = 256 * 1024
 _BOUNDARY = "stream_segment_frame"
@@ -213,9 +214,9 @@ class Routes:
         yield b"event: end\ndata: {}\n\n"
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """Answers 200 while frames are being presented, otherwise 503."""
+        """Answers 200 while frames are being presented, otherwise 503 with the kind of trouble; needs no token."""
         health = self._monitor.health()
-        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.reason)
+        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.trouble)
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Sends the metrics for Prometheus."""
@@ -249,7 +250,9 @@ def _guard(access: Access) -> Middleware:
         if refusal is not None:
             return _refused(request, refusal)
         if token is not None and request.method == "GET":
-            return _without_token(request, access, token)
+            resource = request.match_info.route.resource
+            if resource is not None:
+                return _without_token(request, access, token, resource.canonical)
         return await handler(request)
 
     return guard
@@ -264,9 +267,16 @@ def _refused(request: web.Request, refusal: Refusal) -> web.Response:
     return _json_response(refusal.status, headers, error=refusal.text)
 
 
-def _without_token(request: web.Request, access: Access, token: str) -> web.Response:
-    """Redirects the browser to the same address with the token replaced by a cookie."""
-    response = web.Response(status=303, headers={"Location": request.path})
+def _without_token(request: web.Request, access: Access, token: str, path: str) -> web.Response:
+    """Redirects the browser to the same page with the token replaced by a cookie.
+
+    Args:
+        request: the request.
+        access: makes the cookie.
+        token: the one in the query.
+        path: that of the route, never the requested one, which could lead to another site.
+    """
+    response = web.Response(status=303, headers={"Location": path})
     if access.matches(token):
         response.set_cookie(
             access.cookie_name,
@@ -326,7 +336,11 @@ async def _body(request: web.Request, kind: type[Change]) -> Change:
     if request.content_type != "application/json":
         raise _bad(415, "expected JSON (Content-Type: application/json)")
     try:
-        return kind.model_validate_json(await request.read(), strict=True)
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+        return kind.model_validate_json(body, strict=True)
+    except TimeoutError:
+        raise _bad(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -334,8 +348,8 @@ async def _body(request: web.Request, kind: type[Change]) -> Change:
 
 
 def _bad(status: int, text: str) -> web.HTTPException:
-    kind = web.HTTPUnsupportedMediaType if status == 415 else web.HTTPBadRequest
-    return kind(text=json.dumps({"error": text}), content_type="application/json")
+    kinds = {408: web.HTTPRequestTimeout, 415: web.HTTPUnsupportedMediaType}
+    return kinds.get(status, web.HTTPBadRequest)(text=json.dumps({"error": text}), content_type="application/json")
 
 
 def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import logging
 import socket
 import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeline.errors import RunError, StageStuckError
 from pipeline.threads.stage import THREAD_PREFIX
+
+log = logging.getLogger(__name__)
 
 START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
 _CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
-_KEEP_ALIVE_S = 20.0
+MAX_CONNECTIONS = 256
+MAX_CONNECTIONS_PER_ADDRESS = 32
+"""Of another machine; a proxy on this one connects for many."""
+_KEEP_ALIVE_S = 10.0
+"""How long a connection may wait for its first, or the next, request."""
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class WebServer:
@@ -25,9 +37,11 @@ class WebServer:
     Args:
         app: handles the requests.
         listening: the socket to serve on; closed at the end.
+        max_connections: further ones are closed at once, so that descriptors remain for recordings.
     """
 
-    def __init__(self, app: web.Application, listening: socket.socket) -> None:
+    def __init__(self, app: web.Application, listening: socket.socket, max_connections: int = MAX_CONNECTIONS) -> None:
+        self._max_connections = max_connections
         self._app = app
         self._listening = listening
         self._ready = threading.Event()
@@ -63,9 +77,11 @@ class WebServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        listener: asyncio.Server | None = None
         runner = web.AppRunner(
             self._app,
             access_log=None,
+            logger=_request_log(),
             handle_signals=False,
             handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
             shutdown_timeout=_CLOSE_GRACE_S,
@@ -73,10 +89,18 @@ class WebServer:
         )
         try:
             await runner.setup()
-            await web.SockSite(runner, self._listening).start()
+            assert runner.server is not None
+            runner.server.request_handler = _refusing_malformed(runner.server.request_handler)
+            self._loop.set_exception_handler(_log_in_one_line)
+            server = runner.server
+            listener = await self._loop.create_server(
+                lambda: _Gate(server, self._max_connections), sock=self._listening
+            )
             self._ready.set()
             await self._stop.wait()
         finally:
+            if listener is not None:
+                listener.close()
             await self._end(runner)
             self._listening.close()
 
@@ -90,3 +114,68 @@ class WebServer:
                 # Closing waits until the buffer is empty, which would leave the socket open after the loop has ended.
                 transport.abort()
         await asyncio.sleep(0)  # the loop closes the sockets in its next iteration
+
+
+class _Gate(asyncio.Protocol):
+    """Passes a new connection on to the server, or closes it if there are too many."""
+
+    def __init__(self, server: web.Server, max_connections: int) -> None:
+        self._server = server
+        self._max_connections = max_connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        others = [_host(one.transport) for one in self._server.connections if one.transport is not None]
+        if is_crowded(others, _host(transport), self._max_connections):
+            transport.abort()
+            return
+        handler = self._server()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
+
+
+def is_crowded(others: Sequence[str], host: str, max_connections: int) -> bool:
+    """Whether one more connection is too many.
+
+    Args:
+        others: the addresses of the open connections.
+        host: the address of the new one.
+        max_connections: the limit of all.
+    """
+    if len(others) >= max_connections:
+        return True
+    address = ipaddress.ip_address(host.removeprefix("::ffff:").partition("%")[0])
+    return not address.is_loopback and others.count(host) >= MAX_CONNECTIONS_PER_ADDRESS
+
+
+def _host(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else "127.0.0.1"  # gone already
+
+
+def _log_in_one_line(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    log.warning("page: %s", f"{context['message']}: {error}" if error is not None else context["message"])
+
+
+def _refusing_malformed(handle: _Handler) -> _Handler:
+    """Answers 400 where aiohttp fails to quote bytes of a request that are no text, or the client leaves meanwhile."""
+
+    async def refusing(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except (UnicodeError, ConnectionError, web.RequestPayloadError):
+            return web.Response(status=400, text="malformed request\n")
+
+    return refusing
+
+
+def _request_log() -> logging.Logger:
+    """Logs what fails while a request is handled, but no malformed request: strangers could fill the log with them."""
+    requests = logging.getLogger("pipeline.web.requests")
+    requests.addFilter(_is_own_failure)
+    return requests
+
+
+def _is_own_failure(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -53,11 +53,13 @@ class Health:
 
     Attributes:
         ok: whether a frame was presented recently.
-        reason: what is wrong; "" if nothing is.
+        trouble: the kind of trouble, without the name of the source; "" if there is none.
+        reason: what is wrong, in full.
         frame_age_s: seconds since the last frame was presented; None before the first.
     """
 
     ok: bool
+    trouble: str
     reason: str
     frame_age_s: float | None
 
@@ -110,10 +112,10 @@ class RunMonitor:
         last_s = self.view.ledger.latency(now_s).last_presented_s
         age_s = None if last_s is None else now_s - last_s
         if age_s is not None and age_s <= self._stalled_after_s:
-            return Health(True, "", age_s)
-        reason = "no frame shown yet" if age_s is None else f"no frame shown for {age_s:.0f} s"
+            return Health(True, "", "", age_s)
+        trouble = "no frame shown yet" if age_s is None else f"no frame shown for {age_s:.0f} s"
         cause = self.view.waiting_for()
-        return Health(False, f"{reason}: {cause}" if cause else reason, age_s)
+        return Health(False, trouble, f"{trouble}: {cause}" if cause else trouble, age_s)
 
     def status(self, viewers: int) -> dict[str, Any]:
         """Everything the page shows, JSON-serializable. Rates are per second; None stands for unknown."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.uri import Target, UriKind, is_video_address, mask_credentials, natural_key, parse_uri
+from pipeline.sources.uri import Target, UriKind, is_video_address, natural_key, parse_uri
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def folder(tmp_path: Path) -> Path:
         ("test:", Target(UriKind.PATTERN, "", "test:")),
         ("test:64x48@5", Target(UriKind.PATTERN, "64x48@5", "test:64x48@5")),
         ("RTSP://cam/live", Target(UriKind.NETWORK, "RTSP://cam/live", "RTSP://cam/live")),
-        ("udp://@:5000", Target(UriKind.NETWORK, "udp://@:5000", "udp://***@:5000")),
+        ("udp://@:5000", Target(UriKind.NETWORK, "udp://@:5000", "udp://:5000")),
         (
             "https://joe:p%40ss@cam:8443/v?x=1&token=abc#t",
             Target(
                 UriKind.NETWORK,
                 "https://joe:p%40ss@cam:8443/v?x=1&token=abc#t",
-                "https://***@cam:8443/v?x=1&token=***#t",
+                "https://***@cam:8443/v?***",
             ),
         ),
     ],
@@ -121,7 +121,7 @@ def test_bad_paths(folder: Path, name: str, message: str) -> None:
         ("foo://x/y", r"'foo://' is not supported; use one of file, http"),
         ("http://", "names no host"),
         ("rtsp:///live", "names no host"),
-        ("rtsp://u:secret@cam:99999/", r"rtsp://\*\*\*@cam:99999/ is not a valid address"),
+        ("rtsp://u:secret@cam:99999/", r"rtsp://\*\*\*@\*\*\* is not a valid address"),
         ("http://[::1/", "is not a valid address"),
         ("~nobody-of-that-name/clip.mp4", "home folder|there is no"),
     ],
@@ -137,20 +137,6 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="is not a file, a folder or a camera device"):
         parse_uri(str(tmp_path / "pipe"))
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("rtsp://cam/live", "rtsp://cam/live"),
-        ("failed: rtsp://joe:pw@cam/live and http://a@b/", "failed: rtsp://***@cam/live and http://***@b/"),
-        ("http://cam/?user=joe&pwd=x&size=3", "http://cam/?user=***&pwd=***&size=3"),
-        ("http://cam/path@home", "http://cam/path@home"),
-        ("rtsp://joe:p@ss@cam/live", "rtsp://***@cam/live"),
-    ],
-)
-def test_mask_credentials(text: str, masked: str) -> None:
-    assert mask_credentials(text) == masked
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Served:
             assert time.monotonic() < end_s, "no frame with a result was presented"
             if shown_before is None and self.stream.ledger.overall().inferred > 0:
                 shown_before = self.stream.ledger.overall().presented
-            self.camera.interrupted.wait(0.01)
+            threading.Event().wait(0.01)
 
     def status(self) -> dict[str, Any]:
         """What the page shows."""

@@ -95,6 +95,25 @@ def test_other_sites(headers, refused, method):
     assert got is (Refusal.OTHER_SITE if refused else None)
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "X_Forwarded_For", "X_Forwarded_Host", "X_Real_IP", "Via"])
+def test_a_proxy_needs_a_token(header):
+    assert ask(Access(None), path="/", **{header: "203.0.113.7"}) is Refusal.PROXY
+    assert ask(Access(None), path="/healthz", **{header: "203.0.113.7"}) is None
+    assert ask(Access(TOKEN), path="/", Authorization=f"Bearer {TOKEN}", **{header: "203.0.113.7"}) is None
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//[x]/", "\udcff", "http://\udc80"])
+def test_malformed_origins_are_other_sites(origin):
+    assert ask(Access(None), path="/", Origin=origin) is Refusal.OTHER_SITE
+
+
+@pytest.mark.parametrize("bearer", ["ümlaut-token-of-twelve", "\udcff\udcfe", "\ud800", "\x00"])
+def test_malformed_tokens_are_wrong_ones(bearer):
+    access = Access(TOKEN)
+    assert ask(access, path="/", Authorization=f"Bearer {bearer}") is Refusal.TOKEN
+    assert ask(access, path="/", token=bearer) is Refusal.TOKEN
+
+
 def test_a_link_from_another_site_may_open_the_page_but_not_frame_it():
     headers = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
     assert ask(Access(None), path="/", Sec_Fetch_Dest="document", **headers) is None
@@ -117,6 +136,12 @@ def test_precedence_of_tokens():
     assert choose_token(given, True, environment) == ("from-the-settings", False)
     assert choose_token(ServeSettings(), False, environment) == ("from-the-environment", False)
     assert choose_token(ServeSettings(), False, {}) == (None, False)
+    behind_proxy = ServeSettings(allowed_hosts=("cam.example",))
+    assert choose_token(behind_proxy, False, environment) == ("from-the-environment", False)
+    token, is_generated = choose_token(behind_proxy, False, {})
+    assert is_generated
+    assert token is not None
+    assert len(token) >= 32
     (first, is_generated), (second, _) = (
         choose_token(ServeSettings(), True, {"STREAM_SEGMENT_TOKEN": ""}) for _ in "12"
     )

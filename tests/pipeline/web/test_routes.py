@@ -363,3 +363,15 @@ def test_the_end_of_the_run_is_announced():
     while "event: end" not in events.next():
         pass
     events.close()
+
+
+def test_a_body_that_does_not_arrive_is_refused(run, monkeypatch):
+    monkeypatch.setattr("pipeline.web.routes.BODY_TIMEOUT_S", 0.2)
+    connection = http.client.HTTPConnection("127.0.0.1", run.port, timeout=DEADLINE_S)
+    connection.putrequest("POST", "/api/recording")
+    for name, value in (CONTROL | {"Content-Length": "12"}).items():
+        connection.putheader(name, value)
+    connection.endheaders(b'{"on"')
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())) == (408, {"error": "the request did not arrive within 0.2 s"})
+    connection.close()

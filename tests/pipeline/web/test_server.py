@@ -116,3 +116,65 @@ def test_a_stuck_event_loop_is_reported(monkeypatch):
         one.close()
     release.set()
     viewer.join(DEADLINE_S)
+
+
+def ended(connection):
+    """Whether the server closes the connection."""
+    connection.settimeout(DEADLINE_S)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+@contextlib.contextmanager
+def connected(count, max_connections=256):
+    """A server and so many open connections to it."""
+    listening = listen("127.0.0.1", 0)
+    one = WebServer(app_of(hello), listening, max_connections)
+    one.start()
+    try:
+        with contextlib.ExitStack() as stack:
+            address = listening.getsockname()
+            yield address, [stack.enter_context(socket.create_connection(address, DEADLINE_S)) for _ in range(count)]
+    finally:
+        one.close()
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(caplog):
+    with connected(8, max_connections=3) as (_, connections):
+        assert all(ended(connection) for connection in connections[3:])
+        for connection in connections[:3]:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+    assert caplog.records == []
+
+
+def test_connections_without_a_request_are_closed(monkeypatch, caplog):
+    monkeypatch.setattr(server, "_KEEP_ALIVE_S", 0.2)
+    with connected(2, max_connections=2) as (address, (silent, slow)):
+        slow.sendall(b"GET / HT")
+        assert ended(silent)
+        assert ended(slow)
+        with urllib.request.urlopen("http://{}:{}/".format(*address), timeout=DEADLINE_S) as answer:
+            assert answer.read() == b"stream_segment page server"
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("others", "host", "crowded"),
+    [
+        ([], "192.0.2.1", False),
+        (["192.0.2.1"] * 31, "192.0.2.1", False),
+        (["192.0.2.1"] * 32, "192.0.2.1", True),
+        (["192.0.2.1"] * 32, "192.0.2.2", False),
+        (["fe80::1%eth0"] * 32, "fe80::1%eth0", True),
+        (["127.0.0.1"] * 99, "127.0.0.1", False),
+        (["::ffff:127.0.0.1"] * 99, "::ffff:127.0.0.1", False),
+        (["127.0.0.1"] * 100, "192.0.2.1", True),
+        (["127.0.0.1"] * 100, "127.0.0.1", True),
+    ],
+)
+def test_limits_of_connections(others, host, crowded):
+    assert server.is_crowded(others, host, 100) is crowded

@@ -55,6 +55,7 @@ def test_health_at_the_start_during_a_stall_and_after_it():
     assert (health.ok, health.reason, health.frame_age_s) == (False, "no frame shown for 7 s", 7.0)
     run.waiting = "camera 0 is gone"
     assert run.monitor.health().reason == "no frame shown for 7 s: camera 0 is gone"
+    assert run.monitor.health().trouble == "no frame shown for 7 s"
     run.present()
     assert run.monitor.health().ok
 

@@ -1,0 +1,51 @@
+"""Addresses with a secret in every place that cameras and servers take one; 127.0.0.1:9 refuses connections."""
+
+SECRET = "S3cretX9"
+
+NASTY_URIS = [
+    uri.replace("SECRET", SECRET)
+    for uri in (
+        "rtsp://joe:SECRET@127.0.0.1:9/live",
+        "rtsp://SECRET@127.0.0.1:9/live",
+        "rtsp://joe:%53SECRET@127.0.0.1:9/live",
+        "http://127.0.0.1:9/video.mjpg?access_token=SECRET",
+        "http://127.0.0.1:9/?api_key=SECRET&p=SECRET&sig=SECRET",
+        "http://127.0.0.1:9/videostream.cgi?loginuse=admin&loginpas=SECRET",
+        "http://127.0.0.1:9/video.mjpg?SECRET",
+        "http://127.0.0.1:9/video.mjpg#SECRET",
+        "http://127.0.0.1:9/clip.mp4?x=joe@SECRET",
+        "http://127.0.0.1:9/SECRET/SECRET/1234.ts",
+        "https://127.0.0.1:9/SECRET.m3u8",
+        "rtsp://127.0.0.1:9/user=admin&password=SECRET",
+        "rtsp://127.0.0.1:9/user=admin_password=SECRET_channel=1_stream=0.sdp",
+        "rtsp://127.0.0.1:9/user%3Dadmin%26password%3DSECRET",
+        "rtsp://127.0.0.1:9/0/joe:SECRET/main",
+        "rtsp://127.0.0.1:9/live;password=SECRET",
+        "rtmp://127.0.0.1:9/live/SECRET",
+        "rtmp://127.0.0.1:9/live/SECRET/",
+        "srt://127.0.0.1:9?mode=caller&passphrase=SECRET",
+        "srt://:9?passphrase=SECRET",
+        "rtsp://joe:a/SECRET@127.0.0.1:9/live",
+        "rtsp://joe:SECRET/a@127.0.0.1:9/live",
+        "rtsp://joe:a?SECRET@127.0.0.1:9/live",
+        "rtsp://joe:SECRET?a@127.0.0.1:9/live",
+        "rtsp://joe:a#SECRET@127.0.0.1:9/live",
+        "rtsp://joe:SECRET#a@127.0.0.1:9/live",
+        "rtsp://joe:a@SECRET@127.0.0.1:9/live",
+        "rtsp://joe:SECRET@a@127.0.0.1:9/live",
+        "rtsp://joe:a SECRET@127.0.0.1:9/live",
+        "rtsp://joe:SECRET a@127.0.0.1:9/live",
+        "rtsp://joe:SECRET",
+        "rtsp://joe:SECRET@127.0.0.1:99999/live",
+        "rtsp://joe:SECRET@[::1/live",
+        "ftp://joe:SECRET@127.0.0.1:9/live",
+        "file://joe:SECRET@host/clip.mp4",
+        "rtsp:/joe:SECRET@127.0.0.1:9/live",
+        "rtsp:joe:SECRET@127.0.0.1:9/live",
+        "rtsp//joe:SECRET@127.0.0.1:9/live",
+        "joe:SECRET@127.0.0.1:9/live",
+        "127.0.0.1:9/video?token=SECRET",
+        "127.0.0.1/user=admin_password=SECRET",
+        "  rtsp://joe:SECRET@127.0.0.1:9/live\n",
+    )
+]
