@@ -15,7 +15,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, rejecting unknown keys, NaN and infinity. Errors hold no values: they may be secrets."""
+    """A group of settings: frozen, rejecting unknown keys, NaN and infinity. Errors hold no values, which may be secret."""
 
     model_config = ConfigDict(
         frozen=True,
