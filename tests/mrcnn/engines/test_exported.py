@@ -166,7 +166,9 @@ def test_a_mistake_in_a_process_of_its_own_is_one_line(weights, monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     config = Small()
     config.NUM_CLASSES = 0
-    with pytest.raises(ExportFault, match=r"net\.h5 cannot be exported: the settings .* are invalid") as caught:
+    with pytest.raises(
+        ExportFault, match=r"net\.h5 cannot be exported: the weight file.s NUM_CLASSES must be .*, got 0"
+    ) as caught:
         exported_parts(weights, config)
     assert "\n" not in str(caught.value)
     assert not list((weights.parent / "cache").iterdir())

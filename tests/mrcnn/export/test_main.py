@@ -42,5 +42,5 @@ def test_what_may_go_wrong(monkeypatch, capsys, tmp_path, mistake):
 def test_settings_that_no_network_can_be_built_from(monkeypatch, capsys, tmp_path):
     code, printed = call(monkeypatch, capsys, tmp_path / "w.h5", tmp_path, SETTINGS | {"NUM_CLASSES": 0})
     assert code == 2
-    assert printed.err.startswith("error: the settings")
+    assert printed.err.startswith("error: the weight file's NUM_CLASSES must be ")
     assert printed.err.count("\n") == 1
