@@ -15,7 +15,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, without unknown keys, NaN and infinity. Its errors hide values, which may be secrets."""
+    """A group of settings: frozen, without unknown keys, NaN and infinity. Errors hide values, which may be secrets."""
 
     model_config = ConfigDict(
         frozen=True,
