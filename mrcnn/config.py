@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mrcnn.architecture import architecture_of
+
 BACKBONES = ("resnet50", "resnet101", "efficientnet_lite0")
-RESIZE_MODES = ("none", "square", "pad64", "crop")
+RESIZE_MODES = ("none", "square", "pad64", "crop", "shortest")
 PYRAMID_STRIDES = (4, 8, 16, 32, 64)
 """Input pixels per cell of P2, P3, P4, P5 and P6; fixed by the architecture (Lin et al. 2017, section 3)."""
 
@@ -141,6 +143,7 @@ class Config:
         Raises:
             ValueError: settings are invalid or inconsistent; the message is one line that names the setting.
         """
+        architecture_of(self)
         self._validate_batch()
         self._validate_backbone()
         self._validate_image()
@@ -188,7 +191,7 @@ class Config:
         shape = np.asarray(self.IMAGE_SHAPE)
         if shape.shape != (3,) or np.any(shape < 1):
             self._fail("IMAGE_SHAPE", "height, width and channels")
-        if np.any(shape[:2] % 64):
+        if self.IMAGE_RESIZE_MODE != "shortest" and np.any(shape[:2] % 64):
             self._fail(side_name, f"a multiple of 64 such as 512 or 1024, the stride of P6 (IMAGE_SHAPE is {shape})")
         if self.IMAGE_RESIZE_MODE == "pad64" and self.IMAGE_MIN_DIM and self.IMAGE_MIN_DIM % 64:
             self._fail("IMAGE_MIN_DIM", 'a multiple of 64 when IMAGE_RESIZE_MODE is "pad64"')
