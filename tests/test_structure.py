@@ -11,6 +11,7 @@ import pytest
 from tests.syntax_trees import ROOT, functions, imports, modules, parameters
 
 LAYERS = (
+    "mrcnn.architecture",
     "mrcnn.config",
     "mrcnn.weights",
     "mrcnn.network",

@@ -41,8 +41,9 @@ NETWORK_SETTINGS = (
 """Settings of a Config on which the meaning of the weights and the preparation of images depend."""
 
 OPTIONAL_SETTINGS = ("ARCHITECTURE", "RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND")
-"""Settings beyond Matterport's, which a Config need not have: the name of an architecture (`mrcnn.architecture`), widths that
-are 512 and 256 in Matterport's package, and how `detect` treats regions that most probably are background."""
+"""Settings beyond Matterport's, which a Config need not have: the name of an architecture (`mrcnn.architecture`),
+widths that are 512 and 256 in Matterport's package, and how `detect` treats regions that most probably are
+background."""
 
 
 WHOLE_LIMITS = {
