@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.architecture import Architecture
+from mrcnn.network.anchors import normalize_boxes
 from mrcnn.network.constants import CANVAS_MULTIPLE
 
 Floats = NDArray[np.float32]
@@ -68,6 +70,13 @@ class Engine(ABC):
         Raises:
             ValueError: arrays of another shape.
         """
+
+
+def matterport_boxes(boxes: Floats, height: int, width: int, architecture: Architecture) -> Floats:
+    """Boxes float32 (N, 4) in an architecture's normalized coordinates, in those of `RawDetections`."""
+    if architecture.last_pixel_is_one:
+        return boxes
+    return normalize_boxes(boxes * np.array([height, width] * 2, np.float32), height, width)
 
 
 def check_canvases(images: NDArray[np.generic], windows: NDArray[np.generic]) -> None:

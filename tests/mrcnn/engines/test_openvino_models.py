@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.architecture import MATTERPORT
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.openvino_models import (
     POOLED,
@@ -67,7 +68,7 @@ def test_a_head_in_two_steps(pieces, part, size, outputs, tiny_files):
     regions = {}
     for level, hw in zip((2, 3, 4, 5), LEVEL_HWS.values(), strict=True):
         chosen = boxes if level == 2 else boxes[1:] if level == 4 else boxes[:0]
-        regions[f"windows{level}"] = roi_windows(chosen, hw, size)
+        regions[f"windows{level}"] = roi_windows(chosen, hw, size, MATTERPORT)
         regions[f"images{level}"] = np.arange(len(chosen), dtype=np.int64) % 2
     others = {"class_ids": np.array([1, 2, 2, 1, 1])} if part == "masks" else {}
     model = core().read_model(exported_parts(*tiny_files)[part])

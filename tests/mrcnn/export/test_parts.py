@@ -5,6 +5,7 @@ import onnxruntime
 import pytest
 from keras import ops
 
+from mrcnn.architecture import architecture_of
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import sort_by_level
 from mrcnn.export.parts import export_parts
@@ -106,7 +107,9 @@ def regions(network, size):
     # on this canvas only P2 is near; larger claims spread the regions over all levels
     claimed_hw = (1800, 2400)
     image_indices = np.repeat(np.arange(2), 9)
-    flat = sort_by_level(boxes.reshape(-1, 4), image_indices, LEVEL_HWS, claimed_hw, size)
+    flat = sort_by_level(
+        boxes.reshape(-1, 4), image_indices, LEVEL_HWS, claimed_hw, size, architecture_of(network.config)
+    )
     assert all(len(flat.inputs[f"images{level}"]) for level in LEVELS)
     return boxes, flat, claimed_hw
 
