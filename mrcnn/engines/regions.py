@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.architecture import architecture_of
 from mrcnn.config import Config
 from mrcnn.engines.base import Floats
 from mrcnn.network.constants import CANONICAL_SIDE, LEVELS
@@ -129,7 +130,7 @@ def detect(rois: Floats, class_probs: Floats, deltas: Floats, window: Floats, co
     live = np.flatnonzero((class_ids > 0) & (scores >= np.float32(config.DETECTION_MIN_CONFIDENCE or 0.0)))
     rois, class_ids, scores = rois[live], class_ids[live], scores[live]
     own_deltas = deltas[live, class_ids] * np.asarray(config.BBOX_STD_DEV, np.float32)
-    boxes = decode_deltas(rois, own_deltas)
+    boxes = decode_deltas(rois, own_deltas, architecture_of(config).max_log_scale)
     boxes = np.clip(boxes, np.tile(window[:2], 2), np.tile(window[2:], 2)).astype(np.float32)
     kept = class_wise_nms(
         boxes, scores, class_ids, int(config.DETECTION_MAX_INSTANCES), float(config.DETECTION_NMS_THRESHOLD)

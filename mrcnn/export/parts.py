@@ -20,12 +20,13 @@ import keras
 import numpy as np
 import onnx
 
+from mrcnn.architecture import architecture_of
 from mrcnn.config import Config
 from mrcnn.export.functional import translate
 from mrcnn.export.layers import Tensor
 from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.backbones import STEM_ENDS
-from mrcnn.network.constants import LEVELS, MAX_LOG_SCALE, PART_NAMES, STEM
+from mrcnn.network.constants import LEVELS, PART_NAMES, STEM
 from mrcnn.network.folding import inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
 
@@ -91,7 +92,8 @@ def export_proposals(config: Config) -> onnx.ModelProto:
     scores, best = graph.add_many("TopK", (probs, limit), 2, axis=0, largest=1, sorted=1)
     std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
     deltas = graph.add("Mul", graph.add("Gather", all_deltas, best, axis=0), std_dev)
-    boxes = _decode(graph, graph.add("Gather", all_anchors, best, axis=0), deltas)
+    anchors = graph.add("Gather", all_anchors, best, axis=0)
+    boxes = _decode(graph, anchors, deltas, architecture_of(config).max_log_scale)
     boxes = graph.add("Clip", boxes, *(graph.constant(value) for value in NORMALIZED_WINDOW))
     chosen = graph.add(
         "NonMaxSuppression",
@@ -168,11 +170,11 @@ def _pool(graph: Graph, network: MaskRCNNNetwork, size: int) -> Tensor:
     return Tensor(graph.add("Concat", *pooled, axis=0), 4, channels, (size, size))
 
 
-def _decode(graph: Graph, boxes: str, deltas: str) -> str:
+def _decode(graph: Graph, boxes: str, deltas: str, max_log_scale: float) -> str:
     """Write `mrcnn.network.box_coding.decode_deltas` as nodes: boxes (N, 4) and deltas (N, 4) to boxes (N, 4)."""
     corner, opposite = graph.add_many("Split", (boxes, graph.integers(2, 2)), 2, axis=1)
     shift, log_scale = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
-    half, limit = graph.constant(0.5), graph.constant(MAX_LOG_SCALE)
+    half, limit = graph.constant(0.5), graph.constant(max_log_scale)
     size = graph.add("Sub", opposite, corner)
     center = graph.add("Add", graph.add("Add", corner, graph.add("Mul", size, half)), graph.add("Mul", shift, size))
     scaled = graph.add("Mul", size, graph.add("Exp", graph.add("Min", log_scale, limit)))
