@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mrcnn.architecture import MATTERPORT
 from mrcnn.engines import regions
 from mrcnn.network import detection_selection as network_detections
 from mrcnn.network import roi_align
@@ -31,7 +32,7 @@ def test_levels_by_hand():
 def test_levels_are_those_of_the_network():
     boxes = random_boxes(500, 1)
     boxes[:3, 2:] = boxes[:3, :2]  # without area
-    expected = ops.convert_to_numpy(roi_align.roi_levels(ops.convert_to_tensor(boxes), (576, 1024)))
+    expected = ops.convert_to_numpy(roi_align.roi_levels(ops.convert_to_tensor(boxes), (576, 1024), MATTERPORT))
     found = regions.roi_levels(boxes, 576, 1024)
     assert set(expected.tolist()) == {0, 1, 2, 3}
     np.testing.assert_array_equal(found, expected)
@@ -118,7 +119,7 @@ def heads_answers(count: int, seed: int = 6):
 
 def detect_in_keras(rois, probs, deltas, window, config):
     rows, counts = network_detections.detect(
-        *(ops.convert_to_tensor(x[None]) for x in (rois, np.int32(len(rois)), probs, deltas, window)), config
+        *(ops.convert_to_tensor(x[None]) for x in (rois, np.int32(len(rois)), probs, deltas, window)), (64, 64), config
     )
     return ops.convert_to_numpy(rows)[0, : int(counts[0])]
 

@@ -52,6 +52,9 @@ def run(request, paths):
     return run_part
 
 
+WINDOWS = np.array([[0, 0, 1, 1]] * 2, np.float32)
+
+
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.stack([tiny_image(*HW, seed) for seed in (1, 2)])
@@ -60,7 +63,7 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="module")
 def extracted(network, images):
     """What the network makes of the images: pyramid [P2 … P5], class logits, deltas."""
-    pyramid, logits, deltas = network.extract(ops.convert_to_tensor(images))
+    pyramid, logits, deltas = network.extract(ops.convert_to_tensor(images), WINDOWS)
     return [ops.convert_to_numpy(level) for level in pyramid[:4]], *map(ops.convert_to_numpy, (logits, deltas))
 
 
@@ -89,7 +92,7 @@ def test_proposals(run, network, extracted, limit, count):
     config = type(network.config)()
     config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
     same = MaskRCNNNetwork(config, network.models)
-    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], HW))
+    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], WINDOWS, HW))
     for image in (0, 1):
         inputs = {"rpn_class_logits": extracted[1][image], "rpn_deltas": extracted[2][image]}
         inputs |= {"anchors": network.anchors(*HW), "limit": np.array([limit]), "count": np.array([count])}
