@@ -65,6 +65,18 @@ def clip_boxes(boxes, window):
     return ops.minimum(ops.maximum(boxes, low), high)
 
 
+def have_sides(boxes, smallest: float, image_shape):
+    """Whether height and width of boxes (..., 4), normalized, are `smallest` pixels or more: bool (...).
+
+    Args:
+        boxes: float32, (y1, x1, y2, x2) divided by the canvas size.
+        smallest: pixels.
+        image_shape: (H, W) of the canvas, pixels.
+    """
+    is_high = boxes[..., 2] - boxes[..., 0] >= smallest / image_shape[0]
+    return ops.logical_and(is_high, boxes[..., 3] - boxes[..., 1] >= smallest / image_shape[1])
+
+
 def box_areas(boxes):
     """Areas of boxes (..., 4): float32 (...); 0 for an inverted box."""
     return ops.relu(boxes[..., 2] - boxes[..., 0]) * ops.relu(boxes[..., 3] - boxes[..., 1])

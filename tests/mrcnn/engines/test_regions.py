@@ -32,7 +32,7 @@ def test_levels_by_hand():
 def test_levels_are_those_of_the_network():
     boxes = random_boxes(500, 1)
     boxes[:3, 2:] = boxes[:3, :2]  # without area
-    expected = ops.convert_to_numpy(roi_align.roi_levels(ops.convert_to_tensor(boxes), (576, 1024)))
+    expected = ops.convert_to_numpy(roi_align.roi_levels(ops.convert_to_tensor(boxes), (576, 1024), MATTERPORT))
     found = regions.roi_levels(boxes, 576, 1024, MATTERPORT)
     assert set(expected.tolist()) == {0, 1, 2, 3}
     np.testing.assert_array_equal(found, expected)
@@ -121,7 +121,7 @@ def heads_answers(count: int, seed: int = 6):
 
 def detect_in_keras(rois, probs, deltas, window, config):
     rows, counts = network_detections.detect(
-        *(ops.convert_to_tensor(x[None]) for x in (rois, np.int32(len(rois)), probs, deltas, window)), config
+        *(ops.convert_to_tensor(x[None]) for x in (rois, np.int32(len(rois)), probs, deltas, window)), (64, 64), config
     )
     return ops.convert_to_numpy(rows)[0, : int(counts[0])]
 
