@@ -29,7 +29,7 @@ from pipeline.commands.program import (
     set_up_logging,
     whole_number,
 )
-from pipeline.console.count_progress import CountProgress
+from pipeline.console.progress import CountProgress
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
 from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes

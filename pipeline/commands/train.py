@@ -20,7 +20,7 @@ from mrcnn.weights.metadata import describe
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import StopRequest, handled
 from pipeline.commands.train_settings import FLAGS, WINDOW_SHARE, RunSettings, can_resume, settings_from, write_run
-from pipeline.console.train_progress import TrainProgress
+from pipeline.console.progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name

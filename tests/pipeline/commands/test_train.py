@@ -15,7 +15,7 @@ from mrcnn.weights.checkpoint import read_metadata
 from mrcnn.weights.load_save import load_weights, save_weights
 from mrcnn.weights.metadata import class_names_from_metadata, config_from_metadata, describe
 from pipeline.commands import train
-from pipeline.console.train_progress import TrainProgress
+from pipeline.console.progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.machine import Machine
