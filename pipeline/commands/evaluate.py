@@ -7,16 +7,20 @@ import contextlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
 
+from mrcnn.coco.average_precision import Kind
 from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.whole_file import write_whole
 from pipeline.commands.program import (
@@ -31,9 +35,7 @@ from pipeline.commands.program import (
 )
 from pipeline.console.progress import CountProgress
 from pipeline.errors import InputError, RunError
-from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
-from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
-from pipeline.evaluation.tables import tables
+from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
@@ -85,6 +87,16 @@ SETTING_FLAGS = (
     *MODEL_FLAGS,
     ("--min-score", "model.min_score", "0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
 )
+
+AREA_NAMES = {
+    "all": "all",
+    "small": "small: below 32²",
+    "medium": "medium: 32² to 96²",
+    "large": "large: above 96²",
+    "32_to_64": "32² to 64²",
+    "above_64": "above 64²",
+}
+"""What the tables call the sizes of `average_precision.AREAS`, in pixels of the image."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -190,6 +202,32 @@ def _print(evaluation: Evaluation, description: str, min_score: float | None) ->
     )
     for table in tables(evaluation):
         console.print(table)
+
+
+def tables(evaluation: Evaluation) -> list[Table]:
+    """Masks and boxes by size of the object; by class as well, if there is more than one. 80 columns wide."""
+    found = []
+    for kind in Kind:
+        by_area = evaluation.by_area[kind.value]
+        rows = {AREA_NAMES[area]: (of.objects, of.ap, of.ap50, of.ap75, of.ar, of.ar50) for area, of in by_area.items()}
+        found.append(_table((f"{kind.value}, by area of the object", "AP", "AP50", "AP75", "AR", "AR50"), rows))
+    masks, boxes = (evaluation.by_class[kind.value] for kind in (Kind.MASK, Kind.BOX))
+    if len(masks) > 1:
+        of_classes = {
+            name: (mask.objects, mask.ap, mask.ap50, boxes[name].ap, boxes[name].ap50) for name, mask in masks.items()
+        }
+        found.append(_table(("class", "mask AP", "AP50", "box AP", "AP50"), of_classes))
+    return found
+
+
+def _table(header: Sequence[str], rows: Mapping[str, tuple[int, *tuple[float, ...]]]) -> Table:
+    """Rows by their name, each with the number of objects and the numbers under the rest of the header."""
+    table = Table(header[0], box=SIMPLE, pad_edge=False)
+    for column in ("objects", *header[1:]):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, (objects, *numbers) in rows.items():
+        table.add_row(name, str(objects), *("-" if math.isnan(value) else f"{value:.3f}" for value in numbers))
+    return table
 
 
 def _installed() -> dict[str, str]:
