@@ -7,9 +7,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from mrcnn.coco.annotation_errors import AnnotationError
@@ -24,6 +27,8 @@ from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sources.images import load_image
 
+PasteMask = Callable[..., tuple[NDArray[np.bool_], int, int]]
+"""`paste_mask` with its threshold."""
 OnImage = Callable[[int, int], None]
 """Called after each image with the number of images done and in all."""
 
@@ -216,6 +221,7 @@ def evaluate(
     objects = sum(not record["iscrowd"] for record in of_classes)
     if objects == 0:
         raise InputError(f"{truth.file.path} has no object of the class {_some(tuple(matched.names.values()))}")
+    paste = partial(paste_mask, threshold=mask_threshold)
     detections: list[Record] = []
     times_ms: list[float] = []
     for done, (image_id, image) in enumerate(truth.images.items(), start=1):
@@ -228,7 +234,7 @@ def evaluate(
         started = time.perf_counter()
         instances = segmenter.segment_batch([picture])[0]
         times_ms.append(1000 * (time.perf_counter() - started))
-        detections.extend(_records(instances, image, matched.category_ids, mask_threshold))
+        detections.extend(_records(instances, image, matched.category_ids, paste))
         if on_image is not None:
             on_image(done, len(truth.images))
     measured = {kind.value: measure(truth.annotations, detections, kind, list(matched.names)) for kind in Kind}
@@ -275,16 +281,14 @@ def _record(annotation: Annotation, image: CocoImage) -> Record | None:
     }
 
 
-def _records(
-    instances: Instances, image: CocoImage, category_ids: Mapping[int, int], mask_threshold: float
-) -> list[Record]:
+def _records(instances: Instances, image: CocoImage, category_ids: Mapping[int, int], paste: PasteMask) -> list[Record]:
     """The instances of one image as COCO's result records, those of the evaluated classes."""
     records: list[Record] = []
     for index, class_id in enumerate(instances.class_ids.tolist()):
         if class_id not in category_ids:
             continue
         box = instances.boxes_xyxy[index]
-        pasted, y0, x0 = paste_mask(instances.mask_probs[index], box, image.height, image.width, mask_threshold)
+        pasted, y0, x0 = paste(instances.mask_probs[index], box, image.height, image.width)
         x1, y1, x2, y2 = (float(edge) for edge in box)
         records.append(
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -13,19 +13,10 @@ from pipeline.settings.section import Section, VariableName, with_variables
 MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 12, 256
 
 
-class X264Preset(Enum):
-    """The H.264 encoder's trade-off between speed and file size, fastest first."""
-
-    ULTRAFAST = "ultrafast"
-    SUPERFAST = "superfast"
-    VERYFAST = "veryfast"
-    FASTER = "faster"
-    FAST = "fast"
-    MEDIUM = "medium"
-    SLOW = "slow"
-    SLOWER = "slower"
-    VERYSLOW = "veryslow"
-    PLACEBO = "placebo"
+X264Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
+"""The H.264 encoder's trade-off between speed and file size, fastest first."""
 
 
 class AudioMode(Enum):
@@ -54,7 +45,7 @@ class RecorderSettings(Section):
     path: str | None = None
     overwrite: bool = False
     crf: Annotated[int, Field(ge=0, le=51)] = 23
-    preset: X264Preset = X264Preset.SUPERFAST
+    preset: X264Preset = "superfast"
     audio: AudioMode = AudioMode.AUTO
     fragment_s: Annotated[float, Field(ge=0.1, le=60.0)] = 1.0
     segment_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None

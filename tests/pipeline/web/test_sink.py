@@ -17,7 +17,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.ledger import RunLedger
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.web.address import listen
+from pipeline.web.server import listen
 from pipeline.web.sink import WebSink
 from pipeline.web.view import RunView
 from tests.pipeline.fakes import DEADLINE_S
