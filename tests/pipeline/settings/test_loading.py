@@ -5,8 +5,8 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline.errors import InputError
-from pipeline.settings.display_settings import WindowMode
 from pipeline.settings.loading import dump_settings, load_settings, parse_assignment
+from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.presentation_settings import PresentationMode
 from pipeline.settings.schema import Settings
 
