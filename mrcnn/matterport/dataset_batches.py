@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.matterport.dataset_images import CanvasImage, image_name, load_canvas_image
+from mrcnn.matterport.dataset import CanvasImage, image_name, load_canvas_image
 from mrcnn.matterport.molding import mold_image
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 from mrcnn.network.constants import CANVAS_MULTIPLE
@@ -44,7 +44,7 @@ class DatasetBatches:
         Args:
             dataset: a prepared `utils.Dataset`.
             config: settings of the training run.
-            augmentation: see `dataset_images.augmented`.
+            augmentation: see `dataset.augmented`.
             no_augmentation_sources: names of sources whose images are not augmented.
             seed: seed of the order, of anchor sampling and of all other random choices.
             shuffle: use a new random order each epoch instead of the data set's order.

@@ -77,7 +77,7 @@ class MaskRCNN:
             raise ValueError(f"config must be an instance, got the class {config.__name__}: write {config.__name__}()")
         config.validate()
         if mode == "training":
-            from mrcnn.matterport.training_checks import check_config
+            from mrcnn.matterport.epochs import check_config
 
             check_config(config)
             if model_dir is None:
@@ -158,7 +158,7 @@ class MaskRCNN:
         """
         from mrcnn.matterport import training_checks as checks
         from mrcnn.matterport.epochs import Run, run_epochs, run_metadata
-        from mrcnn.training.layer_patterns import layer_pattern
+        from mrcnn.training.training_model import layer_pattern
 
         if self.mode != "training":
             raise ValueError('train needs a model with mode="training", this one has mode="inference"')
@@ -201,7 +201,7 @@ class MaskRCNN:
         Raises:
             ValueError: no layer matches.
         """
-        from mrcnn.training.layer_patterns import set_trainable
+        from mrcnn.training.training_model import set_trainable
 
         for layer in set_trainable(self.network, layer_regex):
             if verbose:

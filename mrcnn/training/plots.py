@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mrcnn.training.annotated_images import AnnotatedImage
-from mrcnn.training.image_cache import ImageCache, UnreadableImageError
+from mrcnn.training.data import ImageCache, UnreadableImageError
 from mrcnn.training.training_model import LOSS_NAMES
 from mrcnn.training.validation import Detection
 from mrcnn.weights.whole_file import whole_file, write_whole
@@ -32,7 +32,7 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
     Args:
         path: the file.
-        lines: of the log, see `run_log.read_log`.
+        lines: of the log, see `run_files.read_log`.
 
     Raises:
         OSError: it cannot be written.

@@ -20,10 +20,8 @@ from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.network.constants import CANVAS_MULTIPLE
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
-from mrcnn.training.data import BatchMaker
-from mrcnn.training.image_cache import UnreadableImageError
-from mrcnn.training.policy import keras_policy
-from mrcnn.training.training_model import TrainingModel
+from mrcnn.training.data import BatchMaker, UnreadableImageError
+from mrcnn.training.training_model import TrainingModel, keras_policy
 from mrcnn.weights.metadata import config_from_metadata, describe
 
 MAX_IMAGES = 100
@@ -125,7 +123,7 @@ class Validator:
         ]
 
     def _losses(self, model: TrainingModel) -> dict[str, Any]:
-        count = min(MAX_BATCHES, -(-len(self._data.images) // self._batches.settings.windows))
+        count = min(MAX_BATCHES, -(-len(self._data.images) // self._batches.count))
         sums: dict[str, float] = {}
         for number in range(count):
             logs = model.test_on_batch(self._batches.make(number), return_dict=True)  # of this batch alone

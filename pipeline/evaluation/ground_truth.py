@@ -9,10 +9,16 @@ from pathlib import Path
 
 from pycocotools import mask as coco_mask
 
-from mrcnn.coco.annotation_errors import AnnotationError
-from mrcnn.coco.annotation_file import Annotation, AnnotationFile, CocoImage, Record, read_annotation_file
+from mrcnn.coco.annotation_file import (
+    Annotation,
+    AnnotationError,
+    AnnotationFile,
+    CocoImage,
+    Record,
+    read_annotation_file,
+    rle_of,
+)
 from mrcnn.coco.image_files import locate
-from mrcnn.coco.segmentation import rle_of
 from pipeline.errors import InputError
 
 
