@@ -156,29 +156,28 @@ class MaskRCNN:
             FloatingPointError: the loss is NaN or infinite.
             OSError: a weight file cannot be written; those of earlier epochs are untouched.
         """
-        from mrcnn.matterport import training_checks as checks
-        from mrcnn.matterport.epochs import Run, run_epochs, run_metadata
+        from mrcnn.matterport import epochs as loop
+        from mrcnn.matterport.dataset_batches import DatasetBatches
         from mrcnn.training.training_model import layer_pattern
 
         if self.mode != "training":
             raise ValueError('train needs a model with mode="training", this one has mode="inference"')
-        checks.check_config(self.config)
-        checks.check_schedule(learning_rate, epochs, self.epoch)
-        checks.check_dataset(train_dataset, self.config, "train_dataset")
+        loop.check_config(self.config)
+        loop.check_schedule(learning_rate, epochs, self.epoch)
+        loop.check_dataset(train_dataset, self.config, "train_dataset")
         if self.config.VALIDATION_STEPS > 0:
-            checks.check_dataset(val_dataset, self.config, "val_dataset")
+            loop.check_dataset(val_dataset, self.config, "val_dataset")
         self.set_trainable(layer_pattern(layers, self.config.BACKBONE), verbose=0)
         model = self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
-        model.metadata = self.keras_model.metadata = run_metadata(self.config, train_dataset)
+        model.metadata = self.keras_model.metadata = loop.run_metadata(self.config, train_dataset)
         count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _logs: setattr(self, "epoch", epoch + 1))
-        callbacks = (*(custom_callbacks or ()), count)
-        run = Run(
-            learning_rate, self.epoch, epochs, self.log_dir, self.checkpoint_path, augmentation,
-            no_augmentation_sources, callbacks,
-        )  # fmt: skip
+        own = loop.file_callbacks(self.log_dir, self.checkpoint_path)
+        seed = int(np.random.randint(2**31))  # noqa: NPY002  keras.utils.set_random_seed makes a run repeatable
+        batches = DatasetBatches(train_dataset, self.config, augmentation, no_augmentation_sources, seed)
         log(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n")
         log(f"Checkpoint Path: {self.checkpoint_path}")
-        self.keras_model.history = run_epochs(model, train_dataset, val_dataset, run)
+        callbacks = [*(custom_callbacks or ()), count, *own]
+        self.keras_model.history = loop.run_epochs(model, batches, val_dataset, callbacks, range(self.epoch, epochs))
         return self.keras_model.history
 
     def compile(self, learning_rate: float, momentum: float):
@@ -306,9 +305,6 @@ class MaskRCNN:
                 or its shorter side is one pixel after resizing.
         """
         self._check_count(images)
-        for index, image in enumerate(images):
-            _check_image(index, image, int(self.config.IMAGE_SHAPE[2]))
-        self._log_inputs(images, verbose)
         molded_images, image_metas, windows = self.mold_inputs(images)
         for index, (image, (y1, x1, y2, x2)) in enumerate(zip(images, windows, strict=True)):
             if min(y2 - y1, x2 - x1) < 2:  # normalized, it has no extent
@@ -316,6 +312,7 @@ class MaskRCNN:
                     f"image {index} of (height, width) = {image.shape[:2]} is too narrow: resized for the network, its "
                     "shorter side is one pixel. Cut it into shorter pieces"
                 )
+        self._log_inputs(images, verbose)
         return self._detect_canvases(molded_images, image_metas, windows, [image.shape for image in images], verbose)
 
     def detect_molded(

@@ -12,10 +12,10 @@ from mrcnn.config import Config
 from mrcnn.matterport.dataset_batches import DatasetBatches
 from mrcnn.matterport.epochs import (
     DatasetModel,
-    Run,
     check_config,
     check_dataset,
     check_schedule,
+    file_callbacks,
     make_model,
     run_epochs,
     run_metadata,
@@ -34,8 +34,11 @@ def config():
     return TinyTrainConfig()
 
 
-def a_run(folder, epochs=1, **others):
-    return Run(0.001, 0, epochs, str(folder), str(folder / "mask_rcnn_tiny_{epoch:04d}.h5"), **others)
+def train(model, dataset, val_dataset, folder, epochs=1, callbacks=()):
+    """Run the epochs with the callbacks that write files."""
+    own = file_callbacks(str(folder), str(folder / "mask_rcnn_tiny_{epoch:04d}.h5"))
+    batches = DatasetBatches(dataset, model.network.config)
+    return run_epochs(model, batches, val_dataset, [*callbacks, *own], range(epochs))
 
 
 def values_of(network):
@@ -51,6 +54,7 @@ class Scripted(DatasetModel):
 
     def __init__(self, network, script=(1.5,)):
         super().__init__(network, 0, 4)
+        self.compile(optimizer=keras.optimizers.SGD(0.001))
         self.script, self.done = script, 0
 
     def train_on_batch(self, *_arguments, **_settings):
@@ -132,7 +136,7 @@ LOSSES = sorted(["loss", *LOSS_NAMES[:5]])
 def test_a_run_tells_callbacks_and_leaves_a_log_and_a_file_for_each_epoch(config, tmp_path, capsys):
     seen = Seen(last=2)
     model = Scripted(tiny_network(config), script=(4.0, 3.0, 2.0, 1.0))
-    history = run_epochs(model, Shapes().fill(), Shapes().fill(2), a_run(tmp_path / "logs", 9, callbacks=[seen]))
+    history = train(model, Shapes().fill(), Shapes().fill(2), tmp_path / "logs", 9, [seen])
     names = sorted([*LOSSES, *(f"val_{name}" for name in LOSSES)])
     assert seen.calls == ["begin", 0, 1, (0, names), 0, 1, (1, names), "end"]
     lines = [json.loads(line) for line in (tmp_path / "logs" / "log.jsonl").read_text().splitlines()]
@@ -162,7 +166,7 @@ def test_a_full_disk_leaves_the_files_of_earlier_epochs(config, tmp_path):
     model = Scripted(tiny_network(config))
     try:
         with pytest.raises(OSError, match=r"cannot write the weights of epoch 2 to .*0002\.h5.*Earlier files"):
-            run_epochs(model, Shapes().fill(), None, a_run(tmp_path, 3, callbacks=[FillDisk()]))
+            train(model, Shapes().fill(), None, tmp_path, 3, [FillDisk()])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "mask_rcnn_tiny_0001.h5"]
@@ -172,7 +176,7 @@ def test_a_full_disk_leaves_the_files_of_earlier_epochs(config, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
     model = Scripted(tiny_network(config), script=(1.0, float("nan")))
     with pytest.raises(FloatingPointError, match="the loss is nan at step 2 of epoch 1: try a smaller learning rate"):
-        run_epochs(model, Shapes().fill(), None, a_run(tmp_path))
+        train(model, Shapes().fill(), None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,7 +187,7 @@ def test_an_error_of_the_data_set_comes_through(config, tmp_path):
             return masks, class_ids + 5
 
     with pytest.raises(ValueError, match=r"image \d \(shapes\.\d, None\): load_mask must return class ids"):
-        run_epochs(Scripted(tiny_network(config)), Broken().fill(), None, a_run(tmp_path))
+        train(Scripted(tiny_network(config)), Broken().fill(), None, tmp_path)
 
 
 def test_files_carry_settings_and_names_where_the_network_has_a_name(config):
