@@ -94,24 +94,8 @@ class GraphEngine(Engine):
         ]
 
     def _propose(self, pyramid: Arrays, index: int, window: Floats, height: int, width: int) -> Floats:
-        config, architecture = self._config, self._architecture
-        ends = level_ends(self._anchor_settings, height, width)
-        starts = (0, *ends[:-1])
-        if not architecture.proposals_per_level:
-            starts, ends, window = (0,), ends[-1:], np.array([0, 0, 1, 1], np.float32)
-        return self._runtime.proposals(
-            {
-                "rpn_class_logits": pyramid["rpn_class_logits"][index],
-                "rpn_deltas": pyramid["rpn_deltas"][index],
-                "anchors": normalized_anchors(self._anchor_settings, height, width),
-                "starts": np.array(starts, np.int64),
-                "ends": np.array(ends, np.int64),
-                "window": window,
-                "smallest": np.float32(architecture.smallest_proposal) / np.array([height, width], np.float32),
-                "limit": np.array([int(config.PRE_NMS_LIMIT)], np.int64),
-                "count": np.array([int(config.POST_NMS_ROIS_INFERENCE)], np.int64),
-            }
-        )
+        rpn = {name: pyramid[name][index] for name in ("rpn_class_logits", "rpn_deltas")}
+        return self._runtime.proposals(rpn | proposal_inputs(self._config, window, height, width))
 
     def _classify(self, pyramid: Arrays, rois: Sequence[Floats], height: int, width: int) -> tuple[Floats, Floats]:
         regions = self._sort(rois, height, width, int(self._config.POOL_SIZE))
@@ -137,3 +121,27 @@ class GraphEngine(Engine):
         return sort_by_level(
             np.concatenate(boxes), image_indices, level_hws, (height, width), samples, self._architecture
         )
+
+
+def proposal_inputs(config: Config, window: Floats, height: int, width: int) -> dict[str, NDArray[Any]]:
+    """The inputs of the part `proposals` that do not come from the network, see `mrcnn.export.parts.export_proposals`.
+
+    Args:
+        config: settings of the network.
+        window: float32 (4,), normalized (y1, x1, y2, x2): the part of the canvas that the image covers.
+        height, width: canvas size, pixels.
+    """
+    architecture, anchors = architecture_of(config), AnchorSettings.from_config(config)
+    ends = level_ends(anchors, height, width)
+    starts = (0, *ends[:-1])
+    if not architecture.proposals_per_level:
+        starts, ends, window = (0,), ends[-1:], np.array([0, 0, 1, 1], np.float32)
+    return {
+        "anchors": normalized_anchors(anchors, height, width),
+        "starts": np.array(starts, np.int64),
+        "ends": np.array(ends, np.int64),
+        "window": window,
+        "smallest": np.float32(architecture.smallest_proposal) / np.array([height, width], np.float32),
+        "limit": np.array([int(config.PRE_NMS_LIMIT)], np.int64),
+        "count": np.array([int(config.POST_NMS_ROIS_INFERENCE)], np.int64),
+    }

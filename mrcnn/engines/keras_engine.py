@@ -104,7 +104,8 @@ class KerasEngine(Engine):
         if images.dtype != np.uint8:
             images = np.asarray(images, np.float32)
         last_pixel_is_one = architecture_of(self.network.config).last_pixel_is_one
-        normalized = normalize_boxes(windows, *images.shape[1:3], last_pixel_is_one)
+        height, width = images.shape[1:3]
+        normalized = normalize_boxes(windows, height, width, last_pixel_is_one)
         return PendingDetections(*self._detect(np.ascontiguousarray(images), normalized))
 
     def result(self, pending: PendingDetections) -> list[RawDetections]:

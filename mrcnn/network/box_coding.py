@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from keras import ops
 
-from mrcnn.network.constants import MAX_LOG_SCALE
 
-
-def decode_deltas(boxes, deltas):
+def decode_deltas(boxes, deltas, max_log_scale: float):
     """Apply deltas to boxes; the inverse of `encode_deltas`.
 
     Args:
         boxes: float32 (..., 4), (y1, x1, y2, x2).
         deltas: float32 (..., 4), (dy, dx, log dh, log dw), already multiplied by the standard deviations.
+        max_log_scale: upper limit of log dh and log dw.
 
     Returns:
         float32 (..., 4), not clipped.
@@ -25,8 +24,8 @@ def decode_deltas(boxes, deltas):
     width = boxes[..., 3] - boxes[..., 1]
     center_y = boxes[..., 0] + 0.5 * height + deltas[..., 0] * height
     center_x = boxes[..., 1] + 0.5 * width + deltas[..., 1] * width
-    height = height * ops.exp(ops.minimum(deltas[..., 2], MAX_LOG_SCALE))
-    width = width * ops.exp(ops.minimum(deltas[..., 3], MAX_LOG_SCALE))
+    height = height * ops.exp(ops.minimum(deltas[..., 2], max_log_scale))
+    width = width * ops.exp(ops.minimum(deltas[..., 3], max_log_scale))
     y1 = center_y - 0.5 * height
     x1 = center_x - 0.5 * width
     return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)

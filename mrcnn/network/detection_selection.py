@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from mrcnn.architecture import architecture_of
 from mrcnn.network.backend_ops import DEAD, class_wise_nms
 from mrcnn.network.box_coding import clip_boxes, decode_deltas
 
@@ -35,7 +36,8 @@ def detect(rois, counts, class_probs, deltas, windows, config):
     class_ids = ops.cast(ops.argmax(class_probs, axis=-1), "int32")
     scores = ops.max(class_probs, axis=-1)
     own_deltas = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0] * std_dev
-    boxes = clip_boxes(decode_deltas(rois, own_deltas), windows[:, None, :])
+    boxes = decode_deltas(rois, own_deltas, architecture_of(config).max_log_scale)
+    boxes = clip_boxes(boxes, windows[:, None, :])
 
     is_real = ops.arange(regions, dtype="int32")[None, :] < counts[:, None]
     is_sure = scores >= float(config.DETECTION_MIN_CONFIDENCE or 0.0)

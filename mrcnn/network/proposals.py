@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from mrcnn.architecture import architecture_of
 from mrcnn.network.backend_ops import non_max_suppression
 from mrcnn.network.box_coding import clip_boxes, decode_deltas
 
@@ -23,6 +24,7 @@ def propose(object_probs, rpn_deltas, anchors, count: int, config):
         rois: float32 (B, count, 4), normalized (y1, x1, y2, x2), highest score first, zero-padded.
         counts: int32 (B,), number of proposals per image.
     """
+    max_log_scale = architecture_of(config).max_log_scale
     limit = min(config.PRE_NMS_LIMIT, anchors.shape[0])
     std_dev = ops.convert_to_tensor(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
     anchors = ops.convert_to_tensor(anchors)
@@ -31,7 +33,7 @@ def propose(object_probs, rpn_deltas, anchors, count: int, config):
     for image in range(object_probs.shape[0]):
         scores, best = ops.top_k(object_probs[image], limit)
         deltas = ops.take(rpn_deltas[image], best, axis=0) * std_dev
-        boxes = clip_boxes(decode_deltas(ops.take(anchors, best, axis=0), deltas), window)
+        boxes = clip_boxes(decode_deltas(ops.take(anchors, best, axis=0), deltas, max_log_scale), window)
         indices, kept = non_max_suppression(boxes, scores, count, float(config.RPN_NMS_THRESHOLD))
         is_kept = ops.arange(count, dtype="int32") < kept
         rois.append(ops.where(is_kept[:, None], ops.take(boxes, indices, axis=0), 0.0))

@@ -101,6 +101,10 @@ def test_scores_without_the_softmax_operator_are_the_same_to_the_bit(tiny_files)
         "rpn_class_logits": logits.astype(np.float32),
         "rpn_deltas": rng.normal(0, 1, (5000, 4)).astype(np.float32),
         "anchors": np.concatenate([corners, corners + rng.uniform(0.02, 0.3, (5000, 2))], axis=1).astype(np.float32),
+        "starts": np.array([0]),
+        "ends": np.array([5000]),
+        "window": np.array([0, 0, 1, 1], np.float32),
+        "smallest": np.zeros(2, np.float32),
         "limit": np.array([3000]),
         "count": np.array([200]),
     }

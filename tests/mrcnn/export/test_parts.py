@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from mrcnn.architecture import architecture_of
+from mrcnn.engines.graph_engine import proposal_inputs
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import sort_by_level
 from mrcnn.export.parts import export_parts
@@ -93,7 +94,7 @@ def test_proposals(run, network, extracted, limit, count):
     rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], HW))
     for image in (0, 1):
         inputs = {"rpn_class_logits": extracted[1][image], "rpn_deltas": extracted[2][image]}
-        inputs |= {"anchors": network.anchors(*HW), "limit": np.array([limit]), "count": np.array([count])}
+        inputs |= proposal_inputs(config, np.array([0, 0, 1, 1], np.float32), *HW)
         found = run("proposals", inputs)["rois"]
         assert 1 <= len(found) <= count
         np.testing.assert_allclose(found, rois[image, : counts[image]], atol=1e-5)
