@@ -175,12 +175,8 @@ class Config:
         yield "IMAGE_MIN_SCALE", (self.IMAGE_MIN_SCALE or 0) >= 0, "0 (off) or a positive factor"
         for name in ("RPN_ANCHOR_SCALES", "RPN_ANCHOR_RATIOS"):
             yield name, _are_positive(getattr(self, name)), "one or more positive numbers"
-        levels = len(PYRAMID_STRIDES)
-        yield (
-            "RPN_ANCHOR_SCALES",
-            len(self.RPN_ANCHOR_SCALES) == levels,
-            f"{levels} numbers, one for each pyramid level",
-        )
+        is_complete = len(self.RPN_ANCHOR_SCALES) == len(PYRAMID_STRIDES)
+        yield "RPN_ANCHOR_SCALES", is_complete, f"{len(PYRAMID_STRIDES)} numbers, one for each pyramid level"
         for name in ("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "DETECTION_MIN_CONFIDENCE"):
             value = 0 if name == "DETECTION_MIN_CONFIDENCE" and getattr(self, name) is None else getattr(self, name)
             yield name, is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
@@ -217,7 +213,7 @@ def is_number(value: Any) -> bool:
 
 def is_count(value: Any, least: int = 1) -> bool:
     """Whether a value is a whole number of at least so much."""
-    return is_number(value) and isinstance(value, int | np.integer) and value >= least
+    return is_number(value) and isinstance(value, int | np.integer) and bool(value >= least)
 
 
 def _are_positive(values: ArrayLike) -> bool:

@@ -23,7 +23,7 @@ coordinates, whose y2 and x2 are inclusive."""
 
 
 class DatasetBatches:
-    """An endless stream of a data set's images, reshuffled each epoch; `mrcnn.training.data.batches_ahead` calls `make`.
+    """An endless stream of a data set's images, reshuffled each epoch; see `mrcnn.training.data.batches_ahead`.
 
     Images without objects are skipped. Objects of classes that their image's source does not have, and crowd regions
     (negative class ids), are ignored: they are neither objects nor background.
