@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
-from pipeline.sources.wrapper import SourceWrapper
 
 ROUNDING_S = 1e-9
 """Tolerance for the rounding of sums of floating-point seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Which part of a source is used.
-
-    Attributes:
-        start_s: frames before this time on the source's clock are skipped, seconds.
-        duration_s: how much is used from there on, seconds; None for all.
-        max_frames: the largest number of frames to use; None for all.
-    """
-
-    start_s: float = 0.0
-    duration_s: float | None = None
-    max_frames: int | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is limited."""
-        return self.start_s > 0 or self.duration_s is not None or self.max_frames is not None
-
-
-class LimitedSource(SourceWrapper):
+class LimitedSource(Source):
     """Restricts a source to a part of it.
 
     A file seeks to its first frame at or after `start_s` itself; of a live source, the frames before `start_s` are
@@ -41,12 +21,13 @@ class LimitedSource(SourceWrapper):
     from 0 without gaps.
 
     Args:
-        inner: the whole source.
-        limits: the part to use.
+        inner: the whole source; owned by this one.
+        limits: `start_s`, `duration_s` and `max_frames`, the part to use.
     """
 
-    def __init__(self, inner: Source, limits: Limits) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Source, limits: SourceSettings) -> None:
+        self.warnings = inner.warnings
+        self._inner = inner
         self._limits = limits
         self._count = 0
         self._ended = False
@@ -71,6 +52,24 @@ class LimitedSource(SourceWrapper):
             return None
         self._count += 1
         return frame if frame.index == self._count - 1 else replace(frame, index=self._count - 1)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def interrupt(self) -> None:
+        self._inner.interrupt()
+
+    @property
+    def state_text(self) -> str:
+        return self._inner.state_text
+
+    @property
+    def reopened_as(self) -> SourceInfo | None:
+        return self._inner.reopened_as
+
+    @property
+    def reconnects(self) -> int:
+        return self._inner.reconnects
 
     def _past_end(self, frame: Frame) -> bool:
         limits = self._limits

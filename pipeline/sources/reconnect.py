@@ -12,8 +12,8 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import Clock, Frame, SourceInfo
 from pipeline.settings.source_settings import ReconnectSettings
 from pipeline.sources.base import Source
-from pipeline.sources.live import TIME_BASE, ArrivalTimestamps, LiveSource
-from pipeline.sources.pacing import Pacer
+from pipeline.sources.live import TIME_BASE, LiveSource
+from pipeline.sources.timing import Pacer, PtsClock
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class ReconnectingSource(Source):
         self._state_text = ""
         self._name = ""
         self._delay_s = settings.first_delay_s
-        self._timestamps = ArrivalTimestamps()
+        self._timestamps = PtsClock(None, TIME_BASE, step=1)
         self._index = 0
         self._reconnects = 0
         self._stuck: list[LiveSource] = []
@@ -155,7 +155,7 @@ class ReconnectingSource(Source):
 
     def _renumber(self, frame: Frame) -> Frame:
         self._delay_s = self._settings.first_delay_s
-        pts = self._timestamps.next(frame.captured_at_s)
+        pts = self._timestamps.next(round(frame.captured_at_s / TIME_BASE))
         renumbered = replace(frame, index=self._index, pts=pts, time_base=TIME_BASE)
         self._index += 1
         return renumbered

@@ -17,7 +17,6 @@ from pipeline.sources.images import ImagesSource
 from pipeline.sources.limits import LimitedSource
 from pipeline.sources.live import LiveSource
 from pipeline.sources.pattern import PatternSource, read_frame_number
-from pipeline.sources.realtime import RealtimeFile
 from pipeline.sources.reconnect import ReconnectingSource
 from pipeline.sources.video_file import VideoFile
 from tests.pipeline.sources.clips import write_clip
@@ -39,9 +38,15 @@ def test_kinds(tmp_path: Path) -> None:
 
 def test_policy_and_realtime(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 3)
-    assert isinstance(made(clip, realtime=True), RealtimeFile)
-    assert isinstance(made(clip, policy=Policy.LIVE), RealtimeFile)
-    assert isinstance(made(clip, policy=Policy.RECORDED), VideoFile)
+    for arguments, kind in [
+        ({}, SourceKind.RECORDED),
+        ({"policy": Policy.RECORDED}, SourceKind.RECORDED),
+        ({"policy": Policy.LIVE}, SourceKind.LIVE),
+        ({"realtime": True}, SourceKind.LIVE),
+    ]:
+        with made(clip, **arguments) as source:
+            assert isinstance(source, VideoFile)
+        assert made(clip, **arguments).open().kind is kind
     assert isinstance(made("0", policy=Policy.RECORDED), LiveSource), "a recording must not have a hole"
     assert isinstance(made("0", reconnect=ReconnectSettings(enabled=False)), LiveSource)
     assert isinstance(made("http://cam/a.mp4", policy=Policy.RECORDED), VideoFile)
@@ -76,6 +81,14 @@ def test_realtime_with_a_start_begins_at_once(tmp_path: Path) -> None:
     frames = list(iter(source.read, None))
     source.close()
     assert [frame.pts_s for frame in frames] == pytest.approx([1.92, 1.96])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limited"),
+    [({}, False), ({"start_s": 1}, True), ({"duration_s": 1}, True), ({"max_frames": 1}, True)],
+)
+def test_any_limit_limits_the_source(arguments: dict, limited: bool) -> None:
+    assert isinstance(made("test:", **arguments), LimitedSource) is limited
 
 
 @pytest.mark.parametrize("uri", ["", "foo://x", "/no/such/file.mp4", "test:big"])

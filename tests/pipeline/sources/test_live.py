@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from fractions import Fraction
 
+import cv2
 import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
-from pipeline.sources.live import ArrivalTimestamps, LiveSource
+from pipeline.sources.live import HANDOVER_CAPACITY, LiveSource
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 
 
@@ -31,11 +33,6 @@ def test_frames_carry_the_measured_time() -> None:
         source.read()
     source.close()
     assert not source.stuck
-
-
-def test_timestamps_increase_even_if_the_clock_stands_still() -> None:
-    stamps = ArrivalTimestamps()
-    assert [stamps.next(value) for value in (10.0, 10.0, 10.0000001, 9.0, 10.5)] == [0, 1, 2, 3, 500_000]
 
 
 def test_the_end_of_a_clip_is_not_an_error() -> None:
@@ -85,3 +82,80 @@ def test_interrupt_before_open() -> None:
     with pytest.raises(InputError, match="interrupted while opening"):
         source.open()
     source.close()
+
+
+# -- the thread between a device and its reader, and every way it can end
+
+
+def test_the_device_is_closed_at_its_end() -> None:
+    device = FakeDevice([picture(1.0, 5), picture(2.0, 6)])
+    source = live(device)
+    source.open()
+    assert [source.read().image_bgr[0, 0, 0] for _ in range(2)] == [5, 6]
+    with pytest.raises(RunError, match="unplugged"):
+        source.read()
+    assert source.read() is None
+    assert device.closed.wait(5)
+    source.close()
+    assert not source.stuck
+
+
+def test_a_failed_open_closes_the_device() -> None:
+    device = FakeDevice(open_error=InputError("no such camera"))
+    with pytest.raises(InputError, match="no such camera"):
+        live(device).open()
+    assert device.closed.wait(5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [cv2.error("driver"), OSError(19, "No such device"), ValueError("odd"), MemoryError("much"), SystemExit("out")],
+)
+def test_errors_of_libraries_become_run_errors_that_name_the_device(error: Exception) -> None:
+    source = live(FakeDevice([error]))
+    source.open()
+    with pytest.raises(RunError, match="camera 7: "):
+        source.read()
+    source.close()
+
+
+def test_error_texts_show_no_password() -> None:
+    source = live(FakeDevice([OSError("rtsp://user:secret@host/x failed")]))
+    source.open()
+    with pytest.raises(RunError) as caught:
+        source.read()
+    assert "secret" not in str(caught.value)
+    source.close()
+
+
+def test_a_thread_in_the_driver_is_left_behind_and_closes_the_device_later() -> None:
+    release = threading.Event()
+    device = FakeDevice([lambda: release.wait(30) or None])
+    source = live(device)
+    source.open()
+    source.close()
+    assert device.aborted.is_set()
+    assert source.stuck, "still in the driver, left behind"
+    assert not device.closed.is_set(), "closed only by the thread that uses it"
+    release.set()
+    assert device.closed.wait(5)
+    deadline_s = time.monotonic() + 5
+    while source.stuck and time.monotonic() < deadline_s:
+        source.close()
+    assert not source.stuck
+
+
+def test_few_pictures_are_buffered() -> None:
+    grabbed: list[int] = []
+    steps = [step for number in range(50) for step in (lambda n=number: grabbed.append(n), picture(number))]
+    source = live(FakeDevice(steps))
+    source.open()
+    assert source.read().captured_at_s == 0
+    source.close()
+    assert len(grabbed) <= HANDOVER_CAPACITY + 3
+
+
+def test_close_without_open() -> None:
+    source = live(FakeDevice())
+    source.close()
+    assert source.read() is None

@@ -19,8 +19,8 @@ from pipeline.settings.source_settings import Policy, ReconnectSettings, RtspTra
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.sources.network_stream import StreamDevice, is_finite
-from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import read_frame_number
+from pipeline.sources.timing import Pacer
 from tests.pipeline.sources.clips import write_clip
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.mjpeg_server import MjpegServer
@@ -348,11 +348,11 @@ def test_rtsp_with_a_password(tmp_path: Path) -> None:
 def test_rtsp_transport_reaches_ffmpeg(transport: RtspTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, str]] = []
 
-    def refuse(_url: str, _name: str, options: dict[str, str], _timeout_s: float) -> None:
+    def refuse(_url: str, _name: str, _warnings: object, options: dict[str, str], _timeout_s: float) -> None:
         asked.append(options)
         raise InputError("no")
 
-    monkeypatch.setattr("pipeline.sources.network_stream.open_container", refuse)
+    monkeypatch.setattr("pipeline.sources.network_stream.open_video", refuse)
     with pytest.raises(InputError):
         StreamDevice("rtsp://host/x", "x", timeout_s=1, rtsp_transport=transport).open()
     assert asked == [{"rtsp_transport": transport.value}]

@@ -14,8 +14,8 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.source_settings import ReconnectSettings
 from pipeline.sources.live import LiveSource
-from pipeline.sources.pacing import Pacer
 from pipeline.sources.reconnect import MAX_STUCK, ReconnectingSource
+from pipeline.sources.timing import Pacer
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 
