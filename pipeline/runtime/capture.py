@@ -97,7 +97,7 @@ def capture(
     try:
         with one_opencv_thread() if fresh_from_s is not None else nullcontext():
             while (frame := source.read()) is not None:
-                before, reopened_as = reopened_as, source.reopened_as
+                before, reopened_as = reopened_as, source.state.reopened_as
                 if reopened_as is not None and reopened_as is not before:
                     on_reopened(reopened_as)
                 ledger.captured(frame.captured_at_s)

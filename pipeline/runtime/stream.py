@@ -171,7 +171,7 @@ class Stream:
             live=self._plan.live,
             model=lambda: self._segmenter.description,
             waiting_for=self._waiting_for,
-            reconnects=lambda: self._source.reconnects,
+            reconnects=lambda: self._source.state.reconnects,
         )
 
     def _replan(self, source: SourceInfo) -> None:
@@ -231,7 +231,7 @@ class Stream:
 
     def _waiting_for(self) -> str:
         """What keeps frames from coming, in words for the user; "" if nothing is known to."""
-        slate, gone = self.settings.slate, self._source.state_text
+        slate, gone = self.settings.slate, self._source.state.text
         if gone:
             return slate.source or gone
         if self._supervised is not None and self._supervised.restarting:
@@ -331,7 +331,7 @@ class Stream:
             live=self.plan.live,
             model=self._segmenter.description,
             stats=self.ledger.overall(),
-            reconnects=self._source.reconnects,
+            reconnects=self._source.state.reconnects,
             restarts=self._supervised.restarts if self._supervised is not None else 0,
             outputs=[path for sink in self.sinks for path in sink.outputs],
             end=EndReason.FAILED if failed else self._end,

@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -68,6 +69,21 @@ def position_text(seconds: float) -> str:
     return f"{hours}:{text}" if hours else text
 
 
+@dataclass(slots=True)
+class SourceState:
+    """What became of a source since `open`; written by the capture thread only.
+
+    Attributes:
+        text: one line for the screen while no frames arrive ("camera 0 is disconnected, retrying …"), otherwise "".
+        reopened_as: what the source is since it was last reopened; None while it is as `open` returned it.
+        reconnects: how often the source was lost and reconnected.
+    """
+
+    text: str = ""
+    reopened_as: SourceInfo | None = None
+    reconnects: int = 0
+
+
 class Source(ABC):
     """Produces frames one at a time.
 
@@ -93,20 +109,10 @@ class Source(ABC):
     def interrupt(self) -> None:
         """Make a pending or later `read()` return None well within a second. May be called repeatedly."""
 
-    @property
-    def state_text(self) -> str:
-        """One line for the screen while no frames arrive ("camera 0 is disconnected, retrying …"), otherwise ""."""
-        return ""
-
-    @property
-    def reopened_as(self) -> SourceInfo | None:
-        """What the source is since it was last reopened; None while it is as `open` returned it."""
-        return None
-
-    @property
-    def reconnects(self) -> int:
-        """How often the source was lost and reconnected."""
-        return 0
+    @cached_property
+    def state(self) -> SourceState:
+        """Whether the source was lost or came back as something else."""
+        return SourceState()
 
     @cached_property
     def warnings(self) -> SourceWarnings:

@@ -10,6 +10,9 @@ from fractions import Fraction
 
 from pipeline.records import Clock
 
+ROUNDING_S = 1e-9
+"""Tolerance for the rounding of sums of floating-point seconds."""
+
 JUMP_BACK_S = 1.0
 """A larger step back starts a new recording (files joined end to end); a smaller one is a frame out of order."""
 

@@ -9,6 +9,7 @@ from pipeline.records import SourceInfo, SourceKind
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
+from pipeline.sources.base import SourceState
 from pipeline.threads.slot import Overflow, Slot, SlotClosed
 from pipeline.threads.stage import FirstError
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
@@ -82,8 +83,8 @@ def test_a_source_that_comes_back_as_another_is_told_of_before_its_first_frame()
         back = None
 
         @property
-        def reopened_as(self):
-            return self.back if self.given > 2 else None
+        def state(self):
+            return SourceState(reopened_as=self.back if self.given > 2 else None)
 
     source, outlet, log = Returning(4), Slot(10, Overflow.WAIT), []
     source.back = SourceInfo("fake", SourceKind.LIVE, 320, 240)

@@ -30,8 +30,8 @@ def test_defaults_and_context_manager() -> None:
     source = Smallest()
     with source as opened:
         assert opened is source
-        assert source.state_text == ""
-        assert (source.reconnects, source.warnings.texts()) == (0, [])
+        assert source.state.text == ""
+        assert (source.state.reconnects, source.warnings.texts()) == (0, [])
         assert not source.closed
     assert source.closed
 
