@@ -64,7 +64,7 @@ class MaskRCNNSegmenter(Segmenter):
     @property
     def description(self) -> str:
         """See `Segmenter.description`."""
-        model, workers = self.model, self.workers
+        model, workers = self.model, self._current_choice.workers
         together = f", {workers} frames side by side" if workers > 1 else ""
         return (
             f"Mask R-CNN {model.config.BACKBONE}, {len(model.labels)} classes, {model.config.IMAGE_MAX_DIM} px "
@@ -75,7 +75,7 @@ class MaskRCNNSegmenter(Segmenter):
     @property
     def workers(self) -> int:
         """See `Segmenter.workers`."""
-        return self._selection.size(self._current_choice)
+        return self._pool.most if self._pool is not None else self._choice.workers
 
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or no engine can be made."""
