@@ -104,9 +104,8 @@ class EnginePool:
                 reason = f"{self._choice}: {_one_line(error)}"
                 self._engine, self._choice = self._selection.make_next(self._choice, reason)
                 continue
-            engines = [self._engine]
-            if self._trials.are_due(images):
-                engines, self._choice = self._trials.hold(self._engine, self._choice, images, windows)
+            engines, self._choice = self._trials.settle(self._engine, self._choice, images, windows)
+            if engines[0] is not self._engine:
                 found = engines[0].detect_molded(images, windows)
             for _ in range(self.size - len(engines)):
                 self._idle.put(None)

@@ -72,22 +72,24 @@ class EngineTrials:
         """How many engines may compute side by side once the first canvas has been compared."""
         return self._selection.most_workers if self._times_workers and self._is_open else choice.workers
 
-    def are_due(self, images: NDArray[np.uint8]) -> bool:
-        """Whether nothing is known yet for canvases of this shape."""
-        return self._is_open and self._known(_shape_text(images)) is None
-
-    def hold(
+    def settle(
         self, engine: Engine, choice: EngineChoice, images: NDArray[np.uint8], windows: NDArray[np.int32]
     ) -> tuple[list[Engine], EngineChoice]:
-        """Compare on a canvas, and return the engines to go on with, and what they are.
+        """The engines to go on with, and what they are: compared on this canvas, unless an earlier run did that.
 
         Args:
             engine: has computed this canvas.
             choice: what it is.
             images, windows: see `mrcnn.engines.base.Engine.detect_molded`.
         """
-        if choice.engine is not EngineKind.OPENVINO:
+        if not self._is_open or choice.engine is not EngineKind.OPENVINO:
             return [engine], choice
+        known = self._known(_shape_text(images))
+        if known is not None:
+            began_with = self._selection.choices[0]
+            if known == choice or choice != began_with:  # what was preferred has failed
+                return [engine], choice
+            return [self._selection.make_another(known)], known
         trial = _Trial(self._selection, self._clock, images, windows)
         trial.precisions(engine, choice)
         trial.fewer_threads()
@@ -110,8 +112,7 @@ class EngineTrials:
 
     def _known(self, shape: str) -> EngineChoice | None:
         """What was measured for a canvas shape, if it is among the choices."""
-        kept = self._record.get("canvases", {})
-        one = kept.get(shape) if isinstance(kept, dict) else None
+        one = self._canvases().get(shape)
         if not isinstance(one, dict):
             return None
         for choice in self._selection.choices:
@@ -121,9 +122,13 @@ class EngineTrials:
                     return replace(choice, workers=workers, threads=threads, reason=str(one.get("reason", "")))
         return None
 
+    def _canvases(self) -> dict[str, Any]:
+        kept = self._record.get("canvases")
+        return kept if isinstance(kept, dict) else {}
+
     def _keep(self, shape: str, choice: EngineChoice) -> None:
         entry = {"precision": choice.precision.value, "workers": choice.workers, "threads": choice.threads}
-        kept = {**self._record.get("canvases", {}), shape: {**entry, "reason": choice.reason}}
+        kept = {**self._canvases(), shape: {**entry, "reason": choice.reason}}
         self._record = {"canvases": kept, "last": shape}
         self._machine.remember(self._selection.model, self._key, self._record)
 

@@ -163,10 +163,10 @@ def test_the_engine_that_was_made_is_the_one_in_the_description(seeded_small_wei
 
 def test_two_frames_at_a_time_find_what_one_does(seeded_small_weights, photograph):
     """In turns of rolled pictures, so that a mix-up shows."""
-    settings = ModelSettings.model_validate({"weights": str(seeded_small_weights), "engine": "openvino"})
     images = [np.roll(photograph, 31 * step, axis=1) for step in range(6)]
-    model = read_model(settings)
-    one, two = (MaskRCNNSegmenter(model, model.detection_filter(), workers) for workers in (1, 2))
+    weights = str(seeded_small_weights)
+    models = [read_model(ModelSettings(weights=weights, precision="float32", workers=workers)) for workers in (1, 2)]
+    one, two = (MaskRCNNSegmenter(model, model.detection_filter(), model.settings.workers) for model in models)
     one.open()
     two.open()
     assert (one.workers, two.workers) == (1, 2)
