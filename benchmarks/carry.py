@@ -31,8 +31,8 @@ from pipeline.errors import StreamSegmentError
 from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
 from pipeline.runtime.join import Carrier, KeyframeJoin, SmoothJoin, make_carrier
 from pipeline.runtime.keyframes import Keyframes
-from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.loading import load_settings, parse_assignment
+from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot
 

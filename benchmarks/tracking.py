@@ -32,7 +32,7 @@ from benchmarks.tracking_sequence import (
 )
 from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings.display_settings import ColorBy, OverlaySettings
+from pipeline.settings.output_settings import ColorBy, OverlaySettings
 from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.kalman import BoxKalmanFilter
 from pipeline.tracking.tracker import Tracker

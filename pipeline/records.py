@@ -162,13 +162,13 @@ class Instances:
             "class_ids": (np.int32, (count,)),
             "scores": (np.float32, (count,)),
             "mask_probs": (np.float32, (count, *self.mask_probs.shape[1:])),
+            "track_ids": (np.int32, (count,)),
+            "opacity": (np.float32, (count,)),
         }
-        if self.track_ids is not None:
-            expected["track_ids"] = (np.int32, (count,))
-        if self.opacity is not None:
-            expected["opacity"] = (np.float32, (count,))
         for name, (dtype, shape) in expected.items():
             array = getattr(self, name)
+            if array is None and name in ("track_ids", "opacity"):
+                continue
             if array.dtype != dtype or array.shape != shape:
                 raise ValueError(f"Instances.{name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
             object.__setattr__(self, name, read_only(array))

@@ -6,28 +6,22 @@ caller excludes it. Saved files store settings and class names in one HDF5 attri
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.weights.hdf5 import METADATA_ATTRIBUTE, LayerArrays, WeightsError, listed, read_arrays
-from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, LayerSource, file_groups, group_layers
+from mrcnn.weights.checkpoint import read_arrays
+from mrcnn.weights.hdf5 import LayerArrays, WeightsError, listed
+from mrcnn.weights.hdf5_image import hdf5_image
+from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, LayerSource, file_groups
 from mrcnn.weights.whole_file import write_whole
 
 if TYPE_CHECKING:
     import keras
-
-MEMORY_STEP = 1 << 22
-"""Bytes by which the in-memory file grows."""
-
-LAYOUT_KERAS_VERSION = "2.2.5"
-"""The Keras version whose layout the files have; Keras 2 reads it to decide what to convert (here: nothing)."""
 
 
 def load_weights(
@@ -40,7 +34,8 @@ def load_weights(
 
     Args:
         network: the network to change.
-        path: a file written by Matterport's `save_weights` or by this package; weights may be under `model_weights`.
+        path: a file written by Matterport's `save_weights` or by this package (weights may be under `model_weights`),
+            or another program's, see `mrcnn.weights.converted`.
         exclude: layers that keep their current weights, whether or not the file has them.
         backbone_only: True: load a backbone only (ImageNet weights), all other layers keep their weights. None: do so
             if the file contains nothing else.
@@ -86,23 +81,8 @@ def save_weights(
     Raises:
         OSError: the file cannot be written (disk full, no permission); an existing file is untouched.
     """
-    write_whole(Path(path), _file_image(network, metadata))
-
-
-def _file_image(network: LayerSource, metadata: Mapping[str, object] | None) -> bytes:
-    """Content of a weight file, built in memory because HDF5 crashes the process on a full disk (SIGSEGV on close)."""
-    layers = network.layers_by_name()
-    with h5py.File("weights.h5", "w", driver="core", backing_store=False, block_size=MEMORY_STEP) as file:
-        groups = file_groups(network)
-        file.attrs["layer_names"] = np.array([group.encode() for group in groups])
-        file.attrs["backend"] = b"tensorflow"
-        file.attrs["keras_version"] = LAYOUT_KERAS_VERSION.encode()
-        if metadata is not None:
-            file.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
-        for group in groups:
-            _write_group(file.create_group(group), [layers[n] for n in group_layers(group) if n in layers])
-        file.flush()
-        return bytes(file.id.get_file_image())
+    layers = {name: _reader(layer) for name, layer in network.layers_by_name().items()}
+    write_whole(Path(path), hdf5_image(file_groups(network), layers, metadata))
 
 
 def _checked_exclude(
@@ -115,7 +95,7 @@ def _checked_exclude(
     names = set(exclude)
     expanded = names - {"rpn_model"} | (set(RPN_LAYERS) if "rpn_model" in names else set())
     # Matterport's samples also name a layer without weights, "mrcnn_bbox"
-    unknown = sorted(expanded - set(layers) - set(groups))
+    unknown = sorted(names - set(layers) - set(groups))
     if unknown:
         raise WeightsError(
             f"exclude names {listed(unknown)}, which the network does not have. "
@@ -176,11 +156,8 @@ def _kind(variable: keras.Variable) -> str:
     return str(variable.name).split("/")[-1].split(":")[0]
 
 
-def _write_group(group: h5py.Group, layers: Sequence[keras.Layer]) -> None:
-    weights = [(f"{layer.name}/{_kind(variable)}:0", variable) for layer in layers for variable in layer.weights]
-    group.attrs["weight_names"] = np.array([name.encode() for name, _ in weights])
-    for name, variable in weights:
-        group.create_dataset(name, data=np.asarray(_to_numpy(variable), np.float32))
+def _reader(layer: keras.Layer) -> Callable[[], LayerArrays]:
+    return lambda: {_kind(variable): _to_numpy(variable) for variable in layer.weights}
 
 
 def _to_numpy(variable: keras.Variable) -> NDArray[np.generic]:

@@ -17,7 +17,7 @@ from pipeline.geometry import greedy_pairs, iou_matrix
 from pipeline.labels import resolve_classes
 from pipeline.privacy.redaction_mask import Mask, MaskGrid, change_mask, dilate, downscaled_gray, instances_mask
 from pipeline.records import Detections, Frame, Instances, UnredactedFrame
-from pipeline.settings.privacy_settings import PrivacyMode, PrivacySettings
+from pipeline.settings.presentation_settings import PrivacyMode, PrivacySettings
 
 Image = NDArray[np.uint8]
 

@@ -16,7 +16,7 @@ from pipeline.file_names import user_path
 from pipeline.labels import resolve_classes
 from pipeline.privacy.anonymizer import coarsen
 from pipeline.records import Instances
-from pipeline.settings.privacy_settings import BackgroundMode, BackgroundSettings
+from pipeline.settings.presentation_settings import BackgroundMode, BackgroundSettings
 
 Image = NDArray[np.uint8]
 _MASK_THRESHOLD = 0.5

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.privacy.anonymizer import Anonymizer
 from pipeline.privacy.background import Background
 from pipeline.records import SegmentedFrame, UnredactedFrame
-from pipeline.settings.privacy_settings import BackgroundMode
+from pipeline.settings.presentation_settings import BackgroundMode
 from pipeline.settings.schema import Settings
 
 

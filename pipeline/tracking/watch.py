@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.labels import class_name, resolve_classes
 from pipeline.records import Frame, Instances
 from pipeline.scene import Event, EventKind, Scene
-from pipeline.settings.place_settings import PlaceSettings
+from pipeline.settings.presentation_settings import PlaceSettings
 from pipeline.settings.schema import Settings
 from pipeline.tracking.counts import ClassCounts, count_now
 from pipeline.tracking.zones import Box, LineCounter, ZoneCounter

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.scene import Direction, EventKind, LineCount, ZoneState
-from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
+from pipeline.settings.presentation_settings import Anchor, LineSettings, ZoneSettings
 from pipeline.tracking.polylines import Point, closed, contains, crossings, distance_to_polyline, in_pixels
 
 HYSTERESIS_SIZES = 0.1

@@ -1,20 +1,23 @@
-"""Runs the web application in a thread of its own, so that requests do not delay the pipeline."""
+"""The server of the page: its listening socket, and a thread of its own, so that requests do not delay the pipeline."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pipeline.errors import RunError, StageStuckError
+from pipeline.errors import InputError, RunError, StageStuckError
 from pipeline.threads.stage import THREAD_PREFIX
 
 log = logging.getLogger(__name__)
@@ -23,12 +26,43 @@ START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
 _CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
-MAX_CONNECTIONS = 256
-MAX_CONNECTIONS_PER_ADDRESS = 32
-"""Of another machine; a proxy on this one connects for many."""
 _KEEP_ALIVE_S = 10.0
 """How long a connection may wait for its first, or the next, request."""
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many connections the page accepts; it closes further ones at once.
+
+    Attributes:
+        total: in all, so that descriptors remain for recordings.
+        local: from all addresses of this machine together.
+        per_address: from each address of another machine.
+    """
+
+    total: int
+    local: int
+    per_address: int
+
+    @classmethod
+    def for_viewers(cls, max_viewers: int, behind_proxy: bool) -> ConnectionLimits:
+        """The limits for so many viewers; a proxy on this machine connects for many, other programs leave room."""
+        total, per_address = max(256, 3 * max_viewers), 32
+        return cls(total, total if behind_proxy else total - per_address, per_address)
+
+    def is_crowded(self, others: Sequence[str], host: str) -> bool:
+        """Whether one more connection is too many.
+
+        Args:
+            others: the addresses of the open connections.
+            host: the address of the new one.
+        """
+        if len(others) >= self.total:
+            return True
+        if _is_local(host):
+            return sum(map(_is_local, others)) >= self.local
+        return others.count(host) >= self.per_address
 
 
 class WebServer:
@@ -37,11 +71,11 @@ class WebServer:
     Args:
         app: handles the requests.
         listening: the socket to serve on; closed at the end.
-        max_connections: further ones are closed at once, so that descriptors remain for recordings.
+        limits: of connections.
     """
 
-    def __init__(self, app: web.Application, listening: socket.socket, max_connections: int = MAX_CONNECTIONS) -> None:
-        self._max_connections = max_connections
+    def __init__(self, app: web.Application, listening: socket.socket, limits: ConnectionLimits) -> None:
+        self._limits = limits
         self._app = app
         self._listening = listening
         self._ready = threading.Event()
@@ -93,9 +127,7 @@ class WebServer:
             runner.server.request_handler = _refusing_malformed(runner.server.request_handler)
             self._loop.set_exception_handler(_log_in_one_line)
             server = runner.server
-            listener = await self._loop.create_server(
-                lambda: _Gate(server, self._max_connections), sock=self._listening
-            )
+            listener = await self._loop.create_server(lambda: _Gate(server, self._limits), sock=self._listening)
             self._ready.set()
             await self._stop.wait()
         finally:
@@ -119,14 +151,14 @@ class WebServer:
 class _Gate(asyncio.Protocol):
     """Passes a new connection on to the server, or closes it if there are too many."""
 
-    def __init__(self, server: web.Server, max_connections: int) -> None:
+    def __init__(self, server: web.Server, limits: ConnectionLimits) -> None:
         self._server = server
-        self._max_connections = max_connections
+        self._limits = limits
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         others = [_host(one.transport) for one in self._server.connections if one.transport is not None]
-        if is_crowded(others, _host(transport), self._max_connections):
+        if self._limits.is_crowded(others, _host(transport)):
             transport.abort()
             return
         handler = self._server()
@@ -134,23 +166,14 @@ class _Gate(asyncio.Protocol):
         handler.connection_made(transport)
 
 
-def is_crowded(others: Sequence[str], host: str, max_connections: int) -> bool:
-    """Whether one more connection is too many.
-
-    Args:
-        others: the addresses of the open connections.
-        host: the address of the new one.
-        max_connections: the limit of all.
-    """
-    if len(others) >= max_connections:
-        return True
-    address = ipaddress.ip_address(host.removeprefix("::ffff:").partition("%")[0])
-    return not address.is_loopback and others.count(host) >= MAX_CONNECTIONS_PER_ADDRESS
+def _is_local(host: str) -> bool:
+    return ipaddress.ip_address(host.removeprefix("::ffff:").partition("%")[0]).is_loopback
 
 
 def _host(transport: asyncio.BaseTransport) -> str:
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else "127.0.0.1"  # gone already
+    """The address of the client; 127.0.0.1 for all on this machine, and for one that has already gone."""
+    peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    return str(peer[0]) if peer and own and peer[0] != own[0] else "127.0.0.1"
 
 
 def _log_in_one_line(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -179,3 +202,60 @@ def _request_log() -> logging.Logger:
 
 def _is_own_failure(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket; port 0 chooses a free port. Raises InputError if that fails."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"--serve: {host} is not an address of this machine ({reason}): give an IP address") from None
+    family, kind, protocol, _, address = min(addresses, key=lambda candidate: candidate[0] != socket.AF_INET)
+    listening = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":  # on Windows, it would let two programs share a port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind(address)
+        listening.listen(64)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise InputError(f"--serve: {_bind_error(error, host, port)}") from None
+    return listening
+
+
+def _bind_error(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        alternative = port + 1 if port < 65535 else 8080
+        return f"port {port} is in use by another program: give another, such as --serve {alternative}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this machine; 0.0.0.0 stands for all of its addresses"
+    if error.errno == errno.EACCES:
+        return f"port {port} requires special privileges: give one from 1024 on"
+    return f"listening on {host}:{port} failed: {error.strerror or error}"
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether the socket is reachable from this machine only."""
+    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def url_of(listening: socket.socket) -> str:
+    """The URL to open, such as "http://192.168.1.5:8080/"; for a socket on all addresses, the most likely one."""
+    host, port = listening.getsockname()[:2]
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        host = _outbound_address()
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _outbound_address() -> str:
+    """The address from which this machine reaches others, found without sending anything."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.privacy.anonymizer import Anonymizer, coarsen
 from pipeline.records import Detections, Frame, Instances, StageTimes, UnredactedFrame
-from pipeline.settings.privacy_settings import PrivacySettings
+from pipeline.settings.presentation_settings import PrivacySettings
 
 HEIGHT, WIDTH = 90, 160
 LABELS = ("BG", "dog", "person")

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.privacy.background import Background, read_picture, scale_to_fill
-from pipeline.settings.privacy_settings import BackgroundSettings
+from pipeline.settings.presentation_settings import BackgroundSettings
 from tests.pipeline.fakes import make_instances
 
 LABELS = ("BG", "person", "dog")

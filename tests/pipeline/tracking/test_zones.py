@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.scene import Direction, EventKind, LineCount
-from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
+from pipeline.settings.presentation_settings import Anchor, LineSettings, ZoneSettings
 from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, hysteresis
 
 HEIGHT, WIDTH = 300, 500
