@@ -1,4 +1,4 @@
-"""State dicts of torchvision's Mask R-CNNs with random weights: the names, shapes and value types of the published files.
+"""State dicts of torchvision's Mask R-CNNs with random weights: names, shapes and types as in the published files.
 
 Random weights as such give a network that finds nothing. `calibration.npz`, which make_reference.py writes, holds what
 makes this one behave like a trained network: statistics of the normalizations, and a factor and a bias for each output
@@ -25,9 +25,9 @@ BODY_SCALE = 1 / 16
 """Of the backbone's convolutions. It makes variances of about 1/256, so small that eps 0 and eps 1e-5 give visibly
 different networks, as they do with the published weights."""
 
-LAST_NORM_SCALE = 0.3
-"""Of the last normalization of a residual branch. A branch that is weaker than its shortcut, as in trained networks,
-keeps rounding errors from growing from block to block."""
+LAST_NORM_SCALE = 0.15
+"""Of the last normalization of a residual branch. Branches that are weaker than their shortcuts, as in trained
+networks, keep small differences from growing from block to block."""
 
 SAMPLES = 2000
 """Elements that are recorded of a large array."""
@@ -47,7 +47,7 @@ def state_dict(flavor: str, calibration: dict[str, np.ndarray] | None = None) ->
 
 
 def load_calibration(flavor: str) -> dict[str, np.ndarray]:
-    """Values by name for a flavor: float32 (C,): a factor for each output channel of a `.weight`, else the array itself."""
+    """Values by name, float32 (C,): the array itself, or for a layer's `.weight` a factor for each output channel."""
     with np.load(CALIBRATION) as stored:
         found = {name: stored[name].astype(np.float32) for name in stored}
     prefix = flavor + "/"
@@ -57,8 +57,7 @@ def load_calibration(flavor: str) -> dict[str, np.ndarray]:
 
 def layout(flavor: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the arrays of a published file."""
-    arrays = _body(flavor) | _fpn(flavor) | _rpn(flavor) | _box_head(flavor) | _mask_head(flavor)
-    return arrays
+    return _body(flavor) | _fpn(flavor) | _rpn(flavor) | _box_head(flavor) | _mask_head(flavor)
 
 
 def sample_positions(size: int) -> np.ndarray:
@@ -147,16 +146,7 @@ def _values(name: str, shape: tuple[int, ...], calibration: dict[str, np.ndarray
     if name.endswith("num_batches_tracked"):
         return np.array(90_000, np.int64)
     if name.endswith(".weight") and len(shape) > 1:
-        fan_in = shape[0] if "conv5_mask" in name else math.prod(shape[1:])
-        scale = BODY_SCALE if ".body." in name else 1.0
-        values = _uniform(name, shape) * np.float32(scale * math.sqrt(6 / fan_in))
-        if name in calibration:
-            # a deconvolution has its output channels in the second axis
-            factors = calibration[name].reshape(
-                (1, -1, 1, 1) if "conv5_mask" in name else (-1,) + (1,) * (len(shape) - 1)
-            )
-            values *= factors
-        return values
+        return _kernel(name, shape, calibration.get(name, np.ones(1, np.float32)))
     if name in calibration:
         return calibration[name]
     if name.endswith("running_var"):
@@ -165,6 +155,21 @@ def _values(name: str, shape: tuple[int, ...], calibration: dict[str, np.ndarray
         scale = LAST_NORM_SCALE if ".bn3." in name else 1.0
         return (1 + 0.2 * _uniform(name, shape)) * np.float32(scale)
     return 0.1 * _uniform(name, shape)
+
+
+def _kernel(name: str, shape: tuple[int, ...], factors: np.ndarray) -> np.ndarray:
+    """He et al.'s scale (2015, equation 10) times a factor for each output channel; there may be one for all."""
+    is_deconvolution = "conv5_mask" in name  # its axes are (in, out, h, w)
+    scale = math.sqrt(6 / (shape[0] if is_deconvolution else math.prod(shape[1:])))
+    if ".body." in name:
+        scale *= BODY_SCALE
+    if shape[2:] == (7, 7):
+        # the first convolution responds to edges rather than to noise of single pixels
+        values = _uniform(name, (*shape[:2], 2, 2)).repeat(4, 2).repeat(4, 3)[:, :, :7, :7]
+    else:
+        values = _uniform(name, shape)
+    axes = range(1, len(shape))
+    return values * np.float32(scale) * np.expand_dims(factors, (0, 2, 3) if is_deconvolution else tuple(axes))
 
 
 def _uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
