@@ -32,8 +32,8 @@ OBJECTS = 7
 CALIBRATION_FRAMES = 12
 FASTEST_TARGET, FLOAT32_TARGET = at_least(6), at_least(2)
 NOTE = (
-    "random weights, with which rounding decides about detections: their agreement says nothing about trained ones, and "
-    "whether a precision is exact enough for those is for `optimize` and `evaluate` to tell"
+    "random weights, with which rounding decides about detections: their agreement says nothing about trained "
+    "ones; whether a precision is exact enough for those is for `optimize` and `evaluate` to tell"
 )
 
 
