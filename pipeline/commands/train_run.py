@@ -13,6 +13,7 @@ import cv2
 from mrcnn.coco.annotation_errors import AnnotationError
 from mrcnn.training.initialization import Initialization, load_initial_weights, plan_initialization
 from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.coco_names import COCO_NAMES
 from mrcnn.weights.metadata import describe
 from pipeline.commands.stop_request import StopRequest
 from pipeline.commands.train_machine import choose_precision, make_repeatable
@@ -20,7 +21,6 @@ from pipeline.commands.train_settings import WINDOW_SHARE, RunSettings, write_ru
 from pipeline.console.train_progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.installation import program_name
-from pipeline.labels import COCO_LABELS
 from pipeline.segmentation.backend import prepare_backend
 from pipeline.settings.model_settings import Backend, Device
 
@@ -129,7 +129,7 @@ class TrainRun:
     def _plan(self, class_names: tuple[str, ...]) -> Initialization:
         settings = self._settings
         try:
-            names = {len(COCO_LABELS): COCO_LABELS}
+            names = {len(COCO_NAMES): COCO_NAMES}
             return plan_initialization(Path(settings.weights), class_names, settings.size, settings.backbone, names)
         except WeightsError as error:
             raise InputError(str(error)) from None
