@@ -13,7 +13,7 @@ from benchmarks.footage import Image
 from benchmarks.measuring import RowReport, Spread, Target, Value, alternate, at_least, per_second, ratios
 from benchmarks.models import ORIGINAL_S, Weights
 from benchmarks.options import Options
-from benchmarks.original import Original
+from benchmarks.peer import MATTERPORT, Peer
 from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 
@@ -45,7 +45,7 @@ def resnet_row(name: str, title: str, max_dim: int, options: Options, targets: d
         sides: dict[str, Callable[[], Any]] = {label: _all_of(engine, pictures) for label, engine in best.items()}
         sides["keras"] = lambda: keras.segment_batch([pictures[0]])[0]
         if options.original is not None:
-            sides["original"] = stack.enter_context(Original(options.original, weights.path, pictures[0], 1024))
+            sides["original"] = stack.enter_context(Peer(options.original, MATTERPORT, pictures[0], weights.path, 1024))
         taken = alternate(sides, options.rounds(rounds))
         reference_found = [keras.segment_batch([picture])[0] for picture in pictures]
         description = next(iter(best.values())).description

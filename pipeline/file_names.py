@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.safe_uri import safe_name
+from pipeline.safe_uri import refuse_address, safe_name
 
 
 def user_path(text: str, setting: str) -> Path:
@@ -18,10 +18,12 @@ def user_path(text: str, setting: str) -> Path:
         setting: the option or setting it was given with ("--weights"), for messages.
 
     Raises:
-        InputError: the home folder does not exist, or the locale cannot encode the path.
+        InputError: it is an address, the home folder does not exist, or the locale cannot encode the path.
     """
     try:
-        path = Path(text).expanduser()
+        path = Path(refuse_address(text)).expanduser()
+    except ValueError as error:
+        raise InputError(f"{setting} {safe_name(text)}: {error}") from None
     except RuntimeError:
         raise InputError(f"{setting} {safe_name(text)}: this user has no home folder; write out the path") from None
     check_name(path, setting)

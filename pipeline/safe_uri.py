@@ -1,4 +1,4 @@
-"""Decides what of a source's URI may be shown, and keeps the rest out of texts.
+"""Decides what of a source's URI may be shown, and keeps the rest out of texts; refuses addresses where paths belong.
 
 Cameras take passwords and tokens anywhere in an address: before the host, in the query, after a semicolon, as a segment
 of the path. So nothing is searched for and masked; only what is known to be harmless is shown.
@@ -6,6 +6,7 @@ of the path. So nothing is searched for and masked; only what is known to be har
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -90,6 +91,14 @@ def refuse_masked(text: str) -> None:
     """Raise ValueError for a secret that was copied from where it is masked."""
     if MASK in text and ("://" in text or not text.strip("*")):
         raise ValueError(f"the secret is masked ({MASK})")
+
+
+def refuse_address(text: str) -> str:
+    """Returns a path as it is. Raises ValueError for an address, also without its scheme: it may hold a secret."""
+    folder = os.path.dirname(os.path.expanduser(text))
+    if _ADDRESS.match(text) or (MASK in safe_name(text) and not os.path.isdir(folder)):
+        raise ValueError("expected a path on this machine, not an address")
+    return text
 
 
 def safe_name(uri: str) -> str:

@@ -191,7 +191,7 @@ def video(clone):
 # Modules and names of one system alone
 
 SYSTEMS = """
-import builtins, contextlib, functools, importlib, os, select, signal, socket, sys, time
+import builtins, contextlib, functools, importlib, os, select, shutil, signal, socket, sys, time, types
 
 OURS = ("pipeline", "mrcnn", "stream_segment", "tools", "benchmarks")
 ELSEWHERE = {
@@ -229,6 +229,9 @@ def hide():
         del sys.modules[name]
     if hasattr(socket, "AF_UNIX"):  # Windows has a socketpair that does without
         socket.socketpair = functools.partial(socket.socketpair, int(socket.AF_UNIX))
+    if hasattr(os, "statvfs"):  # Windows has a shutil.disk_usage that does without
+        statvfs = os.statvfs
+        shutil.disk_usage = lambda path: types.SimpleNamespace(free=statvfs(path).f_bavail * statvfs(path).f_frsize)
     for module, names in NOT_EVERYWHERE.items():
         for name in names.split():
             if hasattr(module, name):

@@ -10,6 +10,7 @@ import yaml
 import stream_segment
 from pipeline.console.run_report import summary_text
 from pipeline.errors import InputError
+from pipeline.safe_uri import refuse_address
 from pipeline.settings.loading import dump_settings, load_settings
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
@@ -18,6 +19,10 @@ from tests.pipeline.nasty_uris import NASTY_URIS, SECRET
 from tests.pipeline.sources.mjpeg_server import MjpegServer
 from tests.pipeline.web.served import served
 
+PATH_SETTINGS = (
+    *("output.path", "detections.path", "serve.record_dir", "window.stills_dir"),
+    *("model.weights", "model.labels", "background.picture", "attract.picture"),
+)
 TOKEN = f"token-{SECRET}-of-the-page"
 
 
@@ -163,6 +168,38 @@ def test_variables(tmp_path, monkeypatch):
     assert settings.serve.token.get_secret_value() == TOKEN
     flag = load_settings(path, {("source", "uri"): ("--source", "clip.mp4")})
     assert (flag.source.uri.reveal(), flag.source.uri_env) == ("clip.mp4", None)
+
+
+@pytest.mark.parametrize("uri", NASTY_URIS)
+def test_an_address_in_place_of_a_path_is_refused_and_not_shown(uri, exits, tmp_path):
+    """No setting that holds a path takes an address, so that none is printed, logged, or shown by the page."""
+    config = tmp_path / "nasty.yaml"
+    config.write_text(yaml.safe_dump({"output": {"path": uri}}))
+    run = ["--source", "test:64x48", "--max-frames", "1", "--no-window"]
+    for arguments in (
+        *(["--output", path, *more] for path in (uri, f"{uri}/out.mp4") for more in (run, ["--print-config"])),
+        *([flag, uri, "--print-config"] for flag in ("--detections", "--weights", "--labels")),
+        *(["--set", f"{key}={json.dumps(uri)}", "--print-config"] for key in PATH_SETTINGS),
+        ["--config", str(config), "--print-config"],
+        ["evaluate", "--json", uri],
+        ["train", "--output", uri],
+        ["weights", "coco", "--dir", uri],
+    ):
+        assert stream_segment.main(arguments) == 2, arguments
+    assert SECRET not in exits()
+
+
+@pytest.mark.parametrize("path", ["out.mp4", "-", "~/a@b.mp4", "C:\\a@b.mp4", "/a:b/c.mp4", "a?x.mp4"])
+def test_paths_are_no_addresses(path):
+    assert refuse_address(path) == path
+
+
+def test_a_folder_that_looks_like_an_address_can_be_used(tmp_path):
+    folder = tmp_path / "joe:a@cam"
+    with pytest.raises(ValueError, match="not an address"):
+        refuse_address(f"{folder}/out.mp4")
+    folder.mkdir()
+    assert refuse_address(f"{folder}/out.mp4") == f"{folder}/out.mp4"
 
 
 def test_errors_for_scripts_do_not_repeat_values():

@@ -1,10 +1,11 @@
-"""`make demo`: segments samples/people.mp4 without a window, and says which weights did it and where the result lies.
+"""`make demo`: segments samples/people.mp4 without a window, and says which weights did it and where the results lie.
 
 python tools/demo.py [more flags of stream_segment.py]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -22,26 +23,22 @@ DETECTIONS = ROOT / "out" / "people.jsonl"
 
 
 def main() -> int:
-    """Exit code: that of stream_segment.py."""
-    more_flags = sys.argv[1:]
-    named = more_flags[more_flags.index("--weights") + 1 :][:1] if "--weights" in more_flags else []
-    choice = None if named else find_or_download()
-    if choice is None and not named:
+    """Exit code: that of stream_segment.py, whose summary names the results."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--weights")
+    given, more_flags = parser.parse_known_args()
+    choice = None if given.weights else find_or_download()
+    if choice is None and not given.weights:
         return 2
     VIDEO.parent.mkdir(exist_ok=True)
     flags = ["--source", str(SAMPLE), "--no-window", "--output", str(VIDEO), "--detections", str(DETECTIONS)]
     if not any(flag.split("=")[0] in ("--output", "--detections") for flag in more_flags):
         flags.append("--overwrite")  # the files of an earlier demo
-    if choice is not None:
-        print(f"Weights: {choice.path} ({choice.reason})")
-        flags += ["--weights", str(choice.path)]
-        if choice.path.name != SHIPPED_NAME:
-            flags += ["--max-dim", "512"]  # ResNet-101 at 1024 takes seconds a frame on a processor
-    code = stream_segment(flags + more_flags)
-    if code == 0:
-        print(f"Annotated video: {VIDEO}\nDetections:      {DETECTIONS}")
-        print(f"Weights:         {choice.path if choice is not None else named[0]}")
-    return code
+    if choice is not None and choice.path.name != SHIPPED_NAME:
+        flags += ["--max-dim", "512"]  # ResNet-101 at 1024 takes seconds a frame on a processor
+    weights = given.weights if choice is None else str(choice.path)
+    print(f"Weights: {weights} ({'named by the user' if choice is None else choice.reason})")
+    return stream_segment([*flags, "--weights", weights, *more_flags])
 
 
 def find_or_download() -> WeightsChoice | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.architecture import Architecture
+from mrcnn.network.anchors import boxes_in_pixels, normalize_boxes
 from mrcnn.network.constants import CANVAS_MULTIPLE
 
 Floats = NDArray[np.float32]
@@ -39,8 +41,7 @@ class RawDetections:
 
     def boxes_in_pixels(self, height: int, width: int) -> Floats:
         """Boxes in pixels of a canvas of that size: float32 (N, 4), (y1, x1, y2, x2), y2 and x2 exclusive."""
-        scale = np.array([height - 1, width - 1, height - 1, width - 1], np.float32)
-        return self.boxes * scale + np.array([0, 0, 1, 1], np.float32)
+        return boxes_in_pixels(self.boxes, height, width, last_pixel_is_one=True)
 
 
 class Engine(ABC):
@@ -68,6 +69,13 @@ class Engine(ABC):
         Raises:
             ValueError: arrays of another shape.
         """
+
+
+def matterport_boxes(boxes: Floats, height: int, width: int, architecture: Architecture) -> Floats:
+    """Boxes float32 (N, 4) in an architecture's normalized coordinates, in those of `RawDetections`."""
+    if architecture.last_pixel_is_one:
+        return boxes
+    return normalize_boxes(boxes_in_pixels(boxes, height, width, last_pixel_is_one=False), height, width)
 
 
 def check_canvases(images: NDArray[np.generic], windows: NDArray[np.generic]) -> None:

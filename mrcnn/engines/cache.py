@@ -32,7 +32,7 @@ from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.user_cache import user_cache
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 """Format version of the exported graphs; incremented when they change."""
 
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
@@ -42,6 +42,7 @@ ABANDONED_S = 24 * 3600.0
 """Age at which temporary files are considered abandoned; no export takes this long."""
 
 GRAPH_SETTINGS = (
+    "ARCHITECTURE",
     "BACKBONE",
     "TOP_DOWN_PYRAMID_SIZE",
     "FPN_CLASSIF_FC_LAYERS_SIZE",

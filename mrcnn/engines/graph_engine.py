@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.architecture import architecture_of
 from mrcnn.config import Config
-from mrcnn.engines.base import Engine, Floats, RawDetections, check_canvases
+from mrcnn.engines.base import Engine, Floats, RawDetections, check_canvases, matterport_boxes
 from mrcnn.engines.regions import Detected, RegionsByLevel, detect, sort_by_level
-from mrcnn.network.anchors import AnchorSettings, feature_shapes, normalize_boxes, normalized_anchors
+from mrcnn.network.anchors import AnchorSettings, feature_shapes, level_ends, normalize_boxes, normalized_anchors
 from mrcnn.network.constants import LEVELS
 
 Arrays = Mapping[str, Any]
@@ -26,8 +27,8 @@ class Runtime(ABC):
     """Loads and runs the parts of one network (see `mrcnn.export.parts`)."""
 
     @abstractmethod
-    def features(self, images: NDArray[np.uint8]) -> Arrays:
-        """Run the part `features` on uint8 (B, H, W, 3).
+    def features(self, inputs: Inputs) -> Arrays:
+        """Run the part `features` on images uint8 (B, H, W, 3) and windows int64 (B, 4).
 
         Returns:
             p2 … p5 as the runtime's own tensors, valid until the next call; rpn_class_logits and rpn_deltas as NumPy
@@ -58,6 +59,7 @@ class GraphEngine(Engine):
             config: settings of the network; thresholds and limits are read on each call.
         """
         self._runtime, self._config = runtime, config
+        self._architecture = architecture_of(config)
         self._anchor_settings = AnchorSettings.from_config(config)
 
     def warm_up(self, batch: int, height: int, width: int) -> None:
@@ -70,33 +72,30 @@ class GraphEngine(Engine):
         if images.dtype != np.uint8:
             raise ValueError(f"images must be uint8 (B, H, W, 3), got {images.dtype} {images.shape}")
         height, width = images.shape[1:3]
-        pyramid = self._runtime.features(np.ascontiguousarray(images))
-        rois = [self._propose(pyramid, index, height, width) for index in range(len(images))]
+        pyramid = self._runtime.features(
+            {"images": np.ascontiguousarray(images), "windows": np.array(windows, np.int64)}
+        )
+        normalized = normalize_boxes(windows, height, width, self._architecture.last_pixel_is_one)
+        rois = [self._propose(pyramid, index, normalized[index], height, width) for index in range(len(images))]
         class_probs, deltas = self._classify(pyramid, rois, height, width)
         ends = np.cumsum([len(image_rois) for image_rois in rois])[:-1]
         by_image = zip(
             rois,
             np.split(class_probs, ends),
             np.split(deltas, ends),
-            normalize_boxes(windows, height, width),
+            normalized,
             strict=True,
         )
-        detected = [detect(*arrays, self._config) for arrays in by_image]
+        detected = [detect(*arrays, (height, width), self._config) for arrays in by_image]
         masks = self._predict_masks(pyramid, detected, height, width)
-        return [RawDetections(*arrays, mask) for arrays, mask in zip(detected, masks, strict=True)]
+        return [
+            RawDetections(matterport_boxes(boxes, height, width, self._architecture), class_ids, scores, mask)
+            for (boxes, class_ids, scores), mask in zip(detected, masks, strict=True)
+        ]
 
-    def _propose(self, pyramid: Arrays, index: int, height: int, width: int) -> Floats:
-        config = self._config
-        anchors = normalized_anchors(self._anchor_settings, height, width)
-        return self._runtime.proposals(
-            {
-                "rpn_class_logits": pyramid["rpn_class_logits"][index],
-                "rpn_deltas": pyramid["rpn_deltas"][index],
-                "anchors": anchors,
-                "limit": np.array([min(int(config.PRE_NMS_LIMIT), len(anchors))], np.int64),
-                "count": np.array([int(config.POST_NMS_ROIS_INFERENCE)], np.int64),
-            }
-        )
+    def _propose(self, pyramid: Arrays, index: int, window: Floats, height: int, width: int) -> Floats:
+        rpn = {name: pyramid[name][index] for name in ("rpn_class_logits", "rpn_deltas")}
+        return self._runtime.proposals(rpn | proposal_inputs(self._config, window, height, width))
 
     def _classify(self, pyramid: Arrays, rois: Sequence[Floats], height: int, width: int) -> tuple[Floats, Floats]:
         regions = self._sort(rois, height, width, int(self._config.POOL_SIZE))
@@ -119,4 +118,30 @@ class GraphEngine(Engine):
     def _sort(self, boxes: Sequence[Floats], height: int, width: int, samples: int) -> RegionsByLevel:
         image_indices = np.repeat(np.arange(len(boxes), dtype=np.int64), [len(image_boxes) for image_boxes in boxes])
         level_hws = feature_shapes((height, width), self._anchor_settings.feature_strides)[: len(LEVELS)]
-        return sort_by_level(np.concatenate(boxes), image_indices, level_hws, (height, width), samples)
+        return sort_by_level(
+            np.concatenate(boxes), image_indices, level_hws, (height, width), samples, self._architecture
+        )
+
+
+def proposal_inputs(config: Config, window: Floats, height: int, width: int) -> dict[str, NDArray[Any]]:
+    """The inputs of the part `proposals` that do not come from the network, see `mrcnn.export.parts.export_proposals`.
+
+    Args:
+        config: settings of the network.
+        window: float32 (4,), normalized (y1, x1, y2, x2): the part of the canvas that the image covers.
+        height, width: canvas size, pixels.
+    """
+    architecture, anchors = architecture_of(config), AnchorSettings.from_config(config)
+    ends = level_ends(anchors, height, width)
+    starts = (0, *ends[:-1])
+    if not architecture.proposals_per_level:
+        starts, ends, window = (0,), ends[-1:], np.array([0, 0, 1, 1], np.float32)
+    return {
+        "anchors": normalized_anchors(anchors, height, width),
+        "starts": np.array(starts, np.int64),
+        "ends": np.array(ends, np.int64),
+        "window": window,
+        "smallest": np.float32(architecture.smallest_proposal) / np.array([height, width], np.float32),
+        "limit": np.array([int(config.PRE_NMS_LIMIT)], np.int64),
+        "count": np.array([int(config.POST_NMS_ROIS_INFERENCE)], np.int64),
+    }

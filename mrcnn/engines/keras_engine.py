@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import DTypeLike, NDArray
 
-from mrcnn.engines.base import Engine, Floats, RawDetections, check_canvases
+from mrcnn.architecture import architecture_of
+from mrcnn.engines.base import Engine, Floats, RawDetections, check_canvases, matterport_boxes
 from mrcnn.network.anchors import normalize_boxes
 from mrcnn.network.compiled import compile_function
 from mrcnn.network.network import MaskRCNNNetwork
@@ -102,15 +103,25 @@ class KerasEngine(Engine):
         check_canvases(images, windows)
         if images.dtype != np.uint8:
             images = np.asarray(images, np.float32)
-        normalized = normalize_boxes(windows, *images.shape[1:3])
+        last_pixel_is_one = architecture_of(self.network.config).last_pixel_is_one
+        height, width = images.shape[1:3]
+        normalized = normalize_boxes(windows, height, width, last_pixel_is_one)
         return PendingDetections(*self._detect(np.ascontiguousarray(images), normalized))
 
     def result(self, pending: PendingDetections) -> list[RawDetections]:
         """Wait for a submitted batch and return one `RawDetections` per image."""
         detections, counts = ops.convert_to_numpy(pending.detections), ops.convert_to_numpy(pending.counts)
         masks = self._masks_of(pending, detections, int(counts.max()))
+        stride = int(self.network.config.BACKBONE_STRIDES[0])
+        height, width = (int(cells) * stride for cells in pending.pyramid[0].shape[1:3])
+        architecture = architecture_of(self.network.config)
         return [
-            RawDetections(rows[:n, :4].copy(), rows[:n, 4].astype(np.int32), rows[:n, 5].copy(), mask[:n])
+            RawDetections(
+                matterport_boxes(rows[:n, :4].copy(), height, width, architecture),
+                rows[:n, 4].astype(np.int32),
+                rows[:n, 5].copy(),
+                mask[:n],
+            )
             for rows, n, mask in zip(detections, counts.tolist(), masks, strict=True)
         ]
 

@@ -7,9 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mrcnn.engines.base import EngineError, Floats
 from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
 from mrcnn.network.constants import PYRAMID
@@ -73,11 +70,12 @@ class OnnxRuntime(Runtime):
         exact: list[Provider] = [("CPUExecutionProvider", {})]
         self._sessions = {name: _load(path, exact if name == "proposals" else fast) for name, path in parts.items()}
 
-    def features(self, images: NDArray[np.uint8]) -> Arrays:
+    def features(self, inputs: Inputs) -> Arrays:
         """See `Runtime.features`."""
         session = self._sessions["features"]
         binding = session.io_binding()
-        binding.bind_cpu_input("images", images)
+        for used in session.get_inputs():
+            binding.bind_cpu_input(used.name, inputs[used.name])
         for name in PYRAMID:
             binding.bind_output(name, self._device)
         for name in ("rpn_class_logits", "rpn_deltas"):

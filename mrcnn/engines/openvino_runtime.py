@@ -112,18 +112,19 @@ class OpenVinoRuntime(Runtime):
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
         self._models = {name: _read(path) for name, path in parts.items()}
         self._scales = {part: _rewrite_head(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
+        self._feature_inputs = [parameter.any_name for parameter in self._models["features"].inputs]
         write_out_softmax(self._models["proposals"])
         self._proposals = self._compile(self._models["proposals"], self._exact)
         self._networks: dict[tuple[int, ...], _Compiled] = {}
 
-    def features(self, images: NDArray[np.uint8]) -> Arrays:
+    def features(self, inputs: Inputs) -> Arrays:
         """See `Runtime.features`."""
-        network = self._network_for(images.shape)
-        body_input = images
+        network = self._network_for(inputs["images"].shape)
+        used = {name: inputs[name] for name in self._feature_inputs}
         if network.stem is not None:
-            run(network.stem, [images])
-            body_input = network.stem.get_tensor(STEM)
-        run(network.body, [body_input])
+            run(network.stem, used)
+            used = {STEM: network.stem.get_tensor(STEM)}
+        run(network.body, used)
         pyramid = {name: network.body.get_tensor(name) for name in PYRAMID}
         logits, deltas = (network.body.get_tensor(name).data for name in ("rpn_class_logits", "rpn_deltas"))
         return {**pyramid, "rpn_class_logits": logits, "rpn_deltas": deltas, "heads": network.heads}
@@ -160,7 +161,8 @@ class OpenVinoRuntime(Runtime):
             shape = _DYNAMIC_CANVAS
         if shape not in self._networks:
             features = self._models["features"].clone()
-            features.reshape({"images": list(shape)})
+            shapes = {"images": list(shape), "windows": [shape[0], 4]}
+            features.reshape({name: shapes[name] for name in self._feature_inputs})
             levels = {name: features.output(name).partial_shape for name in PYRAMID}
             stem, body = self._split_features(features)
             heads = {}

@@ -77,12 +77,21 @@ def quantize(weights: Path, config: Config, canvases: Images) -> Path:
 def _body(parts: dict[str, Path], canvases: Images) -> tuple[Any, list[ModelInputs]]:
     """The features after the stem, and their inputs for each canvas."""
     features = core().read_model(parts["features"])
-    features.reshape({"images": [1, -1, -1, 3]})
+    shapes = {"images": [1, -1, -1, 3], "windows": [1, 4]}
+    names = [parameter.any_name for parameter in features.inputs]
+    features.reshape({name: shapes[name] for name in names})
     stem, body = split_stem(features)
+    inputs = [
+        {name: values for name, values in _feature_inputs(canvas).items() if name in names} for canvas in canvases
+    ]
     if stem is None:
-        return body, [{body.input(0).any_name: canvas[None]} for canvas in canvases]
+        return body, inputs
     compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return body, [{STEM: compiled(canvas[None])[STEM].copy()} for canvas in canvases]
+    return body, [{STEM: compiled(values)[STEM].copy()} for values in inputs]
+
+
+def _feature_inputs(canvas: NDArray[np.uint8]) -> ModelInputs:
+    return {"images": canvas[None], "windows": np.array([[0, 0, *canvas.shape[:2]]], np.int64)}
 
 
 def _preset(nncf: Any, config: Config) -> Any:

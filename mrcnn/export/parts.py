@@ -14,22 +14,24 @@ The heads take regions as the windows that ONNX's RoiAlign reads, computed on th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import onnx
 
+from mrcnn.architecture import architecture_of
 from mrcnn.config import Config
 from mrcnn.export.functional import translate
 from mrcnn.export.layers import Tensor
 from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.backbones import STEM_ENDS
-from mrcnn.network.constants import LEVELS, MAX_LOG_SCALE, PART_NAMES, STEM
+from mrcnn.network.constants import LEVELS, PART_NAMES, STEM
 from mrcnn.network.folding import inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
 
-NORMALIZED_WINDOW = (0.0, 1.0)
+DEAD = -1.0
+"""Score of a region that must not be kept; valid scores are probabilities."""
 
 
 def export_parts(network: MaskRCNNNetwork) -> dict[str, onnx.ModelProto]:
@@ -54,14 +56,18 @@ def export_parts(network: MaskRCNNNetwork) -> dict[str, onnx.ModelProto]:
 def export_features(network: MaskRCNNNetwork) -> onnx.ModelProto:
     """Export backbone, pyramid and RPN.
 
-    Input: images uint8 (B, H, W, 3), RGB. Outputs: p2 … p5 float32 (B, C, h, w); rpn_class_logits (B, A, 2);
-    rpn_deltas (B, A, 4). The tensor STEM is the output of the stem (`mrcnn.network.backbones.STEM_ENDS`).
+    Inputs: images uint8 (B, H, W, 3), RGB; where the architecture pads after the mean has been subtracted, also windows
+    int64 (B, 4), (y1, x1, y2, x2) in pixels, the part of each canvas that its image covers. Outputs: p2 … p5 float32
+    (B, C, h, w); rpn_class_logits (B, A, 2); rpn_deltas (B, A, 4). The tensor STEM is the output of the stem
+    (`mrcnn.network.backbones.STEM_ENDS`).
     """
     graph = Graph("features")
     images = graph.input("images", "uint8", ("B", "H", "W", 3))
     planes = graph.add("Transpose", images, perm=[0, 3, 1, 2])
     mean = np.asarray(network.config.MEAN_PIXEL, np.float32).reshape(-1, 1, 1)
     centered = graph.add("Sub", graph.add("Cast", planes, to=onnx.TensorProto.FLOAT), graph.constant(mean))
+    if architecture_of(network.config).padding_after_mean:
+        centered = graph.add("Mul", centered, _window_mask(graph, images))
     backbone = network.config.BACKBONE
     names = {} if callable(backbone) or backbone not in STEM_ENDS else {STEM_ENDS[backbone]: STEM}
     outputs = translate(network.features, [Tensor(centered, 4, 3)], graph, names)
@@ -73,36 +79,104 @@ def export_features(network: MaskRCNNNetwork) -> onnx.ModelProto:
     return graph.model()
 
 
+def _window_mask(graph: Graph, images: str) -> str:
+    """1 inside of each image's window, 0 outside: float32 (B, 1, H, W)."""
+    windows = graph.input("windows", "int64", ("B", 4))
+    low_y, low_x, high_y, high_x = (
+        graph.add("Reshape", column, graph.integers(-1, 1, 1, 1))
+        for column in graph.add_many("Split", (windows, graph.integers(1, 1, 1, 1)), 4, axis=1)
+    )
+    shape = graph.add("Shape", images)
+    inside = []
+    for axis, low, high, column in ((1, low_y, high_y, (1, 1, -1, 1)), (2, low_x, high_x, (1, 1, 1, -1))):
+        size = graph.add("Gather", shape, graph.constant(axis, "int64"))
+        positions = graph.add("Range", graph.constant(0, "int64"), size, graph.constant(1, "int64"))
+        positions = graph.add("Reshape", positions, graph.integers(*column))
+        inside += [graph.add("GreaterOrEqual", positions, low), graph.add("Less", positions, high)]
+    rows, columns = graph.add("And", *inside[:2]), graph.add("And", *inside[2:])
+    return graph.add("Cast", graph.add("And", rows, columns), to=onnx.TensorProto.FLOAT)
+
+
 def export_proposals(config: Config) -> onnx.ModelProto:
     """Export the selection of one image's region proposals from its anchors; see `mrcnn.network.proposals`.
 
-    Inputs: rpn_class_logits float32 (A, 2); rpn_deltas (A, 4); anchors (A, 4), normalized; limit and count, int64 (1,):
-    the maximum number of anchors that enter suppression, and of regions that it returns. Output: rois float32 (N, 4),
-    normalized (y1, x1, y2, x2), highest score first.
+    Anchors compete in groups: all of them, or those of each pyramid level, by architecture.
+
+    Inputs: rpn_class_logits float32 (A, 2); rpn_deltas (A, 4); anchors (A, 4), normalized; starts and ends, int64 (G,):
+    the anchors of each group; window float32 (4,), normalized: what regions are clipped to; smallest (2,): height and
+    width below which a region is dropped, normalized; limit and count, int64 (1,): the maximum number of anchors of a
+    group that enter suppression, and of regions. Output: rois float32 (N, 4), normalized (y1, x1, y2, x2), highest
+    score first.
     """
+    architecture = architecture_of(config)
     graph = Graph("proposals")
+    groups = len(config.BACKBONE_STRIDES) if architecture.proposals_per_level else 1
     logits = graph.input("rpn_class_logits", "float32", ("A", 2))
-    all_deltas = graph.input("rpn_deltas", "float32", ("A", 4))
-    all_anchors = graph.input("anchors", "float32", ("A", 4))
+    anchors = _Anchors(graph.input("rpn_deltas", "float32", ("A", 4)), graph.input("anchors", "float32", ("A", 4)))
+    starts, ends = (graph.input(name, "int64", (groups,)) for name in ("starts", "ends"))
+    window = graph.input("window", "float32", (4,))
+    smallest = graph.input("smallest", "float32", (2,))
     limit = graph.input("limit", "int64", (1,))
     count = graph.input("count", "int64", (1,))
 
     probs = graph.add("Gather", graph.add("Softmax", logits, axis=-1), graph.constant(1, "int64"), axis=1)
-    scores, best = graph.add_many("TopK", (probs, limit), 2, axis=0, largest=1, sorted=1)
-    std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
-    deltas = graph.add("Mul", graph.add("Gather", all_deltas, best, axis=0), std_dev)
-    boxes = _decode(graph, graph.add("Gather", all_anchors, best, axis=0), deltas)
-    boxes = graph.add("Clip", boxes, *(graph.constant(value) for value in NORMALIZED_WINDOW))
-    chosen = graph.add(
-        "NonMaxSuppression",
-        graph.add("Unsqueeze", boxes, graph.integers(0)),
-        graph.add("Unsqueeze", scores, graph.integers(0, 1)),
-        count,
-        graph.constant([float(config.RPN_NMS_THRESHOLD)]),
-    )
-    indices = graph.add("Gather", chosen, graph.constant(2, "int64"), axis=1)
-    graph.output(graph.add("Gather", boxes, indices, axis=0), "rois", "float32", ("N", 4))
+    rois, scores = [], []
+    for group in range(groups):
+        start, end = (graph.add("Gather", bounds, graph.integers(group)) for bounds in (starts, ends))
+        most = graph.add("Min", limit, graph.add("Sub", end, start))
+        best_scores, best = graph.add_many("TopK", (graph.add("Slice", probs, start, end), most), 2, axis=0)
+        best = graph.add("Add", best, start)
+        boxes = _refined(graph, anchors, best, config)
+        boxes = _clipped(graph, boxes, window)
+        best_scores = graph.add("Where", _is_large(graph, boxes, smallest), best_scores, graph.constant([DEAD]))
+        chosen = graph.add(
+            "NonMaxSuppression",
+            graph.add("Unsqueeze", boxes, graph.integers(0)),
+            graph.add("Unsqueeze", best_scores, graph.integers(0, 1)),
+            count,
+            graph.constant([float(config.RPN_NMS_THRESHOLD)]),
+            graph.constant([DEAD / 2]),
+        )
+        indices = graph.add("Gather", chosen, graph.constant(2, "int64"), axis=1)
+        rois.append(graph.add("Gather", boxes, indices, axis=0))
+        scores.append(graph.add("Gather", best_scores, indices, axis=0))
+    found = rois[0]
+    if groups > 1:
+        all_rois, all_scores = graph.add("Concat", *rois, axis=0), graph.add("Concat", *scores, axis=0)
+        most = graph.add("Min", count, graph.add("Shape", all_scores))
+        found = graph.add("Gather", all_rois, graph.add_many("TopK", (all_scores, most), 2, axis=0)[1], axis=0)
+    graph.output(found, "rois", "float32", ("N", 4))
     return graph.model()
+
+
+class _Anchors(NamedTuple):
+    """Tensors (A, 4) of all anchors."""
+
+    deltas: str
+    boxes: str
+
+
+def _refined(graph: Graph, anchors: _Anchors, indices: str, config: Config) -> str:
+    """Boxes of some anchors with their deltas applied."""
+    std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
+    deltas = graph.add("Mul", graph.add("Gather", anchors.deltas, indices, axis=0), std_dev)
+    boxes = graph.add("Gather", anchors.boxes, indices, axis=0)
+    return _decode(graph, boxes, deltas, architecture_of(config).max_log_scale)
+
+
+def _clipped(graph: Graph, boxes: str, window: str) -> str:
+    """Boxes (N, 4) clipped to a window (4,)."""
+    low, high = graph.add_many("Split", (window, graph.integers(2, 2)), 2, axis=0)
+    low, high = (graph.add("Concat", corner, corner, axis=0) for corner in (low, high))
+    return graph.add("Min", graph.add("Max", boxes, low), high)
+
+
+def _is_large(graph: Graph, boxes: str, smallest: str) -> str:
+    """Whether neither side of a box is shorter than smallest (2,): bool (N,)."""
+    corner, opposite = graph.add_many("Split", (boxes, graph.integers(2, 2)), 2, axis=1)
+    excess = graph.add("Sub", graph.add("Sub", opposite, corner), smallest)
+    least = graph.add("ReduceMin", excess, axes=[1], keepdims=0)
+    return graph.add("GreaterOrEqual", least, graph.constant(0.0))
 
 
 def export_boxes(network: MaskRCNNNetwork) -> onnx.ModelProto:
@@ -157,22 +231,26 @@ def export_masks(network: MaskRCNNNetwork) -> onnx.ModelProto:
 def _pool(graph: Graph, network: MaskRCNNNetwork, size: int) -> Tensor:
     """Pool regions from their levels: (N, C, size, size), ordered by level."""
     channels = int(network.config.TOP_DOWN_PYRAMID_SIZE)
+    architecture = architecture_of(network.config)
+    samples = 1 if architecture.roi_samples is None else architecture.roi_samples
+    is_shifted = architecture.roi_samples is None or architecture.roi_offset == 0.5
+    mode = "half_pixel" if is_shifted else "output_half_pixel"
+    options: dict[str, Any] = {"output_height": size, "output_width": size, "mode": "avg", "spatial_scale": 1.0}
+    options |= {"sampling_ratio": samples, "coordinate_transformation_mode": mode}
     pooled = []
     for level in LEVELS:
         feature_map = graph.input(f"p{level}", "float32", ("B", channels, f"h{level}", f"w{level}"))
         windows = graph.input(f"windows{level}", "float32", (f"n{level}", 4))
         images = graph.input(f"images{level}", "int64", (f"n{level}",))
-        options: dict[str, Any] = {"output_height": size, "output_width": size, "sampling_ratio": 1, "mode": "avg"}
-        options |= {"spatial_scale": 1.0, "coordinate_transformation_mode": "half_pixel"}
         pooled.append(graph.add("RoiAlign", feature_map, windows, images, **options))
     return Tensor(graph.add("Concat", *pooled, axis=0), 4, channels, (size, size))
 
 
-def _decode(graph: Graph, boxes: str, deltas: str) -> str:
+def _decode(graph: Graph, boxes: str, deltas: str, max_log_scale: float) -> str:
     """Write `mrcnn.network.box_coding.decode_deltas` as nodes: boxes (N, 4) and deltas (N, 4) to boxes (N, 4)."""
     corner, opposite = graph.add_many("Split", (boxes, graph.integers(2, 2)), 2, axis=1)
     shift, log_scale = graph.add_many("Split", (deltas, graph.integers(2, 2)), 2, axis=1)
-    half, limit = graph.constant(0.5), graph.constant(MAX_LOG_SCALE)
+    half, limit = graph.constant(0.5), graph.constant(max_log_scale)
     size = graph.add("Sub", opposite, corner)
     center = graph.add("Add", graph.add("Add", corner, graph.add("Mul", size, half)), graph.add("Mul", shift, size))
     scaled = graph.add("Mul", size, graph.add("Exp", graph.add("Min", log_scale, limit)))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrcnn.network.anchors import level_anchors, normalize_boxes
+from mrcnn.architecture import MATTERPORT
+from mrcnn.network.anchors import centered_anchors, level_anchors, normalize_boxes
 from mrcnn.network.numpy_boxes import areas, decode_deltas, iou
 
 
@@ -95,7 +96,7 @@ def apply_box_deltas(boxes: NDArray[Any], deltas: NDArray[Any]) -> NDArray[np.fl
     Returns:
         float32 (N, 4).
     """
-    return decode_deltas(boxes.astype(np.float32), deltas.astype(np.float32))
+    return decode_deltas(boxes.astype(np.float32), deltas.astype(np.float32), MATTERPORT.max_log_scale)
 
 
 def box_refinement(box: NDArray[Any], gt_box: NDArray[Any]) -> NDArray[np.float32]:
@@ -143,7 +144,10 @@ def generate_anchors(
         of cell (i, j) are centered at (i, j) * feature_stride.
     """
     ratios = np.atleast_1d(ratios)
-    by_scale = [level_anchors(scale, ratios, shape, feature_stride, anchor_stride) for scale in np.atleast_1d(scales)]
+    strides = (feature_stride, feature_stride)
+    by_scale = [
+        level_anchors(centered_anchors(scale, ratios), shape, strides, anchor_stride) for scale in np.atleast_1d(scales)
+    ]
     return np.stack(by_scale, axis=1).reshape(-1, 4)
 
 

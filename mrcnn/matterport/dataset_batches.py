@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.architecture import architecture_of
 from mrcnn.matterport.dataset_images import CanvasImage, image_name, load_canvas_image
 from mrcnn.matterport.molding import mold_image
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
@@ -122,9 +123,10 @@ class DatasetBatches:
         height, width = found.image.shape[:2]
         slots, count = int(config.MAX_GT_INSTANCES), len(objects)
         boxes = np.zeros((slots, 4), np.float32)
-        boxes[:count] = normalize_boxes(found.boxes[objects], height, width)
+        last_pixel_is_one = architecture_of(config).last_pixel_is_one
+        boxes[:count] = normalize_boxes(found.boxes[objects], height, width, last_pixel_is_one)
         ignored_boxes = np.zeros((IGNORED_SLOTS, 4), np.float32)
-        ignored_boxes[: len(ignored)] = normalize_boxes(found.boxes[ignored], height, width)
+        ignored_boxes[: len(ignored)] = normalize_boxes(found.boxes[ignored], height, width, last_pixel_is_one)
         class_ids = np.zeros(slots, np.int32)
         class_ids[:count] = found.class_ids[objects]
         anchors = normalized_anchors(AnchorSettings.from_config(config), height, width)

@@ -7,6 +7,7 @@ letters: N boxes; R regions; C channels.
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 
 import keras
 from keras import ops
@@ -64,52 +65,58 @@ def class_wise_nms(boxes, scores, class_ids, max_output: int, iou_threshold: flo
     return greedy_nms(boxes, scores, max_output, iou_threshold, class_ids)
 
 
-def crop_levels(feature_maps, boxes, image_indices, levels, pool_size: int):
-    """Sample each region bilinearly from its pyramid level, on a grid whose corners are the box's corners.
+def level_sampler(feature_maps):
+    """A function that samples regions bilinearly from their pyramid levels, on grids whose corners are the boxes'.
 
     The values are those of tf.image.crop_and_resize: sample i of n along y lies at cell
     (y1 + (y2 - y1) * i / (n - 1)) * (h - 1) of the level; samples outside the level are 0.
 
     Args:
         feature_maps: levels of shape (B, h, w, C), finest first.
-        boxes: float32 (R, 4), normalized (y1, x1, y2, x2).
-        image_indices: int32 (R,), index into the batch.
-        levels: int32 (R,), index into feature_maps.
-        pool_size: n.
 
     Returns:
-        (R, pool_size, pool_size, C), with the feature maps' dtype; half precision is interpolated in float32.
+        A function of
+            boxes: float32 (R, 4), (y1, x1, y2, x2); 0 and 1 are the first and the last cell.
+            image_indices: int32 (R,), index into the batch.
+            levels: int32 (R,), index into feature_maps.
+            grid_size: n.
+        that returns (R, n, n, C), with the feature maps' dtype; half precision is interpolated in float32.
     """
     if keras.backend.backend() == "tensorflow" and target() is Target.PROCESSOR:
-        return _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size)
-    return gather_levels(feature_maps, boxes, image_indices, levels, pool_size)
+        return partial(_tensorflow_crop_levels, feature_maps)
+    return gathering_sampler(feature_maps)
 
 
-def gather_levels(feature_maps, boxes, image_indices, levels, pool_size):
-    """Compute `crop_levels` on every backend: each sample gathers four cells from one table of all levels' cells."""
+def gathering_sampler(feature_maps):
+    """Compute `level_sampler` on every backend: each sample gathers four cells from one table of all levels' cells."""
     channels = feature_maps[0].shape[-1]
     dtype = feature_maps[0].dtype
     table = ops.concatenate([ops.reshape(level, (-1, channels)) for level in feature_maps], axis=0)
-    heights = [level.shape[1] for level in feature_maps]
-    widths = [level.shape[2] for level in feature_maps]
+    all_heights = [level.shape[1] for level in feature_maps]
+    all_widths = [level.shape[2] for level in feature_maps]
     starts = [0]
     for level in feature_maps[:-1]:
         starts.append(starts[-1] + level.shape[0] * level.shape[1] * level.shape[2])
-    height, width, start = (ops.take(ops.convert_to_tensor(v, "int32"), levels) for v in (heights, widths, starts))
-    start = start + image_indices * height * width
 
-    row, row_weight, row_inside, next_row = _sample_axis(boxes[:, 0], boxes[:, 2], height, pool_size)
-    column, column_weight, column_inside, next_column = _sample_axis(boxes[:, 1], boxes[:, 3], width, pool_size)
+    def sample(boxes, image_indices, levels, grid_size):
+        height, width, start = (
+            ops.take(ops.convert_to_tensor(values, "int32"), levels) for values in (all_heights, all_widths, starts)
+        )
+        start = start + image_indices * height * width
+        row, row_weight, row_inside, next_row = _sample_axis(boxes[:, 0], boxes[:, 2], height, grid_size)
+        column, column_weight, column_inside, next_column = _sample_axis(boxes[:, 1], boxes[:, 3], width, grid_size)
 
-    def cells(rows, columns):
-        flat = start[:, None, None] + rows[:, :, None] * width[:, None, None] + columns[:, None, :]
-        return ops.cast(ops.take(table, flat, axis=0), "float32")
+        def cells(rows, columns):
+            flat = start[:, None, None] + rows[:, :, None] * width[:, None, None] + columns[:, None, :]
+            return ops.cast(ops.take(table, flat, axis=0), "float32")
 
-    weight_x, weight_y = column_weight[:, None, :, None], row_weight[:, :, None, None]
-    top = cells(row, column) * (1 - weight_x) + cells(row, next_column) * weight_x
-    bottom = cells(next_row, column) * (1 - weight_x) + cells(next_row, next_column) * weight_x
-    inside = ops.logical_and(row_inside[:, :, None], column_inside[:, None, :])[..., None]
-    return ops.cast(ops.where(inside, top * (1 - weight_y) + bottom * weight_y, 0.0), dtype)
+        weight_x, weight_y = column_weight[:, None, :, None], row_weight[:, :, None, None]
+        top = cells(row, column) * (1 - weight_x) + cells(row, next_column) * weight_x
+        bottom = cells(next_row, column) * (1 - weight_x) + cells(next_row, next_column) * weight_x
+        inside = ops.logical_and(row_inside[:, :, None], column_inside[:, None, :])[..., None]
+        return ops.cast(ops.where(inside, top * (1 - weight_y) + bottom * weight_y, 0.0), dtype)
+
+    return sample
 
 
 def _sample_axis(low, high, cells, samples):
@@ -194,7 +201,7 @@ def _torchvision_nms(boxes, scores, max_output, iou_threshold):
     return indices, torch.tensor(len(chosen), dtype=torch.int32, device=boxes.device)
 
 
-def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_size):
+def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, grid_size):
     import tensorflow as tf
 
     pooled, regions = [], []
@@ -203,9 +210,9 @@ def _tensorflow_crop_levels(feature_maps, boxes, image_indices, levels, pool_siz
         regions.append(at_level)
         cells = tf.cast(level, tf.float32) if level.dtype == tf.bfloat16 else level  # the op has no bfloat16
         crops = tf.image.crop_and_resize(
-            cells, tf.gather(boxes, at_level), tf.gather(image_indices, at_level), (pool_size, pool_size)
+            cells, tf.gather(boxes, at_level), tf.gather(image_indices, at_level), (grid_size, grid_size)
         )
         pooled.append(tf.cast(crops, level.dtype))  # the op returns float32
     order = tf.argsort(tf.concat(regions, axis=0))
     crops = tf.gather(tf.concat(pooled, axis=0), order)
-    return tf.ensure_shape(crops, (boxes.shape[0], pool_size, pool_size, feature_maps[0].shape[-1]))
+    return tf.ensure_shape(crops, (boxes.shape[0], grid_size, grid_size, feature_maps[0].shape[-1]))

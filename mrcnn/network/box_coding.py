@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from keras import ops
 
-from mrcnn.network.constants import MAX_LOG_SCALE
 
-
-def decode_deltas(boxes, deltas):
+def decode_deltas(boxes, deltas, max_log_scale: float):
     """Apply deltas to boxes; the inverse of `encode_deltas`.
 
     Args:
         boxes: float32 (..., 4), (y1, x1, y2, x2).
         deltas: float32 (..., 4), (dy, dx, log dh, log dw), already multiplied by the standard deviations.
+        max_log_scale: upper limit of log dh and log dw.
 
     Returns:
         float32 (..., 4), not clipped.
@@ -25,8 +24,8 @@ def decode_deltas(boxes, deltas):
     width = boxes[..., 3] - boxes[..., 1]
     center_y = boxes[..., 0] + 0.5 * height + deltas[..., 0] * height
     center_x = boxes[..., 1] + 0.5 * width + deltas[..., 1] * width
-    height = height * ops.exp(ops.minimum(deltas[..., 2], MAX_LOG_SCALE))
-    width = width * ops.exp(ops.minimum(deltas[..., 3], MAX_LOG_SCALE))
+    height = height * ops.exp(ops.minimum(deltas[..., 2], max_log_scale))
+    width = width * ops.exp(ops.minimum(deltas[..., 3], max_log_scale))
     y1 = center_y - 0.5 * height
     x1 = center_x - 0.5 * width
     return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)
@@ -64,6 +63,18 @@ def clip_boxes(boxes, window):
     low = ops.concatenate([window[..., :2], window[..., :2]], axis=-1)
     high = ops.concatenate([window[..., 2:], window[..., 2:]], axis=-1)
     return ops.minimum(ops.maximum(boxes, low), high)
+
+
+def have_sides(boxes, smallest: float, image_shape):
+    """Whether height and width of boxes (..., 4), normalized, are `smallest` pixels or more: bool (...).
+
+    Args:
+        boxes: float32, (y1, x1, y2, x2) divided by the canvas size.
+        smallest: pixels.
+        image_shape: (H, W) of the canvas, pixels.
+    """
+    is_high = boxes[..., 2] - boxes[..., 0] >= smallest / image_shape[0]
+    return ops.logical_and(is_high, boxes[..., 3] - boxes[..., 1] >= smallest / image_shape[1])
 
 
 def box_areas(boxes):

@@ -8,9 +8,6 @@ CANVAS_MULTIPLE = 32
 CANONICAL_SIDE = 224.0
 """Side in pixels of a region that is pooled from P4: ImageNet's crop size (Lin et al. 2017, equation 1)."""
 
-MAX_LOG_SCALE = 30.0
-"""Upper limit of log dh and log dw: e^30 exceeds any canvas, and the result is still finite and can be clipped."""
-
 LITE0_MEAN_PIXEL = (127.0, 127.0, 127.0)
 """MEAN_PIXEL of EfficientNet-Lite0, RGB: what its ImageNet weights were trained with."""
 

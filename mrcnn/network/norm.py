@@ -7,8 +7,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-BATCH_NORM_EPSILON = 1e-3
-"""Keras' default, with which Matterport's weights were trained."""
+from mrcnn.architecture import MATTERPORT, architecture_of
+from mrcnn.config import Config
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -19,15 +19,16 @@ class BatchNorm(layers.BatchNormalization):
     with when the model was built.
     """
 
-    def __init__(self, train_bn: bool | None = False, **kwargs):
-        """Store the setting.
+    def __init__(self, train_bn: bool | None = False, epsilon: float = MATTERPORT.norm_epsilon, **kwargs):
+        """Store the settings.
 
         Args:
             train_bn: False: always use the moving statistics (gamma and beta stay trainable). None: use the batch's
                 statistics in training. True: always use the batch's statistics.
-            **kwargs: see keras.layers.BatchNormalization; epsilon is 1e-3.
+            epsilon: summand of the variance.
+            **kwargs: see keras.layers.BatchNormalization.
         """
-        super().__init__(epsilon=BATCH_NORM_EPSILON, **kwargs)
+        super().__init__(epsilon=epsilon, **kwargs)
         self.train_bn = train_bn
 
     def call(self, inputs, training=None, mask=None):
@@ -36,9 +37,12 @@ class BatchNorm(layers.BatchNormalization):
 
     def get_config(self):
         """Constructor arguments, for serialization."""
-        config = super().get_config()
-        del config["epsilon"]
-        return {**config, "train_bn": self.train_bn}
+        return {**super().get_config(), "train_bn": self.train_bn}
+
+
+def batch_norm(x, name: str, config: Config):
+    """Normalize x (..., C) as ARCHITECTURE and TRAIN_BN of a Config say, with a layer of that name."""
+    return BatchNorm(config.TRAIN_BN, architecture_of(config).norm_epsilon, name=name)(x)
 
 
 def uses_batch_statistics(norm: layers.BatchNormalization) -> bool:

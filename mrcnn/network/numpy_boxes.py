@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.network.constants import MAX_LOG_SCALE
-
 Boxes = NDArray[Any]
 """(..., 4), any numeric dtype, (y1, x1, y2, x2)."""
 
@@ -35,18 +33,19 @@ def iou(boxes_a: Boxes, boxes_b: Boxes, areas_a: NDArray[Any], areas_b: NDArray[
     return np.asarray(intersection / (areas_a + areas_b - intersection))
 
 
-def decode_deltas(boxes: NDArray[np.float32], deltas: NDArray[np.float32]) -> NDArray[np.float32]:
+def decode_deltas(boxes: NDArray[np.float32], deltas: NDArray[np.float32], max_log_scale: float) -> NDArray[np.float32]:
     """Apply deltas to boxes (Girshick et al. 2014, appendix C).
 
     Args:
         boxes: float32 (N, 4).
         deltas: float32 (N, 4), (dy, dx, log dh, log dw), already multiplied by the standard deviations.
+        max_log_scale: upper limit of log dh and log dw.
 
     Returns:
         float32 (N, 4), not clipped.
     """
     sizes = boxes[:, 2:] - boxes[:, :2]
     centers = boxes[:, :2] + np.float32(0.5) * sizes + deltas[:, :2] * sizes
-    sizes = sizes * np.exp(np.minimum(deltas[:, 2:], np.float32(MAX_LOG_SCALE)))
+    sizes = sizes * np.exp(np.minimum(deltas[:, 2:], np.float32(max_log_scale)))
     low = centers - np.float32(0.5) * sizes
     return np.concatenate([low, low + sizes], axis=1)

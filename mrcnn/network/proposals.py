@@ -5,35 +5,64 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from mrcnn.network.backend_ops import non_max_suppression
-from mrcnn.network.box_coding import clip_boxes, decode_deltas
+from mrcnn.architecture import architecture_of
+from mrcnn.network.anchors import AnchorSettings, level_ends
+from mrcnn.network.backend_ops import DEAD, non_max_suppression
+from mrcnn.network.box_coding import clip_boxes, decode_deltas, have_sides
+
+CANVAS = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
+"""The window of an image that covers its whole canvas, (y1, x1, y2, x2) in normalized coordinates of every kind."""
 
 
-def propose(object_probs, rpn_deltas, anchors, count: int, config):
-    """Apply deltas to the best anchors, clip them to the canvas and suppress overlapping ones.
+def propose(object_probs, rpn_deltas, anchors, windows, image_shape, count: int, config):
+    """Apply deltas to the best anchors, clip them and suppress overlapping ones.
+
+    Anchors compete within groups: one group of all anchors, or one for each pyramid level (`proposals_per_level` of
+    the architecture). Of each group, the PRE_NMS_LIMIT best anchors enter suppression; of what remains of all groups,
+    the best `count` are proposed.
 
     Args:
         object_probs: float32 (B, A), probability that an anchor contains an object.
         rpn_deltas: float32 (B, A, 4), not yet multiplied by RPN_BBOX_STD_DEV.
         anchors: float32 (A, 4), normalized (y1, x1, y2, x2).
+        windows: float32 (B, 4), normalized: the part of the canvas that the image covers. Boxes are clipped to it if
+            anchors compete level by level, otherwise to the canvas.
+        image_shape: (H, W) of the canvas, pixels.
         count: proposals per image (POST_NMS_ROIS_INFERENCE or POST_NMS_ROIS_TRAINING).
-        config: PRE_NMS_LIMIT, RPN_BBOX_STD_DEV and RPN_NMS_THRESHOLD are read.
+        config: ARCHITECTURE, PRE_NMS_LIMIT, RPN_BBOX_STD_DEV, RPN_NMS_THRESHOLD and the settings of anchors are read.
 
     Returns:
         rois: float32 (B, count, 4), normalized (y1, x1, y2, x2), highest score first, zero-padded.
         counts: int32 (B,), number of proposals per image.
     """
-    limit = min(config.PRE_NMS_LIMIT, anchors.shape[0])
+    architecture = architecture_of(config)
     std_dev = ops.convert_to_tensor(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
+    ends = level_ends(AnchorSettings.from_config(config), *image_shape) if architecture.proposals_per_level else None
     anchors = ops.convert_to_tensor(anchors)
-    window = ops.convert_to_tensor(np.array([0.0, 0.0, 1.0, 1.0], np.float32))
-    rois, counts = [], []
-    for image in range(object_probs.shape[0]):
-        scores, best = ops.top_k(object_probs[image], limit)
+
+    def best_of(image, start, end):
+        """Proposals of one group: boxes (n, 4) and scores (n,), highest first, DEAD in unused rows."""
+        scores, best = ops.top_k(object_probs[image, start:end], min(config.PRE_NMS_LIMIT, end - start))
+        best = best + start
         deltas = ops.take(rpn_deltas[image], best, axis=0) * std_dev
-        boxes = clip_boxes(decode_deltas(ops.take(anchors, best, axis=0), deltas), window)
+        boxes = decode_deltas(ops.take(anchors, best, axis=0), deltas, architecture.max_log_scale)
+        boxes = clip_boxes(boxes, ops.convert_to_tensor(CANVAS) if ends is None else windows[image])
+        if architecture.smallest_proposal:
+            scores = ops.where(have_sides(boxes, architecture.smallest_proposal, image_shape), scores, DEAD)
         indices, kept = non_max_suppression(boxes, scores, count, float(config.RPN_NMS_THRESHOLD))
         is_kept = ops.arange(count, dtype="int32") < kept
-        rois.append(ops.where(is_kept[:, None], ops.take(boxes, indices, axis=0), 0.0))
-        counts.append(kept)
+        return ops.take(boxes, indices, axis=0), ops.where(is_kept, ops.take(scores, indices), DEAD)
+
+    rois, counts = [], []
+    for image in range(object_probs.shape[0]):
+        if ends is None:
+            boxes, scores = best_of(image, 0, anchors.shape[0])
+        else:
+            groups = [best_of(image, start, end) for start, end in zip((0, *ends), ends, strict=False)]
+            boxes, scores = (ops.concatenate(parts) for parts in zip(*groups, strict=True))
+            scores, best = ops.top_k(scores, count)
+            boxes = ops.take(boxes, best, axis=0)
+        is_kept = scores >= 0.0
+        rois.append(ops.where(is_kept[:, None], boxes, 0.0))
+        counts.append(ops.sum(ops.cast(is_kept, "int32")))
     return ops.stack(rois), ops.stack(counts)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mrcnn.architecture import architecture_of
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 from mrcnn.training.annotated_images import AnnotatedImages
 from mrcnn.training.augment import AugmentSettings, Window, change_colors, flip, paste_instance, place_window
@@ -132,7 +133,7 @@ class BatchMaker:
 
         Args:
             windows: where windows come from.
-            config: its anchor settings, RPN_BBOX_STD_DEV and RPN_TRAIN_ANCHORS_PER_IMAGE are used.
+            config: its anchor settings, RPN_BBOX_STD_DEV, RPN_TRAIN_ANCHORS_PER_IMAGE and ARCHITECTURE are used.
             settings: sizes and seed.
         """
         self.windows, self.settings = windows, settings
@@ -140,6 +141,7 @@ class BatchMaker:
         self._anchors = normalized_anchors(AnchorSettings.from_config(config), self._side, self._side)
         self._std_dev = np.asarray(config.RPN_BBOX_STD_DEV, np.float32)
         self._sampled = int(config.RPN_TRAIN_ANCHORS_PER_IMAGE)
+        self._last_pixel_is_one = architecture_of(config).last_pixel_is_one
 
     def make(self, step: int) -> Batch:
         """The batch of a step, 0 or more."""
@@ -160,12 +162,12 @@ class BatchMaker:
         classes, categories = np.zeros(OBJECT_SLOTS, np.int32), np.zeros(OBJECT_SLOTS, np.int32)
         masks = np.zeros((OBJECT_SLOTS, MINI_MASK_SIDE, MINI_MASK_SIDE), np.float32)
         for slot, one in enumerate(instances):
-            boxes[slot] = normalize_boxes(one.box, side, side)
+            boxes[slot] = normalize_boxes(one.box, side, side, self._last_pixel_is_one)
             classes[slot], categories[slot] = one.class_id, one.category
             masks[slot] = mini_mask(one.mask)
         count = len(instances)
         outside = window.ignored_boxes[:IGNORED_SLOTS]
-        ignored[: len(outside)] = normalize_boxes(outside, side, side)
+        ignored[: len(outside)] = normalize_boxes(outside, side, side, self._last_pixel_is_one)
         match, deltas = rpn_targets(
             self._anchors, boxes[:count], ignored[: len(outside)], self._std_dev, self._sampled, rng
         )

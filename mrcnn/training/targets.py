@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from mrcnn.network.backend_ops import gather_levels
+from mrcnn.network.backend_ops import gathering_sampler
 from mrcnn.network.box_coding import encode_deltas, iou_matrix
 from mrcnn.network.numpy_boxes import areas, intersections
 
@@ -203,14 +203,14 @@ def mask_targets(rois, gt_boxes, mini_masks, object_indices, side: int):
     high = ((relative_high - half_cell) * cells + 0.5) / (cells + 1)
     grid = ops.concatenate([low, high], axis=1)
     levels = ops.zeros_like(object_indices)
-    sampled = gather_levels([framed[..., None]], grid, object_indices, levels, side)
+    sampled = gathering_sampler([framed[..., None]])(grid, object_indices, levels, side)
     return ops.stop_gradient(sampled[..., 0])
 
 
 def full_mask_targets(rois, full_masks, object_indices, side: int):
     """The same from full masks (G, H, W), 0 or 1: sampled from the centers of a region's first pixels to its last."""
     masks = ops.cast(full_masks, "float32")[..., None]
-    sampled = gather_levels([masks], rois, object_indices, ops.zeros_like(object_indices), side)
+    sampled = gathering_sampler([masks])(rois, object_indices, ops.zeros_like(object_indices), side)
     return ops.stop_gradient(sampled[..., 0])
 
 

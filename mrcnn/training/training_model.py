@@ -6,12 +6,14 @@ annotation file.
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import ops
 
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.network.proposals import propose
+from mrcnn.network.proposals import CANVAS, propose
 from mrcnn.network.roi_align import roi_align
 from mrcnn.training import losses
 from mrcnn.training.targets import ObjectSlots, RegionTargets, full_mask_targets, mask_targets, sample_regions
@@ -25,6 +27,10 @@ LOSS_NAMES = (
     "category_loss",
 )
 """Matterport's five, and that of the auxiliary classifier of all categories, which is not saved."""
+
+TRAINING_SAMPLES = 2
+"""Samples per bin and axis of RoIAlign in training, where inference adapts their number to a region's size: most
+regions have about two."""
 
 
 class TrainingModel(keras.Model):
@@ -65,6 +71,9 @@ class TrainingModel(keras.Model):
         config = network.config
         # Keras hands the outermost `training` down to every layer, so that Config.TRAIN_BN has to be applied here
         self.train_norms = config.TRAIN_BN is not False
+        self.pooling = network.architecture
+        if self.pooling.roi_samples == 0:  # loops of unknown length have no gradients in JAX
+            self.pooling = dataclasses.replace(self.pooling, roi_samples=TRAINING_SAMPLES)
         self.sampled = int(config.TRAIN_ROIS_PER_IMAGE)
         self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
         self.mask_regions = min(mask_regions, self.objects)
@@ -78,8 +87,9 @@ class TrainingModel(keras.Model):
         config = self.network.config
         image_shape = batch["images"].shape[1:3]
         training = bool(training) and self.train_norms
+        windows = ops.tile(CANVAS[None], (batch["images"].shape[0], 1))
         pyramid, rpn_class_logits, rpn_deltas = self.features(
-            self.network.subtract_mean(batch["images"]), training=training
+            self.network.subtract_mean(batch["images"], windows), training=training
         )
         # under mixed precision: TensorFlow's cropping op does not take bfloat16
         pyramid = [ops.cast(level, "float32") for level in pyramid[:4]]
@@ -91,6 +101,8 @@ class TrainingModel(keras.Model):
                 ops.stop_gradient(ops.softmax(rpn_class_logits, axis=-1)[..., 1]),
                 ops.stop_gradient(rpn_deltas),
                 self.network.anchors(*image_shape),
+                windows,
+                image_shape,
                 count,
                 config,
             )
@@ -130,7 +142,7 @@ class TrainingModel(keras.Model):
 
     def _box_losses(self, batch, pyramid, regions, image_shape, training):
         size = self.network.config.POOL_SIZE
-        pooled = roi_align(pyramid, regions.rois, size, image_shape)
+        pooled = roi_align(pyramid, regions.rois, size, image_shape, self.pooling)
         batch_size = regions.rois.shape[0]
         flat = ops.reshape(pooled, (-1, *pooled.shape[2:]))
         class_logits, deltas, features = self.box_head(flat, training=training)
@@ -153,7 +165,7 @@ class TrainingModel(keras.Model):
     def _mask_loss(self, batch, pyramid, regions, image_shape, training):
         config, count = self.network.config, self.mask_regions
         rois, indices = regions.rois[:, :count], regions.object_indices[:, :count]
-        pooled = roi_align(pyramid, rois, config.MASK_POOL_SIZE, image_shape)
+        pooled = roi_align(pyramid, rois, config.MASK_POOL_SIZE, image_shape, self.pooling)
         mask_logits = self.mask_head(ops.reshape(pooled, (-1, *pooled.shape[2:])), training=training)
         mask_logits = ops.reshape(mask_logits, (*rois.shape[:2], *mask_logits.shape[1:]))
         side = mask_logits.shape[2]

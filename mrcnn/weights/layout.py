@@ -1,8 +1,8 @@
-"""Names and order of the layers in Matterport's weight files.
+"""Names and order of the layers in weight files.
 
 Keras 2 wrote one HDF5 group per layer in the model's order, including layers without weights, whose names have running
 numbers (activation_1 …). Files of this package have the same groups in the same order, so that Matterport's package
-loads them.
+loads them. Files of other architectures leave out groups and add others.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from mrcnn.architecture import Architecture, architecture_of
 from mrcnn.config import Config
 
 if TYPE_CHECKING:
     import keras
 
-RPN_LAYERS = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
-"""Layers whose weights are stored in the group `rpn_model`."""
+RPN_LAYERS = ("rpn_conv_shared", "rpn_conv_shared2", "rpn_class_raw", "rpn_bbox_pred")
+"""Layers whose weights are stored in the group `rpn_model`; the second one only exists in some architectures."""
 
 HEAD_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
 """Layers whose shapes depend on the number of classes."""
@@ -29,6 +30,7 @@ _FPN = (
     "fpn_c5p5 fpn_p5upsampled fpn_c4p4 fpn_p4add fpn_p4upsampled fpn_c3p3 fpn_p3add fpn_p3upsampled fpn_c2p2 fpn_p2add "
     "fpn_p5 fpn_p2 fpn_p3 fpn_p4 fpn_p6"
 ).split()
+_FPN_CONVOLUTIONS = "fpn_c5p5 fpn_c4p4 fpn_c3p3 fpn_c2p2 fpn_p2 fpn_p3 fpn_p4 fpn_p5".split()
 _RPN = "rpn_model rpn_class rpn_bbox input_anchors ROI input_image_meta".split()
 
 
@@ -72,14 +74,15 @@ class _Counter:
 def file_groups(network: LayerSource) -> list[str]:
     """Names of the groups of a network's weight file, in file order."""
     counter = _Counter()
+    architecture = architecture_of(network.config)
     groups = ["input_image"]
     backbone = network.config.BACKBONE
     blocks = RESNET_BLOCKS.get(backbone) if isinstance(backbone, str) else None
     groups.extend(_resnet_groups(blocks, counter) if blocks else network.backbone_layer_names())
-    groups.extend(_FPN)
+    groups.extend(_fpn_groups(architecture))
     groups.extend(_RPN)
-    groups.extend(_box_head_groups(counter))
-    groups.extend(_mask_head_groups(counter))
+    groups.extend(_box_head_groups(counter, architecture))
+    groups.extend(_mask_head_groups(counter, architecture))
     return groups
 
 
@@ -101,17 +104,32 @@ def _resnet_groups(blocks: tuple[int, ...], counter: _Counter) -> Iterator[str]:
             yield from (counter.next("add"), f"res{block}_out")
 
 
-def _box_head_groups(counter: _Counter) -> Iterator[str]:
+def _fpn_groups(architecture: Architecture) -> Iterator[str]:
+    for group in _FPN:
+        yield group
+        if architecture.fpn_norm and group in _FPN_CONVOLUTIONS:
+            yield f"{group}_bn"
+
+
+def _box_head_groups(counter: _Counter, architecture: Architecture) -> Iterator[str]:
     yield "roi_align_classifier"
-    for index in (1, 2):
-        yield from (f"mrcnn_class_conv{index}", f"mrcnn_class_bn{index}", counter.next("activation"))
+    for index in range(1, architecture.box_convolutions + 1):
+        yield from (f"mrcnn_box_conv{index}", f"mrcnn_box_bn{index}", counter.next("activation"))
+    for index in range(1, architecture.box_layers + 1):
+        yield f"mrcnn_class_conv{index}"
+        if architecture.box_norm:
+            yield f"mrcnn_class_bn{index}"
+        yield counter.next("activation")
     yield from ("pool_squeeze", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_class", "mrcnn_bbox", "mrcnn_detection")
     counter.next("activation")  # taken by the softmax inside mrcnn_class
     yield "lambda_3"
 
 
-def _mask_head_groups(counter: _Counter) -> Iterator[str]:
+def _mask_head_groups(counter: _Counter, architecture: Architecture) -> Iterator[str]:
     yield "roi_align_mask"
     for index in range(1, 5):
-        yield from (f"mrcnn_mask_conv{index}", f"mrcnn_mask_bn{index}", counter.next("activation"))
+        yield f"mrcnn_mask_conv{index}"
+        if architecture.mask_norm:
+            yield f"mrcnn_mask_bn{index}"
+        yield counter.next("activation")
     yield from ("mrcnn_mask_deconv", "mrcnn_mask")

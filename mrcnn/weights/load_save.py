@@ -95,7 +95,7 @@ def _checked_exclude(
     names = set(exclude)
     expanded = names - {"rpn_model"} | (set(RPN_LAYERS) if "rpn_model" in names else set())
     # Matterport's samples also name a layer without weights, "mrcnn_bbox"
-    unknown = sorted(expanded - set(layers) - set(groups))
+    unknown = sorted(names - set(layers) - set(groups))
     if unknown:
         raise WeightsError(
             f"exclude names {listed(unknown)}, which the network does not have. "

@@ -100,7 +100,7 @@ def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images
     canvases = []
     for image in images:
         height, width = image.shape[:2]
-        canvases.append(fit_canvas(height, width, int(config.IMAGE_MAX_DIM), model.canvas).place(image))
+        canvases.append(fit_canvas(height, width, config, model.canvas).place(image))
     logger.info("calibrating %s on %d frames of %s", weights.name, len(canvases), source)
     started = time.monotonic()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from types import FrameType
 from typing import Protocol
 
@@ -35,4 +35,5 @@ class StopRequest:
         if again or self.trainer is None:
             unwind(number, None)
         self.trainer.stop()
-        print("stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+        # A print that interrupts another one, of the progress, raises RuntimeError.
+        os.write(2, b"stopping after this step; once more to stop at once\n")

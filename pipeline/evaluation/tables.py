@@ -30,29 +30,31 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 
 def _by_size(evaluation: Evaluation, kind: Kind) -> Table:
-    table = _table(f"{kind.value}, by area of the object", "AP", "AP50", "AP75", "AR", "AR50")
+    table = empty_table(f"{kind.value}, by area of the object", "objects", "AP", "AP50", "AP75", "AR", "AR50")
     for area, numbers in evaluation.by_area[kind.value].items():
         values = (numbers.ap, numbers.ap50, numbers.ap75, numbers.ar, numbers.ar50)
-        table.add_row(AREA_NAMES[area], str(numbers.objects), *map(_text, values))
+        table.add_row(AREA_NAMES[area], str(numbers.objects), *map(number_text, values))
     return table
 
 
 def _by_class(evaluation: Evaluation) -> Table:
-    table = _table("class", "mask AP", "AP50", "box AP", "AP50")
+    table = empty_table("class", "objects", "mask AP", "AP50", "box AP", "AP50")
     masks, boxes = (evaluation.by_class[kind.value] for kind in (Kind.MASK, Kind.BOX))
     for name, mask in masks.items():
         box_numbers: AveragePrecision = boxes[name]
         values = (mask.ap, mask.ap50, box_numbers.ap, box_numbers.ap50)
-        table.add_row(name, str(mask.objects), *map(_text, values))
+        table.add_row(name, str(mask.objects), *map(number_text, values))
     return table
 
 
-def _table(first: str, *columns: str) -> Table:
+def empty_table(first: str, *columns: str) -> Table:
+    """A table without rows; all columns but the first hold numbers."""
     table = Table(first, box=box.SIMPLE, pad_edge=False)
-    for column in ("objects", *columns):
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
-def _text(value: float) -> str:
+def number_text(value: float) -> str:
+    """A share 0 … 1 with three digits; "-" where there is none."""
     return "-" if math.isnan(value) else f"{value:.3f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -91,7 +91,7 @@ class Run:
         self._opened_at_s = clock()
         self._wall_s: float | None = None
         self._end = EndReason.FINISHED
-        self._stopping = threading.Event()
+        self._ending = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self.errors = FirstError(on_first=self._begin_end)
         self._workers: list[SinkWorker] = []
         self.opened = False
@@ -139,7 +139,7 @@ class Run:
         supervision = self._settings.supervision
         if not (supervision.restart and self.plan.live):
             return None
-        return SupervisedSegmenter(segmenter, supervision, self._stopping, self._clock)
+        return SupervisedSegmenter(segmenter, supervision, lambda: self._ending, self._clock)
 
     def _open_sinks(self) -> None:
         planned = make_sinks(self._settings, self.plan.source, controls=self._controls)
@@ -185,10 +185,10 @@ class Run:
 
     def frames(self) -> Iterator[SegmentedFrame]:
         """Present every frame to the sinks, then yield it; raises the run's first error at the end."""
-        while not self._stopping.is_set():
+        while not self._ending:
             if not self.plan.live and any(worker.sink.paused for worker in self._workers):
                 self._idle()
-                self._stopping.wait(POLL_S)
+                time.sleep(POLL_S)
                 continue
             try:
                 captured = self._wiring.join.next(POLL_S)
@@ -290,7 +290,7 @@ class Run:
 
     def _begin_end(self) -> None:
         self._ledger.stopped()
-        self._stopping.set()
+        self._ending = True
 
     def _halt(self) -> None:
         """Wake every stage; what is between the stages is lost and counted."""

@@ -41,7 +41,6 @@ class MaskRCNNSegmenter(Segmenter):
     ) -> None:
         self.model = model.reporting(detections)
         self.detections = detections
-        self._max_dim = int(model.config.IMAGE_MAX_DIM)
         self._selection = EngineSelection(self.model, machine, workers)
         self._choice = self._selection.choices[0]  # until one is made
         self._pool: EnginePool | None = None
@@ -68,7 +67,7 @@ class MaskRCNNSegmenter(Segmenter):
         model, workers = self.model, self.workers
         together = f", {workers} frames side by side" if workers > 1 else ""
         return (
-            f"Mask R-CNN {model.config.BACKBONE}, {len(model.labels)} classes, {self._max_dim} px "
+            f"Mask R-CNN {model.config.BACKBONE}, {len(model.labels)} classes, {model.config.IMAGE_MAX_DIM} px "
             f"{model.settings.canvas.value} canvas; {model.weights.path.name} ({model.weights.reason}); "
             f"{self._current_choice}{together}"
         )
@@ -106,7 +105,7 @@ class MaskRCNNSegmenter(Segmenter):
         fit = self._fit
         if fit is None or fit.frame_hw != image_bgr.shape[:2]:
             height, width = image_bgr.shape[:2]
-            fit = self._fit = fit_canvas(height, width, self._max_dim, self.model.settings.canvas)
+            fit = self._fit = fit_canvas(height, width, self.model.config, self.model.settings.canvas)
         return fit
 
 

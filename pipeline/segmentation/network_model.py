@@ -90,16 +90,18 @@ def read_model(settings: ModelSettings) -> NetworkModel:
                 f"{weights.path} has {checkpoint.num_classes} classes without names, and not as many as COCO: give "
                 "--labels a file with one name per line, the background first"
             )
-        return NetworkModel(settings, weights, checkpoint.config(_overrides(settings)), labels)
+        return NetworkModel(settings, weights, checkpoint.config(_overrides(settings, checkpoint.config())), labels)
     except WeightsError as error:
         raise InputError(f"{error}. {coco_hint()}") from None
 
 
-def _overrides(settings: ModelSettings) -> dict[str, object]:
-    """What the user set, under the names that Config has for it."""
+def _overrides(settings: ModelSettings, config: Config) -> dict[str, object]:
+    """What the user set, under the names that Config has for it; the shorter side's share stays the file's."""
+    is_square = config.IMAGE_RESIZE_MODE != "shortest"
+    share = MIN_DIM_SHARE if is_square else config.IMAGE_MIN_DIM / config.IMAGE_MAX_DIM
     named = {
         "IMAGE_MAX_DIM": settings.max_dim,
-        "IMAGE_MIN_DIM": None if settings.max_dim is None else round(settings.max_dim * MIN_DIM_SHARE),
+        "IMAGE_MIN_DIM": None if settings.max_dim is None else round(settings.max_dim * share),
         "DETECTION_MIN_CONFIDENCE": settings.min_score,
         "DETECTION_NMS_THRESHOLD": settings.nms_threshold,
         "DETECTION_MAX_INSTANCES": settings.max_instances,

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class SupervisedSegmenter(Segmenter):
     Args:
         segmenter: does the work.
         settings: times and budget.
-        stopped: set when the run ends; a wait then ends with SlotClosed.
+        stopped: whether the run ends; a wait then ends with SlotClosed.
         clock: seconds, monotonic.
         close_deadline_s: how long `close` waits for an inference that has begun.
     """
@@ -106,7 +106,7 @@ class SupervisedSegmenter(Segmenter):
         self,
         segmenter: Segmenter,
         settings: SupervisionSettings,
-        stopped: threading.Event,
+        stopped: Callable[[], bool],
         clock: Clock = time.monotonic,
         close_deadline_s: float = CLOSE_DEADLINE_S,
     ) -> None:
@@ -203,7 +203,7 @@ class SupervisedSegmenter(Segmenter):
             except SlotClosed:
                 return None, self._reason()
             except TimeoutError:
-                if self._stopped.is_set():
+                if self._stopped():
                     raise SlotClosed from None
                 if self._clock() >= until_s:
                     return None, f"did not answer within {timeout_s:g} s"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings.section import Section
+from pipeline.settings.section import LocalPath, Section
 
 
 class WindowMode(Enum):
@@ -54,7 +54,7 @@ class WindowSettings(Section):
     monitor: Annotated[int, Field(ge=0, le=63)] | None = None
     cursor: bool = True
     title: str = "stream_segment"
-    stills_dir: str = "."
+    stills_dir: LocalPath = "."
 
 
 class SlateSettings(Section):
@@ -71,4 +71,4 @@ class AttractSettings(Section):
     after_s: Annotated[float, Field(gt=0.0, le=86400.0)] | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
     text: str = "Come closer!"
-    picture: str | None = None
+    picture: LocalPath | None = None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings.section import Seconds, Section
+from pipeline.settings.section import LocalPath, Seconds, Section
 
 
 class Device(Enum):
@@ -64,8 +64,8 @@ class Canvas(Enum):
 class ModelSettings(Section):
     """The network and its thresholds. None takes the value in the weights file, otherwise Matterport's default."""
 
-    weights: str | None = None
-    labels: str | None = None
+    weights: LocalPath | None = None
+    labels: LocalPath | None = None
     max_dim: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] | None = None
     canvas: Canvas = Canvas.TIGHT
     engine: EngineKind = EngineKind.AUTO

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pipeline.safe_uri import MASK
-from pipeline.settings.section import Section, VariableName, with_variables
+from pipeline.settings.section import LocalPath, Section, VariableName, with_variables
 
 MIN_TOKEN_LENGTH, MAX_TOKEN_LENGTH = 12, 256
 
@@ -51,7 +51,7 @@ class ProgressMode(Enum):
 class RecorderSettings(Section):
     """The annotated video, or images for a source of stills."""
 
-    path: str | None = None
+    path: LocalPath | None = None
     overwrite: bool = False
     crf: Annotated[int, Field(ge=0, le=51)] = 23
     preset: X264Preset = X264Preset.SUPERFAST
@@ -66,7 +66,7 @@ class RecorderSettings(Section):
 class DetectionsSettings(Section):
     """The machine-readable results: one line of JSON per frame."""
 
-    path: str | None = None
+    path: LocalPath | None = None
     masks: bool = True
     events: bool = False
 
@@ -82,7 +82,7 @@ class ServeSettings(Section):
     max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280
     max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
     stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
-    record_dir: str = "."
+    record_dir: LocalPath = "."
 
     @model_validator(mode="before")
     @classmethod

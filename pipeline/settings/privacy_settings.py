@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings.section import Section
+from pipeline.settings.section import LocalPath, Section
 
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 """Red, green and blue in hexadecimal, as in CSS: #rrggbb."""
@@ -59,5 +59,5 @@ class BackgroundSettings(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
     cells: Annotated[int, Field(ge=2, le=256)] = 40
     color: Color = "#1f4e79"
-    picture: str | None = None
+    picture: LocalPath | None = None
     edge: Annotated[float, Field(ge=0.0, le=0.2)] = 0.008

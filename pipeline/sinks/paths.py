@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import stat
 import tempfile
 import threading
@@ -218,7 +219,7 @@ class Outputs:
         raise AssertionError("there are always more numbers")
 
     def _numbered(self, path: Path, number: int) -> Path:
-        if number == 1 or _is_exempt(path):
+        if number == 1 or is_exempt(path):
             return path
         if path not in self._folders:
             return with_number(path, number)
@@ -234,7 +235,7 @@ class Outputs:
             elif any(name.iterdir()):
                 raise FileExistsError(f"{name} is not empty")
             self._made.append(create_new([name / FOLDER_MARK]))
-        elif not _is_exempt(name):
+        elif not is_exempt(name):
             self._made.append(create_new([name]))
 
     def _undo(self) -> None:
@@ -254,7 +255,7 @@ class Outputs:
             )
 
 
-def _is_exempt(path: Path) -> bool:
+def is_exempt(path: Path) -> bool:
     """Whether nothing can be lost by writing to it: devices, FIFOs, and this process's standard streams."""
     if _STANDARD_STREAM.fullmatch(str(path)):
         return True
@@ -263,6 +264,11 @@ def _is_exempt(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user can still write to the disk of a folder. Raises OSError."""
+    return shutil.disk_usage(folder).free
 
 
 def remove_empty(path: Path) -> None:

@@ -30,7 +30,7 @@ from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.media_file import MediaFile
-from pipeline.sinks.paths import Outputs
+from pipeline.sinks.paths import Outputs, free_bytes, is_exempt
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """FFmpeg's container format by suffix."""
 
+CHECK_EVERY_S = 5.0
+"""How often the free space is checked."""
 _FINEST_TIME_BASE = Fraction(1, 10_000_000)
 _ASSUMED_FPS = 25.0
 """For sources that state no rate."""
@@ -52,11 +54,14 @@ _MPEG_RANGE = 1
 class Recorder(Sink):
     """Records what is presented. The file is created with the first frame.
 
+    The recording ends with a RunError when less than `settings.min_free_bytes` are free; `close` then finalizes it.
+
     Args:
-        settings: path, quality, audio, duration of a fragment.
+        settings: path, quality, audio, duration of a fragment, limit of free space.
         outputs: the files that the run writes, this one among them.
         clock: seconds on a monotonic clock.
         open_file: creates the output file.
+        free_bytes: free space on the disk of a folder.
     """
 
     name = "recorder"
@@ -68,6 +73,7 @@ class Recorder(Sink):
         outputs: Outputs | None = None,
         clock: Callable[[], float] = time.monotonic,
         open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
+        free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         if settings.path is None:
             raise ValueError("a Recorder needs settings.path")
@@ -77,6 +83,8 @@ class Recorder(Sink):
         self._name: Path | None = None
         self._clock = clock
         self._open_file = open_file
+        self._free_bytes = free_bytes
+        self._next_check_s = 0.0
         self._source: SourceInfo | None = None
         self._recording: _Recording | None = None
 
@@ -89,10 +97,15 @@ class Recorder(Sink):
             )
         check_recording(self._path)
         self._outputs.claim_file(self._path, "--output")
+        with contextlib.suppress(OSError):  # the file system does not say; writing will show
+            problem = self._shortage()
+            if problem is not None:
+                raise InputError(f"--output {self._path}: {problem}: free some, or lower output.min_free_bytes.")
+        self._next_check_s = self._clock() + CHECK_EVERY_S
         self._source = context.source
 
     def write(self, presentation: Presentation) -> None:
-        """Encode one frame. Raises RunError if the file cannot be written."""
+        """Encode one frame. Raises RunError if the file cannot be written, or the disk is nearly full."""
         if self._source is None:
             raise RuntimeError("Recorder.write needs open() first")
         try:
@@ -103,10 +116,26 @@ class Recorder(Sink):
                     undo.callback(file.close)
                     self._recording = _Recording(self._settings, self._source, file, presentation)
                     undo.pop_all()
+            self._check_space()
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
             cause = self._recording.file.error if self._recording is not None else None
             raise RunError(self._failure(cause or error)) from (cause or error)
+
+    def _check_space(self) -> None:
+        if self._clock() < self._next_check_s:
+            return
+        self._next_check_s = self._clock() + CHECK_EVERY_S
+        problem = self._shortage()
+        if problem is not None:
+            raise RunError(f"The recording {self._name} ends here: {problem} (output.min_free_bytes).")
+
+    def _shortage(self) -> str | None:
+        """That too little space is free, in words; None if enough is, or the output is a device or a FIFO."""
+        limit, folder = self._settings.min_free_bytes, self._path.parent
+        if limit == 0 or is_exempt(self._path) or self._free_bytes(folder) >= limit:
+            return None
+        return f"less than {limit / 1e6:g} MB are free in {folder}"
 
     def close(self) -> None:
         """Finalize the recording: add the rest of the audio and the index. Raises RunError if that fails."""

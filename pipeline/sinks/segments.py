@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +17,12 @@ from pipeline.errors import RunError
 from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Outputs, create_new, remove_empty
-from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.paths import Outputs, create_new, free_bytes, remove_empty
+from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
 from pipeline.sinks.segment_list import SegmentList
 
 log = logging.getLogger(__name__)
 
-CHECK_EVERY_S = 5.0
-"""How often the limits are checked."""
 _RESUME_FACTOR = 1.05
 """A paused recording resumes at this multiple of `min_free_bytes`: hysteresis against pausing every few seconds."""
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -61,11 +58,12 @@ class SegmentRecorder(Sink):
         outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
         clock: Callable[[], float] = time.monotonic,
-        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         if settings.path is None or settings.segment_s is None:
             raise ValueError("a SegmentRecorder needs settings.path and settings.segment_s")
         self._settings = settings
+        self._segment_settings = settings.model_copy(update={"min_free_bytes": 0})  # checked here
         self._segment_s = settings.segment_s
         self._path = user_path(settings.path, "--output")
         # Segments have new names, so that nothing can be replaced.
@@ -86,7 +84,7 @@ class SegmentRecorder(Sink):
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
-        Recorder(self._settings, self._outputs).open(context)
+        Recorder(self._segment_settings, self._outputs).open(context)
         self._context = context
         self._next_check_s = self._clock()
 
@@ -141,7 +139,7 @@ class SegmentRecorder(Sink):
             self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
         )
         self._segment_list().put(self._current.name)
-        settings = self._settings.model_copy(update={"path": str(self._current)})
+        settings = self._segment_settings.model_copy(update={"path": str(self._current)})
         self._recorder = Recorder(settings, Outputs(self._outputs.inputs, overwrite=True))
         self._recorder.open(context)
         self._began_pts_s = pts_s

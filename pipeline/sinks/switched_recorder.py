@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +13,7 @@ from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, check_folder, create_new, numbered, remove_empty
-from pipeline.sinks.segments import CHECK_EVERY_S, make_recorder
+from pipeline.sinks.segments import make_recorder
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class SwitchedRecorder(Sink):
     recordings are named after the time at which they begin, in `folder`. Names that are taken get a number.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
-    show the reason. So does one when less than `settings.min_free_bytes` are free (segments pause instead).
+    show the reason.
 
     Args:
         settings: path, quality, audio.
@@ -39,8 +37,7 @@ class SwitchedRecorder(Sink):
         controls: switch the recording, and show its file.
         outputs: the files that the run writes, the one at `settings.path` among them.
         wall_clock: local time, for file names.
-        clock: seconds, monotonic.
-        free_bytes: free space on the disk of a folder.
+        make: makes the recorder of each recording.
     """
 
     name = "recorder"
@@ -53,15 +50,13 @@ class SwitchedRecorder(Sink):
         controls: Controls,
         outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
-        clock: Callable[[], float] = time.monotonic,
-        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        make: Callable[[RecorderSettings, Outputs], Sink] = make_recorder,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._controls = controls
         self._outputs = outputs or Outputs()
-        self._wall_clock, self._clock, self._free_bytes = wall_clock, clock, free_bytes
-        self._next_check_s = 0.0
+        self._wall_clock, self._make = wall_clock, make
         self._created: Path | None = None
         self._context: RunContext | None = None
         self._recorder: Sink | None = None
@@ -78,7 +73,7 @@ class SwitchedRecorder(Sink):
         """Check the path in the settings, if any. Raises InputError."""
         self._context = context
         if self._settings.path is not None:
-            self._requested = make_recorder(self._settings, self._outputs)
+            self._requested = self._make(self._settings, self._outputs)
             self._requested.open(context)
 
     def write(self, presentation: Presentation) -> None:
@@ -91,7 +86,6 @@ class SwitchedRecorder(Sink):
         if controls.take != self._take:
             self._take = controls.take
             self._start()
-        self._check_free_space()
         if self._recorder is not None:  # None after a failure
             self._guarded(lambda recorder: recorder.write(presentation))
 
@@ -124,13 +118,12 @@ class SwitchedRecorder(Sink):
             else:
                 path = self._new_path()
                 settings = self._settings.model_copy(update={"path": str(path)})
-                self._recorder = make_recorder(settings, Outputs(self._outputs.inputs, overwrite=True))
+                self._recorder = self._make(settings, Outputs(self._outputs.inputs, overwrite=True))
                 self._recorder.open(self._context)
         except _FAILURES as error:
             self._fail(error)
             return
         self._recorders.append(self._recorder)
-        self._next_check_s = self._clock()
         self._controls.recording_started(str(path))
 
     def _requested_name(self) -> Path:
@@ -150,22 +143,6 @@ class SwitchedRecorder(Sink):
             next(names)  # that is the first recording's
             self._created = create_new(names)
         return self._created
-
-    def _check_free_space(self) -> None:
-        """End a recording that was started on the page before it fills the disk."""
-        if self._recorder is None or self._recorder is self._requested or self._settings.segment_s is not None:
-            return
-        if self._clock() < self._next_check_s:
-            return
-        self._next_check_s = self._clock() + CHECK_EVERY_S
-        try:
-            folder = Path(self._controls.state.file or self._folder).parent
-            if self._free_bytes(folder) >= self._settings.min_free_bytes:
-                return
-            error: Exception = RunError(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {folder}")
-        except OSError as failure:
-            error = failure
-        self._fail(error)
 
     def _finish(self) -> None:
         if self._recorder is None:

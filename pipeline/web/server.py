@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -23,12 +24,43 @@ START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
 _CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
-MAX_CONNECTIONS = 256
-MAX_CONNECTIONS_PER_ADDRESS = 32
-"""Of another machine; a proxy on this one connects for many."""
 _KEEP_ALIVE_S = 10.0
 """How long a connection may wait for its first, or the next, request."""
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many connections the page accepts; it closes further ones at once.
+
+    Attributes:
+        total: in all, so that descriptors remain for recordings.
+        local: from all addresses of this machine together.
+        per_address: from each address of another machine.
+    """
+
+    total: int
+    local: int
+    per_address: int
+
+    @classmethod
+    def for_viewers(cls, max_viewers: int, behind_proxy: bool) -> ConnectionLimits:
+        """The limits for so many viewers; a proxy on this machine connects for many, other programs leave room."""
+        total, per_address = max(256, 3 * max_viewers), 32
+        return cls(total, total if behind_proxy else total - per_address, per_address)
+
+    def is_crowded(self, others: Sequence[str], host: str) -> bool:
+        """Whether one more connection is too many.
+
+        Args:
+            others: the addresses of the open connections.
+            host: the address of the new one.
+        """
+        if len(others) >= self.total:
+            return True
+        if _is_local(host):
+            return sum(map(_is_local, others)) >= self.local
+        return others.count(host) >= self.per_address
 
 
 class WebServer:
@@ -37,11 +69,11 @@ class WebServer:
     Args:
         app: handles the requests.
         listening: the socket to serve on; closed at the end.
-        max_connections: further ones are closed at once, so that descriptors remain for recordings.
+        limits: of connections.
     """
 
-    def __init__(self, app: web.Application, listening: socket.socket, max_connections: int = MAX_CONNECTIONS) -> None:
-        self._max_connections = max_connections
+    def __init__(self, app: web.Application, listening: socket.socket, limits: ConnectionLimits) -> None:
+        self._limits = limits
         self._app = app
         self._listening = listening
         self._ready = threading.Event()
@@ -93,9 +125,7 @@ class WebServer:
             runner.server.request_handler = _refusing_malformed(runner.server.request_handler)
             self._loop.set_exception_handler(_log_in_one_line)
             server = runner.server
-            listener = await self._loop.create_server(
-                lambda: _Gate(server, self._max_connections), sock=self._listening
-            )
+            listener = await self._loop.create_server(lambda: _Gate(server, self._limits), sock=self._listening)
             self._ready.set()
             await self._stop.wait()
         finally:
@@ -119,14 +149,14 @@ class WebServer:
 class _Gate(asyncio.Protocol):
     """Passes a new connection on to the server, or closes it if there are too many."""
 
-    def __init__(self, server: web.Server, max_connections: int) -> None:
+    def __init__(self, server: web.Server, limits: ConnectionLimits) -> None:
         self._server = server
-        self._max_connections = max_connections
+        self._limits = limits
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         others = [_host(one.transport) for one in self._server.connections if one.transport is not None]
-        if is_crowded(others, _host(transport), self._max_connections):
+        if self._limits.is_crowded(others, _host(transport)):
             transport.abort()
             return
         handler = self._server()
@@ -134,23 +164,14 @@ class _Gate(asyncio.Protocol):
         handler.connection_made(transport)
 
 
-def is_crowded(others: Sequence[str], host: str, max_connections: int) -> bool:
-    """Whether one more connection is too many.
-
-    Args:
-        others: the addresses of the open connections.
-        host: the address of the new one.
-        max_connections: the limit of all.
-    """
-    if len(others) >= max_connections:
-        return True
-    address = ipaddress.ip_address(host.removeprefix("::ffff:").partition("%")[0])
-    return not address.is_loopback and others.count(host) >= MAX_CONNECTIONS_PER_ADDRESS
+def _is_local(host: str) -> bool:
+    return ipaddress.ip_address(host.removeprefix("::ffff:").partition("%")[0]).is_loopback
 
 
 def _host(transport: asyncio.BaseTransport) -> str:
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else "127.0.0.1"  # gone already
+    """The address of the client; 127.0.0.1 for all on this machine, and for one that has already gone."""
+    peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    return str(peer[0]) if peer and own and peer[0] != own[0] else "127.0.0.1"
 
 
 def _log_in_one_line(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

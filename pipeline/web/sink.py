@@ -14,7 +14,7 @@ from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.web.access import Access, allowed_hosts, choose_token
 from pipeline.web.address import is_loopback, listen, url_of
 from pipeline.web.routes import make_app
-from pipeline.web.server import MAX_CONNECTIONS, WebServer
+from pipeline.web.server import ConnectionLimits, WebServer
 from pipeline.web.view import RunMonitor, RunView
 from pipeline.web.viewers import Viewers
 
@@ -62,7 +62,9 @@ class WebSink(Sink):
             self.url = url_of(listening)
             access = Access(self.token, allowed_hosts(self._settings, host), listening.getsockname()[1])
             app = make_app(self._monitor, access, self.pictures, self.stills)
-            self._server = WebServer(app, listening, max(MAX_CONNECTIONS, 3 * self._settings.max_viewers))
+            behind_proxy = bool(self._settings.allowed_hosts)
+            limits = ConnectionLimits.for_viewers(self._settings.max_viewers, behind_proxy)
+            self._server = WebServer(app, listening, limits)
             self._server.start()
         except BaseException:
             listening.close()

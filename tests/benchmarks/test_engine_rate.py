@@ -48,8 +48,8 @@ def test_the_original_takes_its_turns(engines, monkeypatch):
     opened = []
 
     class Theirs:
-        def __init__(self, python, weights, image, max_dim):
-            opened.append((python, weights.name, image.shape, max_dim))
+        def __init__(self, python, script, image, weights, max_dim):
+            opened.append((python, script.name, image.shape, weights.name, max_dim))
 
         def __enter__(self):
             return lambda: 1.0
@@ -57,13 +57,13 @@ def test_the_original_takes_its_turns(engines, monkeypatch):
         def __exit__(self, *error):
             opened.append("closed")
 
-    monkeypatch.setattr(engine_rate, "Original", Theirs)
+    monkeypatch.setattr(engine_rate, "Peer", Theirs)
     report = engine_rate.resnet_row("r", "t", 512, Options(original="py37", model={"proposals": 300}), {}, 1)
     assert not any("1000 proposals" in value.name for value in report.values), "the user's own count is the only one"
     value = by_name(report)["times as fast as the original at 1024 px, 300 proposals"]
     assert (value.spread.median, value.target) == (pytest.approx(15), None)
     assert "alternating" in value.note
-    assert opened == [("py37", "seeded.h5", (720, 1280, 3), 1024), "closed"]
+    assert opened == [("py37", "peer_matterport.py", (720, 1280, 3), "seeded.h5", 1024), "closed"]
 
 
 @pytest.mark.parametrize(

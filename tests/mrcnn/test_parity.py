@@ -30,6 +30,9 @@ CASE_1024 = pytest.param(
     marks=[pytest.mark.skipif(not on_tensorflow(), reason="1024 pixels are compared under TensorFlow only: time")],
 )
 
+WINDOW = np.array([[0, 0, 1, 1]], np.float32)
+"""Of extraction and proposals; they do not depend on it."""
+
 
 @pytest.fixture(scope="module", params=[*CASES_512, CASE_1024], ids=lambda case: f"{case[0]}_{case[1]}")
 def case(request):
@@ -54,7 +57,7 @@ def model(case, coco_model):
 @pytest.fixture(scope="module")
 def extracted(case, model):
     """(pyramid, rpn class logits, rpn deltas) of the original's canvas."""
-    return compile_function(model.network.extract, model.network.variables)(case.canvas[None])
+    return compile_function(model.network.extract, model.network.variables)(case.canvas[None], WINDOW)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +103,7 @@ def test_rpn_outputs(case, extracted):
 def test_proposals(case, model, extracted):
     shape = (case.dim, case.dim)
     propose = compile_function(
-        lambda probs, deltas: model.network.propose(probs, deltas, shape), model.network.variables
+        lambda probs, deltas: model.network.propose(probs, deltas, WINDOW, shape), model.network.variables
     )
     rois, counts = propose(extracted[1], extracted[2])
     rois = ops.convert_to_numpy(rois)[0][: int(ops.convert_to_numpy(counts)[0])]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from mrcnn.architecture import ARCHITECTURES, MATTERPORT
 from mrcnn.config import Config
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.network.norm import BatchNorm
@@ -38,6 +39,19 @@ class TinyConfig(Config):
     POST_NMS_ROIS_INFERENCE = 40
     DETECTION_MAX_INSTANCES = 10
     DETECTION_MIN_CONFIDENCE = 0.0
+
+
+def tiny_config(architecture: str, **settings: object) -> TinyConfig:
+    """TinyConfig of an architecture, with what its published weights say of anchors, deltas and the mean."""
+    if architecture != MATTERPORT.name:
+        published = ARCHITECTURES[architecture].settings
+        settings = {
+            **{name: published[name] for name in ("RPN_ANCHOR_RATIOS", "RPN_BBOX_STD_DEV", "MEAN_PIXEL")},
+            "ARCHITECTURE": architecture,
+            "DETECTION_MIN_CONFIDENCE": 0.05,
+            **settings,
+        }
+    return type("Tiny", (TinyConfig,), settings)()
 
 
 class TinyTrainConfig(TinyConfig):

@@ -16,6 +16,12 @@ def test_home_is_expanded(monkeypatch, tmp_path):
     assert user_path("a~/b", "--weights") == Path("a~/b")
 
 
+def test_an_address_is_refused_without_its_secret():
+    with pytest.raises(InputError) as caught:
+        user_path("rtmp://cam/live/KEY", "--json")
+    assert str(caught.value) == "--json rtmp://cam/live/***: expected a path on this machine, not an address"
+
+
 def test_a_missing_home():
     with pytest.raises(InputError, match=r"^--weights ~nobody-here/a\.h5: this user has no home folder"):
         user_path("~nobody-here/a.h5", "--weights")

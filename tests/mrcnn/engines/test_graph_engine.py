@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.architecture import ARCHITECTURES
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.keras_engine import KerasEngine
@@ -11,14 +12,14 @@ from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.export.parts import export_parts
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import save_parts
-from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
+from tests.mrcnn.tiny import tiny_config, tiny_image, tiny_network
 
 pytestmark = ONCE
 
 
-@pytest.fixture(scope="module")
-def network():
-    return tiny_network()
+@pytest.fixture(scope="module", params=list(ARCHITECTURES))
+def network(request):
+    return tiny_network(tiny_config(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_answers_are_not_overwritten_by_the_next(runtime, network):
 
 
 def test_limits_of_the_config_are_read_at_each_call(runtime, network):
-    config = TinyConfig()
+    config = type(network.config)()
     engine = GraphEngine(runtime, config)
     images, windows = CANVASES["two"]
     engine.warm_up(2, 96, 128)
@@ -110,7 +111,7 @@ def test_one_of_two_images_without_objects(runtime, network):
     images, windows = CANVASES["two"]
     both = GraphEngine(runtime, network.config).detect_molded(images, np.array(windows))
     best = sorted(one.scores[0] for one in both)
-    config = TinyConfig()
+    config = type(network.config)()
     config.DETECTION_MIN_CONFIDENCE = float(np.mean(best))
     found = GraphEngine(runtime, config).detect_molded(images, np.array(windows))
     assert sorted(len(one) > 0 for one in found) == [False, True]

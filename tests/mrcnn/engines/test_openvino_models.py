@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mrcnn.architecture import MATTERPORT
 from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.openvino_models import (
     POOLED,
@@ -67,7 +68,7 @@ def test_a_head_in_two_steps(pieces, part, size, outputs, tiny_files):
     regions = {}
     for level, hw in zip((2, 3, 4, 5), LEVEL_HWS.values(), strict=True):
         chosen = boxes if level == 2 else boxes[1:] if level == 4 else boxes[:0]
-        regions[f"windows{level}"] = roi_windows(chosen, hw, size)
+        regions[f"windows{level}"] = roi_windows(chosen, hw, size, MATTERPORT)
         regions[f"images{level}"] = np.arange(len(chosen), dtype=np.int64) % 2
     others = {"class_ids": np.array([1, 2, 2, 1, 1])} if part == "masks" else {}
     model = core().read_model(exported_parts(*tiny_files)[part])
@@ -100,6 +101,10 @@ def test_scores_without_the_softmax_operator_are_the_same_to_the_bit(tiny_files)
         "rpn_class_logits": logits.astype(np.float32),
         "rpn_deltas": rng.normal(0, 1, (5000, 4)).astype(np.float32),
         "anchors": np.concatenate([corners, corners + rng.uniform(0.02, 0.3, (5000, 2))], axis=1).astype(np.float32),
+        "starts": np.array([0]),
+        "ends": np.array([5000]),
+        "window": np.array([0, 0, 1, 1], np.float32),
+        "smallest": np.zeros(2, np.float32),
         "limit": np.array([3000]),
         "count": np.array([200]),
     }

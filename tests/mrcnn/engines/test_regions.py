@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mrcnn.architecture import MATTERPORT
 from mrcnn.engines import regions
 from mrcnn.network import detection_selection as network_detections
 from mrcnn.network import roi_align
@@ -25,14 +26,14 @@ def test_levels_by_hand():
     height, width = 448, 896
     sides = np.array([56, 112, 224, 448, 5], np.float32)
     boxes = np.stack([0 * sides, 0 * sides, sides / height, sides / width], axis=1)
-    assert regions.roi_levels(boxes, height, width).tolist() == [0, 1, 2, 3, 0]
+    assert regions.roi_levels(boxes, height, width, MATTERPORT).tolist() == [0, 1, 2, 3, 0]
 
 
 def test_levels_are_those_of_the_network():
     boxes = random_boxes(500, 1)
     boxes[:3, 2:] = boxes[:3, :2]  # without area
-    expected = ops.convert_to_numpy(roi_align.roi_levels(ops.convert_to_tensor(boxes), (576, 1024)))
-    found = regions.roi_levels(boxes, 576, 1024)
+    expected = ops.convert_to_numpy(roi_align.roi_levels(ops.convert_to_tensor(boxes), (576, 1024), MATTERPORT))
+    found = regions.roi_levels(boxes, 576, 1024, MATTERPORT)
     assert set(expected.tolist()) == {0, 1, 2, 3}
     np.testing.assert_array_equal(found, expected)
 
@@ -64,7 +65,7 @@ def test_windows_put_the_samples_of_roi_align_where_crop_and_resize_has_them(sam
     sizes = {"output_height": samples, "output_width": samples, "sampling_ratio": 1, "mode": "avg"}
     pooled = graph.add("RoiAlign", *inputs, **sizes, coordinate_transformation_mode="half_pixel")
     graph.output(pooled, "pooled", "float32", ("N", 1, samples, samples))
-    windows = regions.roi_windows(boxes, (9, 13), samples)
+    windows = regions.roi_windows(boxes, (9, 13), samples, MATTERPORT)
     fed = {"level": level[None, None], "windows": windows, "images": np.zeros(3, np.int64)}
     (found,) = run_onnx(graph.model(), fed)
     np.testing.assert_allclose(found[:, 0], [sampled(level, box, samples) for box in boxes], atol=1e-5)
@@ -73,28 +74,30 @@ def test_windows_put_the_samples_of_roi_align_where_crop_and_resize_has_them(sam
 def test_window_by_hand():
     """Rows 2 to 8 and columns 1 to 3, three samples: steps of 3 rows and 1 column; half of one more on each side."""
     box = np.float32([[0.2, 0.25, 0.8, 0.75]])
-    np.testing.assert_allclose(regions.roi_windows(box, (11, 5), 3), [[1.0, 1.0, 4.0, 10.0]], atol=1e-6)
+    np.testing.assert_allclose(regions.roi_windows(box, (11, 5), 3, MATTERPORT), [[1.0, 1.0, 4.0, 10.0]], atol=1e-6)
 
 
 def test_sorting_by_level_and_back():
     boxes = random_boxes(40, 3)
     image_indices = np.arange(40, dtype=np.int64) % 3
     level_hws = [(144, 256), (72, 128), (36, 64), (18, 32)]
-    found = regions.sort_by_level(boxes, image_indices, level_hws, (576, 1024), 7)
-    levels = regions.roi_levels(boxes, 576, 1024)
+    found = regions.sort_by_level(boxes, image_indices, level_hws, (576, 1024), 7, MATTERPORT)
+    levels = regions.roi_levels(boxes, 576, 1024, MATTERPORT)
     assert sorted(found.order.tolist()) == list(range(40))
     assert (np.diff(levels[found.order]) >= 0).all()
     for index, level_hw in enumerate(level_hws):
         places = levels == index
         np.testing.assert_array_equal(
-            found.inputs[f"windows{index + 2}"], regions.roi_windows(boxes[places], level_hw, 7)
+            found.inputs[f"windows{index + 2}"], regions.roi_windows(boxes[places], level_hw, 7, MATTERPORT)
         )
         np.testing.assert_array_equal(found.inputs[f"images{index + 2}"], image_indices[places])
     np.testing.assert_array_equal(found.restore(boxes[found.order]), boxes)
 
 
 def test_sorting_nothing():
-    found = regions.sort_by_level(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), [(4, 4)] * 4, (64, 64), 7)
+    found = regions.sort_by_level(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.int64), [(4, 4)] * 4, (64, 64), 7, MATTERPORT
+    )
     assert found.order.shape == (0,)
     assert all(len(values) == 0 for values in found.inputs.values())
 
@@ -118,7 +121,7 @@ def heads_answers(count: int, seed: int = 6):
 
 def detect_in_keras(rois, probs, deltas, window, config):
     rows, counts = network_detections.detect(
-        *(ops.convert_to_tensor(x[None]) for x in (rois, np.int32(len(rois)), probs, deltas, window)), config
+        *(ops.convert_to_tensor(x[None]) for x in (rois, np.int32(len(rois)), probs, deltas, window)), (64, 64), config
     )
     return ops.convert_to_numpy(rows)[0, : int(counts[0])]
 
@@ -137,7 +140,7 @@ def test_detections_are_those_of_the_network(variant):
     config = type("Variant", (Limits,), VARIANTS[variant])()
     answers = heads_answers(150)
     expected = detect_in_keras(*answers, config)
-    boxes, class_ids, scores = regions.detect(*answers, config)
+    boxes, class_ids, scores = regions.detect(*answers, (64, 64), config)
     assert len(expected) >= 1
     assert (boxes.dtype, class_ids.dtype, scores.dtype) == (np.float32, np.int32, np.float32)
     np.testing.assert_array_equal(class_ids, expected[:, 4])
@@ -151,13 +154,13 @@ def test_probabilities_are_not_written_to():
     config = type("Variant", (Limits,), {"DETECTION_IGNORE_BACKGROUND": True})()
     answers = heads_answers(20)
     before = answers[1].copy()
-    regions.detect(*answers, config)
+    regions.detect(*answers, (64, 64), config)
     np.testing.assert_array_equal(answers[1], before)
 
 
 def test_nothing_is_sure_enough():
     config = type("Variant", (Limits,), {"DETECTION_MIN_CONFIDENCE": 0.9999})()
-    boxes, class_ids, scores = regions.detect(*heads_answers(30), config)
+    boxes, class_ids, scores = regions.detect(*heads_answers(30), (64, 64), config)
     assert (boxes.shape, class_ids.shape, scores.shape) == ((0, 4), (0,), (0,))
 
 

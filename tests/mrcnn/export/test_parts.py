@@ -5,14 +5,17 @@ import onnxruntime
 import pytest
 from keras import ops
 
+from mrcnn.architecture import ARCHITECTURES, architecture_of
+from mrcnn.engines.graph_engine import proposal_inputs
 from mrcnn.engines.openvino_runtime import core
 from mrcnn.engines.regions import sort_by_level
 from mrcnn.export.parts import export_parts
+from mrcnn.network.anchors import normalize_boxes
 from mrcnn.network.constants import LEVELS, PART_NAMES
 from mrcnn.network.network import MaskRCNNNetwork
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import save_parts
-from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
+from tests.mrcnn.tiny import tiny_config, tiny_image, tiny_network
 
 pytestmark = ONCE
 
@@ -21,9 +24,16 @@ LEVEL_HWS = [(16, 24), (8, 12), (4, 6), (2, 3)]
 STRIDE_2 = {"RPN_ANCHOR_STRIDE": 2, "RPN_ANCHOR_RATIOS": [0.5, 2.0], "PRE_NMS_LIMIT": 90}
 
 
+@pytest.fixture(scope="module", params=list(ARCHITECTURES))
+def network(request) -> MaskRCNNNetwork:
+    settings = STRIDE_2 if request.param == "matterport" else {"PRE_NMS_LIMIT": 90}
+    return tiny_network(tiny_config(request.param, **settings))
+
+
 @pytest.fixture(scope="module")
-def network() -> MaskRCNNNetwork:
-    return tiny_network(type("Strided", (TinyConfig,), STRIDE_2)())
+def windows(network) -> np.ndarray:
+    """PIXEL_WINDOWS in the coordinates of the network's architecture."""
+    return normalize_boxes(PIXEL_WINDOWS, *HW, architecture_of(network.config).last_pixel_is_one)
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +62,18 @@ def run(request, paths):
     return run_part
 
 
+PIXEL_WINDOWS = np.array([[0, 0, 64, 96], [0, 0, 50, 70]])
+
+
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.stack([tiny_image(*HW, seed) for seed in (1, 2)])
 
 
 @pytest.fixture(scope="module")
-def extracted(network, images):
+def extracted(network, images, windows):
     """What the network makes of the images: pyramid [P2 … P5], class logits, deltas."""
-    pyramid, logits, deltas = network.extract(ops.convert_to_tensor(images))
+    pyramid, logits, deltas = network.extract(ops.convert_to_tensor(images), windows)
     return [ops.convert_to_numpy(level) for level in pyramid[:4]], *map(ops.convert_to_numpy, (logits, deltas))
 
 
@@ -76,8 +89,11 @@ def test_all_parts_are_there(paths):
     assert tuple(paths) == PART_NAMES
 
 
-def test_features(run, images, extracted):
-    found = run("features", {"images": images})
+def test_features(run, network, images, extracted):
+    inputs = {"images": images}
+    if architecture_of(network.config).padding_after_mean:
+        inputs["windows"] = PIXEL_WINDOWS
+    found = run("features", inputs)
     for level, expected in zip(LEVELS, extracted[0], strict=True):
         np.testing.assert_allclose(found[f"p{level}"].transpose(0, 2, 3, 1), expected, atol=2e-5 * expected.max())
     np.testing.assert_allclose(found["rpn_class_logits"], extracted[1], atol=1e-4)
@@ -85,14 +101,14 @@ def test_features(run, images, extracted):
 
 
 @pytest.mark.parametrize(("limit", "count"), [(90, 40), (90, 3), (1, 40)])
-def test_proposals(run, network, extracted, limit, count):
+def test_proposals(run, network, extracted, windows, limit, count):
     config = type(network.config)()
     config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
     same = MaskRCNNNetwork(config, network.models)
-    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], HW))
+    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], windows, HW))
     for image in (0, 1):
         inputs = {"rpn_class_logits": extracted[1][image], "rpn_deltas": extracted[2][image]}
-        inputs |= {"anchors": network.anchors(*HW), "limit": np.array([limit]), "count": np.array([count])}
+        inputs |= proposal_inputs(config, windows[image], *HW)
         found = run("proposals", inputs)["rois"]
         assert 1 <= len(found) <= count
         np.testing.assert_allclose(found, rois[image, : counts[image]], atol=1e-5)
@@ -106,7 +122,9 @@ def regions(network, size):
     # on this canvas only P2 is near; larger claims spread the regions over all levels
     claimed_hw = (1800, 2400)
     image_indices = np.repeat(np.arange(2), 9)
-    flat = sort_by_level(boxes.reshape(-1, 4), image_indices, LEVEL_HWS, claimed_hw, size)
+    flat = sort_by_level(
+        boxes.reshape(-1, 4), image_indices, LEVEL_HWS, claimed_hw, size, architecture_of(network.config)
+    )
     assert all(len(flat.inputs[f"images{level}"]) for level in LEVELS)
     return boxes, flat, claimed_hw
 

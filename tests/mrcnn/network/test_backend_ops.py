@@ -8,9 +8,9 @@ from mrcnn.network import backend_ops
 from mrcnn.network.backend_ops import (
     DEAD,
     class_wise_nms,
-    crop_levels,
-    gather_levels,
+    gathering_sampler,
     greedy_nms,
+    level_sampler,
     non_max_suppression,
     parallel_nms,
 )
@@ -131,7 +131,7 @@ def numpy_crop(level, box, side):
     return result
 
 
-@pytest.mark.parametrize("road", [crop_levels, gather_levels])
+@pytest.mark.parametrize("road", [level_sampler, gathering_sampler])
 def test_crops_equal_a_plain_loop(road):
     rng = np.random.default_rng(2)
     maps = [rng.normal(size=(2, height, width, 3)).astype(np.float32) for height, width in ((12, 20), (6, 10))]
@@ -139,9 +139,8 @@ def test_crops_equal_a_plain_loop(road):
         [[0.1, 0.2, 0.6, 0.5], [0, 0, 1, 1], [0.3, 0.9, 0.3, 0.9], [-0.2, 0.5, 0.4, 1.3], [0, 0, 0, 0]], np.float32
     )
     images, levels = np.array([0, 1, 1, 0, 0], np.int32), np.array([1, 0, 1, 0, 0], np.int32)
-    arguments = [[ops.convert_to_tensor(level) for level in maps]]
-    arguments += [ops.convert_to_tensor(array) for array in (boxes, images, levels)]
-    found = ops.convert_to_numpy(road(*arguments, 5))
+    sample = road([ops.convert_to_tensor(level) for level in maps])
+    found = ops.convert_to_numpy(sample(*(ops.convert_to_tensor(array) for array in (boxes, images, levels)), 5))
     expected = [numpy_crop(maps[level][image], box, 5) for box, image, level in zip(boxes, images, levels, strict=True)]
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
@@ -150,7 +149,7 @@ def test_a_side_of_one_samples_the_center():
     level = np.arange(9 * 5, dtype=np.float32).reshape(1, 9, 5, 1)
     box = np.array([[0.0, 0.0, 0.5, 1.0]], np.float32)  # center: row 2, column 2
     zero = ops.zeros((1,), "int32")
-    found = gather_levels([ops.convert_to_tensor(level)], ops.convert_to_tensor(box), zero, zero, 1)
+    found = gathering_sampler([ops.convert_to_tensor(level)])(ops.convert_to_tensor(box), zero, zero, 1)
     assert ops.convert_to_numpy(found).tolist() == [[[[12.0]]]]
 
 

@@ -1,17 +1,30 @@
 """Deltas, clipping and overlaps against values worked out by hand, and encode against decode."""
 
+import math
+
 import numpy as np
 from keras import ops
 
 from mrcnn.network.box_coding import box_areas, clip_boxes, decode_deltas, encode_deltas, iou_matrix
+
+LIMIT = 4.0
 
 
 def test_decode_moves_the_center_and_stretches_the_sides():
     boxes = np.array([[10.0, 20.0, 14.0, 30.0]], np.float32)  # 4 high, 10 wide, center (12, 25)
     deltas = np.array([[0.5, -0.1, np.log(2.0), np.log(0.5)]], np.float32)
     # center (14, 24), 8 high, 5 wide
-    found = decode_deltas(ops.convert_to_tensor(boxes), ops.convert_to_tensor(deltas))
+    found = decode_deltas(ops.convert_to_tensor(boxes), ops.convert_to_tensor(deltas), LIMIT)
     np.testing.assert_allclose(ops.convert_to_numpy(found), [[10, 21.5, 18, 26.5]], rtol=1e-6)
+
+
+def test_sides_grow_by_the_limit_at_most():
+    boxes, deltas = np.array([[0.0, 0.0, 2.0, 4.0]], np.float32), np.array([[0.0, 0.0, 9.0, -9.0]], np.float32)
+    found = ops.convert_to_numpy(
+        decode_deltas(ops.convert_to_tensor(boxes), ops.convert_to_tensor(deltas), math.log(3))
+    )
+    narrow = 2 * np.exp(-9)
+    np.testing.assert_allclose(found, [[-2, 2 - narrow, 4, 2 + narrow]], rtol=1e-5)
 
 
 def test_encode_is_the_inverse_of_decode():
@@ -20,7 +33,7 @@ def test_encode_is_the_inverse_of_decode():
     boxes = np.concatenate([corners, corners + rng.uniform(1, 30, (2, 7, 2))], -1).astype(np.float32)
     targets = boxes[:, ::-1].copy()
     boxes = ops.convert_to_tensor(boxes)
-    found = decode_deltas(boxes, encode_deltas(boxes, ops.convert_to_tensor(targets)))
+    found = decode_deltas(boxes, encode_deltas(boxes, ops.convert_to_tensor(targets)), LIMIT)
     np.testing.assert_allclose(ops.convert_to_numpy(found), targets, atol=1e-4)
 
 

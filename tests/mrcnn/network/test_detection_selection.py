@@ -22,7 +22,7 @@ WINDOW = np.array([[0.1, 0.0, 0.8, 1.0]], np.float32)
 def run(config, counts=4, rois=ROIS, probs=PROBS, deltas=None):
     deltas = np.zeros((*probs.shape, 4), np.float32) if deltas is None else deltas
     arrays = (rois, np.full(len(rois), counts, np.int32), probs, deltas, np.repeat(WINDOW, len(rois), 0))
-    detections, found = detect(*(ops.convert_to_tensor(array) for array in arrays), config)
+    detections, found = detect(*(ops.convert_to_tensor(array) for array in arrays), (64, 96), config)
     return ops.convert_to_numpy(detections), ops.convert_to_numpy(found)
 
 

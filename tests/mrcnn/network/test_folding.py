@@ -28,7 +28,7 @@ def network():
 
 def everything(network, canvas, rois):
     """Pyramid, logits, deltas and masks of fixed regions, float32 arrays."""
-    pyramid, rpn_logits, rpn_deltas = network.extract(ops.convert_to_tensor(canvas))
+    pyramid, rpn_logits, rpn_deltas = network.extract(ops.convert_to_tensor(canvas), np.float32([[0, 0, 1, 1]]))
     class_logits, deltas = network.classify(pyramid, ops.convert_to_tensor(rois), canvas.shape[1:3])
     ids = ops.convert_to_tensor(np.ones(rois.shape[:2], np.int32))
     masks = network.predict_masks(pyramid, ops.convert_to_tensor(rois), ids, canvas.shape[1:3])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mrcnn.config import Config
 from mrcnn.network.fpn import build_fpn
 
 pytestmark = pytest.mark.usefixtures("zero_start")
@@ -14,10 +15,14 @@ SHAPES = {2: (16, 24, 3), 3: (8, 12, 4), 4: (4, 6, 5), 5: (2, 3, 6)}
 """C2 to C5: rows, columns, channels."""
 
 
+class Narrow(Config):
+    TOP_DOWN_PYRAMID_SIZE = CHANNELS
+
+
 @pytest.fixture(scope="module")
 def pyramid():
     stages = [keras.Input(shape) for shape in SHAPES.values()]
-    return keras.Model(stages, build_fpn(stages, CHANNELS))
+    return keras.Model(stages, build_fpn(stages, Narrow))
 
 
 @pytest.fixture(scope="module")

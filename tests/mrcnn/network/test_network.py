@@ -9,6 +9,8 @@ from mrcnn.network.network import MaskRCNNNetwork
 from tests.mrcnn.conftest import SmallConfig
 from tests.mrcnn.tiny import TinyConfig, tiny_image, tiny_network
 
+WINDOW = np.array([[0, 0, 1, 1]], np.float32)
+
 
 @pytest.fixture(scope="module")
 def network():
@@ -16,7 +18,7 @@ def network():
 
 
 def test_features_of_a_wide_canvas(network):
-    pyramid, class_logits, deltas = network.extract(ops.convert_to_tensor(tiny_image(64, 192)[None]))
+    pyramid, class_logits, deltas = network.extract(ops.convert_to_tensor(tiny_image(64, 192)[None]), WINDOW)
     assert [tuple(level.shape) for level in pyramid] == [(1, 16 // 2**i, 48 // 2**i, 8) for i in range(5)]
     anchors = network.anchors(64, 192)
     assert len(anchors) == 3 * (16 * 48 + 8 * 24 + 4 * 12 + 2 * 6 + 1 * 3)
@@ -38,7 +40,7 @@ def test_the_rpn_answers_in_the_order_of_the_anchors(network):
 
 def test_heads_and_masks(network):
     canvas = ops.convert_to_tensor(tiny_image(64, 128)[None])
-    pyramid, *_ = network.extract(canvas)
+    pyramid, *_ = network.extract(canvas, WINDOW)
     rois = ops.convert_to_tensor(np.array([[[0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1]]], np.float32))
     class_logits, deltas = network.classify(pyramid, rois, (64, 128))
     assert tuple(class_logits.shape) == (1, 2, 3)

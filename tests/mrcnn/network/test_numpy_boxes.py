@@ -41,13 +41,15 @@ def test_whole_pixels_stay_whole():
 def test_deltas_are_decoded_as_on_tensors():
     boxes, deltas = random_boxes(50, 4), np.random.default_rng(5).normal(0, 0.5, (50, 4)).astype(np.float32)
     deltas[0, 2:] = 1000.0  # limited, not infinite
-    expected = ops.convert_to_numpy(box_coding.decode_deltas(ops.convert_to_tensor(boxes), deltas))
-    found = decode_deltas(boxes, deltas)
+    expected = ops.convert_to_numpy(box_coding.decode_deltas(ops.convert_to_tensor(boxes), deltas, 30.0))
+    found = decode_deltas(boxes, deltas, 30.0)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_deltas_by_hand():
     """Down by half the height, left by a quarter of the width; twice as high, half as wide."""
-    found = decode_deltas(np.float32([[0, 0, 2, 4]]), np.float32([[0.5, -0.25, np.log(2), -np.log(2)]]))
+    found = decode_deltas(np.float32([[0, 0, 2, 4]]), np.float32([[0.5, -0.25, np.log(2), -np.log(2)]]), 30.0)
     np.testing.assert_allclose(found, [[0, 0, 4, 2]], atol=1e-6)
+    limited = decode_deltas(np.float32([[0, 0, 2, 4]]), np.float32([[0, 0, 9, 0]]), np.log(3))
+    np.testing.assert_allclose(limited, [[-2, 0, 4, 4]], rtol=1e-6)

@@ -16,7 +16,9 @@ ANCHORS = np.array([[0.1, 0.1, 0.3, 0.5], [0.1, 0.1, 0.3, 0.5], [0.8, 0.8, 1.2, 
 
 
 def run(probs, deltas, count, config):
-    rois, counts = propose(ops.convert_to_tensor(probs), ops.convert_to_tensor(deltas), ANCHORS, count, config)
+    windows = ops.convert_to_tensor(np.repeat(np.float32([[0.2, 0.2, 0.7, 0.7]]), len(probs), 0))  # does not matter
+    answers = ops.convert_to_tensor(probs), ops.convert_to_tensor(deltas)
+    rois, counts = propose(*answers, ANCHORS, windows, (64, 96), count, config)
     return ops.convert_to_numpy(rois), ops.convert_to_numpy(counts)
 
 

@@ -1,7 +1,6 @@
 """ResNet: names and shapes of mask_rcnn_coco.h5, sizes of the stages, and where a block's stride sits."""
 
 import re
-from functools import partial
 
 import keras
 import numpy as np
@@ -10,8 +9,7 @@ from keras import ops
 
 from mrcnn.config import Config
 from mrcnn.network import resnet
-from mrcnn.network.norm import BatchNorm
-from mrcnn.network.resnet import _bottleneck, build_resnet
+from mrcnn.network.resnet import _Parts, build_resnet
 from mrcnn.weights.layout import block_letter
 
 pytestmark = pytest.mark.usefixtures("zero_start")
@@ -24,7 +22,7 @@ NORM = np.sqrt(1 + 1e-3)
 def shallow():
     """One block a stage, two in stage 3; `test_network.py` compares all layers of ResNet-101 with the COCO file's."""
     image = keras.Input((128, 192, 3))
-    return keras.Model(image, build_resnet(image, (1, 2, 1, 1), False))
+    return keras.Model(image, build_resnet(image, (1, 2, 1, 1), Config))
 
 
 def test_layers_are_those_of_the_coco_file(shallow, oracle_layout):
@@ -44,7 +42,7 @@ def test_stages_halve_and_widen(shallow):
 
 
 def test_depths_are_those_of_the_paper_and_of_the_coco_file(monkeypatch, oracle_layout):
-    monkeypatch.setattr(resnet, "build_resnet", lambda image, blocks, train_bn: blocks)
+    monkeypatch.setattr(resnet, "build_resnet", lambda image, blocks, config: blocks)
     assert resnet.build_resnet50("image", Config) == (3, 4, 6, 3)
     names = [layer for layer, _ in oracle_layout]
     blocks = resnet.build_resnet101("image", Config)
@@ -58,7 +56,7 @@ def test_depths_are_those_of_the_paper_and_of_the_coco_file(monkeypatch, oracle_
 def block(name, is_first, tap):
     """A block of width 1 on 4 channels: 2a takes channel 0, 2b is one tap, 2c doubles and triples …, no biases."""
     image = keras.Input((4, 6, 4))
-    model = keras.Model(image, _bottleneck(image, 1, name, is_first, partial(BatchNorm, False)))
+    model = keras.Model(image, _Parts(Config).bottleneck(image, 1, name, is_first))
     first, middle = np.zeros((1, 1, 4, 1)), np.zeros((3, 3, 1, 1))
     first[0, 0, 0, 0] = middle[tap] = 1
     model.get_layer(f"res{name}_branch2a").set_weights([first, np.zeros(1)])

@@ -29,7 +29,7 @@ def test_another_backbone_lists_its_own_layers():
 
 
 def test_the_rpn_lies_in_one_group():
-    assert group_layers("rpn_model") == ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
+    assert group_layers("rpn_model") == ("rpn_conv_shared", "rpn_conv_shared2", "rpn_class_raw", "rpn_bbox_pred")
     assert group_layers("fpn_p2") == ("fpn_p2",)
 
 

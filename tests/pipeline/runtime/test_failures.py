@@ -5,6 +5,8 @@ slow viewers in sinks/test_worker.py.
 """
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -14,6 +16,7 @@ from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.runtime.summary import EndReason
 from pipeline.settings.schema import Settings
+from pipeline.sinks import recorder
 from pipeline.sinks.base import Delivery
 from tests.pipeline.fakes import FakeSegmenter, FakeSink, FakeSource
 
@@ -57,6 +60,27 @@ def test_an_exception_in_a_stage_leaves_a_recording_that_plays(tmp_path, stage, 
     assert stream.summary().end is EndReason.FAILED
     assert 1 <= len(presented) <= 12
     assert frames_in(tmp_path / f"out.{suffix}") == len(presented)
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == [item.frame.index for item in presented]
+
+
+@pytest.mark.parametrize("kind", [SourceKind.LIVE, SourceKind.RECORDED])
+def test_a_disk_that_is_nearly_full_ends_the_run_and_finishes_every_output(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(recorder, "CHECK_EVERY_S", 0.0)
+    free = iter([10**12] * 9)  # at the opening and for eight frames
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=next(free, 499_999_999)))
+    stream = stream_to(tmp_path, FakeSource(None, kind))
+    presented = []
+
+    def run():
+        with stream:
+            presented.extend(stream)
+
+    with pytest.raises(RunError, match="less than 500 MB are free") as error:
+        run()
+    assert error.value.exit_code == 1
+    assert stream.summary().end is EndReason.FAILED
+    assert frames_in(tmp_path / "out.mp4") == 8
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["frame"] for line in lines] == [item.frame.index for item in presented]
 

@@ -1,6 +1,9 @@
 """Whole runs with fakes at both ends: real threads, real slots."""
 
+import sys
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,8 @@ from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.runtime.summary import EndReason
 from pipeline.settings.schema import Settings
-from tests.pipeline.fakes import HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource
+from pipeline.sinks.base import Delivery
+from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.runs import HEADLESS, assert_accounted_for, stream_of
 
 
@@ -159,3 +163,39 @@ def test_problems_with_the_data_reach_the_summary():
         source.warnings.add("corrupt data at", "00:01.0")
         assert len(list(stream)) == 4
     assert stream.summary().source_warnings == ["corrupt data at 00:01.0"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_stop_may_interrupt_the_thread_that_iterates_wherever_it_holds_a_lock(paused):
+    """As a signal handler does: a lock that this thread holds at that moment must let it in again."""
+
+    class Window(FakeSink):
+        paused = False
+
+        def idle(self, message):
+            self.paused = False
+
+    window = Window(Delivery.MAIN_THREAD, name="window")
+    stream = stream_of(FakeSource(None), sinks=[window])
+    interrupted = set()
+
+    def at_every_line(frame, event, _):
+        file, function = Path(frame.f_code.co_filename).stem, frame.f_code.co_name
+        if event == "line" and file in ("threading", "ledger", "slot") and function != "is_set":
+            interrupted.add(function)
+            stream.stop()
+        return at_every_line
+
+    def iterate():
+        with stream:
+            for segmented in stream:
+                if segmented.frame.index == 3:
+                    window.paused = paused
+                    sys.settrace(at_every_line)
+
+    thread = threading.Thread(target=iterate, daemon=True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+    assert interrupted >= {"stopped", "close"} if paused else interrupted >= {"get", "stopped", "close"}
+    assert stream.summary().end is EndReason.STOPPED

@@ -96,7 +96,7 @@ def test_boxes_come_back_in_pixels_of_the_frame(seeded_small_weights, canvas, fr
     np.testing.assert_allclose(instances.boxes_xyxy[0], [x1, y1, x2, y2], atol=1.1 * max(1.0, on_canvas))
     shape, window = detector.canvases[0]
     assert shape[:2] == (256, 256) if canvas == "square" else all(side % 32 == 0 for side in shape[:2])
-    assert window == [list(fit_canvas(height, width, 256, Canvas(canvas)).window)]
+    assert window == [list(fit_canvas(height, width, segmenter.model.config, Canvas(canvas)).window)]
 
 
 class Counting:

@@ -32,7 +32,7 @@ def picture(index=7, size=(48, 80)):
 def supervised(segmenter, stopped=None, clock=None, **settings):
     values = SupervisionSettings(**{"timeout_s": 0.2, "start_timeout_s": DEADLINE_S, **settings})
     arguments = {} if clock is None else {"clock": clock}
-    return SupervisedSegmenter(segmenter, values, stopped or threading.Event(), **arguments)
+    return SupervisedSegmenter(segmenter, values, stopped or (lambda: False), **arguments)
 
 
 def fail_on(*indices):
@@ -159,7 +159,7 @@ def test_an_opening_that_fails_later_counts_too():
 
 def test_the_end_of_the_run_ends_a_wait():
     hang, stopped = threading.Event(), threading.Event()
-    segmenter = supervised(FakeSegmenter(before=lambda _: hang.wait(DEADLINE_S)), stopped)
+    segmenter = supervised(FakeSegmenter(before=lambda _: hang.wait(DEADLINE_S)), stopped.is_set)
     segmenter.open()
     stopped.set()
     with pytest.raises(SlotClosed):
@@ -171,7 +171,7 @@ def test_the_end_of_the_run_ends_a_wait():
 def test_closing_an_engine_that_still_loads_leaves_it_behind():
     load, stopped = threading.Event(), threading.Event()
     fake = FakeSegmenter(opening=lambda: load.wait(DEADLINE_S))
-    segmenter = SupervisedSegmenter(fake, SupervisionSettings(), stopped, close_deadline_s=0.1)
+    segmenter = SupervisedSegmenter(fake, SupervisionSettings(), stopped.is_set, close_deadline_s=0.1)
     stopped.set()
     with pytest.raises(SlotClosed):
         segmenter.open()

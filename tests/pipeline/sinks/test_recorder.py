@@ -22,7 +22,8 @@ from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.media_file import MediaFile
 from pipeline.sinks.paths import Inputs, Outputs
-from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
+from tests.pipeline.fakes import FakeClock
 from tests.pipeline.sinks.presentations import context, picture, presentation, video_packets
 
 SUFFIXES = [".mp4", ".mov", ".mkv"]
@@ -292,6 +293,66 @@ def test_a_disk_that_fills_up_while_finalizing_leaves_a_playable_file(tmp_path, 
         recorder.close()
     recorder.close()
     assert len(read_frames(path)) >= 25
+
+
+class Limited:
+    """A recorder with a limit of 500 MB, on a disk whose free space a test sets."""
+
+    def __init__(self, path, **settings):
+        self.free, self.clock = 10**12, FakeClock()
+        self.recorder = Recorder(
+            RecorderSettings(path=str(path), **settings), clock=self.clock, free_bytes=lambda folder: self.free
+        )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recording_ends_and_is_finalized_before_the_disk_is_full(tmp_path, suffix, kind):
+    path = tmp_path / f"out{suffix}"
+    disk = Limited(path)
+    disk.recorder.open(context(kind=kind))
+    write_all(disk.recorder, [presentation(i) for i in range(10)])
+    disk.free = 499_999_999
+    disk.clock.now_s += CHECK_EVERY_S - 0.1
+    write_all(disk.recorder, [presentation(i) for i in range(10, 13)])  # the next check is due later
+    disk.clock.now_s += 0.1
+    with pytest.raises(RunError) as error:
+        disk.recorder.write(presentation(13))
+    assert str(error.value) == (
+        f"The recording {path} ends here: less than 500 MB are free in {tmp_path} (output.min_free_bytes)."
+    )
+    disk.recorder.close()
+    assert len(read_frames(path)) == 13
+    with av.open(str(path)) as file:
+        assert file.duration == pytest.approx(13 * 40_000, abs=1100)
+
+
+def test_a_nearly_full_disk_is_an_error_before_anything_is_written(tmp_path):
+    disk = Limited(tmp_path / "out.mp4")
+    disk.free = 499_999_999
+    with pytest.raises(InputError, match=r"out\.mp4: less than 500 MB are free in .*lower output\.min_free_bytes"):
+        disk.recorder.open(context())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_limit_the_free_space_does_not_matter(tmp_path):
+    disk = Limited(tmp_path / "out.mp4", min_free_bytes=0)
+    disk.free = 0
+    disk.recorder.open(context())
+    disk.clock.now_s += CHECK_EVERY_S
+    disk.recorder.write(presentation(0))
+    disk.recorder.close()
+    assert len(read_frames(tmp_path / "out.mp4")) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_the_free_space_beside_a_fifo_does_not_matter(tmp_path):
+    path = tmp_path / "out.mkv"
+    os.mkfifo(path)
+    disk = Limited(path)
+    disk.free = 0
+    disk.recorder.open(context())
+    disk.recorder.close()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -11,6 +11,8 @@ from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
 from pipeline.settings.display_settings import OverlaySettings
 from pipeline.settings.output_settings import RecorderSettings
+from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.segments import SegmentRecorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from tests.pipeline.sinks.presentations import context, presentation
 
@@ -34,11 +36,20 @@ class Run:
             folder,
             self.controls,
             wall_clock=lambda: NOON,
-            clock=lambda: self.now_s,
-            free_bytes=lambda where: self.free if where.is_dir() else shutil.disk_usage(where).free,
+            make=self.make,
         )
         self.sink.open(context())
         self.index = 0
+
+    def make(self, settings, outputs):
+        if settings.segment_s is not None:
+            return SegmentRecorder(settings, outputs, clock=lambda: self.now_s)
+        return Recorder(
+            settings,
+            outputs,
+            clock=lambda: self.now_s,
+            free_bytes=lambda where: self.free if where.is_dir() else shutil.disk_usage(where).free,
+        )
 
     def frame(self, drawn=True):
         made = presentation(self.index)
@@ -162,8 +173,6 @@ def test_a_recording_that_fails_to_start_does_not_end_the_run_and_can_be_retried
 
 def failing(monkeypatch, after):
     """The next recorder fails with its frame number `after`."""
-    from pipeline.sinks.recorder import Recorder
-
     real, written = Recorder.write, []
 
     def write(self, made):
@@ -244,8 +253,8 @@ def test_a_recording_ends_before_the_disk_is_full(tmp_path, caplog):
     run.frames(3)  # the next check is due later
     run.now_s += 5.0
     run.frames(3)
-    assert run.controls.state.error == f"less than 500 MB are free in {tmp_path}"
-    assert "recording ended: less than 500 MB" in caplog.text
+    assert f"less than 500 MB are free in {tmp_path}" in run.controls.state.error
+    assert caplog.text.count("recording ended: ") == 1
     assert [frames_in(path) for path in run.sink.outputs] == [6]
     run.controls.set_recording(True)  # still full
     run.frames(3)
@@ -260,6 +269,16 @@ def test_a_full_disk_ends_the_run_for_the_path_in_the_settings(tmp_path, monkeyp
     with pytest.raises(RunError, match="No space left"):
         run.frames(3)
     run.sink.close()
+
+
+def test_a_disk_that_is_nearly_full_ends_the_run_for_the_path_in_the_settings(tmp_path):
+    run = Run(tmp_path, tmp_path / "out.mp4")
+    run.frames(3)
+    run.free, run.now_s = 499_999_999, 5.0
+    with pytest.raises(RunError, match="less than 500 MB are free"):
+        run.frames(1)
+    run.sink.close()
+    assert [frames_in(path) for path in run.sink.outputs] == [3]
 
 
 def test_an_impossible_path_is_an_error_at_open(tmp_path):

@@ -11,8 +11,10 @@ from aiohttp import web
 from pipeline.errors import RunError, StageStuckError
 from pipeline.web import server
 from pipeline.web.address import listen, url_of
-from pipeline.web.server import WebServer
+from pipeline.web.server import ConnectionLimits, WebServer
 from tests.pipeline.fakes import DEADLINE_S
+
+LIMITS = ConnectionLimits.for_viewers(32, behind_proxy=False)
 
 
 def app_of(handler, **signals):
@@ -30,7 +32,7 @@ async def hello(_):
 def test_it_serves_in_its_own_thread_until_closed():
     listening = listen("127.0.0.1", 0)
     url = url_of(listening)
-    one = WebServer(app_of(hello), listening)
+    one = WebServer(app_of(hello), listening, LIMITS)
     one.start()
     with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         assert answer.read() == b"stream_segment page server"
@@ -49,7 +51,7 @@ def test_a_handler_that_waits_indefinitely_does_not_delay_the_end():
 
     listening = listen("127.0.0.1", 0)
     place = listening.getsockname()
-    one = WebServer(app_of(wait), listening)
+    one = WebServer(app_of(wait), listening, LIMITS)
     one.start()
     with socket.create_connection(place, DEADLINE_S) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -71,7 +73,7 @@ def test_the_socket_of_a_viewer_that_reads_nothing_is_closed_at_the_end():
 
     listening = listen("127.0.0.1", 0)
     place = listening.getsockname()
-    one = WebServer(app_of(send_for_ever), listening)
+    one = WebServer(app_of(send_for_ever), listening, LIMITS)
     one.start()
     gc.disable()  # it would close what was forgotten, and hide it
     try:
@@ -91,7 +93,7 @@ def test_a_start_that_fails():
     async def fail(_):
         raise ValueError("no such file")
 
-    one = WebServer(app_of(hello, on_startup=fail), listen("127.0.0.1", 0))
+    one = WebServer(app_of(hello, on_startup=fail), listen("127.0.0.1", 0), LIMITS)
     with pytest.raises(RunError, match="failed to start: no such file"):
         one.start()
     one.close()
@@ -107,7 +109,7 @@ def test_a_stuck_event_loop_is_reported(monkeypatch):
         return web.Response()
 
     listening = listen("127.0.0.1", 0)
-    one = WebServer(app_of(block), listening)
+    one = WebServer(app_of(block), listening, LIMITS)
     one.start()
     viewer = threading.Thread(target=lambda: urllib.request.urlopen(url_of(listening), timeout=DEADLINE_S).close())
     viewer.start()
@@ -128,21 +130,21 @@ def ended(connection):
 
 
 @contextlib.contextmanager
-def connected(count, max_connections=256):
+def connected(count, limits, host="127.0.0.1"):
     """A server and so many open connections to it."""
-    listening = listen("127.0.0.1", 0)
-    one = WebServer(app_of(hello), listening, max_connections)
+    listening = listen(host, 0)
+    one = WebServer(app_of(hello), listening, limits)
     one.start()
     try:
         with contextlib.ExitStack() as stack:
-            address = listening.getsockname()
+            address = ("127.0.0.1", listening.getsockname()[1])
             yield address, [stack.enter_context(socket.create_connection(address, DEADLINE_S)) for _ in range(count)]
     finally:
         one.close()
 
 
 def test_connections_beyond_the_limit_are_closed_at_once(caplog):
-    with connected(8, max_connections=3) as (_, connections):
+    with connected(8, ConnectionLimits(total=3, local=9, per_address=9)) as (_, connections):
         assert all(ended(connection) for connection in connections[3:])
         for connection in connections[:3]:
             connection.setblocking(False)
@@ -153,7 +155,7 @@ def test_connections_beyond_the_limit_are_closed_at_once(caplog):
 
 def test_connections_without_a_request_are_closed(monkeypatch, caplog):
     monkeypatch.setattr(server, "_KEEP_ALIVE_S", 0.2)
-    with connected(2, max_connections=2) as (address, (silent, slow)):
+    with connected(2, ConnectionLimits(total=2, local=2, per_address=2)) as (address, (silent, slow)):
         slow.sendall(b"GET / HT")
         assert ended(silent)
         assert ended(slow)
@@ -170,11 +172,41 @@ def test_connections_without_a_request_are_closed(monkeypatch, caplog):
         (["192.0.2.1"] * 32, "192.0.2.1", True),
         (["192.0.2.1"] * 32, "192.0.2.2", False),
         (["fe80::1%eth0"] * 32, "fe80::1%eth0", True),
-        (["127.0.0.1"] * 99, "127.0.0.1", False),
-        (["::ffff:127.0.0.1"] * 99, "::ffff:127.0.0.1", False),
-        (["127.0.0.1"] * 100, "192.0.2.1", True),
-        (["127.0.0.1"] * 100, "127.0.0.1", True),
+        (["127.0.0.1"] * 79, "127.0.0.1", False),
+        (["127.0.0.1"] * 80, "127.0.0.1", True),
+        (["127.0.0.2"] * 40 + ["::1"] * 40, "::ffff:127.0.0.1", True),
+        (["127.0.0.1"] * 80, "192.0.2.1", False),
+        (["127.0.0.1"] * 80 + ["192.0.2.1"] * 20, "192.0.2.2", True),
+        (["127.0.0.1"] * 70 + ["192.0.2.1"] * 30, "127.0.0.1", True),
     ],
 )
 def test_limits_of_connections(others, host, crowded):
-    assert server.is_crowded(others, host, 100) is crowded
+    limits = ConnectionLimits(total=100, local=80, per_address=32)
+    assert limits.is_crowded(others, host) is crowded
+
+
+def test_this_machine_leaves_room_for_others_unless_it_may_be_a_proxy():
+    assert ConnectionLimits.for_viewers(32, behind_proxy=False) == ConnectionLimits(256, 224, 32)
+    assert ConnectionLimits.for_viewers(32, behind_proxy=True) == ConnectionLimits(256, 256, 32)
+    assert ConnectionLimits.for_viewers(100, behind_proxy=False) == ConnectionLimits(300, 268, 32)
+
+
+def test_connections_of_this_machine_are_counted_whatever_address_they_use():
+    limits = ConnectionLimits(total=9, local=2, per_address=9)
+    with connected(2, limits, "0.0.0.0") as (address, kept), contextlib.ExitStack() as stack:
+        for host in {"127.0.0.1", own_address()}:
+            assert ended(stack.enter_context(socket.create_connection((host, address[1]), DEADLINE_S)))
+        for connection in kept:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+
+
+def own_address():
+    """An address of this machine that others can reach, if there is one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return probe.getsockname()[0]

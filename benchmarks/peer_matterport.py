@@ -1,6 +1,6 @@
 """Runs Matterport's package in an interpreter that has it: one frame for each line of standard input.
 
-    /path/to/python3.7 original_mrcnn.py WEIGHTS.h5 FRAME.npy MAX_DIM
+    /path/to/python3.7 peer_matterport.py FRAME.npy WEIGHTS.h5 MAX_DIM
 
 Prints "ready" when the model is loaded; then, for every line on standard input, detects on the frame (uint8 RGB) and
 prints the seconds. Runs under Python 3.7 and imports nothing of this project.
@@ -13,7 +13,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def main(weights, frame_path, max_dim):
+def main(frame_path, weights, max_dim):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keeps the output of libraries apart from the answers
     import numpy as np

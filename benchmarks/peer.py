@@ -1,4 +1,4 @@
-"""Matterport's package in a process of its own, to be timed alternately with ours."""
+"""Another package in a process and an interpreter of its own, to be timed alternately with ours."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-SCRIPT = Path(__file__).with_name("original_mrcnn.py")
+MATTERPORT = Path(__file__).with_name("peer_matterport.py")
+TORCHVISION = Path(__file__).with_name("peer_torchvision.py")
+"""Scripts that the other interpreter runs. Each takes the file of a frame (.npy, uint8 RGB) and further arguments,
+prints "ready" when its model is loaded, and for every line on standard input segments the frame and prints the
+seconds."""
 
 NOT_INHERITED = ("TF2_BEHAVIOR", "KERAS_BACKEND")
 """TensorFlow 2 and Keras 3 set these in the process that measures; TensorFlow 1 would compute eagerly, and fail."""
 
 
-class Original:
+class Peer:
     """A context manager; each call segments one frame.
 
     Args:
         python: an interpreter that can import the package.
-        weights: a file in its format.
+        script: `MATTERPORT` or `TORCHVISION`.
         image_bgr: uint8 (H, W, 3).
-        max_dim: side of the square canvas, pixels.
+        arguments: of the script, after the frame.
     """
 
-    def __init__(self, python: str, weights: Path, image_bgr: NDArray[np.uint8], max_dim: int) -> None:
+    def __init__(self, python: str, script: Path, image_bgr: NDArray[np.uint8], *arguments: object) -> None:
         self._folder = tempfile.TemporaryDirectory()
         frame = Path(self._folder.name) / "frame.npy"
         np.save(frame, np.ascontiguousarray(image_bgr[..., ::-1]))
-        self._command = [python, str(SCRIPT), str(weights), str(frame), str(max_dim)]
+        self._command = [python, str(script), str(frame), *map(str, arguments)]
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -70,5 +74,5 @@ class Original:
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
         if not line:
-            raise RuntimeError(f"the original does not run: try {' '.join(self._command)}")
+            raise RuntimeError(f"the other package does not run: try {' '.join(self._command)}")
         return line

@@ -1,0 +1,88 @@
+"""Several models, engines and precisions on one data set: a table, and a plot of accuracy against time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mrcnn.coco.average_precision import Kind
+from pipeline.evaluation.scoring import Evaluation
+from pipeline.evaluation.tables import AREA_NAMES, empty_table, number_text
+
+SIZES = ("small", "medium", "large")
+MARKERS = {"float32": "o", "bfloat16": "s", "float16": "D", "int8": "^"}
+"""Of a precision in the plot."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """One line of the comparison.
+
+    Attributes:
+        model: what the user called it.
+        engine: what computed it, such as "openvino".
+        precision: such as "int8".
+        evaluation: its numbers; None if it could not be measured.
+        reason: why not.
+    """
+
+    model: str
+    engine: str
+    precision: str
+    evaluation: Evaluation | None = None
+    reason: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        names = {"model": self.model, "engine": self.engine, "precision": self.precision}
+        return {**names, **(self.evaluation.record() if self.evaluation else {"error": self.reason})}
+
+
+def comparison_table(lines: Sequence[Compared]) -> Table:
+    """Mask AP by size of the object, box AP, and time, a row for each line."""
+    columns = ("precision", "mask AP", "AP50", *SIZES, "box AP", "ms an image")
+    table = empty_table("model, engine", *columns)
+    notes = ["; ".join(AREA_NAMES[size] for size in SIZES) + " pixels of the image"]
+    for line in lines:
+        name = f"{line.model}, {line.engine}"
+        if line.evaluation is None:
+            table.add_row(name, line.precision, *["-"] * (len(columns) - 1))
+            notes.append(f"{name}, {line.precision}: {line.reason}")
+            continue
+        masks, boxes = (line.evaluation.by_area[kind.value] for kind in (Kind.MASK, Kind.BOX))
+        values = [masks["all"].ap, masks["all"].ap50, *(masks[size].ap for size in SIZES), boxes["all"].ap]
+        table.add_row(name, line.precision, *map(number_text, values), f"{line.evaluation.image_ms:.0f}")
+    table.caption, table.caption_justify = "\n".join(notes), "left"
+    return table
+
+
+def plot_comparison(lines: Sequence[Compared], path: Path) -> None:
+    """Write a plot of mask AP against milliseconds an image; its format follows from the name's ending.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: the ending is no format that can be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    models = list(dict.fromkeys(line.model for line in lines))
+    for line in lines:
+        if line.evaluation is None:
+            continue
+        time_ms, ap = line.evaluation.image_ms, line.evaluation.by_area[Kind.MASK.value]["all"].ap
+        color = f"C{models.index(line.model) % 10}"
+        axes.plot(time_ms, 100 * ap, MARKERS.get(line.precision, "x"), color=color, markersize=9)
+        label = f"{line.model}\n{line.engine}, {line.precision}"
+        axes.annotate(label, (time_ms, 100 * ap), (8, 0), textcoords="offset points", fontsize=8, va="center")
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.15)
+    axes.set_xlabel("milliseconds an image (median, logarithmic)")
+    axes.set_ylabel("mask AP, %")
+    axes.grid(alpha=0.3, which="both")
+    figure.savefig(path, dpi=150)
