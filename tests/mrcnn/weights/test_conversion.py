@@ -270,6 +270,12 @@ def test_values_that_are_not_finite(state, value):
         convert(state).arrays("rpn_class_raw")
 
 
+def test_a_negative_variance(state):
+    state["backbone.body.bn1.running_var"] = tensor(1, fill=-1.0)
+    with pytest.raises(WeightsError, match="bn_conv1/moving_variance has negative values"):
+        convert(state).arrays("bn_conv1")
+
+
 def test_other_pixels_than_detectron2s():
     with open_state_dict(FILES["detectron2"]) as tensors:
         known = {**tensors, "pixel_std": tensor(3, 1, 1, fill=1.0)}

@@ -1,6 +1,8 @@
 """Other programs' files at their first use and later: the cache, and what happens without one."""
 
+import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -148,6 +150,26 @@ def test_a_file_that_cannot_be_converted_leaves_nothing(cache, tmp_path):
     with pytest.raises(WeightsError, match=r"weights\.pth: it is a damaged or truncated archive"):
         read_checkpoint(path)
     assert names(cache) == []
+
+
+def test_layers_that_share_their_values_are_refused(tmp_path):
+    """A small file could claim weights that fill the memory."""
+    with open_state_dict(V1) as tensors:
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    for name, shape in shapes.items():  # a backbone with four times as many channels
+        if name.startswith("backbone.body"):
+            shape[:2] = [size if size == 3 else 4 * size for size in shape[:2]]
+        elif "inner_blocks" in name and len(shape) == 4:
+            shape[1] *= 4
+    sizes = {name: 4 * math.prod(shape) for name, shape in shapes.items()}
+    entries = {
+        name: {"dtype": "F32", "shape": shape, "data_offsets": [0, sizes[name]]} for name, shape in shapes.items()
+    }
+    header = json.dumps(entries).encode()
+    path = tmp_path / "shared.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(max(sizes.values())))
+    with pytest.raises(WeightsError, match=r"shared\.safetensors: its layers share their values"):
+        read_checkpoint(path)
 
 
 def test_converting_to_a_named_file(tmp_path):

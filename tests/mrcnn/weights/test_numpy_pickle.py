@@ -113,6 +113,7 @@ def test_states_that_do_not_fit(state, message):
         b"cnumpy.core.multiarray\n_reconstruct\n(NNNtR.",
         b"cnumpy.core.multiarray\nscalar\n(NNtR.",
         b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'f8'\ntRS'abc'\ntR.",
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'f8'\ntRX\x00\x20\x00\x00" + b"a" * 8192 + b"tR.",
         b"cnumpy.core.numeric\n_frombuffer\n(NNNNtR.",
         b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.",
         b"c_codecs\nencode\n(I1\nS'latin1'\ntR.",

@@ -121,6 +121,7 @@ GLOBAL_TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
         (b"cnumpy\ndtype\n(S'f4,f4'\ntR.", "numpy.dtype with wrong arguments"),
         (b"cnumpy\ndtype\n(S'xyz'\ntR.", "numpy.dtype with wrong arguments"),
         (b"ctorch\nSize\n(I5\ntR.", "torch.Size with wrong arguments"),
+        (b"ctorch\nSize\n((" + b"K\x01" * 9 + b"ttR.", "torch.Size with wrong arguments .expected at most 8 sizes"),
         (b"I1\n(tR.", "wants to call an object of type int"),
         (b"]I1\nI2\ns.", "expected a dict"),
         (b"I1\nI2\nb.", "sets the state of an object of type int"),
