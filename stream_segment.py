@@ -20,7 +20,7 @@ if __name__ == "__main__":  # before the other imports, which take a second in w
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from pipeline.commands.launch import program
+    from pipeline.commands.main import program
 
     program()
 

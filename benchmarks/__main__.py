@@ -26,7 +26,8 @@ from benchmarks.options import Options
 from benchmarks.report import as_markdown, last_line, measured, read_json, show, target_text, write_json
 from benchmarks.row_process import run_row
 from benchmarks.rows import CPU_ROWS, GPU_ROWS
-from pipeline.commands.program import Parser, print_any_text
+from pipeline.commands.main import print_any_text
+from pipeline.commands.program import Parser
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.settings.loading import parse_assignment
 from pipeline.settings.model_settings import ModelSettings

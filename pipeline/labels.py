@@ -43,30 +43,26 @@ def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting:
     ids_by_name: dict[str, set[int]] = {}
     for class_id, label in enumerate(labels):
         if class_id > 0:
-            ids_by_name.setdefault(_comparable(label), set()).add(class_id)
-    resolved = (_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
-    return frozenset(class_id for class_ids in resolved for class_id in class_ids)
+            ids_by_name.setdefault(label.strip().casefold(), set()).add(class_id)
+    resolved: set[int] = set()
+    for text in map(str.strip, names_or_ids):
+        if text.casefold() in ids_by_name:
+            resolved |= ids_by_name[text.casefold()]
+        elif text.isdecimal() and 0 < int(text) < len(labels):
+            resolved.add(int(text))
+        elif text.isdecimal():
+            raise InputError(f"{setting}: the ids of this model range from 1 to {len(labels) - 1}, got {text}")
+        else:
+            near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
+            known = ", ".join(near or list(ids_by_name)[:10]) + (" …" if not near and len(labels) > 11 else "")
+            hint = "did you mean" if near else "it has"
+            raise InputError(f"{setting}: this model has no class {text!r}; {hint} {known}?")
+    return frozenset(resolved)
 
 
 def class_name(class_id: int, labels: Sequence[str]) -> str:
     """The name of a class, or "class 90" for an id beyond the labels."""
     return labels[class_id] if class_id < len(labels) else f"class {class_id}"
-
-
-def _comparable(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _resolve(text: str, ids_by_name: dict[str, set[int]], num_classes: int, setting: str) -> set[int]:
-    if _comparable(text) in ids_by_name:
-        return ids_by_name[_comparable(text)]
-    if text.isdecimal() and 0 < int(text) < num_classes:
-        return {int(text)}
-    if text.isdecimal():
-        raise InputError(f"{setting}: the ids of this model range from 1 to {num_classes - 1}, got {text}")
-    near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
-    known = ", ".join(near) if near else ", ".join(list(ids_by_name)[:10]) + (" …" if num_classes > 11 else "")
-    raise InputError(f"{setting}: this model has no class {text!r}; {'did you mean' if near else 'it has'} {known}?")
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

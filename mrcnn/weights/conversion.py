@@ -73,10 +73,10 @@ class Conversion:
         """
         tensors = self._tensors[layer]
         if "running_mean" in tensors:
-            norm: LayerArrays = {kind: _values(tensors[name], f"{layer}/{kind}") for kind, name in NORM_KINDS.items()}
+            norm = {kind: _values(tensors[name], f"{layer}/{kind}") for kind, name in NORM_KINDS.items()}
             if (norm["moving_variance"] < 0).any():
                 raise WeightsError(f"its layer {layer}/moving_variance has negative values. Download it again")
-            return norm
+            return {**norm}
         kernel = _values(tensors["weight"], f"{layer}/kernel")
         has_bias = "bias" in tensors
         bias = _values(tensors["bias"], f"{layer}/bias") if has_bias else np.zeros(len(kernel), np.float32)

@@ -16,7 +16,7 @@ from mrcnn.weights.download import (
     fetch_weights,
     part_of,
 )
-from pipeline.console.download_progress import DownloadProgress
+from pipeline.console.progress import DownloadProgress
 from pipeline.errors import InputError, RunError
 from pipeline.segmentation.weights_file import COCO_NAME
 from pipeline.sinks.paths import create_new, numbered

@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,25 @@ from rich.console import Console
 
 from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.whole_file import write_whole
-from pipeline.commands.program import Parser, set_up_logging
-from pipeline.console.count_progress import CountProgress
+from pipeline.commands.program import (
+    MODEL_FLAGS,
+    SET_FLAG,
+    VERBOSE_FLAG,
+    Parser,
+    names,
+    overrides_from,
+    set_up_logging,
+    whole_number,
+)
+from pipeline.console.progress import CountProgress
 from pipeline.errors import InputError, RunError
-from pipeline.evaluation.ground_truth import GroundTruth, image_paths, read_ground_truth
-from pipeline.evaluation.scoring import Evaluation, evaluate, match_classes
+from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
 from pipeline.evaluation.tables import tables
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
-from pipeline.settings.loading import KeyPath, load_settings, parse_assignment
+from pipeline.settings.loading import load_settings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.version import __version__
@@ -51,52 +60,44 @@ PACKAGES = (
 )
 """Packages whose versions the JSON file lists, where they are installed."""
 
-MODEL_FLAGS = {
-    "weights": ("FILE", "Mask R-CNN weights, .h5 (default: those of a run)"),
-    "labels": ("FILE", "class names, one a line, the first is the background"),
-    "max_dim": ("PX", "longer side of the network's input: 512, 1024 …"),
-    "canvas": ("C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
-    "min_score": ("0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
-    "engine": ("E", "auto, keras, openvino or onnx"),
-    "precision": ("P", "auto, float32, bfloat16, float16 or int8"),
-    "device": ("D", "auto, cpu or gpu"),
-    "backend": ("B", "auto, tensorflow, jax or torch"),
+FLAGS: dict[str, dict[str, Any]] = {
+    "--images": {"metavar": "DIR", "type": Path, "required": True, "help": "folder of the images"},
+    "--annotations": {"metavar": "FILE", "type": Path, "required": True, "help": "COCO instances, .json"},
+    "--classes": {
+        "metavar": "A,B",
+        "type": names,
+        "default": (),
+        "help": "evaluate only these classes, by name or id",
+    },
+    "--limit": {
+        "metavar": "N",
+        "type": partial(whole_number, least=1),
+        "help": "only the first N images of the file",
+    },
+    "--json": {"metavar": "FILE", "help": "also write the numbers to this file"},
+    "--overwrite": {"action": "store_true", "help": "replace an existing --json file"},
+    "--set": SET_FLAG
+    | {"help": "any setting of the model, such as model.nms_threshold=0.5, or overlay.mask_threshold"},
+    "--verbose": VERBOSE_FLAG,
 }
-"""Settings of the model that have a flag here."""
+SETTING_FLAGS = (
+    *MODEL_FLAGS,
+    ("--min-score", "model.min_score", "0..1", f"least score of a detection that counts (default {MIN_SCORE})"),
+)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+def run(argv: Sequence[str]) -> int:
+    """Evaluate, print the tables, write the numbers; return the exit code."""
     parser = Parser(
         prog=f"{program_name()} evaluate",
         description="COCO box and mask average precision on annotated images, through the code that segments video.",
         allow_abbrev=False,
     )
-    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
-    parser.add_argument("--annotations", metavar="FILE", type=Path, required=True, help="COCO instances, .json")
-    parser.add_argument("--classes", metavar="A,B", help="evaluate only these classes, by name or id")
-    parser.add_argument("--limit", metavar="N", type=_count, help="only the first N images of the file")
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers to this file")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing --json file")
-    for name, (metavar, text) in MODEL_FLAGS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=metavar, help=text)
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="any setting of the model, such as model.nms_threshold=0.5, or overlay.mask_threshold",
-    )
-    parser.add_argument("--verbose", action="store_true", help="log more")
-    return parser
-
-
-def run(argv: Sequence[str]) -> int:
-    """Evaluate, print the tables, write the numbers; return the exit code."""
-    arguments = build_parser().parse_args(argv)
+    parser.add_flags("data and result", FLAGS)
+    parser.add_settings("network", SETTING_FLAGS)
+    arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)
     settings = settings_from(arguments)
-    classes = [name.strip() for name in (arguments.classes or "").split(",") if name.strip()]
     weights = find_weights(settings.model.weights)
     truth = read_ground_truth(arguments.annotations, arguments.limit)
     images = image_paths(truth, arguments.images).values()
@@ -107,24 +108,21 @@ def run(argv: Sequence[str]) -> int:
     if json_path is not None:
         outputs.claim_file(json_path, "--json")
     segmenter = MaskRCNNSegmenter.of(settings.model)
-    unmatched = match_classes(segmenter.labels, truth, classes).unmatched_text()
-    for text in (unmatched, _without_area(truth), *truth.file.warnings.lines()):
-        if text is not None:
-            logger.info("%s", text)
+    unmatched = match_classes(segmenter.labels, truth, arguments.classes).unmatched_text()
+    ignored = f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
+    for text in filter(None, (unmatched, ignored, *truth.file.warnings.lines())):
+        logger.info("%s", text)
     segmenter.open()
-    try:
-        with CountProgress("images", len(truth.images)) as progress:
-            evaluation = evaluate(
-                segmenter,
-                truth,
-                arguments.images,
-                classes=classes,
-                mask_threshold=settings.overlay.mask_threshold,
-                on_image=lambda done, _: progress.set(done),
-            )
+    with contextlib.closing(segmenter), CountProgress("images", len(truth.images)) as progress:
+        evaluation = evaluate(
+            segmenter,
+            truth,
+            arguments.images,
+            classes=arguments.classes,
+            mask_threshold=settings.overlay.mask_threshold,
+            on_image=lambda done, _: progress.set(done),
+        )
         description = segmenter.description
-    finally:
-        segmenter.close()
     _print(evaluation, description, settings.model.min_score)
     if json_path is not None:
         record = report(evaluation, truth, settings, weights.path, description)
@@ -134,17 +132,11 @@ def run(argv: Sequence[str]) -> int:
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """The defaults, overridden by the command line; config.yaml is not read. Raises InputError."""
-    overrides: dict[KeyPath, tuple[str, Any]] = {("model", "min_score"): ("--min-score", MIN_SCORE)}
-    for name in MODEL_FLAGS:
-        value = getattr(arguments, name)
-        if value is not None:
-            overrides["model", name] = (f"--{name.replace('_', '-')}", value)
-    for text in arguments.set:
-        key_path, value = parse_assignment(text)
+    overrides = {("model", "min_score"): ("--min-score", MIN_SCORE)} | overrides_from(arguments)
+    for key_path in overrides:
         if key_path == ("model", "classes") or (key_path[0] != "model" and key_path != ("overlay", "mask_threshold")):
             key = ".".join(key_path)
             raise InputError(f"--set {key}: only the model's settings and overlay.mask_threshold change a measurement")
-        overrides[key_path] = (f"--set {text}", value)
     return load_settings(None, overrides)
 
 
@@ -199,19 +191,9 @@ def _print(evaluation: Evaluation, description: str, min_score: float | None) ->
         console.print(table)
 
 
-def _without_area(truth: GroundTruth) -> str | None:
-    return f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
-
-
 def _installed() -> dict[str, str]:
     versions: dict[str, str] = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return int(text)

@@ -82,7 +82,9 @@ class Calibration:
         self._record(norm, "running_mean", norm.running_mean)
         self._record(norm, "running_var", norm.running_var)
 
-    def fit_layer(self, layer: nn.Module, inputs: list[Tensor], mean: Tensor | float, std: Tensor | float) -> list[Tensor]:
+    def fit_layer(
+        self, layer: nn.Module, inputs: list[Tensor], mean: Tensor | float, std: Tensor | float
+    ) -> list[Tensor]:
         """Give every output channel this mean and standard deviation; returns the outputs for `inputs`."""
         layer.bias.zero_()
         outputs = [layer.forward(x) for x in inputs]

@@ -152,7 +152,9 @@ def _values(name: str, shape: tuple[int, ...], calibration: dict[str, np.ndarray
         values = _uniform(name, shape) * np.float32(scale * math.sqrt(6 / fan_in))
         if name in calibration:
             # a deconvolution has its output channels in the second axis
-            factors = calibration[name].reshape((1, -1, 1, 1) if "conv5_mask" in name else (-1,) + (1,) * (len(shape) - 1))
+            factors = calibration[name].reshape(
+                (1, -1, 1, 1) if "conv5_mask" in name else (-1,) + (1,) * (len(shape) - 1)
+            )
             values *= factors
         return values
     if name in calibration:

@@ -90,7 +90,7 @@ def test_what_is_asked_for_reaches_the_settings(capsys, dataset, known):
 
 
 def test_every_flag_is_a_setting_of_the_model():
-    assert set(command.MODEL_FLAGS) <= set(ModelSettings.model_fields)
+    assert {key for _, key, _, _ in command.SETTING_FLAGS} <= {f"model.{name}" for name in ModelSettings.model_fields}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_every_flag_is_a_setting_of_the_model():
         (["--limit", "0"], ["--limit", "from 1 on, got '0'"]),
         (["--min-score", "2"], ["--min-score", "less than or equal to 1"]),
         (["--set", "source.uri=3"], ["--set source.uri:", "only the model's settings"]),
-        (["--set", "model.nms=3"], ["--set model.nms=3", "unknown setting"]),
+        (["--set", "model.nms=3"], ["--set model.nms:", "unknown setting model.nms"]),
         (["--weights", "absent.h5"], ["absent.h5", "does not exist"]),
         (["--images", "absent"], ["absent", "does not exist"]),
         (["--annotations", "absent.json"], ["absent.json", "does not exist"]),

@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 
-from pipeline.evaluation.ground_truth import read_ground_truth
+from pipeline.evaluation.scoring import read_ground_truth
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
 

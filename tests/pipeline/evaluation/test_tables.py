@@ -1,12 +1,66 @@
-"""The tables of an evaluation as text."""
+"""Tables and plots of evaluations."""
 
 import io
 
+import numpy as np
+import pytest
 from rich.console import Console
 
-from pipeline.evaluation.scoring import evaluate
-from pipeline.evaluation.tables import tables
+from mrcnn.coco.average_precision import AREAS, AveragePrecision
+from pipeline.evaluation.scoring import ClassMatch, Evaluation, evaluate
+from pipeline.evaluation.tables import Compared, comparison_table, plot_comparison, tables
+from pipeline.sources.images import load_image
 from tests.pipeline.evaluation.scene import DOG, LARGE, PERSON, SMALL, KnownSegmenter, annotation, truth_of
+
+
+def numbers(ap, image_ms):
+    """Numbers of which each size's AP is the given one plus its place in AREAS, hundredths."""
+    masks = {area: AveragePrecision(5, ap + place / 100, 0.9, 0.5, 0.6, 0.7) for place, area in enumerate(AREAS)}
+    boxes = {area: AveragePrecision(5, ap / 2, 0.9, 0.5, 0.6, 0.7) for area in AREAS}
+    return Evaluation(
+        ClassMatch({}, {}, (), ()), 10, 5, 0, 20, {"mask": masks, "box": boxes}, {"mask": {}, "box": {}}, image_ms
+    )
+
+
+LINES = [
+    Compared("person", "openvino", "int8", numbers(0.3, 20.4)),
+    Compared("coco-r50", "openvino", "float32", numbers(0.4, 1200.0)),
+    Compared("coco-r50", "keras", "int8", reason="Keras computes in float32, bfloat16 and float16"),
+]
+
+
+def test_the_table_has_a_row_for_each_line_and_says_why_one_has_no_numbers():
+    console = Console(width=160, record=True)
+    console.print(comparison_table(LINES))
+    text = console.export_text()
+    rows = [row.strip() for row in text.splitlines() if row.strip().startswith(("person", "coco-r50"))]
+    first, second, third, note = rows
+    assert first.split()[2:] == ["int8", "0.300", "0.900", "0.310", "0.320", "0.330", "0.150", "20"]
+    assert second.split()[2:] == ["float32", "0.400", "0.900", "0.410", "0.420", "0.430", "0.200", "1200"]
+    assert third.split()[2:] == ["int8", *"-------"]
+    assert note == "coco-r50, keras, int8: Keras computes in float32, bfloat16 and float16"
+
+
+def test_the_record_keeps_names_and_numbers():
+    assert LINES[0].record()["mask"]["by_size"]["all"]["AP"] == 0.3
+    assert LINES[2].record() == {
+        "model": "coco-r50",
+        "engine": "keras",
+        "precision": "int8",
+        "error": "Keras computes in float32, bfloat16 and float16",
+    }
+
+
+def test_the_plot_shows_each_measured_line_in_its_models_color(tmp_path):
+    plot_comparison(LINES, tmp_path / "plot.png")
+    picture_bgr = load_image(tmp_path / "plot.png")
+    for color_bgr in ((180, 119, 31), (14, 127, 255)):  # Matplotlib's first two colors
+        assert np.all(np.abs(picture_bgr.astype(int) - color_bgr) < 8, axis=2).sum() > 50
+
+
+def test_a_name_that_is_no_picture_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="not supported"):
+        plot_comparison(LINES, tmp_path / "plot.xyz")
 
 
 def text_of(evaluation):
@@ -16,7 +70,7 @@ def text_of(evaluation):
     return [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
 
 
-def test_sizes_and_classes(tmp_path):
+def test_tables_of_sizes_and_classes(tmp_path):
     truth = truth_of(tmp_path, annotation(SMALL), annotation(LARGE, "dog"))
     rows = text_of(evaluate(KnownSegmenter({1: [(0.9, PERSON, SMALL), (0.5, DOG, SMALL)]}), truth, tmp_path))
     assert rows[0] == ["mask,", "by", "area", "of", "the", "object", "objects", "AP", "AP50", "AP75", "AR", "AR50"]
