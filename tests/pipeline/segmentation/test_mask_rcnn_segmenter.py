@@ -234,7 +234,7 @@ def test_a_file_of_the_originals_is_coco_with_the_backbone_that_it_has(tmp_path)
 def test_a_file_that_holds_no_weights_says_how_to_get_some(tmp_path):
     (tmp_path / "empty.h5").touch()
     with pytest.raises(
-        InputError, match=r"empty\.h5 is empty \(0 bytes\)\. Get the COCO weights with `.* weights coco`$"
+        InputError, match=r"empty\.h5 is empty \(0 bytes\)\. Get the COCO weights with `.* weights get coco`$"
     ):
         MaskRCNNSegmenter.of(ModelSettings(weights=str(tmp_path / "empty.h5")))
 
