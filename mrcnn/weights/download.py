@@ -263,7 +263,8 @@ class _Download:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise WrongFileError(f"its certificate cannot be verified ({reason.verify_message})") from None
-            raise _ConnectionLost(f"no connection ({reason or type(error).__name__})") from None
+            text = getattr(reason, "strerror", None) or reason or type(error).__name__
+            raise _ConnectionLost(f"no connection ({text})") from None
 
     def _accepted_offset(self, response: Any, offset: int) -> int:
         """Position in the file at which the response begins: `offset`, or 0 if the server sends the whole file."""
@@ -277,7 +278,8 @@ class _Download:
         length = response.headers.get("Content-Length", "*")
         if not self._is_size(length):
             kind = response.headers.get("Content-Type", "unknown type")
-            raise WrongFileError(f"expected {self.size:,} bytes, the server offers {length} ({kind})")
+            offered = f"{int(length):,} bytes" if length.isdecimal() else repr(length)
+            raise WrongFileError(f"expected {self.size:,} bytes, the server offers {offered} ({kind})")
         return 0
 
     def _is_size(self, announced: str) -> bool:

@@ -149,7 +149,7 @@ def test_without_a_network_it_gives_up_soon(fetch, server):
 
 def test_a_page_of_another_length_is_refused_before_it_is_fetched(fetch, server):
     server.data = b"<html>please log in</html>"
-    with pytest.raises(DownloadError, match=rf"expected {len(GOOD):,} bytes, the server offers 26"):
+    with pytest.raises(DownloadError, match=rf"expected {len(GOOD):,} bytes, the server offers 26 bytes"):
         fetch()
     assert names(fetch.folder) == []
 
