@@ -18,8 +18,10 @@ from typing import Any, Protocol
 
 from mrcnn.architecture import architecture_of
 from mrcnn.weights.checkpoint import WeightsError, read_checkpoint
+from mrcnn.weights.conversion import convert
 from mrcnn.weights.converted import convert_file
 from mrcnn.weights.published import MODELS, PublishedModel
+from mrcnn.weights.state_dict import open_state_dict
 
 COCO = MODELS["coco"]
 COCO_MODEL_URL = COCO.url
@@ -104,9 +106,15 @@ class _Printer:
             print(text)
 
 
-def part_of(target: Path) -> Path:
-    """Path of the partial file of a download."""
-    return target.with_name(target.name + ".part")
+def part_of(model: PublishedModel, target: Path) -> Path:
+    """Path of the partial file of a download to `target`."""
+    published = _published_path(model, target)
+    return published.with_name(published.name + ".part")
+
+
+def _published_path(model: PublishedModel, target: Path) -> Path:
+    """Where the published file belongs whose content `target` has in our layout."""
+    return target if model.local_name == model.file_name else target.with_name(model.file_name)
 
 
 def fetch_weights(model: PublishedModel, target: Path, listener: Listener, settings: DownloadSettings) -> None:
@@ -122,15 +130,19 @@ def fetch_weights(model: PublishedModel, target: Path, listener: Listener, setti
         DownloadError: no network, or the server does not have the file or sends another one.
         OSError: the disk is full, or the folder is not writable; the partial file is kept for the next attempt.
     """
-    part = part_of(target)
+    part = part_of(model, target)
     url = model.url if settings.mirror is None else f"{settings.mirror.rstrip('/')}/{model.file_name}"
     assert url is not None
     download = _Download(url, part, model.size, listener, settings)
     try:
         download.run()
         check_file(model, part)
-        install(model, part, target)
-    except WrongFileError as error:
+        if model.local_name == model.file_name:
+            check_network(model, part)
+            os.replace(part, target)
+        else:
+            convert_published(model, part, target)
+    except (WrongFileError, WeightsError) as error:
         _discard(part)
         raise _failure(model, url, target, str(error)) from None
     except _ConnectionLost as error:
@@ -155,32 +167,28 @@ def check_file(model: PublishedModel, path: Path) -> None:
             raise WrongFileError(f"expected the {name}{beginning} {digits}, it has {found}")
 
 
-def install(model: PublishedModel, published: Path, target: Path) -> None:
-    """Give a model's published file its place: `target`, converted if it is another program's, else renamed.
+def convert_published(model: PublishedModel, published: Path, target: Path) -> None:
+    """Convert a model's published file, of another program, to `target`.
 
     Raises:
-        WrongFileError: it is not the model's network.
+        WeightsError: it is not the model's network.
         OSError: `target` cannot be written.
     """
-    is_ours = model.local_name == model.file_name
-    staged = published if is_ours else target.with_name(target.name + ".new")
-    try:
-        if not is_ours:
-            convert_file(published, staged)
-        check_network(model, staged)
-        os.replace(staged, target)
-    except WeightsError as error:
-        raise WrongFileError(str(error)) from None
-    finally:
-        if not is_ours:
-            staged.unlink(missing_ok=True)
+    with open_state_dict(published) as tensors:
+        found = convert(tensors)
+    _check(model, published, found.architecture.name, str(found.config.BACKBONE), found.config.NUM_CLASSES)
+    convert_file(published, target)
 
 
 def check_network(model: PublishedModel, path: Path) -> None:
     """Raise WeightsError unless a file's network is a model's: architecture, backbone and number of classes."""
     checkpoint = read_checkpoint(path)
-    found = architecture_of(checkpoint.config()).name, checkpoint.backbone, checkpoint.num_classes
-    expected = model.architecture, model.backbone, model.num_classes
+    architecture = architecture_of(checkpoint.config()).name
+    _check(model, path, architecture, checkpoint.backbone, checkpoint.num_classes)
+
+
+def _check(model: PublishedModel, path: Path, architecture: str, backbone: str | None, num_classes: int) -> None:
+    found, expected = (architecture, backbone, num_classes), (model.architecture, model.backbone, model.num_classes)
     if found != expected:
         raise WeightsError(f"{path} has {_described(*found)}; expected {_described(*expected)}")
 
@@ -263,8 +271,8 @@ class _Download:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise WrongFileError(f"its certificate cannot be verified ({reason.verify_message})") from None
-            text = getattr(reason, "strerror", None) or reason or type(error).__name__
-            raise _ConnectionLost(f"no connection ({text})") from None
+            cause = getattr(reason, "strerror", None) or reason or type(error).__name__
+            raise _ConnectionLost(f"no connection ({cause})") from None
 
     def _accepted_offset(self, response: Any, offset: int) -> int:
         """Position in the file at which the response begins: `offset`, or 0 if the server sends the whole file."""
@@ -328,6 +336,6 @@ def _kept(download: _Download) -> str:
 
 
 def _failure(model: PublishedModel, url: str, target: Path, reason: str) -> DownloadError:
-    by_hand = target if model.local_name == model.file_name else target.with_name(model.file_name)
+    by_hand = _published_path(model, target)
     other = "it" if url == model.url else str(model.url)
     return DownloadError(f"cannot download {url}: {reason}. Or download {other} in a browser and save it as {by_hand}")

@@ -21,8 +21,8 @@ from mrcnn.weights.download import (
     WrongFileError,
     check_file,
     check_network,
+    convert_published,
     fetch_weights,
-    install,
     part_of,
 )
 from mrcnn.weights.metadata import network_settings
@@ -169,7 +169,7 @@ def get_weights(model: PublishedModel, folder: Path, settings: DownloadSettings,
             return target
     _prepare_folder(model, folder)
     try:
-        if target != published and published.is_file() and _is_installed(model, published, target):
+        if target != published and published.is_file() and _is_installed(model, folder):
             return target
         with DownloadProgress(model.file_name, model.size or model.megabytes * 1_000_000, output) as progress:
             fetch_weights(model, target, progress, settings)
@@ -180,12 +180,13 @@ def get_weights(model: PublishedModel, folder: Path, settings: DownloadSettings,
     return target
 
 
-def _is_installed(model: PublishedModel, published: Path, target: Path) -> bool:
+def _is_installed(model: PublishedModel, folder: Path) -> bool:
     """Convert a published file that somebody has put into the folder; False if it is another one."""
+    published = folder / model.file_name
     try:
         check_file(model, published)
-        install(model, published, target)
-    except WrongFileError as error:
+        convert_published(model, published, folder / model.local_name)
+    except (WrongFileError, WeightsError) as error:
         logger.warning("%s is not the published file (%s): downloading it", published, error)
         return False
     return True
@@ -220,8 +221,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _prepare_folder(model: PublishedModel, folder: Path) -> None:
-    target = folder / model.local_name
-    part = part_of(target)
+    part = part_of(model, folder / model.local_name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_new = not part.exists()

@@ -208,6 +208,11 @@ def test_the_first_digits_of_a_checksum(tmp_path):
 
 def test_another_programs_file_is_converted(fetch, server):
     model, server.data = published_v1(server.url)
+    server.cuts = [3000, 0]
+    with pytest.raises(DownloadError, match="3,000 of"):
+        fetch(model, attempts=2)
+    assert names(fetch.folder) == ["v1.pth.part", "v1.pth.part.etag"]
+    server.cuts = []
     path = fetch(model)
     assert names(fetch.folder) == ["coco-r50.h5"]
     assert read_checkpoint(path).config().ARCHITECTURE == "torchvision"
