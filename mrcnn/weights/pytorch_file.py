@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from mrcnn.weights.hdf5 import WeightsError
 from mrcnn.weights.numpy_pickle import NUMPY_BUILDERS
-from mrcnn.weights.stored_tensor import BFLOAT16, Span, Storage, Tensor
+from mrcnn.weights.stored_tensor import BFLOAT16, MOST_DIMENSIONS, Span, Storage, Tensor
 from mrcnn.weights.unpickle import Builder, Name, read_pickle
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -59,6 +59,8 @@ def _parameter(tensor: Any, *_: object) -> Tensor:
 
 
 def _size(sizes: Any) -> tuple[Any, ...]:
+    if len(sizes) > MOST_DIMENSIONS:  # copies of a long list could fill the memory
+        raise ValueError(f"expected at most {MOST_DIMENSIONS} sizes")
     return tuple(sizes)
 
 

@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_flags("frames", FLAGS)
-    parser.add_settings("network", MODEL_FLAGS[:4])
+    parser.add_settings("network", MODEL_FLAGS[:5])
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)
     if arguments.source is None and not SAMPLE.is_file():

@@ -17,6 +17,7 @@ import cv2
 from mrcnn.coco.annotation_file import AnnotationError
 from mrcnn.training.initialization import Initialization, load_initial_weights, plan_initialization
 from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.coco_names import COCO_NAMES
 from mrcnn.weights.metadata import describe
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import StopRequest, handled
@@ -33,7 +34,6 @@ from pipeline.console.progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
-from pipeline.labels import COCO_LABELS
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.timing import compare
@@ -116,7 +116,7 @@ class TrainRun:
         """
         train, validation = self._data()
         try:
-            names = {len(COCO_LABELS): COCO_LABELS}
+            names = {len(COCO_NAMES): COCO_NAMES}
             settings = self._settings
             weights = Path(settings.weights)
             plan = plan_initialization(weights, train.class_names, settings.size, settings.backbone, names)
