@@ -35,8 +35,8 @@ from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
+from pipeline.segmentation.comparison import compare
 from pipeline.segmentation.machine import Machine
-from pipeline.segmentation.timing import compare
 from pipeline.settings.model_settings import Backend, Device
 from pipeline.sinks.paths import Inputs, Outputs
 

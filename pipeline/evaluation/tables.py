@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
@@ -27,6 +27,7 @@ AREA_NAMES = {
 SIZES = ("small", "medium", "large")
 MARKERS = {"float32": "o", "bfloat16": "s", "float16": "D", "int8": "^"}
 """Of a precision in the plot."""
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def tables(evaluation: Evaluation) -> list[Table]:
@@ -47,13 +48,14 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
-    """One line of the comparison.
+class Measured:
+    """A model on an engine, in a precision, and its numbers.
 
     Attributes:
         model: what the user called it.
         engine: what computed it, such as "openvino".
         precision: such as "int8".
+        description: see `Segmenter.description`.
         evaluation: its numbers; None if it could not be measured.
         reason: why not.
     """
@@ -61,16 +63,18 @@ class Compared:
     model: str
     engine: str
     precision: str
+    description: str = ""
     evaluation: Evaluation | None = None
     reason: str = ""
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
-        names = {"model": self.model, "engine": self.engine, "precision": self.precision}
-        return {**names, **(self.evaluation.record() if self.evaluation else {"error": self.reason})}
+        if self.evaluation is not None:
+            return {"model": self.description, **self.evaluation.record()}
+        return {"model": f"{self.model}, {self.engine}, {self.precision}", "error": self.reason}
 
 
-def comparison_table(lines: Sequence[Compared]) -> Table:
+def comparison_table(lines: Sequence[Measured]) -> Table:
     """Mask AP by size of the object, box AP, and time, a row for each line."""
     columns = ("precision", "mask AP", "AP50", *SIZES, "box AP", "ms an image")
     table = _empty("model, engine", *columns)
@@ -88,13 +92,8 @@ def comparison_table(lines: Sequence[Compared]) -> Table:
     return table
 
 
-def plot_comparison(lines: Sequence[Compared], path: Path) -> None:
-    """Write a plot of mask AP against milliseconds an image; its format follows from the name's ending.
-
-    Raises:
-        OSError: the file cannot be written.
-        ValueError: the ending is no format that can be written.
-    """
+def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
+    """A plot of mask AP against milliseconds an image, as a file of a format: "png", "svg" or "pdf"."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -113,7 +112,9 @@ def plot_comparison(lines: Sequence[Compared], path: Path) -> None:
     axes.set_xlabel("milliseconds an image (median, logarithmic)")
     axes.set_ylabel("mask AP, %")
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(path, dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, format=file_format, dpi=150)
+    return content.getvalue()
 
 
 def _empty(first: str, *columns: str) -> Table:

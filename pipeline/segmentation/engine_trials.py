@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.segmentation.comparison import Clock, Verdict, compare
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
-from pipeline.segmentation.timing import Clock, Verdict, compare
 from pipeline.settings.model_settings import EngineKind
 
 if TYPE_CHECKING:

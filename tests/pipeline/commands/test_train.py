@@ -18,8 +18,8 @@ from pipeline.commands import train
 from pipeline.console.progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.segmentation.backend import BackendChoice
+from pipeline.segmentation.comparison import Verdict
 from pipeline.segmentation.machine import Machine
-from pipeline.segmentation.timing import Verdict
 from pipeline.settings.model_settings import Backend, Device
 from tests.mrcnn.tiny import TinyConfig, seed_weights, tiny_backbone
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from pipeline.segmentation.timing import HOPELESS, MOST_ROUNDS, compare
+from pipeline.segmentation.comparison import HOPELESS, MOST_ROUNDS, compare
 
 
 class Times:
