@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from mrcnn.weights.digest import sha256_of
+from mrcnn.weights.published import MODELS
 from mrcnn.weights.whole_file import write_whole
 from pipeline.commands.program import (
     MODEL_FLAGS,
@@ -202,7 +203,8 @@ def _measure_or_say_why(settings: Settings, truth: GroundTruth, arguments: argpa
 
 
 def _name_of(settings: Settings) -> str:
-    return settings.model.weights or find_weights(None).path.name
+    weights = settings.model.weights
+    return weights if weights is not None and weights in MODELS else find_weights(weights).path.name
 
 
 def settings_from(arguments: argparse.Namespace, combination: Overrides | None = None) -> Settings:

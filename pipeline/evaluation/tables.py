@@ -75,19 +75,19 @@ class Measured:
 
 
 def comparison_table(lines: Sequence[Measured]) -> Table:
-    """Mask AP by size of the object, box AP, and time, a row for each line."""
-    columns = ("precision", "mask AP", "AP50", *SIZES, "box AP", "ms an image")
-    table = _empty("model, engine", *columns)
+    """Mask AP by size of the object, box AP, and milliseconds an image, a row for each line. 80 columns wide."""
+    columns = ("AP", "AP50", *SIZES, "box AP", "ms")
+    table = _empty("mask AP of", *columns)
     notes = ["; ".join(AREA_NAMES[size] for size in SIZES) + " pixels of the image"]
     for line in lines:
-        name = f"{line.model}, {line.engine}"
+        name = f"{line.model}, {line.engine}, {line.precision}"
         if line.evaluation is None:
-            table.add_row(name, line.precision, *["-"] * (len(columns) - 1))
-            notes.append(f"{name}, {line.precision}: {line.reason}")
+            table.add_row(name, *["-"] * len(columns))
+            notes.append(f"{name}: {line.reason}")
             continue
         masks, boxes = (line.evaluation.by_area[kind.value] for kind in (Kind.MASK, Kind.BOX))
         values = [masks["all"].ap, masks["all"].ap50, *(masks[size].ap for size in SIZES), boxes["all"].ap]
-        table.add_row(name, line.precision, *_texts(*values), f"{line.evaluation.image_ms:.0f}")
+        table.add_row(name, *_texts(*values), f"{line.evaluation.image_ms:.0f}")
     table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
@@ -95,6 +95,7 @@ def comparison_table(lines: Sequence[Measured]) -> Table:
 def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
     """A plot of mask AP against milliseconds an image, as a file of a format: "png", "svg" or "pdf"."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
@@ -102,16 +103,20 @@ def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
     for line in lines:
         if line.evaluation is None:
             continue
-        time_ms, ap = line.evaluation.image_ms, line.evaluation.by_area[Kind.MASK.value]["all"].ap
-        color = f"C{models.index(line.model) % 10}"
-        axes.plot(time_ms, 100 * ap, MARKERS.get(line.precision, "x"), color=color, markersize=9)
-        label = f"{line.model}\n{line.engine}, {line.precision}"
-        axes.annotate(label, (time_ms, 100 * ap), (8, 0), textcoords="offset points", fontsize=8, va="center")
+        ap = 100 * line.evaluation.by_area[Kind.MASK.value]["all"].ap
+        label = f"{line.model}, {line.engine}, {line.precision}"
+        style = f"{MARKERS.get(line.precision, 'x')}C{models.index(line.model) % 10}"
+        axes.plot([line.evaluation.image_ms], [ap], style, markersize=9, label=label)
     axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.15)
-    axes.set_xlabel("milliseconds an image (median, logarithmic)")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    axes.tick_params(axis="x", which="minor", labelsize=7)
+    axes.margins(0.15)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("milliseconds an image (median)")
     axes.set_ylabel("mask AP, %")
     axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
     content = io.BytesIO()
     figure.savefig(content, format=file_format, dpi=150)
     return content.getvalue()
@@ -119,7 +124,8 @@ def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
 
 def _empty(first: str, *columns: str) -> Table:
     """A table without rows; all columns but the first hold numbers."""
-    table = Table(first, box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column(first, overflow="fold", min_width=20)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table
