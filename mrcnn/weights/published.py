@@ -5,7 +5,7 @@ Average precision and license are what the authors state. Nothing of it is repro
 Checksums: torchvision's file names carry the first eight digits of the SHA-256, and its users publish the whole one of
 coco-r50-v2. That of coco-r50-3x stands in the installer of CompressAI-Vision. For coco there is an MD5, which NVIDIA's
 TensorRT samples and Alibaba's AI Matrix state independently. For coco-r101-3x neither a checksum nor the exact size is
-known: its layers, their shapes and values are checked, as those of all models are.
+known: its layers, their shapes and their values are checked instead.
 """
 
 from __future__ import annotations
