@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from mrcnn.architecture import architecture_of
 from mrcnn.weights.checkpoint import WeightsError, read_checkpoint
-from mrcnn.weights.conversion import convert
+from mrcnn.weights.conversion import Conversion, convert
 from mrcnn.weights.converted import convert_file
 from mrcnn.weights.published import MODELS, PublishedModel
 from mrcnn.weights.state_dict import open_state_dict
@@ -176,8 +178,24 @@ def convert_published(model: PublishedModel, published: Path, target: Path) -> N
     """
     with open_state_dict(published) as tensors:
         found = convert(tensors)
-    _check(model, published, found.architecture.name, str(found.config.BACKBONE), found.config.NUM_CLASSES)
+        _check(model, published, found.architecture.name, str(found.config.BACKBONE), found.config.NUM_CLASSES)
+        if not model.digest:
+            _check_values(found)
     convert_file(published, target)
+
+
+def _check_values(conversion: Conversion) -> None:
+    """Raise WeightsError for values that training does not leave, in place of a checksum.
+
+    Values that are not finite and negative variances are errors of every conversion; so most other bytes are found.
+    """
+    for layer in conversion.layer_names:
+        arrays = conversion.arrays(layer)
+        kernel, variance = arrays.get("kernel", np.zeros(1)), arrays.get("moving_variance", np.ones(1))
+        if (kernel.size > 1 and np.ptp(kernel) == 0) or np.min(variance) == 0:
+            raise WeightsError(
+                f"its layer {layer} has a variance of 0, or one value for all weights: it was not trained"
+            )
 
 
 def check_network(model: PublishedModel, path: Path) -> None:

@@ -2,10 +2,10 @@
 
 Average precision and license are what the authors state. Nothing of it is reproduced here.
 
-Checksums: torchvision's file names carry the first eight digits of the SHA-256, and its users publish the whole one of
-coco-r50-v2. That of coco-r50-3x stands in the installer of CompressAI-Vision. For coco there is an MD5, which NVIDIA's
-TensorRT samples and Alibaba's AI Matrix state independently. For coco-r101-3x neither a checksum nor the exact size is
-known: its layers, their shapes and values are checked, as those of all models are.
+Checksums: torchvision's file names carry the first eight digits of the SHA-256; projects that use coco-r50-v2 publish
+the rest of it, and CompressAI-Vision's installer that of coco-r50-3x. For coco, NVIDIA's TensorRT samples and Alibaba's
+AI Matrix independently state an MD5. For coco-r101-3x neither a checksum nor the exact size is known: its layers, their
+shapes and their values are checked instead.
 """
 
 from __future__ import annotations

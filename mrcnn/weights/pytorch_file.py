@@ -95,7 +95,8 @@ def read_zip(file: BinaryIO, size: int) -> object:
     if len(pickles) != 1:
         raise WeightsError("it is an archive, but not one that torch.save wrote: it has no data.pkl")
     folder = pickles[0].partition("/")[0]
-    spans = {name: _span(file, size, entry) for name, entry in entries.items() if not entry.is_dir()}
+    used = (pickles[0], f"{folder}/byteorder", f"{folder}/data/")
+    spans = {name: _span(file, size, entry) for name, entry in entries.items() if name.startswith(used)}
     order = spans.get(f"{folder}/byteorder")
     byte_order = b"little" if order is None else order.read(0, min(order.size, 9))
     if byte_order not in (b"little", b"big"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mrcnn.weights.download import (
     download_trained_weights,
     fetch_weights,
 )
+from tests.mrcnn.weights.checkpoints import FILES, read_all
 from tests.weights_server import NAME, FakeServer, published, published_v1, weights_bytes
 
 GOOD = weights_bytes()
@@ -177,22 +179,15 @@ def test_a_file_that_is_not_coco_weights_never_gets_the_name(fetch, server, data
     assert names(fetch.folder) == []
 
 
-@pytest.mark.parametrize("digest", ["", "sha256:", "md5:"])
-def test_a_file_of_the_right_size_with_other_bytes_never_gets_the_name(fetch, server, digest):
-    """The layout and the number of classes are right as well: only the checksum tells."""
-    algorithm = digest.rstrip(":") or "sha256"
-    whole = hashlib.new(algorithm, GOOD).hexdigest()
+@pytest.mark.parametrize(("algorithm", "shown"), [("sha256", "SHA-256"), ("md5", "MD5")])
+def test_a_file_of_the_right_size_and_layout_with_other_bytes_never_gets_the_name(fetch, server, algorithm, shown):
     position = GOOD.index(np.ones(30, np.float32).tobytes())
     server.data = GOOD[:position] + np.zeros(30, np.float32).tobytes() + GOOD[position + 120 :]
-    model = published(GOOD, server.url, digest=digest and f"{algorithm}:{whole}")
-    if digest:
-        with pytest.raises(
-            DownloadError, match=rf"expected the {algorithm.upper().replace('SHA', 'SHA-')} {whole}, it has"
-        ):
-            fetch(model)
-        assert names(fetch.folder) == []
-    else:
-        assert fetch(model).read_bytes() == server.data
+    whole = hashlib.new(algorithm, GOOD).hexdigest()
+    with pytest.raises(DownloadError, match=rf"expected the {shown} {whole}, it has"):
+        fetch(published(GOOD, server.url, digest=f"{algorithm}:{whole}"))
+    assert names(fetch.folder) == []
+    assert fetch(published(GOOD, server.url, digest="")).read_bytes() == server.data, "nothing else is wrong with it"
 
 
 def test_the_first_digits_of_a_checksum(tmp_path):
@@ -228,6 +223,31 @@ def test_a_network_that_is_not_the_models_never_gets_the_name(fetch, server):
         fetch(model)
     assert names(fetch.folder) == ["coco-r50.h5"]
     assert (fetch.folder / "coco-r50.h5").read_bytes() == b"an old one"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda name, count: np.zeros(count), "conv1 has a variance of 0, or one value"),
+        (lambda name, count: np.full(count, 0.25), "has a variance of 0, or one value"),
+        (lambda name, count: np.arange(count) * ("running_var" not in name), "bn_conv1 has a variance of 0"),
+        (lambda name, count: np.random.default_rng(1).normal(size=count) - 1, "moving_variance has negative values"),
+        (lambda name, count: np.full(count, np.nan), "conv1/kernel has values that are not finite"),
+    ],
+)
+def test_without_a_checksum_the_values_are_looked_at(fetch, server, values, message):
+    """Of the published models this concerns coco-r101-3x."""
+    header, data = {}, b""
+    for name, array in read_all(FILES["torchvision_v1"]).items():
+        content = values(name, array.size).astype(np.float32).tobytes()
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    server.data = len(text).to_bytes(8, "little") + text + data
+    model, _ = published_v1(server.url, size=None, digest="")
+    with pytest.raises(DownloadError, match=message):
+        fetch(model)
+    assert names(fetch.folder) == []
 
 
 def test_a_size_that_is_not_known_is_the_servers(fetch, server):

@@ -64,6 +64,14 @@ def test_a_zip_by_hand():
     assert from_zip(archive(order=b"big", data=SIX.astype(">f4").tobytes()))["w"].read()[1, 0] == 4
 
 
+def test_parts_that_hold_no_weights_are_not_looked_at():
+    memory = io.BytesIO(archive())
+    with zipfile.ZipFile(memory, "a") as file:
+        file.writestr("archive/code/module.py", "x" * 1000, compress_type=zipfile.ZIP_DEFLATED)
+        file.mkdir("archive/data")
+    assert from_zip(memory.getvalue())["w"].read()[1, 0] == 4
+
+
 def test_a_legacy_file_by_hand():
     assert from_legacy(legacy())["w"].read().tolist() == [[1, 2, 3], [4, 5, 6]]
     big = legacy(storages=[SIX.astype(">f4")], machine={"little_endian": False})
