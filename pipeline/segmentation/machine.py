@@ -37,6 +37,7 @@ class Machine:
     """Files that an NVIDIA driver makes."""
 
     control_groups = Path("/sys/fs/cgroup")
+    own_group = Path("/proc/self/cgroup")
     """Where Linux says how much processor time this process may use."""
 
     def processor(self) -> str:
@@ -60,18 +61,20 @@ class Machine:
         return max(1, self.cores() // workers)
 
     def _quota(self) -> float | None:
-        """Cores' worth of processor time that a container may use (cgroup version 2, then 1); None without a limit."""
-        for name, period_name in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-            try:
-                words = (self.control_groups / name).read_text(encoding="ascii").split()
-                if period_name is not None:
-                    words += (self.control_groups / period_name).read_text(encoding="ascii").split()
-                quota, period = (float(word) for word in words)
-            except (OSError, ValueError):  # not there, or "max"
-                continue
-            if quota > 0 and period > 0:
-                return quota / period
-        return None
+        """Cores' worth of processor time that a container or service may use; None without a limit.
+
+        See control groups of version 2, cpu.max, and 1, cpu.cfs_quota_us, in Linux' documentation.
+        """
+        found = [_quotient(self.control_groups / "cpu/cpu.cfs_quota_us", self.control_groups / "cpu/cpu.cfs_period_us")]
+        own = ""
+        with contextlib.suppress(OSError):
+            lines = self.own_group.read_text(encoding="utf-8", errors="replace").splitlines()
+            own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+        group = self.control_groups / own
+        while group.is_relative_to(self.control_groups):
+            found.append(_quotient(group / "cpu.max"))
+            group = group.parent
+        return min((quota for quota in found if quota is not None), default=None)
 
     def has(self, engine: EngineKind) -> bool:
         """Whether the package of an engine is installed; that it loads is another matter."""
@@ -162,3 +165,12 @@ class Machine:
             return create_onnx_engine(model.weights.path, model.config, precision.value, provider)
         except WeightsError as error:
             raise InputError(str(error)) from None
+
+
+def _quotient(*files: Path) -> float | None:
+    """The first number in the files over the second; None where they are not there, or say "max" or -1."""
+    try:
+        quota, period = (float(word) for file in files for word in file.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None

@@ -277,8 +277,8 @@ def test_an_engine_that_cannot_be_made_beside_the_first_is_done_without(machine,
     assert line.endswith("RuntimeError: out of memory; computing fewer frames at a time")
 
 
-@pytest.mark.parametrize(("cores", "batch_size", "workers"), [(1, 1, 1), (2, 1, 2), (16, 1, 2), (16, 4, 1)])
-def test_two_frames_at_a_time_where_there_are_two_cores(cores, batch_size, workers):
+@pytest.mark.parametrize(("cores", "batch_size", "workers"), [(1, 1, 1), (2, 1, 2), (16, 1, 4), (16, 4, 1)])
+def test_as_many_frames_at_a_time_as_cores_up_to_four(cores, batch_size, workers):
     assert default_workers(batch_size, cores) == workers
 
 
