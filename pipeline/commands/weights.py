@@ -33,15 +33,19 @@ from pipeline.console.progress import DownloadProgress
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
+from pipeline.segmentation.engine_choice import EngineSelection
+from pipeline.segmentation.engine_pool import default_workers
+from pipeline.segmentation.engine_trials import EngineTrials
+from pipeline.segmentation.machine import Machine
+from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.weights_file import find_weights, model_path, weights_dir
+from pipeline.settings.model_settings import ModelSettings
 from pipeline.sinks.paths import create_new, numbered
 
 logger = logging.getLogger(__name__)
 
 MIRROR_VARIABLE = "STREAM_SEGMENT_WEIGHTS_MIRROR"
 TEXT_WIDTH = 100
-SHOWN_SCORE = 0.7
-"""Matterport's threshold for pictures."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -57,8 +61,6 @@ def run(argv: Sequence[str]) -> int:
         folder = user_path(arguments.dir, "--dir") if arguments.dir else weights_dir()
         path = get_weights(model, folder, DownloadSettings(mirror=_mirror()))
         use = f"--model {model.name}" if path == model_path(model) else f"--weights {path}"
-        if float(read_checkpoint(path).config().DETECTION_MIN_CONFIDENCE or 0.0) < SHOWN_SCORE:
-            use += f" --min-score {SHOWN_SCORE}"  # published for average precision, for which every score counts
         print(f"{model.name}: {path} (license: {model.license}). Use it with {use}")
     return 0
 
@@ -79,8 +81,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def list_text() -> str:
     """The models as a table."""
-    rows = [("name", "network", "classes", "mask AP", "MB", "here", "license")]
+    rows = [("name", "network", "classes", "mask AP", "MB", "here", "ms", "license")]
     for model in MODELS.values():
+        path = model_path(model)
         rows.append(
             (
                 model.name,
@@ -88,7 +91,8 @@ def list_text() -> str:
                 "person" if model.num_classes == 2 else "COCO's 80",
                 "-" if model.mask_ap is None else f"{model.mask_ap}",
                 f"{model.megabytes}",
-                "no" if model_path(model) is None else "yes",
+                "no" if path is None else "yes",
+                "-" if path is None else _frame_time(path),
                 model.license,
             )
         )
@@ -97,10 +101,22 @@ def list_text() -> str:
     program = program_name()
     notes = f"""
 Mask AP on COCO val2017, percent: published by the authors, not reproduced here. The weights of detectron2 have not
-been compared with detectron2 itself.
+been compared with detectron2 itself. ms: of a frame on this machine, measured by the last run with default settings.
 Files: {weights_dir()}
 Download: {program} weights get NAME. Use: {program} --model NAME"""
     return "\n".join([*lines, notes])
+
+
+def _frame_time(path: Path) -> str:
+    """Milliseconds a frame, as a run with the default settings has measured them; "-" if none has."""
+    try:
+        model = read_model(ModelSettings(weights=str(path)))
+        workers = default_workers(model.settings.batch_size, Machine().cores())
+        selection = EngineSelection(model.reporting(model.detection_filter()), workers=workers)
+    except InputError:
+        return "-"
+    frame_ms = EngineTrials(selection).frame_ms
+    return "-" if frame_ms is None else f"{frame_ms:.0f}"
 
 
 def info_text(path: Path) -> str:

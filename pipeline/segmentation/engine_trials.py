@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Format of the kept measurements; incremented when what is compared changes."""
 QUICK_FRAME_S = 0.25
 QUICK_BUDGET_S, SLOW_BUDGET_S = 5.0, 20.0
@@ -68,6 +68,13 @@ class EngineTrials:
             *(one for one in choices if one.precision is not known.precision or one.engine is not known.engine),
         ]
 
+    @property
+    def frame_ms(self) -> float | None:
+        """Milliseconds a frame of the canvas that was measured last, as chosen; None if none was."""
+        last = self._canvases().get(str(self._record.get("last")))
+        found = last.get("frame_ms") if isinstance(last, dict) else None
+        return float(found) if isinstance(found, (int, float)) else None
+
     def most_workers(self, choice: EngineChoice) -> int:
         """How many engines may compute side by side once the first canvas has been compared."""
         return self._selection.most_workers if self._times_workers and self._is_open else choice.workers
@@ -98,7 +105,7 @@ class EngineTrials:
         chosen = replace(trial.choice, reason=trial.text())
         logger.info("measured on this machine: %s", chosen.reason)
         if trial.sure:
-            self._keep(_shape_text(images), chosen)
+            self._keep(_shape_text(images), chosen, 1000 * trial.frame_s)
         else:
             logger.info("the machine was too busy to be sure; the next start measures again")
         return trial.engines, chosen
@@ -126,9 +133,9 @@ class EngineTrials:
         kept = self._record.get("canvases")
         return kept if isinstance(kept, dict) else {}
 
-    def _keep(self, shape: str, choice: EngineChoice) -> None:
+    def _keep(self, shape: str, choice: EngineChoice, frame_ms: float) -> None:
         entry = {"precision": choice.precision.value, "workers": choice.workers, "threads": choice.threads}
-        kept = {**self._canvases(), shape: {**entry, "reason": choice.reason}}
+        kept = {**self._canvases(), shape: {**entry, "reason": choice.reason, "frame_ms": round(frame_ms, 2)}}
         self._record = {"canvases": kept, "last": shape}
         self._machine.remember(self._selection.model, self._key, self._record)
 
@@ -139,6 +146,7 @@ class _Trial:
     Attributes:
         choice: the best so far.
         engines: the engines of that choice; each has computed the canvas.
+        frame_s: seconds a frame of that choice.
         sure: whether every verdict was.
     """
 
@@ -154,6 +162,7 @@ class _Trial:
         self._began_s = clock()
         self._until_s = self._began_s + QUICK_BUDGET_S
         self._texts: list[str] = []
+        self.frame_s = 0.0
         self.sure = True
 
     def precisions(self, engine: Engine, choice: EngineChoice) -> None:
@@ -209,6 +218,7 @@ class _Trial:
     def _compared(self, sides: Mapping[str, Any], frames: int = 1) -> str:
         verdict: Verdict = compare(sides, self._until_s, self._clock)
         times = sorted(verdict.medians_s.items(), key=lambda item: item[1])
+        self.frame_s = verdict.medians_s[verdict.name] / frames
         self._texts.append(", ".join(f"{name} {1000 * seconds / frames:.3g} ms" for name, seconds in times))
         self.sure = self.sure and verdict.sure
         return verdict.name

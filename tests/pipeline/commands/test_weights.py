@@ -207,12 +207,12 @@ def test_a_model_is_listed_downloaded_and_described(run, places):
 
     code, out, _ = run("list")
     assert code == 0
-    assert line(out) == ["coco-r50", "torchvision", "resnet50", "COCO's", "80", "12.3", "1", "no", "unclear"]
+    assert line(out) == ["coco-r50", "torchvision", "resnet50", "COCO's", "80", "12.3", "1", "no", "-", "unclear"]
     assert "not reproduced here" in out
     path = places / "coco-r50.h5"
     code, out, _ = run("get", "coco-r50")
-    assert (code, out) == (0, f"coco-r50: {path} (license: unclear). Use it with --model coco-r50 --min-score 0.7\n")
-    assert line(run("list")[1])[-2] == "yes"
+    assert (code, out) == (0, f"coco-r50: {path} (license: unclear). Use it with --model coco-r50\n")
+    assert line(run("list")[1])[-3:-1] == ["yes", "-"]
     code, out, _ = run("info", "coco-r50")
     facts = {
         name: " ".join(value.split()) for name, value in (x.split(":", 1) for x in out.splitlines() if x[0] != " ")
@@ -226,7 +226,7 @@ def test_a_model_is_listed_downloaded_and_described(run, places):
 def test_another_folder_is_named_by_its_file(run, tmp_path):
     code, out, _ = run("get", "coco-r50", "--dir", str(tmp_path / "other"))
     assert code == 0
-    assert f"Use it with --weights {tmp_path / 'other' / 'coco-r50.h5'} --min-score 0.7\n" in out
+    assert f"Use it with --weights {tmp_path / 'other' / 'coco-r50.h5'}\n" in out
 
 
 def test_a_file_of_another_program_is_described_as_it_is(run):

@@ -126,6 +126,14 @@ def test_the_second_start_measures_nothing():
     assert choice.reason == "float32 27 ms, bfloat16 39 ms"
 
 
+def test_the_time_of_a_frame_is_kept_for_others_to_show():
+    machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027, ("float32", 1): 0.02})
+    assert EngineTrials(selection(machine, 2)).frame_ms is None
+    chosen(machine, 2)
+    assert EngineTrials(selection(machine, 2)).frame_ms == 20
+    assert EngineTrials(selection(machine, 2, precision="float32", workers=2)).frame_ms is None
+
+
 def test_another_canvas_is_measured_too_and_begins_with_what_was_best():
     machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027})
     chosen(machine)
