@@ -34,7 +34,7 @@ from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
 from pipeline.settings.output_settings import ColorBy, OverlaySettings
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking.kalman import BoxKalmanFilter
+from pipeline.tracking.track import BoxKalmanFilter
 from pipeline.tracking.tracker import Tracker
 
 HIGH_SCORE = 0.6

@@ -20,6 +20,9 @@ from pipeline.scene import Scene
 Clock = Callable[[], float]
 """Seconds on a monotonic clock."""
 
+Image = NDArray[np.uint8]
+"""uint8 (H, W, 3), BGR unless said otherwise."""
+
 
 class SourceKind(Enum):
     """What kind of source a frame comes from; the default policy follows from it."""

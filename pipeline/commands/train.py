@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 
-from mrcnn.coco.annotation_errors import AnnotationError
+from mrcnn.coco.annotation_file import AnnotationError
 from mrcnn.training.initialization import Initialization, load_initial_weights, plan_initialization
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.metadata import describe
@@ -115,7 +115,7 @@ class TrainRun:
         precision = choose_precision(settings.precision, choice)
         make_repeatable(choice)
         print(f"Keras on {choice.backend.value}, {choice.device_name}, {precision}")
-        from mrcnn.training.policy import keras_policy  # imports Keras, after its backend is chosen
+        from mrcnn.training.training_model import keras_policy  # imports Keras, after its backend is chosen
 
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the batches' thread must not take the cores from the network
@@ -135,8 +135,7 @@ class TrainRun:
 
     def _data(self) -> tuple[Any, Any]:
         """Read, check and print the data to train and to validate on."""
-        from mrcnn.training.annotated_images import EmptyClass, load_coco
-        from mrcnn.training.split import split
+        from mrcnn.training.annotated_images import EmptyClass, load_coco, split
 
         settings = self._settings
         try:
@@ -170,8 +169,7 @@ class TrainRun:
     def _train(self, plan: Initialization, train: Any, validation: Any, loss_scaling: bool) -> bool:
         from mrcnn.network.network import MaskRCNNNetwork
         from mrcnn.training.augment import AugmentSettings
-        from mrcnn.training.data import WindowMaker
-        from mrcnn.training.image_cache import ImageCache
+        from mrcnn.training.data import ImageCache, WindowMaker
         from mrcnn.training.trainer import Trainer
 
         size = int(plan.config.IMAGE_MAX_DIM)
@@ -200,7 +198,7 @@ class TrainRun:
         return bool(trainer.stopped)
 
     def _train_settings(self, plan: Initialization, images: int, loss_scaling: bool) -> Any:
-        from mrcnn.training.run_settings import TrainSettings
+        from mrcnn.training.trainer import TrainSettings
 
         settings = self._settings
         per_epoch = images / settings.batch
@@ -226,14 +224,13 @@ class TrainRun:
 
     def _validator(self, plan: Initialization, data: Any, training: Any) -> Any:
         """Measures on windows of `data` without augmentation; `training` makes the training's windows."""
-        from mrcnn.training.data import BatchMaker, BatchSettings, WindowMaker
+        from mrcnn.training.data import BatchMaker, WindowMaker
         from mrcnn.training.validation import Validator
 
         settings = self._settings
         augment = replace(training.augment, **AUGMENTATIONS["off"])
         windows = WindowMaker(data, augment, settings.seed, training.cache)
-        sizes = BatchSettings(settings.batch, int(plan.config.POST_NMS_ROIS_TRAINING), settings.seed)
-        validator = Validator(plan.config, BatchMaker(windows, plan.config, sizes))
+        validator = Validator(plan.config, BatchMaker(windows, plan.config, settings.batch, settings.seed))
         if validator.image_count < len(data.images):
             print(f"AP50 is measured on {validator.image_count} of the {len(data.images)} validation images")
         return validator
@@ -261,7 +258,7 @@ class TrainRun:
 
     def _reporter(self, progress: TrainProgress, validator: Any, windows: Any, plan: Initialization) -> Any:
         from mrcnn.training.plots import CURVES_FILE, PREDICTIONS_FILE, draw_curves, draw_predictions
-        from mrcnn.training.run_log import read_log
+        from mrcnn.training.run_files import read_log
 
         def report(line: dict[str, Any]) -> None:
             progress.report(line)
@@ -274,7 +271,7 @@ class TrainRun:
         return report
 
     def _finish(self, trainer: Any, steps: int, unreadable: int) -> None:
-        from mrcnn.training.compact import write_compact
+        from mrcnn.training.run_files import write_compact
 
         if self._float16:
             for name in ("best.h5", "last.h5"):

@@ -15,11 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from mrcnn.coco.annotation_errors import AnnotationError
-from mrcnn.coco.annotation_file import Annotation, AnnotationFile, CocoImage, Record, read_annotation_file
+from mrcnn.coco.annotation_file import (
+    Annotation,
+    AnnotationError,
+    AnnotationFile,
+    CocoImage,
+    Record,
+    read_annotation_file,
+    rle_of,
+)
 from mrcnn.coco.average_precision import AveragePrecision, Kind, measure
 from mrcnn.coco.image_files import locate
-from mrcnn.coco.segmentation import rle_of
 from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import InputError
 from pipeline.labels import resolve_classes
