@@ -148,7 +148,19 @@ def _mask_iou(a: np.ndarray, b: np.ndarray) -> float:
 @cache
 def load_reference(flavor: str, name: str) -> Reference:
     """A case of a flavor, with its canvases put together from the photographs."""
-    with np.load(DATA / "expected" / f"{flavor}_{name}.npz") as stored:
+    return _load(f"{flavor}_{name}")
+
+
+@cache
+def load_detectron2_reference() -> Reference:
+    """The same of the layers of detectron2, whose class numbers begin with an object's."""
+    reference = _load("detectron2")
+    reference.arrays["labels_0"] += 1
+    return reference
+
+
+def _load(name: str) -> Reference:
+    with np.load(DATA / "expected" / f"{name}.npz") as stored:
         arrays = dict(stored)
     images = np.zeros((len(arrays["images"]), *arrays["canvas"], 3), np.uint8)
     windows = np.zeros((len(images), 4), np.int64)

@@ -70,8 +70,8 @@ CASES = (
 """What README.md says of them. Resizing is the identity, or gives whole numbers since four equal pixels become one,
 except in "enlarged"."""
 
-FULL_MASKS = "landscape"
-"""The case of which masks in the image's resolution are recorded."""
+ONLY_INPUT = "enlarged"
+"""The case whose pixels a program that resizes uint8 only has up to rounding. Only its input and boxes are recorded."""
 
 STABILITY = "landscape"
 """The case that is also computed in float64 and with wrong settings."""
@@ -147,8 +147,9 @@ def record(case: Case, photographs: list[np.ndarray], outputs: Outputs) -> dict[
         arrays["scores" + suffix] = found["scores"].numpy()
         arrays["mask_probs" + suffix] = found["masks"][:, 0].numpy().astype(np.float16)
         arrays["image_boxes" + suffix] = outputs.results[index]["boxes"].numpy()
-        if case.name == FULL_MASKS:
-            arrays["image_masks" + suffix] = np.packbits(outputs.results[index]["masks"][:, 0].numpy() >= 0.5)
+    if case.name == ONLY_INPUT:
+        kept = ("images", "crops", "limits", "sizes", "canvas", "input_", "boxes_", "image_boxes_")
+        return {name: values for name, values in arrays.items() if name.startswith(kept)}
     return arrays
 
 
