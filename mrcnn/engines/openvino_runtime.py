@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from mrcnn.engines.base import EngineError, Floats
 from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
-from mrcnn.engines.openvino_int8 import (
+from mrcnn.engines.openvino_models import (
+    POOLED,
     give_int8_regions,
     halve_wide_convolutions,
+    piece_name,
     split_long_products,
+    split_pooling,
+    split_stem,
     take_int8_regions,
+    write_out_softmax,
 )
-from mrcnn.engines.openvino_models import POOLED, piece_name, split_pooling, split_stem, write_out_softmax
 from mrcnn.network.constants import LEVELS, PYRAMID, STEM
 
 _DYNAMIC_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}

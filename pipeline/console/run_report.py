@@ -8,9 +8,8 @@ from rich.progress import BarColumn, TextColumn
 
 from pipeline.console.progress import ProgressDisplay, duration_text, time_columns
 from pipeline.drawing.places import line_text
-from pipeline.ledger import RunLedger
+from pipeline.ledger import RunLedger, RunSummary
 from pipeline.records import Clock, SegmentedFrame, SourceInfo
-from pipeline.runtime.summary import RunSummary
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
 

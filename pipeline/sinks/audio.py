@@ -12,9 +12,9 @@ import av
 import av.container
 import numpy as np
 
-from pipeline.pyav import fraction, open_input
 from pipeline.records import AudioTrack
-from pipeline.sources.timing import PtsClock
+from pipeline.sources.base import PtsClock
+from pipeline.sources.decoder import fraction, open_input
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]

@@ -9,12 +9,11 @@ import av
 from av.codec.context import Flags as CodecFlags
 
 from pipeline.errors import InputError, RunError
-from pipeline.pyav import fraction
 from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.settings.source_settings import RtspTransport
-from pipeline.sources.decoder import BgrConverter, Video, VideoFormat, codec_name, open_video, video_format
+from pipeline.sources.base import Pacer
+from pipeline.sources.decoder import BgrConverter, Video, VideoFormat, codec_name, fraction, open_video, video_format
 from pipeline.sources.live import Device, Picture
-from pipeline.sources.timing import Pacer
 
 MAX_LAG_S = 3.0
 """A paced stream that is this late resynchronizes instead of catching up."""

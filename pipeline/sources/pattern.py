@@ -11,8 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
-from pipeline.sources.base import Source
-from pipeline.sources.timing import Pacer
+from pipeline.sources.base import Pacer, Source
 
 DEFAULT_SIZE_WH = (640, 360)
 DEFAULT_RATE = Fraction(30)

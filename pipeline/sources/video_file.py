@@ -12,11 +12,9 @@ from pathlib import Path
 import av
 
 from pipeline.errors import InputError, RunError
-from pipeline.pyav import fraction
 from pipeline.records import AudioTrack, Clock, Frame, SourceInfo, SourceKind
-from pipeline.sources.base import Source, position_text
-from pipeline.sources.decoder import BgrConverter, Video, VideoFormat, codec_name, open_video, video_format
-from pipeline.sources.timing import ROUNDING_S, Pacer, PtsClock
+from pipeline.sources.base import ROUNDING_S, Pacer, PtsClock, Source, position_text
+from pipeline.sources.decoder import BgrConverter, Video, VideoFormat, codec_name, fraction, open_video, video_format
 
 DEFAULT_RATE = Fraction(25)
 """For the rare stream that states neither its rate nor any frame's duration; never used where there are timestamps."""

@@ -11,7 +11,7 @@ import pytest
 
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
 from tests.mrcnn.conftest import ONCE

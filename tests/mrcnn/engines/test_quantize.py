@@ -11,8 +11,7 @@ import pytest
 
 from mrcnn.engines import cache, openvino_runtime, quantize
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, int8_is_there
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, exported_parts, int8_is_there
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import NO_NETWORK

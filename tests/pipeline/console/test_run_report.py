@@ -1,9 +1,8 @@
 import io
 
 from pipeline.console.run_report import ProgressReport, summary_text
-from pipeline.ledger import DropStage, RunLedger
+from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
-from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
