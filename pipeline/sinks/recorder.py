@@ -75,8 +75,6 @@ class Recorder(Sink):
         open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
-        if settings.path is None:
-            raise ValueError("a Recorder needs settings.path")
         self._settings = settings
         self._path = user_path(settings.path, "--output")
         self._outputs = outputs or Outputs()
@@ -95,7 +93,10 @@ class Recorder(Sink):
                 f"--output {self._path} is a video, but the source consists of images: "
                 "give an image file (out.png) or a folder (out/)."
             )
-        check_recording(self._path)
+        if self._path.suffix.lower() not in FORMATS:
+            raise InputError(f"--output {self._path}: the name of a video must end in .mp4, .mkv or .mov.")
+        if "libx264" not in av.codecs_available:
+            raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
         self._outputs.claim_file(self._path, "--output")
         with contextlib.suppress(OSError):  # the file system does not say; writing will show
             problem = self._shortage()
@@ -164,14 +165,6 @@ class Recorder(Sink):
         return f"Writing {self._name or self._path} failed: {reason}. The recording up to that point is playable."
 
 
-def check_recording(path: Path) -> None:
-    """Raises InputError if no recording can be written under this name."""
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"--output {path}: the name of a video must end in .mp4, .mkv or .mov.")
-    if "libx264" not in av.codecs_available:
-        raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
-
-
 class _Recording:
     """The open file: encoder, container and audio."""
 
@@ -231,7 +224,9 @@ class _Recording:
         pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
         # Containers require increasing timestamps; one tick is invisible.
         pts = max(pts, self._last_pts + 1)
-        self._bridge(pts)
+        # After a long disconnection, the gap may be too long for the container.
+        while self._last_image is not None and pts - self._last_pts > _MAX_STEP_TICKS:
+            self._encode(self._last_image, self._last_pts + _MAX_STEP_TICKS)
         if self._last_pts >= 0:
             self._last_step = pts - self._last_pts
         # The size differs after a camera reconnects in another mode.
@@ -241,11 +236,6 @@ class _Recording:
         self._encode(image, pts)
         self.file.sync_if_due()
         self._failed = False
-
-    def _bridge(self, pts: int) -> None:
-        """Repeat the last frame if the gap before `pts` is too long for the container (after a long disconnection)."""
-        while self._last_image is not None and pts - self._last_pts > _MAX_STEP_TICKS:
-            self._encode(self._last_image, self._last_pts + _MAX_STEP_TICKS)
 
     def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
         picture = self._to_yuv.reformat(

@@ -11,7 +11,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -136,12 +135,6 @@ _RESUME_FACTOR = 1.05
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    path: Path
-    bytes: int
-
-
 class SegmentRecorder(Sink):
     """Records segments of `settings.segment_s` seconds: NAME-20260314-150926-0001.mp4, numbered, in local time.
 
@@ -168,8 +161,8 @@ class SegmentRecorder(Sink):
         clock: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
-        if settings.path is None or settings.segment_s is None:
-            raise ValueError("a SegmentRecorder needs settings.path and settings.segment_s")
+        if settings.segment_s is None:
+            raise ValueError("a SegmentRecorder needs settings.segment_s")
         self._settings = settings
         self._segment_settings = settings.model_copy(update={"min_free_bytes": 0})  # checked here
         self._segment_s = settings.segment_s
@@ -241,7 +234,8 @@ class SegmentRecorder(Sink):
         return tuple(str(path) for path in self._written if path.is_file())
 
     def _start(self, context: RunContext, pts_s: float) -> None:
-        first = 1 + max((number for name in os.listdir(self._path.parent) if (number := self._number(name))), default=0)
+        named = [self._pattern.fullmatch(name) for name in os.listdir(self._path.parent)]
+        first = 1 + max((int(match[1]) for match in named if match is not None), default=0)
         stem = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}"
         self._current = create_new(
             self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
@@ -269,43 +263,39 @@ class SegmentRecorder(Sink):
             remove_empty(current)
             self._segment_list().put(current.name)
 
-    def _number(self, name: str) -> int | None:
-        """The number of a segment by its name; None if it is not the name of one."""
-        match = self._pattern.fullmatch(name)
-        return int(match.group(1)) if match is not None else None
-
     def _segment_list(self) -> SegmentList:
         if self._list is None:
             self._list = SegmentList(self._path, self._pattern, self._clock)
         return self._list
 
-    def _segments(self) -> list[_Segment]:
-        """The segments that may be deleted, oldest first: those in the list that are there and not read by this run."""
-        found = []
+    def _segment_bytes(self) -> dict[Path, int]:
+        """Sizes of the segments that may be deleted, oldest first: those in the list that are there and not inputs."""
+        found = {}
         for name in self._segment_list().names:
             path = self._path.with_name(name)
             if path.is_symlink() or not path.is_file():
                 self._segment_list().remove(name)  # somebody deleted or replaced it
             elif path not in self._outputs.inputs:
-                found.append(_Segment(path, path.stat().st_size))
+                found[path] = path.stat().st_size
         return found
 
     def _enforce_limits(self) -> None:
         """Delete segments beyond the limits, then pause or resume."""
         self._next_check_s = self._clock() + CHECK_EVERY_S
-        written, segments = self._segment_list(), self._segments()
-        total_bytes = sum(segment.bytes for segment in segments)
+        written, segments = self._segment_list(), self._segment_bytes()
+        total_bytes = sum(segments.values())
         keep_s = self._settings.keep_s or float("inf")
-        for segment in segments:
-            if segment.path == self._current:
+        newest = next(reversed(segments), None)
+        for path, size in segments.items():
+            if path == self._current:
                 continue
             too_large = self._settings.keep_bytes is not None and total_bytes > self._settings.keep_bytes
-            too_old = written.age_s(segment.path.name) > keep_s
+            too_old = written.age_s(path.name) > keep_s
             # If all but the newest do not free enough space, something else fills the disk.
-            frees_space = segment is not segments[-1] and self._is_full()
-            if (too_large or too_old or frees_space) and _deleted(segment.path):
-                written.remove(segment.path.name)
-                total_bytes -= segment.bytes
+            frees_space = path != newest and self._is_full()
+            if (too_large or too_old or frees_space) and _deleted(path):
+                written.remove(path.name)
+                total_bytes -= size
         if self._is_full():
             self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
         elif self._paused:

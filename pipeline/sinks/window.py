@@ -129,8 +129,8 @@ class Window(Sink):
         self._pixel_aspect = 1.0
         self._open = False
         self._was_visible = False
-        self._paused = False
-        self._stop_requested = False
+        self.paused = False
+        self.stop_requested = False
         self._fullscreen = False
         self._shown: NDArray[np.uint8] | None = None
         self._frame: Frame | None = None
@@ -164,11 +164,14 @@ class Window(Sink):
         if self._settings.fullscreen:
             self._toggle_fullscreen()
         if not self._settings.cursor:
-            self._hide_pointer()
+            try:
+                self._show_pointer = self._hide()
+            except OSError as error:
+                log.warning("the mouse pointer cannot be hidden: %s", error)
 
     def write(self, presentation: Presentation) -> None:
         """Show one frame, unless paused, and handle keys."""
-        if self._open and not self._paused:
+        if self._open and not self.paused:
             self._shown = _with_square_pixels(presentation.annotated_bgr, self._pixel_aspect)
             self._frame = presentation.segmented.frame
             self._slate = ""
@@ -178,7 +181,7 @@ class Window(Sink):
 
     def idle(self, message: str) -> None:
         """Handle keys; show `message` over the dimmed last frame."""
-        if self._open and not self._paused and message and message != self._slate:
+        if self._open and not self.paused and message and message != self._slate:
             self._slate = message
             self._show(slate(self._shown, message))
         self._poll()
@@ -196,16 +199,6 @@ class Window(Sink):
                 self._gui.waitKey(1)
             except cv2.error as error:
                 log.debug("closing the window: %s", error)
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether q or Esc was pressed or the window was closed."""
-        return self._stop_requested
-
-    @property
-    def paused(self) -> bool:
-        """Whether the space bar has paused the picture."""
-        return self._paused
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -230,12 +223,6 @@ class Window(Sink):
             raise InputError(f"window.monitor: there is no monitor {index}; available: {available}")
         return monitors[index]
 
-    def _hide_pointer(self) -> None:
-        try:
-            self._show_pointer = self._hide()
-        except OSError as error:
-            log.warning("the mouse pointer cannot be hidden: %s", error)
-
     def _show(self, image_bgr: NDArray[np.uint8]) -> None:
         if not self._closed_by_user():
             self._gui.imshow(self._title, image_bgr)
@@ -245,7 +232,7 @@ class Window(Sink):
             return
         code = self._gui.waitKey(1)
         if self._closed_by_user():
-            self._stop_requested = True
+            self.stop_requested = True
             return
         if code >= 0:
             self._handle_key(code & 0xFF)
@@ -262,14 +249,14 @@ class Window(Sink):
     def _handle_key(self, code: int) -> None:
         key = chr(code).lower()
         if key == "q" or code == _ESCAPE:
-            self._stop_requested = True
+            self.stop_requested = True
         elif key == "f":
             self._toggle_fullscreen()
         elif key == "s":
             self._save_still()
         elif key == " ":
-            self._paused = not self._paused
-            self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self._paused else self._title)
+            self.paused = not self.paused
+            self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self.paused else self._title)
 
     def _toggle_fullscreen(self) -> None:
         gui = self._gui
@@ -285,7 +272,8 @@ class Window(Sink):
         folder = Path(self._settings.stills_dir).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            path = _write_new(folder, name, self._shown)
+            path = create_new(numbered(folder / f"{name}.png"))
+            path.write_bytes(cv2.imencode(".png", self._shown)[1].tobytes())
         except (OSError, cv2.error) as error:
             log.warning("saving the still %s failed: %s", folder / name, error)
             return
@@ -334,13 +322,6 @@ def _with_square_pixels(image_bgr: NDArray[np.uint8], pixel_aspect: float) -> ND
         return image_bgr
     size_wh = (max(1, round(image_bgr.shape[1] * pixel_aspect)), image_bgr.shape[0])
     return np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _write_new(folder: Path, name: str, image_bgr: NDArray[np.uint8]) -> Path:
-    """Write a PNG without overwriting a file, numbered if the name is taken. Raises OSError."""
-    path = create_new(numbered(folder / f"{name}.png"))
-    path.write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
-    return path
 
 
 Image = NDArray[np.uint8]
