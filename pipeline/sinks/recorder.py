@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-import av.container
 import cv2
 import numpy as np
 from av.video.frame import PictureType

@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any, Protocol, cast
 
 import av
-import av.container
 import cv2
 import numpy as np
 from av.sidedata.sidedata import Type

@@ -126,7 +126,9 @@ class LimitedSource(Source):
         frame = self._inner.read()
         while frame is not None and frame.pts_s < self._limits.start_s - ROUNDING_S:
             frame = self._inner.read()
-        if frame is None or self._past_end(frame):
+        limits = self._limits
+        end_s = None if limits.duration_s is None else limits.start_s + limits.duration_s
+        if frame is None or (end_s is not None and frame.pts_s >= end_s - ROUNDING_S):
             self._ended = True
             return None
         self._count += 1
@@ -137,10 +139,6 @@ class LimitedSource(Source):
 
     def interrupt(self) -> None:
         self._inner.interrupt()
-
-    def _past_end(self, frame: Frame) -> bool:
-        limits = self._limits
-        return limits.duration_s is not None and frame.pts_s >= limits.start_s + limits.duration_s - ROUNDING_S
 
     def _limited(self, info: SourceInfo) -> SourceInfo:
         duration_s, frame_count = info.duration_s, info.frame_count

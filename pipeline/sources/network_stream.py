@@ -60,7 +60,11 @@ class StreamDevice(Device):
         self._states_rate = True
 
     def open(self) -> SourceInfo:
-        video = self._video = open_video(self._url, self.name, self.warnings, self._options(), self._timeout_s)
+        # Not fflags=nobuffer: it discards what was read while probing the format, including the first keyframe. What is
+        # kept instead arrives in one burst, of which live runs use the newest frame.
+        is_rtsp = self._url.lower().startswith(("rtsp:", "rtsps:"))
+        options = {"rtsp_transport": self._rtsp_transport.value} if is_rtsp else {}
+        video = self._video = open_video(self._url, self.name, self.warnings, options, self._timeout_s)
         self._configure(video)
         self._pictures = video.pictures()
         self._first = self._next_picture()
@@ -101,12 +105,6 @@ class StreamDevice(Device):
 
     def abort(self) -> None:
         self._pacer.interrupt()
-
-    def _options(self) -> dict[str, str]:
-        # Not fflags=nobuffer: it discards what was read while probing the format, including the first keyframe. What is
-        # kept instead arrives in one burst, of which live runs use the newest frame.
-        is_rtsp = self._url.lower().startswith(("rtsp:", "rtsps:"))
-        return {"rtsp_transport": self._rtsp_transport.value} if is_rtsp else {}
 
     def _configure(self, video: Video) -> None:
         container, stream = video.container, video.stream
