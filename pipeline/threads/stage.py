@@ -39,6 +39,9 @@ class Slot(Generic[T]):
         on_loss: called, outside the lock, once for each item that was lost (pushed out, or left inside by
             `close(discard=True)`); None where losing an item loses no frame.
 
+    Attributes:
+        closed: True once `close` was called, whatever is still inside.
+
     After `close()` every blocked or later `put` raises SlotClosed at once. `get` first hands out what is inside, then
     raises SlotClosed; after `close(discard=True)` it raises at once.
     """
@@ -50,13 +53,8 @@ class Slot(Generic[T]):
         self._overflow = overflow
         self._on_loss = on_loss
         self._items: deque[T] = deque()
-        self._closed = False
+        self.closed = False
         self._changed = threading.Condition()
-
-    @property
-    def closed(self) -> bool:
-        """True once `close` was called, whatever is still inside."""
-        return self._closed
 
     def __len__(self) -> int:
         return len(self._items)
@@ -71,10 +69,10 @@ class Slot(Generic[T]):
         lost = 0
         with self._changed:
             if self._overflow is Overflow.WAIT:
-                has_room = self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, timeout_s)
+                has_room = self._changed.wait_for(lambda: self.closed or len(self._items) < self._capacity, timeout_s)
                 if not has_room:
                     raise TimeoutError
-            if self._closed:
+            if self.closed:
                 raise SlotClosed
             while len(self._items) >= self._capacity:
                 self._items.popleft()
@@ -86,7 +84,7 @@ class Slot(Generic[T]):
     def get(self, timeout_s: float | None = None) -> T:
         """The oldest item. Waits until there is one; raises TimeoutError after `timeout_s`, SlotClosed at the end."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._items or self._closed, timeout_s):
+            if not self._changed.wait_for(lambda: self._items or self.closed, timeout_s):
                 raise TimeoutError
             if not self._items:
                 raise SlotClosed
@@ -97,7 +95,7 @@ class Slot(Generic[T]):
     def get_all(self) -> list[T]:
         """Everything inside, oldest first, without waiting; raises SlotClosed when closed and empty."""
         with self._changed:
-            if self._closed and not self._items:
+            if self.closed and not self._items:
                 raise SlotClosed
             items = list(self._items)
             self._items.clear()
@@ -107,7 +105,7 @@ class Slot(Generic[T]):
     def close(self, *, discard: bool = False) -> None:
         """Let no more items in and wake everybody; with `discard`, also drop what is inside. May be called again."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             lost = len(self._items) if discard else 0
             if discard:
                 self._items.clear()
@@ -129,17 +127,15 @@ class FirstError:
 
     Args:
         on_first: called once, in the failing thread, after the first error was stored.
+
+    Attributes:
+        error: the first error reported; None while all is well.
     """
 
     def __init__(self, on_first: Callable[[], None] | None = None) -> None:
         self._lock = threading.Lock()
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._on_first = on_first
-
-    @property
-    def error(self) -> BaseException | None:
-        """The first error reported; None while all is well."""
-        return self._error
 
     def report(self, stage_name: str, error: BaseException) -> None:
         """Store the error if it is the first; a foreign one is wrapped into a RunError that names the stage."""
@@ -150,9 +146,9 @@ class FirstError:
             wrapped.__cause__ = error
             error = wrapped
         with self._lock:
-            if self._error is not None:
+            if self.error is not None:
                 return
-            self._error = error
+            self.error = error
         if self._on_first is not None:
             self._on_first()
 
@@ -174,8 +170,8 @@ class FirstError:
 
     def raise_if_any(self) -> None:
         """Raise the first error, if there is one."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
 
 class Stage:
