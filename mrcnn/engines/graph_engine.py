@@ -216,25 +216,17 @@ class Runtime(ABC):
     """Loads and runs the parts of one network (see `mrcnn.export.parts`)."""
 
     @abstractmethod
-    def features(self, inputs: Inputs) -> Arrays:
-        """Run the part `features` on images uint8 (B, H, W, 3) and windows int64 (B, 4).
+    def run(self, part: str, inputs: Arrays) -> Arrays:
+        """Run the part `features`, `proposals`, `boxes` or `masks`.
+
+        Args:
+            part: its name.
+            inputs: NumPy arrays by name; for `boxes` and `masks` among them what `features` returned.
 
         Returns:
-            p2 … p5 as the runtime's own tensors, valid until the next call; rpn_class_logits and rpn_deltas as NumPy
-            arrays.
+            Its outputs as NumPy arrays float32, but for p2 … p5: these are the runtime's own tensors, valid until
+            `features` runs again.
         """
-
-    @abstractmethod
-    def proposals(self, inputs: Inputs) -> Floats:
-        """Run the part `proposals`: rois float32 (N, 4), normalized."""
-
-    @abstractmethod
-    def boxes(self, pyramid: Arrays, inputs: Inputs) -> tuple[Floats, Floats]:
-        """Run the part `boxes`: class_probs float32 (N, K), deltas float32 (N, K, 4)."""
-
-    @abstractmethod
-    def masks(self, pyramid: Arrays, inputs: Inputs) -> Floats:
-        """Run the part `masks`: mask_probs float32 (N, S, S)."""
 
 
 class GraphEngine(Engine):
@@ -261,9 +253,8 @@ class GraphEngine(Engine):
         if images.dtype != np.uint8:
             raise ValueError(f"images must be uint8 (B, H, W, 3), got {images.dtype} {images.shape}")
         height, width = images.shape[1:3]
-        pyramid = self._runtime.features(
-            {"images": np.ascontiguousarray(images), "windows": np.array(windows, np.int64)}
-        )
+        canvases = {"images": np.ascontiguousarray(images), "windows": np.array(windows, np.int64)}
+        pyramid = self._runtime.run("features", canvases)
         normalized = normalize_boxes(windows, height, width, self._architecture.last_pixel_is_one)
         rois = [self._propose(pyramid, index, normalized[index], height, width) for index in range(len(images))]
         class_probs, deltas = self._classify(pyramid, rois, height, width)
@@ -284,12 +275,14 @@ class GraphEngine(Engine):
 
     def _propose(self, pyramid: Arrays, index: int, window: Floats, height: int, width: int) -> Floats:
         rpn = {name: pyramid[name][index] for name in ("rpn_class_logits", "rpn_deltas")}
-        return self._runtime.proposals(rpn | proposal_inputs(self._config, window, height, width))
+        inputs = rpn | proposal_inputs(self._config, window, height, width)
+        rois: Floats = self._runtime.run("proposals", inputs)["rois"]
+        return rois
 
     def _classify(self, pyramid: Arrays, rois: Sequence[Floats], height: int, width: int) -> tuple[Floats, Floats]:
         regions = self._sort(rois, height, width, int(self._config.POOL_SIZE))
-        class_probs, deltas = self._runtime.boxes(pyramid, regions.inputs)
-        return regions.restore(class_probs), regions.restore(deltas)
+        found = self._runtime.run("boxes", {**pyramid, **regions.inputs})
+        return regions.restore(found["class_probs"]), regions.restore(found["deltas"])
 
     def _predict_masks(
         self, pyramid: Arrays, detected: Sequence[Detected], height: int, width: int
@@ -301,7 +294,8 @@ class GraphEngine(Engine):
         if len(class_ids) == 0:
             return [np.zeros((0, side, side), np.float32) for _ in detected]
         regions = self._sort(boxes, height, width, int(self._config.MASK_POOL_SIZE))
-        mask_probs = self._runtime.masks(pyramid, {**regions.inputs, "class_ids": class_ids[regions.order]})
+        inputs = {**pyramid, **regions.inputs, "class_ids": class_ids[regions.order]}
+        mask_probs: Floats = self._runtime.run("masks", inputs)["mask_probs"]
         return np.split(regions.restore(mask_probs), np.cumsum([len(image_boxes) for image_boxes in boxes])[:-1])
 
     def _sort(self, boxes: Sequence[Floats], height: int, width: int, samples: int) -> RegionsByLevel:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from mrcnn.config import RESIZE_MODES
 from mrcnn.matterport.boxes import extract_bboxes
@@ -24,8 +25,6 @@ from mrcnn.matterport.boxes import extract_bboxes
 Padding = list[tuple[int, int]]
 Window = tuple[int, int, int, int]
 
-TRUNCATE_SIGMAS = 4.0
-"""The Gaussian is truncated at this many standard deviations, as in scipy.ndimage."""
 BLOCK_ELEMENTS = 1 << 16
 """Number of values per block, so that a block of float64 fits into a core's cache."""
 
@@ -70,12 +69,9 @@ def resize(
         raise ValueError(f"resize needs an output_shape of at least 1x1, got {tuple(output_shape)}")
     channels = 1 if image.ndim == 2 else image.shape[2]
     if anti_aliasing:
-        for axis, size in enumerate((height, width)):
-            sigma = max(0.0, (image.shape[axis] / size - 1) / 2)
-            if anti_aliasing_sigma is not None:
-                sigma = float(np.broadcast_to(anti_aliasing_sigma, 2)[axis])
-            if sigma > 1e-15:
-                image = _smooth(image, sigma, axis)
+        shrinks = ((image.shape[0] / height - 1) / 2, (image.shape[1] / width - 1) / 2)
+        sigmas = np.broadcast_to(np.maximum(shrinks, 0) if anti_aliasing_sigma is None else anti_aliasing_sigma, 2)
+        image = ndimage.gaussian_filter(image, sigmas, mode="constant", axes=(0, 1))
     if not preserve_range:
         image = _to_unit_range(image)
     rows = image.reshape(image.shape[0], image.shape[1] * channels)
@@ -310,27 +306,3 @@ def _interpolate(rows: NDArray[Any], channels: int, height: int, width: int) -> 
 def _blocks(count: int, row_elements: int) -> list[slice]:
     step = max(1, BLOCK_ELEMENTS // row_elements)
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-
-# --- smoothing before shrinking
-
-
-def _smooth(image: NDArray[Any], sigma: float, axis: int) -> NDArray[Any]:
-    """Gaussian filter along an axis, zeros outside, computed in float64 and truncated to the image's dtype."""
-    radius = int(TRUNCATE_SIGMAS * sigma + 0.5)
-    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
-    weights /= weights.sum()
-    pad = [(0, 0)] * image.ndim
-    pad[axis] = (radius, radius)
-    padded = np.pad(image.astype(np.uint8) if image.dtype == bool else image, pad)
-    flat, step = padded.ravel(), int(np.prod(padded.shape[axis + 1 :]))  # step: from a pixel to the next along the axis
-    smoothed = np.zeros(flat.size, image.dtype)
-    for inner in _blocks(flat.size - 2 * radius * step, 1):
-        block = slice(inner.start + radius * step, inner.stop + radius * step)
-        total = flat[block] * weights[radius]
-        for offset in range(radius, 0, -1):
-            before, after = (flat[block.start + k * step : block.stop + k * step] for k in (-offset, offset))
-            total += np.add(before, after, dtype=np.float64) * weights[radius - offset]
-        # For bool images the sum is truncated as by a C cast: 1 only if all pixels under the filter are 1.
-        smoothed[block] = total >= 1 if image.dtype == bool else total.astype(image.dtype)
-    return smoothed.reshape(padded.shape)[(slice(None),) * axis + (slice(radius, radius + image.shape[axis]),)]

@@ -66,7 +66,7 @@ def raw_outputs(files, precision, images):
     """Class probabilities of fixed regions, and the RPN's logits, in a precision."""
     weights, config = files
     runtime = OpenVinoRuntime(exported_parts(weights, config), precision, threads=1)
-    pyramid = runtime.features({"images": images})
+    pyramid = runtime.run("features", {"images": images})
     engine = GraphEngine(runtime, config)
     rois = [np.float32([[0.1, 0.1, 0.6, 0.4], [0.3, 0.2, 0.9, 0.95], [0, 0, 1, 1]])]
     probs, _ = engine._classify(pyramid, rois, *images.shape[1:3])
