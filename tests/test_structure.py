@@ -135,7 +135,7 @@ OF_MATTERPORT = {
     "mrcnn.matterport.metrics.compute_ap",
     "mrcnn.matterport.metrics.compute_ap_range",
     "mrcnn.matterport.metrics.compute_matches",
-    "mrcnn.matterport.resizing.resize",
+    "mrcnn.matterport.molding.resize",
     "mrcnn.matterport.mask_rcnn.MaskRCNN.train",
 }
 """Their parameters are those of Matterport's package."""

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.matterport.boxes import extract_bboxes
-from mrcnn.matterport.molding import compose_image_meta
-from mrcnn.matterport.resizing import minimize_mask, resize_image, resize_mask
+from mrcnn.matterport.molding import compose_image_meta, minimize_mask, resize_image, resize_mask
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import RunError
-from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
-from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.base import Presentation, RunContext
 from pipeline.sinks.paths import Outputs, create_new, free_bytes, numbered, remove_empty, replace_file
 from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
 
@@ -135,7 +134,7 @@ _RESUME_FACTOR = 1.05
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class SegmentRecorder(Sink):
+class SegmentRecorder(Recorder):
     """Records segments of `settings.segment_s` seconds: NAME-20260314-150926-0001.mp4, numbered, in local time.
 
     Segments follow each other without losing a frame. Those in the program's own list (`SegmentList`), and only they,
@@ -150,9 +149,6 @@ class SegmentRecorder(Sink):
         free_bytes: free space on the disk of a folder.
     """
 
-    name = "recorder"
-    delivery = Delivery.EVERY_FRAME
-
     def __init__(
         self,
         settings: RecorderSettings,
@@ -163,64 +159,49 @@ class SegmentRecorder(Sink):
     ) -> None:
         if settings.segment_s is None:
             raise ValueError("a SegmentRecorder needs settings.segment_s")
-        self._settings = settings
-        self._segment_settings = settings.model_copy(update={"min_free_bytes": 0})  # checked here
-        self._segment_s = settings.segment_s
-        self._path = user_path(settings.path, "--output")
         # Segments have new names, so that nothing can be replaced.
-        self._outputs = Outputs(outputs.inputs if outputs is not None else None, overwrite=True)
-        self._wall_clock, self._clock, self._free_bytes = wall_clock, clock, free_bytes
+        own = Outputs(outputs.inputs if outputs is not None else None, overwrite=True)
+        super().__init__(settings, own, clock, free_bytes=free_bytes)
+        self._segment_s = settings.segment_s
+        self._wall_clock = wall_clock
         self._pattern = re.compile(
             rf"{re.escape(self._path.stem)}-\d{{8}}-\d{{6}}-(\d{{4,}}){re.escape(self._path.suffix)}"
         )
-        self._context: RunContext | None = None
-        self._recorder: Recorder | None = None
-        self._current: Path | None = None
         self._list: SegmentList | None = None
         self._began_pts_s = 0.0
-        self._next_check_s = 0.0
         self._paused = False
         self._skipped_frames = 0
         self._written: list[Path] = []
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
-        Recorder(self._segment_settings, self._outputs).open(context)
-        self._context = context
+        super().open(context)
         self._next_check_s = self._clock()
 
     def write(self, presentation: Presentation) -> None:
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
-        if self._context is None:
-            raise RuntimeError("SegmentRecorder.write needs open() first")
+        pts_s = presentation.segmented.frame.pts_s
         try:
-            self._record(presentation, self._context)
+            if self._recording is not None and pts_s - self._began_pts_s >= self._segment_s:
+                self._finish()
+            if self._recording is None or self._clock() >= self._next_check_s:
+                self._enforce_limits()
         except OSError as error:
             raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
-
-    def _record(self, presentation: Presentation, context: RunContext) -> None:
-        pts_s = presentation.segmented.frame.pts_s
-        if self._recorder is not None and pts_s - self._began_pts_s >= self._segment_s:
-            self._finish()
-        if self._recorder is None or self._clock() >= self._next_check_s:
-            self._enforce_limits()
-        if self._paused:
-            self._skipped_frames += 1
-            return
+        if self._recording is None:
+            self._began_pts_s = pts_s
         try:
-            if self._recorder is None:
-                self._start(context, pts_s)
-            assert self._recorder is not None
-            self._recorder.write(presentation)
+            if not self._paused:
+                super().write(presentation)
         except RunError as error:
             if not _disk_is_full(error):
                 raise
             self._pause(str(error))
-            self._skipped_frames += 1
+        self._skipped_frames += self._paused
 
     def close(self) -> None:
         """Finish the current segment. Raises RunError if that fails."""
-        self._context = None
+        self._source = None
         try:
             self._finish()
         finally:
@@ -233,33 +214,32 @@ class SegmentRecorder(Sink):
         """The segments of this run that still exist."""
         return tuple(str(path) for path in self._written if path.is_file())
 
-    def _start(self, context: RunContext, pts_s: float) -> None:
+    def _shortage(self) -> None:
+        """None: the oldest segments go, or recording pauses, when space is short."""
+
+    def _new_name(self) -> Path:
         named = [self._pattern.fullmatch(name) for name in os.listdir(self._path.parent)]
         first = 1 + max((int(match[1]) for match in named if match is not None), default=0)
         stem = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}"
-        self._current = create_new(
+        name = create_new(
             self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
         )
-        self._segment_list().put(self._current.name)
-        settings = self._segment_settings.model_copy(update={"path": str(self._current)})
-        self._recorder = Recorder(settings, Outputs(self._outputs.inputs, overwrite=True))
-        self._recorder.open(context)
-        self._began_pts_s = pts_s
-        self._written = [path for path in self._written if path.is_file()] + [self._current]
+        self._segment_list().put(name.name)
+        self._written = [path for path in self._written if path.is_file()] + [name]
+        return name
 
     def _finish(self) -> None:
-        recorder, current = self._recorder, self._current
-        self._recorder = self._current = None
+        current = self._name
         if current is None:
             return
         try:
-            if recorder is not None:
-                recorder.close()
+            self._finalize()
         except RunError as error:
             if not _disk_is_full(error):
                 raise
             log.warning("%s", error)
         finally:
+            self._name = None
             remove_empty(current)
             self._segment_list().put(current.name)
 
@@ -287,7 +267,7 @@ class SegmentRecorder(Sink):
         keep_s = self._settings.keep_s or float("inf")
         newest = next(reversed(segments), None)
         for path, size in segments.items():
-            if path == self._current:
+            if path == self._name:
                 continue
             too_large = self._settings.keep_bytes is not None and total_bytes > self._settings.keep_bytes
             too_old = written.age_s(path.name) > keep_s

@@ -18,10 +18,9 @@ from pipeline.sources.base import ROUNDING_S, Source
 from pipeline.sources.camera import CameraDevice
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
-from pipeline.sources.network_stream import StreamDevice
 from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSource
 from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
-from pipeline.sources.video_file import VideoFile
+from pipeline.sources.video import StreamDevice, VideoFile
 
 CAMERA_OPEN_S = 15.0
 """Some webcams take more than ten seconds to open on Windows."""

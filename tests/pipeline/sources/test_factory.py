@@ -19,7 +19,7 @@ from pipeline.sources.factory import LimitedSource, make_source, sample_frames
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.pattern import PatternSource, read_frame_number
-from pipeline.sources.video_file import VideoFile
+from pipeline.sources.video import VideoFile
 from tests.pipeline import fakes
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock
 from tests.pipeline.sources.clips import write_clip
