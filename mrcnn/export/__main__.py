@@ -16,7 +16,7 @@ from pathlib import Path
 def main() -> int:
     """Write the ONNX files; an error is one line on standard error and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from mrcnn.export.write import write_parts
+    from mrcnn.export.parts import write_parts
     from mrcnn.weights.metadata import config_from_metadata
 
     weights, folder = (Path(argument) for argument in sys.argv[1:3])

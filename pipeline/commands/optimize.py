@@ -31,7 +31,7 @@ from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings.loading import KeyPath, load_settings
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
-from pipeline.sources.frame_sample import sample_frames
+from pipeline.sources.factory import sample_frames
 
 logger = logging.getLogger("pipeline.commands.optimize")
 

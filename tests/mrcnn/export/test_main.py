@@ -1,4 +1,4 @@
-"""`python -m mrcnn.export`: a mistake is one line and exit code 2; that it writes is shown in engines/test_exported."""
+"""`python -m mrcnn.export`: a mistake is one line and exit code 2; that it writes is shown in engines/test_create."""
 
 import io
 import json
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mrcnn.export import write
+from mrcnn.export import parts
 from mrcnn.export.__main__ import main
 from mrcnn.export.layers import ExportError
 from mrcnn.weights.checkpoint import WeightsError
@@ -33,7 +33,7 @@ def test_what_may_go_wrong(monkeypatch, capsys, tmp_path, mistake):
         assert (weights, folder, config.NUM_CLASSES) == (tmp_path / "w.h5", tmp_path, 2)
         raise mistake
 
-    monkeypatch.setattr(write, "write_parts", fail)
+    monkeypatch.setattr(parts, "write_parts", fail)
     code, printed = call(monkeypatch, capsys, tmp_path / "w.h5", tmp_path, SETTINGS)
     assert (code, printed.out) == (2, "")
     assert printed.err == f"error: {mistake}\n"
