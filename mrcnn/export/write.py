@@ -8,7 +8,7 @@ from mrcnn.config import Config
 
 
 def write_parts(weights: Path, config: Config, folder: Path) -> None:
-    """Build the network in Keras, load the weights and write NAME.onnx for each part.
+    """Build the network in Keras, on any backend, load the weights and write NAME.onnx for each part.
 
     Args:
         weights: a weight file, see `mrcnn.weights.load_save`.
