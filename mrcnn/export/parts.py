@@ -269,7 +269,7 @@ def _decode(graph: Graph, boxes: str, deltas: str, max_log_scale: float) -> str:
 
 
 def write_parts(weights: Path, config: Config, folder: Path) -> None:
-    """Build the network in Keras, load the weights and write NAME.onnx for each part.
+    """Build the network in Keras, on any backend, load the weights and write NAME.onnx for each part.
 
     Args:
         weights: a weight file, see `mrcnn.weights.load_save`.
