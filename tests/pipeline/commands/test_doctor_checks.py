@@ -139,7 +139,7 @@ def test_a_damaged_shipped_model_is_a_problem_another_file_a_warning(weights_fol
 def test_no_weights_are_a_problem(weights_folder):
     [finding] = checks.check_weights()
     assert (finding.level, finding.text) == (Level.PROBLEM, "no weights to run with")
-    assert "weights coco" in finding.advice
+    assert "weights get coco" in finding.advice
 
 
 def test_the_cache_beside_the_weights_and_the_users(weights_folder, tmp_path):
