@@ -54,15 +54,28 @@ def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting:
             raise InputError(f"{setting}: the ids of this model range from 1 to {len(labels) - 1}, got {text}")
         else:
             near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
-            known = ", ".join(near or list(ids_by_name)[:10]) + (" …" if not near and len(labels) > 11 else "")
-            hint = "did you mean" if near else "it has"
-            raise InputError(f"{setting}: this model has no class {text!r}; {hint} {known}?")
+            known = ", ".join(list(ids_by_name)[:10]) + (" …" if len(labels) > 11 else "")
+            hint = f"did you mean {' or '.join(near)}?" if near else f"its classes are {known}"
+            raise InputError(f"{setting}: this model has no class {text!r}; {hint}")
     return frozenset(resolved)
 
 
 def class_name(class_id: int, labels: Sequence[str]) -> str:
     """The name of a class, or "class 90" for an id beyond the labels."""
     return labels[class_id] if class_id < len(labels) else f"class {class_id}"
+
+
+_PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "man": "men", "woman": "women", "child": "children"}
+_WITHOUT_PLURAL = ("sheep", "skis", "scissors", "broccoli")
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its English noun, such as "1 person", "2 people" and "3 buses"; other languages are left alone."""
+    first, space, last = noun.rpartition(" ")
+    if count != 1 and noun.isascii() and last[-1:].isalpha() and last not in _WITHOUT_PLURAL:
+        sibilant = last.endswith(("s", "x", "ch", "sh"))
+        last = _PLURALS.get(last, f"{last}es" if sibilant else f"{last}s")
+    return f"{count} {first}{space}{last}"
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -125,6 +125,16 @@ def test_detections_on_standard_output_are_alone_there(clip, seeded_small_weight
     assert re.search(r"; OpenVINO [\d.]+ on the CPU, (bfloat16|float32) \(measured here: .*\)", done.stderr)
 
 
+def test_files_without_flags_are_written_beside_themselves(clip, seeded_small_weights, tmp_path):
+    for name in ("a.mp4", "b.mov"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    done = run("a.mp4", "b.mov", "--weights", seeded_small_weights, "--max-frames", 2, "--no-window", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = ["a_segmented.mp4", "b_segmented.mov"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", *written[:1], "b.mov", *written[1:]]
+    assert [len(packets_s(tmp_path / name, "video")) for name in written] == [2, 2]
+
+
 def test_without_a_screen_the_run_goes_on_and_says_so(clip, seeded_small_weights):
     done = run("--source", clip, "--weights", seeded_small_weights, "--max-frames", 2)
     assert done.returncode == 0, done.stderr

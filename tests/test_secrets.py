@@ -203,6 +203,6 @@ def test_a_folder_that_looks_like_an_address_can_be_used(tmp_path):
 
 
 def test_errors_for_scripts_do_not_repeat_values():
-    with pytest.raises(ValueError, match=r"serve\.token") as caught:
+    with pytest.raises(InputError, match=r"serve\.token") as caught:
         Settings.model_validate({"source": {"uri": f"***://{SECRET}"}, "serve": {"token": SECRET}})
     assert SECRET not in str(caught.value)

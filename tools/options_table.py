@@ -29,7 +29,7 @@ def options_table() -> str:
         if not action.option_strings or action.option_strings[0] in ("-h", "--version"):
             continue
         name = action.option_strings[-1] + (f" {action.metavar}" if action.metavar else "")
-        key = action.dest.split(" ")[-1]
+        key = action.dest.removeprefix(f"{action.option_strings[-1]} ").split(" ")[0]
         is_setting = "." in key or key in defaults
         setting, default = (f"`{key}`", _plain(_look_up(defaults, key))) if is_setting else ("", "")
         if is_setting and isinstance(action, argparse._StoreConstAction):

@@ -39,7 +39,8 @@ from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
-from pipeline.settings.loading import KeyPath, load_settings
+from pipeline.settings.loading import load_settings
+from pipeline.settings.messages import KeyPath
 from pipeline.settings.schema import Settings
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.version import __version__

@@ -29,7 +29,8 @@ from pipeline.installation import install_command, program_name, shipped_file
 from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
-from pipeline.settings.loading import KeyPath, load_settings
+from pipeline.settings.loading import load_settings
+from pipeline.settings.messages import KeyPath
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
 from pipeline.sources.factory import sample_frames
 

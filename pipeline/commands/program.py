@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,8 @@ from typing import Any, NoReturn
 
 from pipeline.errors import InputError
 from pipeline.safe_uri import mask_uris, safe_name
-from pipeline.settings.loading import KeyPath, parse_assignment
+from pipeline.settings.loading import parse_assignment
+from pipeline.settings.messages import KeyPath
 
 SettingFlag = tuple[str, str, str, str]
 """A flag that sets a setting: the flag, the setting's key, the metavar, and the help."""
@@ -57,10 +59,14 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """Like the original, but an argument that nothing expects is not repeated whole: it may hold a secret."""
-        parsed, unknown = self.parse_known_args(args, namespace)
+        # Intermixed: names of files may stand before, between and behind flags.
+        parse = self.parse_known_intermixed_args if self._subparsers is None else self.parse_known_args
+        parsed, unknown = parse(args, namespace)
         flags = [text.partition("=")[0] for text in unknown if text.startswith("-")]
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(flags or map(safe_name, unknown))}")
+            near = difflib.get_close_matches(flags[0], self._option_string_actions, n=1) if flags else []
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(flags or map(safe_name, unknown))}{hint}")
         return parsed
 
     def add_flags(self, title: str, flags: Mapping[str, Mapping[str, Any]]) -> None:
@@ -71,17 +77,19 @@ class Parser(argparse.ArgumentParser):
 
     def add_settings(self, title: str, flags: Sequence[SettingFlag]) -> None:
         """Add a group of flags that `overrides_from` turns into settings."""
-        options = {
-            flag: {"dest": f"{flag} {key}", "metavar": metavar, "help": text} for flag, key, metavar, text in flags
-        }
-        self.add_flags(title, options)
+        self.add_flags(title, setting_options(flags))
+
+
+def setting_options(flags: Sequence[SettingFlag]) -> dict[str, dict[str, Any]]:
+    """The arguments of `add_argument`, by flag, for flags that `overrides_from` turns into settings."""
+    return {flag: {"dest": f"{flag} {key}", "metavar": metavar, "help": text} for flag, key, metavar, text in flags}
 
 
 def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, Any]]:
     """What the command line sets, by key path, with the flag that said so.
 
     Args:
-        arguments: the `dest` of a flag that sets a setting is the flag and the setting's key, with a space between
+        arguments: the `dest` of a flag that sets settings is the flag and the settings' keys, with spaces between
             them. `set` lists what `--set` was given.
 
     Raises:
@@ -89,8 +97,8 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
     """
     overrides: dict[KeyPath, tuple[str, Any]] = {}
     for dest, value in vars(arguments).items():
-        flag, _, key = dest.partition(" ")
-        if key and value is not None:
+        flag, *keys = dest.split(" ")
+        for key in keys if value is not None else ():
             path = tuple(key.split("."))
             if path == ("model", "weights") and path in overrides:
                 raise InputError(f"{overrides[path][0]} and {flag} exclude each other: give one")

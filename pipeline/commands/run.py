@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import signal
 import sys
@@ -19,31 +20,54 @@ from pipeline.commands.program import (
     names,
     overrides_from,
     set_up_logging,
+    setting_options,
 )
 from pipeline.commands.signals import StopRequest, handled
 from pipeline.console.run_report import ProgressReport, summary_text
-from pipeline.errors import OutputClosedError
+from pipeline.errors import InputError, OutputClosedError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name, shipped_file
 from pipeline.ledger import EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
+from pipeline.safe_uri import safe_name
 from pipeline.settings.loading import dump_settings, load_settings, preset_overrides
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
+from pipeline.sinks.factory import is_without_sinks, with_output_beside
 from pipeline.sinks.window import KEYS_HELP
+from pipeline.sources.uri import Target, UriKind, parse_uri
 from pipeline.version import __version__
 
 logger = logging.getLogger(__name__)
 
-_SOURCE_FLAGS: tuple[SettingFlag, ...] = (
-    (
-        "--source",
-        "source.uri",
-        "URI",
-        "camera index or device, video file, RTSP/HTTP URL, image, folder or glob of images, test:WxH@FPS "
+
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *given: Any) -> None:
+        value, flag = given
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{flag} is given twice: several files go without it, as in {parser.prog} a.mp4 b.mp4")
+        setattr(namespace, self.dest, value)
+
+
+_SOURCES: dict[str, dict[str, Any]] = {
+    "sources": {
+        "nargs": "*",
+        "metavar": "SOURCE",
+        "help": "as --source; several files are taken one after another. Where nothing is shown or written, "
+        "clip.mp4 gives clip_segmented.mp4",
+    },
+    "--source": {
+        "dest": "--source source.uri",
+        "action": _Once,
+        "metavar": "URI",
+        "help": "camera index or device, video file, RTSP/HTTP URL, image, folder or glob of images, test:WxH@FPS "
         "(default: camera 0)",
-    ),
+    },
+}
+_SOURCE_FLAGS: tuple[SettingFlag, ...] = (
     ("--width", "source.width", "PX", "ask the camera for this width"),
     ("--height", "source.height", "PX", "ask the camera for this height"),
     ("--fps", "source.fps", "N", "ask the camera for this rate"),
@@ -77,7 +101,7 @@ _SWITCHES: Sequence[tuple[str, str, Any, str]] = (
     ("--fullscreen", "window.fullscreen", True, "fill the screen"),
     ("--no-masks", "overlay.masks", False, "draw no masks"),
     ("--no-boxes", "overlay.boxes", False, "draw no boxes"),
-    ("--no-labels", "overlay.labels", False, "draw no labels"),
+    ("--no-labels", "overlay.labels overlay.scores", False, "draw no labels, and no scores"),
     ("--no-scores", "overlay.scores", False, "labels without scores"),
     ("--no-status", "overlay.status", False, "no status line"),
     ("--no-audio", "output.audio", "off", "leave the source's sound out"),
@@ -117,7 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"Settings: config.yaml. Keys in the window: {KEYS_HELP}.",
         allow_abbrev=False,
     )
-    parser.add_settings("source", _SOURCE_FLAGS)
+    parser.add_flags("source", _SOURCES | setting_options(_SOURCE_FLAGS))
     parser.add_settings("network", _NETWORK_FLAGS)
     parser.add_settings("output", _OUTPUT_FLAGS)
     group = parser.add_argument_group("switches")
@@ -127,25 +151,75 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def settings_from(arguments: argparse.Namespace) -> Settings:
-    """Defaults, config.yaml, then a preset, the user's settings file, the command line. Raises InputError."""
+def settings_from(arguments: argparse.Namespace, source: str | None = None) -> Settings:
+    """Defaults, config.yaml, then a preset, the user's settings file, the command line. Raises InputError.
+
+    Args:
+        arguments: the parsed command line.
+        source: one of the sources that stand in it without a flag.
+    """
     given = user_path(arguments.config, "--config") if arguments.config else None
     preset = preset_overrides("kiosk", given) if arguments.kiosk else {}
     shipped = shipped_file("config.yaml")
-    return load_settings(given or (shipped if shipped.is_file() else None), {**preset, **overrides_from(arguments)})
+    overrides = overrides_from(arguments)
+    if source is not None:
+        key = ("source", "uri")
+        if key in overrides:
+            raise InputError(f"{safe_name(source)} and {overrides[key][0]} are both sources: leave out the flag")
+        overrides[key] = ("SOURCE", source)
+    return load_settings(given or (shipped if shipped.is_file() else None), {**preset, **overrides})
+
+
+def settings_of_runs(arguments: argparse.Namespace) -> list[Settings]:
+    """The settings of one run after another: of one for each source that stands without a flag.
+
+    Raises:
+        InputError: a setting is wrong, a source does not exist, or several are given and not all end by themselves.
+    """
+    if not arguments.sources:
+        return [settings_from(arguments)]
+    runs = [settings_from(arguments, source) for source in arguments.sources]
+    targets = [_target(source) for source in arguments.sources]
+    if len(runs) > 1:
+        for source, target in zip(arguments.sources, targets, strict=True):
+            if target.kind not in (UriKind.VIDEO, UriKind.IMAGES):
+                raise InputError(f"{target.name} may never end: give it by itself, as --source {safe_name(source)}")
+        if runs[0].output.overwrite:
+            raise InputError("--overwrite goes with one source: of several, one could replace what another has written")
+    if is_without_sinks(runs[0]):
+        return [with_output_beside(run, target) for run, target in zip(runs, targets, strict=True)]
+    return runs
+
+
+def _target(source: str) -> Target:
+    try:
+        return parse_uri(source)
+    except InputError as error:
+        near = difflib.get_close_matches(source, COMMANDS, n=1, cutoff=0.75)
+        if near:
+            raise InputError(f"{source} is no source; did you mean the command {near[0]}?") from None
+        raise error from None
 
 
 def run(argv: Sequence[str]) -> int:
-    """Segment a source until it ends or somebody stops it, and print the summary; or print the settings.
+    """Segment one source after another, each until it ends or somebody stops it; or print the settings.
 
-    Returns the exit code.
+    Returns the exit code. The first run that fails or is stopped is the last one.
     """
     parsed = build_parser().parse_args(argv)
     set_up_logging(parsed.verbose)
-    settings = settings_from(parsed)
     if parsed.print_config:
+        settings = settings_from(parsed, next(iter(parsed.sources), None))
         print(dump_settings(settings, sys.stdout.encoding or "utf-8"), end="")
         return 0
+    code = 0
+    for settings in settings_of_runs(parsed):
+        code = code or _run(settings)
+    return code
+
+
+def _run(settings: Settings) -> int:
+    """Segment a source, and print the summary. Returns the exit code."""
     stream = Stream(settings)
 
     def stop() -> bool:

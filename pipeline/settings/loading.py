@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from pipeline.errors import InputError
 from pipeline.safe_uri import mask_uris, safe_name
+from pipeline.settings.messages import SECRETS, KeyPath
 from pipeline.settings.schema import Settings
-
-KeyPath = tuple[str, ...]
-
-SECRETS: Mapping[KeyPath, str] = {
-    ("source", "uri"): "STREAM_SEGMENT_SOURCE",
-    ("serve", "token"): "STREAM_SEGMENT_TOKEN",
-}
-"""The settings that may hold a secret, and the environment variable that stands for it where settings are printed."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -59,11 +48,17 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
         if key_path in SECRETS and variable not in overrides:
             _put(values, variable, None, origin)
     origins = {key_path: origin for key_path, (origin, _) in overrides.items()}
-    try:
-        return Settings.model_validate(values).with_origin(path)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise InputError("; ".join(_describe(detail, path, lines, origins) for detail in details)) from None
+
+    def where(location: KeyPath) -> str:
+        for length in range(len(location), 0, -1):
+            part = location[:length]
+            if part in origins:
+                return f"{origins[part]}: "
+            if part in lines:
+                return f"{path}:{lines[part]}: "
+        return ""
+
+    return Settings.model_validate(values, context=where).with_origin(path)
 
 
 def preset_overrides(name: str, file: Path | None = None) -> dict[KeyPath, tuple[str, Any]]:
@@ -179,53 +174,3 @@ def _put(values: dict[str, Any], key_path: KeyPath, value: Any, origin: str) -> 
         if not isinstance(section, dict):
             raise InputError(f"{origin}: {key} is not a group of settings")
     section[key_path[-1]] = value
-
-
-def _describe(
-    detail: ErrorDetails, path: Path | None, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]
-) -> str:
-    location = tuple(str(part) for part in detail["loc"])
-    if detail["type"] == "missing_variable":
-        location = (*location, f"{detail['ctx']['key']}_env")
-    where = _where(location, path, lines, origins)
-    key = mask_uris(".".join(location))
-    if detail["type"] == "extra_forbidden":
-        return f"{where}unknown setting {key}{_suggest(location)}"
-    if detail["type"] == "model_type":
-        return f"{where}{key} is a group of settings, got {_shown(location, detail['input'])}"
-    reason = detail["msg"][0].lower() + detail["msg"][1:]
-    if detail["type"] == "missing_variable":
-        return f"{where}{key}: {reason}: set it, or remove this setting"
-    return f"{where}{key}: {reason}, got {_shown(location, detail['input'])}"
-
-
-def _shown(location: KeyPath, value: Any) -> str:
-    """A rejected value, unless it may be a secret."""
-    if location in SECRETS:
-        return f"{len(value)} characters" if isinstance(value, str) else f"a {type(value).__name__}"
-    if any(location == key[: len(location)] for key in SECRETS):
-        return f"a {type(value).__name__}"
-    plain = value.value if isinstance(value, Enum) else value
-    return repr(safe_name(plain)) if isinstance(plain, str) else mask_uris(repr(plain))
-
-
-def _where(location: KeyPath, path: Path | None, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, str]) -> str:
-    for length in range(len(location), 0, -1):
-        part = location[:length]
-        if part in origins:
-            return f"{origins[part]}: "
-        if part in lines and path is not None:
-            return f"{path}:{lines[part]}: "
-    return ""
-
-
-def _suggest(location: KeyPath) -> str:
-    section: Any = Settings
-    for part in location[:-1]:
-        if not part.isdecimal():  # the number of an item in a list
-            held = section.model_fields[part].annotation
-            section = held if isinstance(held, type) else get_args(held)[0]
-    near = difflib.get_close_matches(location[-1], section.model_fields, n=1)
-    if near:
-        return f"; did you mean {'.'.join((*location[:-1], near[0]))}?"
-    return f"; the settings there are {', '.join(section.model_fields)}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.settings.section import LocalPath, Section
 
@@ -102,7 +103,13 @@ def with_unique_names(places: tuple[Place, ...]) -> tuple[Place, ...]:
     return places
 
 
-Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+def _check_color(text: str) -> str:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ValueError("expected #rrggbb such as #1f4e79")
+    return text
+
+
+Color = Annotated[str, AfterValidator(_check_color)]
 """Red, green and blue in hexadecimal, as in CSS: #rrggbb."""
 
 

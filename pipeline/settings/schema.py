@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
+from pipeline.errors import InputError
+from pipeline.settings.messages import describe
 from pipeline.settings.model_settings import ModelSettings, SupervisionSettings
 from pipeline.settings.output_settings import (
     AttractSettings,
@@ -45,7 +54,7 @@ class _Origin:
 
 
 class Settings(Section):
-    """All settings of a run."""
+    """All settings of a run. What is wrong with them raises InputError."""
 
     source: SourceSettings = SourceSettings()
     model: ModelSettings = ModelSettings()
@@ -67,6 +76,17 @@ class Settings(Section):
     serve: ServeSettings = ServeSettings()
     progress: ProgressMode = ProgressMode.AUTO
     _origin: _Origin = PrivateAttr(default=_Origin())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_clear_errors(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """The context of a validation, if it has one, gives the place of a key: see `describe`."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            where = info.context or (lambda _: "")
+            details = error.errors(include_url=False)
+            raise InputError("; ".join(describe(detail, cls, where) for detail in details)) from None
 
     @property
     def loaded_from(self) -> Path | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Container
+from pathlib import Path
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError
@@ -13,14 +15,16 @@ from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
 from pipeline.sinks.detections import Detections
-from pipeline.sinks.images import Images
+from pipeline.sinks.images import ENCODING, Images
 from pipeline.sinks.paths import Inputs, Outputs
+from pipeline.sinks.recorder import FORMATS
 from pipeline.sinks.screen import screen_available
 from pipeline.sinks.segments import make_recorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sinks.virtual_camera import VirtualCamera
 from pipeline.sinks.window import Window
+from pipeline.sources.uri import Target, UriKind
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,39 @@ def make_sinks(
     notifier = make_systemd_notifier()
     # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
     return sinks if notifier is None else [notifier, *sinks]
+
+
+def is_without_sinks(settings: Settings, screen: Callable[[], tuple[bool, str]] = screen_available) -> bool:
+    """Whether a run with these settings would show and write nothing. Raises InputError as `make_sinks` does."""
+    paths = settings.output.path, settings.detections.path, settings.serve.address, settings.virtual_camera.device
+    return all(path is None for path in paths) and not _window_wanted(settings.window.mode, screen)
+
+
+def with_output_beside(settings: Settings, source: Target) -> Settings:
+    """Settings without a window that write clip_segmented.mp4 for clip.mp4, or a folder or file of images likewise.
+
+    The files of live sources are not written.
+    """
+    path = _path_beside(source)
+    output = settings.output.model_copy(update={"path": path})
+    window = settings.window.model_copy(update={"mode": WindowMode.OFF})
+    return settings.model_copy(update={"output": output, "window": window})
+
+
+def _path_beside(source: Target) -> str | None:
+    if source.kind is UriKind.VIDEO:
+        return _segmented(Path(source.location), FORMATS, ".mp4")
+    if source.kind is not UriKind.IMAGES:
+        return None
+    if source.images == (Path(source.location),):
+        return _segmented(source.images[0], ENCODING, ".png")
+    folder = os.path.commonpath([image.absolute().parent for image in source.images])
+    return f"{folder}_segmented{os.sep}"
+
+
+def _segmented(path: Path, formats: Container[str], otherwise: str) -> str:
+    suffix = path.suffix if path.suffix.lower() in formats else otherwise
+    return str(path.with_name(f"{path.stem}_segmented{suffix}"))
 
 
 def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> bool:

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
 from pipeline.controls import DisplayChange
+from pipeline.settings.messages import reason
 from pipeline.settings.section import Section
 from pipeline.web.access import Access, Refusal
 from pipeline.web.prometheus import Metrics
@@ -334,7 +335,7 @@ async def _body(request: web.Request, kind: type[Change]) -> Change:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise _RequestError(400, f"{where}: {first['msg']}" if where else first["msg"]) from None
+        raise _RequestError(400, f"{where}: {reason(first)}" if where else reason(first)) from None
 
 
 def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:

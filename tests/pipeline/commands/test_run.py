@@ -1,9 +1,13 @@
 """The arguments of a run: what they set, and one clear line for every mistake. Whole runs are in test_end_to_end.py."""
 
+import os
+
 import pytest
 import yaml
 
 import stream_segment
+from pipeline.commands.run import build_parser, settings_of_runs
+from pipeline.errors import InputError
 from pipeline.settings.schema import Settings
 
 
@@ -76,17 +80,24 @@ def test_a_settings_file_and_its_mistakes(capsys, tmp_path):
     ("arguments", "parts"),
     [
         (["--nonsense"], ["--nonsense", "--help"]),
+        (["--sorce", "clip.mp4"], ["--sorce; did you mean --source?"]),
+        (["--source=1", "--source=2"], ["--source is given twice", "a.mp4 b.mp4"]),
+        (["clip.mp4", "--source", "0"], ["clip.mp4 and --source are both sources"]),
+        (["wieghts", "list"], ["wieghts is no source; did you mean the command weights?"]),
         (["clip.mp4"], ["clip.mp4"]),
         (["--source"], ["--source"]),
-        (["--max-frames", "0"], ["--max-frames", "greater than or equal to 1", "'0'"]),
-        (["--max-frames", "many"], ["--max-frames", "'many'"]),
-        (["--max-dim", "500"], ["--max-dim", "multiple of 64"]),
-        (["--min-score", "7"], ["--min-score", "less than or equal to 1"]),
-        (["--device", "tpu"], ["--device", "'auto', 'cpu' or 'gpu'", "'tpu'"]),
-        (["--start", "-3"], ["--start", "greater than or equal to 0"]),
-        (["--duration", "0"], ["--duration", "greater than 0"]),
-        (["--serve", "localhost"], ["--serve", "[HOST:]PORT", "'localhost'"]),
-        (["--serve-token", "short"], ["--serve-token", "at least 12"]),
+        (["--max-frames", "0"], ["--max-frames", "expected at least 1, got '0'"]),
+        (["--max-frames", "many"], ["--max-frames", "expected a whole number, got 'many'"]),
+        (["--max-dim", "500"], ["--max-dim", "expected a multiple of 64"]),
+        (["--min-score", "7"], ["--min-score", "expected at most 1"]),
+        (["--device", "tpu"], ["--device", "expected 'auto', 'cpu' or 'gpu', got 'tpu'"]),
+        (["--start", "-3"], ["--start", "expected at least 0"]),
+        (["--duration", "0"], ["--duration", "expected more than 0"]),
+        (
+            ["--serve", "localhost"],
+            ["--serve", "address: expected [HOST:]PORT such as 8080 or 0.0.0.0:8080, got 'localhost'"],
+        ),
+        (["--serve-token", "short"], ["--serve-token", "expected at least 12 characters, got 5 characters"]),
         (["--set", "overlay.alpha=1"], ["--set overlay.alpha:", "overlay.alpha", "mask_alpha"]),
         (["--set", "overlay"], ["--set needs KEY=VALUE"]),
         (["--config", "absent.yaml"], ["absent.yaml", "No such file"]),
@@ -153,6 +164,90 @@ def test_mistakes_in_a_file_over_the_preset_name_the_file(capsys, tmp_path, text
     mine.write_text(text + "\n")
     code, _, err = run_main(capsys, "--kiosk", "--config", str(mine), "--print-config")
     assert_one_line_error(code, err, "mine.yaml:1: ")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Videos and images by name in the present folder; nothing reads them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.avi", "c.MKV", "d.jpg", "e.jp2", "photos/1.png", "photos/2.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"content")
+    return tmp_path
+
+
+def runs_of(*arguments):
+    return settings_of_runs(build_parser().parse_args([*arguments]))
+
+
+def test_each_source_without_a_flag_is_a_run_and_gets_a_name_beside_it(files):
+    runs = runs_of("a.mp4", "--no-window", "b.avi", "c.MKV", "d.jpg", "e.jp2", "photos", "photos/*.png")
+    assert [(run.source.uri.reveal(), run.output.path) for run in runs] == [
+        ("a.mp4", "a_segmented.mp4"),
+        ("b.avi", "b_segmented.mp4"),
+        ("c.MKV", "c_segmented.MKV"),
+        ("d.jpg", "d_segmented.jpg"),
+        ("e.jp2", "e_segmented.png"),
+        ("photos", f"{files / 'photos'}_segmented{os.sep}"),
+        ("photos/*.png", f"{files / 'photos'}_segmented{os.sep}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--source", "a.mp4", "--no-window"),
+        ("a.mp4", "--no-window", "--detections", "a.jsonl"),
+        ("a.mp4", "--no-window", "--serve", "8080"),
+        ("a.mp4", "--no-window", "--virtual-camera"),
+        ("test:64x48", "--no-window"),
+    ],
+)
+def test_nothing_is_written_beside_the_source_where_its_frames_are_taken_or_nobody_asked(files, arguments):
+    assert [run.output.path for run in runs_of(*arguments)] == [None]
+
+
+def test_a_given_output_is_that_of_every_run(files):
+    assert [run.output.path for run in runs_of("a.mp4", "b.avi", "--output", "out.mp4", "--no-window")] == [
+        "out.mp4",
+        "out.mp4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.mp4", "0"), "camera 0 may never end: give it by itself, as --source 0"),
+        (("rtsp://joe:secret@host/live", "a.mp4"), "as --source rtsp://***@host/live"),
+        (("a.mp4", "absent.mp4"), "absent.mp4 does not exist"),
+        (("a.mp4", "b.avi", "--overwrite"), "--overwrite goes with one source"),
+    ],
+)
+def test_several_sources_must_end_and_keep_what_the_others_write(files, arguments, message):
+    with pytest.raises(InputError) as caught:
+        runs_of(*arguments, "--no-window")
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((130, 0), 130), ((0, 1), 1)])
+def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, codes, code):
+    sources = []
+
+    def run_one(settings):
+        sources.append(settings.source.uri.reveal())
+        return codes[len(sources) - 1]
+
+    monkeypatch.setattr("pipeline.commands.run._run", run_one)
+    assert stream_segment.main(["a.mp4", "b.avi", "--no-window"]) == code
+    assert sources == (["a.mp4"] if codes[0] else ["a.mp4", "b.avi"])
+
+
+def test_no_labels_leaves_no_scores_either(capsys):
+    _, out, _ = run_main(capsys, "--no-labels", "--print-config")
+    overlay = yaml.safe_load(out)["overlay"]
+    assert (overlay["labels"], overlay["scores"]) == (False, False)
 
 
 @pytest.mark.parametrize(("flags", "device"), [("", None), ("--virtual-camera", "auto"), ("--virtual-camera x", "x")])
