@@ -82,7 +82,7 @@ _NETWORK_FLAGS: tuple[SettingFlag, ...] = (
     ("--batch-size", "model.batch_size", "N", "frames of a file that go through the network at once"),
 )
 _OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
-    ("--output", "output.path", "FILE", "annotated video (.mp4, .mkv, .mov); image or folder for images"),
+    ("--output", "output.path", "FILE", "annotated video (.mp4, .mkv, .mov, .webm, .gif); image or folder for images"),
     ("--detections", "detections.path", "FILE", "JSON lines, one a frame; - for standard output"),
     ("--present", "presentation", "M", "auto, exact (inferred frames) or smooth (every frame)"),
     ("--infer-every", "motion.infer_every", "N", "infer every Nth frame and carry its masks to the rest"),

@@ -1,9 +1,10 @@
-"""Copies a source's audio into a recording, re-encoded to AAC if the container does not support its codec."""
+"""Copies a source's audio into a recording, encoded anew if the container does not support its codec."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,29 @@ _EVERYWHERE = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
 COPIED_CODECS = {
     ".mp4": _EVERYWHERE | {"opus", "flac"},
     ".mov": _EVERYWHERE,
+    ".webm": frozenset({"opus", "vorbis"}),
     ".mkv": _EVERYWHERE | {"opus", "flac", "vorbis", "mp2", "dts", "truehd", "pcm_s16le", "pcm_s24le", "pcm_f32le"},
 }
-"""The codecs that are copied, by suffix of the recording; others are re-encoded to AAC."""
+"""The codecs that are copied, by suffix of the recording; others are encoded anew."""
 _CHANGEABLE_FORMATS = frozenset({"mpegts", "mpeg", "aac", "mp3", "ac3", "eac3", "flv"})
 """Containers whose sound may change its format midway, as after joining files; it is decoded and encoded anew."""
 
-_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_AAC_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
+
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """An encoder of sound by its name in FFmpeg, its sample rates in hertz, and its layouts of channels."""
+
+    name: str
+    rates: tuple[int, ...]
+    layouts: tuple[str, ...]
+
+
+_AAC = _Encoder(
+    "aac",
+    (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
+    ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"),
+)
+_OPUS = _Encoder("libopus", (8000, 12000, 16000, 24000, 48000), ("mono", "stereo", "5.1"))
 _USUAL_FRAME_S = 1024 / 48000
 """Duration of a packet that does not state it."""
 _MAX_DRIFT_S = 0.05
@@ -45,7 +61,7 @@ class AudioFeed:
         track: location of the source's audio.
         first_pts_s: pts of the recording's first frame, seconds: the recording's time 0.
         output: the recording, before its header is written.
-        suffix: ".mp4", ".mov" or ".mkv".
+        suffix: ".mp4", ".mov", ".mkv" or ".webm".
 
     Raises:
         av.FFmpegError, OSError: the audio cannot be opened.
@@ -67,7 +83,7 @@ class AudioFeed:
         if is_known and self._input.format.name not in _CHANGEABLE_FORMATS:
             self._packets = _copied(packets, output.add_stream_from_template(stream))
         else:
-            self._packets = _reencoded(packets, stream, output)
+            self._packets = _reencoded(packets, stream, output, _OPUS if suffix == ".webm" else _AAC)
 
     def until(self, end_s: float) -> Iterator[Packet]:
         """Yields the next packets that begin before `end_s` of the recording, ready to be muxed."""
@@ -109,14 +125,14 @@ def _copied(packets: Iterator[Packet], target: av.AudioStream) -> Iterator[Packe
 
 
 def _reencoded(
-    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer
+    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer, encoder: _Encoder
 ) -> Iterator[Packet]:
-    """Re-encodes packets to AAC, in the format that the sound begins with."""
+    """Re-encodes packets, in the format that the sound begins with."""
     rate = stream.codec_context.sample_rate
-    rate = rate if rate in _AAC_RATES else 48000
+    rate = rate if rate in encoder.rates else 48000
     layout = stream.codec_context.layout.name
-    layout = layout if layout in _AAC_LAYOUTS else ("mono" if stream.codec_context.channels == 1 else "stereo")
-    target = output.add_stream("aac", rate=rate, layout=layout)
+    layout = layout if layout in encoder.layouts else ("mono" if stream.codec_context.channels == 1 else "stereo")
+    target: Any = output.add_stream(encoder.name, rate=rate, layout=layout)
 
     def generate() -> Iterator[Packet]:
         timeline = _SampleTimeline(rate)

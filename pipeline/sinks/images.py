@@ -17,6 +17,7 @@ from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, numbered, replace_file
 from pipeline.sinks.recorder import FORMATS as VIDEO_FORMATS
+from pipeline.sinks.recorder import FORMATS_TEXT as VIDEO_FORMATS_TEXT
 
 ENCODING = {
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95),
@@ -54,7 +55,7 @@ class Images(Sink):
         """Check the path; nothing is written yet. Raises InputError."""
         if context.source.kind is not SourceKind.STILLS:
             raise InputError(
-                f"--output {self._text}: the source is a video; give a file that ends in .mp4, .mkv or .mov."
+                f"--output {self._text}: the source is a video; give a file that ends in {VIDEO_FORMATS_TEXT}."
             )
         self._is_folder = self._text.endswith(("/", os.sep)) or self._path.is_dir() or not self._path.suffix
         if not self._is_folder:

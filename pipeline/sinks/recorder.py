@@ -1,4 +1,4 @@
-"""Records annotated frames as H.264 in mp4, mov or mkv, with the source's timestamps and audio.
+"""Records annotated frames as H.264 in mp4, mov or mkv, or as VP9 in webm, with the source's timestamps and audio.
 
 The file consists of fragments that play on their own, so that a recording survives the death of the process.
 """
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import av
 import cv2
@@ -28,6 +28,7 @@ from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.gif import GifRecording
 from pipeline.sinks.paths import Outputs, free_bytes, is_exempt, write_all
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".gif": "gif"}
 """FFmpeg's container format by suffix."""
+FORMATS_TEXT = ".mp4, .mkv, .mov, .webm or .gif"
 
 CHECK_EVERY_S = 5.0
 """How often the free space is checked."""
@@ -159,7 +161,7 @@ class Recorder(Sink):
         self._free_bytes = free_bytes
         self._next_check_s = 0.0
         self._source: SourceInfo | None = None
-        self._recording: _Recording | None = None
+        self._recording: _Recording | GifRecording | None = None
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
@@ -169,9 +171,10 @@ class Recorder(Sink):
                 "give an image file (out.png) or a folder (out/)."
             )
         if self._path.suffix.lower() not in FORMATS:
-            raise InputError(f"--output {self._path}: the name of a video must end in .mp4, .mkv or .mov.")
-        if "libx264" not in av.codecs_available:
-            raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
+            raise InputError(f"--output {self._path}: the name of a video must end in {FORMATS_TEXT}.")
+        encoder = _encoder(self._settings, self._path.suffix.lower())[0]
+        if encoder not in av.codecs_available:
+            raise InputError(f"This build of PyAV lacks the encoder {encoder}: install it with `pip install av`.")
         self._outputs.claim_file(self._path, "--output")
         with contextlib.suppress(OSError):  # the file system does not say; writing will show
             problem = self._shortage()
@@ -190,7 +193,11 @@ class Recorder(Sink):
                 with contextlib.ExitStack() as undo:
                     file = self._open_file(self._name, self._clock)
                     undo.callback(file.close)
-                    self._recording = _Recording(self._settings, self._source, file, presentation)
+                    if self._path.suffix.lower() == ".gif":
+                        height, width = presentation.annotated_bgr.shape[:2]
+                        self._recording = GifRecording(file, (width, height), self._source.fps)
+                    else:
+                        self._recording = _Recording(self._settings, self._source, file, presentation)
                     undo.pop_all()
             self._check_space()
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
@@ -271,15 +278,13 @@ class _Recording:
         self._output = av.open(
             file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)
         )
-        self._stream = self._add_video(settings, source)
+        self._stream = self._add_video(settings, source, suffix)
         self._audio = self._add_audio(settings, source, suffix)
 
-    def _add_video(self, settings: RecorderSettings, source: SourceInfo) -> av.VideoStream:
+    def _add_video(self, settings: RecorderSettings, source: SourceInfo, suffix: str) -> av.VideoStream:
         rate = Fraction(source.fps or _ASSUMED_FPS).limit_denominator(1001)
-        # No B-frames: they would delay the first frame in fragments, which have no edit lists. forced-idr makes each
-        # forced keyframe one that can start a fragment.
-        options = {"crf": str(settings.crf), "preset": settings.preset, "bf": "0", "forced-idr": "1"}
-        stream: av.VideoStream = self._output.add_stream("libx264", rate=rate, options=options)
+        encoder, options = _encoder(settings, suffix)
+        stream = cast(av.VideoStream, self._output.add_stream(encoder, rate=rate, options=options))
         stream.time_base = self._time_base
         context = stream.codec_context
         context.time_base = self._time_base
@@ -379,11 +384,24 @@ class _Recording:
                 self.file.close()
 
 
+def _encoder(settings: RecorderSettings, suffix: str) -> tuple[str, dict[str, str]]:
+    """The name of the video encoder for a file, and its options."""
+    if suffix == ".gif":
+        return "gif", {}
+    if suffix == ".webm":
+        # VP9's crf is finer, up to 63; 10 more than that of H.264 looks alike. The encoder keeps up with a camera.
+        speed = {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "lag-in-frames": "0"}
+        return "libvpx-vp9", {"crf": str(min(63, settings.crf + 10)), "b": "0", **speed}
+    # No B-frames: they would delay the first frame in fragments, which have no edit lists. forced-idr makes each
+    # forced keyframe one that can start a fragment.
+    return "libx264", {"crf": str(settings.crf), "preset": settings.preset, "bf": "0", "forced-idr": "1"}
+
+
 def _container_options(suffix: str, source: SourceInfo, fragment_s: float) -> dict[str, str]:
     """Options that keep each container playable up to its last fragment at any moment."""
     # Every packet reaches the file at once, and no track waits long for one that has ended.
     options = {"flush_packets": "1", "max_interleave_delta": str(round(fragment_s * 1_000_000))}
-    if suffix == ".mkv":
+    if suffix in (".mkv", ".webm"):
         return options | {"cluster_time_limit": str(max(1, round(fragment_s * 1000)))}
     if source.kind is SourceKind.LIVE and source.audio is None:
         # Such a recording may last for days (only files have audio, and they end), and the index of a regular file

@@ -61,7 +61,7 @@ def codecs(path):
         return [stream.codec_context.codec.canonical_name for stream in file.streams]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 @pytest.mark.parametrize("skip", [0, 20])
 def test_flash_and_beep_stay_in_sync(source, tmp_path, suffix, skip):
     path = tmp_path / f"out{suffix}"
@@ -96,19 +96,19 @@ def test_a_start_far_into_the_file_is_found_by_seeking(tmp_path, name, codec):
 @pytest.mark.parametrize(
     ("name", "codec", "expected"),
     [
-        ("a.mp4", "aac", {".mp4": "aac", ".mov": "aac", ".mkv": "aac"}),
+        ("a.mp4", "aac", {".mp4": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "opus"}),
         ("a.mov", "pcm_s16le", {".mp4": "aac", ".mov": "aac", ".mkv": "pcm_s16le"}),
-        ("a.mkv", "libopus", {".mp4": "opus", ".mov": "aac", ".mkv": "opus"}),
+        ("a.mkv", "libopus", {".mp4": "opus", ".mov": "aac", ".mkv": "opus", ".webm": "opus"}),
         ("a.mkv", "mp2", {".mp4": "aac", ".mov": "aac", ".mkv": "mp2"}),
-        ("a.mkv", "libmp3lame", {".mp4": "mp3", ".mov": "mp3", ".mkv": "mp3"}),
+        ("a.mkv", "libmp3lame", {".mp4": "mp3", ".mov": "mp3", ".mkv": "mp3", ".webm": "opus"}),
     ],
 )
-def test_audio_is_copied_if_the_container_supports_it_else_aac(tmp_path, name, codec, expected):
+def test_audio_is_copied_if_the_container_supports_it_else_encoded(tmp_path, name, codec, expected):
     source = flash_and_beep(tmp_path / name, codec, 0.0, event_s=0.2, length_s=0.6)
     for suffix, sound in expected.items():
         record_clip(source, tmp_path / f"out{suffix}")
         video, audio = codecs(tmp_path / f"out{suffix}")
-        assert video == "h264"
+        assert video == ("vp9" if suffix == ".webm" else "h264")
         assert audio == sound
 
 

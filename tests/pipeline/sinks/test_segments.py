@@ -291,7 +291,7 @@ def test_any_other_failure_ends_the_recording(tmp_path, monkeypatch):
 
 
 def test_impossible_settings_are_errors_at_open(tmp_path):
-    with pytest.raises(InputError, match=r"must end in \.mp4, \.mkv or \.mov"):
+    with pytest.raises(InputError, match=r"must end in \.mp4, \.mkv, \.mov"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "a.avi"), segment_s=5)).open(context())
     with pytest.raises(InputError, match="does not exist"):
         SegmentRecorder(RecorderSettings(path=str(tmp_path / "no" / "a.mp4"), segment_s=5)).open(context())
