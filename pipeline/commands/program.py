@@ -6,8 +6,9 @@ import argparse
 import difflib
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from pipeline.errors import InputError
 from pipeline.safe_uri import mask_uris, safe_name
@@ -109,9 +110,17 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
     return overrides
 
 
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the moment: while a progress line is shown, that keeps messages above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 def set_up_logging(verbose: bool = False) -> None:
     """Send the log of the program's own packages to standard error, from INFO on; from DEBUG on with `verbose`."""
-    handler = logging.StreamHandler()
+    handler = _StandardError()
     handler.setFormatter(logging.Formatter("stream_segment: %(message)s"))
     for name in PACKAGES:
         package_logger = logging.getLogger(name)

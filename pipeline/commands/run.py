@@ -35,7 +35,7 @@ from pipeline.settings.loading import dump_settings, load_settings, preset_overr
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.factory import is_without_sinks, with_output_beside
-from pipeline.sinks.window import KEYS_HELP
+from pipeline.sinks.window import KEYS_HELP, Window
 from pipeline.sources.uri import Target, UriKind, parse_uri
 from pipeline.version import __version__
 
@@ -246,11 +246,15 @@ def _run(settings: Settings) -> int:
     return interrupted_code
 
 
+def _has_window(stream: Stream) -> bool:
+    return any(isinstance(sink, Window) for sink in stream.sinks)
+
+
 def _present_all(stream: Stream, settings: Settings) -> None:
     if not stream.sinks:
         logger.warning("nothing to show or write: no window, no --output, no --detections; only the summary will come")
     mode = settings.progress
-    if mode is ProgressMode.AUTO and stream.info.kind is SourceKind.LIVE:
+    if mode is ProgressMode.AUTO and stream.info.kind is SourceKind.LIVE and _has_window(stream):
         mode = ProgressMode.OFF
     with ProgressReport(stream.info, stream.ledger, stream.clock, mode, settings.source.max_frames) as progress:
         for segmented in stream:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from pipeline.console.progress import ProgressDisplay, duration_text, time_columns
 from pipeline.drawing.places import line_text
-from pipeline.ledger import RunLedger, RunSummary
-from pipeline.records import Clock, SegmentedFrame, SourceInfo
+from pipeline.labels import plural
+from pipeline.ledger import RunLedger, RunStats, RunSummary
+from pipeline.records import Clock, SegmentedFrame, SourceInfo, SourceKind
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
+from pipeline.sources.uri import is_image_name
 
 
 class ProgressReport(ProgressDisplay):
-    """Shows the progress of a run: a bar on a terminal, a plain line every few seconds elsewhere.
+    """Shows the progress of a run: a line that changes on a terminal, a plain line every few seconds elsewhere.
+
+    A live source gets no plain lines unless they are requested: they would fill a log.
 
     Args:
-        info: the source; without a frame count, frames are only counted.
+        info: the source; with a frame count, the line has a bar and the time left.
         ledger, clock: provide the frame rate.
         mode: bar, lines, off, or depending on the output stream.
         limit_frames: `--max-frames`, if given.
@@ -37,12 +45,14 @@ class ProgressReport(ProgressDisplay):
         super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR, clock)
         self._info = info
         self._ledger = ledger
-        self._is_off = mode is ProgressMode.OFF
+        only_on_terminals = mode is ProgressMode.AUTO and info.kind is SourceKind.LIVE
+        self._is_off = mode is ProgressMode.OFF or (only_on_terminals and not self.has_bar)
+        self.has_bar = self.has_bar and not self._is_off
         counts = [count for count in (info.frame_count, limit_frames) if count is not None]
         self._total = min(counts) if counts else None
-        counted = TextColumn(f"{{task.completed:.0f}}/{self._total or '?'} frames")
-        columns = (BarColumn(), counted, TextColumn("{task.fields[rate]}"), *time_columns())
-        self._add_bar(info.source_id, self._total, columns, fields={"rate": ""})
+        numbers = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("frames", "rate", "now")]
+        columns = (BarColumn(), *numbers, *time_columns()) if self._total else (*numbers, TimeElapsedColumn())
+        self._add_bar(info.source_id, self._total, columns, fields={"frames": "0 frames", "rate": "", "now": ""})
 
     def update(self, segmented: SegmentedFrame) -> None:
         """Show that a frame was presented."""
@@ -50,8 +60,11 @@ class ProgressReport(ProgressDisplay):
         if self._is_off or not (self.has_bar or self._is_line_due()):
             return
         rate = self._ledger.recent(self._clock()).display_fps
-        self._move_bar(done, {"rate": _fps(rate)})
         if self.has_bar:
+            frames = f"{done}/{self._total} frames" if self._total else plural(done, "frame")
+            now = segmented.scene.now if segmented.scene is not None else {}
+            objects = ", ".join(plural(count, name) for name, count in now.items())
+            self._move_bar(done, {"frames": frames, "rate": _fps(rate), "now": objects})
             return
         text = f"{self._info.source_id}: frame {done}"
         if self._total:
@@ -80,23 +93,40 @@ def summary_text(summary: RunSummary) -> str:
         f"display {_fps(stats.display_fps)}"
     )
     if summary.scene is not None:
-        lines.extend(_scene_lines(summary.scene))
-    lines.append(
-        f"  latency    p50 {_ms(stats.latency_p50_s)}, p95 {_ms(stats.latency_p95_s)} from capture to display; "
-        f"inference p50 {_ms(stats.inference_p50_s)}"
-    )
+        lines.extend(_scene_lines(summary.scene, "run" if summary.live else "clip"))
+    lines.append(_times_line(stats, summary.live))
     if summary.reconnects:
         lines.append(f"  reconnects {summary.reconnects}")
     if summary.restarts:
-        lines.append(f"  network    restarted {summary.restarts} times")
+        lines.append(f"  network    restarted {plural(summary.restarts, 'time')}")
     lines.extend(f"  warning    {text}" for text in summary.source_warnings)
-    lines.extend(f"  output     {path}" for path in summary.outputs)
+    stills = summary.source.kind is SourceKind.STILLS
+    lines.extend(f"  output     {path}" for path in (_by_folder(summary.outputs) if stills else summary.outputs))
     return "\n".join(lines)
 
 
-def _scene_lines(scene: Scene) -> list[str]:
-    seen = ", ".join(f"{count} {name}" for name, count in scene.seen.items())
-    lines = [f"  seen       {seen} (different objects)"] if seen else []
+def _times_line(stats: RunStats, live: bool) -> str:
+    """How long frames take; of a recorded source, whose frames wait for each other, the network only."""
+    network = f"{_ms(stats.inference_p50_s)} a frame in the network"
+    if not live:
+        return f"  time       {network} (median)"
+    typical, most = _ms(stats.latency_p50_s), _ms(stats.latency_p95_s)
+    return f"  time       {typical} from capture to display (95 % within {most}), {network} (medians)"
+
+
+def _by_folder(paths: Sequence[str]) -> list[str]:
+    """Files, with images by folder, such as "out/ (12 images)"; one image by its name."""
+    images = [path for path in paths if is_image_name(Path(path))]
+    if len(images) < 2:
+        return list(paths)
+    folders = Counter(os.path.dirname(path) for path in images)
+    texts = [f"{os.path.join(folder or '.', '')} ({plural(count, 'image')})" for folder, count in folders.items()]
+    return texts + [path for path in paths if path not in images]
+
+
+def _scene_lines(scene: Scene, what: str) -> list[str]:
+    seen = ", ".join(plural(count, name) for name, count in scene.seen.items())
+    lines = [f"  seen       {seen} in view over the {what} (by track)"] if seen else []
     lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
     lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
     return lines

@@ -17,7 +17,7 @@ from pipeline.segmentation.engine_pool import EnginePool
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.network_model import NetworkModel, read_model
 from pipeline.segmentation.segmenter import Segmenter
-from pipeline.settings.model_settings import ModelSettings
+from pipeline.settings.model_settings import Canvas, ModelSettings
 
 if TYPE_CHECKING:
     from mrcnn.engines.base import RawDetections
@@ -65,10 +65,11 @@ class MaskRCNNSegmenter(Segmenter):
     def description(self) -> str:
         """See `Segmenter.description`."""
         model, workers = self.model, self.choice.workers
+        canvas = {Canvas.TIGHT: "", Canvas.PAD64: ", padded to 64", Canvas.SQUARE: ", square"}[model.settings.canvas]
         together = f", {workers} frames side by side" if workers > 1 else ""
         return (
-            f"Mask R-CNN {model.config.BACKBONE}, {len(model.labels)} classes, {model.config.IMAGE_MAX_DIM} px "
-            f"{model.settings.canvas.value} canvas; {model.weights.path.name} ({model.weights.reason}); "
+            f"Mask R-CNN {model.config.BACKBONE}, {len(model.labels)} classes, {model.config.IMAGE_MAX_DIM} px"
+            f"{canvas}; {model.weights.path.name} ({model.weights.reason}); "
             f"{self.choice}{together}"
         )
 

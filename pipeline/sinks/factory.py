@@ -92,8 +92,8 @@ def _path_beside(source: Target) -> str | None:
         return None
     if source.images == (Path(source.location),):
         return _segmented(source.images[0], ENCODING, ".png")
-    folder = os.path.commonpath([image.absolute().parent for image in source.images])
-    return f"{folder}_segmented{os.sep}"
+    folder = Path(os.path.commonpath([image.parent for image in source.images]))
+    return f"{folder if folder.name else folder.absolute()}_segmented{os.sep}"
 
 
 def _segmented(path: Path, formats: Container[str], otherwise: str) -> str:

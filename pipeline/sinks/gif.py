@@ -30,7 +30,7 @@ _BGR = av.VideoFormat("bgr24")
 Image = NDArray[np.uint8]
 
 
-class GifFile(Protocol):
+class _File(Protocol):
     """What a recording is written to: see `MediaFile` in recorder.py."""
 
     error: OSError | None
@@ -49,7 +49,7 @@ class GifRecording:
         fps: frame rate of the source; every nth frame is kept. None if unknown.
     """
 
-    def __init__(self, file: GifFile, size_wh: tuple[int, int], fps: float | None) -> None:
+    def __init__(self, file: _File, size_wh: tuple[int, int], fps: float | None) -> None:
         self.file = file
         self._full_wh = size_wh
         scale = min(1.0, LONGER_SIDE / max(size_wh))

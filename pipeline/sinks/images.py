@@ -83,8 +83,8 @@ class Images(Sink):
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The image or folder, if anything was written."""
-        return (str(self._name),) if self._written else ()
+        """The images that were written."""
+        return tuple(map(str, self._written))
 
     def _check_file(self, source: SourceInfo) -> None:
         suffix = self._path.suffix.lower()

@@ -182,15 +182,16 @@ def runs_of(*arguments):
 
 
 def test_each_source_without_a_flag_is_a_run_and_gets_a_name_beside_it(files):
-    runs = runs_of("a.mp4", "--no-window", "b.avi", "c.MKV", "d.jpg", "e.jp2", "photos", "photos/*.png")
+    runs = runs_of("a.mp4", "--no-window", "b.avi", "c.MKV", "d.jpg", "e.jp2", "photos", "photos/*.png", ".")
     assert [(run.source.uri.reveal(), run.output.path) for run in runs] == [
         ("a.mp4", "a_segmented.mp4"),
         ("b.avi", "b_segmented.mp4"),
         ("c.MKV", "c_segmented.MKV"),
         ("d.jpg", "d_segmented.jpg"),
         ("e.jp2", "e_segmented.png"),
-        ("photos", f"{files / 'photos'}_segmented{os.sep}"),
-        ("photos/*.png", f"{files / 'photos'}_segmented{os.sep}"),
+        ("photos", f"photos_segmented{os.sep}"),
+        ("photos/*.png", f"photos_segmented{os.sep}"),
+        (".", f"{files}_segmented{os.sep}"),
     ]
 
 

@@ -1,4 +1,7 @@
 import io
+import re
+
+import pytest
 
 from pipeline.console.run_report import ProgressReport, summary_text
 from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
@@ -7,12 +10,13 @@ from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 
+SCENE = Scene(now={"person": 2, "dog": 1})
 FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
 
 
 def show(ledger, clock, index):
     segmented = SegmentedFrame(
-        make_frame(index), make_instances(), index, StageTimes(clock(), presented_at_s=clock() + 0.1)
+        make_frame(index), make_instances(), index, StageTimes(clock(), presented_at_s=clock() + 0.1), SCENE
     )
     ledger.presented(segmented)
     return segmented
@@ -53,7 +57,16 @@ def test_a_requested_bar_and_a_name_with_brackets():
     info = SourceInfo("shots[1].mp4", SourceKind.RECORDED, 80, 48)
     text = run_progress(io.StringIO(), ProgressMode.BAR, info)
     assert "shots[1].mp4" in text
-    assert "50/? frames" in text
+    assert "50 frames" in text
+    assert "left" not in text
+
+
+def test_a_live_source_has_a_line_that_changes_on_a_terminal_and_none_elsewhere(terminal):
+    info = SourceInfo("camera 0", SourceKind.LIVE, 80, 48)
+    text = run_progress(terminal, ProgressMode.AUTO, info)
+    assert re.search(r"camera 0 50 frames 4\.0 fps 2 people, 1 dog .*0:00:00", text)
+    assert "left" not in text
+    assert run_progress(io.StringIO(), ProgressMode.AUTO, info) == ""
 
 
 def test_off_is_silent(terminal):
@@ -90,14 +103,30 @@ def test_summary_says_everything_once():
         "out.jsonl",
     ):
         assert text.count(part) == 1, part
-    assert "p50 100 ms" in text.replace("p50 99 ms", "p50 100 ms").replace("p50 101 ms", "p50 100 ms")
+    # each frame took 100 ms to its display and 400 ms in the network; a histogram is exact to 1 %
+    assert re.search(r"\n  time       (99|10[01]) ms from capture to display \(95 % within (99|10[01]) ms\), ", text)
+    assert re.search(r", (39[6-9]|40[0-4]) ms a frame in the network \(medians\)\n", text)
 
 
 def test_summary_of_a_run_without_frames():
     text = summary_text(RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FAILED, 0.2))
     assert "failed after 0.2 s" in text
-    assert "p50 -" in text
+    assert "time       - a frame in the network (median)" in text
     assert "reconnects" not in text
+
+
+@pytest.mark.parametrize(
+    ("outputs", "lines"),
+    [
+        (["out/1.png", "out/2.png", "more/3.png", "a.jsonl"], ["out/ (2 images)", "more/ (1 image)", "a.jsonl"]),
+        (["out/1.png"], ["out/1.png"]),
+        ([], []),
+    ],
+)
+def test_summary_says_how_many_images_were_written(outputs, lines):
+    info = SourceInfo("photos", SourceKind.STILLS, 80, 48)
+    text = summary_text(RunSummary(info, False, "m", RunLedger().overall(), 0, outputs, EndReason.FINISHED, 0.2))
+    assert re.findall("^  output     (.*)$", text, re.MULTILINE) == lines
 
 
 def test_summary_lists_the_warnings_of_the_source():
@@ -117,7 +146,7 @@ def test_summary_of_counts_lines_and_zones():
         zones=[ZoneState("desk", 1, 4, 2.0, 65.0, 90.5), ZoneState("empty", 0, 0, None, None, None)],
     )
     text = summary_text(RunSummary(FILE, False, "m", RunLedger().overall(), 0, [], EndReason.FINISHED, 0.2, scene))
-    assert "  seen       3 person, 1 dog (different objects)\n" in text
+    assert "  seen       3 people, 1 dog in view over the clip (by track)\n" in text
     assert "  line       door: in 3, out 1\n" in text
     assert "  zone       desk: 4 entered, 1 inside at the end, stayed 1:05 min on average, 1:30 min at most\n" in text
     assert "  zone       empty: 0 entered, 0 inside at the end\n" in text

@@ -196,7 +196,7 @@ def test_another_frame_size_gets_another_canvas(seeded_small_weights):
 
 def test_settings_win_over_the_file(seeded_small_weights, photograph):
     segmenter = segmenter_of(seeded_small_weights, max_dim=128, max_instances=2, min_score=0.1, canvas="tight")
-    assert "128 px tight" in segmenter.description
+    assert "128 px; " in segmenter.description
     segmenter.open()
     assert len(segmenter.segment_batch([photograph])[0]) <= 2
     assert len(segmenter.segment_batch([np.ascontiguousarray(photograph.transpose(1, 0, 2))])[0]) <= 2
