@@ -1,7 +1,7 @@
 """Real-time instance segmentation of cameras and video with Mask R-CNN: the command line, and the names for Python.
 
     python stream_segment.py                                    # camera 0 in a window
-    python stream_segment.py --source clip.mp4 --output out.mp4
+    python stream_segment.py clip.mp4                           # writes clip_segmented.mp4 where there is no screen
     python stream_segment.py weights get coco-r50               # download a model of the 80 COCO classes
     python stream_segment.py --model coco-r50 --min-score 0.7 --source clip.mp4
 
@@ -9,10 +9,10 @@ From Python:
 
     import stream_segment
 
-    settings = stream_segment.Settings.model_validate({"source": {"uri": "clip.mp4"}, "window": {"mode": "off"}})
-    with stream_segment.Stream(settings) as stream:
+    people = stream_segment.segment("photo.jpg")
+    with stream_segment.Stream("clip.mp4") as stream:
         for segmented in stream:
-            print(segmented.frame.pts_s, segmented.instances.class_ids)
+            print(segmented.frame.pts_s, segmented.instances.names)
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ if __name__ == "__main__":  # before the other imports, which take a second in w
     program()
 
 from pipeline.commands.main import main
+from pipeline.console.run_report import with_progress
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo
+from pipeline.runtime.image_instances import ImageInstances, segment
 from pipeline.runtime.stream import Stream
 from pipeline.scene import Event, EventKind, Scene
 from pipeline.settings.loading import load_settings
@@ -40,6 +42,7 @@ __all__ = [
     "Event",
     "EventKind",
     "Frame",
+    "ImageInstances",
     "InputError",
     "Instances",
     "Presentation",
@@ -54,4 +57,6 @@ __all__ = [
     "StreamSegmentError",
     "load_settings",
     "main",
+    "segment",
+    "with_progress",
 ]

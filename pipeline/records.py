@@ -7,10 +7,11 @@ Mask R-CNN).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,15 +192,16 @@ class Instances:
             mask_probs=np.zeros((0, mask_size, mask_size), np.float32),
         )
 
-    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Instances:
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
         """The instances that a boolean mask (N,) or an index array names, in that order."""
-        return Instances(
-            self.boxes_xyxy[keep],
-            self.class_ids[keep],
-            self.scores[keep],
-            self.mask_probs[keep],
-            None if self.track_ids is None else self.track_ids[keep],
-            None if self.opacity is None else self.opacity[keep],
+        return replace(
+            self,
+            boxes_xyxy=self.boxes_xyxy[keep],
+            class_ids=self.class_ids[keep],
+            scores=self.scores[keep],
+            mask_probs=self.mask_probs[keep],
+            track_ids=None if self.track_ids is None else self.track_ids[keep],
+            opacity=None if self.opacity is None else self.opacity[keep],
         )
 
 

@@ -23,19 +23,17 @@ from pipeline.commands.program import (
     setting_options,
 )
 from pipeline.commands.signals import StopRequest, handled
-from pipeline.console.run_report import ProgressReport, summary_text
+from pipeline.console.run_report import summary_text, with_progress
 from pipeline.errors import InputError, OutputClosedError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name, shipped_file
 from pipeline.ledger import EndReason
-from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.safe_uri import safe_name
 from pipeline.settings.loading import dump_settings, load_settings, preset_overrides
-from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.factory import is_without_sinks, with_output_beside
-from pipeline.sinks.window import KEYS_HELP, Window
+from pipeline.sinks.window import KEYS_HELP
 from pipeline.sources.uri import Target, UriKind, parse_uri
 from pipeline.version import __version__
 
@@ -232,7 +230,7 @@ def _run(settings: Settings) -> int:
     somebody_reads = True
     try:
         with handled(request.handle, signal.SIGINT, signal.SIGTERM), stream:
-            _present_all(stream, settings)
+            _present_all(stream)
     except OutputClosedError:
         somebody_reads = False
         raise
@@ -246,16 +244,8 @@ def _run(settings: Settings) -> int:
     return interrupted_code
 
 
-def _has_window(stream: Stream) -> bool:
-    return any(isinstance(sink, Window) for sink in stream.sinks)
-
-
-def _present_all(stream: Stream, settings: Settings) -> None:
+def _present_all(stream: Stream) -> None:
     if not stream.sinks:
         logger.warning("nothing to show or write: no window, no --output, no --detections; only the summary will come")
-    mode = settings.progress
-    if mode is ProgressMode.AUTO and stream.info.kind is SourceKind.LIVE and _has_window(stream):
-        mode = ProgressMode.OFF
-    with ProgressReport(stream.info, stream.ledger, stream.clock, mode, settings.source.max_frames) as progress:
-        for segmented in stream:
-            progress.update(segmented)
+    for _ in with_progress(stream):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +39,8 @@ class ProgressDisplay:
 
     Args:
         output: the stream to write to; None for standard error, so that standard output contains only results.
-        has_bar: whether to show a bar; None shows one if the output is a terminal with a movable cursor. A pipe is not,
-            even with FORCE_COLOR set.
+        has_bar: whether to show a bar; None shows one if the output is a terminal with a movable cursor, or a notebook
+            with ipywidgets. A pipe is neither, even with FORCE_COLOR set.
         clock: seconds, monotonic.
     """
 
@@ -51,6 +52,8 @@ class ProgressDisplay:
     ) -> None:
         self._console = Console(file=output if output is not None else sys.stderr)
         can_show_bar = self._console.file.isatty() and not self._console.is_dumb_terminal
+        if self._console.is_jupyter:
+            can_show_bar = importlib.util.find_spec("ipywidgets") is not None
         self.has_bar = can_show_bar if has_bar is None else has_bar
         self._clock = clock
         self._next_line_s = clock() + LINE_EVERY_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,8 +15,10 @@ from pipeline.drawing.places import line_text
 from pipeline.labels import plural
 from pipeline.ledger import RunLedger, RunStats, RunSummary
 from pipeline.records import Clock, SegmentedFrame, SourceInfo, SourceKind
+from pipeline.runtime.stream import Stream
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
+from pipeline.sinks.window import Window
 from pipeline.sources.uri import is_image_name
 
 
@@ -73,6 +75,22 @@ class ProgressReport(ProgressDisplay):
         if self._total and rate:
             text += f", {duration_text(max(0, self._total - done) / rate)} left"
         self.note(text)
+
+
+def with_progress(stream: Stream) -> Iterator[SegmentedFrame]:
+    """The frames of an open stream, while a line on standard error shows how far it is; as `progress` says.
+
+    A terminal gets a line that changes, and so does a notebook with ipywidgets. A window shows live sources itself.
+    """
+    mode, info = stream.settings.progress, stream.info
+    has_window = any(isinstance(sink, Window) for sink in stream.sinks)
+    if mode is ProgressMode.AUTO and info.kind is SourceKind.LIVE and has_window:
+        mode = ProgressMode.OFF
+    limit = stream.settings.source.max_frames
+    with ProgressReport(info, stream.ledger, stream.clock, mode, limit) as progress:
+        for segmented in stream:
+            progress.update(segmented)
+            yield segmented
 
 
 def summary_text(summary: RunSummary) -> str:

@@ -12,7 +12,9 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +26,7 @@ from pipeline.errors import RunError, StreamSegmentError
 from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
+from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, segmenter_for
 from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.presenter import Presenter
@@ -56,7 +59,8 @@ class Stream:
     with the source, after `stop()`, or with the first error of any stage, which it raises.
 
     Args:
-        settings: everything about the run; sinks are made as `output`, `detections` and `window` say.
+        settings: everything about the run; sinks are made as `output`, `detections` and `window` say. Or the source
+            alone, a path or another `source.uri`: nothing is shown or written then.
         source, segmenter: used in place of those that the settings describe.
         clock: seconds, monotonic.
 
@@ -66,12 +70,14 @@ class Stream:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Settings | str | Path,
         *,
         source: Source | None = None,
         segmenter: Segmenter | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        if not isinstance(settings, Settings):
+            settings = Settings.model_validate({"source": {"uri": str(settings)}, "window": {"mode": "off"}})
         self.settings = settings
         self.ledger = RunLedger()
         self.controls = Controls(settings.overlay, recording=settings.output.path is not None)
@@ -180,7 +186,10 @@ class Stream:
     # -- presenting ---------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[SegmentedFrame]:
-        """Present every frame to the sinks, then yield it; raises the run's first error at the end."""
+        """Present every frame to the sinks, then yield it; raises the run's first error at the end.
+
+        The `instances` of each are `ImageInstances`.
+        """
         self._check_opened()
         while not self._stopping:
             if not self._plan.live and any(worker.sink.paused for worker in self._workers):
@@ -210,7 +219,9 @@ class Stream:
             with self._errors.guard(worker.sink.name):
                 worker.write(presentation)
         self._stop_if_a_sink_requests_it()
-        return presentation.segmented
+        segmented, overlay = presentation.segmented, self.settings.overlay
+        found = ImageInstances.of(segmented.instances, segmented.frame.image_bgr, self._segmenter.labels, overlay)
+        return replace(segmented, instances=found)
 
     def _redacted(self, captured: UnredactedFrame) -> SegmentedFrame:
         """The frame as it may be seen; where that fails the run ends, and nobody sees it."""

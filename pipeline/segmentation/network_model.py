@@ -56,7 +56,9 @@ class NetworkModel:
             high_score=high,
             low_score=low,
             max_instances=most,
-            class_ids=resolve_classes(self.settings.classes, self.labels) if self.settings.classes else None,
+            class_ids=resolve_classes(self.settings.classes, self.labels, "--classes (model.classes)")
+            if self.settings.classes
+            else None,
             report_score=low if redaction_score is None else min(low, redaction_score),
             report_most=report_most,
             complete_below=complete_below,

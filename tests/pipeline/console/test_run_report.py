@@ -3,12 +3,13 @@ import re
 
 import pytest
 
-from pipeline.console.run_report import ProgressReport, summary_text
+from pipeline.console.run_report import ProgressReport, summary_text, with_progress
 from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
-from tests.pipeline.fakes import FakeClock, make_frame, make_instances
+from tests.pipeline.fakes import FakeClock, FakeSource, make_frame, make_instances
+from tests.pipeline.runs import stream_of
 
 SCENE = Scene(now={"person": 2, "dog": 1})
 FILE = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, frame_count=200)
@@ -72,6 +73,13 @@ def test_a_live_source_has_a_line_that_changes_on_a_terminal_and_none_elsewhere(
 def test_off_is_silent(terminal):
     assert run_progress(terminal, ProgressMode.OFF) == ""
     assert run_progress(io.StringIO(), ProgressMode.OFF) == ""
+
+
+def test_frames_of_a_stream_pass_and_a_line_shows_them(terminal, monkeypatch):
+    monkeypatch.setattr("sys.stderr", terminal)
+    with stream_of(FakeSource(30)) as stream:
+        assert [item.frame.index for item in with_progress(stream)] == list(range(30))
+    assert "30/30 frames" in terminal.getvalue()
 
 
 def test_summary_says_everything_once():

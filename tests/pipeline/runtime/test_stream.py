@@ -199,3 +199,21 @@ def test_stop_may_interrupt_the_thread_that_iterates_wherever_it_holds_a_lock(pa
     assert not thread.is_alive()
     assert interrupted >= {"stopped", "close"} if paused else interrupted >= {"get", "stopped", "close"}
     assert stream.summary().end is EndReason.STOPPED
+
+
+def test_frames_come_with_their_objects_ready_to_use():
+    with stream_of(FakeSource(3)) as stream:
+        shown = list(stream)
+    assert [repr(item.instances) for item in shown] == ["<1 thing in 80x48>"] * 3
+    for item in shown:
+        assert item.instances.image_bgr is item.frame.image_bgr
+        assert (item.instances.draw() == stream.draw(item))[:20].all()  # above the status line
+
+
+def test_a_path_is_enough_for_a_stream(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"content")
+    stream = Stream(tmp_path / "clip.mp4")
+    assert stream.settings.source.uri.reveal() == str(tmp_path / "clip.mp4")
+    assert stream.settings.window.mode.value == "off"
+    with pytest.raises(InputError, match=r"absent\.mp4 does not exist"):
+        Stream("absent.mp4")
