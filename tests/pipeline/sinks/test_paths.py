@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mrcnn.weights.published import MODELS
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
 from pipeline.settings.loading import load_settings
@@ -141,6 +142,25 @@ def reading(tmp_path, monkeypatch):
         return load_settings(tmp_path / "my.yaml", values)
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ("coco", "weights/mask_rcnn_coco.h5"),
+        ("coco-r50", "weights/coco-r50.h5"),
+        ("coco-r50", "weights/{published}"),
+        ("~/R50.pth", "R50.pth"),
+        ("./R50.pkl", "R50.pkl"),
+        ("R50.safetensors", "R50.safetensors"),
+    ],
+)
+def test_weights_are_recognized_by_name_and_in_every_format(reading, tmp_path, given, file):
+    path = touch(tmp_path / file.format(published=MODELS["coco-r50"].file_name))
+    values = {"model": {"weights": given}, "source": {"uri": "clip.mp4"}, "detections": {"path": str(path)}}
+    settings = Settings.model_validate({"window": {"mode": "off"}, **values})
+    with pytest.raises(InputError, match="is a file that this run reads"):
+        opened(settings)
 
 
 def opened(settings, kind=SourceKind.RECORDED):
