@@ -62,6 +62,24 @@ def test_no_file_has_no_identity(tmp_path):
     assert Path("bad\0name") not in Inputs()
 
 
+def test_files_without_numbers_are_compared_by_name(tmp_path, monkeypatch):
+    one, other = touch(tmp_path / "a.mp4"), touch(tmp_path / "b.mp4")
+    (tmp_path / "photos").mkdir()
+    stat = Path.stat
+
+    def without_numbers(path, **how):
+        status = list(stat(path, **how))
+        status[1:3] = (0, 7) if path.suffix else status[1:3]  # folders have numbers
+        return os.stat_result(status)
+
+    monkeypatch.setattr(Path, "stat", without_numbers)
+    assert identity(one) is None
+    assert is_same_file(one, tmp_path / "photos" / ".." / "a.mp4")
+    assert not is_same_file(one, other)
+    assert one in Inputs.of([one])
+    assert other not in Inputs.of([one])
+
+
 def test_a_valid_path_passes(tmp_path):
     check_output_file(tmp_path / "out.mp4", "--output", Inputs())
     check_output_file(touch(tmp_path / "old.mp4"), "--output", Inputs())
