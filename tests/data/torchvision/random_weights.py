@@ -1,6 +1,6 @@
 """State dicts of Mask R-CNNs of torchvision and detectron2 with random weights: names and types as in published files.
 
-Random weights as such give a network that finds nothing. `calibration.npz`, which make_reference.py writes, holds what
+Random weights as such give a network that finds nothing. `calibration.npz`, which make_calibration.py writes, holds what
 makes this one behave like a trained network: statistics of the normalizations, and a factor and a bias for each output
 channel of the other layers. It stands for `maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth` (v1) and
 `maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth` (v2), in full size. It segments nothing meaningful. detectron2's has the
