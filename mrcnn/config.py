@@ -188,6 +188,8 @@ class Config:
             self._fail("MEAN_PIXEL", f"{self.IMAGE_CHANNEL_COUNT} numbers, one for each of IMAGE_CHANNEL_COUNT")
         side_name = "IMAGE_MIN_DIM" if self.IMAGE_RESIZE_MODE == "crop" else "IMAGE_MAX_DIM"
         self._need_count(side_name)
+        if self.IMAGE_RESIZE_MODE == "shortest":
+            self._need_count("IMAGE_MIN_DIM")
         shape = np.asarray(self.IMAGE_SHAPE)
         if shape.shape != (3,) or np.any(shape < 1):
             self._fail("IMAGE_SHAPE", "height, width and channels")
@@ -224,3 +226,9 @@ class Config:
             values = np.asarray(getattr(self, name), dtype=float)
             if values.shape != (4,) or np.any(values <= 0):
                 self._fail(name, "4 positive numbers (dy, dx, dh, dw)")
+
+
+def min_dim_for(config: Config, max_dim: int) -> int:
+    """IMAGE_MIN_DIM that belongs to another IMAGE_MAX_DIM: in mode "shortest", their ratio stays the Config's."""
+    share = config.IMAGE_MIN_DIM / config.IMAGE_MAX_DIM if config.IMAGE_RESIZE_MODE == "shortest" else MIN_DIM_SHARE
+    return round(max_dim * share)
