@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 
+from mrcnn.architecture import ARCHITECTURES
+from mrcnn.config import Config
+from mrcnn.weights.checkpoint import Checkpoint
+from mrcnn.weights.coco_names import coco_names
+from mrcnn.weights.metadata import network_settings
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
@@ -76,3 +81,52 @@ def test_as_many_objects_as_the_network_can_hold_are_not_all(seeded_small_weight
     model = read_model(ModelSettings(weights=str(seeded_small_weights), **values))
     assert model.detection_filter(redaction_score=0.3).complete_below == complete_below
     assert model.detection_filter(low_score=0.3).complete_below is None
+
+
+@pytest.fixture
+def published(request, tmp_path, monkeypatch):
+    """Settings for a file with what the published weights of an architecture say, and no weights."""
+    settings = {"NAME": "published", "ARCHITECTURE": request.param, **ARCHITECTURES[request.param].settings}
+    config = type("Published", (Config,), settings)()
+    names = coco_names(config.NUM_CLASSES)
+    metadata = {"config": network_settings(config), "class_names": list(names)}
+    path = tmp_path / "published.h5"
+    path.touch()
+    checkpoint = Checkpoint(path, config.NUM_CLASSES, "resnet50", names, metadata)
+    monkeypatch.setattr("mrcnn.weights.checkpoint.read_checkpoint", lambda _: checkpoint)
+    return ModelSettings(weights=str(path))
+
+
+FOREIGN = [name for name in ARCHITECTURES if name != "matterport"]
+
+
+@pytest.mark.parametrize("published", FOREIGN, indirect=True)
+def test_what_published_weights_measure_is_not_what_they_show(published):
+    assert read_model(published).detection_filter().high_score == 0.5  # the file says 0.05
+    sure = published.model_copy(update={"min_score": 0.03})
+    assert read_model(sure).detection_filter().high_score == 0.03
+    assert read_model(published).detection_filter(low_score=0.4).low_score == 0.4
+
+
+@pytest.mark.parametrize("published", FOREIGN, indirect=True)
+def test_the_longer_side_takes_the_shorter_one_along(published):
+    config = read_model(published).config
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (800, 1333)
+    config = read_model(published.model_copy(update={"max_dim": 512})).config
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (307, 512)  # 307.3
+
+
+@pytest.mark.parametrize("published", ["torchvision", "torchvision_v2"], indirect=True)
+def test_classes_that_coco_does_not_use_are_never_shown(published):
+    shown = read_model(published).detection_filter().class_ids
+    unused = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    assert shown == set(range(1, 91)) - unused
+    chosen = published.model_copy(update={"classes": ("Toothbrush", "12")})
+    assert read_model(chosen).detection_filter().class_ids == {90, 12}
+
+
+@pytest.mark.parametrize("published", ["detectron2"], indirect=True)
+def test_all_classes_are_shown_where_all_are_used(published):
+    model = read_model(published)
+    assert model.detection_filter().class_ids is None
+    assert (model.labels[1], model.labels[80], len(model.labels)) == ("person", "toothbrush", 81)
