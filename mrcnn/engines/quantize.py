@@ -91,9 +91,7 @@ def _body(parts: dict[str, Path], placed: Placed) -> tuple[Any, list[ModelInputs
     names = [parameter.any_name for parameter in features.inputs]
     features.reshape({name: shapes[name] for name in names})
     stem, body = split_stem(features)
-    inputs = [
-        {name: values for name, values in _feature_inputs(*one).items() if name in names} for one in placed
-    ]
+    inputs = [{name: values for name, values in _feature_inputs(*one).items() if name in names} for one in placed]
     if stem is None:
         return body, inputs
     compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
