@@ -28,11 +28,11 @@ from benchmarks.playback import LABELS
 from pipeline.drawing.masks import paste_mask
 from pipeline.drawing.overlay import Overlay
 from pipeline.errors import StreamSegmentError
+from pipeline.motion.carry import Carrier, make_carrier
 from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
-from pipeline.runtime.join import Carrier, KeyframeJoin, SmoothJoin, make_carrier
-from pipeline.runtime.keyframes import Keyframes
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.runtime.wiring import KeyframeJoin, Keyframes, SmoothJoin
 from pipeline.settings.loading import load_settings, parse_assignment
+from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from pipeline.threads.slot import Overflow, Slot
 

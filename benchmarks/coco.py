@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import models
-from pipeline.evaluation.ground_truth import read_ground_truth
-from pipeline.evaluation.scoring import evaluate
+from pipeline.evaluation.scoring import evaluate, read_ground_truth
 
 MIN_SCORE = 0.03
 """The default of the command `evaluate`."""

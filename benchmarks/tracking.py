@@ -32,9 +32,9 @@ from benchmarks.tracking_sequence import (
 )
 from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings.display_settings import ColorBy, OverlaySettings
+from pipeline.settings.output_settings import ColorBy, OverlaySettings
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking.kalman import BoxKalmanFilter
+from pipeline.tracking.track import BoxKalmanFilter
 from pipeline.tracking.tracker import Tracker
 
 HIGH_SCORE = 0.6

@@ -6,7 +6,7 @@ training only matter in mode="training". GPU_COUNT only multiplies the batch siz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -144,91 +144,85 @@ class Config:
             ValueError: settings are invalid or inconsistent; the message is one line that names the setting.
         """
         architecture_of(self)
-        self._validate_batch()
-        self._validate_backbone()
-        self._validate_image()
-        self._validate_anchors()
-        self._validate_thresholds()
-        self._validate_heads()
+        check(self, self._requirements())
 
-    def _fail(self, name: str, expected: str) -> None:
-        raise ValueError(f"{type(self).__name__}.{name} must be {expected}, got {getattr(self, name)!r}")
-
-    def _need_count(self, name: str, least: int = 1) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            self._fail(name, f"a whole number of {least} or more")
-
-    def _validate_batch(self) -> None:
-        for name in ("GPU_COUNT", "IMAGES_PER_GPU", "BATCH_SIZE"):
-            self._need_count(name)
-        self._need_count("NUM_CLASSES")
-        if self.NUM_CLASSES < 2:
-            self._fail("NUM_CLASSES", "2 or more (the background counts as one: 81 for COCO)")
-        if self.IMAGE_META_SIZE != META_SIZE_WITHOUT_CLASSES + self.NUM_CLASSES:
-            self._fail(
-                "IMAGE_META_SIZE",
-                f"{META_SIZE_WITHOUT_CLASSES} + NUM_CLASSES = {META_SIZE_WITHOUT_CLASSES + self.NUM_CLASSES} "
-                "(set NUM_CLASSES in the class, or call __init__ again after a change)",
-            )
-
-    def _validate_backbone(self) -> None:
-        if not callable(self.BACKBONE) and self.BACKBONE not in BACKBONES:
-            self._fail("BACKBONE", f"one of {', '.join(BACKBONES)}, or a function that builds one")
-        if tuple(self.BACKBONE_STRIDES) != PYRAMID_STRIDES:
-            self._fail("BACKBONE_STRIDES", f"{list(PYRAMID_STRIDES)}, the strides of P2 to P6")
-        self._need_count("TOP_DOWN_PYRAMID_SIZE")
-        self._need_count("FPN_CLASSIF_FC_LAYERS_SIZE")
-
-    def _validate_image(self) -> None:
-        if self.IMAGE_RESIZE_MODE not in RESIZE_MODES:
-            self._fail("IMAGE_RESIZE_MODE", f"one of {', '.join(RESIZE_MODES)}")
-        self._need_count("IMAGE_CHANNEL_COUNT")
-        if np.shape(self.MEAN_PIXEL) not in ((), (self.IMAGE_CHANNEL_COUNT,)):
-            self._fail("MEAN_PIXEL", f"{self.IMAGE_CHANNEL_COUNT} numbers, one for each of IMAGE_CHANNEL_COUNT")
+    def _requirements(self) -> Iterator[Requirement]:
         side_name = "IMAGE_MIN_DIM" if self.IMAGE_RESIZE_MODE == "crop" else "IMAGE_MAX_DIM"
-        self._need_count(side_name)
-        if self.IMAGE_RESIZE_MODE == "shortest":
-            self._need_count("IMAGE_MIN_DIM")
-        shape = np.asarray(self.IMAGE_SHAPE)
-        if shape.shape != (3,) or np.any(shape < 1):
-            self._fail("IMAGE_SHAPE", "height, width and channels")
-        if self.IMAGE_RESIZE_MODE != "shortest" and np.any(shape[:2] % 64):
-            self._fail(side_name, f"a multiple of 64 such as 512 or 1024, the stride of P6 (IMAGE_SHAPE is {shape})")
-        if self.IMAGE_RESIZE_MODE == "pad64" and self.IMAGE_MIN_DIM and self.IMAGE_MIN_DIM % 64:
-            self._fail("IMAGE_MIN_DIM", 'a multiple of 64 when IMAGE_RESIZE_MODE is "pad64"')
-        if self.IMAGE_MIN_SCALE and self.IMAGE_MIN_SCALE < 0:
-            self._fail("IMAGE_MIN_SCALE", "0 (off) or a positive factor")
-
-    def _validate_anchors(self) -> None:
+        is_shortest = self.IMAGE_RESIZE_MODE == "shortest"
+        for name in (*_COUNTS, side_name, *(["IMAGE_MIN_DIM"] if is_shortest else [])):
+            yield name, is_count(getattr(self, name)), "a whole number of 1 or more"
+        classes = self.NUM_CLASSES
+        yield "NUM_CLASSES", classes >= 2, "2 or more (the background counts as one: 81 for COCO)"
+        yield (
+            "IMAGE_META_SIZE",
+            self.IMAGE_META_SIZE == META_SIZE_WITHOUT_CLASSES + classes,
+            f"{META_SIZE_WITHOUT_CLASSES} + NUM_CLASSES = {META_SIZE_WITHOUT_CLASSES + classes} "
+            "(set NUM_CLASSES in the class, or call __init__ again after a change)",
+        )
+        is_known = callable(self.BACKBONE) or self.BACKBONE in BACKBONES
+        yield "BACKBONE", is_known, f"one of {', '.join(BACKBONES)}, or a function that builds one"
+        strides = tuple(self.BACKBONE_STRIDES)
+        yield "BACKBONE_STRIDES", strides == PYRAMID_STRIDES, f"{list(PYRAMID_STRIDES)}, the strides of P2 to P6"
+        mode, shape = self.IMAGE_RESIZE_MODE, np.asarray(self.IMAGE_SHAPE)
+        yield "IMAGE_RESIZE_MODE", mode in RESIZE_MODES, f"one of {', '.join(RESIZE_MODES)}"
+        channels = self.IMAGE_CHANNEL_COUNT
+        has_channels = np.shape(self.MEAN_PIXEL) in ((), (channels,))
+        yield "MEAN_PIXEL", has_channels, f"{channels} numbers, one for each of IMAGE_CHANNEL_COUNT"
+        yield "IMAGE_SHAPE", shape.shape == (3,) and _are_positive(shape), "height, width and channels"
+        expected = f"a multiple of 64 such as 512 or 1024, the stride of P6 (IMAGE_SHAPE is {shape})"
+        yield side_name, mode == "shortest" or not np.any(shape[:2] % 64), expected
+        is_multiple = mode != "pad64" or not (self.IMAGE_MIN_DIM or 0) % 64
+        yield "IMAGE_MIN_DIM", is_multiple, 'a multiple of 64 when IMAGE_RESIZE_MODE is "pad64"'
+        yield "IMAGE_MIN_SCALE", (self.IMAGE_MIN_SCALE or 0) >= 0, "0 (off) or a positive factor"
         for name in ("RPN_ANCHOR_SCALES", "RPN_ANCHOR_RATIOS"):
-            values = np.asarray(getattr(self, name), dtype=float)
-            if values.ndim != 1 or values.size == 0 or np.any(values <= 0):
-                self._fail(name, "one or more positive numbers")
-        if len(self.RPN_ANCHOR_SCALES) != len(PYRAMID_STRIDES):
-            self._fail("RPN_ANCHOR_SCALES", f"{len(PYRAMID_STRIDES)} numbers, one for each pyramid level")
-        self._need_count("RPN_ANCHOR_STRIDE")
-        for name in ("PRE_NMS_LIMIT", "POST_NMS_ROIS_INFERENCE"):
-            self._need_count(name)
-
-    def _validate_thresholds(self) -> None:
+            yield name, _are_positive(getattr(self, name)), "one or more positive numbers"
+        is_complete = len(self.RPN_ANCHOR_SCALES) == len(PYRAMID_STRIDES)
+        yield "RPN_ANCHOR_SCALES", is_complete, f"{len(PYRAMID_STRIDES)} numbers, one for each pyramid level"
         for name in ("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "DETECTION_MIN_CONFIDENCE"):
-            value = getattr(self, name)
-            if name == "DETECTION_MIN_CONFIDENCE" and value is None:
-                continue
-            if not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value <= 1:
-                self._fail(name, "a number from 0 to 1")
-
-    def _validate_heads(self) -> None:
-        for name in ("POOL_SIZE", "MASK_POOL_SIZE", "DETECTION_MAX_INSTANCES"):
-            self._need_count(name)
+            value = 0 if name == "DETECTION_MIN_CONFIDENCE" and getattr(self, name) is None else getattr(self, name)
+            yield name, is_number(value) and 0 <= value <= 1, "a number from 0 to 1"
         for name in ("RPN_BBOX_STD_DEV", "BBOX_STD_DEV"):
-            values = np.asarray(getattr(self, name), dtype=float)
-            if values.shape != (4,) or np.any(values <= 0):
-                self._fail(name, "4 positive numbers (dy, dx, dh, dw)")
+            is_right = _are_positive(getattr(self, name)) and len(getattr(self, name)) == 4
+            yield name, is_right, "4 positive numbers (dy, dx, dh, dw)"
+
+
+_COUNTS = (
+    "GPU_COUNT", "IMAGES_PER_GPU", "BATCH_SIZE", "NUM_CLASSES", "TOP_DOWN_PYRAMID_SIZE", "FPN_CLASSIF_FC_LAYERS_SIZE",
+    "IMAGE_CHANNEL_COUNT", "RPN_ANCHOR_STRIDE", "PRE_NMS_LIMIT", "POST_NMS_ROIS_INFERENCE", "POOL_SIZE",
+    "MASK_POOL_SIZE", "DETECTION_MAX_INSTANCES",
+)  # fmt: skip
+
+Requirement = tuple[str, bool, str]
+"""Name of a setting, whether its value is right, and what is expected: "a number from 0 to 1"."""
+
+
+def check(config: Config, requirements: Iterable[Requirement]) -> None:
+    """Check settings in turn; a requirement may rely on those before it.
+
+    Raises:
+        ValueError: a setting is wrong; the message is one line that names it.
+    """
+    for name, is_right, expected in requirements:
+        if not is_right:
+            raise ValueError(f"{type(config).__name__}.{name} must be {expected}, got {getattr(config, name)!r}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number; True and False are none."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Whether a value is a whole number of at least so much."""
+    return is_number(value) and isinstance(value, int | np.integer) and bool(value >= least)
 
 
 def min_dim_for(config: Config, max_dim: int) -> int:
     """IMAGE_MIN_DIM that belongs to another IMAGE_MAX_DIM: in mode "shortest", their ratio stays the Config's."""
     share = config.IMAGE_MIN_DIM / config.IMAGE_MAX_DIM if config.IMAGE_RESIZE_MODE == "shortest" else MIN_DIM_SHARE
     return round(max_dim * share)
+
+
+def _are_positive(values: ArrayLike) -> bool:
+    array = np.asarray(values, dtype=float)
+    return array.ndim == 1 and array.size > 0 and bool((array > 0).all())

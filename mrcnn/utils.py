@@ -2,7 +2,9 @@
 
 from mrcnn.matterport.boxes import (
     apply_box_deltas,
+    batch_slice,
     box_refinement,
+    box_refinement_graph,
     compute_iou,
     compute_overlaps,
     compute_overlaps_masks,
@@ -24,7 +26,6 @@ from mrcnn.matterport.resizing import (
     resize_mask,
     unmold_mask,
 )
-from mrcnn.matterport.tensors import batch_slice, box_refinement_graph
 from mrcnn.weights.download import COCO_MODEL_URL, download_trained_weights
 
 __all__ = [

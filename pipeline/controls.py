@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.section import Section
 
 

@@ -1,4 +1,4 @@
-"""Class names: COCO's, those of a labels file, and the classes that the user selects."""
+"""Class names: those of a labels file, and the classes that the user selects."""
 
 from __future__ import annotations
 
@@ -10,39 +10,21 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
 
-BACKGROUND = "BG"
 
-COCO_LABELS: tuple[str, ...] = (
-    BACKGROUND,
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
-    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
-    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
-    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
-    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
-    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard"),
-    *("cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors"),
-    *("teddy bear", "hair drier", "toothbrush"),
-)
-"""The background, then the 80 COCO classes in the order of Matterport's model."""
-
-
-def load_labels(path: str | None, num_classes: int | None) -> tuple[str, ...]:
-    """Reads class names from a file with one name per line, the background first; COCO's without a file.
+def load_labels(path: str, num_classes: int | None) -> tuple[str, ...]:
+    """Reads class names from a file with one name per line, the background first.
 
     Args:
-        path: UTF-8 text file, or None.
+        path: UTF-8 text file.
         num_classes: the required number, including the background; None accepts any.
 
     Raises:
         InputError: the file is missing or empty, has a blank line or a duplicate, or the wrong number of names.
     """
-    labels = COCO_LABELS if path is None else _read_labels(user_path(path, "--labels"))
+    labels = _read_labels(user_path(path, "--labels"))
     if num_classes is not None and len(labels) != num_classes:
-        source = "the COCO list" if path is None else path
         raise InputError(
-            f"{source} has {len(labels)} class names including the background, but the weights have {num_classes} "
-            "classes; give --labels a file with one name per line, the background first"
+            f"{path} has {len(labels)} class names including the background, but the weights have {num_classes} classes"
         )
     return labels
 
@@ -62,9 +44,21 @@ def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting:
     ids_by_name: dict[str, set[int]] = {}
     for class_id, label in enumerate(labels):
         if class_id > 0:
-            ids_by_name.setdefault(_comparable(label), set()).add(class_id)
-    resolved = (_resolve(text.strip(), ids_by_name, len(labels), setting) for text in names_or_ids)
-    return frozenset(class_id for class_ids in resolved for class_id in class_ids)
+            ids_by_name.setdefault(label.strip().casefold(), set()).add(class_id)
+    resolved: set[int] = set()
+    for text in map(str.strip, names_or_ids):
+        if text.casefold() in ids_by_name:
+            resolved |= ids_by_name[text.casefold()]
+        elif text.isdecimal() and 0 < int(text) < len(labels):
+            resolved.add(int(text))
+        elif text.isdecimal():
+            raise InputError(f"{setting}: the ids of this model range from 1 to {len(labels) - 1}, got {text}")
+        else:
+            near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
+            known = ", ".join(near or list(ids_by_name)[:10]) + (" …" if not near and len(labels) > 11 else "")
+            hint = "did you mean" if near else "it has"
+            raise InputError(f"{setting}: this model has no class {text!r}; {hint} {known}?")
+    return frozenset(resolved)
 
 
 def class_name(class_id: int, labels: Sequence[str]) -> str:
@@ -75,22 +69,6 @@ def class_name(class_id: int, labels: Sequence[str]) -> str:
 def is_unused(label: str) -> bool:
     """Whether a class is none of COCO's: torchvision's class ids are COCO's category ids, which have gaps."""
     return re.fullmatch(r"unused \d+", label) is not None
-
-
-def _comparable(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _resolve(text: str, ids_by_name: dict[str, set[int]], num_classes: int, setting: str) -> set[int]:
-    if _comparable(text) in ids_by_name:
-        return ids_by_name[_comparable(text)]
-    if text.isdecimal() and 0 < int(text) < num_classes:
-        return {int(text)}
-    if text.isdecimal():
-        raise InputError(f"{setting}: the ids of this model range from 1 to {num_classes - 1}, got {text}")
-    near = difflib.get_close_matches(text.casefold(), ids_by_name, n=3)
-    known = ", ".join(near) if near else ", ".join(list(ids_by_name)[:10]) + (" …" if num_classes > 11 else "")
-    raise InputError(f"{setting}: this model has no class {text!r}; {'did you mean' if near else 'it has'} {known}?")
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

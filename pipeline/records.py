@@ -20,6 +20,9 @@ from pipeline.scene import Scene
 Clock = Callable[[], float]
 """Seconds on a monotonic clock."""
 
+Image = NDArray[np.uint8]
+"""uint8 (H, W, 3), BGR unless said otherwise."""
+
 
 class SourceKind(Enum):
     """What kind of source a frame comes from; the default policy follows from it."""
@@ -162,13 +165,13 @@ class Instances:
             "class_ids": (np.int32, (count,)),
             "scores": (np.float32, (count,)),
             "mask_probs": (np.float32, (count, *self.mask_probs.shape[1:])),
+            "track_ids": (np.int32, (count,)),
+            "opacity": (np.float32, (count,)),
         }
-        if self.track_ids is not None:
-            expected["track_ids"] = (np.int32, (count,))
-        if self.opacity is not None:
-            expected["opacity"] = (np.float32, (count,))
         for name, (dtype, shape) in expected.items():
             array = getattr(self, name)
+            if array is None and name in ("track_ids", "opacity"):
+                continue
             if array.dtype != dtype or array.shape != shape:
                 raise ValueError(f"Instances.{name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
             object.__setattr__(self, name, read_only(array))

@@ -17,7 +17,7 @@ MASK = "***"
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")
 _ADDRESS_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,3}(?:.*@)?[^\s'\"]*")
-_HOST = re.compile(r"(?:[\w.-]{0,253}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:[\w.-]{0,253}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::([0-9]{1,5}))?")
 _LIKE_ADDRESS = re.compile(r"(?::|//).*@|[?;&]\w+=|^[0-9]+(?:\.[0-9]+){3}[:/]|^[\w.-]+:[0-9]+/", re.DOTALL)
 """An address whose scheme is missing or mistyped, rather than a local path."""
 _WORDS = frozenset(
@@ -83,14 +83,10 @@ class SourceUri:
 
     @classmethod
     def _of(cls, text: str) -> SourceUri:
-        refuse_masked(text)
+        """Raises ValueError for a secret that was copied from where it is masked."""
+        if MASK in text and ("://" in text or not text.strip("*")):
+            raise ValueError(f"the secret is masked ({MASK})")
         return cls(text)
-
-
-def refuse_masked(text: str) -> None:
-    """Raise ValueError for a secret that was copied from where it is masked."""
-    if MASK in text and ("://" in text or not text.strip("*")):
-        raise ValueError(f"the secret is masked ({MASK})")
 
 
 def refuse_address(text: str) -> str:
@@ -122,15 +118,16 @@ def safe_name(uri: str) -> str:
         # The password may contain a slash, or the path an @: what looks like the host may be a part of either.
         return f"{scheme}://{MASK}"
     user, at, host = authority.rpartition("@")
-    path, query = _split_tail(tail)
-    valid = _HOST.fullmatch(host) is not None and int(_port(host)) <= 65535
+    path, *query = re.split(r"[?#]", tail, maxsplit=1)
+    found = _HOST.fullmatch(host)
+    valid = found is not None and int(found[1] or 0) <= 65535
     return "".join(
         (
             f"{scheme}://",
             f"{MASK}@" if at and user else "",
             host if valid else MASK,
             _safe_segments(path, is_rtmp=scheme.lower().startswith("rtmp")) if valid else "",
-            f"?{MASK}" if query else "",
+            f"?{MASK}" if any(query) else "",
         )
     )
 
@@ -140,25 +137,13 @@ def mask_uris(text: str) -> str:
     return _ADDRESS_IN_TEXT.sub(lambda match: safe_name(match[0]), text)
 
 
-def _split_tail(tail: str) -> tuple[str, str]:
-    """The path, and the query or fragment."""
-    path, query = ([*re.split(r"[?#]", tail, maxsplit=1), ""])[:2]
-    return path, query
-
-
-def _port(host: str) -> str:
-    _, colon, port = host.rpartition("]")[2].rpartition(":")
-    return port if colon else "0"
-
-
 def _safe_segments(path: str, is_rtmp: bool) -> str:
     segments = path.split("/")
     last = len(path.rstrip("/").split("/")) - 1
-    shown = [
+    return "/".join(
         segment if not segment or (_is_harmless(segment) and not (is_rtmp and index == last > 0)) else MASK
         for index, segment in enumerate(segments)
-    ]
-    return "/".join(shown)
+    )
 
 
 def _is_harmless(segment: str) -> bool:

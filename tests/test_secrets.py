@@ -117,7 +117,7 @@ def test_a_camera_that_is_not_there(uri, exits, monkeypatch):
     source = make_source(SourceSettings.model_validate(source_settings))
     with served(source, serve={"stalled_after_s": 0.1}, source=source_settings) as run:
         answers = [run.get(path) for path in ("/", "/api/status", "/healthz", "/metrics", "/snapshot.jpg")]
-        text = repr(answers) + source.state_text + run.stream.info.source_id + run.stream.info.description
+        text = repr(answers) + source.state.text + run.stream.info.source_id + run.stream.info.description
         text += summary_text(run.stream.summary()) + str(run.stream.plan)
     assert b"not connected yet" in answers[1][2]
     assert json.loads(answers[2][2])["reason"] == "no frame shown yet"
@@ -183,7 +183,7 @@ def test_an_address_in_place_of_a_path_is_refused_and_not_shown(uri, exits, tmp_
         ["--config", str(config), "--print-config"],
         ["evaluate", "--json", uri],
         ["train", "--output", uri],
-        ["weights", "coco", "--dir", uri],
+        ["weights", "get", "coco", "--dir", uri],
     ):
         assert stream_segment.main(arguments) == 2, arguments
     assert SECRET not in exits()

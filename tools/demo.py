@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.commands.program import print_any_text  # noqa: E402 - the path is set above
+from pipeline.commands.main import print_any_text  # noqa: E402 - the path is set above
 from pipeline.errors import InputError  # noqa: E402
 from pipeline.segmentation.weights_file import SHIPPED_NAME, WeightsChoice, find_weights  # noqa: E402
 from stream_segment import main as stream_segment  # noqa: E402
@@ -47,7 +47,7 @@ def find_or_download() -> WeightsChoice | None:
         return find_weights(None)
     except InputError:
         print("No weights here yet: downloading the COCO weights.")
-    if stream_segment(["weights", "coco"]) != 0:
+    if stream_segment(["weights", "get", "coco"]) != 0:
         return None
     return find_weights(None)
 

@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _third_settings():
-    from mrcnn.training.run_settings import TrainSettings
+    from mrcnn.training.trainer import TrainSettings
 
     return TrainSettings(
         steps=STAGE_THREE_STEPS,
@@ -124,7 +124,7 @@ def person_config():
 
 def finish(source: Path, target: Path) -> None:
     """Copy a weight file with kernels as float16 (half the size), the masks' bias moved, settings and names inside."""
-    from mrcnn.training.compact import write_compact
+    from mrcnn.training.run_files import write_compact
     from mrcnn.weights.metadata import describe
 
     def shift(file) -> None:

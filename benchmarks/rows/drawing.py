@@ -10,7 +10,7 @@ from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, 
 from benchmarks.options import Options
 from pipeline.drawing.overlay import Overlay
 from pipeline.records import Instances
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings
 
 TITLE = "drawing 20 objects at 1080p from 28x28 masks"
 HEIGHT, WIDTH, COUNT = 1080, 1920, 20

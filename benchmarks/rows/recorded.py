@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import footage, models
 from benchmarks.measuring import RowReport, Value, alternate, at_least, per_second, ratios
 from benchmarks.options import Options
-from pipeline.runtime.open_run import segmenter_for
+from pipeline.runtime.inference import segmenter_for
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.engine_pool import ANOTHER_ENGINE

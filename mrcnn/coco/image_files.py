@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mrcnn.coco.annotation_errors import AnnotationError, first_of
-from mrcnn.coco.annotation_file import CocoImage
+from mrcnn.coco.annotation_file import AnnotationError, CocoImage, first_of
 
 TAIL_BYTES = 64
 """The end mark is searched in so many last bytes: some programs append a few of their own."""

@@ -1,11 +1,13 @@
-"""Boxes and anchors in NumPy, with the signatures of Matterport's package.
+"""Boxes and anchors in NumPy and helpers on tensors, with the signatures of Matterport's package.
+
+The helpers on tensors import Keras when called, which keeps `mrcnn.utils` light.
 
 Boxes are (y1, x1, y2, x2), y2 and x2 exclusive. Shape letters: N boxes; H, W height and width in pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -165,3 +167,33 @@ def generate_pyramid_anchors(
         for scale, shape, stride in zip(scales, shapes, feature_strides, strict=False)
     ]
     return np.concatenate(levels, axis=0)
+
+
+def box_refinement_graph(box: Any, gt_box: Any) -> Any:
+    """Compute `mrcnn.matterport.boxes.box_refinement` on tensors: deltas float32 (N, 4)."""
+    from keras import ops
+
+    from mrcnn.network.box_coding import encode_deltas
+
+    return encode_deltas(ops.cast(box, "float32"), ops.cast(gt_box, "float32"))
+
+
+def batch_slice(inputs: Any, graph_fn: Callable[..., Any], batch_size: int, names: Sequence[str] | None = None) -> Any:
+    """Apply a function of single items to each item of a batch.
+
+    Args:
+        inputs: one tensor or a list of tensors, (batch_size, ...).
+        graph_fn: takes one item of each input; returns a tensor or a list of tensors, of the same shape for each item.
+        batch_size: number of items in the batch.
+        names: ignored; tensors of Keras 3 have no names.
+
+    Returns:
+        The stacked results (batch_size, ...), a list if `graph_fn` returns a list of several.
+    """
+    from keras import ops
+
+    inputs = inputs if isinstance(inputs, list | tuple) else [inputs]
+    results = [graph_fn(*(tensor[i] for tensor in inputs)) for i in range(batch_size)]
+    results = [result if isinstance(result, list | tuple) else [result] for result in results]
+    stacked = [ops.stack(items, axis=0) for items in zip(*results, strict=True)]
+    return stacked[0] if len(stacked) == 1 else stacked

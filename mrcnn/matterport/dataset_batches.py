@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.architecture import architecture_of
-from mrcnn.matterport.dataset_images import CanvasImage, image_name, load_canvas_image
+from mrcnn.matterport.dataset import CanvasImage, image_name, load_canvas_image
 from mrcnn.matterport.molding import mold_image
-from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 from mrcnn.network.constants import CANVAS_MULTIPLE
-from mrcnn.training.data import IGNORED_SLOTS, Batch, mini_mask
-from mrcnn.training.targets import random_regions, rpn_targets
+from mrcnn.training.data import Batch, mini_mask, padded, stacked, target_row
+from mrcnn.training.targets import random_regions
 
 SMALLEST_SIDE = 2
 """Smaller objects are skipped, canvas pixels: a box of one row or column has zero height or width in normalized
@@ -25,7 +23,7 @@ coordinates, whose y2 and x2 are inclusive."""
 
 
 class DatasetBatches:
-    """An endless stream of a data set's images, reshuffled each epoch; `mrcnn.training.data.BatchThread` calls `make`.
+    """An endless stream of a data set's images, reshuffled each epoch; see `mrcnn.training.data.batches_ahead`.
 
     Images without objects are skipped. Objects of classes that their image's source does not have, and crowd regions
     (negative class ids), are ignored: they are neither objects nor background.
@@ -45,7 +43,7 @@ class DatasetBatches:
         Args:
             dataset: a prepared `utils.Dataset`.
             config: settings of the training run.
-            augmentation: see `dataset_images.augmented`.
+            augmentation: see `dataset.augmented`.
             no_augmentation_sources: names of sources whose images are not augmented.
             seed: seed of the order, of anchor sampling and of all other random choices.
             shuffle: use a new random order each epoch instead of the data set's order.
@@ -69,8 +67,7 @@ class DatasetBatches:
         Raises:
             ValueError: an image or its masks are invalid, or no image has an object.
         """
-        rows = [next(self._rows) for _ in range(self._config.BATCH_SIZE)]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return stacked([next(self._rows) for _ in range(self._config.BATCH_SIZE)])
 
     def _endless(self) -> Iterator[Batch]:
         while True:
@@ -102,11 +99,10 @@ class DatasetBatches:
         slots = int(self._config.MAX_GT_INSTANCES)
         if len(objects) > slots:
             objects = self._rng.permutation(objects)[:slots]
-        return self._targets(found, objects, ignored[:IGNORED_SLOTS])
+        return self._targets(found, objects, ignored)
 
     def _check_canvas(self, where: str, shape: tuple[int, ...]) -> None:
-        if self._canvas_shape is None:
-            self._canvas_shape = shape
+        self._canvas_shape = self._canvas_shape or shape
         if shape != self._canvas_shape:
             raise ValueError(
                 f"{where}: all canvases of a run must have the same size, this one has {shape[0]} x {shape[1]}, others "
@@ -119,51 +115,20 @@ class DatasetBatches:
             )
 
     def _targets(self, found: CanvasImage, objects: np.ndarray, ignored: np.ndarray) -> Batch:
-        config, rng = self._config, self._rng
-        height, width = found.image.shape[:2]
-        slots, count = int(config.MAX_GT_INSTANCES), len(objects)
-        boxes = np.zeros((slots, 4), np.float32)
-        last_pixel_is_one = architecture_of(config).last_pixel_is_one
-        boxes[:count] = normalize_boxes(found.boxes[objects], height, width, last_pixel_is_one)
-        ignored_boxes = np.zeros((IGNORED_SLOTS, 4), np.float32)
-        ignored_boxes[: len(ignored)] = normalize_boxes(found.boxes[ignored], height, width, last_pixel_is_one)
-        class_ids = np.zeros(slots, np.int32)
-        class_ids[:count] = found.class_ids[objects]
-        anchors = normalized_anchors(AnchorSettings.from_config(config), height, width)
-        sampled = int(config.RPN_TRAIN_ANCHORS_PER_IMAGE)
-        std_dev = np.asarray(config.RPN_BBOX_STD_DEV, np.float32)
-        match, deltas = rpn_targets(anchors, boxes[:count], ignored_boxes[: len(ignored)], std_dev, sampled, rng)
-        proposals = int(config.POST_NMS_ROIS_TRAINING)
-        row = {
-            "images": found.image if found.image.dtype == np.uint8 else _molded(found.image, config),
-            "rpn_match": match.astype(np.int32),
-            "rpn_deltas": deltas,
-            "gt_boxes": boxes,
-            "gt_class_ids": class_ids,
-            "gt_used": (np.arange(slots) < count).astype(np.float32),
-            "ignored_boxes": ignored_boxes,
-            "active_class_ids": found.active_class_ids,
-            "noise": rng.random(proposals + slots, np.float32),
-        }
+        config, rng, slots = self._config, self._rng, int(self._config.MAX_GT_INSTANCES)
+        boxes, class_ids = found.boxes[objects], found.class_ids[objects]
+        row = target_row(config, found.image.shape, boxes, class_ids, found.boxes[ignored], slots, rng)
+        row["active_class_ids"] = found.active_class_ids
+        row["images"] = found.image
+        if found.image.dtype != np.uint8:
+            row["images"] = mold_image(found.image, config).astype(np.float32)
         if not config.USE_RPN_ROIS:
-            row["rois"] = random_regions(boxes[:count], proposals, rng)
+            row["rois"] = random_regions(row["gt_boxes"][: len(objects)], int(config.POST_NMS_ROIS_TRAINING), rng)
+        masks = found.masks[:, :, objects].astype(np.uint8).transpose(2, 0, 1)
         if config.USE_MINI_MASK:
-            row["mini_masks"] = _mini_masks(found, objects, slots, config.MINI_MASK_SHAPE)
+            shape = (int(config.MINI_MASK_SHAPE[0]), int(config.MINI_MASK_SHAPE[1]))
+            cut = (mask[y1:y2, x1:x2] * np.uint8(255) for mask, (y1, x1, y2, x2) in zip(masks, boxes, strict=True))
+            row["mini_masks"] = padded(np.stack([mini_mask(mask, shape) for mask in cut]), slots)
         else:
-            row["full_masks"] = np.zeros((slots, height, width), np.uint8)
-            row["full_masks"][:count] = found.masks[:, :, objects].transpose(2, 0, 1)
+            row["full_masks"] = padded(masks, slots)
         return row
-
-
-def _molded(image: np.ndarray, config) -> np.ndarray:
-    return mold_image(image, config).astype(np.float32)
-
-
-def _mini_masks(found: CanvasImage, objects: np.ndarray, slots: int, shape) -> np.ndarray:
-    """float32 (G, *shape), 0 … 1."""
-    shape = (int(shape[0]), int(shape[1]))
-    masks = np.zeros((slots, *shape), np.float32)
-    for slot, index in enumerate(objects):
-        y1, x1, y2, x2 = found.boxes[index]
-        masks[slot] = mini_mask(found.masks[y1:y2, x1:x2, index].astype(np.uint8) * np.uint8(255), shape)
-    return masks

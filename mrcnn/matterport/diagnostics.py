@@ -90,7 +90,7 @@ def draw_rois(
     limit: int = 10,
     save_to: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Show a random sample of regions (dashed), the refined boxes connected to them, and the masks.
+    """Show a random sample of regions (dotted), the refined boxes connected to them, and the masks.
 
     Args:
         image: (H, W, 3), 0 … 255, RGB.
@@ -102,28 +102,21 @@ def draw_rois(
         limit: how many regions to show.
         save_to: write the figure to this file instead of showing it.
     """
-    figure, ax = pyplot().subplots(1, figsize=(12, 12))
     chosen = np.random.default_rng().permutation(len(rois))[:limit]
-    canvas = image.astype(np.uint32)
-    for i, color in zip(chosen, random_colors(max(len(chosen), 1)), strict=False):
-        if not class_ids[i]:
-            ax.add_patch(rectangle(rois[i], "gray", linewidth=2, alpha=0.4))
-            continue
-        ax.add_patch(rectangle(rois[i], color, linewidth=2, alpha=0.7, linestyle="dashed"))
-        ax.add_patch(rectangle(refined_rois[i], color, linewidth=2))
-        (y1, x1), (refined_y1, refined_x1) = rois[i][:2], refined_rois[i][:2]
-        ax.plot([x1, refined_x1], [y1, refined_y1], color=color)
-        ax.text(refined_x1, refined_y1 + 8, class_names[class_ids[i]], color="w", size=11, backgroundcolor="none")
-        full_mask = unmold_mask(np.asarray(mask[i], np.float32), refined_rois[i][:4], image.shape)
-        apply_mask(canvas, full_mask, color)
-    ax.set_title(f"Showing {len(chosen)} random ROIs out of {len(rois)}")
-    ax.axis("off")
-    ax.imshow(canvas.astype(np.uint8))
+    masks = np.zeros((*image.shape[:2], len(chosen)), bool)
+    for column, i in enumerate(chosen):
+        if class_ids[i]:
+            small = np.asarray(mask[i], np.float32)
+            masks[..., column] = unmold_mask(small, refined_rois[i][:4], image.shape)
+    is_object = np.asarray(class_ids)[chosen] > 0
+    captions = [class_names[class_ids[i]] if class_ids[i] else "" for i in chosen]
     positive = int(np.count_nonzero(class_ids))
     print("Positive ROIs: ", positive)
     print("Negative ROIs: ", len(class_ids) - positive)
     print(f"Positive Ratio: {positive / max(len(class_ids), 1):.2f}")
-    finish(figure, save_to)
+    title = f"Showing {len(chosen)} random ROIs out of {len(rois)}"
+    refined = refined_rois[chosen] * is_object[:, None]
+    draw_boxes(image, rois[chosen], refined, masks, captions, is_object.astype(int), title, save_to=save_to)
 
 
 def draw_boxes(
@@ -142,7 +135,8 @@ def draw_boxes(
     Args:
         image: (H, W, 3), 0 … 255, RGB.
         boxes: (N, 4), pixels.
-        refined_boxes: (N, 4) or fewer rows, pixels, connected to the first of `boxes` by lines.
+        refined_boxes: (N, 4) or fewer rows, pixels, connected to the first of `boxes` by lines. In both, boxes that
+            are all zeros are skipped.
         masks: (H, W, N), bool or 0 and 1.
         captions: one per box.
         visibilities: (N,), 0: gray and translucent, 1: colored and dotted, 2: colored and solid. None: all 1.
@@ -157,21 +151,23 @@ def draw_boxes(
     if shown is None:
         raise ValueError("draw_boxes needs boxes or refined_boxes, got neither")
     own, ax, canvas = canvas_on(ax, image, title, (12, 12))
-    styles = [_style(visibilities, i, color) for i, color in enumerate(random_colors(len(shown)))]
-    for i, (color, linestyle, alpha) in enumerate(styles):
+    styles = {0: ("gray", "dotted", 0.5), 1: (None, "dotted", 1.0), 2: (None, "solid", 1.0)}
+    for i, own_color in enumerate(random_colors(len(shown))):
+        gray, linestyle, alpha = styles[1 if visibilities is None else int(visibilities[i])]
+        color = gray or own_color
         corners = []
         if boxes is not None and np.any(boxes[i]):
             ax.add_patch(rectangle(boxes[i], color, linewidth=2, alpha=alpha, linestyle=linestyle))
             corners.append(boxes[i][:2])
-        if refined_boxes is not None and i < len(refined_boxes):
+        if refined_boxes is not None and i < len(refined_boxes) and np.any(refined_boxes[i]):
             ax.add_patch(rectangle(refined_boxes[i], color, linewidth=2))
             corners.append(refined_boxes[i][:2])
         if len(corners) == 2:
             ax.plot([corners[0][1], corners[1][1]], [corners[0][0], corners[1][0]], color=color)
-        if captions is not None and corners:
+        if captions is not None and captions[i] and corners:
             ax.text(corners[-1][1], corners[-1][0], captions[i], size=11, va="top", color="w", backgroundcolor="none")
         if masks is not None:
-            apply_mask(canvas, masks[:, :, i], color if color != "gray" else (0.5, 0.5, 0.5))
+            apply_mask(canvas, masks[:, :, i], (0.5, 0.5, 0.5) if gray else own_color)
             add_outlines(ax, masks[:, :, i], color)
     finish_canvas(own, ax, canvas, save_to)
 
@@ -260,14 +256,6 @@ def display_weight_stats(model: Any) -> None:
             numbers = [f"{values.min():+10.4f}", f"{values.max():+10.4f}", f"{values.std():+10.4f}"]
             table.append([f"{layer.name}/{weight.name}{note}", str(values.shape), *numbers])
     display_table(table)
-
-
-def _style(visibilities: Any, index: int, color: Any) -> tuple[Any, str, float]:
-    """Color, line style and opacity of a box."""
-    visibility = 1 if visibilities is None else visibilities[index]
-    if visibility == 0:
-        return "gray", "dotted", 0.5
-    return (color, "dotted", 1.0) if visibility == 1 else (color, "solid", 1.0)
 
 
 def _weighted_layers(model: Any) -> Iterator[Any]:

@@ -1,22 +1,23 @@
-"""The training loop of `MaskRCNN.train`: epochs of a data set, Keras callbacks, one weight file per epoch."""
+"""The training loop of `MaskRCNN.train`, with its checks: epochs of a data set, Keras callbacks, a weight file each."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from mrcnn.config import Requirement, check, is_count, is_number
 from mrcnn.matterport.dataset_batches import DatasetBatches
-from mrcnn.training.data import BatchThread
-from mrcnn.training.training_model import TrainingModel
-from mrcnn.weights.load_save import load_weights, save_weights
+from mrcnn.matterport.keras_model import SavesForMatterport
+from mrcnn.training.data import batches_ahead
+from mrcnn.training.run_files import append_line
+from mrcnn.training.training_model import LOSS_NAMES, TrainingModel
 from mrcnn.weights.metadata import describe
 
 LOG_FILE = "log.jsonl"
@@ -26,49 +27,8 @@ VALIDATION_SEED = 1
 """Every epoch is validated on the same images with the same samples, so that losses are comparable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Arguments of one call of `train`.
-
-    Attributes:
-        learning_rate: of the optimizer, above 0.
-        first_epoch: number of completed epochs.
-        epochs: total number of epochs, including completed ones.
-        folder: folder for the run's files; created if missing.
-        checkpoint_path: path template of the weight files with {epoch:04d}.
-        augmentation: see `dataset_images.augmented`; None for none.
-        no_augmentation_sources: names of sources whose images are not augmented.
-        callbacks: the user's Keras callbacks.
-    """
-
-    learning_rate: float
-    first_epoch: int
-    epochs: int
-    folder: str
-    checkpoint_path: str
-    augmentation: Any = None
-    no_augmentation_sources: Sequence[str] | None = None
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-
-
-class DatasetModel(TrainingModel):
-    """A TrainingModel that saves and loads weights in Matterport's layout, for callbacks.
-
-    Attributes:
-        metadata: metadata stored in its weight files, see `mrcnn.weights.metadata.describe`; None stores nothing.
-    """
-
-    metadata: dict[str, Any] | None = None
-
-    def save_weights(self, filepath, overwrite=True):
-        """Write the network's weights; see `mrcnn.weights.load_save.save_weights`."""
-        if not overwrite and os.path.exists(filepath):
-            raise FileExistsError(f"{filepath} exists already, and overwrite is False")
-        save_weights(self.network, filepath, self.metadata)
-
-    def load_weights(self, filepath, **_ignored):
-        """Read the network's weights; see `mrcnn.weights.load_save.load_weights`."""
-        load_weights(self.network, filepath)
+class DatasetModel(SavesForMatterport, TrainingModel):
+    """A TrainingModel that saves and loads weights in Matterport's layout, for callbacks."""
 
 
 def make_model(network, learning_rate: float, momentum: float) -> DatasetModel:
@@ -90,14 +50,21 @@ def run_metadata(config, dataset) -> dict[str, Any] | None:
     return None if callable(config.BACKBONE) else describe(config, dataset.class_names)
 
 
-def run_epochs(model: DatasetModel, train_dataset, val_dataset, run: Run) -> keras.callbacks.History:
-    """Train from `run.first_epoch` to `run.epochs`.
+def run_epochs(
+    model: DatasetModel,
+    batches: DatasetBatches,
+    val_dataset,
+    callbacks: Sequence[keras.callbacks.Callback],
+    epochs: range,
+) -> keras.callbacks.History:
+    """Train and validate.
 
     Args:
         model: compiled, see `make_model`.
-        train_dataset: a prepared `utils.Dataset`.
+        batches: makes the batches; STEPS_PER_EPOCH are an epoch.
         val_dataset: a prepared `utils.Dataset` for the val_… losses; unused if VALIDATION_STEPS is 0.
-        run: all other arguments.
+        callbacks: Keras callbacks.
+        epochs: from the number of completed epochs to the total number, including those.
 
     Returns:
         The losses by epoch, as keras.Model.fit returns them.
@@ -107,32 +74,26 @@ def run_epochs(model: DatasetModel, train_dataset, val_dataset, run: Run) -> ker
         OSError: a weight file or the log cannot be written; older files are untouched.
         ValueError: an image or its masks are invalid.
     """
-    config = model.network.config
-    os.makedirs(run.folder, exist_ok=True)
-    callbacks = keras.callbacks.CallbackList(
-        [*run.callbacks, *_own_callbacks(run)],
+    told = keras.callbacks.CallbackList(
+        callbacks,
         add_history=True,
         add_progbar=_wants_progress_bar(),
         model=model,
         verbose=1,
-        epochs=run.epochs,
-        steps=int(config.STEPS_PER_EPOCH),
+        epochs=epochs.stop,
+        steps=int(model.network.config.STEPS_PER_EPOCH),
     )
-    seed = int(np.random.randint(2**31))  # noqa: NPY002  keras.utils.set_random_seed makes a run repeatable
-    batches = DatasetBatches(train_dataset, config, run.augmentation, run.no_augmentation_sources, seed)
     model.stop_training = False
-    callbacks.on_train_begin()
+    told.on_train_begin()
     logs: dict[str, float] = {}
-    with BatchThread(batches, first_step=0) as thread:
-        ready = iter(thread)
-        for epoch in range(run.first_epoch, run.epochs):
-            callbacks.on_epoch_begin(epoch)
-            logs = _train_epoch(model, ready, callbacks, epoch)
-            logs.update(_validate(model, val_dataset))
-            callbacks.on_epoch_end(epoch, logs)
+    with batches_ahead(batches.make, first_step=0) as ready:
+        for epoch in epochs:
+            told.on_epoch_begin(epoch)
+            logs = _train_epoch(model, ready, told, epoch) | _validate(model, val_dataset)
+            told.on_epoch_end(epoch, logs)
             if model.stop_training:
                 break
-    callbacks.on_train_end(logs)
+    told.on_train_end(logs)
     return model.history
 
 
@@ -155,15 +116,12 @@ def _train_epoch(model, batches, callbacks, epoch: int) -> dict[str, float]:
 def _validate(model, dataset) -> dict[str, float]:
     """The losses on the first VALIDATION_STEPS batches, by name with the prefix val_."""
     config = model.network.config
-    steps = int(config.VALIDATION_STEPS)
-    if steps == 0:
-        return {}
     model.reset_metrics()
     logs: dict[str, float] = {}
-    with BatchThread(DatasetBatches(dataset, config, seed=VALIDATION_SEED), first_step=0) as thread:
-        ready = iter(thread)
-        for _ in range(steps):
-            logs = _plain(model.test_on_batch(next(ready), return_dict=True))
+    if config.VALIDATION_STEPS:
+        with batches_ahead(DatasetBatches(dataset, config, seed=VALIDATION_SEED).make, first_step=0) as ready:
+            for _ in range(int(config.VALIDATION_STEPS)):
+                logs = _plain(model.test_on_batch(next(ready), return_dict=True))
     return {f"val_{name}": value for name, value in logs.items()}
 
 
@@ -177,42 +135,124 @@ def _wants_progress_bar() -> bool:
     return sys.stdout.isatty() or "ipykernel" in sys.modules
 
 
-def _own_callbacks(run: Run) -> list[keras.callbacks.Callback]:
-    own: list[keras.callbacks.Callback] = [_SaveWeights(run.checkpoint_path), _LogEpochs(run)]
+def file_callbacks(folder: str, checkpoint_path: str) -> list[keras.callbacks.Callback]:
+    """Callbacks that write a weight file and a line of the log after each epoch, and TensorBoard's files.
+
+    Args:
+        folder: folder for the run's files; created if missing.
+        checkpoint_path: path template of the weight files with {epoch:04d}.
+    """
+    os.makedirs(folder, exist_ok=True)
+    callbacks: list[keras.callbacks.Callback] = [_WriteEpochs(folder, checkpoint_path)]
     if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
-        own.append(keras.callbacks.TensorBoard(run.folder, write_graph=False))
-    return own
+        callbacks.append(keras.callbacks.TensorBoard(folder, write_graph=False))
+    return callbacks
 
 
-class _SaveWeights(keras.callbacks.Callback):
-    """Writes a weight file after each epoch; epochs count from 1 in its name."""
+class _WriteEpochs(keras.callbacks.Callback):
+    """Writes a weight file after each epoch and its losses to `LOG_FILE`; prints them if there is no progress bar.
 
-    def __init__(self, path: str):
+    In file names and in the log, epochs count from 1.
+    """
+
+    def __init__(self, folder: str, checkpoint_path: str):
         super().__init__()
-        self._path = path
+        self._log_path, self._checkpoint_path = os.path.join(folder, LOG_FILE), checkpoint_path
 
     def on_epoch_end(self, epoch, logs=None):
-        path = self._path.format(epoch=epoch + 1)
+        path = self._checkpoint_path.format(epoch=epoch + 1)
         try:
             self.model.save_weights(path)
         except (OSError, RuntimeError) as error:  # h5py raises either on a full disk
             raise OSError(
                 f"cannot write the weights of epoch {epoch + 1} to {path}: {error}. Earlier files are untouched"
             ) from error
-
-
-class _LogEpochs(keras.callbacks.Callback):
-    """Appends the losses of each epoch to `LOG_FILE`, and prints them if there is no progress bar."""
-
-    def __init__(self, run: Run):
-        super().__init__()
-        self._run = run
-
-    def on_epoch_end(self, epoch, logs=None):
-        line = {"epoch": epoch + 1, "learning_rate": self._run.learning_rate}
-        line.update({name: round(value, 6) for name, value in (logs or {}).items()})
-        with open(os.path.join(self._run.folder, LOG_FILE), "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        logs = logs or {}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rounded = {name: round(value, 6) for name, value in logs.items()}
+        append_line(Path(self._log_path), {"epoch": epoch + 1, "learning_rate": rate, **rounded})
         if not _wants_progress_bar():
-            losses = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items() if "loss" in name)
-            print(f"Epoch {epoch + 1}/{self._run.epochs}: {losses}", flush=True)
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in logs.items() if "loss" in name)
+            print(f"Epoch {epoch + 1}/{self.params['epochs']}: {losses}", flush=True)
+
+
+def check_config(config) -> None:
+    """Check the settings that only training reads.
+
+    Raises:
+        ValueError: a setting is invalid; the message is one line that names it.
+    """
+    check(config, _requirements(config))
+
+
+def _requirements(config) -> Iterator[Requirement]:
+    for name in (
+        "STEPS_PER_EPOCH", "RPN_TRAIN_ANCHORS_PER_IMAGE", "POST_NMS_ROIS_TRAINING", "TRAIN_ROIS_PER_IMAGE",
+        "MAX_GT_INSTANCES",
+    ):  # fmt: skip
+        yield name, is_count(getattr(config, name)), "a whole number of 1 or more"
+    yield "VALIDATION_STEPS", is_count(config.VALIDATION_STEPS, 0), "a whole number of 0 or more"
+    is_name = isinstance(config.NAME, str) and config.NAME != ""
+    yield "NAME", is_name, "a non-empty string: log folders begin with it"
+    ratio, momentum, clip_norm = config.ROI_POSITIVE_RATIO, config.LEARNING_MOMENTUM, config.GRADIENT_CLIP_NORM
+    yield "ROI_POSITIVE_RATIO", is_number(ratio) and 0 < ratio < 1, "a number between 0 and 1"
+    yield "LEARNING_MOMENTUM", is_number(momentum) and 0 <= momentum < 1, "a number from 0 to below 1"
+    yield "WEIGHT_DECAY", is_number(config.WEIGHT_DECAY) and config.WEIGHT_DECAY >= 0, "0 or a positive number"
+    clips = clip_norm is None or (is_number(clip_norm) and clip_norm > 0)
+    yield "GRADIENT_CLIP_NORM", clips, "a positive number, or None for no clipping"
+    yield "TRAIN_BN", config.TRAIN_BN in (None, True, False), "True, False or None"
+    side = 2 * int(config.MASK_POOL_SIZE)
+    yield "MASK_SHAPE", list(config.MASK_SHAPE) == [side, side], f"2 * MASK_POOL_SIZE: [{side}, {side}]"
+    shape = tuple(np.ravel(config.MINI_MASK_SHAPE)) if config.USE_MINI_MASK else (1, 1)
+    yield "MINI_MASK_SHAPE", len(shape) >= 2 and all(map(is_count, shape[:2])), "height and width in pixels"
+    weights, known = config.LOSS_WEIGHTS, LOSS_NAMES[:-1]
+    are_right = isinstance(weights, dict) and all(
+        name in known and is_number(value) and value >= 0 for name, value in weights.items()
+    )
+    yield "LOSS_WEIGHTS", are_right, f"a dict from {', '.join(known)} to numbers of 0 or more"
+
+
+def check_dataset(dataset, config, argument: str) -> None:
+    """Check that a data set is prepared and has images, and as many classes as the network.
+
+    Args:
+        dataset: a `utils.Dataset`.
+        config: NUM_CLASSES is read.
+        argument: name of the argument, for messages.
+
+    Raises:
+        ValueError: one of these does not hold.
+    """
+    if not hasattr(dataset, "prepare") or not hasattr(dataset, "image_info"):
+        raise ValueError(f"{argument} must be a utils.Dataset, got {type(dataset).__name__}")
+    if not dataset.image_info:
+        raise ValueError(f"{argument} has no images: call add_image for each, then prepare()")
+    if len(dataset.image_ids) != len(dataset.image_info):
+        raise ValueError(f"{argument} is not prepared: call its prepare() after the last add_class and add_image")
+    if dataset.num_classes != config.NUM_CLASSES:
+        raise ValueError(
+            f"{argument} has {dataset.num_classes} classes including the background, NUM_CLASSES is "
+            f"{config.NUM_CLASSES}: they must be equal"
+        )
+
+
+def check_schedule(learning_rate: Any, epochs: Any, done: int) -> None:
+    """Check learning rate and number of epochs.
+
+    Args:
+        learning_rate: must be above 0.
+        epochs: total number of epochs; must be above `done`.
+        done: number of completed epochs.
+
+    Raises:
+        ValueError: one of these does not hold.
+    """
+    if not is_number(learning_rate) or not np.isfinite(learning_rate) or learning_rate <= 0:
+        raise ValueError(f"learning_rate must be a positive number, got {learning_rate!r}")
+    if not is_count(epochs):
+        raise ValueError(f"epochs must be a whole number of 1 or more, got {epochs!r}")
+    if epochs <= done:
+        raise ValueError(
+            f"epochs is the total number of epochs, including completed ones: {done} are completed, got {epochs}. "
+            f"For one more, use epochs={done + 1}"
+        )

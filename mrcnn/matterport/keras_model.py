@@ -11,21 +11,28 @@ from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.weights.load_save import load_weights, save_weights
 
 
-class WholeModel(keras.Model):
-    """All layers as one Keras model, for `summary()`, `layers` and `save_weights` in Matterport's layout."""
+class SavesForMatterport:
+    """A Keras model of a network, as its `network`, whose weight files have Matterport's layout.
+
+    Attributes:
+        metadata: stored in its weight files, see `mrcnn.weights.metadata.describe`; None stores nothing.
+    """
 
     metadata: dict[str, Any] | None = None
-    """Metadata stored in its weight files, see `mrcnn.weights.metadata.describe`; None stores nothing."""
 
     def save_weights(self, filepath, overwrite=True):
-        """Write the weights in Matterport's layout (.h5); see `mrcnn.weights.load_save.save_weights`."""
+        """Write the weights (.h5); see `mrcnn.weights.load_save.save_weights`."""
         if not overwrite and os.path.exists(filepath):
             raise FileExistsError(f"{filepath} exists already, and overwrite is False")
         save_weights(self.network, filepath, self.metadata)
 
     def load_weights(self, filepath, by_name=True, exclude=None):
-        """Read weights in Matterport's layout (.h5); see `mrcnn.weights.load_save.load_weights`."""
+        """Read weights (.h5); see `mrcnn.weights.load_save.load_weights`."""
         load_weights(self.network, filepath, exclude)
+
+
+class WholeModel(SavesForMatterport, keras.Model):
+    """All layers as one Keras model, for `summary()`, `layers` and `save_weights` in Matterport's layout."""
 
 
 def as_keras_model(network: MaskRCNNNetwork) -> WholeModel:

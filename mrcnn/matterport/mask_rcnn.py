@@ -77,7 +77,7 @@ class MaskRCNN:
             raise ValueError(f"config must be an instance, got the class {config.__name__}: write {config.__name__}()")
         config.validate()
         if mode == "training":
-            from mrcnn.matterport.training_checks import check_config
+            from mrcnn.matterport.epochs import check_config
 
             check_config(config)
             if model_dir is None:
@@ -156,29 +156,28 @@ class MaskRCNN:
             FloatingPointError: the loss is NaN or infinite.
             OSError: a weight file cannot be written; those of earlier epochs are untouched.
         """
-        from mrcnn.matterport import training_checks as checks
-        from mrcnn.matterport.epochs import Run, run_epochs, run_metadata
-        from mrcnn.training.layer_patterns import layer_pattern
+        from mrcnn.matterport import epochs as loop
+        from mrcnn.matterport.dataset_batches import DatasetBatches
+        from mrcnn.training.training_model import layer_pattern
 
         if self.mode != "training":
             raise ValueError('train needs a model with mode="training", this one has mode="inference"')
-        checks.check_config(self.config)
-        checks.check_schedule(learning_rate, epochs, self.epoch)
-        checks.check_dataset(train_dataset, self.config, "train_dataset")
+        loop.check_config(self.config)
+        loop.check_schedule(learning_rate, epochs, self.epoch)
+        loop.check_dataset(train_dataset, self.config, "train_dataset")
         if self.config.VALIDATION_STEPS > 0:
-            checks.check_dataset(val_dataset, self.config, "val_dataset")
+            loop.check_dataset(val_dataset, self.config, "val_dataset")
         self.set_trainable(layer_pattern(layers, self.config.BACKBONE), verbose=0)
         model = self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
-        model.metadata = self.keras_model.metadata = run_metadata(self.config, train_dataset)
+        model.metadata = self.keras_model.metadata = loop.run_metadata(self.config, train_dataset)
         count = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _logs: setattr(self, "epoch", epoch + 1))
-        callbacks = (*(custom_callbacks or ()), count)
-        run = Run(
-            learning_rate, self.epoch, epochs, self.log_dir, self.checkpoint_path, augmentation,
-            no_augmentation_sources, callbacks,
-        )  # fmt: skip
+        own = loop.file_callbacks(self.log_dir, self.checkpoint_path)
+        seed = int(np.random.randint(2**31))  # noqa: NPY002  keras.utils.set_random_seed makes a run repeatable
+        batches = DatasetBatches(train_dataset, self.config, augmentation, no_augmentation_sources, seed)
         log(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n")
         log(f"Checkpoint Path: {self.checkpoint_path}")
-        self.keras_model.history = run_epochs(model, train_dataset, val_dataset, run)
+        callbacks = [*(custom_callbacks or ()), count, *own]
+        self.keras_model.history = loop.run_epochs(model, batches, val_dataset, callbacks, range(self.epoch, epochs))
         return self.keras_model.history
 
     def compile(self, learning_rate: float, momentum: float):
@@ -201,7 +200,7 @@ class MaskRCNN:
         Raises:
             ValueError: no layer matches.
         """
-        from mrcnn.training.layer_patterns import set_trainable
+        from mrcnn.training.training_model import set_trainable
 
         for layer in set_trainable(self.network, layer_regex):
             if verbose:
@@ -306,9 +305,6 @@ class MaskRCNN:
                 or its shorter side is one pixel after resizing.
         """
         self._check_count(images)
-        for index, image in enumerate(images):
-            _check_image(index, image, int(self.config.IMAGE_SHAPE[2]))
-        self._log_inputs(images, verbose)
         molded_images, image_metas, windows = self.mold_inputs(images)
         for index, (image, (y1, x1, y2, x2)) in enumerate(zip(images, windows, strict=True)):
             if min(y2 - y1, x2 - x1) < 2:  # normalized, it has no extent
@@ -316,7 +312,8 @@ class MaskRCNN:
                     f"image {index} of (height, width) = {image.shape[:2]} is too narrow: resized for the network, its "
                     "shorter side is one pixel. Cut it into shorter pieces"
                 )
-        return self._detect_canvases(molded_images, image_metas, windows, [image.shape for image in images], verbose)
+        self._log(images, molded_images, image_metas, verbose)
+        return self._detect_canvases(molded_images, image_metas, windows, [image.shape for image in images])
 
     def detect_molded(
         self, molded_images: np.ndarray, image_metas: np.ndarray, verbose: int = 0
@@ -333,10 +330,11 @@ class MaskRCNN:
         """
         self._check_count(molded_images)
         _check_same_shape(molded_images)
-        self._log_inputs(molded_images, verbose)
-        canvas_windows = np.array([[0, 0, *image.shape[:2]] for image in molded_images])
-        shapes = [image.shape for image in molded_images]
-        return self._detect_canvases(np.asarray(molded_images), image_metas, canvas_windows, shapes, verbose)
+        molded_images = np.asarray(molded_images)
+        self._log(molded_images, molded_images, image_metas, verbose)
+        shape = molded_images.shape[1:]
+        windows = np.array([[0, 0, *shape[:2]]] * len(molded_images))
+        return self._detect_canvases(molded_images, image_metas, windows, [shape] * len(molded_images))
 
     def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
         """Normalized anchors of a canvas of image_shape (H, W, ...): float32 (A, 4); sets `self.anchors`, in pixels."""
@@ -353,24 +351,23 @@ class MaskRCNN:
                 f"got {len(images)}. For single images set GPU_COUNT = 1 and IMAGES_PER_GPU = 1 in the Config"
             )
 
-    def _log_inputs(self, images, verbose: int) -> None:
+    def _log(self, images, molded_images, image_metas, verbose: int) -> None:
         if verbose:
             log(f"Processing {len(images)} images")
             for image in images:
                 log("image", image)
-
-    def _detect_canvases(self, molded_images, image_metas, windows, original_shapes, verbose):
-        if verbose:
             anchors = self.get_anchors(molded_images[0].shape)
             log("molded_images", molded_images)
             log("image_metas", image_metas)
             log("anchors", np.broadcast_to(anchors, (len(molded_images), *anchors.shape)))
+
+    def _detect_canvases(self, molded_images, image_metas, windows, original_shapes):
         found = self.engine.detect_molded(molded_images, parse_image_meta(image_metas)["window"])
-        results = []
-        for raw, canvas, window, original_shape in zip(found, molded_images, windows, original_shapes, strict=True):
-            rois, class_ids, scores, masks = unmold_detections(raw, original_shape, canvas.shape, window)
-            results.append({"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks})
-        return results
+        names = ("rois", "class_ids", "scores", "masks")
+        return [
+            dict(zip(names, unmold_detections(raw, shape, canvas.shape, window), strict=True))
+            for raw, canvas, window, shape in zip(found, molded_images, windows, original_shapes, strict=True)
+        ]
 
 
 def _check_image(index: int, image: Any, channels: int) -> None:

@@ -109,16 +109,12 @@ def compute_ap_range(
 ) -> float:
     """Mean of `compute_ap` over several IoU thresholds, by default COCO's 0.5, 0.55 … 0.95."""
     thresholds = np.arange(0.5, 1.0, 0.05) if iou_thresholds is None else np.asarray(iou_thresholds)
-    values = []
-    for threshold in thresholds:
-        value = compute_ap(
-            gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask, iou_threshold=threshold
-        )[0]
-        if verbose:
-            print(f"AP @{threshold:.2f}:\t {value:.3f}")
-        values.append(value)
+    objects = (gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask)
+    values = [compute_ap(*objects, iou_threshold=threshold)[0] for threshold in thresholds]
     mean = np.mean(values)
     if verbose:
+        for threshold, value in zip(thresholds, values, strict=True):
+            print(f"AP @{threshold:.2f}:\t {value:.3f}")
         print(f"AP @{thresholds[0]:.2f}-{thresholds[-1]:.2f}:\t {mean:.3f}")
     return mean
 

@@ -70,7 +70,12 @@ def resize(
         raise ValueError(f"resize needs an output_shape of at least 1x1, got {tuple(output_shape)}")
     channels = 1 if image.ndim == 2 else image.shape[2]
     if anti_aliasing:
-        image = _smooth_for(image, (height, width), anti_aliasing_sigma)
+        for axis, size in enumerate((height, width)):
+            sigma = max(0.0, (image.shape[axis] / size - 1) / 2)
+            if anti_aliasing_sigma is not None:
+                sigma = float(np.broadcast_to(anti_aliasing_sigma, 2)[axis])
+            if sigma > 1e-15:
+                image = _smooth(image, sigma, axis)
     if not preserve_range:
         image = _to_unit_range(image)
     rows = image.reshape(image.shape[0], image.shape[1] * channels)
@@ -266,38 +271,34 @@ def _clip_to_range_of(image: NDArray[Any], resized: NDArray[Any]) -> None:
 # --- bilinear interpolation
 
 
-def _positions(old_count: int, new_count: int) -> NDArray[np.float64]:
-    """Position of each new pixel's center in old pixels: (i + 1/2) old / new - 1/2.
-
-    Computed as one division of integers, so that integral positions are exact on every processor.
-    """
-    return ((2 * np.arange(new_count) + 1) * old_count - new_count) / (2 * new_count)
-
-
 def _neighbors(
     count: int, new_count: int, dtype: np.dtype[Any]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any]]:
-    """The two old pixels next to each new pixel's center, and their weights, 0 outside the image."""
-    position = _positions(count, new_count).astype(dtype)
+) -> tuple[tuple[NDArray[np.intp], NDArray[Any]], tuple[NDArray[np.intp], NDArray[Any]]]:
+    """The two old pixels next to each new pixel's center, each with its weight, 0 outside the image.
+
+    The position of a center in old pixels is (i + 1/2) old / new - 1/2, computed as one division of integers, so that
+    integral positions are exact on every processor.
+    """
+    position = (((2 * np.arange(new_count) + 1) * count - new_count) / (2 * new_count)).astype(dtype)
     low, high = np.floor(position).astype(np.intp), np.ceil(position).astype(np.intp)
     high_weight = position - low.astype(dtype)
     low_weight = 1 - high_weight.astype(np.float64)  # float64 even for float32 images, as in scikit-image
-    low_weight[(low < 0) | (low >= count)] = 0
-    high_weight[(high < 0) | (high >= count)] = 0
-    return np.clip(low, 0, count - 1), np.clip(high, 0, count - 1), low_weight, high_weight
+    for pixels, weights in ((low, low_weight), (high, high_weight)):
+        weights[(pixels < 0) | (pixels >= count)] = 0
+    return (np.clip(low, 0, count - 1), low_weight), (np.clip(high, 0, count - 1), high_weight)
 
 
 def _interpolate(rows: NDArray[Any], channels: int, height: int, width: int) -> NDArray[Any]:
     """Bilinear interpolation of rows (H, W * C) to (height, width * C): along each row first, then between rows."""
     dtype = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
-    old_height, old_width = rows.shape[0], rows.shape[1] // channels
-    left, right, left_weight, right_weight = _neighbors(old_width, width, dtype)
-    left, right = ((index[:, None] * channels + np.arange(channels)).ravel() for index in (left, right))
-    left_weight, right_weight = (np.repeat(weight, channels) for weight in (left_weight, right_weight))
+    (left, left_weight), (right, right_weight) = (
+        ((pixels[:, None] * channels + np.arange(channels)).ravel(), np.repeat(weights, channels))
+        for pixels, weights in _neighbors(rows.shape[1] // channels, width, dtype)
+    )
     stretched = np.empty((rows.shape[0], width * channels), np.float64)
     for block in _blocks(rows.shape[0], width * channels):
         stretched[block] = rows[block][:, left] * left_weight + rows[block][:, right] * right_weight
-    top, bottom, top_weight, bottom_weight = _neighbors(old_height, height, dtype)
+    (top, top_weight), (bottom, bottom_weight) = _neighbors(rows.shape[0], height, dtype)
     result = np.empty((height, width * channels), dtype)
     for block in _blocks(height, width * channels):
         upper = stretched[top[block]] * top_weight[block, None]
@@ -314,44 +315,22 @@ def _blocks(count: int, row_elements: int) -> list[slice]:
 # --- smoothing before shrinking
 
 
-def _smooth_for(
-    image: NDArray[Any], size_hw: tuple[int, int], sigma: float | tuple[float, float] | None
-) -> NDArray[Any]:
-    """Anti-alias an image for a smaller size, keeping its dtype."""
-    for axis in (0, 1):
-        if sigma is None:
-            axis_sigma = max(0.0, (image.shape[axis] / size_hw[axis] - 1) / 2)
-        else:
-            axis_sigma = float(np.broadcast_to(sigma, 2)[axis])
-        if axis_sigma > 1e-15:
-            image = _smooth(image, axis_sigma, axis)
-    return image
-
-
 def _smooth(image: NDArray[Any], sigma: float, axis: int) -> NDArray[Any]:
     """Gaussian filter along an axis, zeros outside, computed in float64 and truncated to the image's dtype."""
     radius = int(TRUNCATE_SIGMAS * sigma + 0.5)
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 / (sigma * sigma) * offsets**2)
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
     weights /= weights.sum()
     pad = [(0, 0)] * image.ndim
     pad[axis] = (radius, radius)
     padded = np.pad(image.astype(np.uint8) if image.dtype == bool else image, pad)
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    padded = padded.reshape(padded.shape[0], -1)
-    height, row_elements = image.shape[0], image.shape[1] * channels
-    smoothed = np.empty((height, row_elements), image.dtype)
-    for block in _blocks(height, row_elements):
-
-        def shifted(offset: int, block: slice = block) -> NDArray[Any]:
-            if axis == 0:
-                return padded[block.start + radius + offset : block.stop + radius + offset]
-            start = (radius + offset) * channels
-            return padded[block, start : start + row_elements]
-
-        total = shifted(0) * weights[radius]
-        for offset in range(-radius, 0):
-            total += np.add(shifted(offset), shifted(-offset), dtype=np.float64) * weights[radius + offset]
+    flat, step = padded.ravel(), int(np.prod(padded.shape[axis + 1 :]))  # step: from a pixel to the next along the axis
+    smoothed = np.zeros(flat.size, image.dtype)
+    for inner in _blocks(flat.size - 2 * radius * step, 1):
+        block = slice(inner.start + radius * step, inner.stop + radius * step)
+        total = flat[block] * weights[radius]
+        for offset in range(radius, 0, -1):
+            before, after = (flat[block.start + k * step : block.stop + k * step] for k in (-offset, offset))
+            total += np.add(before, after, dtype=np.float64) * weights[radius - offset]
         # For bool images the sum is truncated as by a C cast: 1 only if all pixels under the filter are 1.
         smoothed[block] = total >= 1 if image.dtype == bool else total.astype(image.dtype)
-    return smoothed.reshape(image.shape)
+    return smoothed.reshape(padded.shape)[(slice(None),) * axis + (slice(radius, radius + image.shape[axis]),)]

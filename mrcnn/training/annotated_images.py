@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from mrcnn.coco.annotation_errors import AnnotationError, AnnotationWarnings
-from mrcnn.coco.annotation_file import Annotation, AnnotationFile, CocoImage, by_id, read_annotation_file
+from mrcnn.coco.annotation_file import (
+    Annotation,
+    AnnotationError,
+    AnnotationFile,
+    AnnotationWarnings,
+    CocoImage,
+    by_id,
+    polygon_extent,
+    read_annotation_file,
+    rle_of,
+)
 from mrcnn.coco.image_files import check_image_files, locate
-from mrcnn.coco.segmentation import polygon_extent, rle_of
 
 TINY_SIDE = 4
 """Pixels of the image: an object with a shorter side gets a warning."""
@@ -232,3 +240,43 @@ def _annotated(
         (crowds if one.is_crowd else objects).append(Instance(*numbers[one.category_id], box, mask))
     crowd_boxes = np.array([crowd.box for crowd in crowds], np.float32).reshape(-1, 4)
     return AnnotatedImage(image.image_id, path, image.height, image.width, tuple(objects), crowd_boxes, tuple(crowds))
+
+
+VALIDATION_SHARE = 0.1
+MAX_VALIDATION = 200
+MIN_TO_SPLIT = 10
+"""With fewer images, the training images serve as validation too."""
+
+
+def split(data: AnnotatedImages, seed: int) -> tuple[AnnotatedImages, AnnotatedImages]:
+    """(images to train on, images to validate on): one image in ten, chosen by the seed among those with an object.
+
+    The last image of a class is used for training.
+
+    Args:
+        data: is not changed.
+        seed: the same seed and images give the same choice.
+
+    Returns:
+        Both parts in the order of the file; with fewer than `MIN_TO_SPLIT` images both are all of them.
+    """
+    count = len(data.images)
+    if count < MIN_TO_SPLIT:
+        return data, data
+    classes = [{one.class_id for one in image.instances if one.class_id} for image in data.images]
+    left = {class_id: sum(class_id in found for found in classes) for class_id in range(1, len(data.class_names))}
+    wanted = min(MAX_VALIDATION, max(1, round(VALIDATION_SHARE * count)))
+    aside: set[int] = set()
+    for index in np.random.default_rng([seed, 7]).permutation(count):
+        found = classes[index]
+        if len(aside) == wanted:
+            break
+        if found and all(left[class_id] > 1 for class_id in found):
+            aside.add(int(index))
+            for class_id in found:
+                left[class_id] -= 1
+    if not aside:
+        return data, data
+    train = tuple(image for index, image in enumerate(data.images) if index not in aside)
+    validation = tuple(image for index, image in enumerate(data.images) if index in aside)
+    return replace(data, images=train), replace(data, images=validation)

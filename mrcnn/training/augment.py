@@ -5,6 +5,7 @@ Boxes are (y1, x1, y2, x2) in pixels of the training window.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,32 +65,17 @@ class AugmentSettings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacedInstance:
-    """An object in the window: class_id and category as in `Instance`.
-
-    Attributes:
-        box: int (4,).
-        mask: uint8 0 … 255, of the box's size.
-    """
-
-    class_id: int
-    category: int
-    box: np.ndarray
-    mask: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Window:
     """One training window.
 
     Attributes:
         image_rgb: uint8 (window, window, 3).
-        instances: its objects, at least `SMALLEST_VISIBLE` pixels on each side.
+        instances: its objects in pixels of the window, at least `SMALLEST_VISIBLE` on each side.
         ignored_boxes: float32 (m, 4): crowd regions and objects that are hardly visible.
     """
 
     image_rgb: np.ndarray
-    instances: tuple[PlacedInstance, ...]
+    instances: tuple[Instance, ...]
     ignored_boxes: np.ndarray
 
 
@@ -98,6 +84,18 @@ SMALLEST_VISIBLE = 4
 
 VISIBLE_SHARE = 0.25
 """An object is ignored if less than this share is inside the window and not occluded by a pasted one."""
+
+
+Found = Instance | np.ndarray | None
+"""An object in a window: its box, float32 (4,), if it is hardly visible, and None if it is not there."""
+
+
+def _window(image_rgb, found: Iterable[Found], ignored: Iterable[np.ndarray]) -> Window:
+    """A window with those objects that can be seen; boxes of the others join the ignored ones."""
+    found = list(found)
+    boxes = [*ignored, *(one for one in found if isinstance(one, np.ndarray))]
+    instances = tuple(one for one in found if isinstance(one, Instance))
+    return Window(image_rgb, instances, np.array(boxes, np.float32).reshape(-1, 4))
 
 
 def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, rng) -> Window:
@@ -118,27 +116,15 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
         wanted = [instance for instance in instances if instance.class_id > 0] or instances
         box = wanted[rng.integers(len(wanted))].box
         center = scale * (box[:2] + box[2:]) / 2 + rng.uniform(-0.3, 0.3, 2) * side
-    offset = np.array(
-        [
-            _offset(size * scale, side, None if center is None else center[i], rng)
-            for i, size in enumerate((height, width))
-        ]
-    )
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    placed, ignored = [], []
-    for instance in instances:
-        result = _place(instance, scale, offset, side, shrink)
-        if isinstance(result, PlacedInstance):
-            placed.append(result)
-        elif result is not None:
-            ignored.append(result)
-    for box in crowd_boxes:
-        cut = np.clip(box * scale - np.tile(offset, 2), 0, side)
-        if cut[2] > cut[0] and cut[3] > cut[1]:
-            ignored.append(cut)
+    lengths = np.array((height, width)) * scale
+    offset = np.array([_offset(lengths[i], side, None if center is None else center[i], rng) for i in (0, 1)])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    found = [_place(instance, scale, offset, side, interpolation) for instance in instances]
+    crowds = np.clip(crowd_boxes * scale - np.tile(offset, 2), 0, side)
+    ignored = crowds[(crowds[:, 2:] > crowds[:, :2]).all(axis=1)]
     window = np.full((side, side, 3), settings.padding_rgb, np.uint8)
-    _draw(window, image_rgb, scale, offset, shrink)
-    return Window(window, tuple(placed), np.array(ignored, np.float32).reshape(-1, 4))
+    _draw(window, image_rgb, scale, offset, interpolation)
+    return _window(window, found, ignored)
 
 
 def _offset(length: float, side: int, center: float | None, rng) -> float:
@@ -160,22 +146,15 @@ def _draw(window, image_rgb, scale, offset, interpolation) -> None:
     part = image_rgb[low[0] : high[0], low[1] : high[1]]
     size = np.maximum(np.round((high - low) * scale), 1).astype(int)
     resized = cv2.resize(part, (int(size[1]), int(size[0])), interpolation=interpolation)
-    start = np.round(low * scale - offset).astype(int)
-    _paste_array(window, resized, start)
-
-
-def _paste_array(canvas, patch, start) -> None:
-    """Copy a patch to the canvas from `start` (row, column) on, which may lie outside the canvas."""
-    low = np.maximum(start, 0)
-    high = np.minimum(start + patch.shape[:2], canvas.shape[:2])
-    if (high > low).all():
-        canvas[low[0] : high[0], low[1] : high[1]] = patch[
-            low[0] - start[0] : high[0] - start[0], low[1] - start[1] : high[1] - start[1]
+    start = np.round(low * scale - offset).astype(int)  # may lie outside the window
+    first, last = np.maximum(start, 0), np.minimum(start + resized.shape[:2], side)
+    if (last > first).all():
+        window[first[0] : last[0], first[1] : last[1]] = resized[
+            first[0] - start[0] : last[0] - start[0], first[1] - start[1] : last[1] - start[1]
         ]
 
 
-def _place(instance: Instance, scale, offset, side, interpolation):
-    """The instance in the window, its box if it is hardly visible, or None if it lies outside."""
+def _place(instance: Instance, scale, offset, side, interpolation) -> Found:
     box = instance.box * scale - np.tile(offset, 2)
     whole = np.round(box).astype(int)
     whole[2:] = np.maximum(whole[2:], whole[:2] + 1)
@@ -185,21 +164,25 @@ def _place(instance: Instance, scale, offset, side, interpolation):
     mask = cv2.resize(instance.mask, (int(whole[3] - whole[1]), int(whole[2] - whole[0])), interpolation=interpolation)
     area = np.count_nonzero(mask > 127)
     mask = mask[cut[0] - whole[0] : cut[2] - whole[0], cut[1] - whole[1] : cut[3] - whole[1]]
-    return _tightened(instance.class_id, instance.category, cut, mask, area)
+    return _tightened(replace(instance, box=cut, mask=mask), area)
 
 
-def _tightened(class_id, category, box, mask, whole_area):
-    """A PlacedInstance whose box is the extent of the visible mask, or only that box where too little is visible."""
-    visible = mask > 127
+def _tightened(instance: Instance, whole_area: int) -> Found:
+    """The object with the extent of its mask as box.
+
+    Args:
+        instance: its mask is the visible part.
+        whole_area: pixels of the whole mask.
+    """
+    visible = instance.mask > 127
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     if len(rows) == 0:
-        return np.asarray(box, np.float32) if whole_area == 0 else None
-    tight = np.array([box[0] + rows[0], box[1] + columns[0], box[0] + rows[-1] + 1, box[1] + columns[-1] + 1])
-    too_small = min(tight[2] - tight[0], tight[3] - tight[1]) < SMALLEST_VISIBLE
-    if too_small or np.count_nonzero(visible) < VISIBLE_SHARE * whole_area:
-        return tight.astype(np.float32)
-    cut = np.ascontiguousarray(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    return PlacedInstance(class_id, category, tight, cut)
+        return np.asarray(instance.box, np.float32) if whole_area == 0 else None
+    low, high = np.array([rows[0], columns[0]]), np.array([rows[-1], columns[-1]]) + 1
+    box = np.tile(instance.box[:2], 2) + np.concatenate([low, high])
+    if min(high - low) < SMALLEST_VISIBLE or np.count_nonzero(visible) < VISIBLE_SHARE * whole_area:
+        return box.astype(np.float32)
+    return replace(instance, box=box, mask=np.ascontiguousarray(instance.mask[low[0] : high[0], low[1] : high[1]]))
 
 
 def paste_instance(window: Window, image_rgb, instance: Instance, settings: AugmentSettings, rng) -> Window:
@@ -230,26 +213,18 @@ def paste_instance(window: Window, image_rgb, instance: Instance, settings: Augm
     if rng.random() < 0.5:
         patch, mask = patch[:, ::-1], mask[:, ::-1]
     top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
-    pasted = _tightened(
-        instance.class_id, instance.category, np.array([top, left, top + height, left + width]), mask, 0
-    )
-    if not isinstance(pasted, PlacedInstance):
+    pasted = _tightened(replace(instance, box=np.array([top, left, top + height, left + width]), mask=mask), 0)
+    if not isinstance(pasted, Instance):
         return window
     picture = window.image_rgb.copy()
     area = picture[top : top + height, left : left + width]
     alpha = cv2.GaussianBlur(mask, (3, 3), 0)[..., None].astype(np.float32) / 255
     area[...] = np.round(alpha * patch + (1 - alpha) * area).astype(np.uint8)
-    kept, ignored = [], list(window.ignored_boxes)
-    for other in window.instances:
-        result = _occluded_by(other, pasted)
-        if isinstance(result, PlacedInstance):
-            kept.append(result)
-        elif result is not None:
-            ignored.append(result)
-    return Window(picture, (*kept, pasted), np.array(ignored, np.float32).reshape(-1, 4))
+    found = [*(_occluded_by(other, pasted) for other in window.instances), pasted]
+    return _window(picture, found, window.ignored_boxes)
 
 
-def _occluded_by(behind: PlacedInstance, front: PlacedInstance):
+def _occluded_by(behind: Instance, front: Instance) -> Found:
     low, high = np.maximum(behind.box[:2], front.box[:2]), np.minimum(behind.box[2:], front.box[2:])
     if (high <= low).any():
         return behind
@@ -260,7 +235,7 @@ def _occluded_by(behind: PlacedInstance, front: PlacedInstance):
     np.minimum(part, 255 - cover, out=part)
     if not (mask > 127).any():
         return None
-    return _tightened(behind.class_id, behind.category, behind.box, mask, area)
+    return _tightened(replace(behind, mask=mask), area)
 
 
 def flip(window: Window) -> Window:
@@ -270,12 +245,12 @@ def flip(window: Window) -> Window:
         replace(one, box=_mirrored(one.box, side), mask=np.ascontiguousarray(one.mask[:, ::-1]))
         for one in window.instances
     )
-    ignored = np.array([_mirrored(box, side) for box in window.ignored_boxes], np.float32).reshape(-1, 4)
+    ignored = _mirrored(window.ignored_boxes, np.float32(side))
     return Window(np.ascontiguousarray(window.image_rgb[:, ::-1]), instances, ignored)
 
 
-def _mirrored(box, side):
-    return np.array([box[0], side - box[3], box[2], side - box[1]])
+def _mirrored(boxes, side):
+    return np.stack([boxes[..., 0], side - boxes[..., 3], boxes[..., 2], side - boxes[..., 1]], axis=-1)
 
 
 def change_colors(image_rgb, strength: float, rng):

@@ -5,20 +5,92 @@ Letters: B windows of a batch; A anchors; G slots for objects; C slots for ignor
 
 from __future__ import annotations
 
+import itertools
+import logging
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from mrcnn.architecture import architecture_of
+from mrcnn.coco.image_files import read_image_bgr
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
-from mrcnn.training.annotated_images import AnnotatedImages
+from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages
 from mrcnn.training.augment import AugmentSettings, Window, change_colors, flip, paste_instance, place_window
-from mrcnn.training.image_cache import ImageCache, UnreadableImageError
 from mrcnn.training.targets import rpn_targets
+
+logger = logging.getLogger(__name__)
+
+MEMORY_BYTES = 2 * 1024**3
+"""Limit of the decoded images; beyond it, the least recently used are dropped."""
+
+
+class UnreadableImageError(ValueError):
+    """An image that was there when the run began can no longer be read."""
+
+
+class ImageCache:
+    """Reads images and keeps the most recently used ones.
+
+    Attributes:
+        unreadable: the paths that could not be read, with the reason.
+    """
+
+    def __init__(self, memory_bytes: int = MEMORY_BYTES):
+        self._memory_bytes = memory_bytes
+        self._held: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._used_bytes = 0
+        self.unreadable: dict[str, str] = {}
+
+    def get(self, image: AnnotatedImage) -> np.ndarray:
+        """The image: uint8 (H, W, 3), RGB.
+
+        Raises:
+            UnreadableImageError: it cannot be read; the first time, a warning names it.
+        """
+        key = str(image.path)
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        if key in self.unreadable:
+            raise UnreadableImageError(self.unreadable[key])
+        try:
+            pixels = read_image(image)
+        except ValueError as error:
+            self.unreadable[key] = str(error)
+            logger.warning("%s: it is left out from here on (%d so far)", error, len(self.unreadable))
+            raise UnreadableImageError(str(error)) from None
+        self._held[key] = pixels
+        self._used_bytes += pixels.nbytes
+        while self._used_bytes > self._memory_bytes and len(self._held) > 1:
+            self._used_bytes -= self._held.popitem(last=False)[1].nbytes
+        return pixels
+
+
+def read_image(image: AnnotatedImage) -> np.ndarray:
+    """An image from its file: uint8 (H, W, 3), RGB.
+
+    Raises:
+        ValueError: it cannot be read, or its size is not the annotated one.
+    """
+    try:
+        pixels = read_image_bgr(image.path)
+    except OSError as error:
+        raise ValueError(f"{image.path} cannot be read as an image: {error.strerror or error}") from None
+    if pixels is None:
+        raise ValueError(f"{image.path} cannot be read as an image")
+    if pixels.shape[:2] != (image.height, image.width):
+        raise ValueError(
+            f"{image.path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, "
+            f"the annotations say {image.width} x {image.height}"
+        )
+    return np.ascontiguousarray(pixels[..., ::-1])
+
 
 OBJECT_SLOTS = 48
 IGNORED_SLOTS = 24
@@ -45,15 +117,6 @@ normalized; gt_class_ids, gt_categories int32 (B, G); gt_used float32 (B, G); mi
 ignored_boxes float32 (B, C, 4) normalized; noise float32 (B, proposals + G)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSettings:
-    """Sizes of a batch: windows, proposals per image, and the seed of its random choices."""
-
-    windows: int
-    proposals: int
-    seed: int
-
-
 class WindowMaker:
     """Makes training windows from annotated images.
 
@@ -68,9 +131,8 @@ class WindowMaker:
         self.data, self.augment = data, augment
         self.cache = cache if cache is not None else ImageCache()
         self._seed = seed
-        has_class = [any(instance.class_id for instance in image.instances) for image in data.images]
-        self._with_class = np.flatnonzero(has_class)
-        self._without_class = np.flatnonzero(np.logical_not(has_class))
+        has_class = np.array([any(instance.class_id for instance in image.instances) for image in data.images])
+        self._with_class, self._without_class = np.flatnonzero(has_class), np.flatnonzero(~has_class)
         pastes = [
             (image, instance)
             for image in data.images
@@ -98,25 +160,22 @@ class WindowMaker:
         )
 
     def _make(self, rng: np.random.Generator) -> Window:
-        image = self.data.images[self._choose(rng)]
+        use_class = len(self._without_class) == 0 or rng.random() < CLASS_IMAGE_SHARE
+        group = self._with_class if use_class else self._without_class
+        image = self.data.images[group[rng.integers(len(group))]]
         window = place_window(self.cache.get(image), image.instances, image.crowd_boxes, self.augment, rng)
         for _ in range(rng.integers(0, self.augment.pastes + 1)):
             window = self._paste(window, rng)
         if rng.random() < self.augment.flip:
             window = flip(window)
-        return Window(change_colors(window.image_rgb, self.augment.color, rng), window.instances, window.ignored_boxes)
-
-    def _choose(self, rng: np.random.Generator) -> int:
-        use_class = len(self._without_class) == 0 or rng.random() < CLASS_IMAGE_SHARE
-        group = self._with_class if use_class else self._without_class
-        return int(group[rng.integers(len(group))])
+        return replace(window, image_rgb=change_colors(window.image_rgb, self.augment.color, rng))
 
     def _paste(self, window: Window, rng: np.random.Generator) -> Window:
         use_class = not self._other_pastes or rng.random() < CLASS_PASTE_SHARE
-        group = self._class_pastes if use_class else self._other_pastes
-        if not group:
+        pastes = self._class_pastes if use_class else self._other_pastes
+        if not pastes:
             return window
-        image, instance = group[rng.integers(len(group))]
+        image, instance = pastes[rng.integers(len(pastes))]
         return paste_instance(window, self.cache.get(image), instance, self.augment, rng)
 
 
@@ -125,64 +184,91 @@ class BatchMaker:
 
     Attributes:
         windows: where windows come from.
-        settings: sizes and seed.
+        count: windows per batch.
     """
 
-    def __init__(self, windows: WindowMaker, config, settings: BatchSettings):
-        """Compute the anchors of the window once.
+    def __init__(self, windows: WindowMaker, config, count: int, seed: int):
+        """Store the arguments.
 
         Args:
             windows: where windows come from.
-            config: its anchor settings, RPN_BBOX_STD_DEV, RPN_TRAIN_ANCHORS_PER_IMAGE and ARCHITECTURE are used.
-            settings: sizes and seed.
+            config: see `target_row`.
+            count: windows per batch.
+            seed: of the choice of anchors and regions.
         """
-        self.windows, self.settings = windows, settings
-        self._side = windows.augment.window
-        self._anchors = normalized_anchors(AnchorSettings.from_config(config), self._side, self._side)
-        self._std_dev = np.asarray(config.RPN_BBOX_STD_DEV, np.float32)
-        self._sampled = int(config.RPN_TRAIN_ANCHORS_PER_IMAGE)
-        self._last_pixel_is_one = architecture_of(config).last_pixel_is_one
+        self.windows, self.count = windows, count
+        self._config, self._seed = config, seed
 
     def make(self, step: int) -> Batch:
         """The batch of a step, 0 or more."""
-        first = step * self.settings.windows
-        rows = [
-            self._row(self.windows.make(number), np.random.default_rng([self.settings.seed, number, 1]))
-            for number in range(first, first + self.settings.windows)
-        ]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        numbers = range(step * self.count, (step + 1) * self.count)
+        return stacked([self._row(self.windows.make(i), np.random.default_rng([self._seed, i, 1])) for i in numbers])
 
     def _row(self, window: Window, rng: np.random.Generator) -> Batch:
-        side = self._side
         instances = list(window.instances)
         if len(instances) > OBJECT_SLOTS:  # a crowd: keep a random choice
             instances = [instances[i] for i in rng.permutation(len(instances))[:OBJECT_SLOTS]]
-        boxes = np.zeros((OBJECT_SLOTS, 4), np.float32)
-        ignored = np.zeros((IGNORED_SLOTS, 4), np.float32)
-        classes, categories = np.zeros(OBJECT_SLOTS, np.int32), np.zeros(OBJECT_SLOTS, np.int32)
-        masks = np.zeros((OBJECT_SLOTS, MINI_MASK_SIDE, MINI_MASK_SIDE), np.float32)
-        for slot, one in enumerate(instances):
-            boxes[slot] = normalize_boxes(one.box, side, side, self._last_pixel_is_one)
-            classes[slot], categories[slot] = one.class_id, one.category
-            masks[slot] = mini_mask(one.mask)
-        count = len(instances)
-        outside = window.ignored_boxes[:IGNORED_SLOTS]
-        ignored[: len(outside)] = normalize_boxes(outside, side, side, self._last_pixel_is_one)
-        match, deltas = rpn_targets(
-            self._anchors, boxes[:count], ignored[: len(outside)], self._std_dev, self._sampled, rng
-        )
+        boxes = np.array([one.box for one in instances]).reshape(-1, 4)
+        class_ids = np.array([one.class_id for one in instances], np.int32)
+        categories = np.array([one.category for one in instances], np.int32)
+        masks = np.array([mini_mask(one.mask) for one in instances], np.float32)
         return {
             "images": window.image_rgb,
-            "rpn_match": match.astype(np.int32),
-            "rpn_deltas": deltas,
-            "gt_boxes": boxes,
-            "gt_class_ids": classes,
-            "gt_categories": categories,
-            "gt_used": (np.arange(OBJECT_SLOTS) < count).astype(np.float32),
-            "mini_masks": masks,
-            "ignored_boxes": ignored,
-            "noise": rng.random(self.settings.proposals + OBJECT_SLOTS, np.float32),
+            **target_row(
+                self._config, window.image_rgb.shape, boxes, class_ids, window.ignored_boxes, OBJECT_SLOTS, rng
+            ),
+            "gt_categories": padded(categories, OBJECT_SLOTS),
+            "mini_masks": padded(masks.reshape(-1, MINI_MASK_SIDE, MINI_MASK_SIDE), OBJECT_SLOTS),
         }
+
+
+def target_row(
+    config,
+    canvas_shape: Sequence[int],
+    boxes: np.ndarray,
+    class_ids: np.ndarray,
+    ignored_boxes: np.ndarray,
+    slots: int,
+    rng: np.random.Generator,
+) -> Batch:
+    """The targets of one image, with `slots` objects and IGNORED_SLOTS regions; see `Batch`.
+
+    Args:
+        config: ARCHITECTURE, the anchor settings, RPN_BBOX_STD_DEV, RPN_TRAIN_ANCHORS_PER_IMAGE and
+            POST_NMS_ROIS_TRAINING are read.
+        canvas_shape: height and width come first, pixels.
+        boxes: (n, 4), (y1, x1, y2, x2) in pixels, n of at most `slots`.
+        class_ids: int32 (n,).
+        ignored_boxes: (m, 4), pixels; those beyond IGNORED_SLOTS are left out.
+        slots: G.
+        rng: chooses the anchors that count, and makes the noise.
+    """
+    height, width = canvas_shape[:2]
+    last_pixel_is_one = architecture_of(config).last_pixel_is_one
+    boxes = normalize_boxes(boxes, height, width, last_pixel_is_one)
+    ignored = normalize_boxes(ignored_boxes[:IGNORED_SLOTS], height, width, last_pixel_is_one)
+    anchors = normalized_anchors(AnchorSettings.from_config(config), height, width)
+    std_dev = np.asarray(config.RPN_BBOX_STD_DEV, np.float32)
+    match, deltas = rpn_targets(anchors, boxes, ignored, std_dev, int(config.RPN_TRAIN_ANCHORS_PER_IMAGE), rng)
+    return {
+        "rpn_match": match.astype(np.int32),
+        "rpn_deltas": deltas,
+        "gt_boxes": padded(boxes, slots),
+        "gt_class_ids": padded(class_ids, slots),
+        "gt_used": (np.arange(slots) < len(boxes)).astype(np.float32),
+        "ignored_boxes": padded(ignored, IGNORED_SLOTS),
+        "noise": rng.random(int(config.POST_NMS_ROIS_TRAINING) + slots, np.float32),
+    }
+
+
+def padded(rows: np.ndarray, count: int) -> np.ndarray:
+    """The rows, then zeros: (count, ...)."""
+    return np.concatenate([rows, np.zeros((count - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
+def stacked(rows: Sequence[Batch]) -> Batch:
+    """A batch of rows of single images."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def mini_mask(mask: np.ndarray, shape: tuple[int, int] = (MINI_MASK_SIDE, MINI_MASK_SIDE)) -> np.ndarray:
@@ -191,48 +277,45 @@ def mini_mask(mask: np.ndarray, shape: tuple[int, int] = (MINI_MASK_SIDE, MINI_M
     return cv2.resize(mask, shape[::-1], interpolation=interpolation).astype(np.float32) / 255
 
 
-class BatchThread:
-    """Makes batches in a thread, ahead of the network: a context manager that yields the batches in order of steps."""
+@contextmanager
+def batches_ahead(make: Callable[[int], Batch], first_step: int, ahead: int = 5) -> Iterator[Iterator[Batch]]:
+    """Makes batches in a thread, ahead of the network.
 
-    def __init__(self, maker: BatchMaker, first_step: int, ahead: int = 4):
-        """Store; `with` starts the thread."""
-        self._maker = maker
-        self._first_step = first_step
-        self._queue: queue.Queue = queue.Queue(maxsize=ahead)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="training-batches", daemon=True)
+    Args:
+        make: makes the batch of a step.
+        first_step: the first one.
+        ahead: at most so many batches wait or are being made.
 
-    def __enter__(self) -> BatchThread:
-        self._thread.start()
-        return self
+    Yields:
+        The batches in order of steps; raises what `make` raises.
+    """
+    made: queue.SimpleQueue[Batch | Exception] = queue.SimpleQueue()
+    room, stopped = threading.Semaphore(ahead), threading.Event()
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=30)
+    def run() -> None:
+        for step in itertools.count(first_step):
+            room.acquire()
+            if stopped.is_set():
+                return
+            try:
+                made.put(make(step))
+            except Exception as error:  # noqa: BLE001  raised again in the thread that trains
+                made.put(error)
+                return
 
-    def __iter__(self) -> Iterator[Batch]:
+    def take() -> Iterator[Batch]:
         while True:
-            item = self._queue.get()
-            if isinstance(item, BaseException):
+            item = made.get()
+            if isinstance(item, Exception):
                 raise item
+            room.release()
             yield item
 
-    def _run(self) -> None:
-        step = self._first_step
-        while not self._stop.is_set():
-            try:
-                item: Batch | BaseException = self._maker.make(step)
-            except Exception as error:  # noqa: BLE001  raised again in the thread that trains
-                item = error
-            self._put(item)
-            if isinstance(item, BaseException):
-                return
-            step += 1
-
-    def _put(self, item: Batch | BaseException) -> None:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
+    thread = threading.Thread(target=run, name="training-batches", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        stopped.set()
+        room.release()
+        thread.join(timeout=30)

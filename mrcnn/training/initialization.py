@@ -118,7 +118,10 @@ def plan_initialization(
     backbone_only = not any(name in arrays for name in ("fpn_c5p5", *RPN_LAYERS, *HEAD_LAYERS))
     file_names = None
     if not backbone_only:
-        file_names = _file_names(path, arrays, metadata, names_by_count or {})
+        if "bias" not in arrays.get("mrcnn_class_logits", {}):
+            raise WeightsError(f"{path} has no layer mrcnn_class_logits: it is neither a Mask R-CNN nor a backbone")
+        count = len(arrays["mrcnn_class_logits"]["bias"])
+        file_names = class_names_from_metadata(metadata) if metadata else (names_by_count or {}).get(count)
     is_small = found == "efficientnet_lite0"
     settings: dict[str, Any] = {"NAME": "trained", "NUM_CLASSES": len(class_names)}
     settings |= SMALL_TRAINING if is_small else LARGE_TRAINING
@@ -131,7 +134,7 @@ def plan_initialization(
     if side is not None:
         sides = {"IMAGE_MIN_DIM": min_dim_for(config, side), "IMAGE_MAX_DIM": side}
         config = config_from_metadata({"config": stored or {}}, **settings, **sides)
-    return Initialization(path, config, backbone_only, file_names, tuple(class_names))
+    return Initialization(path, config, backbone_only, file_names and tuple(file_names), tuple(class_names))
 
 
 def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
@@ -139,17 +142,6 @@ def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
     if backbone is None:
         raise WeightsError(f"{path} has none of the backbones {', '.join(BACKBONES)}: training cannot start from it")
     return backbone
-
-
-def _file_names(path, arrays, metadata, names_by_count) -> tuple[str, ...] | None:
-    try:
-        count = len(arrays["mrcnn_class_logits"]["bias"])
-    except KeyError:
-        raise WeightsError(
-            f"{path} has no layer mrcnn_class_logits: it is neither a Mask R-CNN nor a backbone"
-        ) from None
-    names = class_names_from_metadata(metadata) if metadata is not None else names_by_count.get(count)
-    return tuple(names) if names is not None else None
 
 
 def load_initial_weights(network: Any, plan: Initialization, seed: int) -> None:
@@ -209,24 +201,16 @@ def set_class_layers(
     rows[0] = 0
     layers = network.layers_by_name()
     for name in HEAD_LAYERS:
-        kernel, bias = (np.asarray(arrays[name][kind], np.float32) for kind in ("kernel", "bias"))
         per_class = 4 if name == "mrcnn_bbox_fc" else 1
-        # (…, F * per_class) to (…, F, per_class)
-        kernel = kernel.reshape(*kernel.shape[:-1], -1, per_class)
-        bias = bias.reshape(-1, per_class)
-        if name == "mrcnn_class_logits":
-            deviation = LAST_LAYER_DEVIATIONS[name]
-            fresh = (
-                rng.normal(0, deviation, (*kernel.shape[:-2], len(rows), per_class)),
-                np.zeros((len(rows), per_class)),
-            )
-        else:
-            fresh = (
-                np.repeat(kernel[..., 1:, :].mean(axis=-2, keepdims=True), len(rows), axis=-2),
-                np.repeat(bias[1:].mean(axis=0, keepdims=True), len(rows), axis=0),
-            )
-        for new, old in enumerate(rows):
-            if old is not None:
-                fresh[0][..., new, :], fresh[1][new] = kernel[..., old, :], bias[old]
-        new_kernel = fresh[0].reshape(*kernel.shape[:-2], len(rows) * per_class)
-        layers[name].set_weights([new_kernel, fresh[1].reshape(-1)])
+        weights = []
+        for kind in ("kernel", "bias"):
+            old = np.asarray(arrays[name][kind], np.float32)
+            old = old.reshape(*old.shape[:-1], -1, per_class)  # (…, F * per_class) to (…, F, per_class)
+            new = old[..., 1:, :].mean(axis=-2, keepdims=True).repeat(len(rows), axis=-2)
+            if name == "mrcnn_class_logits":
+                new = rng.normal(0, LAST_LAYER_DEVIATIONS[name] if kind == "kernel" else 0, new.shape)
+            for row, source in enumerate(rows):
+                if source is not None:
+                    new[..., row, :] = old[..., source, :]
+            weights.append(new.reshape(*old.shape[:-2], -1))
+        layers[name].set_weights(weights)

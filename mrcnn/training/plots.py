@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mrcnn.training.annotated_images import AnnotatedImage
-from mrcnn.training.image_cache import ImageCache, UnreadableImageError
+from mrcnn.training.data import ImageCache, UnreadableImageError
 from mrcnn.training.training_model import LOSS_NAMES
 from mrcnn.training.validation import Detection
 from mrcnn.weights.whole_file import whole_file, write_whole
@@ -32,7 +32,7 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
     Args:
         path: the file.
-        lines: of the log, see `run_log.read_log`.
+        lines: of the log, see `run_files.read_log`.
 
     Raises:
         OSError: it cannot be written.
@@ -43,20 +43,15 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(14, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 4).ravel()
-    for axis, name in zip(axes, ("loss", *LOSS_NAMES), strict=False):
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+    curves = {name.replace("_", " "): {name: "training", f"val_{name}": "validation"} for name in ("loss", *LOSS_NAMES)}
+    curves["mask AP50 (validation)"] = {"mask_ap50": "validation"}
+    for axis, (title, keys) in zip(axes, curves.items(), strict=True):
+        for key, label in keys.items():
             points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
             if points:
                 axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
-        axis.set_title(name.replace("_", " "))
-        axis.set_ylim(bottom=0)
+        axis.set(title=title, ylim=(0, 1 if title == "mask AP50 (validation)" else None))
         axis.grid(alpha=0.3)
-    points = [(line["step"], line["mask_ap50"]) for line in lines if line.get("mask_ap50") is not None]
-    if points:
-        axes[-1].plot(*zip(*points, strict=True), marker=".", color="tab:green")
-    axes[-1].set_title("mask AP50 (validation)")
-    axes[-1].set_ylim(0, 1)
-    axes[-1].grid(alpha=0.3)
     if axes[0].lines:
         axes[0].legend()
     for axis in axes[4:]:
@@ -94,55 +89,47 @@ def draw_predictions(
         sure = [(one.class_id, one.score, one.box, one.mask) for one in found if one.score >= min_score]
         halves = [_drawn(photo, objects, class_names) for objects in (truth, sure)]
         rows.append(np.concatenate([halves[0], np.full((halves[0].shape[0], 6, 3), 255, np.uint8), halves[1]], axis=1))
-    if rows:
-        _write_png(path, _sheet(rows))
+    if not rows:
+        return
+    done, data = cv2.imencode(".png", _sheet(rows)[..., ::-1])
+    if not done:
+        raise OSError(f"{path} could not be encoded")
+    write_whole(path, data.tobytes())
 
 
 def _drawn(photo: np.ndarray, objects, class_names: Sequence[str]) -> np.ndarray:
     scale = SHOWN_SIDE / max(photo.shape[:2])
     picture = photo.astype(np.float32)
     for class_id, _, (y1, x1, y2, x2), mask in objects:
-        area = picture[y1:y2, x1:x2]
-        area[mask] = 0.5 * area[mask] + 0.5 * np.array(COLORS_RGB[class_id % len(COLORS_RGB)], np.float32)
+        picture[y1:y2, x1:x2][mask] = 0.5 * picture[y1:y2, x1:x2][mask] + 0.5 * _color(class_id)
     size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
     drawn = np.ascontiguousarray(cv2.resize(picture.astype(np.uint8), size, interpolation=cv2.INTER_AREA))
     for class_id, score, box, _ in objects:
         y1, x1, y2, x2 = (round(float(value) * scale) for value in box)
-        color = COLORS_RGB[class_id % len(COLORS_RGB)]
-        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), color, 1)
+        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), _color(class_id).tolist(), 1)
         text = class_names[class_id] + ("" if score is None else f" {score:.2f}")
-        cv2.putText(drawn, text, (x1 + 2, y1 + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(drawn, text, (x1 + 2, y1 + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA)
+        for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            place = (x1 + 2, y1 + 11)
+            cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, color, thickness, cv2.LINE_AA)
     return drawn
+
+
+def _color(class_id: int) -> np.ndarray:
+    return np.array(COLORS_RGB[class_id % len(COLORS_RGB)], np.float32)
 
 
 def _sheet(rows: list[np.ndarray]) -> np.ndarray:
     """The pairs in two columns, below a legend."""
-    width = max(row.shape[1] for row in rows)
-    columns: list[list[np.ndarray]] = [[], []]
+    width = max(row.shape[1] for row in rows) + 12
+    heights = [LABEL_HEIGHT] * min(2, len(rows))
+    places = []
     for row in rows:
-        shorter = min(columns, key=lambda column: sum(part.shape[0] for part in column))
-        shorter.append(
-            cv2.copyMakeBorder(row, 0, 6, 0, width - row.shape[1] + 12, cv2.BORDER_CONSTANT, value=(255,) * 3)
-        )
-    columns = [column for column in columns if column]
-    height = max(sum(part.shape[0] for part in column) for column in columns)
-    filled = []
-    for column in columns:
-        whole = np.concatenate(column)
-        filled.append(
-            cv2.copyMakeBorder(
-                whole, LABEL_HEIGHT, height - whole.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=(255,) * 3
-            )
-        )
-    sheet = np.ascontiguousarray(np.concatenate(filled, axis=1))
+        column = heights.index(min(heights))
+        places.append((heights[column], column * width))
+        heights[column] += row.shape[0] + 6
+    sheet = np.full((max(heights), width * len(heights), 3), 255, np.uint8)
+    for row, (top, left) in zip(rows, places, strict=True):
+        sheet[top : top + row.shape[0], left : left + row.shape[1]] = row
     text = "left: annotated; right: found"
     cv2.putText(sheet, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return sheet
-
-
-def _write_png(path: Path, picture_rgb: np.ndarray) -> None:
-    done, data = cv2.imencode(".png", picture_rgb[..., ::-1])
-    if not done:
-        raise OSError(f"{path} could not be encoded")
-    write_whole(path, data.tobytes())

@@ -6,21 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from statistics import fmean
+from typing import Any
 
 import keras
 import numpy as np
 
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.training.data import Batch, BatchMaker, BatchSettings, BatchThread, WindowMaker
-from mrcnn.training.layer_patterns import layer_pattern, set_trainable
-from mrcnn.training.optimizer import build_optimizer
-from mrcnn.training.resume import load_checkpoint, save_checkpoint
-from mrcnn.training.run_log import append_line, truncate_log
-from mrcnn.training.run_settings import TrainSettings
-from mrcnn.training.training_model import TrainingModel
+from mrcnn.training.data import Batch, BatchMaker, WindowMaker, batches_ahead
+from mrcnn.training.run_files import append_line, load_checkpoint, save_checkpoint, truncate_log
+from mrcnn.training.training_model import TrainingModel, layer_pattern, set_trainable
+from mrcnn.training.validation import Validator
 from mrcnn.weights.load_save import save_weights
 
 logger = logging.getLogger(__name__)
@@ -35,12 +33,46 @@ Line = dict[str, Any]
 
 Report = Callable[[Line], None]
 
+LAST_RATE_SHARE = 0.02
+"""Learning rate of the last step, as a share of its peak."""
 
-class Validation(Protocol):
-    """Measures the network on images that it is not trained on."""
 
-    def measure(self, model: TrainingModel, stopped: Callable[[], bool]) -> Line | None:
-        """Numbers by name, "mask_ap50" and "val_loss" among them; None if `stopped` becomes true meanwhile."""
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """A training run.
+
+    Attributes:
+        steps: optimizer steps in all.
+        batch: windows per step.
+        learning_rate: peak, for the layers behind the backbone.
+        backbone_factor: the backbone's share of it. Adam moves every weight by about the learning rate, however small
+            its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.
+        warmup_steps: steps of rising learning rate.
+        weight_decay: AdamW's.
+        average: momentum of the moving average of the weights, 0 … 1; the weight files hold the average.
+        layers: which layers are trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
+        mask_regions: regions per window whose masks are trained.
+        seed: of all random choices.
+        log_every: steps.
+        save_every: steps from checkpoint to checkpoint.
+        validate_every: steps from validation to validation.
+        loss_scaling: for float16: scales the loss up so that no gradient underflows (Micikevicius et al. 2018).
+    """
+
+    steps: int = 10000
+    batch: int = 4
+    learning_rate: float = 1e-3
+    backbone_factor: float = 0.05
+    warmup_steps: int = 200
+    weight_decay: float = 0.05
+    average: float = 0.999
+    layers: str = "3+"
+    mask_regions: int = 16
+    seed: int = 1
+    log_every: int = 50
+    save_every: int = 500
+    validate_every: int = 500
+    loss_scaling: bool = False
 
 
 class Trainer:
@@ -59,7 +91,7 @@ class Trainer:
         settings: TrainSettings,
         folder: Path,
         metadata: Mapping[str, object] | None = None,
-        validation: Validation | None = None,
+        validation: Validator | None = None,
     ):
         """Build everything; nothing is written yet.
 
@@ -79,16 +111,14 @@ class Trainer:
         self._validation = validation
         self._state = {"settings": asdict(settings), "augment": asdict(windows.augment)}
         self.step, self.stopped = 0, False
-        self._sums: dict[str, float] = {}  # of the losses since the last line of the log
-        self._summed = 0
+        self._unlogged: list[dict[str, float]] = []  # losses and duration of the steps since the last line of the log
         self.best: Line | None = None
         set_trainable(network, layer_pattern(settings.layers, network.config.BACKBONE))
         categories = len(windows.data.category_names)
         self._model = TrainingModel(
             network, categories if categories >= len(windows.data.class_names) else 0, settings.mask_regions
         )
-        sizes = BatchSettings(settings.batch, int(network.config.POST_NMS_ROIS_TRAINING), settings.seed)
-        self._batches = BatchMaker(windows, network.config, sizes)
+        self._batches = BatchMaker(windows, network.config, settings.batch, settings.seed)
         self._model(self._batches.make(0))  # builds the layers that are built lazily
         self._optimizer = build_optimizer(network, settings)
         # JAX has nothing between XLA and one operation at a time; under TensorFlow XLA compiles for minutes
@@ -98,8 +128,7 @@ class Trainer:
     @property
     def checkpoint_bytes(self) -> int:
         """Approximate size of a checkpoint and a weight file together."""
-        sizes = [int(np.prod(variable.shape)) * 4 for variable in (*self._variables(), *self._network.variables)]
-        return sum(sizes)
+        return sum(int(np.prod(variable.shape)) * 4 for variable in (*self._variables(), *self._network.variables))
 
     def resume(self) -> bool:
         """Resume the run whose checkpoint lies in the folder; False if there is none.
@@ -111,8 +140,7 @@ class Trainer:
         if not path.exists():
             return False
         state = load_checkpoint(path, self._variables(), expected=self._state)
-        self.step, self.best = int(state["step"]), state.get("best")
-        self._sums, self._summed = dict(state.get("sums", {})), int(state.get("summed", 0))
+        self.step, self.best, self._unlogged = int(state["step"]), state["best"], state["unlogged"]
         truncate_log(self._folder / LOG_FILE, self.step)
         return True
 
@@ -121,6 +149,10 @@ class Trainer:
         mine, theirs = self._model.category_classifier, earlier._model.category_classifier
         if mine is not None and theirs is not None:
             mine.set_weights(theirs.get_weights())
+
+    def rehearse(self) -> None:
+        """Train one step without counting it: for the time that it takes."""
+        self._model.train_on_batch(self._batches.make(0))
 
     def stop(self) -> None:
         """End the run after the current step; may be called from a signal handler or a report."""
@@ -140,13 +172,16 @@ class Trainer:
             FloatingPointError: the loss is not finite; the last good checkpoint is kept.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with BatchThread(self._batches, self.step) as batches:
+        with batches_ahead(self._batches.make, self.step) as batches:
             try:
-                self._steps(iter(batches), report)
+                self._steps(batches, report)
             except (OSError, FloatingPointError):
                 raise
             except BaseException:
-                self._save_after_error()
+                try:
+                    self.save()
+                except OSError as error:  # must not hide the error that ended the run
+                    logger.warning("the last steps could not be saved: %s", error)
                 raise
         self.save()
         if not (self._folder / BEST_WEIGHTS_FILE).exists():  # nothing was validated
@@ -158,7 +193,7 @@ class Trainer:
         Raises:
             OSError: the disk is full or the folder is gone; what lay there before is untouched.
         """
-        state = self._state | {"step": self.step, "best": self.best, "sums": self._sums, "summed": self._summed}
+        state = self._state | {"step": self.step, "best": self.best, "unlogged": self._unlogged}
         save_checkpoint(self._folder / CHECKPOINT_FILE, self._variables(), state)
         self._save_weights(LAST_WEIGHTS_FILE)
 
@@ -182,50 +217,36 @@ class Trainer:
         with self.averaged_weights():
             save_weights(self._network, self._folder / name, self._metadata)
 
-    def _save_after_error(self) -> None:
-        """Save without hiding the error that ended the run."""
-        try:
-            self.save()
-        except OSError as error:
-            logger.warning("the last steps could not be saved: %s", error)
-
     def _steps(self, batches: Iterator[Batch], report: Report) -> None:
         settings = self._settings
-        started, first = time.monotonic(), self.step
         while self.step < settings.steps and not self.stopped:
+            started = time.monotonic()
             logs = self._model.train_on_batch(next(batches), return_dict=True)
             self.step += 1
-            self._add(logs)
+            # Keras resets its means with each batch
+            losses = {name: float(value) for name, value in logs.items()}
+            if not np.isfinite(losses["loss"]):
+                raise FloatingPointError(
+                    f"the loss is {losses['loss']} after {self.step} steps: try a smaller learning rate"
+                )
+            self._unlogged.append({"seconds_per_step": time.monotonic() - started, **losses})
             if self.step % settings.log_every == 0:
-                seconds = (time.monotonic() - started) / max(1, self.step - first)
-                means = {name: round(value / self._summed, 5) for name, value in self._sums.items()}
-                self._sums, self._summed = {}, 0
-                self._log({"step": self.step, "seconds_per_step": round(seconds, 4), **means}, report)
-                started, first = time.monotonic(), self.step
+                means = {name: round(fmean(one[name] for one in self._unlogged), 5) for name in self._unlogged[0]}
+                self._unlogged = []
+                self._log({"step": self.step, **means}, report)
             else:
                 report({"step": self.step})
-            is_last = self.step == settings.steps
-            if self._validation is not None and (self.step % settings.validate_every == 0 or is_last):
-                self._validate(report)
+            is_due = self.step % settings.validate_every == 0 or self.step == settings.steps
+            if self._validation is not None and is_due:
+                self._validate(self._validation, report)
                 self.save()  # so that the checkpoint agrees with best.h5
-                started, first = time.monotonic(), self.step
             elif self.step % settings.save_every == 0:
                 self.save()
 
-    def _add(self, logs) -> None:
-        """Add the losses of a step to the means of the log. Keras resets them with each batch."""
-        losses = {name: float(value) for name, value in logs.items()}
-        if not np.isfinite(losses["loss"]):
-            raise FloatingPointError(
-                f"the loss is {losses['loss']} after {self.step} steps: try a smaller learning rate"
-            )
-        self._sums = {name: self._sums.get(name, 0.0) + value for name, value in losses.items()}
-        self._summed += 1
-
-    def _validate(self, report: Report) -> None:
+    def _validate(self, validation: Validator, report: Report) -> None:
         with self.averaged_weights():
-            numbers = self._validation.measure(self._model, lambda: self.stopped)
-            if numbers is not None and _is_better(numbers, self.best):
+            numbers = validation.measure(self._model, lambda: self.stopped)
+            if numbers is not None and (self.best is None or _rank(numbers) > _rank(self.best)):
                 save_weights(self._network, self._folder / BEST_WEIGHTS_FILE, self._metadata)
                 self.best = {"step": self.step, **numbers}
         if numbers is not None:
@@ -241,11 +262,59 @@ class Trainer:
         return [*self._network.variables, *own, *self._optimizer.variables]
 
 
-def _is_better(numbers: Line, best: Line | None) -> bool:
-    """By AP50; among equals (all zero at the start) by the loss."""
-    return best is None or _rank(numbers) > _rank(best)
-
-
 def _rank(numbers: Line) -> tuple[float, float]:
-    ap50 = numbers.get("mask_ap50")
+    """Ranks validations by AP50; among equals (all zero at the start) by the loss."""
+    ap50 = numbers["mask_ap50"]
     return (-1.0 if ap50 is None else float(ap50), -float(numbers["val_loss"]))
+
+
+def build_optimizer(network: MaskRCNNNetwork, settings: TrainSettings) -> keras.optimizers.Optimizer:
+    """AdamW with a smaller rate for the backbone, gradients clipped to the config's GRADIENT_CLIP_NORM.
+
+    The rate rises linearly from a tenth to its peak, then falls along a half cosine to `LAST_RATE_SHARE` of it.
+    """
+    layers = network.layers_by_name()
+    backbone = [variable for name in network.backbone_layer_names() for variable in layers[name].trainable_variables]
+    optimizer = GroupedAdamW(
+        factors={variable.path: settings.backbone_factor for variable in backbone},
+        learning_rate=keras.optimizers.schedules.CosineDecay(
+            0.1 * settings.learning_rate,
+            max(1, settings.steps - settings.warmup_steps),
+            alpha=LAST_RATE_SHARE,
+            warmup_target=settings.learning_rate,
+            warmup_steps=settings.warmup_steps,
+        ),
+        weight_decay=settings.weight_decay,
+        global_clipnorm=float(network.config.GRADIENT_CLIP_NORM),
+        use_ema=settings.average > 0,
+        ema_momentum=settings.average if settings.average > 0 else 0.99,
+    )
+    # the normalization is folded into EfficientNet-Lite0's weights, or frozen: decay would change their scale
+    optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])
+    return keras.optimizers.LossScaleOptimizer(optimizer) if settings.loss_scaling else optimizer
+
+
+class GroupedAdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) whose learning rate is multiplied by a factor for some variables."""
+
+    def __init__(self, factors: dict[str, float] | None = None, **settings):
+        """Store the factors.
+
+        Args:
+            factors: variable path to factor, for the variables that `build` gets; 1 where a path is not named.
+            settings: those of keras.optimizers.AdamW.
+        """
+        super().__init__(**settings)
+        self._factors = dict(factors or {})
+        self._factor_by_index: list[float] = []
+
+    def build(self, variables):
+        """Create the optimizer's state and look up each variable's factor."""
+        super().build(variables)
+        self._factor_by_index = [self._factors.get(variable.path, 1.0) for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One variable's step, with its own learning rate."""
+        # under TensorFlow `variable` is the backend's own, which has no path
+        factor = self._factor_by_index[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)

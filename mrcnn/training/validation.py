@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import cv2
@@ -21,10 +22,8 @@ from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.network.constants import CANVAS_MULTIPLE
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
-from mrcnn.training.data import BatchMaker
-from mrcnn.training.image_cache import UnreadableImageError
-from mrcnn.training.policy import keras_policy
-from mrcnn.training.training_model import TrainingModel
+from mrcnn.training.data import BatchMaker, UnreadableImageError
+from mrcnn.training.training_model import TrainingModel, keras_policy
 from mrcnn.weights.metadata import config_from_metadata, describe
 
 MAX_IMAGES = 100
@@ -106,9 +105,7 @@ class Validator:
         self.shown = _evenly(with_object or found, SHOWN_IMAGES)
         by_class = mask_ap50(found, self._data.class_names)
         known = [value for value in by_class.values() if value is not None]
-        result["mask_ap50"] = round(float(np.mean(known)), 4) if known else None
-        result["ap50_by_class"] = by_class
-        return result
+        return result | {"mask_ap50": round(fmean(known), 4) if known else None, "ap50_by_class": by_class}
 
     def detect(self, image_rgb: np.ndarray) -> list[Detection]:
         """The objects in an image, uint8 (H, W, 3) RGB, best first."""
@@ -125,12 +122,9 @@ class Validator:
         ]
 
     def _losses(self, model: TrainingModel) -> dict[str, Any]:
-        count = min(MAX_BATCHES, -(-len(self._data.images) // self._batches.settings.windows))
-        sums: dict[str, float] = {}
-        for number in range(count):
-            logs = model.test_on_batch(self._batches.make(number), return_dict=True)  # of this batch alone
-            sums = {name: sums.get(name, 0.0) + float(value) for name, value in logs.items()}
-        return {f"val_{name}": round(value / count, 5) for name, value in sums.items()}
+        count = min(MAX_BATCHES, -(-len(self._data.images) // self._batches.count))
+        logs = [model.test_on_batch(self._batches.make(number), return_dict=True) for number in range(count)]
+        return {f"val_{name}": round(fmean(float(one[name]) for one in logs), 5) for name in logs[0]}
 
 
 def place_on_canvas(image_rgb: np.ndarray, config: Config) -> tuple[np.ndarray, np.ndarray]:

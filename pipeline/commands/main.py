@@ -1,16 +1,43 @@
-"""The command line: runs a command, and turns errors and signals into exit codes."""
+"""The command line: runs a command, and turns errors and signals into exit codes.
+
+Imports little, so that Ctrl-C works while the rest is imported.
+"""
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pipeline.commands import COMMANDS
-from pipeline.commands.program import print_any_text
-from pipeline.commands.signals import Terminated, handled, unwind
+from pipeline.commands.signals import Terminated, handled, leave, unwind
 from pipeline.errors import OutputClosedError, StreamSegmentError
+
+_PRINTABLE = "stream_segment.printable"
+_ASCII = {"…": "...", "²": "^2"}
+"""Replacements for the other characters of our own texts."""
+
+
+def program() -> NoReturn:
+    """Run `main`, then end the process, which a thread that is stuck in a driver cannot keep alive."""
+    with handled(leave, signal.SIGINT, signal.SIGTERM):
+        importlib.import_module("pipeline.commands.run")
+        from pipeline.runtime.stream import Stream
+
+        code = main()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            code = OutputClosedError.exit_code
+        sys.stderr.flush()
+        if code == OutputClosedError.exit_code or Stream.any_stuck():
+            os._exit(code)  # the interpreter's own end would flush standard output once more, or wait for the thread
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     print_any_text()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
     try:
         with handled(unwind, signal.SIGINT, signal.SIGTERM):
-            return _dispatch(arguments)
+            return int(importlib.import_module(f"pipeline.commands.{name}").run(arguments))
     except (OutputClosedError, BrokenPipeError):
         return OutputClosedError.exit_code
     except StreamSegmentError as error:
@@ -37,7 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
 
 
-def _dispatch(arguments: list[str]) -> int:
-    is_command = bool(arguments) and arguments[0] in COMMANDS
-    command = importlib.import_module(f"pipeline.commands.{arguments[0] if is_command else 'run'}")
-    return int(command.run(arguments[1:] if is_command else arguments))
+def print_any_text() -> None:
+    """Make printing succeed in every locale and to every output.
+
+    Bytes of a file name that the locale cannot decode are written unchanged; other characters that the output's
+    encoding lacks become an ASCII spelling or an escape.
+    """
+    codecs.register_error(_PRINTABLE, _printable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None under pythonw
+            stream.reconfigure(errors=_PRINTABLE)
+
+
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if character in _ASCII:
+        return _ASCII[character], error.start + 1
+    first = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
+    try:
+        return codecs.lookup_error("surrogateescape")(first)
+    except UnicodeEncodeError:
+        return codecs.lookup_error("backslashreplace")(first)

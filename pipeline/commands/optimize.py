@@ -9,30 +9,45 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.commands.program import Parser, set_up_logging
+from pipeline.commands.program import (
+    MODEL_FLAGS,
+    VERBOSE_FLAG,
+    Parser,
+    overrides_from,
+    set_up_logging,
+    whole_number,
+)
 from pipeline.errors import InputError, RunError
-from pipeline.evaluation.agreement import Agreement, agreement
+from pipeline.evaluation.agreement import agreement
 from pipeline.installation import program_name, shipped_file
 from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings.loading import KeyPath, load_settings
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
-from pipeline.settings.schema import Settings
 from pipeline.sources.frame_sample import sample_frames
 
 logger = logging.getLogger("pipeline.commands.optimize")
 
 SAMPLE = shipped_file("samples/people.mp4")
-DEFAULT_FRAMES = 32
+FLAGS: dict[str, dict[str, Any]] = {
+    "--source": {"metavar": "URI", "help": "camera, video, folder of images to calibrate on (the sample)"},
+    "--frames": {
+        "metavar": "N",
+        "type": partial(whole_number, least=2, most=1000),
+        "default": 32,
+        "help": "how many (default: %(default)s)",
+    },
+    "--verbose": VERBOSE_FLAG,
+}
 CHECK_SHARE = 4
 """Every fourth frame is held out to compare the precisions on."""
-TIMED_FRAMES = 8
 MIN_RECALL = 0.8
 """Share of the float32 objects below which the command warns about int8."""
 
@@ -47,21 +62,18 @@ def run(argv: Sequence[str]) -> int:
         "Later runs use it automatically (model.precision auto); --precision float32 does not.",
         allow_abbrev=False,
     )
-    parser.add_argument("--weights", metavar="FILE", help="Mask R-CNN weights, .h5 (default: those of a run)")
-    parser.add_argument("--labels", metavar="FILE", help="class names, one a line, the first is the background")
-    parser.add_argument("--source", metavar="URI", help="camera, video, folder of images to calibrate on (the sample)")
-    parser.add_argument("--frames", metavar="N", default=str(DEFAULT_FRAMES), help="how many (default: %(default)s)")
-    parser.add_argument("--max-dim", metavar="PX", help="longer side of the network's input: 512, 1024 …")
-    parser.add_argument("--canvas", metavar="C", help="tight, pad64 or square")
-    parser.add_argument("--verbose", action="store_true", help="log more")
+    parser.add_flags("frames", FLAGS)
+    parser.add_settings("network", MODEL_FLAGS[:5])
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)
-    frames = _frame_count(arguments.frames)
-    settings = _settings(arguments)
+    if arguments.source is None and not SAMPLE.is_file():
+        raise InputError("the sample video is not there: name a video, camera or folder of images with --source")
+    source: dict[KeyPath, tuple[str, Any]] = {("source", "uri"): ("--source", arguments.source or str(SAMPLE))}
+    settings = load_settings(None, source | overrides_from(arguments))
     if importlib.util.find_spec("nncf") is None:
         raise InputError("int8 needs the package nncf: pip install nncf")
     segmenter = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32))
-    images = sample_frames(settings.source, frames)
+    images = sample_frames(settings.source, arguments.frames)
     if len(images) < 2:
         raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
     checked = images[CHECK_SHARE - 1 :: CHECK_SHARE] or images[-1:]
@@ -69,23 +81,6 @@ def run(argv: Sequence[str]) -> int:
     _quantize(segmenter, settings.model, calibrating, settings.source.uri.name)
     _compare(settings.model, checked)
     return 0
-
-
-def _frame_count(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 1000:
-        raise InputError(f"--frames must be a whole number from 2 to 1000, got {text}")
-    return int(text)
-
-
-def _settings(arguments: Any) -> Settings:
-    if arguments.source is None and not SAMPLE.is_file():
-        raise InputError("the sample video is not there: name a video, camera or folder of images with --source")
-    overrides: dict[KeyPath, tuple[str, Any]] = {("source", "uri"): ("--source", arguments.source or str(SAMPLE))}
-    for flag in ("weights", "labels", "max_dim", "canvas"):
-        value = getattr(arguments, flag)
-        if value is not None:
-            overrides["model", flag] = (f"--{flag.replace('_', '-')}", value)
-    return load_settings(None, overrides)
 
 
 def _with(model: ModelSettings, precision: Precision) -> ModelSettings:
@@ -97,7 +92,7 @@ def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images
     from mrcnn.engines.quantize import quantize
 
     weights, config = segmenter.model.weights.path, segmenter.model.config
-    fits = [fit_canvas(*image.shape[:2], config, model.canvas) for image in images]
+    fits = [fit_canvas(image.shape[0], image.shape[1], config, model.canvas) for image in images]
     canvases = [fit.place(image) for fit, image in zip(fits, images, strict=True)]
     logger.info("calibrating %s on %d frames of %s", weights.name, len(canvases), source)
     started = time.monotonic()
@@ -113,35 +108,30 @@ def _compare(model: ModelSettings, images: Images) -> None:
     exact, exact_ms = _segment(_with(model, Precision.FLOAT32), images)
     quick, quick_ms = _segment(_with(model, Precision.INT8), images)
     same = agreement(exact, quick)
-    print(_agreement_line(same, len(images)))
+    found = f"on {len(images)} other frames float32 found nothing to compare with"
+    if same.expected:
+        found = (
+            f"on {len(images)} other frames int8 found {same.matched} of the {same.expected} objects that float32 "
+            f"found ({same.recall:.0%}) and {same.found - same.matched} others"
+        )
+    print(found)
     print(f"time a frame: float32 {exact_ms:.0f} ms, int8 {quick_ms:.0f} ms, {exact_ms / quick_ms:.1f} times as fast")
-    if same.expected and same.recall < MIN_RECALL:
+    if same.recall < MIN_RECALL:
         logger.warning(
             "int8 finds other objects than float32 here: calibrate on more frames like those to segment "
             "(--source, --frames), or run with --precision bfloat16 or float32"
         )
 
 
-def _agreement_line(same: Agreement, frames: int) -> str:
-    if not same.expected:
-        return f"on {frames} other frames float32 found nothing to compare with"
-    return (
-        f"on {frames} other frames int8 found {same.matched} of the {same.expected} objects that float32 found "
-        f"({same.recall:.0%}) and {same.found - same.matched} others"
-    )
-
-
 def _segment(settings: ModelSettings, images: Images) -> tuple[list[Instances], float]:
     """The objects of each image, and the median time per image, milliseconds."""
     segmenter = MaskRCNNSegmenter.of(settings)
     segmenter.open()
-    try:
+    with contextlib.closing(segmenter):
         found = [segmenter.segment_batch([image])[0] for image in images]  # compiles for every size
         times = []
-        for image in images[:TIMED_FRAMES]:
+        for image in images[:8]:
             started = time.perf_counter()
-            segmenter.segment_batch([image])[0]
+            segmenter.segment_batch([image])
             times.append(1000 * (time.perf_counter() - started))
         return found, statistics.median(times)
-    finally:
-        segmenter.close()

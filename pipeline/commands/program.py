@@ -1,21 +1,49 @@
-"""What all commands share: argument errors, the log, and printing in any locale."""
+"""What all commands share: flags, argument errors, and the log."""
 
 from __future__ import annotations
 
 import argparse
-import codecs
-import io
 import logging
-import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from pipeline.errors import InputError
 from pipeline.safe_uri import mask_uris, safe_name
+from pipeline.settings.loading import KeyPath, parse_assignment
 
-_PRINTABLE = "stream_segment.printable"
-_ASCII = {"…": "...", "²": "^2"}
-"""Replacements for the other characters of our own texts."""
+SettingFlag = tuple[str, str, str, str]
+"""A flag that sets a setting: the flag, the setting's key, the metavar, and the help."""
+
+
+def names(text: str) -> list[str]:
+    """The type of a flag with names that are separated by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def whole_number(text: str, least: int, most: int | None = None) -> int:
+    """The type of a flag with a whole number, once its limits are bound (`functools.partial`)."""
+    if not text.isdecimal() or not least <= int(text) <= (most or math.inf):
+        limits = f"from {least} {f'to {most}' if most else 'on'}"
+        raise argparse.ArgumentTypeError(f"expected a whole number {limits}, got {text!r}")
+    return int(text)
+
+
+MODEL_FLAGS: tuple[SettingFlag, ...] = (
+    ("--model", "model.weights", "NAME", "a published model instead of --weights: see the command `weights list`"),
+    ("--weights", "model.weights", "FILE", "Mask R-CNN weights: .h5, .pth, .pkl or .safetensors"),
+    ("--labels", "model.labels", "FILE", "class names, one a line, the first is the background"),
+    ("--max-dim", "model.max_dim", "PX", "longer side that the network sees: 512, 1024 …"),
+    ("--canvas", "model.canvas", "C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
+    ("--engine", "model.engine", "E", "auto, keras, openvino or onnx"),
+    ("--precision", "model.precision", "P", "auto, float32, bfloat16, float16 or int8"),
+    ("--device", "model.device", "D", "auto, cpu or gpu"),
+    ("--backend", "model.backend", "B", "auto, tensorflow, jax or torch"),
+)
+"""The network, for the commands that run it; `optimize` takes the first five, since it chooses the rest."""
+SET_FLAG: dict[str, Any] = {"metavar": "KEY=VALUE", "action": "append", "default": []}
+VERBOSE_FLAG: dict[str, Any] = {"action": "store_true", "help": "log more"}
+PACKAGES = ("pipeline", "stream_segment", "mrcnn")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,8 +63,42 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(flags or map(safe_name, unknown))}")
         return parsed
 
+    def add_flags(self, title: str, flags: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add a group of flags, each with the arguments of `add_argument`."""
+        group = self.add_argument_group(title)
+        for flag, arguments in flags.items():
+            group.add_argument(flag, **arguments)
 
-PACKAGES = ("pipeline", "stream_segment", "mrcnn")
+    def add_settings(self, title: str, flags: Sequence[SettingFlag]) -> None:
+        """Add a group of flags that `overrides_from` turns into settings."""
+        options = {
+            flag: {"dest": f"{flag} {key}", "metavar": metavar, "help": text} for flag, key, metavar, text in flags
+        }
+        self.add_flags(title, options)
+
+
+def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, Any]]:
+    """What the command line sets, by key path, with the flag that said so.
+
+    Args:
+        arguments: the `dest` of a flag that sets a setting is the flag and the setting's key, with a space between
+            them. `set` lists what `--set` was given.
+
+    Raises:
+        InputError: a model and a weight file are given, or what `--set` was given is no assignment.
+    """
+    overrides: dict[KeyPath, tuple[str, Any]] = {}
+    for dest, value in vars(arguments).items():
+        flag, _, key = dest.partition(" ")
+        if key and value is not None:
+            path = tuple(key.split("."))
+            if path == ("model", "weights") and path in overrides:
+                raise InputError(f"{overrides[path][0]} and {flag} exclude each other: give one")
+            overrides[path] = (flag, value)
+    for text in vars(arguments).get("set", ()):
+        key_path, value = parse_assignment(text)
+        overrides[key_path] = (f"--set {'.'.join(key_path)}", value)
+    return overrides
 
 
 def set_up_logging(verbose: bool = False) -> None:
@@ -48,28 +110,3 @@ def set_up_logging(verbose: bool = False) -> None:
         package_logger.setLevel(logging.DEBUG if verbose else logging.INFO)
         package_logger.handlers = [handler]
         package_logger.propagate = False
-
-
-def print_any_text() -> None:
-    """Make printing succeed in every locale and to every output.
-
-    Bytes of a file name that the locale cannot decode are written unchanged; other characters that the output's
-    encoding lacks become an ASCII spelling or an escape.
-    """
-    codecs.register_error(_PRINTABLE, _printable)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None under pythonw
-            stream.reconfigure(errors=_PRINTABLE)
-
-
-def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    character = error.object[error.start]
-    if character in _ASCII:
-        return _ASCII[character], error.start + 1
-    first = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
-    try:
-        return codecs.lookup_error("surrogateescape")(first)
-    except UnicodeEncodeError:
-        return codecs.lookup_error("backslashreplace")(first)

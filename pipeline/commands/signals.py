@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-Handler = Callable[[int, FrameType | None], None]
-
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM without an open run; unwinds everything, as Ctrl-C does."""
@@ -28,8 +26,30 @@ def leave(number: int, _: FrameType | None) -> NoReturn:
     os._exit(128 + number)
 
 
+class StopRequest:
+    """The first signal stops a run, the second unwinds everything, and so does the first while nothing is open.
+
+    Args:
+        stop: lets the run end in its own way; returns False if nothing is open.
+
+    Attributes:
+        signal: the number of the last signal; None before the first.
+    """
+
+    def __init__(self, stop: Callable[[], bool]) -> None:
+        self._stop = stop
+        self.signal: int | None = None
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """The signal handler."""
+        again = self.signal is not None
+        self.signal = number
+        if again or not self._stop():
+            unwind(number, None)
+
+
 @contextlib.contextmanager
-def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
+def handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
     """Sends these signals to `handler` inside the block. Does nothing outside of the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

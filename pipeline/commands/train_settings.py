@@ -1,8 +1,9 @@
-"""The options of a training run: defaults, checks, and whether a resumed run has the same ones."""
+"""The options of a training run: flags, defaults, checks, and whether a resumed run has the same ones."""
 
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,19 +11,77 @@ from typing import Any
 
 from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.whole_file import write_whole
+from pipeline.commands.program import VERBOSE_FLAG, names
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.weights_file import find_weights, weights_dir
+from pipeline.settings.model_settings import Backend, Device
 
 RUN_FILE = "run.json"
 IMAGENET_FILES = {
     "efficientnet_lite0": "efficientnet_lite0_imagenet.h5",
     "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
 }
-SIZE_MULTIPLE = 64
 WINDOW_SHARE = 0.625
 """A training window's side as a share of the size: 320 of 512 for the shipped model."""
+FLAGS: dict[str, dict[str, dict[str, Any]]] = {
+    "data": {
+        "--images": {"metavar": "DIR", "help": "folder of the images"},
+        "--annotations": {"metavar": "FILE", "help": "COCO instances file"},
+        "--val-images": {"metavar": "DIR", "help": "images to validate on (default: a tenth of --images)"},
+        "--val-annotations": {"metavar": "FILE", "help": "their annotations"},
+        "--classes": {"type": names, "metavar": "A,B", "help": "categories to learn (default: all)"},
+    },
+    "network": {
+        "--weights": {
+            "metavar": "FILE",
+            "help": "initial weights: a file or 'imagenet' (default: the shipped weights)",
+        },
+        "--model": {"dest": "weights", "metavar": "NAME", "help": "start from a published model: see `weights list`"},
+        "--backbone": {"choices": ["resnet50", "resnet101", "efficientnet_lite0"], "help": "of the weights"},
+        "--size": {
+            "type": int,
+            "metavar": "PIXELS",
+            "help": "longer side of the network's input (default: the file's)",
+        },
+        "--layers": {"metavar": "WHICH", "help": "heads, 5+, 4+, 3+, all or a pattern of names (default 4+)"},
+    },
+    "schedule": {
+        "--output": {"metavar": "DIR", "required": True, "help": "folder of the run"},
+        "--epochs": {"type": float, "metavar": "N", "help": "passes over the images (default: 40)"},
+        "--steps": {"type": int, "metavar": "N", "help": "the length in steps instead"},
+        "--batch": {"type": int, "metavar": "N", "help": "windows per step (default 4)"},
+        "--window": {"type": int, "metavar": "PIXELS", "help": "side of a training window (default: 5/8 of the size)"},
+        "--learning-rate": {
+            "type": float,
+            "metavar": "RATE",
+            "help": "its peak (default: by network and weights)",
+        },
+        "--augmentation": {"choices": ["full", "mild", "off"], "help": "default: full"},
+        "--validate-every": {"type": int, "metavar": "STEPS", "help": "default: 15 times in a run"},
+        "--seed": {"type": int, "metavar": "N", "help": "of all random choices (default 1)"},
+        "--resume": {"action": "store_true", "help": "resume the run in --output; needs no other option"},
+    },
+    "machine": {
+        "--precision": {
+            "choices": ["auto", "float32", "mixed"],
+            "help": "mixed: 16 bits where they suffice (default: where faster)",
+        },
+        "--backend": {"choices": [one.value for one in Backend], "default": "auto", "help": "Keras backend"},
+        "--device": {"choices": [one.value for one in Device], "default": "auto"},
+        "--float16": {"action": "store_true", "help": "weight files of half the size"},
+        "--verbose": VERBOSE_FLAG,
+    },
+}
+"""The command line's flags by group. Those that name a field of `RunSettings` have no default but the field's."""
+LIMITS: dict[str, tuple[float, int | None, str]] = {
+    **dict.fromkeys(("batch", "steps", "validate_every"), (1, None, "1 or more")),
+    **dict.fromkeys(("epochs", "learning_rate"), (math.ulp(0.0), None, "a positive number")),
+    **dict.fromkeys(("size", "window"), (64, 64, "a multiple of 64 (320, 512, 640 …)")),
+    "seed": (0, None, "0 or more"),
+}
+"""Of an option: the least value, what it is a multiple of, if of anything, and both in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +91,7 @@ class RunSettings:
     Attributes:
         images, annotations: the training data.
         val_images, val_annotations: the validation data; None holds out a part of the training data.
-        weights: the file with the initial weights.
+        weights: the file with the initial weights, or the name of a model.
         backbone: the expected backbone of the file; None accepts any.
         classes: None takes all.
         epochs, steps: length of the run; at most one is given.
@@ -135,8 +194,8 @@ def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> Non
 
 def fingerprint(settings: RunSettings) -> list[str | None]:
     """SHA-256 of the annotation files, to see that a run goes on with what it began with; None for one not there."""
-    names = (settings.annotations, settings.val_annotations)
-    return [sha256_of(Path(name)) if name and Path(name).is_file() else None for name in names]
+    files = (settings.annotations, settings.val_annotations)
+    return [sha256_of(Path(name)) if name and Path(name).is_file() else None for name in files]
 
 
 def _weights(given: str | None, backbone: str | None) -> Path:
@@ -159,20 +218,10 @@ def _weights(given: str | None, backbone: str | None) -> Path:
 def _check(settings: RunSettings) -> None:
     if settings.epochs is not None and settings.steps is not None:
         raise InputError("--epochs and --steps exclude each other: give one")
-    for name in ("batch", "steps", "validate_every"):
+    for name, (least, multiple_of, expected) in LIMITS.items():
         value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be 1 or more, got {value}")
-    for name in ("epochs", "learning_rate"):
-        value = getattr(settings, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"--{name.replace('_', '-')} must be a positive number, got {value}")
-    for name in ("size", "window"):
-        value = getattr(settings, name)
-        if value is not None and (value < SIZE_MULTIPLE or value % SIZE_MULTIPLE):
-            raise InputError(f"--{name} must be a multiple of {SIZE_MULTIPLE} (320, 512, 640 …), got {value}")
-    if settings.seed < 0:
-        raise InputError(f"--seed must be 0 or more, got {settings.seed}")
+        if value is not None and (not least <= value < math.inf or (multiple_of and value % multiple_of)):
+            raise InputError(f"--{name.replace('_', '-')} must be {expected}, got {value}")
 
 
 def _check_same(settings: RunSettings, stored: dict[str, Any], output: Path) -> None:

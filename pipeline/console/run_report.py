@@ -6,15 +6,13 @@ from typing import IO
 
 from rich.progress import BarColumn, TextColumn
 
-from pipeline.console.progress_display import ProgressDisplay, duration_text, time_columns
+from pipeline.console.progress import ProgressDisplay, duration_text, time_columns
 from pipeline.drawing.places import line_text
 from pipeline.ledger import RunLedger
 from pipeline.records import Clock, SegmentedFrame, SourceInfo
-from pipeline.runtime.summary import EndReason, RunSummary
+from pipeline.runtime.summary import RunSummary
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
-
-LINE_EVERY_S = 5.0
 
 
 class ProgressReport(ProgressDisplay):
@@ -37,14 +35,12 @@ class ProgressReport(ProgressDisplay):
         limit_frames: int | None = None,
         output: IO[str] | None = None,
     ) -> None:
-        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR)
+        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR, clock, 5.0)
         self._info = info
         self._ledger = ledger
-        self._clock = clock
         self._is_off = mode is ProgressMode.OFF
         counts = [count for count in (info.frame_count, limit_frames) if count is not None]
         self._total = min(counts) if counts else None
-        self._next_line_s = clock() + LINE_EVERY_S
         counted = TextColumn(f"{{task.completed:.0f}}/{self._total or '?'} frames")
         columns = (BarColumn(), counted, TextColumn("{task.fields[rate]}"), *time_columns())
         self._add_bar(info.source_id, self._total, columns, fields={"rate": ""})
@@ -52,29 +48,26 @@ class ProgressReport(ProgressDisplay):
     def update(self, segmented: SegmentedFrame) -> None:
         """Show that a frame was presented."""
         done = segmented.frame.index + 1
-        now_s = self._clock()
+        if self._is_off or not (self.has_bar or self._is_line_due()):
+            return
+        rate = self._ledger.recent(self._clock()).display_fps
+        self._move_bar(done, {"rate": _fps(rate)})
         if self.has_bar:
-            self._move_bar(done, {"rate": _fps(self._ledger.recent(now_s).display_fps)})
-        elif not self._is_off and now_s >= self._next_line_s:
-            self._next_line_s = now_s + LINE_EVERY_S
-            self.note(self._line(done, now_s))
-
-    def _line(self, done: int, now_s: float) -> str:
-        rate = self._ledger.recent(now_s).display_fps
+            return
         text = f"{self._info.source_id}: frame {done}"
         if self._total:
             text += f" of {self._total} ({100 * done / self._total:.0f} %)"
         text += f", {_fps(rate)}"
         if self._total and rate:
             text += f", {_duration(max(0, self._total - done) / rate)} left"
-        return text
+        self.note(text)
 
 
 def summary_text(summary: RunSummary) -> str:
     """The summary of a run: frames by stage, rates, latencies, warnings and output files."""
     stats = summary.stats
     lines = [
-        f"{summary.source.source_id}: {_ENDINGS[summary.end]} after {_duration(summary.wall_s)}",
+        f"{summary.source.source_id}: {summary.end.value} after {_duration(summary.wall_s)}",
         f"  model      {summary.model}",
         f"  frames     captured {stats.captured}, inferred {stats.inferred}, presented {stats.presented}, "
         f"dropped {stats.dropped_total}",
@@ -117,9 +110,6 @@ def _zone_line(zone: ZoneState) -> str:
     if zone.dwell_max_s is not None:
         text += f", {_duration(zone.dwell_max_s)} at most"
     return text
-
-
-_ENDINGS = {EndReason.FINISHED: "finished", EndReason.STOPPED: "stopped", EndReason.FAILED: "failed"}
 
 
 def _fps(rate: float | None) -> str:

@@ -20,7 +20,7 @@ from pipeline.drawing.masks import box_edges, paste_mask_at
 from pipeline.drawing.palette import FONT, TEXT_BACKGROUND, ColorBgr, class_colors, text_color, track_color
 from pipeline.labels import class_name
 from pipeline.records import Instances
-from pipeline.settings.display_settings import ColorBy, OverlaySettings
+from pipeline.settings.output_settings import ColorBy, OverlaySettings
 
 _MIN_FONT_SCALE = 0.25
 

@@ -1,51 +1,59 @@
 """Carries masks between results: warps the newest result onto each presented frame.
 
-The objects on screen follow the flow (`targets.py`), blend into each new result (`blend.py`), and fade out when they
-are occluded or too old.
+The objects on screen follow the flow (`flow_targets.py`), blend into each new result (`blend.py`), and fade out when
+they are occluded or too old.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
 
 import numpy as np
 
-from pipeline.motion.blend import DisplayState, Scale, start_transition
+from pipeline.motion.blend import DisplayState, Scale, match_by_track_id, start_transition
 from pipeline.motion.flow import FlowHistory, FlowStep
 from pipeline.motion.flow_targets import Targets
-from pipeline.motion.match import match_by_track_id
 from pipeline.records import Frame, Instances, UnredactedFrame
-from pipeline.settings.presentation_settings import MotionSettings
+from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 
 MAX_STEPS_PER_FRAME = 12
 """Flow steps by which a late result catches up while one frame is presented. A later result takes several frames, since
 a display that stalls is worse."""
 
 
-class Transition(Enum):
-    """How a new result replaces the objects on screen."""
+class Carrier:
+    """Propagates the instances of an earlier frame to the frame that is presented: here, it holds them in place."""
 
-    BLEND = "blend"
-    """Objects blend into their new masks, new ones fade in, vanished ones fade out: for viewers."""
-    IMMEDIATE = "immediate"
-    """The inferred frame shows exactly its own result: for recordings and detections."""
+    def see(self, frame: Frame) -> None:
+        """Take every presented frame, in order, before `carry`: to estimate the motion between them."""
+
+    def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
+        """The instances of `result` at their places on `frame`, which is the same frame or a later one."""
+        return result.instances
 
 
-class FlowCarrier:
-    """Carries instances along the optical flow between the presented frames. See `pipeline.runtime.join.Carrier`.
+def make_carrier(settings: MotionSettings, live: bool) -> Carrier:
+    """The carrier that the settings name.
+
+    Live runs blend new results in: objects blend into their new masks, new ones fade in, vanished ones fade out.
+    Recorded ones show exactly the own result of each inferred frame.
+    """
+    if settings.carry is CarryMode.HOLD:
+        return Carrier()
+    return FlowCarrier(settings if live else settings.model_copy(update={"blend_s": 0.0, "fade_s": 0.0}))
+
+
+class FlowCarrier(Carrier):
+    """Carries instances along the optical flow between the presented frames.
 
     Memory is bounded by `settings.max_age_s`: older flow is dropped, and older results are not shown.
 
     Args:
         settings: width of the downscaled frames, times.
-        transition: whether new results are blended in.
     """
 
-    def __init__(self, settings: MotionSettings, transition: Transition = Transition.BLEND) -> None:
-        self._max_age_s = settings.max_age_s
-        self._blend_s = settings.blend_s if transition is Transition.BLEND else 0.0
-        self._fade_s = settings.fade_s if transition is Transition.BLEND else 0.0
+    def __init__(self, settings: MotionSettings) -> None:
+        self._settings = settings
         self._history = FlowHistory(settings.flow_width, settings.max_age_s)
         self._displayed = DisplayState.empty()
         self._result_index: int | None = None
@@ -80,11 +88,13 @@ class FlowCarrier:
         self._advance_displayed()
         if self._pending is not None and not self._pending_steps:
             self._displayed = start_transition(
-                self._displayed, self._pending, scale, frame.pts_s, self._elapsed_s, self._blend_s
+                self._displayed, self._pending, scale, frame.pts_s, self._elapsed_s, self._settings.blend_s
             )
             self._pending = None
-        self._displayed = self._displayed.fade(frame.pts_s, self._elapsed_s, self._fade_s, self._max_age_s)
-        return self._displayed.visible_instances(scale, frame, self._blend_s)
+        self._displayed = self._displayed.fade(
+            frame.pts_s, self._elapsed_s, self._settings.fade_s, self._settings.max_age_s
+        )
+        return self._displayed.visible_instances(scale, frame, self._settings.blend_s)
 
     def _accept(self, result: UnredactedFrame, scale: Scale) -> None:
         """Makes a result pending: an empty one if there is no flow from its frame to the newest."""

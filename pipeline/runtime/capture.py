@@ -1,31 +1,91 @@
-"""The capture stage: reads a source and hands every frame on."""
+"""Opens a source and reads it, in threads: `stop()` and signals need not wait for a server or a driver."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Protocol
 
+from pipeline.errors import RunError
 from pipeline.ledger import RunLedger
-from pipeline.records import Frame, SourceInfo
+from pipeline.records import SourceInfo
+from pipeline.runtime.wiring import Outlet
 from pipeline.sources.base import Source
 from pipeline.threads.opencv_process import one_opencv_thread
-from pipeline.threads.slot import SlotClosed
+from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.threads.stage import FirstError, Stage
+
+POLL_S = 1 / 30
+INTERRUPT_LIMIT_S = 1.0
+"""How long an interrupted source may take to return; then its thread is left behind and closes it whenever it does."""
 
 
-class Outlet(Protocol):
-    """Where captured frames go: a slot, or what lets some frames through to one."""
-
-    def put(self, item: Frame, /) -> None:
-        """Take the next frame; may wait. Raises SlotClosed."""
-        ...
-
-
-class CaptureStage:
-    """Reads until the source ends, puts each frame into every outlet, and closes the source in the end.
+class Opening:
+    """Opens a source in a thread of its own; `close` releases it, also while it is still being opened.
 
     Args:
-        source: an open source; it is closed by `run`, in the thread that reads it.
+        source: closed.
+        errors: where a failure to open is reported.
+        stopped: whether the run was stopped meanwhile.
+    """
+
+    def __init__(self, source: Source, errors: FirstError, stopped: Callable[[], bool]) -> None:
+        self._source = source
+        self._stopped = stopped
+        self._opened: Slot[SourceInfo] = Slot(1, Overflow.WAIT)
+        self._stage = Stage("source", self._open, errors, outlets=(self._opened,))
+        self._first_has_ended = threading.Lock()
+
+    def info(self) -> SourceInfo:
+        """Open the source and return what it is.
+
+        Raises:
+            SlotClosed: it failed, which was reported.
+            RunError: the run was stopped before the source was open.
+        """
+        self._stage.start()
+        while not self._stopped():
+            try:
+                return self._opened.get(POLL_S)
+            except TimeoutError:
+                continue
+            except SlotClosed:
+                if not self._stopped():
+                    raise
+        raise RunError("stopped before the source was open")
+
+    def close(self) -> None:
+        """Close the source: now, or when it returns from being opened."""
+        self._source.interrupt()
+        self._stage.wait(INTERRUPT_LIMIT_S)
+        self._close_as_second()
+
+    def _open(self) -> None:
+        try:
+            self._opened.put(self._source.open())
+        finally:
+            self._close_as_second()
+
+    def _close_as_second(self) -> None:
+        """Of the thread that opens and the caller of `close`, whichever comes second closes the source."""
+        if not self._first_has_ended.acquire(blocking=False):
+            self._source.close()
+
+
+def capture(
+    source: Source,
+    outlets: Sequence[Outlet],
+    ledger: RunLedger,
+    on_loss: Callable[[], None],
+    on_reopened: Callable[[SourceInfo], None],
+    fresh_from_s: float | None = None,
+) -> None:
+    """Read until the source ends, put each frame into every outlet, and close the source in the end.
+
+    While a live source is read, OpenCV keeps to the threads that call it: see `one_opencv_thread`.
+
+    Args:
+        source: an open source; it is closed in the thread that reads it.
         outlets: where the frames go; the last one decides whether the frame counts as delivered.
         ledger: every captured frame is entered.
         on_loss: called for the frame in hand when the outlets were closed under it, and for stale ones.
@@ -33,47 +93,23 @@ class CaptureStage:
         fresh_from_s: for live sources: frames captured before this moment waited while the run was being set up; they
             are not handed on. Seconds on the run's clock.
     """
-
-    def __init__(
-        self,
-        source: Source,
-        outlets: Sequence[Outlet],
-        ledger: RunLedger,
-        on_loss: Callable[[], None],
-        on_reopened: Callable[[SourceInfo], None],
-        fresh_from_s: float | None = None,
-    ) -> None:
-        self._source = source
-        self._outlets = outlets
-        self._ledger = ledger
-        self._on_loss = on_loss
-        self._on_reopened = on_reopened
-        self._fresh_from_s = fresh_from_s
-
-    def run(self) -> None:
-        """Capture. While a live source is read, OpenCV keeps to the threads that call it: see `one_opencv_thread`."""
-        live = self._fresh_from_s is not None
-        try:
-            with one_opencv_thread() if live else nullcontext():
-                self._hand_on()
-        finally:
-            self._source.close()
-
-    def _hand_on(self) -> None:
-        reopened_as: SourceInfo | None = None
-        while (frame := self._source.read()) is not None:
-            if self._source.reopened_as is not reopened_as:
-                reopened_as = self._source.reopened_as
-                if reopened_as is not None:
-                    self._on_reopened(reopened_as)
-            self._ledger.captured(frame.captured_at_s)
-            if self._fresh_from_s is not None and frame.captured_at_s < self._fresh_from_s:
-                self._on_loss()
-                continue
-            try:
-                for outlet in self._outlets:
-                    outlet.put(frame)
-            except SlotClosed:
-                self._on_loss()
-                return
-            del frame
+    reopened_as = None
+    try:
+        with one_opencv_thread() if fresh_from_s is not None else nullcontext():
+            while (frame := source.read()) is not None:
+                before, reopened_as = reopened_as, source.state.reopened_as
+                if reopened_as is not None and reopened_as is not before:
+                    on_reopened(reopened_as)
+                ledger.captured(frame.captured_at_s)
+                if fresh_from_s is not None and frame.captured_at_s < fresh_from_s:
+                    on_loss()
+                    continue
+                try:
+                    for put in outlets:
+                        put(frame)
+                except SlotClosed:
+                    on_loss()
+                    return
+                del frame
+    finally:
+        source.close()

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from pipeline.ledger import RunLedger
 from pipeline.records import Clock, Detections, Frame, Instances, StageTimes, UnredactedFrame
-from pipeline.runtime.plan import Batching, Filling
+from pipeline.runtime.plan import Batching, Filling, RunPlan, SourcePlan
 from pipeline.runtime.wiring import Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
+from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.threads.opencv_process import one_opencv_thread
@@ -28,13 +30,8 @@ POLL_S = 0.01
 """With several workers: how often to poll for a finished batch while the source has no frame ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the segmenter reported on the frames of a batch, and when, seconds on the run's clock."""
-
-    reported: Sequence[Instances]
-    started_at_s: float
-    ended_at_s: float
+_Answer = tuple[Sequence[Instances], float, float]
+"""What the segmenter reported on the frames of a batch, and when it began and ended, seconds on the run's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,18 @@ class _Batch:
     frames: Sequence[Frame]
     answer: Callable[[], _Answer]
     is_answered: Callable[[], bool]
+
+
+def segmenter_for(run: RunPlan, source: SourcePlan) -> tuple[MaskRCNNSegmenter, DetectionFilter]:
+    """The segmenter that the plans call for, and the thresholds that go with it.
+
+    Raises:
+        InputError: weights or labels are missing or do not fit, or the engine, backend or device is not there.
+    """
+    model = read_model(run.settings.model)
+    low_score = source.tracking.low_score if source.tracking is not None else None
+    detections = model.detection_filter(low_score, run.redaction_score)
+    return MaskRCNNSegmenter(model, detections, source.workers), detections
 
 
 class InferenceStage:
@@ -88,11 +97,13 @@ class InferenceStage:
         self._in_hand: deque[Frame] = deque()
         self._batches: deque[_Batch] = deque()
         self._description = ""
-        self._engine_is_new = True
 
     def run(self) -> None:
-        """Infer until `to_inference` is closed and empty, or nobody takes results any more."""
-        succeeded = False
+        """Infer until nothing is left to do.
+
+        Raises:
+            SlotClosed: `to_inference` is closed and empty, or nobody takes results any more.
+        """
         try:
             self._segmenter.open()
             self._ledger.ready()
@@ -101,15 +112,17 @@ class InferenceStage:
                 pool, depth = self._start_workers(threads)
                 while True:
                     batch = self._next_batch(pool, depth)
-                    if self._wiring.results.closed or not self._deliver(self._results_of(batch)):
-                        break
-            succeeded = True
+                    if self._wiring.results.closed:
+                        raise SlotClosed
+                    for result in self._results_of(batch):
+                        self._wiring.results.put(result)
+                        self._in_hand.popleft()
         except SlotClosed:
-            succeeded = True
+            raise
+        except BaseException:
+            self._ledger.failed()
             raise
         finally:
-            if not succeeded:
-                self._ledger.failed()
             for _ in self._in_hand:
                 self._wiring.on_inference_loss()
             self._segmenter.close()
@@ -181,7 +194,7 @@ class InferenceStage:
         """What the segmenter reports; in any thread."""
         started_at_s = self._clock()
         reported = self._segmenter.segment_batch([frame.image_bgr for frame in frames])
-        return _Answer(reported, started_at_s, self._clock())
+        return reported, started_at_s, self._clock()
 
     def _results_of(self, batch: _Batch) -> Iterator[UnredactedFrame]:
         """A result for each frame, in order. Raises SlotClosed when the run ends under the segmenter."""
@@ -191,15 +204,12 @@ class InferenceStage:
         except SegmenterLostError:
             # The frames are shown with nothing on them; what is in them is unknown.
             ended_at_s = self._clock()
-            self._engine_is_new = True
             for frame in batch.frames:
                 times = StageTimes(frame.captured_at_s, began_at_s, ended_at_s)
                 yield UnredactedFrame(frame, Instances.empty(), None, times)
             return
-        if self._engine_is_new:
-            self._engine_is_new = False
-            self._record_engine()
-        for frame, reported in zip(batch.frames, answer.reported, strict=True):
+        self._record_engine()
+        for frame, reported in zip(batch.frames, answer[0], strict=True):
             yield self._result(frame, reported, answer, len(batch.frames))
 
     def _result(self, frame: Frame, reported: Instances, answer: _Answer, batch_size: int) -> UnredactedFrame:
@@ -211,18 +221,9 @@ class InferenceStage:
             instances = self._tracker.update(frame.pts_s, candidates, (frame.height, frame.width))
         ended_at_s = self._clock()
         # A frame's share of its batch, and what was done for it alone.
-        took_s = (answer.ended_at_s - answer.started_at_s) / batch_size + ended_at_s - began_at_s
+        _, inference_began_at_s, inference_ended_at_s = answer
+        took_s = (inference_ended_at_s - inference_began_at_s) / batch_size + ended_at_s - began_at_s
         self._ledger.inferred(ended_at_s, took_s)
-        times = StageTimes(frame.captured_at_s, answer.started_at_s, ended_at_s)
+        times = StageTimes(frame.captured_at_s, inference_began_at_s, ended_at_s)
         found = Detections(frame, reported, self._detections.truncates(reported))
         return UnredactedFrame(frame, instances, frame.index, times, found)
-
-    def _deliver(self, results: Iterator[UnredactedFrame]) -> bool:
-        """Hand the results over and their frames out of hand; False when nobody takes results any more."""
-        try:
-            for result in results:
-                self._wiring.results.put(result)
-                self._in_hand.popleft()
-        except SlotClosed:
-            return False
-        return True

@@ -13,7 +13,7 @@ from pipeline.controls import Controls, ControlState
 from pipeline.drawing.overlay import Overlay, StatusLine
 from pipeline.drawing.places import draw_places
 from pipeline.ledger import RunLedger
-from pipeline.privacy.redaction import make_redactor
+from pipeline.privacy.redaction import Redactor
 from pipeline.records import Clock, SegmentedFrame, UnredactedFrame
 from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
@@ -54,7 +54,7 @@ class Presenter:
         self._ledger = ledger
         self._clock = clock
         self._shows_counts = settings.overlay.counts
-        self._redactor = make_redactor(settings, labels)
+        self._redactor = Redactor(settings, labels)
         self._overlay_settings = settings.overlay
         self._overlay = Overlay(settings.overlay, labels)
         self._watcher = SceneWatcher(settings, labels) if plan.tracking is not None else None

@@ -7,10 +7,12 @@ with Stream(settings) as stream:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -18,20 +20,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.controls import Controls
-from pipeline.errors import StreamSegmentError
-from pipeline.ledger import RunLedger
-from pipeline.records import Clock, SegmentedFrame, SourceInfo
-from pipeline.runtime.open_run import Run
+from pipeline.errors import RunError, StreamSegmentError
+from pipeline.ledger import DropStage, RunLedger
+from pipeline.records import Clock, SegmentedFrame, SourceInfo, UnredactedFrame
+from pipeline.runtime.capture import Opening, capture
+from pipeline.runtime.inference import InferenceStage, segmenter_for
 from pipeline.runtime.plan import SourcePlan, plan_run
-from pipeline.runtime.summary import RunSummary
+from pipeline.runtime.presenter import Presenter
+from pipeline.runtime.sink_worker import SinkWorker
+from pipeline.runtime.summary import EndReason, RunSummary
+from pipeline.runtime.wiring import wire
+from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
+from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
-from pipeline.sinks.base import Sink
+from pipeline.sinks.base import RunContext, Sink
+from pipeline.sinks.factory import make_sinks
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
-from pipeline.threads.stage import THREAD_PREFIX
+from pipeline.threads.slot import SlotClosed
+from pipeline.threads.stage import THREAD_PREFIX, FirstError, Stage
+from pipeline.tracking.tracker import Tracker
+from pipeline.web.view import RunView
 
 logger = logging.getLogger(__name__)
+
+POLL_S = 1 / 30
+"""How often to poll the sinks while no frame comes."""
+JOIN_DEADLINE_S = 15.0
+"""How long a stage may take to end: the slowest is an inference that has just begun."""
 
 
 class Stream:
@@ -44,6 +61,9 @@ class Stream:
         settings: everything about the run; sinks are made as `output`, `detections` and `window` say.
         source, segmenter: used in place of those that the settings describe.
         clock: seconds, monotonic.
+
+    Attributes:
+        opened: whether `open` has succeeded (and stays True after `close`).
     """
 
     def __init__(
@@ -58,44 +78,211 @@ class Stream:
         self.ledger = RunLedger()
         self.controls = Controls(settings.overlay, recording=settings.output.path is not None)
         self.clock = clock
+        self.opened = False
         self._source = source if source is not None else make_source(settings.source, clock)
-        self._segmenter = segmenter
-        self._sinks: list[Sink] = []
-        self._run: Run | None = None
-        self._closed = False
-        self._stop_requested = False
+        self._own_segmenter = segmenter
+        self._own_sinks: list[Sink] = []
+        self._workers: list[SinkWorker] = []
+        self._opening_began = False
+        self._wall_s: float | None = None
+        self._end = EndReason.FINISHED
+        self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
+        self._errors = FirstError(on_first=self._begin_end)
 
     def add_sink(self, sink: Sink) -> None:
         """Add a sink of your own; before the stream is opened."""
-        if self._run is not None:
+        if self._opening_began:
             raise RuntimeError("add_sink must be called before the stream is opened")
-        self._sinks.append(sink)
+        self._own_sinks.append(sink)
+
+    # -- opening ------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open source and sinks, check the model, start the threads. If that fails, nothing is left behind.
+        """Open source and sinks, check the model, start the threads; once. If that fails, nothing is left behind.
 
         Raises:
             InputError: the source, the model or a sink cannot be opened.
             RunError: `stop` was called before the source was open.
         """
-        plan = plan_run(self.settings)
-        self._run = Run(plan, self._source, self._segmenter, self._sinks, self.controls, self.ledger, self.clock)
-        if self._stop_requested:
-            self._run.stop()
-        self._run.open()
+        self._run_plan = plan_run(self.settings)
+        self._opening_began = True
+        self._opened_at_s = self.clock()
+        with contextlib.ExitStack() as undo:
+            opening = Opening(self._source, self._errors, self._was_stopped)
+            undo.callback(opening.close)
+            with self._errors.guard("start"):
+                self._plan = self._run_plan.for_source(opening.info())
+                undo.callback(self._close_workers)
+                self._set_up()
+            self._errors.raise_if_any()
+            undo.pop_all()
+        self.ledger.record(self._plan)
+        for stage in self._stages:
+            stage.start()
+        self.opened = True
         logger.info("source: %s", self.info.description or self.info.source_id)
+
+    def _set_up(self) -> None:
+        """Make everything between the open source and the sinks, and open these."""
+        settings, plan, ledger = self.settings, self._plan, self.ledger
+        if plan.audio_withheld and (settings.output.path is not None or settings.serve.address is not None):
+            logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
+        segmenter, detections = self._own_segmenter, DetectionFilter()
+        if segmenter is None:
+            segmenter, detections = segmenter_for(self._run_plan, plan)
+        # Live runs restart a network that fails or hangs, if the settings say so.
+        self._supervised = None
+        if settings.supervision.restart and plan.live:
+            self._supervised = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
+        self._segmenter = segmenter = self._supervised or segmenter
+        self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock)
+        self._open_sinks()
+        self._wiring = wiring = wire(plan, settings.motion, ledger)
+        fresh_from_s = self.clock() if plan.live else None
+        lost = wiring.on_capture_loss
+        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s)
+        tracker = Tracker(plan.tracking, detections.high_score) if plan.tracking is not None else None
+        inference = InferenceStage(segmenter, detections, tracker, wiring, plan.batching, ledger, self.clock)
+        inlets, outlets = (wiring.to_inference,), (wiring.results,)
+        self._stages = [
+            Stage("capture", read, self._errors, outlets=wiring.frame_slots),
+            Stage("inference", inference.run, self._errors, inlets, outlets),
+        ]
+
+    def _open_sinks(self) -> None:
+        source = self._plan.source
+        planned = make_sinks(self.settings, source, controls=self.controls)
+        if self.settings.serve.address is not None:
+            from pipeline.web.sink import WebSink
+
+            planned.append(WebSink(self.settings.serve, self._view()))
+        context = RunContext(source, self._segmenter.labels)
+        for sink in [*planned, *self._own_sinks]:
+            worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
+            self._workers.append(worker)
+            worker.open(context)
+
+    def _view(self) -> RunView:
+        return RunView(
+            self.ledger,
+            self.controls,
+            self.clock,
+            source=lambda: self._plan.source,
+            live=self._plan.live,
+            model=lambda: self._segmenter.description,
+            waiting_for=self._waiting_for,
+            reconnects=lambda: self._source.state.reconnects,
+        )
+
+    def _replan(self, source: SourceInfo) -> None:
+        """The source was reopened as something else: replace its plan, between two frames."""
+        self._plan = self._run_plan.for_source(source)
+        self.ledger.record(self._plan)
+
+    # -- presenting ---------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[SegmentedFrame]:
+        """Present every frame to the sinks, then yield it; raises the run's first error at the end."""
+        self._check_opened()
+        while not self._stopping:
+            if not self._plan.live and any(worker.sink.paused for worker in self._workers):
+                self._idle()
+                time.sleep(POLL_S)
+                continue
+            try:
+                captured = self._wiring.join.next(POLL_S)
+            except TimeoutError:
+                self._idle()
+                continue
+            except SlotClosed:
+                break
+            yield self._present(captured)
+        self._halt()
+        self._errors.raise_if_any()
+
+    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
+        """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
+        self._check_opened()
+        return self._presenter.draw(segmented)
+
+    def _present(self, captured: UnredactedFrame) -> SegmentedFrame:
+        wanted = any(worker.sink.wants_overlay for worker in self._workers)
+        presentation = self._presenter.present(self._redacted(captured), wanted)
+        for worker in self._workers:
+            with self._errors.guard(worker.sink.name):
+                worker.write(presentation)
+        self._stop_if_a_sink_requests_it()
+        return presentation.segmented
+
+    def _redacted(self, captured: UnredactedFrame) -> SegmentedFrame:
+        """The frame as it may be seen; where that fails the run ends, and nobody sees it."""
+        with self._errors.guard("privacy"):
+            return self._presenter.redact(captured)
+        self.ledger.dropped(DropStage.DISPLAY)
+        self._errors.raise_if_any()
+        raise RunError("redaction ended before the run")
+
+    def _idle(self) -> None:
+        message = self._waiting_for()
+        for worker in self._workers:
+            with self._errors.guard(worker.sink.name):
+                worker.idle(message)
+        self._stop_if_a_sink_requests_it()
+
+    def _waiting_for(self) -> str:
+        """What keeps frames from coming, in words for the user; "" if nothing is known to."""
+        slate, gone = self.settings.slate, self._source.state.text
+        if gone:
+            return slate.source or gone
+        if self._supervised is not None and self._supervised.restarting:
+            return slate.restarting
+        return slate.loading if self.ledger.loading else ""
+
+    def _stop_if_a_sink_requests_it(self) -> None:
+        if any(worker.sink.stop_requested for worker in self._workers):
+            self.stop()
+
+    # -- ending -------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Request the end; from any thread or signal handler, more than once, also before and during `open`."""
-        self._stop_requested = True
-        if self._run is not None:
-            self._run.stop()
+        self._end = EndReason.STOPPED
+        self._begin_end()
 
     def close(self) -> None:
         """End all threads, finish all outputs. Raises the run's first error, if there was one. May be called twice."""
-        if not self._closed and self._run is not None and self._run.opened:
-            self._closed = True
-            self._run.close()
+        if not self.opened or self._wall_s is not None:
+            return
+        self._halt()
+        try:
+            self._close_workers()
+        finally:
+            for stage in self._stages:
+                with self._errors.guard(stage.name):
+                    stage.join(JOIN_DEADLINE_S)
+            self._wall_s = self.clock() - self._opened_at_s
+        self._errors.raise_if_any()
+
+    def _was_stopped(self) -> bool:
+        """Whether the run ends because of `stop()` or an error, and not with its source."""
+        return self._end is EndReason.STOPPED or self._errors.error is not None
+
+    def _begin_end(self) -> None:
+        self.ledger.stopped()
+        self._stopping = True
+
+    def _halt(self) -> None:
+        """Wake every stage; what is between the stages is lost and counted."""
+        self._begin_end()
+        self._source.interrupt()
+        self._wiring.close()
+
+    def _close_workers(self) -> None:
+        for worker in self._workers:
+            worker.finish()  # all at the same time: what one takes longer delays no other
+        for worker in self._workers:
+            with self._errors.guard(worker.sink.name):  # every other sink must still be finished
+                worker.close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -111,18 +298,13 @@ class Stream:
                 raise
             logger.debug("while closing after %r", error, exc_info=True)
 
-    def __iter__(self) -> Iterator[SegmentedFrame]:
-        return self._opened_run.frames()
-
-    @property
-    def opened(self) -> bool:
-        """Whether `open` has succeeded (and stays True after `close`)."""
-        return self._run is not None and self._run.opened
+    # -- looking ------------------------------------------------------------------------------------------------------
 
     @property
     def plan(self) -> SourcePlan:
         """What was decided for the source as it is open now."""
-        return self._opened_run.plan
+        self._check_opened()
+        return self._plan
 
     @property
     def info(self) -> SourceInfo:
@@ -132,28 +314,38 @@ class Stream:
     @property
     def labels(self) -> Sequence[str]:
         """Class names by class id; labels[0] is "BG"."""
-        return self._opened_run.segmenter.labels
+        self._check_opened()
+        return self._segmenter.labels
 
     @property
     def sinks(self) -> Sequence[Sink]:
         """The open sinks: those of the settings, then your own."""
-        return self._opened_run.sinks
-
-    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
-        """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
-        return self._opened_run.draw(segmented)
+        self._check_opened()
+        return [worker.sink for worker in self._workers]
 
     def summary(self) -> RunSummary:
         """What the run did so far; final after `close`."""
-        return self._opened_run.summary()
+        failed = self._errors.error is not None
+        return RunSummary(
+            source=self.info,
+            live=self.plan.live,
+            model=self._segmenter.description,
+            stats=self.ledger.overall(),
+            reconnects=self._source.state.reconnects,
+            restarts=self._supervised.restarts if self._supervised is not None else 0,
+            outputs=[path for sink in self.sinks for path in sink.outputs],
+            end=EndReason.FAILED if failed else self._end,
+            wall_s=self._wall_s if self._wall_s is not None else self.clock() - self._opened_at_s,
+            scene=self._presenter.scene,
+            source_warnings=self._source.warnings.texts(),
+            decisions=self.ledger.entries,
+        )
 
     @classmethod
     def any_stuck(cls) -> bool:
         """Whether a thread of any stream in this process did not end within its deadline."""
         return any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate())
 
-    @property
-    def _opened_run(self) -> Run:
-        if self._run is None or not self._run.opened:
+    def _check_opened(self) -> None:
+        if not self.opened:
             raise RuntimeError("the stream is not open: use it in a `with` block")
-        return self._run

@@ -1,30 +1,154 @@
-"""The slots between the stages of a run: capacities, what happens when one is full, and how losses are counted."""
+"""How the stages of a run are connected: the slots between them, keyframes, and the joins of frames with results."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import floor
 
 from pipeline.ledger import DropStage, RunLedger
-from pipeline.records import Frame, SourceInfo, UnredactedFrame
-from pipeline.runtime.capture import Outlet
-from pipeline.runtime.join import (
-    MOST_WAITING_BYTES,
-    ExactJoin,
-    Join,
-    KeyframeJoin,
-    SmoothJoin,
-    frames_between_keys,
-    make_carrier,
-)
-from pipeline.runtime.keyframes import KeyframeOutlet, Keyframes
+from pipeline.motion.carry import Carrier, make_carrier
+from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
 from pipeline.runtime.plan import JoinKind, SourcePlan
 from pipeline.settings.presentation_settings import MotionSettings
-from pipeline.threads.slot import Overflow, Slot
+from pipeline.threads.slot import Overflow, Slot, SlotClosed
 
 RECORDED_SLOT = 3
 """Frames between two stages of a recorded source: enough that none waits for another's hiccup."""
+MOST_WAITING_BYTES = 256 << 20
+"""Memory for frames of a recorded source that wait for the result of a keyframe."""
+
+Outlet = Callable[[Frame], None]
+"""Takes a captured frame, and may wait: `put` of a slot, or what passes some frames on to one. Raises SlotClosed."""
+
+
+class Keyframes:
+    """Chooses the frames to infer: every Nth frame, and no more than a rate allows. The first frame is a keyframe.
+
+    Two instances choose the same frames of the same sequence.
+
+    Args:
+        every: N, 1 or more.
+        fps: keyframes a second of the source's time at most; None for no limit.
+    """
+
+    def __init__(self, every: int = 1, fps: float | None = None) -> None:
+        self._every = every
+        self._fps = fps
+        self._first: Frame | None = None
+        self._period: int | None = None
+
+    def is_key(self, frame: Frame) -> bool:
+        """Whether to infer this frame. Frames come in order, each once."""
+        if self._first is None:
+            self._first = frame
+        if (frame.index - self._first.index) % self._every:
+            return False
+        if self._fps is None:
+            return True
+        # The first frame in each period of 1 / fps is a keyframe. A little early counts as in time.
+        period = floor((frame.pts_s - self._first.pts_s) * self._fps + 1e-6)
+        if period == self._period:
+            return False
+        self._period = period
+        return True
+
+
+class Join:
+    """Gives the frames to present, in order: here those that were inferred, each with its own instances."""
+
+    def __init__(self, results: Slot[UnredactedFrame]) -> None:
+        self._results = results
+
+    def next(self, timeout_s: float) -> UnredactedFrame:
+        """The next frame to present. Raises TimeoutError when none came in time, SlotClosed at the end."""
+        return self._results.get(timeout_s)
+
+    def close(self) -> None:
+        """Count a frame that is still held as lost; after the last `next`, in the same thread."""
+
+
+class SmoothJoin(Join):
+    """Presents every captured frame that reaches it, with the newest result that is not from its future.
+
+    Args:
+        frames: the captured frames, in order.
+        results: of some of them, in order.
+        carrier: propagates a result to the frames after it.
+    """
+
+    def __init__(self, frames: Slot[Frame], results: Slot[UnredactedFrame], carrier: Carrier) -> None:
+        super().__init__(results)
+        self._frames = frames
+        self._carrier = carrier
+        self._waiting: deque[UnredactedFrame] = deque()
+        self._result: UnredactedFrame | None = None
+
+    def next(self, timeout_s: float) -> UnredactedFrame:
+        """See `Join.next`."""
+        frame = self._frames.get(timeout_s)
+        self._carrier.see(frame)
+        try:
+            self._waiting.extend(self._results.get_all())
+        except SlotClosed:
+            pass  # the frames decide when the run ends, not the results
+        while self._waiting and self._waiting[0].frame.index <= frame.index:
+            self._result = self._waiting.popleft()
+        return self._carried(frame)
+
+    def _carried(self, frame: Frame) -> UnredactedFrame:
+        result = self._result
+        if result is None:
+            return UnredactedFrame(frame, Instances.empty(), None, StageTimes(frame.captured_at_s))
+        times = StageTimes(frame.captured_at_s, result.times.inference_started_at_s, result.times.inference_ended_at_s)
+        instances = self._carrier.carry(result, frame)
+        return UnredactedFrame(frame, instances, result.instances_index, times, result.detections)
+
+
+class KeyframeJoin(SmoothJoin):
+    """Presents every frame of a recorded source: keyframes with their own result, the others with a propagated one.
+
+    It waits for the result of each keyframe. That cannot deadlock: capture hands a keyframe to inference before it
+    hands it to the display.
+
+    Args:
+        frames, results, carrier: see `SmoothJoin`; every captured frame, and one result for each keyframe.
+        keys: decides which frames are keyframes, as the capture does.
+        on_loss: called for a frame that was taken from `frames` but cannot be presented.
+    """
+
+    def __init__(
+        self,
+        frames: Slot[Frame],
+        results: Slot[UnredactedFrame],
+        carrier: Carrier,
+        keys: Keyframes,
+        on_loss: Callable[[], None],
+    ) -> None:
+        super().__init__(frames, results, carrier)
+        self._keys = keys
+        self._on_loss = on_loss
+        self._held: Frame | None = None
+
+    def next(self, timeout_s: float) -> UnredactedFrame:
+        """See `Join.next`. A keyframe whose result does not come in time is kept for the next call."""
+        if self._held is None:
+            frame = self._frames.get(timeout_s)
+            if self._keys.is_key(frame):
+                self._held = frame
+        if self._held is not None:
+            self._result = self._results.get(timeout_s)
+            frame, self._held = self._held, None
+        self._carrier.see(frame)
+        return self._carried(frame)
+
+    def close(self) -> None:
+        """See `Join.close`."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._on_loss()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,66 +182,56 @@ class Wiring:
 
 
 def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
-    """Connect the stages as the plan says."""
-    if plan.join is JoinKind.EXACT:
-        return _exact(plan, ledger)
-    if plan.join is JoinKind.SMOOTH:
-        return _smooth(motion, ledger)
-    return _keyframes(plan, motion, ledger)
-
-
-def _exact(plan: SourcePlan, ledger: RunLedger) -> Wiring:
-    overflow = Overflow.DROP_OLDEST if plan.live else Overflow.WAIT
+    """Connect the stages as the plan says: capacities, what happens when a slot is full, and who counts losses."""
+    live, size = plan.live, plan.batching.size
+    overflow = Overflow.DROP_OLDEST if live else Overflow.WAIT
     # Of a recorded source, another batch can come in and go out while one is being inferred.
-    room = max(RECORDED_SLOT, plan.batching.size)
-    lost_before_inference = partial(ledger.dropped, DropStage.INFERENCE)
+    room = max(RECORDED_SLOT, size)
     lost_before_display = partial(ledger.dropped, DropStage.DISPLAY)
-    to_inference: Slot[Frame] = Slot(1 if plan.live else room, overflow, lost_before_inference)
-    results: Slot[UnredactedFrame] = Slot(2 if plan.live else room, overflow, lost_before_display)
-    slots = (to_inference,)
-    return Wiring(slots, slots, to_inference, results, ExactJoin(results), lost_before_inference, lost_before_display)
-
-
-def _smooth(motion: MotionSettings, ledger: RunLedger) -> Wiring:
+    if plan.join is JoinKind.EXACT:
+        lost_before_inference = partial(ledger.dropped, DropStage.INFERENCE)
+        frames: Slot[Frame] = Slot(1 if live else room, overflow, lost_before_inference)
+        results: Slot[UnredactedFrame] = Slot(2 if live else room, overflow, lost_before_display)
+        join = Join(results)
+        return Wiring((frames.put,), (frames,), frames, results, join, lost_before_inference, lost_before_display)
     # What goes to inference goes to the display as well: losing it there loses no frame, so nothing is counted.
-    to_inference: Slot[Frame] = Slot(1, Overflow.DROP_OLDEST)
-    to_display: Slot[Frame] = Slot(2, Overflow.DROP_OLDEST, partial(ledger.dropped, DropStage.DISPLAY))
-    results: Slot[UnredactedFrame] = Slot(4, Overflow.DROP_OLDEST)
-    join = SmoothJoin(to_display, results, make_carrier(motion, live=True))
-    return _display_wiring(motion, to_inference, to_display, join, results, ledger)
-
-
-def _keyframes(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
-    size = plan.batching.size
-    lost_before_display = partial(ledger.dropped, DropStage.DISPLAY)
-    to_inference: Slot[Frame] = Slot(max(RECORDED_SLOT, size), Overflow.WAIT)
-    to_display: Slot[Frame] = Slot(display_capacity(plan.source, size, motion), Overflow.WAIT, lost_before_display)
-    results: Slot[UnredactedFrame] = Slot(max(4, size), Overflow.WAIT)
-    keys = Keyframes(motion.infer_every, motion.infer_fps)
-    join = KeyframeJoin(to_display, results, make_carrier(motion, live=False), keys, lost_before_display)
-    return _display_wiring(motion, to_inference, to_display, join, results, ledger)
-
-
-def display_capacity(source: SourceInfo, batch_size: int, motion: MotionSettings) -> int:
-    """How many frames wait for the display, so that a batch of keyframes is among them as far as memory allows."""
-    in_memory = max(1, MOST_WAITING_BYTES // (3 * source.width * source.height))
-    return RECORDED_SLOT + min(batch_size * frames_between_keys(motion, source), in_memory)
-
-
-def _display_wiring(
-    motion: MotionSettings,
-    to_inference: Slot[Frame],
-    to_display: Slot[Frame],
-    join: Join,
-    results: Slot[UnredactedFrame],
-    ledger: RunLedger,
-) -> Wiring:
-    """For joins that take frames from the capture: a frame counts as delivered when it reaches the display."""
-    keys = Keyframes(motion.infer_every, motion.infer_fps)
+    to_inference: Slot[Frame] = Slot(1 if live else room, overflow)
+    to_display: Slot[Frame] = Slot(2 if live else display_capacity(plan, motion), overflow, lost_before_display)
+    results = Slot(max(4, size), overflow)
+    carrier = make_carrier(motion, live)
+    if live:
+        join = SmoothJoin(to_display, results, carrier)
+    else:
+        keys = Keyframes(motion.infer_every, motion.infer_fps)
+        join = KeyframeJoin(to_display, results, carrier, keys, lost_before_display)
     # The inference first: the join may wait for what it is given.
-    outlets = (KeyframeOutlet(to_inference, keys), to_display)
-    lost = partial(ledger.dropped, DropStage.DISPLAY)
-    return Wiring(outlets, (to_inference, to_display), to_inference, results, join, lost, _no_frame_lost)
+    outlets = (keyframe_outlet(to_inference, motion), to_display.put)
+    slots = (to_inference, to_display)
+    return Wiring(outlets, slots, to_inference, results, join, lost_before_display, _no_frame_lost)
+
+
+def display_capacity(plan: SourcePlan, motion: MotionSettings) -> int:
+    """How many frames of a recorded source wait for the display.
+
+    Enough that the next batch of keyframes is inferred while the results of this one are propagated to the frames
+    between, as far as memory allows.
+    """
+    source, between = plan.source, motion.infer_every
+    if motion.infer_fps is not None:
+        between = max(between, round((source.fps or 30.0) / motion.infer_fps))
+    in_memory = max(1, MOST_WAITING_BYTES // (3 * source.width * source.height))
+    return RECORDED_SLOT + min(plan.batching.size * between, in_memory)
+
+
+def keyframe_outlet(slot: Slot[Frame], motion: MotionSettings) -> Outlet:
+    """Passes only keyframes on to a slot."""
+    keys = Keyframes(motion.infer_every, motion.infer_fps)
+
+    def put(frame: Frame) -> None:
+        if keys.is_key(frame):
+            slot.put(frame)
+
+    return put
 
 
 def _no_frame_lost() -> None:

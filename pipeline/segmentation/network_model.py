@@ -6,7 +6,6 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mrcnn.architecture import architecture_of
 from mrcnn.config import min_dim_for
 from pipeline.errors import InputError
 from pipeline.labels import is_unused, load_labels, resolve_classes
@@ -16,10 +15,6 @@ from pipeline.settings.model_settings import ModelSettings
 
 if TYPE_CHECKING:
     from mrcnn.config import Config
-
-SHOWN_SCORE = 0.5
-"""Least score of what is shown, unless the settings name another, where every class of a region may be a detection:
-the file's own threshold, 0.05, is for measuring AP, which counts every guess. detectron2's demo has the same value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +88,24 @@ def read_model(settings: ModelSettings) -> NetworkModel:
     try:
         checkpoint = read_checkpoint(weights.path)
         labels = checkpoint.class_names
-        if settings.labels is not None or labels is None:
+        if settings.labels is not None:
             labels = load_labels(settings.labels, checkpoint.num_classes)
+        if labels is None:
+            raise InputError(
+                f"{weights.path} has {checkpoint.num_classes} classes without names, and not as many as COCO: give "
+                "--labels a file with one name per line, the background first"
+            )
         return NetworkModel(settings, weights, checkpoint.config(_overrides(settings, checkpoint.config())), labels)
     except WeightsError as error:
         raise InputError(f"{error}. {coco_hint()}") from None
 
 
 def _overrides(settings: ModelSettings, config: Config) -> dict[str, object]:
-    """What the user set, under the names that Config has for it, and what the file's settings mean for showing."""
-    min_score = settings.min_score
-    if min_score is None and architecture_of(config).every_class:
-        min_score = max(SHOWN_SCORE, float(config.DETECTION_MIN_CONFIDENCE or 0.0))
+    """What the user set, under the names that Config has for it; the shorter side's share stays the file's."""
     named = {
         "IMAGE_MAX_DIM": settings.max_dim,
         "IMAGE_MIN_DIM": None if settings.max_dim is None else min_dim_for(config, settings.max_dim),
-        "DETECTION_MIN_CONFIDENCE": min_score,
+        "DETECTION_MIN_CONFIDENCE": settings.min_score,
         "DETECTION_NMS_THRESHOLD": settings.nms_threshold,
         "DETECTION_MAX_INSTANCES": settings.max_instances,
         "POST_NMS_ROIS_INFERENCE": settings.proposals,

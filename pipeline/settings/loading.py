@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.errors import InputError
@@ -51,18 +51,14 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
     Raises:
         InputError: the file cannot be read, is no YAML, or a key or value in it or in the overrides is wrong.
     """
-    values: dict[str, Any] = {}
-    lines: dict[KeyPath, int] = {}
-    if path is not None:
-        values, lines = _read_yaml(path)
-    origins: dict[KeyPath, str] = {}
-    for key_path, (origin, value) in (overrides or {}).items():
+    values, lines = _read_yaml(path) if path is not None else ({}, {})
+    overrides = overrides or {}
+    for key_path, (origin, value) in overrides.items():
         _put(values, key_path, value, origin)
-        origins[key_path] = origin
-        if key_path in SECRETS:
-            variable = (*key_path[:-1], f"{key_path[-1]}_env")
-            if variable not in (overrides or {}):
-                _put(values, variable, None, origin)
+        variable = (*key_path[:-1], f"{key_path[-1]}_env")
+        if key_path in SECRETS and variable not in overrides:
+            _put(values, variable, None, origin)
+    origins = {key_path: origin for key_path, (origin, _) in overrides.items()}
     try:
         return Settings.model_validate(values).with_origin(path)
     except ValidationError as error:
@@ -139,7 +135,9 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         values = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: not valid YAML: {_without_values(error)}") from None
+        # without the names of tags and aliases, which may be the beginning of an unquoted secret
+        what = re.sub(r"'[^'<][^']+'", "…", error.problem or error.context or "")
+        raise InputError(f"{path}:{line}: not valid YAML: {what}") from None
     except yaml.YAMLError:
         raise InputError(f"{path}: not valid YAML: it contains a character that YAML does not allow") from None
     finally:
@@ -147,11 +145,6 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     if not isinstance(values, dict):
         raise InputError(f"{path}:1: expected settings such as 'source: {{uri: 0}}', got a {type(values).__name__}")
     return values, lines
-
-
-def _without_values(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, without the names of tags and aliases, which may be the beginning of an unquoted secret."""
-    return re.sub(r"'[^'<][^']+'", "…", error.problem or error.context or "")
 
 
 def _key_lines(
@@ -180,12 +173,11 @@ def _key_lines(
 def _put(values: dict[str, Any], key_path: KeyPath, value: Any, origin: str) -> None:
     section = values
     for key in key_path[:-1]:
-        inner = section.setdefault(key, {})
-        if inner is None:
-            inner = section[key] = {}
-        if not isinstance(inner, dict):
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        if not isinstance(section, dict):
             raise InputError(f"{origin}: {key} is not a group of settings")
-        section = inner
     section[key_path[-1]] = value
 
 
@@ -201,14 +193,10 @@ def _describe(
         return f"{where}unknown setting {key}{_suggest(location)}"
     if detail["type"] == "model_type":
         return f"{where}{key} is a group of settings, got {_shown(location, detail['input'])}"
+    reason = detail["msg"][0].lower() + detail["msg"][1:]
     if detail["type"] == "missing_variable":
-        return f"{where}{key}: {_reason(detail)}: set it, or remove this setting"
-    return f"{where}{key}: {_reason(detail)}, got {_shown(location, detail['input'])}"
-
-
-def _reason(detail: ErrorDetails) -> str:
-    message = detail["msg"]
-    return message[0].lower() + message[1:]
+        return f"{where}{key}: {reason}: set it, or remove this setting"
+    return f"{where}{key}: {reason}, got {_shown(location, detail['input'])}"
 
 
 def _shown(location: KeyPath, value: Any) -> str:
@@ -232,30 +220,12 @@ def _where(location: KeyPath, path: Path | None, lines: Mapping[KeyPath, int], o
 
 
 def _suggest(location: KeyPath) -> str:
-    model: type[BaseModel] = Settings
+    section: Any = Settings
     for part in location[:-1]:
         if not part.isdecimal():  # the number of an item in a list
-            model = _section_type(model.model_fields[part].annotation)
-    near = difflib.get_close_matches(location[-1], model.model_fields, n=1)
+            held = section.model_fields[part].annotation
+            section = held if isinstance(held, type) else get_args(held)[0]
+    near = difflib.get_close_matches(location[-1], section.model_fields, n=1)
     if near:
         return f"; did you mean {'.'.join((*location[:-1], near[0]))}?"
-    return f"; the settings there are {', '.join(model.model_fields)}"
-
-
-def _section_type(annotation: Any) -> type[BaseModel]:
-    """The group of settings that a field holds, or holds a list of."""
-    if not isinstance(annotation, type):
-        annotation = get_args(annotation)[0]
-    section: type[BaseModel] = annotation
-    return section
-
-
-def section_keys(model: type[BaseModel] = Settings) -> Sequence[KeyPath]:
-    """Every key path of the settings, depth first."""
-    paths: list[KeyPath] = []
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            paths.extend((name, *rest) for rest in section_keys(field.annotation))
-        else:
-            paths.append((name,))
-    return paths
+    return f"; the settings there are {', '.join(section.model_fields)}"

@@ -1,13 +1,13 @@
-"""Settings of the presentation: which frames are shown, propagated masks, tracking."""
+"""Settings of the presentation: which frames are shown, propagated masks, tracking, lines and zones, redaction."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from pipeline.settings.section import Section
+from pipeline.settings.section import LocalPath, Section
 
 
 class PresentationMode(Enum):
@@ -56,3 +56,101 @@ class TrackingSettings(Section):
     smoothing: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     confirm_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.9
     low_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.4
+
+
+class Anchor(Enum):
+    """The reference point of an object for lines and zones."""
+
+    BOTTOM = "bottom"
+    """The center of its box's lower edge: where it touches the ground."""
+    CENTER = "center"
+    """The center of its box."""
+
+
+Coordinate = Annotated[float, Field(ge=0.0, le=16384.0, allow_inf_nan=False)]
+
+
+class PlaceSettings(Section):
+    """A line or zone: points (x, y), relative to the frame if no coordinate is above 1, otherwise in pixels."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    classes: tuple[str, ...] = ()
+    anchor: Anchor = Anchor.BOTTOM
+
+
+class LineSettings(PlaceSettings):
+    """A line whose crossings are counted."""
+
+    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=2, max_length=100)]
+
+
+class ZoneSettings(PlaceSettings):
+    """A polygon in which objects and their dwell times are counted."""
+
+    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3, max_length=100)]
+
+
+Place = TypeVar("Place", bound=PlaceSettings)
+
+
+def with_unique_names(places: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Validates that no name occurs twice."""
+    names = [place.name for place in places]
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise ValueError(f"the name {duplicate!r} is used twice")
+    return places
+
+
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+"""Red, green and blue in hexadecimal, as in CSS: #rrggbb."""
+
+
+class PrivacyMode(Enum):
+    """How people are redacted before anything is shown, recorded or served."""
+
+    OFF = "off"
+    BLUR = "blur"
+    PIXELATE = "pixelate"
+    SILHOUETTE = "silhouette"
+    """Filled with one color."""
+
+
+class PrivacySettings(Section):
+    """What to redact. Whenever that is uncertain, the whole frame is covered."""
+
+    mode: PrivacyMode = PrivacyMode.OFF
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
+    min_score: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02
+    spread: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
+    hold_s: Annotated[float, Field(ge=0.0, le=60.0)] = 1.0
+    late_after_s: Annotated[float, Field(ge=0.05, le=60.0)] = 2.0
+    cover_changes: bool = True
+    cells: Annotated[int, Field(ge=2, le=64)] = 14
+    color: Color = "#404040"
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is redacted."""
+        return self.mode is not PrivacyMode.OFF
+
+
+class BackgroundMode(Enum):
+    """What replaces everything except the selected objects."""
+
+    OFF = "off"
+    BLUR = "blur"
+    COLOR = "color"
+    PICTURE = "picture"
+
+
+class BackgroundSettings(Section):
+    """The replacement of the background."""
+
+    mode: BackgroundMode = BackgroundMode.OFF
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
+    cells: Annotated[int, Field(ge=2, le=256)] = 40
+    color: Color = "#1f4e79"
+    picture: LocalPath | None = None
+    edge: Annotated[float, Field(ge=0.0, le=0.2)] = 0.008

@@ -11,18 +11,28 @@ from typing import Annotated
 
 from pydantic import AfterValidator, PrivateAttr
 
-from pipeline.settings.display_settings import AttractSettings, OverlaySettings, SlateSettings, WindowSettings
 from pipeline.settings.model_settings import ModelSettings, SupervisionSettings
 from pipeline.settings.output_settings import (
+    AttractSettings,
     DetectionsSettings,
+    OverlaySettings,
     ProgressMode,
     RecorderSettings,
     ServeSettings,
+    SlateSettings,
     VirtualCameraSettings,
+    WindowSettings,
 )
-from pipeline.settings.place_settings import LineSettings, ZoneSettings, with_unique_names
-from pipeline.settings.presentation_settings import MotionSettings, PresentationMode, TrackingSettings
-from pipeline.settings.privacy_settings import BackgroundSettings, PrivacySettings
+from pipeline.settings.presentation_settings import (
+    BackgroundSettings,
+    LineSettings,
+    MotionSettings,
+    PresentationMode,
+    PrivacySettings,
+    TrackingSettings,
+    ZoneSettings,
+    with_unique_names,
+)
 from pipeline.settings.section import Section
 from pipeline.settings.source_settings import SourceSettings
 

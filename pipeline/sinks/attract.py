@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.overlay import draw_banner
 from pipeline.labels import resolve_classes
-from pipeline.privacy.background import read_picture, scale_to_fill
+from pipeline.privacy.redaction import read_picture, scale_to_fill
 from pipeline.records import SegmentedFrame
-from pipeline.settings.display_settings import AttractSettings
+from pipeline.settings.output_settings import AttractSettings
 
 Image = NDArray[np.uint8]
 

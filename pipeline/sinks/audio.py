@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.pyav import fraction, open_input
 from pipeline.records import AudioTrack
-from pipeline.sources.timestamps import PtsClock
+from pipeline.sources.timing import PtsClock
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]

@@ -9,7 +9,7 @@ from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.settings.display_settings import WindowMode
+from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
 from pipeline.sinks.detections import Detections

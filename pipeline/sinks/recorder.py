@@ -203,7 +203,7 @@ class _Recording:
         rate = Fraction(source.fps or _ASSUMED_FPS).limit_denominator(1001)
         # No B-frames: they would delay the first frame in fragments, which have no edit lists. forced-idr makes each
         # forced keyframe one that can start a fragment.
-        options = {"crf": str(settings.crf), "preset": settings.preset.value, "bf": "0", "forced-idr": "1"}
+        options = {"crf": str(settings.crf), "preset": settings.preset, "bf": "0", "forced-idr": "1"}
         stream: av.VideoStream = self._output.add_stream("libx264", rate=rate, options=options)
         stream.time_base = self._time_base
         context = stream.codec_context

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.drawing.overlay import draw_banner
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceKind
-from pipeline.settings.display_settings import AttractSettings, WindowSettings
+from pipeline.settings.output_settings import AttractSettings, WindowSettings
 from pipeline.sinks.attract import AttractScreen
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.monitors import Monitor, hide_pointer, list_monitors

@@ -9,15 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.records import Clock, SourceInfo, SourceKind
-from pipeline.sources.pump import Device, Picture
+from pipeline.records import Clock, Image, SourceInfo, SourceKind
+from pipeline.settings.source_settings import SourceSettings
+from pipeline.sources.live import Device, Picture
 from pipeline.threads.opencv_process import quiet_opencv
 
 WARM_UP_READS = 10
@@ -36,37 +35,13 @@ _APIS = {
     "darwin": ("CAP_AVFOUNDATION", "CAP_ANY"),
     "win32": ("CAP_DSHOW", "CAP_MSMF"),
 }
-
-
-class Capture(Protocol):
-    """The part of cv2.VideoCapture that is used here."""
-
-    def isOpened(self) -> bool:
-        """Whether the device could be opened."""
-
-    def set(self, prop: int, value: float) -> bool:
-        """Request a value of a CAP_PROP; the driver may still choose another."""
-
-    def get(self, prop: int) -> float:
-        """The value of a CAP_PROP; 0 if the driver does not support it."""
-
-    def grab(self) -> bool:
-        """Wait for the next frame without decoding it. False if none came."""
-
-    def retrieve(self) -> tuple[bool, Any]:
-        """Decode the grabbed frame: whether it worked, and uint8 (H, W, 3), BGR."""
-
-    def release(self) -> None:
-        """Close the device."""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraMode:
-    """The size in pixels and the rate in frames per second to request; None accepts the camera's default."""
-
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
+_HINTS = {
+    "linux": "another program may be using it, or it is not a capture device (a camera often has two device files)",
+    "darwin": "check that it is connected and that this terminal may use it (System Settings, Privacy & Security, "
+    "Camera). If macOS has just asked for permission, allow it and start again",
+}
+_OTHER_HINT = "check that it is connected, not in use, and allowed in the system's camera privacy settings"
+"""What to do about a camera that cannot be opened, by platform."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +54,7 @@ class CameraSystem:
         dev: the folder in which Linux lists its devices.
     """
 
-    open_capture: Callable[[int | str, int], Capture] = lambda location, api: cv2.VideoCapture(location, api)
+    open_capture: Callable[[int | str, int], cv2.VideoCapture] = lambda location, api: cv2.VideoCapture(location, api)
     platform: str = sys.platform
     dev: Path = Path("/dev")
 
@@ -91,7 +66,7 @@ class CameraDevice(Device):
         location: its number ("0"), device path ("/dev/video0", "/dev/v4l/by-id/…") or, on Linux, its serial number
             ("serial:AB12") or another part of its name in /dev/v4l/by-id.
         name: display name.
-        mode: the requested size and rate.
+        mode: the requested `width`, `height` and `fps`; None accepts the camera's default.
         clock: seconds, monotonic.
         system: where the camera is found.
     """
@@ -100,7 +75,7 @@ class CameraDevice(Device):
         self,
         location: str,
         name: str,
-        mode: CameraMode = CameraMode(),
+        mode: SourceSettings,
         clock: Clock = time.monotonic,
         system: CameraSystem = CameraSystem(),
     ) -> None:
@@ -109,7 +84,7 @@ class CameraDevice(Device):
         self._serial = location.removeprefix("serial:").strip() if location.startswith("serial:") else None
         self._mode = mode
         self._system = system
-        self._capture: Capture | None = None
+        self._capture: cv2.VideoCapture | None = None
         self._first: Picture | None = None
         self._clock = clock
 
@@ -119,25 +94,26 @@ class CameraDevice(Device):
         if self._system.platform.startswith("linux"):
             self._check_device_file()
         with quiet_opencv():
-            capture = self._open_any()
-            self._capture = capture
+            capture = self._capture = self._open_any()
             self._configure(capture)
-            self._first = self._warm_up()
+            self._first = self._read(WARM_UP_READS)
+        if self._first is None:
+            raise InputError(
+                f"{self.name} was found but delivers no frame: another program may be using it, or it is no capture "
+                "device"
+            )
         height, width = self._first.image_bgr.shape[:2]
         fps = capture.get(cv2.CAP_PROP_FPS)
         rate = fps if 0 < fps <= 1000 else None
-        description = self._describe(width, height, rate)
-        return SourceInfo(self.name, SourceKind.LIVE, width, height, rate, description=description)
+        return SourceInfo(
+            self.name, SourceKind.LIVE, width, height, rate, description=self._describe(width, height, rate)
+        )
 
     def grab(self) -> Picture:
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        for _ in range(MAX_EMPTY_READS):
-            picture = self._read()
-            if picture is not None:
-                return picture
-        raise RunError(f"{self.name} stopped delivering frames (unplugged, or taken over by another program)")
+        picture, self._first = self._first or self._read(MAX_EMPTY_READS), None
+        if picture is None:
+            raise RunError(f"{self.name} stopped delivering frames (unplugged, or taken over by another program)")
+        return picture
 
     def close(self) -> None:
         capture, self._capture = self._capture, None
@@ -146,7 +122,7 @@ class CameraDevice(Device):
             with quiet_opencv():
                 capture.release()
 
-    def _open_any(self) -> Capture:
+    def _open_any(self) -> cv2.VideoCapture:
         if self._system.platform == "win32":
             # Without this, Media Foundation can take minutes to open a camera (opencv issue 17687).
             os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
@@ -158,9 +134,9 @@ class CameraDevice(Device):
             if capture.isOpened():
                 return capture
             capture.release()
-        raise InputError(self._cannot_open())
+        raise InputError(f"{self.name} cannot be opened: {_HINTS.get(self._system.platform, _OTHER_HINT)}")
 
-    def _configure(self, capture: Capture) -> None:
+    def _configure(self, capture: cv2.VideoCapture) -> None:
         width, height, fps = self._mode.width, self._mode.height, self._mode.fps
         exceeds_raw = (width or 0) > RAW_SIZE_WH[0] or (height or 0) > RAW_SIZE_WH[1] or (fps or 0) > RAW_FPS
         compressed = exceeds_raw and self._system.platform != "darwin"
@@ -174,25 +150,19 @@ class CameraDevice(Device):
             capture.set(cv2.CAP_PROP_FOURCC, MJPG)  # DirectShow resets it whenever the size changes
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
-    def _warm_up(self) -> Picture:
-        for _ in range(WARM_UP_READS):
-            picture = self._read()
-            if picture is not None:
-                return picture
-        raise InputError(
-            f"{self.name} was found but delivers no frame: another program may be using it, or it is no capture device"
-        )
-
-    def _read(self) -> Picture | None:
+    def _read(self, attempts: int) -> Picture | None:
+        """The next picture; None after so many empty reads."""
         assert self._capture is not None
         try:
-            if not self._capture.grab():
-                return None
-            captured_at_s = self._clock()
-            ok, image = self._capture.retrieve()
+            for _ in range(attempts):
+                if self._capture.grab():
+                    captured_at_s = self._clock()
+                    ok, image = self._capture.retrieve()
+                    if ok and image is not None and image.size:
+                        return Picture(as_bgr(image), captured_at_s)
         except cv2.error as error:
             raise RunError(f"{self.name}: reading failed: {error.err or error}") from None
-        return Picture(as_bgr(image), captured_at_s) if ok and image is not None and image.size else None
+        return None
 
     def _find_by_serial(self, serial: str) -> Path:
         """The camera's device file, looked up at each opening: its number changes as cameras are plugged in and out."""
@@ -228,33 +198,17 @@ class CameraDevice(Device):
             return f"this machine has {', '.join(paths)}"
         return "this machine has no camera device; plug one in, or in a container pass it with --device"
 
-    def _cannot_open(self) -> str:
-        if self._system.platform == "darwin":
-            hint = (
-                "check that it is connected and that this terminal may use it (System Settings, Privacy & Security, "
-                "Camera). If macOS has just asked for permission, allow it and start again"
-            )
-        elif self._system.platform.startswith("linux"):
-            hint = (
-                "another program may be using it, or it is not a capture device (a camera often has two device files)"
-            )
-        else:
-            hint = "check that it is connected, not in use, and allowed in the system's camera privacy settings"
-        return f"{self.name} cannot be opened: {hint}"
-
     def _describe(self, width: int, height: int, fps: float | None) -> str:
-        rate = f" at {fps:g} fps" if fps is not None else ""
-        text = f"{self.name}: {width}x{height}{rate}"
+        text = f"{self.name}: {width}x{height}" + (f" at {fps:g} fps" if fps is not None else "")
         mode = self._mode
         same_size = (mode.width or width, mode.height or height) == (width, height)
-        same_rate = mode.fps is None or fps is None or abs(mode.fps - fps) < 0.5
-        if same_size and same_rate:
+        if same_size and (mode.fps is None or fps is None or abs(mode.fps - fps) < 0.5):
             return text
         requested_rate = f" at {mode.fps:g} fps" if mode.fps is not None else ""
         return f"{text} (requested {mode.width or 'any'}x{mode.height or 'any'}{requested_rate})"
 
 
-def as_bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def as_bgr(image: Image) -> Image:
     """Converts gray uint8 (H, W) or (H, W, 1) and BGRA (H, W, 4) to BGR (H, W, 3); returns BGR unchanged."""
     if image.ndim == 2 or image.shape[2] == 1:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)

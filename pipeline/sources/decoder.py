@@ -1,22 +1,28 @@
-"""Opens media containers and decodes their video, skipping corrupt data. Translates FFmpeg's errors for users."""
+"""Opens media containers and decodes their video to upright BGR, skipping corrupt data.
+
+Color matrix and range, transparency and the display matrix of phone videos are applied; FFmpeg's errors are translated
+for users.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from functools import cache
+from typing import Any, cast
 
 import av
-import av.container
-from av.audio.stream import AudioStream
-from av.video.stream import VideoStream
+import cv2
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipeline.errors import InputError, RunError
 from pipeline.pyav import fraction, open_input
-from pipeline.sources.upright import Orientation, orientation_of
-from pipeline.sources.warnings import SourceWarnings, position_text
+from pipeline.records import Image
+from pipeline.sources.base import SourceWarnings, position_text
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +34,10 @@ MAX_ERRORS_IN_ROW = 64
 
 AV_DISPOSITION_ATTACHED_PIC = 0x0400
 
+HD_HEIGHT, HD_WIDTH = 720, 1280
+"""Video without a stated color matrix is BT.709 from this size on and BT.601 below, as players assume."""
+
+_AVCOL_SPC_UNSPECIFIED = 2
 
 _LOCAL_PROTOCOLS = "file,crypto,data"
 _WEB_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,crypto,data"
@@ -62,7 +72,7 @@ def open_container(
     return container
 
 
-def pick_video(container: av.container.InputContainer, name: str) -> VideoStream:
+def pick_video(container: av.container.InputContainer, name: str) -> av.VideoStream:
     """The container's main video stream. Raises InputError if there is none that can be decoded."""
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
@@ -70,19 +80,19 @@ def pick_video(container: av.container.InputContainer, name: str) -> VideoStream
         contents = f"only audio ({', '.join(codecs)})" if codecs else "nothing that can be shown"
         raise InputError(f"{name} contains no video: {contents}")
     best = container.streams.best("video")
-    stream = best if isinstance(best, VideoStream) and not is_cover(best) else streams[0]
+    stream = best if isinstance(best, av.VideoStream) and not is_cover(best) else streams[0]
     if stream.codec_context is None or stream.codec_context.codec is None:
         raise InputError(f"{name}: its video cannot be decoded: the file is truncated, or no decoder is available")
     return stream
 
 
-def codec_name(stream: VideoStream | AudioStream) -> str:
+def codec_name(stream: av.VideoStream | av.AudioStream) -> str:
     """The codec's own name ("av1"), not that of the decoder library."""
     context = stream.codec_context
     return str(context.codec.canonical_name) if context is not None else "unknown"
 
 
-def is_cover(stream: VideoStream) -> bool:
+def is_cover(stream: av.VideoStream) -> bool:
     """Whether this is the cover picture of an audio file."""
     return bool(int(stream.disposition) & AV_DISPOSITION_ATTACHED_PIC)
 
@@ -112,6 +122,55 @@ def explain(error: av.FFmpegError) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to rotate and mirror a picture: first transpose, then mirror.
+
+    Attributes:
+        transpose: swap rows and columns.
+        mirror_x: then mirror horizontally.
+        mirror_y: then mirror vertically.
+    """
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    def apply(self, image: Image) -> Image:
+        """Turns uint8 (H, W, 3) upright: (W, H, 3) if transposed; the same array if already upright."""
+        if self.transpose:
+            image = cv2.transpose(image)
+        if self.mirror_x or self.mirror_y:
+            code = -1 if self.mirror_x and self.mirror_y else 1 if self.mirror_x else 0
+            image = cv2.flip(image, code)
+        return image
+
+    @property
+    def text(self) -> str:
+        """A description for the user: "", "rotated 90 degrees" (clockwise), "mirrored" …"""
+        turns = {
+            (False, False, False): "",
+            (True, True, False): "rotated 90 degrees",
+            (False, True, True): "rotated 180 degrees",
+            (True, False, True): "rotated 270 degrees",
+        }
+        return turns.get((self.transpose, self.mirror_x, self.mirror_y), "mirrored")
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """The orientation in the frame's display matrix, to the nearest quarter turn.
+
+    The matrix maps a stored pixel (p, q) to the screen: x = a p + c q, y = b p + d q (ISO/IEC 14496-12, 8.5.2).
+    """
+    matrix: Any = cast("Mapping[Any, Any]", frame.side_data).get(Type.DISPLAYMATRIX)
+    if matrix is None:
+        return Orientation()
+    a, b, _u, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(transpose=False, mirror_x=a < 0, mirror_y=d < 0)
+    return Orientation(transpose=True, mirror_x=c < 0, mirror_y=b < 0)
+
+
+@dataclass(frozen=True, slots=True)
 class VideoFormat:
     """How a stream's frames look once they are upright.
 
@@ -129,7 +188,7 @@ class VideoFormat:
     rate: Fraction | None
 
 
-def video_format(stream: VideoStream, first: av.VideoFrame) -> VideoFormat:
+def video_format(stream: av.VideoStream, first: av.VideoFrame) -> VideoFormat:
     """The format of a stream, given its first decoded picture."""
     orientation = orientation_of(first)
     width, height, aspect = first.width, first.height, fraction(stream.sample_aspect_ratio) or Fraction(1)
@@ -139,50 +198,101 @@ def video_format(stream: VideoStream, first: av.VideoFrame) -> VideoFormat:
     return VideoFormat(orientation, width, height, aspect, rate)
 
 
-class Decoder:
-    """Decodes one video stream, skipping packets that cannot be read or decoded.
+def open_video(
+    location: str,
+    name: str,
+    warnings: SourceWarnings,
+    options: dict[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Video:
+    """Open the main video of a media file or URL; the caller closes its container. Raises InputError.
 
     Args:
-        container: an open container; the caller closes it.
+        location: path or URL.
+        name: for messages.
+        warnings: records the position of each skipped packet.
+        options: FFmpeg's, for the container.
+        timeout_s: for URLs: the longest wait for the server, seconds.
+    """
+    container = open_container(location, name, options, timeout_s)
+    try:
+        return Video(container, pick_video(container, name), name, warnings)
+    except InputError:
+        container.close()
+        raise
+
+
+class Video:
+    """The main video of an open container; decodes it, skipping packets that cannot be read or decoded.
+
+    Args:
+        container: an open container.
         stream: one of its video streams.
         name: for messages.
         warnings: records the position of each skipped packet.
     """
 
     def __init__(
-        self, container: av.container.InputContainer, stream: VideoStream, name: str, warnings: SourceWarnings
+        self, container: av.container.InputContainer, stream: av.VideoStream, name: str, warnings: SourceWarnings
     ) -> None:
-        self._container = container
-        self._stream = stream
+        self.container = container
+        self.stream = stream
         self._name = name
         self._warnings = warnings
         self._position_s = 0.0
 
-    def frames(self) -> Iterator[av.VideoFrame]:
-        """Every picture in presentation order, until the end of the file."""
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per tick of the stream."""
+        return fraction(self.stream.time_base) or Fraction(1, 90_000)
+
+    @property
+    def stores_no_pts(self) -> bool:
+        """True for AVI, which stores only the decoding order: there the n-th frame shown has the n-th time."""
+        return self.container.format.name == "avi"
+
+    @property
+    def has_timestamps(self) -> bool:
+        """Whether the file tells when a frame is shown; AVI and raw streams require counting from the beginning."""
+        return not self.stores_no_pts and self.stream.start_time is not None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Duration of the video in seconds; None if unknown."""
+        if self.stream.duration is not None and self.stream.duration > 0:
+            return float(self.stream.duration * self.time_base)
+        if self.container.duration is not None and self.container.duration > 0:
+            return self.container.duration / 1_000_000
+        return None
+
+    @property
+    def origin(self) -> int | None:
+        """What is subtracted from the file's timestamps, in ticks: the container's start; None if it has none."""
+        if self.container.start_time is None:
+            return None
+        return round(Fraction(self.container.start_time, 1_000_000) / self.time_base)
+
+    def pictures(self) -> Iterator[av.VideoFrame]:
+        """Every picture from the current position on, in presentation order, until the end of the file."""
         for packet in self._packets():
             try:
-                decoded = self._stream.codec_context.decode(packet)
+                decoded = self.stream.codec_context.decode(packet)
             except av.error.EOFError:
                 return
             except av.FFmpegError:
                 self._skip_corrupt()
                 continue
-            for frame in decoded:
-                if isinstance(frame, av.VideoFrame):
-                    yield frame
+            yield from (frame for frame in decoded if isinstance(frame, av.VideoFrame))
 
-    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
+    def _packets(self) -> Iterator[av.Packet[av.VideoStream]]:
         errors_in_row = 0
         while errors_in_row < MAX_ERRORS_IN_ROW:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in self.container.demux(self.stream):
                     if packet.size:
                         errors_in_row = 0
                     if packet.pts is not None:
-                        self._position_s = (
-                            float(packet.pts * packet.time_base) - (self._container.start_time or 0) / 1e6
-                        )
+                        self._position_s = float(packet.pts * packet.time_base) - (self.container.start_time or 0) / 1e6
                     yield packet
                 return
             except (av.error.EOFError, IndexError):
@@ -194,10 +304,60 @@ class Decoder:
             except av.FFmpegError as error:
                 raise RunError(f"{self._name}: reading failed: {explain(error)}") from None
         flush = av.Packet()
-        flush.stream = self._stream
-        yield cast("av.Packet[VideoStream]", flush)
+        flush.stream = self.stream
+        yield cast("av.Packet[av.VideoStream]", flush)
 
     def _skip_corrupt(self) -> None:
         position = position_text(self._position_s)
         if self._warnings.add("corrupt data at", position):
             log.warning("%s: corrupt data at %s, resuming after it", self._name, position)
+
+
+def blend_on_white(image_bgra: Image) -> Image:
+    """Blends uint8 (H, W, 4) BGRA with straight alpha onto white, as a web page does: uint8 (H, W, 3)."""
+    alpha = image_bgra[:, :, 3]
+    color: Image = np.ascontiguousarray(image_bgra[:, :, :3])
+    if bool((alpha == 255).all()):
+        return color
+    weight = alpha[:, :, None].astype(np.uint16)
+    return np.asarray((color * weight + 255 * (255 - weight) + 127) // 255, np.uint8)
+
+
+class BgrConverter:
+    """Converts decoded frames of any pixel format to BGR."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def convert(self, frame: av.VideoFrame, size: tuple[int, int] | None = None) -> Image:
+        """Returns uint8 (H, W, 3), not yet rotated.
+
+        Args:
+            frame: as decoded.
+            size: width and height to scale to, in pixels, for streams whose size changes; None keeps the frame's own.
+        """
+        width, height = size or (frame.width, frame.height)
+        alpha = _has_alpha(frame.format.name)
+        converted = self._reformatter.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="bgra" if alpha else "bgr24",
+            src_colorspace=_color_matrix(frame),
+            interpolation="BILINEAR",
+            threads=1,
+        )
+        image = cast("Image", converted.to_ndarray())
+        return blend_on_white(image) if alpha else image
+
+
+@cache
+def _has_alpha(pixel_format: str) -> bool:
+    return pixel_format == "pal8" or any(part.is_alpha for part in av.VideoFormat(pixel_format).components)
+
+
+def _color_matrix(frame: av.VideoFrame) -> Any:
+    if frame.colorspace != _AVCOL_SPC_UNSPECIFIED:
+        return None  # the frame's own
+    is_hd = max(frame.width, frame.height) >= HD_WIDTH or min(frame.width, frame.height) >= HD_HEIGHT
+    return Colorspace.ITU709 if is_hd else Colorspace.ITU601

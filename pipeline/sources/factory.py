@@ -1,24 +1,21 @@
-"""Makes the source described by the settings."""
+"""Makes the source described by the settings, restricted to `--max-frames`, `--start` and `--duration`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 
-from pipeline.records import Clock, SourceInfo, SourceKind
+from pipeline.errors import InputError
+from pipeline.records import Clock, Frame, SourceInfo, SourceKind
 from pipeline.settings.source_settings import Policy, SourceSettings
 from pipeline.sources.base import Source
-from pipeline.sources.camera import CameraDevice, CameraMode
+from pipeline.sources.camera import CameraDevice
 from pipeline.sources.images import ImagesSource
-from pipeline.sources.limits import LimitedSource, Limits
-from pipeline.sources.live import LiveSource
+from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.network_stream import StreamDevice
 from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSource
-from pipeline.sources.pump import Device
-from pipeline.sources.realtime import RealtimeFile
-from pipeline.sources.reconnect import ReconnectingSource
+from pipeline.sources.timing import ROUNDING_S
 from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
 from pipeline.sources.video_file import VideoFile
 
@@ -38,87 +35,120 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
     Raises:
         InputError: the URI is invalid, or the file or folder does not exist.
     """
-    source = _Factory(parse_uri(settings.uri.reveal()), settings, clock).make()
-    limits = Limits(settings.start_s, settings.duration_s, settings.max_frames)
-    return LimitedSource(source, limits) if limits.any else source
+    target = parse_uri(settings.uri.reveal())
+    location, name, recorded = target.location, target.name, settings.policy is Policy.RECORDED
+    source: Source
+    match target.kind:
+        case UriKind.IMAGES:
+            source = ImagesSource(target.images, name, clock)
+        case UriKind.PATTERN:
+            source = PatternSource(
+                location,
+                size_wh=(settings.width or DEFAULT_SIZE_WH[0], settings.height or DEFAULT_SIZE_WH[1]),
+                rate=DEFAULT_RATE if settings.fps is None else Fraction(str(settings.fps)),
+                kind=SourceKind.RECORDED if recorded and not settings.realtime else SourceKind.LIVE,
+                clock=clock,
+            )
+        case UriKind.VIDEO:
+            kind = SourceKind.LIVE if settings.realtime or settings.policy is Policy.LIVE else SourceKind.RECORDED
+            source = VideoFile(location, name, start_s=settings.start_s, kind=kind, clock=clock)
+        case UriKind.NETWORK if recorded and is_video_address(location):
+            timeout_s = settings.reconnect.read_timeout_s
+            source = VideoFile(location, name, start_s=settings.start_s, clock=clock, timeout_s=timeout_s)
+        case _:
+            source = _live_source(target, settings, clock)
+    limited = settings.start_s > 0 or settings.duration_s is not None or settings.max_frames is not None
+    return LimitedSource(source, settings) if limited else source
 
 
-@dataclass(frozen=True, slots=True)
-class _Factory:
-    target: Target
-    settings: SourceSettings
-    clock: Clock
+def _live_source(target: Target, settings: SourceSettings, clock: Clock) -> Source:
+    timeout_s = settings.reconnect.read_timeout_s
 
-    def make(self) -> Source:
-        target = self.target
-        match target.kind:
-            case UriKind.CAMERA:
-                return self._live(self._camera, max(CAMERA_OPEN_S, self.settings.reconnect.read_timeout_s))
-            case UriKind.NETWORK:
-                return self._network()
-            case UriKind.PATTERN:
-                return self._pattern()
-            case UriKind.IMAGES:
-                return ImagesSource(target.images, target.name, self.clock)
-            case UriKind.VIDEO:
-                return self._video()
-
-    def _camera(self) -> Device:
-        mode = CameraMode(self.settings.width, self.settings.height, self.settings.fps)
-        return CameraDevice(self.target.location, self.target.name, mode, self.clock)
-
-    def _network(self) -> Source:
-        timeout_s = self.settings.reconnect.read_timeout_s
-        if self.settings.policy is Policy.RECORDED and is_video_address(self.target.location):
-            return self._file(timeout_s)
+    def connection() -> LiveSource:
+        if target.kind is UriKind.CAMERA:
+            camera = CameraDevice(target.location, target.name, settings, clock)
+            return LiveSource(camera, read_timeout_s=timeout_s, open_timeout_s=max(CAMERA_OPEN_S, timeout_s))
+        stream = StreamDevice(
+            target.location, target.name, timeout_s=timeout_s, rtsp_transport=settings.rtsp_transport, clock=clock
+        )
         # Opening a stream takes several steps, each with FFmpeg's timeout: connecting, then probing the format.
-        return self._live(self._stream, 2 * timeout_s + OPEN_GRACE_S)
+        return LiveSource(stream, read_timeout_s=timeout_s, open_timeout_s=2 * timeout_s + OPEN_GRACE_S)
 
-    def _stream(self) -> Device:
-        return StreamDevice(
-            self.target.location,
-            self.target.name,
-            timeout_s=self.settings.reconnect.read_timeout_s,
-            rtsp_transport=self.settings.rtsp_transport,
-            clock=self.clock,
-        )
+    if not settings.reconnect.enabled or settings.policy is Policy.RECORDED:
+        return connection()
+    expected = SourceInfo(
+        source_id=target.name,
+        kind=SourceKind.LIVE,
+        width=settings.width or EXPECTED_SIZE_WH[0],
+        height=settings.height or EXPECTED_SIZE_WH[1],
+        fps=settings.fps,
+        description=f"{target.name}: not connected yet, retrying",
+    )
+    return ReconnectingSource(connection, settings.reconnect, clock, expected=expected)
 
-    def _live(self, make_device: Callable[[], Device], open_timeout_s: float) -> Source:
-        reconnect = self.settings.reconnect
 
-        def make() -> LiveSource:
-            return LiveSource(make_device(), read_timeout_s=reconnect.read_timeout_s, open_timeout_s=open_timeout_s)
+class LimitedSource(Source):
+    """Restricts a source to a part of it.
 
-        if reconnect.enabled and self.settings.policy is not Policy.RECORDED:
-            return ReconnectingSource(make, reconnect, self.clock, expected=self._expected())
-        return make()
+    A file seeks to its first frame at or after `start_s` itself; of a live source, the frames before `start_s` are
+    skipped. `duration_s` counts from `start_s` and excludes a frame that begins exactly at its end. Frame indices count
+    from 0 without gaps.
 
-    def _expected(self) -> SourceInfo:
-        """What is assumed about a live source before it first connects."""
-        return SourceInfo(
-            source_id=self.target.name,
-            kind=SourceKind.LIVE,
-            width=self.settings.width or EXPECTED_SIZE_WH[0],
-            height=self.settings.height or EXPECTED_SIZE_WH[1],
-            fps=self.settings.fps,
-            description=f"{self.target.name}: not connected yet, retrying",
-        )
+    Args:
+        inner: the whole source; owned by this one.
+        limits: `start_s`, `duration_s` and `max_frames`, the part to use.
+    """
 
-    def _pattern(self) -> Source:
-        settings = self.settings
-        recorded = settings.policy is Policy.RECORDED and not settings.realtime
-        return PatternSource(
-            self.target.location,
-            size_wh=(settings.width or DEFAULT_SIZE_WH[0], settings.height or DEFAULT_SIZE_WH[1]),
-            rate=DEFAULT_RATE if settings.fps is None else Fraction(str(settings.fps)),
-            kind=SourceKind.RECORDED if recorded else SourceKind.LIVE,
-            clock=self.clock,
-        )
+    def __init__(self, inner: Source, limits: SourceSettings) -> None:
+        self.warnings = inner.warnings
+        self.state = inner.state
+        self._inner = inner
+        self._limits = limits
+        self._count = 0
+        self._ended = False
 
-    def _video(self) -> Source:
-        plays = self.settings.realtime or self.settings.policy is Policy.LIVE
-        return RealtimeFile(self._file(), self.clock) if plays else self._file()
+    def open(self) -> SourceInfo:
+        info = self._inner.open()
+        if info.kind is SourceKind.STILLS and (self._limits.start_s > 0 or self._limits.duration_s is not None):
+            self._inner.close()
+            raise InputError(
+                f"{info.source_id}: images have no timestamps, so start and duration do not apply; use --max-frames"
+            )
+        return self._limited(info)
 
-    def _file(self, timeout_s: float | None = None) -> VideoFile:
-        location, name = self.target.location, self.target.name
-        return VideoFile(location, name, start_s=self.settings.start_s, clock=self.clock, timeout_s=timeout_s)
+    def read(self) -> Frame | None:
+        if self._ended or self._count == self._limits.max_frames:
+            return None
+        frame = self._inner.read()
+        while frame is not None and frame.pts_s < self._limits.start_s - ROUNDING_S:
+            frame = self._inner.read()
+        if frame is None or self._past_end(frame):
+            self._ended = True
+            return None
+        self._count += 1
+        return frame if frame.index == self._count - 1 else replace(frame, index=self._count - 1)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def interrupt(self) -> None:
+        self._inner.interrupt()
+
+    def _past_end(self, frame: Frame) -> bool:
+        limits = self._limits
+        return limits.duration_s is not None and frame.pts_s >= limits.start_s + limits.duration_s - ROUNDING_S
+
+    def _limited(self, info: SourceInfo) -> SourceInfo:
+        duration_s, frame_count = info.duration_s, info.frame_count
+        limit_s = self._limits.duration_s
+        if limit_s is not None:
+            duration_s = limit_s if duration_s is None else min(duration_s, limit_s)
+            if info.fps is not None and info.kind is not SourceKind.LIVE:
+                expected = max(1, round(duration_s * info.fps))
+                frame_count = expected if frame_count is None else min(frame_count, expected)
+        limit_frames = self._limits.max_frames
+        if limit_frames is not None:
+            frame_count = limit_frames if frame_count is None else min(frame_count, limit_frames)
+            if duration_s is not None and info.fps is not None:
+                duration_s = min(duration_s, frame_count / info.fps)
+        return replace(info, duration_s=duration_s, frame_count=frame_count)

@@ -7,9 +7,8 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.records import Frame, SourceKind
+from pipeline.records import Frame, Image, SourceKind
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.factory import make_source
 
@@ -20,7 +19,7 @@ MAX_FRAMES_READ = 3000
 """How many frames of a file are read at most."""
 
 
-def sample_frames(settings: SourceSettings, count: int) -> list[NDArray[np.uint8]]:
+def sample_frames(settings: SourceSettings, count: int) -> list[Image]:
     """Returns at most `count` frames, evenly spread over the first `MAX_FRAMES_READ` frames of a file, or taken from a
     camera every `LIVE_INTERVAL_S`.
 
@@ -41,8 +40,8 @@ def sample_frames(settings: SourceSettings, count: int) -> list[NDArray[np.uint8
         return _sample_live(frames, count) if info.kind is SourceKind.LIVE else _sample_evenly(frames, count)
 
 
-def _sample_live(frames: Iterator[Frame], count: int) -> list[NDArray[np.uint8]]:
-    taken: list[NDArray[np.uint8]] = []
+def _sample_live(frames: Iterator[Frame], count: int) -> list[Image]:
+    taken: list[Image] = []
     due_s = -np.inf
     for frame in frames:
         if frame.captured_at_s >= due_s:
@@ -53,9 +52,9 @@ def _sample_live(frames: Iterator[Frame], count: int) -> list[NDArray[np.uint8]]
     return taken
 
 
-def _sample_evenly(frames: Iterator[Frame], count: int) -> list[NDArray[np.uint8]]:
+def _sample_evenly(frames: Iterator[Frame], count: int) -> list[Image]:
     """Keeps every nth frame; n doubles whenever twice as many frames as requested are held."""
-    held: list[NDArray[np.uint8]] = []
+    held: list[Image] = []
     step = 1
     for index, frame in enumerate(itertools.islice(frames, MAX_FRAMES_READ)):
         if index % step == 0:

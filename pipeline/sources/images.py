@@ -10,12 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
-from pipeline.records import Clock, Frame, SourceInfo, SourceKind
+from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
 from pipeline.sources.base import Source
-from pipeline.sources.upright import blend_on_white
+from pipeline.sources.decoder import blend_on_white
 from pipeline.threads.opencv_process import quiet_opencv
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class ImagesSource(Source):
         self._clock = clock
         self._position = 0
         self._index = 0
-        self._first: tuple[Path, NDArray[np.uint8]] | None = None
+        self._first: tuple[Path, Image] | None = None
         self._interrupted = False
 
     def open(self) -> SourceInfo:
@@ -84,7 +83,7 @@ class ImagesSource(Source):
         self._interrupted = True
         self._first = None
 
-    def _next_image(self) -> tuple[Path, NDArray[np.uint8]] | None:
+    def _next_image(self) -> tuple[Path, Image] | None:
         while self._position < len(self._paths) and not self._interrupted:
             path = self._paths[self._position]
             self._position += 1
@@ -101,7 +100,7 @@ class ImagesSource(Source):
         return f"none of the {len(self._paths)} images in {self._name} can be read, first {self._paths[0].name}"
 
 
-def load_image(path: Path) -> NDArray[np.uint8]:
+def load_image(path: Path) -> Image:
     """An image file as uint8 (H, W, 3) BGR.
 
     EXIF orientation is applied; gray, 16-bit and CMYK images are converted; transparency is blended onto white.
@@ -123,7 +122,7 @@ def load_image(path: Path) -> NDArray[np.uint8]:
     return _with_alpha(image, data, path)
 
 
-def _with_alpha(image: NDArray[np.uint8], data: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+def _with_alpha(image: Image, data: Image, path: Path) -> Image:
     if path.suffix.lower() not in _ALPHA_SUFFIXES:
         return image
     stored = _decode(data, cv2.IMREAD_UNCHANGED, path)
@@ -137,10 +136,10 @@ def _with_alpha(image: NDArray[np.uint8], data: NDArray[np.uint8], path: Path) -
     return blend_on_white(np.dstack([image, alpha]))
 
 
-def _decode(data: NDArray[np.uint8], flags: int, path: Path) -> NDArray[np.uint8] | None:
+def _decode(data: Image, flags: int, path: Path) -> Image | None:
     try:
         with quiet_opencv():
-            decoded: NDArray[np.uint8] | None = cv2.imdecode(data, flags)
+            decoded: Image | None = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise InputError(f"{path} cannot be decoded: {error.err or 'unknown reason'}") from None
     except MemoryError:

@@ -6,18 +6,15 @@ import time
 from collections.abc import Iterator
 
 import av
-import av.container
 from av.codec.context import Flags as CodecFlags
-from av.video.stream import VideoStream
 
 from pipeline.errors import InputError, RunError
 from pipeline.pyav import fraction
 from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.settings.source_settings import RtspTransport
-from pipeline.sources.decoder import Decoder, VideoFormat, codec_name, open_container, pick_video, video_format
-from pipeline.sources.pacing import Pacer
-from pipeline.sources.pump import Device, Picture
-from pipeline.sources.upright import BgrConverter
+from pipeline.sources.decoder import BgrConverter, Video, VideoFormat, codec_name, open_video, video_format
+from pipeline.sources.live import Device, Picture
+from pipeline.sources.timing import Pacer
 
 MAX_LAG_S = 3.0
 """A paced stream that is this late resynchronizes instead of catching up."""
@@ -54,7 +51,7 @@ class StreamDevice(Device):
         self._rtsp_transport = rtsp_transport
         self._clock = clock
         self._pacer = pacer or Pacer(clock)
-        self._container: av.container.InputContainer | None = None
+        self._video: Video | None = None
         self._pictures: Iterator[av.VideoFrame] = iter(())
         self._first: av.VideoFrame | None = None
         self._converter = BgrConverter()
@@ -64,25 +61,23 @@ class StreamDevice(Device):
         self._states_rate = True
 
     def open(self) -> SourceInfo:
-        container = open_container(self._url, self.name, self._options(), self._timeout_s)
-        self._container = container
-        stream = pick_video(container, self.name)
-        self._configure(container, stream)
-        self._pictures = Decoder(container, stream, self.name, self.warnings).frames()
+        video = self._video = open_video(self._url, self.name, self.warnings, self._options(), self._timeout_s)
+        self._configure(video)
+        self._pictures = video.pictures()
         self._first = self._next_picture()
         if self._first is None:
             raise InputError(f"{self.name}: connected, but no frame can be decoded")
-        self._format = video = video_format(stream, self._first)
-        size = f"{video.width}x{video.height}"
-        fps = float(video.rate) if video.rate and self._states_rate else None
+        self._format = form = video_format(video.stream, self._first)
+        fps = float(form.rate) if form.rate and self._states_rate else None
         return SourceInfo(
             source_id=self.name,
             kind=SourceKind.LIVE,
-            width=video.width,
-            height=video.height,
+            width=form.width,
+            height=form.height,
             fps=fps,
-            sample_aspect_ratio=video.sample_aspect_ratio,
-            description=f"{self.name}: {codec_name(stream)} {size}" + (f" at {fps:g} fps" if fps else ""),
+            sample_aspect_ratio=form.sample_aspect_ratio,
+            description=f"{self.name}: {codec_name(video.stream)} {form.width}x{form.height}"
+            + (f" at {fps:g} fps" if fps else ""),
         )
 
     def grab(self) -> Picture | None:
@@ -101,9 +96,9 @@ class StreamDevice(Device):
 
     def close(self) -> None:
         self._pictures = iter(())
-        container, self._container = self._container, None
-        if container is not None:
-            container.close()
+        if self._video is not None:
+            self._video.container.close()
+            self._video = None
 
     def abort(self) -> None:
         self._pacer.interrupt()
@@ -111,12 +106,11 @@ class StreamDevice(Device):
     def _options(self) -> dict[str, str]:
         # Not fflags=nobuffer: it discards what was read while probing the format, including the first keyframe. What is
         # kept instead arrives in one burst, of which live runs use the newest frame.
-        options: dict[str, str] = {}
-        if self._url.lower().startswith(("rtsp:", "rtsps:")):
-            options["rtsp_transport"] = self._rtsp_transport.value
-        return options
+        is_rtsp = self._url.lower().startswith(("rtsp:", "rtsps:"))
+        return {"rtsp_transport": self._rtsp_transport.value} if is_rtsp else {}
 
-    def _configure(self, container: av.container.InputContainer, stream: VideoStream) -> None:
+    def _configure(self, video: Video) -> None:
+        container, stream = video.container, video.stream
         # Frame threading would delay the video by one frame per thread.
         stream.thread_type = "SLICE"
         if not stream.codec_context.has_b_frames:

@@ -8,12 +8,11 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.records import Clock, Frame, SourceInfo, SourceKind
+from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
 from pipeline.sources.base import Source
-from pipeline.sources.pacing import Pacer
+from pipeline.sources.timing import Pacer
 
 DEFAULT_SIZE_WH = (640, 360)
 DEFAULT_RATE = Fraction(30)
@@ -87,7 +86,7 @@ class PatternSource(Source):
         self._pacer.interrupt()
 
 
-def background(width: int, height: int) -> NDArray[np.uint8]:
+def background(width: int, height: int) -> Image:
     """uint8 (H, W, 3) BGR: a gradient from left to right and from top to bottom."""
     image = np.empty((height, width, 3), np.uint8)
     image[:, :, 0] = np.linspace(60, 150, width).astype(np.uint8)[None, :]
@@ -96,7 +95,7 @@ def background(width: int, height: int) -> NDArray[np.uint8]:
     return image
 
 
-def draw(backdrop: NDArray[np.uint8], index: int, rate: Fraction) -> NDArray[np.uint8]:
+def draw(backdrop: Image, index: int, rate: Fraction) -> Image:
     """Draws frame number `index` as uint8 (H, W, 3) BGR; equal arguments give equal images."""
     image = backdrop.copy()
     height, width = image.shape[:2]
@@ -116,14 +115,14 @@ def draw(backdrop: NDArray[np.uint8], index: int, rate: Fraction) -> NDArray[np.
     return image
 
 
-def read_frame_number(image_bgr: NDArray[np.uint8]) -> int:
+def read_frame_number(image_bgr: Image) -> int:
     """Reads the frame number, modulo 2^24, from an image of this pattern, even after video compression."""
     top, block = _strip_geometry(*image_bgr.shape[:2])
     strip = image_bgr[top:, : block * STRIP_BITS].mean(axis=(0, 2)).reshape(STRIP_BITS, block).mean(axis=1)
     return sum(1 << bit for bit, value in enumerate(strip) if value > 127)
 
 
-def _write_strip(image: NDArray[np.uint8], index: int) -> None:
+def _write_strip(image: Image, index: int) -> None:
     top, block = _strip_geometry(*image.shape[:2])
     bits = [255 if index >> bit & 1 else 0 for bit in range(STRIP_BITS)]
     image[top:, : block * STRIP_BITS] = np.repeat(np.array(bits, np.uint8), block)[None, :, None]

@@ -15,9 +15,16 @@ from pipeline.geometry import iou_matrix, resample_masks
 from pipeline.records import Instances
 from pipeline.settings.presentation_settings import TrackingSettings
 from pipeline.tracking.association import Predictions, associate
-from pipeline.tracking.kalman import center_and_size, corners
-from pipeline.tracking.smoothing import ema_weight, smooth_box, smooth_masks, speed_change
-from pipeline.tracking.track import Track, predict_tracks
+from pipeline.tracking.track import (
+    Track,
+    center_and_size,
+    corners,
+    ema_weight,
+    predict_tracks,
+    smooth_box,
+    smooth_masks,
+    speed_change,
+)
 
 TENTATIVE_MAX_LOST_S = 0.2
 """A tentative track ends when it is unmatched for longer than this, seconds."""

@@ -9,9 +9,10 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
+
+from aiohttp import web
 
 from pipeline.errors import InputError
 from pipeline.settings.output_settings import MAX_TOKEN_LENGTH, MIN_TOKEN_LENGTH, ServeSettings
@@ -20,8 +21,6 @@ TOKEN_VARIABLE = "STREAM_SEGMENT_TOKEN"
 CONTROL_HEADER = "X-Stream-Segment"
 """A page of another site can add this header only after a CORS preflight, which the server never allows."""
 _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
-PUBLIC_PATHS = frozenset({"/healthz", "/style.css"})
-"""Served without a token: the health check, and the style of the page that reports a missing token."""
 
 
 class Refusal(Enum):
@@ -38,34 +37,6 @@ class Refusal(Enum):
         401,
         "A token is required: open the address with ?token=… that the program printed, or send a bearer token.",
     )
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self.value[0]
-
-    @property
-    def text(self) -> str:
-        """One line for the user."""
-        return self.value[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The parts of a request that decide about access.
-
-    Attributes:
-        method, path: such as "GET", "/metrics".
-        headers: by name; the mapping should be case-insensitive.
-        cookies: by name.
-        query_token: the query parameter `token`; None without one.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    cookies: Mapping[str, str]
-    query_token: str | None = None
 
 
 class Access:
@@ -87,7 +58,7 @@ class Access:
         """The cookie of a browser that presented the token; it does not reveal the token."""
         return hmac.new((self.token or "").encode(), b"stream_segment page", hashlib.sha256).hexdigest()
 
-    def refusal(self, request: Request) -> Refusal | None:
+    def refusal(self, request: web.BaseRequest) -> Refusal | None:
         """Why this request must be refused; None if it is accepted."""
         if not self._is_allowed_host(request.headers.get("Host", "")):
             return Refusal.HOST
@@ -95,7 +66,8 @@ class Access:
             return Refusal.OTHER_SITE
         if request.method == "POST" and request.headers.get(CONTROL_HEADER) != "1":
             return Refusal.NO_HEADER
-        if request.path in PUBLIC_PATHS:
+        # the health check, and the style of the page that reports a missing token, are public
+        if request.path in ("/healthz", "/style.css"):
             return None
         if self.token is None:
             return Refusal.PROXY if any(name in request.headers for name in _PROXY_HEADERS) else None
@@ -105,14 +77,12 @@ class Access:
         """Whether this is the token, compared in constant time."""
         return self.token is not None and token is not None and _equal(token, self.token)
 
-    def _has_token(self, request: Request) -> bool:
+    def _has_token(self, request: web.BaseRequest) -> bool:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.matches(bearer.strip()):
             return True
-        if self.matches(request.query_token):
-            return True
         cookie = request.cookies.get(self.cookie_name)
-        return cookie is not None and _equal(cookie, self.cookie)
+        return self.matches(request.query.get("token")) or (cookie is not None and _equal(cookie, self.cookie))
 
     def _is_allowed_host(self, host: str) -> bool:
         """Prevents DNS rebinding, by which a foreign name resolves to this machine; IP addresses are safe."""
@@ -123,7 +93,7 @@ class Access:
         return name is not None and (_is_ip(name) or name.lower().rstrip(".") in self._hosts)
 
 
-def _is_cross_site(request: Request) -> bool:
+def _is_cross_site(request: web.BaseRequest) -> bool:
     origin = request.headers.get("Origin")
     if origin is not None and _netloc(origin) != request.headers.get("Host"):
         return True
@@ -131,7 +101,7 @@ def _is_cross_site(request: Request) -> bool:
         return False
     # A link to the page itself is harmless.
     purpose = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
-    return not (purpose == ("navigate", "document") and request.method == "GET" and request.path == "/")
+    return (*purpose, request.method, request.path) != ("navigate", "document", "GET", "/")
 
 
 def _netloc(origin: str) -> str | None:

@@ -6,29 +6,27 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from importlib import resources
 from typing import Any, TypeVar
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
 from pipeline.controls import DisplayChange
 from pipeline.settings.section import Section
-from pipeline.web.access import Access, Refusal, Request
+from pipeline.web.access import Access, Refusal
 from pipeline.web.prometheus import Metrics
 from pipeline.web.view import RunMonitor
 from pipeline.web.viewers import StreamEnded, TooManyViewers, Viewers
 
-STATUS_EVERY_S = 0.5
 SEND_TIMEOUT_S = 10.0
 """A viewer that reads nothing for this long is disconnected."""
 STILL_TIMEOUT_S = 3.0
 BODY_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 4096
-_SEND_BUFFER_BYTES = 256 * 1024
 _BOUNDARY = "stream_segment_frame"
 _PAGE_FILES = {
     "/": ("index.html", "text/html"),
@@ -49,7 +47,6 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Server": "stream_segment",
 }
-_COOKIE_DAYS = 30
 Change = TypeVar("Change", bound=Section)
 
 
@@ -67,37 +64,45 @@ def make_app(monitor: RunMonitor, access: Access, pictures: Viewers, stills: Vie
         access: accepts or refuses requests.
         pictures, stills: distribute JPEGs for live viewing, and in full size for snapshots.
     """
-    routes = Routes(monitor, pictures, stills)
-    app = web.Application(middlewares=[_guard(access)], client_max_size=MAX_BODY_BYTES)
+    routes = Routes(monitor, access, pictures, stills)
+    app = web.Application(middlewares=[routes.guard], client_max_size=MAX_BODY_BYTES)
     app.on_startup.append(routes.start)
     app.on_shutdown.append(routes.end)
     app.on_response_prepare.append(_add_headers)
-    for path in _PAGE_FILES:
-        app.router.add_get(path, routes.page, allow_head=True)
-    app.router.add_get("/live", routes.live, allow_head=False)
-    app.router.add_get("/stream.mjpg", routes.mjpeg, allow_head=False)
-    app.router.add_get("/snapshot.jpg", routes.snapshot, allow_head=False)
-    app.router.add_get("/api/status", routes.status)
-    app.router.add_get("/api/events", routes.events, allow_head=False)
-    app.router.add_post("/api/overlay", routes.overlay)
-    app.router.add_post("/api/recording", routes.recording)
-    app.router.add_get("/healthz", routes.healthz)
-    app.router.add_get("/metrics", routes.metrics)
+    app.add_routes(
+        [
+            *(web.get(path, routes.page) for path in _PAGE_FILES),
+            web.get("/live", routes.live, allow_head=False),
+            web.get("/stream.mjpg", routes.mjpeg, allow_head=False),
+            web.get("/snapshot.jpg", routes.snapshot, allow_head=False),
+            web.get("/api/status", routes.status),
+            web.get("/api/events", routes.events, allow_head=False),
+            web.post("/api/overlay", routes.overlay),
+            web.post("/api/recording", routes.recording),
+            web.get("/healthz", routes.healthz),
+            web.get("/metrics", routes.metrics),
+        ]
+    )
     return app
+
+
+class _RequestError(Exception):
+    """A request cannot be answered as asked: HTTP status, and why."""
 
 
 class Routes:
     """The request handlers; all run in the server's event loop."""
 
-    def __init__(self, monitor: RunMonitor, pictures: Viewers, stills: Viewers) -> None:
+    def __init__(self, monitor: RunMonitor, access: Access, pictures: Viewers, stills: Viewers) -> None:
         self._monitor = monitor
+        self._access = access
         self._pictures = pictures
         self._stills = stills
         self._listeners = Viewers(pictures.limit)
         self._metrics = Metrics(monitor, lambda: pictures.count)
         self._ending = asyncio.Event()
-        folder = resources.files("pipeline.web") / "page"
-        self._files = {path: (folder / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
+        self._folder = resources.files("pipeline.web") / "page"
+        self._files = {path: (self._folder / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
 
     async def start(self, _: web.Application) -> None:
         """Called when the server starts."""
@@ -110,16 +115,60 @@ class Routes:
         for viewers in (self._pictures, self._stills, self._listeners):
             viewers.close()
 
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answers a request that is refused or fails, and one that brings the token in its query."""
+        refusal = self._access.refusal(request)
+        if refusal is not None:
+            return self._refused(request, refusal)
+        token, resource = request.query.get("token"), request.match_info.route.resource
+        if token is not None and request.method == "GET" and resource is not None:
+            return self._without_token(request, token, resource.canonical)
+        try:
+            return await handler(request)
+        except TooManyViewers as error:
+            return _json_response(503, error=f"the limit of {error} viewers is reached (serve.max_viewers)")
+        except _RequestError as error:
+            status, text = error.args
+            return _json_response(status, error=text)
+
+    def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
+        status, text = refusal.value
+        headers = {"WWW-Authenticate": "Bearer"} if refusal is Refusal.TOKEN else {}
+        if "text/html" not in request.headers.get("Accept", ""):
+            return _json_response(status, headers, error=text)
+        page = (self._folder / "refused.html").read_text(encoding="utf-8").replace("{{reason}}", text)
+        return web.Response(text=page, content_type="text/html", status=status, headers=headers)
+
+    def _without_token(self, request: web.Request, token: str, path: str) -> web.Response:
+        """Redirects the browser to the same page with the token replaced by a cookie.
+
+        Args:
+            request: the request.
+            token: the one in the query.
+            path: that of the route, never the requested one, which could lead to another site.
+        """
+        response = web.Response(status=303, headers={"Location": path})
+        if self._access.matches(token):
+            response.set_cookie(
+                self._access.cookie_name,
+                self._access.cookie,
+                max_age=30 * 86400,
+                httponly=True,
+                samesite="Strict",
+                secure=request.headers.get("X-Forwarded-Proto") == "https",
+            )
+        return response
+
     # -- page and pictures --------------------------------------------------------------------------------------------
 
     async def page(self, request: web.Request) -> web.Response:
         """Serves the page's files."""
-        kind = _PAGE_FILES[request.path][1]
-        return web.Response(body=self._files[request.path], content_type=kind, charset="utf-8")
+        return web.Response(body=self._files[request.path], content_type=_PAGE_FILES[request.path][1], charset="utf-8")
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
-        with _watching(self._pictures):
+        with self._pictures.watching():
             viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)
             await viewer.prepare(request)
             shown = asyncio.Event()
@@ -153,14 +202,13 @@ class Routes:
 
     async def mjpeg(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures as Motion JPEG, for <img>, VLC, OBS and other programs."""
-        with _watching(self._pictures):
+        with self._pictures.watching():
             response = web.StreamResponse(
                 headers={"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}", "Connection": "close"}
             )
             await response.prepare(request)
             _limit_send_buffer(request)
-            async with contextlib.aclosing(self._parts()) as parts:
-                return await _send_all(request, response, parts)
+            return await _send_all(request, response, self._parts())
 
     async def _parts(self) -> AsyncGenerator[bytes]:
         number = 0
@@ -176,13 +224,13 @@ class Routes:
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """Sends the next frame at its full size."""
-        with _watching(self._stills):
+        with self._stills.watching():
             try:
                 async with asyncio.timeout(STILL_TIMEOUT_S):
                     _, picture = await self._stills.newer_than(0)
             except (TimeoutError, StreamEnded):
                 reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
-                return _json_response(503, error=f"no picture: {reason}")
+                raise _RequestError(503, f"no picture: {reason}") from None
         name = f"snapshot_{datetime.now():%Y-%m-%d_%H-%M-%S}.jpg"
         return web.Response(
             body=picture, content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
@@ -199,17 +247,16 @@ class Routes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Sends the status twice per second as server-sent events, and "end" when the run ends."""
-        with _watching(self._listeners):
+        with self._listeners.watching():
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await response.prepare(request)
-            async with contextlib.aclosing(self._status_events()) as events:
-                return await _send_all(request, response, events)
+            return await _send_all(request, response, self._status_events())
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
         while not self._ending.is_set():
             yield f"data: {json.dumps(self._status(), separators=(',', ':'))}\n\n".encode()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STATUS_EVERY_S):
+                async with asyncio.timeout(0.5):
                     await self._ending.wait()
         yield b"event: end\ndata: {}\n\n"
 
@@ -226,15 +273,14 @@ class Routes:
 
     async def overlay(self, request: web.Request) -> web.Response:
         """Changes what is drawn."""
-        change = await _body(request, DisplayChange)
-        self._monitor.view.controls.change_display(change)
+        self._monitor.view.controls.change_display(await _body(request, DisplayChange))
         return await self.status(request)
 
     async def recording(self, request: web.Request) -> web.Response:
         """Starts or stops a recording."""
         change = await _body(request, RecordingChange)
         if not self._monitor.can_record:
-            return _json_response(409, error="the source consists of images, which cannot be recorded as a video")
+            raise _RequestError(409, "the source consists of images, which cannot be recorded as a video")
         self._monitor.view.controls.set_recording(change.on)
         return await self.status(request)
 
@@ -242,80 +288,24 @@ class Routes:
 # -- requests and responses --------------------------------------------------------------------------------------------
 
 
-def _guard(access: Access) -> Middleware:
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        token = request.query.get("token")
-        refusal = access.refusal(Request(request.method, request.path, request.headers, request.cookies, token))
-        if refusal is not None:
-            return _refused(request, refusal)
-        if token is not None and request.method == "GET":
-            resource = request.match_info.route.resource
-            if resource is not None:
-                return _without_token(request, access, token, resource.canonical)
-        return await handler(request)
-
-    return guard
-
-
-def _refused(request: web.Request, refusal: Refusal) -> web.Response:
-    headers = {"WWW-Authenticate": "Bearer"} if refusal is Refusal.TOKEN else {}
-    if "text/html" in request.headers.get("Accept", ""):
-        page = (resources.files("pipeline.web") / "page" / "refused.html").read_text(encoding="utf-8")
-        text = page.replace("{{reason}}", refusal.text)
-        return web.Response(text=text, content_type="text/html", status=refusal.status, headers=headers)
-    return _json_response(refusal.status, headers, error=refusal.text)
-
-
-def _without_token(request: web.Request, access: Access, token: str, path: str) -> web.Response:
-    """Redirects the browser to the same page with the token replaced by a cookie.
-
-    Args:
-        request: the request.
-        access: makes the cookie.
-        token: the one in the query.
-        path: that of the route, never the requested one, which could lead to another site.
-    """
-    response = web.Response(status=303, headers={"Location": path})
-    if access.matches(token):
-        response.set_cookie(
-            access.cookie_name,
-            access.cookie,
-            max_age=_COOKIE_DAYS * 86400,
-            httponly=True,
-            samesite="Strict",
-            secure=request.headers.get("X-Forwarded-Proto") == "https",
-        )
-    return response
-
-
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
 
 
-@contextlib.contextmanager
-def _watching(viewers: Viewers) -> Iterator[None]:
-    try:
-        with viewers.watching():
-            yield
-    except TooManyViewers:
-        text = json.dumps({"error": f"the limit of {viewers.limit} viewers is reached (serve.max_viewers)"})
-        raise web.HTTPServiceUnavailable(text=text, content_type="application/json") from None
-
-
 async def _send_all(
-    request: web.Request, response: web.StreamResponse, parts: AsyncIterator[bytes]
+    request: web.Request, response: web.StreamResponse, parts: AsyncGenerator[bytes]
 ) -> web.StreamResponse:
     """Sends all parts, until the viewer disconnects or stops reading."""
-    try:
-        async for part in parts:
+    async with contextlib.aclosing(parts):
+        try:
+            async for part in parts:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await response.write(part)
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await response.write(part)
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await response.write_eof()
-    except (TimeoutError, ConnectionError):
-        _abort(request)
-    return response
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            _abort(request)
+        return response
 
 
 def _limit_send_buffer(request: web.Request) -> None:
@@ -323,7 +313,7 @@ def _limit_send_buffer(request: web.Request) -> None:
     transport = request.transport
     connection = transport.get_extra_info("socket") if transport is not None else None
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
 
 
 def _abort(request: web.Request) -> None:
@@ -334,22 +324,17 @@ def _abort(request: web.Request) -> None:
 
 async def _body(request: web.Request, kind: type[Change]) -> Change:
     if request.content_type != "application/json":
-        raise _bad(415, "expected JSON (Content-Type: application/json)")
+        raise _RequestError(415, "expected JSON (Content-Type: application/json)")
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.read()
         return kind.model_validate_json(body, strict=True)
     except TimeoutError:
-        raise _bad(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        raise _RequestError(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise _bad(400, f"{where}: {first['msg']}" if where else first["msg"]) from None
-
-
-def _bad(status: int, text: str) -> web.HTTPException:
-    kinds = {408: web.HTTPRequestTimeout, 415: web.HTTPUnsupportedMediaType}
-    return kinds.get(status, web.HTTPBadRequest)(text=json.dumps({"error": text}), content_type="application/json")
+        raise _RequestError(400, f"{where}: {first['msg']}" if where else first["msg"]) from None
 
 
 def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:

@@ -12,17 +12,12 @@ from pipeline.errors import RunError
 from pipeline.settings.output_settings import ServeSettings, split_address
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.web.access import Access, allowed_hosts, choose_token
-from pipeline.web.address import is_loopback, listen, url_of
 from pipeline.web.routes import make_app
-from pipeline.web.server import ConnectionLimits, WebServer
+from pipeline.web.server import ConnectionLimits, WebServer, is_loopback, listen, url_of
 from pipeline.web.view import RunMonitor, RunView
 from pipeline.web.viewers import Viewers
 
 log = logging.getLogger(__name__)
-
-STILL_QUALITY = 95
-MAX_SNAPSHOT_REQUESTS = 4
-_MAX_JPEG_SIDE = 65500
 
 
 class WebSink(Sink):
@@ -42,7 +37,7 @@ class WebSink(Sink):
         self._settings = settings
         self._monitor = RunMonitor(view, settings.stalled_after_s)
         self.pictures = Viewers(settings.max_viewers)
-        self.stills = Viewers(MAX_SNAPSHOT_REQUESTS)
+        self.stills = Viewers(limit=4)
         self._server: WebServer | None = None
         self.url = ""
         self.token: str | None = None
@@ -69,10 +64,8 @@ class WebSink(Sink):
         except BaseException:
             listening.close()
             raise
-        if is_generated:
-            log.info("page: %s?token=%s", self.url, self.token)
-        else:
-            log.info("page: %s%s", self.url, " (requires the token)" if self.token else "")
+        note = f"?token={self.token}" if is_generated else " (requires the token)" if self.token else ""
+        log.info("page: %s%s", self.url, note)
 
     def write(self, presentation: Presentation) -> None:
         """Encode a frame for the viewers, if any."""
@@ -80,10 +73,15 @@ class WebSink(Sink):
         if not presentation.drawn:
             return  # the first viewer came after this frame was drawn without an overlay; the next one has it
         if self.pictures.count > 0:
-            image = _scaled(presentation.annotated_bgr, self._settings.max_width)
-            self.pictures.publish(_jpeg(image, self._settings.jpeg_quality))
+            image_bgr = presentation.annotated_bgr
+            height, width = image_bgr.shape[:2]
+            most = self._settings.max_width
+            if most is not None and width > most:
+                size_wh = (most, max(1, round(height * most / width)))
+                image_bgr = np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+            self.pictures.publish(_jpeg(image_bgr, self._settings.jpeg_quality))
         if self.stills.count > 0:
-            self.stills.publish(_jpeg(presentation.annotated_bgr, STILL_QUALITY))
+            self.stills.publish(_jpeg(presentation.annotated_bgr, quality=95))
 
     def close(self) -> None:
         """Stop the server. May be called twice."""
@@ -92,17 +90,9 @@ class WebSink(Sink):
             server.close()
 
 
-def _scaled(image_bgr: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
-    height, width = image_bgr.shape[:2]
-    if max_width is None or width <= max_width:
-        return image_bgr
-    size_wh = (max_width, max(1, round(height * max_width / width)))
-    return np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _jpeg(image_bgr: NDArray[np.uint8], quality: int) -> bytes:
     height, width = image_bgr.shape[:2]
-    if max(height, width) > _MAX_JPEG_SIDE:
+    if max(height, width) > 65500:  # libjpeg's limit
         raise RunError(f"--serve: a frame of {width}x{height} is too large for JPEG: set serve.max_width")
     encoded, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:

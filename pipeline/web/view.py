@@ -121,9 +121,13 @@ class RunMonitor:
         """Everything the page shows, JSON-serializable. Rates are per second; None stands for unknown."""
         view, now_s = self.view, self.view.clock()
         stats, latency, health = view.ledger.recent(now_s), view.ledger.latency(now_s), self.health()
-        state = view.controls.state
+        state, source = view.controls.state, view.source()
+        source_record: dict[str, Any] = {}
+        if source is not None:
+            size = {"width": source.width, "height": source.height}
+            source_record = {"name": utf8_name(source.source_id), "live": view.live, **size, "fps": source.fps}
         return {
-            "source": self._source_dict(),
+            "source": source_record,
             "model": view.model(),
             "uptime_s": round(now_s - self._opened_at_s, 1),
             "health": {"ok": health.ok, "reason": health.reason},
@@ -149,21 +153,6 @@ class RunMonitor:
                 "error": state.error,
             },
         }
-
-    def _source_dict(self) -> dict[str, Any]:
-        source = self.view.source()
-        if source is None:
-            return {}
-        return {
-            "name": utf8_name(source.source_id),
-            "live": self.view.live,
-            "width": source.width,
-            "height": source.height,
-            "fps": source.fps,
-        }
-
-    def _label(self, class_id: int) -> str:
-        return class_name(class_id, self._labels)
 
 
 def drops(stats: RunStats) -> list[tuple[str, str, int]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class TooManyViewers(Exception):
-    """The limit of viewers is reached."""
+    """The limit of viewers, which its text is, is reached."""
 
 
 class StreamEnded(Exception):
@@ -63,7 +63,7 @@ class Viewers:
         """Counts as a viewer inside the block. Raises TooManyViewers."""
         with self._lock:
             if self._count >= self.limit:
-                raise TooManyViewers
+                raise TooManyViewers(self.limit)
             self._count += 1
         try:
             yield

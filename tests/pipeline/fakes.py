@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sources.base import Source
+from pipeline.sources.base import Source, SourceState
 
 HEIGHT, WIDTH = 48, 80
 DEADLINE_S = 10.0
@@ -90,8 +90,8 @@ class FakeSource(Source):
         self.interrupted.set()
 
     @property
-    def state_text(self) -> str:
-        return self.text
+    def state(self) -> SourceState:
+        return SourceState(self.text)
 
 
 class FakeSegmenter(Segmenter):

@@ -2,10 +2,9 @@
 
 from pipeline.ledger import RunLedger
 from pipeline.runtime.inference import InferenceStage
-from pipeline.runtime.join import ExactJoin
 from pipeline.runtime.plan import Batching
 from pipeline.runtime.stream import Stream
-from pipeline.runtime.wiring import Wiring
+from pipeline.runtime.wiring import Join, Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.settings.schema import Settings
 from pipeline.threads.slot import Overflow, Slot
@@ -44,7 +43,7 @@ def infer(segmenter, frames, results, *, ledger=None, clock=None, on_loss=None, 
     def no_loss():
         raise AssertionError("a frame was lost")
 
-    wiring = Wiring((frames,), (frames,), frames, results, ExactJoin(results), no_loss, on_loss or no_loss)
+    wiring = Wiring((frames.put,), (frames,), frames, results, Join(results), no_loss, on_loss or no_loss)
     detections, tracker = more.pop("detections", DetectionFilter()), more.pop("tracker", None)
     batching = more.pop("batching", Batching())
     assert not more, more

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.controls import Controls, DisplayChange
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings
 
 
 def test_only_what_is_named_changes():

@@ -1,11 +1,37 @@
-"""The structure of annotation files: what is read, and every way in which it can be wrong."""
+"""Annotation files: structure, warnings, and the three encodings of a mask."""
 
 import json
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
-from mrcnn.coco.annotation_errors import AnnotationError
-from mrcnn.coco.annotation_file import CocoImage, read_annotation_file
+from mrcnn.coco.annotation_file import (
+    Annotation,
+    AnnotationError,
+    AnnotationWarnings,
+    CocoImage,
+    first_of,
+    polygon_extent,
+    read_annotation_file,
+    rle_of,
+)
+
+
+def test_a_line_for_each_kind_with_count_and_first_ids():
+    warnings = AnnotationWarnings()
+    for number in range(8):
+        warnings.add("object without area", 100 + number)
+    warnings.add("class without an object", "cup")
+    assert warnings.lines() == [
+        "8 x object without area: 100, 101, 102, 103, 104 and 3 more",
+        "1 x class without an object: cup",
+    ]
+
+
+def test_few_names_are_all_told():
+    assert first_of([3, "a"]) == "3, a"
+    assert first_of([]) == ""
 
 
 def document():
@@ -95,3 +121,80 @@ def test_files_that_do_not_exist(tmp_path):
         read_annotation_file(tmp_path / "gone.json")
     with pytest.raises(AnnotationError, match=r"annotation file .* is a folder"):
         read_annotation_file(tmp_path)
+
+
+HEIGHT, WIDTH = 30, 50
+
+
+def decoded(segmentation):
+    annotation = Annotation("a.json: annotation 5", 7, 3, False, {"segmentation": segmentation})
+    return coco_mask.decode(rle_of(annotation, CocoImage(7, "a.png", HEIGHT, WIDTH)))
+
+
+def random_mask():
+    return np.asfortranarray(np.random.default_rng(2).random((HEIGHT, WIDTH)) > 0.7, np.uint8)
+
+
+def counts_of(mask):
+    """Run lengths by columns, zeros first: another way than pycocotools'."""
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat]))).tolist()
+    return np.diff([0, *edges, flat.size]).tolist()
+
+
+def test_text_and_number_run_lengths_are_the_same_mask():
+    mask = random_mask()
+    compressed = coco_mask.encode(mask)
+    np.testing.assert_array_equal(decoded(compressed), mask)
+    np.testing.assert_array_equal(decoded({**compressed, "counts": compressed["counts"].decode()}), mask)
+    np.testing.assert_array_equal(decoded({"size": [HEIGHT, WIDTH], "counts": counts_of(mask)}), mask)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((HEIGHT, WIDTH)), np.ones((HEIGHT, WIDTH))])
+def test_empty_and_full_masks(mask):
+    mask = np.asfortranarray(mask, np.uint8)
+    np.testing.assert_array_equal(decoded(coco_mask.encode(mask)), mask)
+
+
+def test_a_polygon_far_outside_is_cut_without_running_out_of_memory():
+    mask = decoded([[-1e9, 10, 1e9, 10, 1e9, 20, -1e9, 20]])
+    assert mask.sum() == 10 * WIDTH
+    assert mask[10:20].all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "add up to 7 pixels, not to 1500"),
+        ({"size": [HEIGHT, WIDTH], "counts": [1600, -100]}, "whole numbers of 0 or more"),
+        ({"size": [HEIGHT, WIDTH], "counts": "PPYo1"}, "add up to|cut off"),
+        ({"size": [HEIGHT, WIDTH], "counts": "P\x7f"}, "foreign character"),
+        ({"size": [HEIGHT, WIDTH], "counts": "é"}, "unreadable"),
+        ({"size": [WIDTH, HEIGHT], "counts": [1500]}, r"its mask is \[50, 30\], the image \[30, 50\]"),
+        ({"size": [HEIGHT, WIDTH]}, "'counts' is missing"),
+        ([[1, 2, 3]], "expected a list of x, y, x, y … of finite numbers, got .1, 2, 3."),
+        ([[1, 2, "x", 4, 5, 6]], "could not convert"),
+        ([[1, 2, float("nan"), 4, 5, 6]], "finite numbers, got .1, 2, nan"),
+        ("polygon", "expected polygons or run lengths, got str"),
+    ],
+)
+def test_broken_ones_are_errors_that_name_the_annotation(segmentation, message):
+    with pytest.raises(AnnotationError, match=message) as caught:
+        decoded(segmentation)
+    assert str(caught.value).startswith("a.json: annotation 5 has an unreadable segmentation: ")
+
+
+@pytest.mark.parametrize("segmentation", [None, [], [[]], [[1, 2, 3, 4]]])
+def test_without_a_polygon_of_three_points_the_mask_is_empty(segmentation):
+    assert decoded(segmentation).sum() == 0
+
+
+def test_polygons_may_be_lists_of_points():
+    np.testing.assert_array_equal(decoded([[[3, 4], [9, 4], [9, 8], [3, 8]]]), decoded([[3, 4, 9, 4, 9, 8, 3, 8]]))
+
+
+def test_extent():
+    assert polygon_extent([[5, 6, 9, 6, 9, 20], [], [1, 2, 3, 2, 3, 60]]).tolist() == [2, 1, 60, 9]
+    assert polygon_extent({"counts": []}) is None
+    assert polygon_extent([[]]) is None
+    assert polygon_extent(None) is None

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.coco.annotation_errors import AnnotationError
-from mrcnn.coco.annotation_file import CocoImage
+from mrcnn.coco.annotation_file import AnnotationError, CocoImage
 from mrcnn.coco.image_files import check_image_files, fault_of, locate, read_image_bgr
 
 HEIGHT, WIDTH = 30, 50

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mrcnn.config import Config
+from mrcnn.matterport.dataset import load_image_gt
 from mrcnn.matterport.dataset_batches import DatasetBatches
-from mrcnn.matterport.dataset_images import load_image_gt
 from tests.mrcnn.training.shapes import Shapes, draw
 
 ANCHORS = 3 * (32 * 32 + 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2)

@@ -53,14 +53,13 @@ def test_display_differences_without_ground_truth(pyplot, image):
     assert axes.get_title() == "t"
 
 
-def test_draw_rois(image, tmp_path, capsys, monkeypatch):
-    figures = []
-    monkeypatch.setattr(diagnostics, "finish", lambda figure, save_to: figures.append(figure))
+def test_draw_rois(pyplot, image, capsys):
     rois = np.array([[5, 10, 25, 40], [30, 50, 40, 60], [1, 2, 3, 4]])
     diagnostics.draw_rois(image, rois, rois + 2, np.ones((3, 28, 28)), np.array([1, 0, 2]), NAMES)
-    axes = figures[0].axes[0]
+    axes = pyplot.gca()
     assert sorted(texts(axes)) == ["cat", "dog"]
-    assert len(axes.patches) == 5  # two with their refinement, one background
+    rectangles = [patch for patch in axes.patches if hasattr(patch, "get_bbox")]
+    assert len(rectangles) == 5  # two with their refinement, one background
     assert "3 random ROIs out of 3" in axes.get_title()
     assert "Positive Ratio: 0.67" in capsys.readouterr().out
 

@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mrcnn.config import Config
 from mrcnn.matterport.dataset_batches import DatasetBatches
-from mrcnn.matterport.epochs import DatasetModel, Run, make_model, run_epochs, run_metadata
-from mrcnn.training.layer_patterns import set_trainable
-from mrcnn.training.training_model import LOSS_NAMES
+from mrcnn.matterport.epochs import (
+    DatasetModel,
+    check_config,
+    check_dataset,
+    check_schedule,
+    file_callbacks,
+    make_model,
+    run_epochs,
+    run_metadata,
+)
+from mrcnn.training.training_model import LOSS_NAMES, set_trainable
+from mrcnn.utils import Dataset
 from mrcnn.weights.load_save import load_weights
 from tests.mrcnn.tiny import TinyTrainConfig, tiny_network
 from tests.mrcnn.training.shapes import Shapes
@@ -24,8 +34,11 @@ def config():
     return TinyTrainConfig()
 
 
-def a_run(folder, epochs=1, **others):
-    return Run(0.001, 0, epochs, str(folder), str(folder / "mask_rcnn_tiny_{epoch:04d}.h5"), **others)
+def train(model, dataset, val_dataset, folder, epochs=1, callbacks=()):
+    """Run the epochs with the callbacks that write files."""
+    own = file_callbacks(str(folder), str(folder / "mask_rcnn_tiny_{epoch:04d}.h5"))
+    batches = DatasetBatches(dataset, model.network.config)
+    return run_epochs(model, batches, val_dataset, [*callbacks, *own], range(epochs))
 
 
 def values_of(network):
@@ -41,6 +54,7 @@ class Scripted(DatasetModel):
 
     def __init__(self, network, script=(1.5,)):
         super().__init__(network, 0, 4)
+        self.compile(optimizer=keras.optimizers.SGD(0.001))
         self.script, self.done = script, 0
 
     def train_on_batch(self, *_arguments, **_settings):
@@ -122,7 +136,7 @@ LOSSES = sorted(["loss", *LOSS_NAMES[:5]])
 def test_a_run_tells_callbacks_and_leaves_a_log_and_a_file_for_each_epoch(config, tmp_path, capsys):
     seen = Seen(last=2)
     model = Scripted(tiny_network(config), script=(4.0, 3.0, 2.0, 1.0))
-    history = run_epochs(model, Shapes().fill(), Shapes().fill(2), a_run(tmp_path / "logs", 9, callbacks=[seen]))
+    history = train(model, Shapes().fill(), Shapes().fill(2), tmp_path / "logs", 9, [seen])
     names = sorted([*LOSSES, *(f"val_{name}" for name in LOSSES)])
     assert seen.calls == ["begin", 0, 1, (0, names), 0, 1, (1, names), "end"]
     lines = [json.loads(line) for line in (tmp_path / "logs" / "log.jsonl").read_text().splitlines()]
@@ -152,7 +166,7 @@ def test_a_full_disk_leaves_the_files_of_earlier_epochs(config, tmp_path):
     model = Scripted(tiny_network(config))
     try:
         with pytest.raises(OSError, match=r"cannot write the weights of epoch 2 to .*0002\.h5.*Earlier files"):
-            run_epochs(model, Shapes().fill(), None, a_run(tmp_path, 3, callbacks=[FillDisk()]))
+            train(model, Shapes().fill(), None, tmp_path, 3, [FillDisk()])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "mask_rcnn_tiny_0001.h5"]
@@ -162,7 +176,7 @@ def test_a_full_disk_leaves_the_files_of_earlier_epochs(config, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
     model = Scripted(tiny_network(config), script=(1.0, float("nan")))
     with pytest.raises(FloatingPointError, match="the loss is nan at step 2 of epoch 1: try a smaller learning rate"):
-        run_epochs(model, Shapes().fill(), None, a_run(tmp_path))
+        train(model, Shapes().fill(), None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +187,7 @@ def test_an_error_of_the_data_set_comes_through(config, tmp_path):
             return masks, class_ids + 5
 
     with pytest.raises(ValueError, match=r"image \d \(shapes\.\d, None\): load_mask must return class ids"):
-        run_epochs(Scripted(tiny_network(config)), Broken().fill(), None, a_run(tmp_path))
+        train(Scripted(tiny_network(config)), Broken().fill(), None, tmp_path)
 
 
 def test_files_carry_settings_and_names_where_the_network_has_a_name(config):
@@ -182,3 +196,98 @@ def test_files_carry_settings_and_names_where_the_network_has_a_name(config):
     metadata = run_metadata(config, Shapes().fill(1))
     assert metadata["class_names"] == ["BG", "disc", "cross"]
     assert metadata["config"]["BACKBONE"] == "efficientnet_lite0"
+
+
+class Right(Config):
+    NAME = "right"
+    NUM_CLASSES = 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STEPS_PER_EPOCH", 0),
+        ("STEPS_PER_EPOCH", 1.5),
+        ("VALIDATION_STEPS", -1),
+        ("MAX_GT_INSTANCES", True),
+        ("TRAIN_ROIS_PER_IMAGE", "200"),
+        ("NAME", None),
+        ("ROI_POSITIVE_RATIO", 0),
+        ("ROI_POSITIVE_RATIO", 1),
+        ("LEARNING_MOMENTUM", 1),
+        ("WEIGHT_DECAY", -1e-4),
+        ("GRADIENT_CLIP_NORM", 0),
+        ("TRAIN_BN", "yes"),
+        ("MASK_SHAPE", [56, 56]),
+        ("MINI_MASK_SHAPE", (56,)),
+        ("LOSS_WEIGHTS", {"rpn_loss": 1.0}),
+        ("LOSS_WEIGHTS", {"rpn_class_loss": -1.0}),
+        ("LOSS_WEIGHTS", None),
+    ],
+)
+def test_a_wrong_setting_is_named(name, value):
+    config = Right()
+    check_config(config)
+    setattr(config, name, value)
+    with pytest.raises(ValueError, match=f"^Right\\.{name} must be .*, got ") as caught:
+        check_config(config)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRADIENT_CLIP_NORM", None),
+        ("VALIDATION_STEPS", 0),
+        ("TRAIN_BN", None),
+        ("STEPS_PER_EPOCH", np.int64(3)),
+        ("LOSS_WEIGHTS", {"mrcnn_mask_loss": 2}),
+    ],
+)
+def test_unusual_settings_are_right(name, value):
+    config = Right()
+    setattr(config, name, value)
+    check_config(config)
+
+
+def test_the_size_of_mini_masks_does_not_count_without_them():
+    config = Right()
+    config.USE_MINI_MASK, config.MINI_MASK_SHAPE = False, None
+    check_config(config)
+
+
+def test_data_sets():
+    config = Right()
+    check_dataset(Shapes().fill(1), config, "train_dataset")
+    with pytest.raises(ValueError, match=r"val_dataset must be a utils\.Dataset, got NoneType"):
+        check_dataset(None, config, "val_dataset")
+    empty = Dataset()
+    empty.prepare()
+    with pytest.raises(ValueError, match="train_dataset has no images"):
+        check_dataset(empty, config, "train_dataset")
+    unprepared = Shapes()
+    unprepared.add_image("shapes", 1, None)
+    with pytest.raises(ValueError, match=r"val_dataset is not prepared: call its prepare\(\)"):
+        check_dataset(unprepared, config, "val_dataset")
+    late = Shapes().fill(1)
+    late.add_image("shapes", 2, None)
+    with pytest.raises(ValueError, match="is not prepared"):
+        check_dataset(late, config, "train_dataset")
+    config.NUM_CLASSES = 4
+    with pytest.raises(ValueError, match="train_dataset has 3 classes including the background, NUM_CLASSES is 4"):
+        check_dataset(Shapes().fill(1), config, "train_dataset")
+
+
+@pytest.mark.parametrize("rate", [0, -0.1, float("nan"), float("inf"), "0.1", None, True])
+def test_learning_rates(rate):
+    with pytest.raises(ValueError, match="learning_rate must be a positive number, got"):
+        check_schedule(rate, 1, 0)
+
+
+def test_epochs_count_those_that_are_done():
+    check_schedule(0.1, 4, 3)
+    with pytest.raises(ValueError, match=r"3 are completed, got 3\. For one more, use epochs=4"):
+        check_schedule(0.1, 3, 3)
+    for wrong in (0, 1.5, None):
+        with pytest.raises(ValueError, match="epochs must be a whole number of 1 or more"):
+            check_schedule(0.1, wrong, 0)

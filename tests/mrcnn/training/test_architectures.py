@@ -12,8 +12,7 @@ from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Ins
 from mrcnn.training.augment import AugmentSettings
 from mrcnn.training.data import WindowMaker
 from mrcnn.training.initialization import load_initial_weights, plan_initialization
-from mrcnn.training.run_settings import TrainSettings
-from mrcnn.training.trainer import BEST_WEIGHTS_FILE, Trainer
+from mrcnn.training.trainer import BEST_WEIGHTS_FILE, Trainer, TrainSettings
 from mrcnn.weights.checkpoint import read_checkpoint
 from mrcnn.weights.load_save import load_weights, save_weights
 from mrcnn.weights.metadata import describe

@@ -8,7 +8,6 @@ from mrcnn.config import Config
 from mrcnn.training.annotated_images import Instance
 from mrcnn.training.augment import (
     AugmentSettings,
-    PlacedInstance,
     Window,
     change_colors,
     flip,
@@ -90,7 +89,7 @@ def test_hardly_visible_objects_are_ignored_not_background():
 
 
 def test_pasted_object_hides_what_lies_behind():
-    behind = PlacedInstance(1, 1, np.array([0, 0, 40, 40]), np.full((40, 40), 255, np.uint8))
+    behind = Instance(1, 1, np.array([0, 0, 40, 40]), np.full((40, 40), 255, np.uint8))
     window = Window(np.zeros((40, 40, 3), np.uint8), (behind,), NO_BOXES)
     picture, instance = red_picture(box=(20, 30, 44, 50))
     settings = AugmentSettings(window=40, smallest_scale=1.0, largest_scale=1.0)
@@ -105,8 +104,8 @@ def test_pasted_object_hides_what_lies_behind():
 
 
 def test_object_that_is_hidden_whole_is_gone_and_mostly_hidden_is_ignored():
-    tiny = PlacedInstance(1, 1, np.array([18, 18, 22, 22]), np.full((4, 4), 255, np.uint8))
-    wide = PlacedInstance(1, 1, np.array([10, 0, 30, 40]), np.full((20, 40), 255, np.uint8))
+    tiny = Instance(1, 1, np.array([18, 18, 22, 22]), np.full((4, 4), 255, np.uint8))
+    wide = Instance(1, 1, np.array([10, 0, 30, 40]), np.full((20, 40), 255, np.uint8))
     window = Window(np.zeros((40, 40, 3), np.uint8), (tiny, wide), NO_BOXES)
     picture, instance = red_picture(box=(20, 30, 56, 66))
     settings = AugmentSettings(window=40, smallest_scale=1.0, largest_scale=1.0)
@@ -117,7 +116,7 @@ def test_object_that_is_hidden_whole_is_gone_and_mostly_hidden_is_ignored():
 
 def test_flip_twice_is_the_same():
     picture, instance = red_picture(height=64, width=64)
-    window = Window(picture, (PlacedInstance(1, 2, instance.box, instance.mask),), boxes_of([1, 2, 3, 9]))
+    window = Window(picture, (Instance(1, 2, instance.box, instance.mask),), boxes_of([1, 2, 3, 9]))
     once, twice = flip(window), flip(flip(window))
     assert once.instances[0].box.tolist() == [20, 64 - 55, 60, 64 - 30]
     assert once.ignored_boxes.tolist() == [[1, 55, 3, 62]]

@@ -6,9 +6,61 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
-from mrcnn.training.augment import AugmentSettings, PlacedInstance, Window
-from mrcnn.training.data import BatchMaker, BatchSettings, BatchThread, WindowMaker, mini_mask
+from mrcnn.training.augment import AugmentSettings, Window
+from mrcnn.training.data import (
+    BatchMaker,
+    ImageCache,
+    UnreadableImageError,
+    WindowMaker,
+    batches_ahead,
+    mini_mask,
+    read_image,
+)
 from tests.mrcnn.tiny import tiny_config
+
+
+def test_an_image_is_read_once_and_the_oldest_goes_first(tiny_data):
+    first, second = tiny_data.images
+    cache = ImageCache(memory_bytes=100 * 150 * 3)  # room for the first alone
+    held = cache.get(first)
+    assert held.shape == (100, 150, 3)
+    assert cache.get(first) is held
+    cache.get(second)
+    assert cache.get(first) is not held
+    np.testing.assert_array_equal(cache.get(first), held)
+
+
+def test_an_image_that_went_bad_is_told_once_and_left_out(tiny_data, tiny_augment, caplog):
+    cache = ImageCache()
+    maker = WindowMaker(tiny_data, tiny_augment, 3, cache)
+    whole = [maker.make(number) for number in range(12)]
+    bad = tiny_data.images[1].path
+    bad.write_bytes(bad.read_bytes()[:40])
+
+    cache = ImageCache()
+    maker = WindowMaker(tiny_data, tiny_augment, 3, cache)
+    windows = [maker.make(number) for number in range(12)]
+    assert list(cache.unreadable) == [str(bad)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{bad} cannot be read as an image: it is left out from here on (1 so far)"
+    ]
+    same = [np.array_equal(mine.image_rgb, theirs.image_rgb) for mine, theirs in zip(windows, whole, strict=True)]
+    assert any(same)  # those that did not need it
+    assert not all(same)
+
+
+def test_when_none_can_be_read_it_is_an_error(tiny_data, tiny_augment):
+    for image in tiny_data.images:
+        image.path.unlink()
+    with pytest.raises(UnreadableImageError, match="of 2 images, 2 can no longer be read"):
+        WindowMaker(tiny_data, tiny_augment, 3).make(0)
+
+
+def test_an_image_of_another_size_than_annotated_is_an_error(tiny_data):
+    cv2.imwrite(str(tiny_data.images[0].path), np.zeros((50, 60, 3), np.uint8))
+    with pytest.raises(ValueError, match="60 x 50 pixels, the annotations say 150 x 100"):
+        read_image(tiny_data.images[0])
+
 
 AUGMENT = AugmentSettings(window=128, smallest_scale=0.8, largest_scale=1.2)
 
@@ -16,6 +68,7 @@ AUGMENT = AugmentSettings(window=128, smallest_scale=0.8, largest_scale=1.2)
 class SmallAnchors(Config):
     NUM_CLASSES = 2
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+    POST_NMS_ROIS_TRAINING = 10
 
 
 @pytest.fixture
@@ -33,7 +86,7 @@ def data(tmp_path):
 @pytest.fixture
 def batches(data):
     maker = WindowMaker(data, AUGMENT, seed=3)
-    return BatchMaker(maker, SmallAnchors(), BatchSettings(windows=2, proposals=10, seed=3))
+    return BatchMaker(maker, SmallAnchors(), 2, 3)
 
 
 def test_batch_has_the_shapes_that_the_model_expects(batches):
@@ -75,11 +128,11 @@ def test_targets_are_in_the_coordinates_and_deltas_of_the_architecture(architect
         augment = AUGMENT
 
         def make(self, number):
-            placed = PlacedInstance(1, 1, np.array([4, 0, 60, 64]), np.full((56, 64), 255, np.uint8))
+            placed = Instance(1, 1, np.array([4, 0, 60, 64]), np.full((56, 64), 255, np.uint8))
             crowd = np.array([[64, 32, 128, 96]], np.float32)
             return Window(np.zeros((128, 128, 3), np.uint8), (placed,), crowd)
 
-    batch = BatchMaker(OneWindow(), tiny_config(architecture), BatchSettings(windows=1, proposals=10, seed=3)).make(0)
+    batch = BatchMaker(OneWindow(), tiny_config(architecture), 1, 3).make(0)
     np.testing.assert_allclose(batch["gt_boxes"][0, 0], gt_box, rtol=1e-6)
     crowd = np.array([64, 32, 127, 95]) / 127 if architecture == "matterport" else np.array([64, 32, 128, 96]) / 128
     np.testing.assert_allclose(batch["ignored_boxes"][0, 0], crowd, rtol=1e-6)
@@ -90,7 +143,7 @@ def test_targets_are_in_the_coordinates_and_deltas_of_the_architecture(architect
 
 
 def test_a_step_gives_the_same_batch_whatever_came_before(data, batches):
-    again = BatchMaker(WindowMaker(data, AUGMENT, 3), SmallAnchors(), BatchSettings(2, 10, 3))
+    again = BatchMaker(WindowMaker(data, AUGMENT, 3), SmallAnchors(), 2, 3)
     batches.make(0)
     first, second = batches.make(5), again.make(5)
     assert all((first[name] == second[name]).all() for name in first)
@@ -98,8 +151,7 @@ def test_a_step_gives_the_same_batch_whatever_came_before(data, batches):
 
 
 def test_thread_hands_out_batches_in_order_from_any_step(batches):
-    with BatchThread(batches, first_step=4) as thread:
-        found = iter(thread)
+    with batches_ahead(batches.make, first_step=4) as found:
         for step in (4, 5):
             np.testing.assert_array_equal(next(found)["images"], batches.make(step)["images"])
 
@@ -107,9 +159,12 @@ def test_thread_hands_out_batches_in_order_from_any_step(batches):
 def test_thread_raises_what_went_wrong(data, tmp_path):
     (tmp_path / "0.png").unlink()
     (tmp_path / "1.png").unlink()
-    maker = BatchMaker(WindowMaker(data, AUGMENT, 3), SmallAnchors(), BatchSettings(2, 10, 3))
-    with BatchThread(maker, 0) as thread, pytest.raises(ValueError, match="of 2 images, 2 can no longer be read"):
-        next(iter(thread))
+    maker = BatchMaker(WindowMaker(data, AUGMENT, 3), SmallAnchors(), 2, 3)
+    with (
+        batches_ahead(maker.make, 0) as found,
+        pytest.raises(ValueError, match="of 2 images, 2 can no longer be read"),
+    ):
+        next(found)
 
 
 @pytest.mark.parametrize("shape", [(7, 13), (200, 90)])

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mrcnn.training.image_cache import ImageCache
+from mrcnn.training.data import ImageCache
 from mrcnn.training.plots import COLORS_RGB, draw_curves, draw_predictions
 from mrcnn.training.validation import Detection
 

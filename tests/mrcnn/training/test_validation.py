@@ -5,7 +5,7 @@ import pytest
 
 from mrcnn.engines.keras_engine import RawDetections
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
-from mrcnn.training.data import BatchMaker, BatchSettings, WindowMaker
+from mrcnn.training.data import BatchMaker, WindowMaker
 from mrcnn.training.validation import Detection, Validator, mask_ap50, place_on_canvas
 from tests.mrcnn.tiny import tiny_config as tiny_config_of
 
@@ -106,8 +106,7 @@ class Canned:
 def validator(tiny_config, tiny_data, tiny_augment, monkeypatch):
     monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
     monkeypatch.setattr("mrcnn.training.validation.KerasEngine", lambda network: Canned())
-    settings = BatchSettings(windows=1, proposals=10, seed=1)
-    return Validator(tiny_config, BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, settings))
+    return Validator(tiny_config, BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, 1, 1))
 
 
 def test_boxes_and_masks_come_back_onto_the_photograph(validator):

@@ -1,16 +1,38 @@
-"""Errors and exit codes; signals are in tests/test_stream_segment.py."""
+"""Errors and exit codes, printing in any locale, and the program as a process of its own.
+
+Signals during a run are in tests/test_stream_segment.py.
+"""
 
 import io
 import os
+import signal
+import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from pipeline.commands.main import main
+from pipeline.commands.main import main, print_any_text
 from pipeline.runtime.stream import Stream
 from tests.pipeline.fakes import FakeSegmenter, FakeSource
+from tests.syntax_trees import ROOT
+
+INTERRUPTED = textwrap.dedent(
+    """
+    import os, runpy, signal, sys
+
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == sys.argv[1]:
+                os.kill(os.getpid(), int(sys.argv[2]))
+
+    sys.meta_path.insert(0, Interrupting())
+    program, sys.argv[1:] = sys.argv[3], [*sys.argv[1:3], "--print-config"]
+    runpy.run_path(program, run_name="__main__")
+    """
+)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no EPIPE")
@@ -48,3 +70,48 @@ def test_a_finished_run_of_a_file_whose_name_is_not_utf_8(monkeypatch):
     monkeypatch.setattr(sys, "stderr", stderr)
     assert main(["--no-window"]) == 0
     assert stdout.buffer.getvalue().startswith(b"cl\xffip.mp4: finished after ")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("ascii", b"\\xe4 \\u89c6 512 ... 32^2 \xc3\xa4.mp4\n"),
+        ("latin-1", b"\xe4 \\u89c6 512 ... 32\xb2 \xc3\xa4.mp4\n"),
+        ("utf-8", "ä 视 512 … 32² ä.mp4\n".encode()),
+    ],
+)
+def test_what_the_output_cannot_hold_is_written_all_the_same(monkeypatch, encoding, expected):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline=""))
+    print_any_text()
+    for stream in (sys.stdout, sys.stderr):
+        print("ä 视 512 … 32² \udcc3\udca4.mp4", file=stream, flush=True)
+        assert stream.buffer.getvalue() == expected
+
+
+def test_without_any_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    print_any_text()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals between processes")
+@pytest.mark.parametrize("module", ["cv2", "av", "pydantic"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_imports_leaves_no_traceback(module, number):
+    command = [sys.executable, "-c", INTERRUPTED, module, str(int(number)), str(ROOT / "stream_segment.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (128 + number, -number)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no EPIPE")
+def test_a_standard_output_that_nobody_reads_ends_the_program_without_a_word():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(ROOT / "stream_segment.py"), "--print-config"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

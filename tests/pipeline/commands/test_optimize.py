@@ -124,9 +124,9 @@ def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_smal
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--frames", "1"], ["--frames", "from 2 to 1000, got 1"]),
-        (["--frames", "many"], ["--frames", "got many"]),
-        (["--frames", "1001"], ["--frames", "got 1001"]),
+        (["--frames", "1"], ["--frames", "from 2 to 1000, got '1'"]),
+        (["--frames", "many"], ["--frames", "got 'many'"]),
+        (["--frames", "1001"], ["--frames", "got '1001'"]),
         (["--weights", "absent.h5"], ["absent.h5", "does not exist"]),
         (["--weights", "text.h5"], ["text.h5", "not an HDF5 file"]),
         (["--labels", "absent.txt"], ["absent.txt"]),

@@ -1,12 +1,11 @@
 """What the commands share."""
 
-import io
+import argparse
 import logging
-import sys
 
 import pytest
 
-from pipeline.commands.program import Parser, print_any_text, set_up_logging
+from pipeline.commands.program import Parser, names, overrides_from, set_up_logging, whole_number
 from pipeline.errors import InputError
 
 
@@ -27,24 +26,31 @@ def test_the_packages_speak_on_standard_error_with_the_programs_name(capsys):
     assert capsys.readouterr().err == "stream_segment: hello\nstream_segment: more\n"
 
 
+def test_flags_and_assignments_become_overrides_that_name_them():
+    parser = Parser(prog="thing")
+    parser.add_settings("settings", [("--width", "source.width", "PX", "a"), ("--mode", "window.mode", "M", "b")])
+    parser.add_flags("other", {"--set": {"action": "append", "default": []}, "--more": {}})
+    given = parser.parse_args(["--width", "64", "--more", "x", "--set", "window.mode=off", "--set", "a.b.c=[1]"])
+    assert overrides_from(given) == {
+        ("source", "width"): ("--width", "64"),
+        ("window", "mode"): ("--set window.mode", "off"),
+        ("a", "b", "c"): ("--set a.b.c", [1]),
+    }
+
+
+def test_names_are_separated_by_commas():
+    assert names(" person, traffic light,,dog ") == ["person", "traffic light", "dog"]
+
+
+@pytest.mark.parametrize(("text", "most"), [("2", None), ("1000", 1000), ("1001", None)])
+def test_whole_numbers_within_their_limits(text, most):
+    assert whole_number(text, 2, most) == int(text)
+
+
 @pytest.mark.parametrize(
-    ("encoding", "expected"),
-    [
-        ("ascii", b"\\xe4 \\u89c6 512 ... 32^2 \xc3\xa4.mp4\n"),
-        ("latin-1", b"\xe4 \\u89c6 512 ... 32\xb2 \xc3\xa4.mp4\n"),
-        ("utf-8", "ä 视 512 … 32² ä.mp4\n".encode()),
-    ],
+    ("text", "most", "limits"),
+    [("1", None, "from 2 on"), ("1001", 1000, "from 2 to 1000"), ("-3", 1000, "from 2 to 1000"), ("x", None, "on")],
 )
-def test_what_the_output_cannot_hold_is_written_all_the_same(monkeypatch, encoding, expected):
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline=""))
-    print_any_text()
-    for stream in (sys.stdout, sys.stderr):
-        print("ä 视 512 … 32² \udcc3\udca4.mp4", file=stream, flush=True)
-        assert stream.buffer.getvalue() == expected
-
-
-def test_without_any_output(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", None)
-    monkeypatch.setattr(sys, "stderr", None)
-    print_any_text()
+def test_other_numbers_are_refused_with_the_limits(text, most, limits):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"whole number .*{limits}, got '{text}'"):
+        whole_number(text, 2, most)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipeline.commands.signals import Terminated, handled, unwind
+from pipeline.commands.signals import StopRequest, Terminated, handled, unwind
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
@@ -45,3 +45,21 @@ def test_another_thread_changes_nothing():
     thread.start()
     thread.join(10)
     assert seen == [before]
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_without_an_open_run_the_first_signal_unwinds(number, error):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        StopRequest(lambda: False).handle(number, None)
+    assert caught.type is error
+
+
+def test_the_first_signal_stops_a_run_and_the_second_unwinds():
+    stopped = []
+    request = StopRequest(lambda: stopped.append(True) is None)
+    assert request.signal is None
+    request.handle(signal.SIGINT, None)
+    assert (stopped, request.signal) == ([True], signal.SIGINT)
+    with pytest.raises(Terminated):
+        request.handle(signal.SIGTERM, None)
+    assert stopped == [True]

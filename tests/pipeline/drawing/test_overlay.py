@@ -12,7 +12,7 @@ from mrcnn.utils import unmold_mask
 from pipeline.drawing.overlay import Overlay, StatusLine, draw_banner
 from pipeline.drawing.palette import text_color, track_color
 from pipeline.records import Instances
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings
 
 LABELS = ["BG", "person", "bicycle", "a rather long name of a class that needs much room"]
 NOTHING = {"masks": False, "boxes": False, "labels": False, "scores": False, "status": False}

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.drawing.places import LINE_BGR, ZONE_BGR, draw_places, line_text, zone_text
 from pipeline.scene import LineCount, Scene, ZoneState
-from pipeline.settings.place_settings import LineSettings, ZoneSettings
+from pipeline.settings.presentation_settings import LineSettings, ZoneSettings
 from pipeline.tracking.zones import LineCounter, ZoneCounter
 
 

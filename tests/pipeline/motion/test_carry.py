@@ -7,9 +7,8 @@ import pytest
 
 from benchmarks.carry import compare, live, mean_iou, recorded, scene_examples
 from benchmarks.moving_scene import MovingScene
-from pipeline.motion.carry import FlowCarrier, Transition
+from pipeline.motion.carry import make_carrier
 from pipeline.records import Instances
-from pipeline.runtime.join import make_carrier
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
 from tests.pipeline.motion.scenes import (
     HEIGHT,
@@ -22,7 +21,6 @@ from tests.pipeline.motion.scenes import (
     window,
 )
 
-IMMEDIATE = Transition.IMMEDIATE
 SETTINGS = MotionSettings()
 
 
@@ -40,7 +38,7 @@ def scene():
 
 
 def test_a_late_result_is_advanced_through_every_frame():
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     frames = [moving_frame(index) for index in range(9)]
     for frame in frames:
         carrier.see(frame)
@@ -51,7 +49,7 @@ def test_a_late_result_is_advanced_through_every_frame():
 
 def test_a_very_late_result_takes_a_few_frames_to_catch_up(monkeypatch):
     monkeypatch.setattr("pipeline.motion.carry.MAX_STEPS_PER_FRAME", 4)
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     frames = [moving_frame(index, 2.0) for index in range(18)]
     for frame in frames[:13]:
         carrier.see(frame)
@@ -68,7 +66,7 @@ def test_a_very_late_result_takes_a_few_frames_to_catch_up(monkeypatch):
 
 def test_a_cut_drops_a_pending_result(monkeypatch):
     monkeypatch.setattr("pipeline.motion.carry.MAX_STEPS_PER_FRAME", 2)
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     frames = [moving_frame(index, 2.0) for index in range(8)]
     for frame in frames:
         carrier.see(frame)
@@ -81,7 +79,7 @@ def test_a_cut_drops_a_pending_result(monkeypatch):
 
 
 def test_on_its_own_frame_a_recorded_result_is_shown_bit_for_bit():
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     instances = box_instances((10.3, 20.7, 99.9, 77.1), (150.5, 3.3, 200.1, 55.5))
     for index in (0, 1):
         frame = moving_frame(index)
@@ -93,7 +91,7 @@ def test_on_its_own_frame_a_recorded_result_is_shown_bit_for_bit():
 
 
 def test_live_results_do_not_make_a_box_jump():
-    carrier = FlowCarrier(SETTINGS)
+    carrier = make_carrier(SETTINGS, live=True)
     lefts = []
     for index in range(24):
         frame = moving_frame(index, 2.0)
@@ -109,7 +107,7 @@ def test_live_results_do_not_make_a_box_jump():
 
 
 def test_a_cut_drops_everything_at_once_and_late_results_of_the_old_scene():
-    carrier = FlowCarrier(SETTINGS)
+    carrier = make_carrier(SETTINGS, live=True)
     old = [moving_frame(index) for index in range(4)]
     for frame in old:
         carrier.see(frame)
@@ -125,7 +123,7 @@ def test_a_cut_drops_everything_at_once_and_late_results_of_the_old_scene():
 
 
 def test_a_result_that_is_too_old_is_not_shown():
-    carrier = FlowCarrier(MotionSettings(max_age_s=0.2), IMMEDIATE)
+    carrier = make_carrier(MotionSettings(max_age_s=0.2), live=False)
     frames = [moving_frame(index, 1.0) for index in range(10)]
     for frame in frames:
         carrier.see(frame)
@@ -134,7 +132,7 @@ def test_a_result_that_is_too_old_is_not_shown():
 
 
 def test_an_object_that_leaves_the_frame_shrinks_and_goes():
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     result = result_on(moving_frame(0, 9.0), box_instances(moving_box(0)))
     widths = []
     for index in range(36):
@@ -153,7 +151,7 @@ def test_an_object_that_leaves_the_frame_shrinks_and_goes():
 
 
 def test_empty_results_broken_boxes_and_a_change_of_size():
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     first = moving_frame(0)
     carrier.see(first)
     assert len(carrier.carry(result_on(first, Instances.empty()), first)) == 0
@@ -170,7 +168,7 @@ def test_empty_results_broken_boxes_and_a_change_of_size():
 
 def test_carrying_the_same_twice_gives_the_same():
     def run():
-        carrier = FlowCarrier(SETTINGS)
+        carrier = make_carrier(SETTINGS, live=True)
         for index in range(8):
             carrier.see(moving_frame(index))
         key = moving_frame(3)
@@ -217,7 +215,7 @@ def test_masks_can_be_held_instead():
 
 
 def test_objects_with_the_ids_of_those_on_screen_reuse_their_motion():
-    carrier = FlowCarrier(SETTINGS, IMMEDIATE)
+    carrier = make_carrier(SETTINGS, live=False)
     frames = [moving_frame(index) for index in range(14)]
 
     def tracked(index, boxes, ids):

@@ -20,8 +20,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.settings.display_settings import WindowSettings
-from pipeline.settings.output_settings import VirtualCameraSettings
+from pipeline.settings.output_settings import VirtualCameraSettings, WindowSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.virtual_camera import VirtualCamera
 from pipeline.sinks.window import Window

@@ -8,6 +8,7 @@ from pipeline.errors import RunError
 from pipeline.ledger import DropCause
 from pipeline.privacy.redaction import Redactor
 from pipeline.records import SourceInfo, SourceKind
+from pipeline.sources.base import SourceState
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.runs import stream_of
 
@@ -91,8 +92,8 @@ def test_every_frame_is_accounted_for(kind, end, monkeypatch):
 def test_a_source_that_comes_back_as_another_gets_a_new_plan_between_two_frames():
     class Returning(FakeSource):
         @property
-        def reopened_as(self):
-            return other if self.given > 10 else None
+        def state(self):
+            return SourceState(reopened_as=other if self.given > 10 else None)
 
     other = SourceInfo("fake", SourceKind.LIVE, 1280, 720, fps=30.0)
     seen = threading.Event()

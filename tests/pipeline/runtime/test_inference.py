@@ -74,7 +74,8 @@ def test_below_the_high_threshold_only_what_is_tracked_is_kept(tracked, low_scor
 def test_a_result_that_nobody_takes_is_reported():
     results, lost = Slot(1, Overflow.WAIT), []
     results.close()
-    infer(FakeSegmenter(), filled(2), results, on_loss=lambda: lost.append(1))
+    with pytest.raises(SlotClosed):
+        infer(FakeSegmenter(), filled(2), results, on_loss=lambda: lost.append(1))
     assert lost == [1]
 
 
@@ -173,7 +174,10 @@ def test_results_closed_in_the_middle_of_a_batch_lose_no_frame():
             if self.overall().inferred == 2:
                 results.close()
 
-    infer(FakeSegmenter(), filled(5), results, ledger=Closing(), on_loss=lambda: lost.append(1), batching=Batching(4))
+    with pytest.raises(SlotClosed):
+        infer(
+            FakeSegmenter(), filled(5), results, ledger=Closing(), on_loss=lambda: lost.append(1), batching=Batching(4)
+        )
     assert [item.frame.index for item in results.get_all()] == [0]
     assert len(lost) == 3
 
@@ -181,7 +185,8 @@ def test_results_closed_in_the_middle_of_a_batch_lose_no_frame():
 def test_a_run_that_has_ended_infers_nothing_more():
     results, lost, segmenter = Slot(10, Overflow.WAIT), [], BatchSegmenter()
     results.close()
-    infer(segmenter, filled(3), results, on_loss=lambda: lost.append(1), batching=Batching(2))
+    with pytest.raises(SlotClosed):
+        infer(segmenter, filled(3), results, on_loss=lambda: lost.append(1), batching=Batching(2))
     assert segmenter.batches == []
     assert len(lost) == 2
 

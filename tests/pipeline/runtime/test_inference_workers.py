@@ -184,5 +184,6 @@ def test_only_a_failure_is_one(workers):
     with pytest.raises(SlotClosed):
         infer(Crew(workers), filled(3), results, ledger=ledger)
     results.close()
-    infer(Crew(workers), filled(3), results, ledger=ledger, on_loss=lambda: ledger.dropped(DropStage.INFERENCE))
+    with pytest.raises(SlotClosed):
+        infer(Crew(workers), filled(3), results, ledger=ledger, on_loss=lambda: ledger.dropped(DropStage.INFERENCE))
     assert [cause for _, cause in ledger.overall().dropped] == [DropCause.BUSY]

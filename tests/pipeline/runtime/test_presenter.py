@@ -13,7 +13,7 @@ from pipeline.records import Detections, SegmentedFrame, SourceInfo, SourceKind,
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.presenter import Presenter
 from pipeline.scene import Scene
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, make_frame, make_instances
 

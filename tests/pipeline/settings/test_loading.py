@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from pipeline.errors import InputError
-from pipeline.settings.display_settings import WindowMode
-from pipeline.settings.loading import dump_settings, load_settings, parse_assignment, section_keys
+from pipeline.settings.loading import dump_settings, load_settings, parse_assignment
+from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.presentation_settings import PresentationMode
 from pipeline.settings.schema import Settings
 
@@ -28,6 +29,15 @@ def refused(path=None, overrides=None):
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def section_keys(model=Settings):
+    """Every key path of the settings, depth first."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from ((name, *rest) for rest in section_keys(field.annotation))
+        else:
+            yield (name,)
 
 
 def test_the_shipped_file_holds_every_setting_with_its_default():

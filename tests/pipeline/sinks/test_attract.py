@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import SegmentedFrame, StageTimes
-from pipeline.settings.display_settings import AttractSettings
+from pipeline.settings.output_settings import AttractSettings
 from pipeline.sinks.attract import AttractScreen
 from tests.pipeline.fakes import make_frame, make_instances
 

@@ -12,8 +12,14 @@ from pycocotools import mask as coco_mask
 from pipeline.controls import Controls
 from pipeline.errors import InputError
 from pipeline.records import Instances, SourceKind
-from pipeline.settings.display_settings import OverlaySettings, WindowMode, WindowSettings
-from pipeline.settings.output_settings import DetectionsSettings, RecorderSettings, ServeSettings
+from pipeline.settings.output_settings import (
+    DetectionsSettings,
+    OverlaySettings,
+    RecorderSettings,
+    ServeSettings,
+    WindowMode,
+    WindowSettings,
+)
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.detections import Detections

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.settings.display_settings import AttractSettings, WindowSettings
+from pipeline.settings.output_settings import AttractSettings, WindowSettings
 from pipeline.sinks.monitors import Monitor
 from pipeline.sinks.window import Window
 from tests.pipeline.sinks.presentations import context, presentation

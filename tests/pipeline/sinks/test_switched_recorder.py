@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
-from pipeline.settings.display_settings import OverlaySettings
-from pipeline.settings.output_settings import RecorderSettings
+from pipeline.settings.output_settings import OverlaySettings, RecorderSettings
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import SegmentRecorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
-from pipeline.settings.display_settings import WindowSettings
+from pipeline.settings.output_settings import WindowSettings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.window import Window, slate
 from tests.pipeline.sinks.presentations import context, picture, presentation

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import RunError
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.sources.pump import Device, Picture
+from pipeline.sources.live import Device, Picture
 
 Step = Picture | BaseException | Callable[[], None] | None
 

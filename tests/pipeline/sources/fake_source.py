@@ -22,6 +22,7 @@ class FakeSource(Source):
         self.pts_ms = list(pts_ms)
         self.index = 0
         self.interrupted = self.closed = False
+        self.state.text, self.state.reconnects = "fake is gone", 3
 
     def open(self) -> SourceInfo:
         return self.info
@@ -38,11 +39,3 @@ class FakeSource(Source):
 
     def interrupt(self) -> None:
         self.interrupted = True
-
-    @property
-    def state_text(self) -> str:
-        return "fake is gone"
-
-    @property
-    def reconnects(self) -> int:
-        return 3

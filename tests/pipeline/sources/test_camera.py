@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.sources.camera import MAX_EMPTY_READS, WARM_UP_READS, CameraDevice, CameraMode, CameraSystem, as_bgr
+from pipeline.settings.source_settings import SourceSettings
+from pipeline.sources.camera import MAX_EMPTY_READS, WARM_UP_READS, CameraDevice, CameraSystem, as_bgr
 from pipeline.sources.live import LiveSource
 from tests.pipeline.sources.conftest import ManualClock
 
@@ -22,7 +23,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 
 
-ANY_MODE = CameraMode()
+ANY_MODE = SourceSettings()
 
 
 class FakeCapture:
@@ -64,7 +65,7 @@ def camera(
     capture: FakeCapture,
     dev: Path,
     platform: str = "win32",
-    mode: CameraMode = ANY_MODE,
+    mode: SourceSettings = ANY_MODE,
     clock: Callable[[], float] = time.monotonic,
 ) -> CameraDevice:
     system = CameraSystem(lambda _where, _api: capture, platform, dev)
@@ -73,7 +74,7 @@ def camera(
 
 def test_a_camera_without_the_requested_mode_describes_its_own(tmp_path: Path) -> None:
     capture = FakeCapture((640, 480), 15)
-    device = camera(capture, tmp_path, mode=CameraMode(1920, 1080, 60.0))
+    device = camera(capture, tmp_path, mode=SourceSettings(width=1920, height=1080, fps=60.0))
     info = device.open()
     assert (info.width, info.height, info.fps) == (640, 480, 15)
     assert info.description == "camera 0: 640x480 at 15 fps (requested 1920x1080 at 60 fps)"
@@ -83,7 +84,7 @@ def test_a_camera_without_the_requested_mode_describes_its_own(tmp_path: Path) -
 
 
 def test_a_matching_mode_is_described_without_the_request(tmp_path: Path) -> None:
-    info = camera(FakeCapture((640, 480), 29.97), tmp_path, mode=CameraMode(640, fps=30.0)).open()
+    info = camera(FakeCapture((640, 480), 29.97), tmp_path, mode=SourceSettings(width=640, fps=30.0)).open()
     assert info.description == "camera 0: 640x480 at 29.97 fps"
 
 
@@ -108,7 +109,7 @@ def test_implausible_rates_are_unknown(tmp_path: Path, fps: float) -> None:
 def test_large_modes_request_compression(tmp_path: Path, platform: str, wanted: dict, mjpg: bool) -> None:
     (tmp_path / "video0").touch()
     capture = FakeCapture()
-    camera(capture, tmp_path, platform, CameraMode(**wanted)).open()
+    camera(capture, tmp_path, platform, SourceSettings(**wanted)).open()
     props = [prop for prop, _value in capture.asked]
     assert (cv2.CAP_PROP_FOURCC in props) is mjpg
     assert props.count(cv2.CAP_PROP_FOURCC) == (2 if platform == "win32" else int(mjpg))
@@ -138,7 +139,7 @@ def test_each_system_has_its_api_and_a_fallback(tmp_path: Path, platform: str, a
         capture.opened = False
         return capture
 
-    device = CameraDevice("3", "camera 3", system=CameraSystem(refuse, platform, tmp_path))
+    device = CameraDevice("3", "camera 3", ANY_MODE, system=CameraSystem(refuse, platform, tmp_path))
     with pytest.raises(InputError, match="camera 3 cannot be opened"):
         device.open()
     assert tried == [(3, api) for api in apis]
@@ -152,6 +153,7 @@ def test_a_device_path_reaches_opencv(tmp_path: Path) -> None:
     device = CameraDevice(
         str(path),
         f"camera {path}",
+        ANY_MODE,
         system=CameraSystem(lambda where, _api: asked.append(where) or capture, "linux"),
     )
     device.open()
@@ -192,7 +194,7 @@ def test_a_lost_camera_is_a_run_error(tmp_path: Path, lost: str) -> None:
 def test_a_missing_camera_lists_the_available_ones(tmp_path: Path) -> None:
     for name in ("video0", "video2", "video10", "video-dec", "null"):
         (tmp_path / name).touch()
-    device = CameraDevice("3", "camera 3", system=CameraSystem(platform="linux", dev=tmp_path))
+    device = CameraDevice("3", "camera 3", ANY_MODE, system=CameraSystem(platform="linux", dev=tmp_path))
     with pytest.raises(InputError) as caught:
         device.open()
     expected = ", ".join(str(tmp_path / name) for name in ("video0", "video2", "video10"))
@@ -201,21 +203,23 @@ def test_a_missing_camera_lists_the_available_ones(tmp_path: Path) -> None:
 
 def test_no_camera_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="this machine has no camera device; plug one in, or in a container pass it"):
-        CameraDevice("0", "camera 0", system=CameraSystem(platform="linux", dev=tmp_path)).open()
+        CameraDevice("0", "camera 0", ANY_MODE, system=CameraSystem(platform="linux", dev=tmp_path)).open()
 
 
 def test_no_permission_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "video0").touch()
     monkeypatch.setattr("pipeline.sources.camera.os.access", lambda _path, _mode: False)
     with pytest.raises(InputError, match=r"no permission to use camera 0 .*usermod -aG video"):
-        CameraDevice("0", "camera 0", system=CameraSystem(platform="linux", dev=tmp_path)).open()
+        CameraDevice("0", "camera 0", ANY_MODE, system=CameraSystem(platform="linux", dev=tmp_path)).open()
 
 
 def test_the_real_opencv_on_a_file_that_is_no_camera_prints_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "video99").touch()
-    device = CameraDevice(str(tmp_path / "video99"), "camera 99", system=CameraSystem(platform="linux", dev=tmp_path))
+    device = CameraDevice(
+        str(tmp_path / "video99"), "camera 99", ANY_MODE, system=CameraSystem(platform="linux", dev=tmp_path)
+    )
     with pytest.raises(InputError, match="camera 99 cannot be opened"):
         device.open()
     assert capfd.readouterr() == ("", "")
@@ -257,7 +261,9 @@ def test_a_serial_number_finds_its_camera_at_any_port(tmp_path: Path) -> None:
         opened.append(where)
         return FakeCapture()
 
-    device = CameraDevice("serial:ab12", "camera serial:ab12", system=CameraSystem(open_capture, "linux", tmp_path))
+    device = CameraDevice(
+        "serial:ab12", "camera serial:ab12", ANY_MODE, system=CameraSystem(open_capture, "linux", tmp_path)
+    )
     device.open()
     assert opened == [str(tmp_path / "video2")]
 
@@ -273,12 +279,16 @@ def test_a_serial_number_that_matches_none_or_several(tmp_path: Path, serial: st
     by_id(tmp_path, "Maker_Cam_CD34", "Maker_Cam_AB12")
     with pytest.raises(InputError, match=message):
         CameraDevice(
-            f"serial:{serial}", f"camera serial:{serial}", system=CameraSystem(platform="linux", dev=tmp_path)
+            f"serial:{serial}", f"camera serial:{serial}", ANY_MODE, system=CameraSystem(platform="linux", dev=tmp_path)
         ).open()
 
 
 def test_serial_numbers_without_cameras_or_linux(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no camera device; plug one in"):
-        CameraDevice("serial:x", "camera serial:x", system=CameraSystem(platform="linux", dev=tmp_path)).open()
+        CameraDevice(
+            "serial:x", "camera serial:x", ANY_MODE, system=CameraSystem(platform="linux", dev=tmp_path)
+        ).open()
     with pytest.raises(InputError, match="on Linux only"):
-        CameraDevice("serial:x", "camera serial:x", system=CameraSystem(platform="win32", dev=tmp_path)).open()
+        CameraDevice(
+            "serial:x", "camera serial:x", ANY_MODE, system=CameraSystem(platform="win32", dev=tmp_path)
+        ).open()

@@ -1,7 +1,8 @@
-"""Decoding past corrupt data, and the explanation of FFmpeg's errors."""
+"""Decoding past corrupt data, the explanation of FFmpeg's errors, orientation and transparency on small arrays."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import av
@@ -9,8 +10,19 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.sources.decoder import MAX_ERRORS_IN_ROW, Decoder, explain, is_cover, open_container, pick_video
-from pipeline.sources.warnings import SourceWarnings
+from pipeline.sources.base import SourceWarnings
+from pipeline.sources.decoder import (
+    MAX_ERRORS_IN_ROW,
+    BgrConverter,
+    Orientation,
+    Video,
+    blend_on_white,
+    explain,
+    is_cover,
+    open_container,
+    orientation_of,
+    pick_video,
+)
 from tests.pipeline.sources.clips import write_clip
 
 
@@ -30,15 +42,15 @@ def invalid() -> av.FFmpegError:
     return av.error.InvalidDataError(1094995529, "Invalid data found")
 
 
-def decoder_of(path: Path, container: FailingContainer) -> tuple[Decoder, av.container.InputContainer]:
+def video_of(path: Path, container: FailingContainer) -> tuple[Video, av.container.InputContainer]:
     real = open_container(str(path), path.name)
-    return Decoder(container, pick_video(real, path.name), path.name, SourceWarnings()), real
+    return Video(container, pick_video(real, path.name), path.name, SourceWarnings()), real
 
 
 def test_a_few_bad_reads_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     container = FailingContainer(invalid(), invalid())
-    decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
-    assert list(decoder.frames()) == []
+    video, real = video_of(write_clip(tmp_path / "a.mp4", 2), container)
+    assert list(video.pictures()) == []
     assert container.errors == []
     assert caplog.messages == ["a.mp4: corrupt data at 00:00.0, resuming after it"]
     real.close()
@@ -52,24 +64,24 @@ def test_a_stream_that_appears_midway_is_ignored(tmp_path: Path) -> None:
     with open_container(str(path), path.name) as container:
         assert len(container.streams) == 1, "or this test shows nothing"
         warnings = SourceWarnings()
-        decoder = Decoder(container, pick_video(container, path.name), path.name, warnings)
-        assert len(list(decoder.frames())) == 430
+        video = Video(container, pick_video(container, path.name), path.name, warnings)
+        assert len(list(video.pictures())) == 430
         assert warnings.texts() == []
 
 
 def test_reading_stops_after_too_many_errors(tmp_path: Path) -> None:
     container = FailingContainer(*[invalid() for _ in range(MAX_ERRORS_IN_ROW + 10)])
-    decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
-    assert list(decoder.frames()) == []
+    video, real = video_of(write_clip(tmp_path / "a.mp4", 2), container)
+    assert list(video.pictures()) == []
     assert len(container.errors) == 10
     real.close()
 
 
 def test_a_failing_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     container = FailingContainer(av.error.OSError(5, "Input/output error"))
-    decoder, real = decoder_of(write_clip(tmp_path / "a.mp4", 2), container)
+    video, real = video_of(write_clip(tmp_path / "a.mp4", 2), container)
     with pytest.raises(RunError, match=r"a\.mp4: reading failed: Input/output error"):
-        list(decoder.frames())
+        list(video.pictures())
     real.close()
 
 
@@ -109,3 +121,54 @@ def test_errors_are_explained(kind: type[av.FFmpegError], text: str) -> None:
 
 def test_an_unknown_error_keeps_its_message() -> None:
     assert explain(av.error.OSError(28, "No space left")) == "No space left"
+
+
+IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+
+
+@pytest.mark.parametrize(("transpose", "mirror_x", "mirror_y"), list(itertools.product((False, True), repeat=3)))
+def test_apply_is_numpy_indexing(transpose: bool, mirror_x: bool, mirror_y: bool) -> None:
+    expected = IMAGE.swapaxes(0, 1) if transpose else IMAGE
+    expected = expected[:, ::-1] if mirror_x else expected
+    expected = expected[::-1] if mirror_y else expected
+    np.testing.assert_array_equal(Orientation(transpose, mirror_x, mirror_y).apply(IMAGE), expected)
+
+
+def test_quarter_turns_are_named_clockwise() -> None:
+    for turns, text in enumerate(("", "rotated 90 degrees", "rotated 180 degrees", "rotated 270 degrees")):
+        found = [
+            flags
+            for flags in itertools.product((False, True), repeat=3)
+            if np.array_equal(Orientation(*flags).apply(IMAGE), np.rot90(IMAGE, -turns))
+        ]
+        assert [Orientation(*flags).text for flags in found] == [text]
+    assert Orientation(mirror_x=True).text == "mirrored"
+
+
+def test_no_matrix_means_upright() -> None:
+    assert orientation_of(av.VideoFrame(16, 8, "yuv420p")) == Orientation()
+
+
+def test_blend_on_white() -> None:
+    bgra = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 51]]], np.uint8)
+    # 51 / 255 is a fifth: 0.8 * 255 + 0.2 * (0, 100, 200)
+    assert blend_on_white(bgra).tolist() == [[[10, 20, 30], [255, 255, 255], [204, 224, 244]]]
+    assert blend_on_white(bgra[:, :1]).tolist() == [[[10, 20, 30]]]
+
+
+def test_converter_blends_transparent_video_onto_white_and_scales() -> None:
+    rgba = np.zeros((8, 12, 4), np.uint8)
+    rgba[:, 6:] = (200, 100, 50, 255)
+    image = BgrConverter().convert(av.VideoFrame.from_ndarray(rgba, format="rgba"))
+    assert image.shape == (8, 12, 3)
+    assert image[4, 2].tolist() == [255, 255, 255]
+    assert image[4, 9].tolist() == [50, 100, 200]
+    assert BgrConverter().convert(av.VideoFrame.from_ndarray(rgba, format="rgba"), (6, 4)).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("size_wh", [(33, 17), (16, 8), (1, 1)])
+def test_converter_takes_odd_sizes(size_wh: tuple[int, int]) -> None:
+    width, height = size_wh
+    gray = np.full((height, width), 130, np.uint8)
+    image = BgrConverter().convert(av.VideoFrame.from_ndarray(gray, format="gray"))
+    assert image.shape == (height, width, 3)

@@ -12,15 +12,13 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings.source_settings import Policy, ReconnectSettings, SourceSettings
 from pipeline.sources.base import Source
-from pipeline.sources.factory import make_source
+from pipeline.sources.factory import LimitedSource, make_source
 from pipeline.sources.images import ImagesSource
-from pipeline.sources.limits import LimitedSource
-from pipeline.sources.live import LiveSource
+from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.pattern import PatternSource, read_frame_number
-from pipeline.sources.realtime import RealtimeFile
-from pipeline.sources.reconnect import ReconnectingSource
 from pipeline.sources.video_file import VideoFile
 from tests.pipeline.sources.clips import write_clip
+from tests.pipeline.sources.fake_source import FakeSource
 
 
 def made(uri: object, **arguments: object) -> Source:
@@ -39,9 +37,15 @@ def test_kinds(tmp_path: Path) -> None:
 
 def test_policy_and_realtime(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 3)
-    assert isinstance(made(clip, realtime=True), RealtimeFile)
-    assert isinstance(made(clip, policy=Policy.LIVE), RealtimeFile)
-    assert isinstance(made(clip, policy=Policy.RECORDED), VideoFile)
+    for arguments, kind in [
+        ({}, SourceKind.RECORDED),
+        ({"policy": Policy.RECORDED}, SourceKind.RECORDED),
+        ({"policy": Policy.LIVE}, SourceKind.LIVE),
+        ({"realtime": True}, SourceKind.LIVE),
+    ]:
+        with made(clip, **arguments) as source:
+            assert isinstance(source, VideoFile)
+        assert made(clip, **arguments).open().kind is kind
     assert isinstance(made("0", policy=Policy.RECORDED), LiveSource), "a recording must not have a hole"
     assert isinstance(made("0", reconnect=ReconnectSettings(enabled=False)), LiveSource)
     assert isinstance(made("http://cam/a.mp4", policy=Policy.RECORDED), VideoFile)
@@ -76,6 +80,14 @@ def test_realtime_with_a_start_begins_at_once(tmp_path: Path) -> None:
     frames = list(iter(source.read, None))
     source.close()
     assert [frame.pts_s for frame in frames] == pytest.approx([1.92, 1.96])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limited"),
+    [({}, False), ({"start_s": 1}, True), ({"duration_s": 1}, True), ({"max_frames": 1}, True)],
+)
+def test_any_limit_limits_the_source(arguments: dict, limited: bool) -> None:
+    assert isinstance(made("test:", **arguments), LimitedSource) is limited
 
 
 @pytest.mark.parametrize("uri", ["", "foo://x", "/no/such/file.mp4", "test:big"])
@@ -125,3 +137,94 @@ def test_without_reconnection_a_lost_source_is_a_run_error(monkeypatch: pytest.M
     with pytest.raises(RunError, match="camera 0 stopped delivering frames"):
         source.read()
     source.close()
+
+
+PTS_MS = [0, 40, 100, 101, 300, 340, 900]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (SourceSettings(), PTS_MS),
+        (SourceSettings(max_frames=3), [0, 40, 100]),
+        (SourceSettings(max_frames=99), PTS_MS),
+        (SourceSettings(start_s=0.1), [100, 101, 300, 340, 900]),
+        (SourceSettings(start_s=0.1001), [101, 300, 340, 900]),
+        (SourceSettings(duration_s=0.3), [0, 40, 100, 101]),
+        (SourceSettings(start_s=0.1, duration_s=0.2), [100, 101]),
+        (SourceSettings(start_s=0.04, duration_s=0.5, max_frames=2), [40, 100]),
+        (SourceSettings(start_s=5), []),
+        (SourceSettings(start_s=0.102, duration_s=0.001), []),
+    ],
+)
+@pytest.mark.parametrize("kind", [SourceKind.RECORDED, SourceKind.LIVE])
+def test_limits_select_a_part(kind: SourceKind, limits: SourceSettings, expected: list[int]) -> None:
+    source = LimitedSource(FakeSource(PTS_MS, kind), limits)
+    source.open()
+    frames = list(iter(source.read, None))
+    assert [frame.pts for frame in frames] == expected
+    assert [frame.index for frame in frames] == list(range(len(expected)))
+    assert source.read() is None
+
+
+def test_nothing_is_read_beyond_max_frames() -> None:
+    inner = FakeSource(PTS_MS, SourceKind.LIVE)
+    source = LimitedSource(inner, SourceSettings(max_frames=2))
+    source.open()
+    list(iter(source.read, None))
+    assert inner.index == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "frame_count", "duration_s"),
+    [
+        (SourceSettings(max_frames=50), 50, 2.0),
+        (SourceSettings(max_frames=5000), 250, 10.0),
+        (SourceSettings(duration_s=4.0), 100, 4.0),
+        (SourceSettings(duration_s=40.0), 250, 10.0),
+        (SourceSettings(duration_s=4.0, max_frames=10), 10, 0.4),
+        (SourceSettings(duration_s=0.001), 1, 0.001),
+    ],
+)
+def test_frame_count_and_duration_are_estimated(limits: SourceSettings, frame_count: int, duration_s: float) -> None:
+    inner = FakeSource([], fps=25.0, frame_count=250, duration_s=10.0)
+    info = LimitedSource(inner, limits).open()
+    assert (info.frame_count, info.duration_s) == (frame_count, pytest.approx(duration_s))
+
+
+def test_limits_end_an_endless_source() -> None:
+    info = LimitedSource(FakeSource([], SourceKind.LIVE, fps=25.0), SourceSettings(duration_s=4.0)).open()
+    assert (info.frame_count, info.duration_s) == (None, 4.0)
+    info = LimitedSource(FakeSource([], SourceKind.LIVE), SourceSettings(max_frames=7)).open()
+    assert (info.frame_count, info.duration_s) == (7, None)
+
+
+@pytest.mark.parametrize("limits", [SourceSettings(start_s=1.0), SourceSettings(duration_s=1.0)])
+def test_start_and_duration_do_not_apply_to_images(limits: SourceSettings) -> None:
+    inner = FakeSource([0, 0], SourceKind.STILLS)
+    with pytest.raises(InputError, match="images have no time"):
+        LimitedSource(inner, limits).open()
+    assert inner.closed
+
+
+def test_images_can_be_counted() -> None:
+    source = LimitedSource(FakeSource([0, 0, 0], SourceKind.STILLS, frame_count=3), SourceSettings(max_frames=2))
+    assert source.open().frame_count == 2
+    assert len(list(iter(source.read, None))) == 2
+
+
+def test_everything_else_is_delegated() -> None:
+    inner = FakeSource([0, 40])
+    wrapper = LimitedSource(inner, SourceSettings())
+    assert wrapper.open() == inner.info
+    assert wrapper.read().pts == 0
+    assert wrapper.state.text == "fake is gone"
+    assert wrapper.state.reconnects == 3
+    inner.warnings.add("corrupt data at", "00:01.0")
+    assert wrapper.warnings.texts() == ["corrupt data at 00:01.0"]
+    wrapper.interrupt()
+    assert inner.interrupted
+    assert wrapper.state.reopened_as is None
+    assert wrapper.read() is None
+    wrapper.close()
+    assert inner.closed

@@ -19,8 +19,8 @@ from pipeline.settings.source_settings import Policy, ReconnectSettings, RtspTra
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.sources.network_stream import StreamDevice, is_finite
-from pipeline.sources.pacing import Pacer
 from pipeline.sources.pattern import read_frame_number
+from pipeline.sources.timing import Pacer
 from tests.pipeline.sources.clips import write_clip
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.mjpeg_server import MjpegServer
@@ -74,9 +74,9 @@ def test_dropped_connection_and_new_size(server: MjpegServer) -> None:
     before = read_until(source, lambda frame: frame.index == 3)
     server.size_wh = (128, 48)
     server.drop()
-    after = read_until(source, lambda frame: frame.width == 128 and source.reconnects > 0)
+    after = read_until(source, lambda frame: frame.width == 128 and source.state.reconnects > 0)
     assert after[-1].image_bgr.shape == (48, 128, 3)
-    assert source.reconnects == 1
+    assert source.state.reconnects == 1
     assert server.connections == 2
     everything = before + after
     assert [frame.index for frame in everything] == list(range(len(everything)))
@@ -90,7 +90,7 @@ def test_a_size_change_within_a_connection(server: MjpegServer) -> None:
     read_until(source, lambda frame: frame.index == 3)
     server.size_wh = (128, 48)
     assert read_until(source, lambda frame: frame.width == 128)[-1].height == 48
-    assert source.reconnects == 0
+    assert source.state.reconnects == 0
     source.close()
 
 
@@ -103,14 +103,14 @@ def test_reconnects_after_a_stall(server: MjpegServer) -> None:
 
     def watch() -> None:
         deadline_s = time.monotonic() + 5
-        while not source.state_text and time.monotonic() < deadline_s:
+        while not source.state.text and time.monotonic() < deadline_s:
             threading.Event().wait(0.005)
-        seen.append(source.state_text)
+        seen.append(source.state.text)
         server.running.set()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    frames = read_until(source, lambda _frame: source.reconnects > 0)
+    frames = read_until(source, lambda _frame: source.state.reconnects > 0)
     watcher.join(5)
     assert seen == [f"{server.url} is disconnected, retrying …"]
     assert frames[-1].pts_s - last.pts_s > RECONNECT.read_timeout_s * 0.9
@@ -124,7 +124,7 @@ def test_a_server_that_refuses_connections_for_a_while(server: MjpegServer) -> N
     server.refuse = True
     server.drop()
     threading.Timer(0.4, lambda: setattr(server, "refuse", False)).start()
-    read_until(source, lambda _frame: source.reconnects == 1)
+    read_until(source, lambda _frame: source.state.reconnects == 1)
     source.close()
 
 
@@ -258,7 +258,7 @@ def test_clip_as_a_source_ends_without_reconnecting(tmp_path: Path, files: str) 
     source = source_of(f"{files}/a.mp4")
     source.open()
     assert len(list(iter(source.read, None))) == 8
-    assert source.reconnects == 0
+    assert source.state.reconnects == 0
     source.close()
 
 
@@ -348,11 +348,11 @@ def test_rtsp_with_a_password(tmp_path: Path) -> None:
 def test_rtsp_transport_reaches_ffmpeg(transport: RtspTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, str]] = []
 
-    def refuse(_url: str, _name: str, options: dict[str, str], _timeout_s: float) -> None:
+    def refuse(_url: str, _name: str, _warnings: object, options: dict[str, str], _timeout_s: float) -> None:
         asked.append(options)
         raise InputError("no")
 
-    monkeypatch.setattr("pipeline.sources.network_stream.open_container", refuse)
+    monkeypatch.setattr("pipeline.sources.network_stream.open_video", refuse)
     with pytest.raises(InputError):
         StreamDevice("rtsp://host/x", "x", timeout_s=1, rtsp_transport=transport).open()
     assert asked == [{"rtsp_transport": transport.value}]

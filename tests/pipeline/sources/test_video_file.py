@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.sources.pattern import read_frame_number
+from pipeline.sources.timing import Pacer
 from pipeline.sources.video_file import VideoFile
 from tests.pipeline.sources.clips import numbered, write_clip
+from tests.pipeline.sources.conftest import ManualClock
 
 B_FRAMES = {"bf": "3", "g": "12", "keyint_min": "12", "sc_threshold": "0"}
 OPEN_GOP = {**B_FRAMES, "x264-params": "open-gop=1:b-adapt=0:bframes=3:keyint=12:min-keyint=12:scenecut=0"}
@@ -365,3 +368,58 @@ def test_interrupt_and_close(tmp_path: Path) -> None:
     source.close()
     source.close()
     assert source.read() is None
+
+
+# -- played in real time, on a clock that the test controls
+
+
+def realtime(path: Path, clock: ManualClock, start_s: float = 0.0) -> VideoFile:
+    pacer = Pacer(clock, clock.wait)
+    return VideoFile(path, start_s=start_s, kind=SourceKind.LIVE, clock=clock, pacer=pacer)
+
+
+def test_each_frame_is_delivered_when_due(tmp_path: Path, clock: ManualClock) -> None:
+    source = realtime(write_clip(tmp_path / "a.mp4", 5), clock)
+    info = source.open()
+    assert info.kind is SourceKind.LIVE
+    assert info.description == "a.mp4: h264 96x64, 25 fps, 0.2 s, played in real time"
+    assert [frame.captured_at_s for frame in iter(source.read, None)] == pytest.approx(
+        [100, 100.04, 100.08, 100.12, 100.16]
+    )
+    source.close()
+
+
+def test_a_late_frame_does_not_shift_later_ones(tmp_path: Path, clock: ManualClock) -> None:
+    source = realtime(write_clip(tmp_path / "a.mp4", 5), clock)
+    source.open()
+    source.read()
+    clock.advance(0.1)
+    waited = len(clock.waits)
+    assert [source.read().captured_at_s for _ in range(2)] == [100.1, 100.1]
+    assert len(clock.waits) == waited
+    assert source.read().captured_at_s == pytest.approx(100.12)
+    source.close()
+
+
+def test_interrupt_ends_a_long_wait(tmp_path: Path) -> None:
+    source = VideoFile(write_clip(tmp_path / "a.mp4", 3), kind=SourceKind.LIVE, clock=lambda: 7.0)
+    source.open()
+    assert source.read() is not None
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(source.read()))
+    thread.start()
+    source.interrupt()
+    thread.join(1.0)
+    assert results == [None]
+    source.close()
+
+
+def test_a_file_played_in_real_time_keeps_its_audio(tmp_path: Path, clock: ManualClock) -> None:
+    source = realtime(write_clip(tmp_path / "a.mp4", 10, sound_s=0.4), clock, start_s=0.2)
+    info = source.open()
+    assert info.audio is not None
+    assert info.audio.start_s == pytest.approx(0.2)
+    frames = list(iter(source.read, None))
+    source.close()
+    assert [read_frame_number(frame.image_bgr) for frame in frames] == [5, 6, 7, 8, 9]
+    assert [frame.captured_at_s for frame in frames] == pytest.approx([100, 100.04, 100.08, 100.12, 100.16])

@@ -7,7 +7,7 @@ from benchmarks.tracking_scores import evaluate, overlaps
 from benchmarks.tracking_sequence import ACTORS, HEIGHT, SIZE_HW, WIDTH, Noise, detect, keep_frames, render
 from benchmarks.tracking_sequence import true_frames as make_truth
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.tracking import kalman
+from pipeline.tracking.track import BoxKalmanFilter
 from pipeline.tracking.tracker import Tracker
 
 SEEDS = (1, 2)
@@ -59,13 +59,13 @@ def test_ids_stay_on_their_objects(truth):
 
 
 def test_without_its_motion_model_it_fails(truth, monkeypatch):
-    update = kalman.BoxKalmanFilter.update
+    update = BoxKalmanFilter.update
 
     def stand_still(self, box_xyxy):
         update(self, box_xyxy)
         self.velocity = self.velocity * 0
 
-    monkeypatch.setattr(kalman.BoxKalmanFilter, "update", stand_still)
+    monkeypatch.setattr(BoxKalmanFilter, "update", stand_still)
     for seed in SEEDS:
         scores = evaluate(*track(truth, seed, TrackingSettings()))
         assert scores.hota < LEAST_HOTA - 0.02

@@ -9,7 +9,7 @@ from pipeline.errors import InputError
 from pipeline.records import Frame
 from pipeline.scene import Direction, EventKind
 from pipeline.settings.schema import Settings
-from pipeline.tracking.watch import SceneWatcher
+from pipeline.tracking.watch import REMEMBERED_IDS, SceneWatcher
 from tests.pipeline.tracking.scenes import found
 
 LABELS = ("BG", "person", "dog", "cat")
@@ -108,6 +108,39 @@ def test_another_frame_size_keeps_the_counts():
     scene = watch.update(frame(1.0, 2 * HEIGHT, 2 * WIDTH), people(t1=(1, 300)))
     assert scene.lines[0].crossed_in == 1
     assert watch.lines[0].polyline[0] == (500, 540)
+
+
+def test_an_object_whose_class_changes_is_counted_once():
+    watch = watcher()
+    watch.update(frame(0.0), people(t1=(3, 50), t2=(1, 150)))
+    scene = watch.update(frame(0.1), people(t1=(2, 50), t2=(1, 150)))
+    assert scene.seen == {"person": 1, "dog": 1}
+    assert list(scene.seen) == ["person", "dog"]
+    assert story(scene) == []
+
+
+def test_one_that_comes_back_after_all_appears_again_and_is_the_same_one():
+    watch = watcher()
+    watch.update(frame(0.0), people(t1=(3, 50)))
+    for t in range(1, 9):
+        gone = watch.update(frame(float(t)), people())
+    assert gone.seen == {"cat": 1}
+    back = watch.update(frame(9.0), people(t1=(2, 50)))
+    assert story(back) == [(EventKind.APPEARED, 1, None)]
+    assert back.seen == {"dog": 1}
+
+
+def test_the_last_thousand_ids_that_have_gone_are_remembered():
+    watch, last = watcher(), 2 * REMEMBERED_IDS
+    for track_id in range(1, last + 1):
+        watch.update(frame(10.0 * track_id), people(**{f"t{track_id}": (1, 50)}))
+    for i in range(1, 31):
+        watch.update(frame(10.0 * last + i / 10), people())
+    forgotten, kept = last - REMEMBERED_IDS, last - REMEMBERED_IDS + 1
+    scene = watch.update(frame(10.0 * last + 3.1), people(**{f"t{forgotten}": (2, 50)}))
+    assert scene.seen == {"person": last, "dog": 1}
+    scene = watch.update(frame(10.0 * last + 3.2), people(**{f"t{kept}": (2, 50)}))
+    assert scene.seen == {"person": last - 1, "dog": 2}
 
 
 def test_memory_stays_bounded():

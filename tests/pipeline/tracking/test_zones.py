@@ -1,9 +1,20 @@
+import cv2
 import numpy as np
 import pytest
 
 from pipeline.scene import Direction, EventKind, LineCount
-from pipeline.settings.place_settings import Anchor, LineSettings, ZoneSettings
-from pipeline.tracking.zones import LineCounter, ZoneCounter, anchor_of, hysteresis
+from pipeline.settings.presentation_settings import Anchor, LineSettings, ZoneSettings
+from pipeline.tracking.zones import (
+    LineCounter,
+    ZoneCounter,
+    anchor_of,
+    closed,
+    contains,
+    crossings,
+    distance_to_polyline,
+    hysteresis,
+    in_pixels,
+)
 
 HEIGHT, WIDTH = 300, 500
 
@@ -18,6 +29,15 @@ def a_zone():
     zone = ZoneCounter(ZoneSettings(name="desk", points=((100, 100), (200, 100), (200, 200), (100, 200))))
     zone.set_frame_size(HEIGHT, WIDTH)
     return zone
+
+
+def crossed(line, track_id, box):
+    """The direction in which an object crosses a line by going to a place; None if it does not."""
+    change = line.update(track_id, box, 0.0)
+    if change is None:
+        return None
+    assert (change.kind, change.dwell_s) == (EventKind.CROSSED, None)
+    return change.direction
 
 
 def at(x, y, size=40.0):
@@ -38,8 +58,8 @@ def test_hysteresis_grows_with_the_object():
 def test_crossings_are_counted_by_direction():
     line = a_line()
     ways = {1: (200, 230, 262, 300), 2: (300, 240, 200), 3: (100, 240), 4: (260, 300)}
-    crossed = {track: [line.update(track, at(x, 150)) for x in xs] for track, xs in ways.items()}
-    assert crossed == {
+    found = {track: [crossed(line, track, at(x, 150)) for x in xs] for track, xs in ways.items()}
+    assert found == {
         1: [None, None, Direction.IN, None],
         2: [None, Direction.OUT, None],
         3: [None, None],
@@ -51,25 +71,25 @@ def test_crossings_are_counted_by_direction():
 def test_jitter_on_the_line_counts_once():
     line, rng = a_line(), np.random.default_rng(1)
     xs = [*np.linspace(200, 249, 15), *(250 + rng.normal(0, 1.2, 200)), *np.linspace(251, 300, 15)]
-    crossed = [line.update(1, at(x, 150)) for x in xs]
-    assert [one for one in crossed if one is not None] == [Direction.IN]
+    found = [crossed(line, 1, at(x, 150)) for x in xs]
+    assert [one for one in found if one is not None] == [Direction.IN]
 
 
 def test_turning_back_on_the_line_is_no_crossing():
     line = a_line()
-    assert [line.update(1, at(x, 150)) for x in (200, 240, 251, 253, 247, 240, 200)] == [None] * 7
+    assert [crossed(line, 1, at(x, 150)) for x in (200, 240, 251, 253, 247, 240, 200)] == [None] * 7
 
 
 def test_going_round_the_end_is_no_crossing():
     line = a_line()
     for x, y in ((200, 250), (200, 299), (250, 299), (300, 299), (300, 150)):
-        assert line.update(1, at(x, y)) is None
+        assert crossed(line, 1, at(x, y)) is None
 
 
 def test_a_jump_over_the_line_counts():
     line = a_line()
-    line.update(1, at(100, 150))
-    assert line.update(1, at(400, 160)) is Direction.IN
+    crossed(line, 1, at(100, 150))
+    assert crossed(line, 1, at(400, 160)) is Direction.IN
 
 
 def test_the_anchor_decides():
@@ -79,31 +99,31 @@ def test_the_anchor_decides():
         (260.0, 250.0, 320.0, 330.0),
     )  # feet below the line's end, middles above
     for line in (foot, middle):
-        line.update(1, before)
-    assert foot.update(1, after) is None
-    assert middle.update(1, after) is None  # 290 is still below 270
+        crossed(line, 1, before)
+    assert crossed(foot, 1, after) is None
+    assert crossed(middle, 1, after) is None  # 290 is still below 270
     higher = (180.0, 180.0, 240.0, 290.0), (260.0, 180.0, 320.0, 290.0)
-    foot.update(2, higher[0])
-    middle.update(2, higher[0])
-    assert foot.update(2, higher[1]) is None
-    assert middle.update(2, higher[1]) is Direction.IN
+    crossed(foot, 2, higher[0])
+    crossed(middle, 2, higher[0])
+    assert crossed(foot, 2, higher[1]) is None
+    assert crossed(middle, 2, higher[1]) is Direction.IN
 
 
 def test_dropped_objects_start_anew():
     line = a_line()
-    line.update(1, at(200, 150))
+    crossed(line, 1, at(200, 150))
     line.forget(1)
     line.forget(99)
-    assert line.update(1, at(300, 150)) is None
+    assert crossed(line, 1, at(300, 150)) is None
 
 
 def test_another_frame_size_moves_the_line_and_keeps_the_counts():
     line = a_line()
-    line.update(1, at(200, 150))
-    line.update(1, at(300, 150))
+    crossed(line, 1, at(200, 150))
+    crossed(line, 1, at(300, 150))
     line.set_frame_size(2 * HEIGHT, 2 * WIDTH)
-    assert line.update(1, at(600, 300)) is None
-    assert line.update(1, at(400, 300)) is Direction.OUT
+    assert crossed(line, 1, at(600, 300)) is None
+    assert crossed(line, 1, at(400, 300)) is Direction.OUT
     assert line.state() == LineCount("door", 1, 1)
 
 
@@ -147,3 +167,60 @@ def test_an_object_that_disappears_inside_left_when_it_was_last_seen():
     assert zone.forget(1).dwell_s == pytest.approx(1.5)
     assert zone.forget(1) is None
     assert zone.state(10.0).occupancy == 0
+
+
+UP = ((100.0, 200.0), (100.0, 50.0))  # the right-hand side is x > 100
+BENT = ((0.0, 100.0), (100.0, 100.0), (100.0, 0.0))
+RING = ((10.0, 10.0), (90.0, 20.0), (80.0, 70.0), (50.0, 40.0), (15.0, 75.0))
+
+
+def test_points_are_relative_or_pixels():
+    assert in_pixels([(0.5, 0.25), (1, 1)], 361, 643) == ((321.5, 90.25), (643, 361))
+    assert in_pixels([(0, 0), (1, 1.5)], 361, 643) == ((0, 0), (1, 1.5))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "path", "net"),
+    [
+        ((90, 100), (110, 100), UP, 1),
+        ((110, 100), (90, 120), UP, -1),
+        ((90, 100), (110, 100), UP[::-1], -1),
+        ((90, 30), (110, 40), UP, 0),  # past its end
+        ((90, 60), (110, 30), UP, 0),  # past its end, though the bounding box of the segment covers it
+        ((80, 100), (95, 100), UP, 0),
+        ((90, 100), (90, 100), UP, 0),
+        ((50, 50), (150, 50), BENT, 1),
+        ((50, 50), (50, 150), BENT, 1),
+        ((30, 120), (120, 30), BENT, 0),  # in at one leg, out at the other: no side was changed
+        ((20, 120), (150, 50), BENT, 0),
+    ],
+)
+def test_crossings(start, end, path, net):
+    assert crossings(start, end, path) == net
+
+
+def test_a_path_across_the_line_counts_once_however_it_is_split():
+    for x in (99.0, 100.0, 101.0):
+        assert crossings((90, 100), (x, 100), UP) + crossings((x, 100), (110, 100), UP) == 1
+        assert crossings((110, 100), (x, 100), UP) + crossings((x, 100), (90, 100), UP) == -1
+
+
+def test_distances():
+    assert distance_to_polyline((104, 100), UP) == 4
+    assert distance_to_polyline((103, 204), UP) == 5
+    assert distance_to_polyline((110, 90), BENT) == 10
+    assert distance_to_polyline((7, 7), ((7.0, 3.0), (7.0, 3.0))) == 4
+
+
+def test_contains_agrees_with_opencv():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 100, (500, 2))
+    contour = np.array(RING, np.float32)
+    for x, y in points:
+        assert contains(RING, (x, y)) == (cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0)
+    assert {contains(RING, tuple(point)) for point in points} == {True, False}
+
+
+def test_the_outline_of_a_zone_is_closed():
+    assert closed(RING)[5] == RING[0]
+    assert distance_to_polyline((12, 40), closed(RING)) == pytest.approx(0, abs=0.7)  # on the closing side

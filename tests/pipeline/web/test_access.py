@@ -1,15 +1,24 @@
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.web.access import Access, Refusal, Request, allowed_hosts, choose_token
+from pipeline.web.access import Access, Refusal, allowed_hosts, choose_token
 
 TOKEN = "correct-horse-battery"
 
 
 def ask(access, method="GET", path="/api/status", token=None, cookies=None, **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return access.refusal(Request(method, path, {"Host": "127.0.0.1:8080", **named}, cookies or {}, token))
+    request = SimpleNamespace(
+        method=method,
+        path=path,
+        headers={"Host": "127.0.0.1:8080", **named},
+        cookies=cookies or {},
+        query={} if token is None else {"token": token},
+    )
+    return access.refusal(request)
 
 
 @pytest.mark.parametrize(

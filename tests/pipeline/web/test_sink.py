@@ -15,9 +15,8 @@ import pytest
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
 from pipeline.ledger import RunLedger
-from pipeline.settings.display_settings import OverlaySettings
-from pipeline.settings.output_settings import ServeSettings
-from pipeline.web.address import listen
+from pipeline.settings.output_settings import OverlaySettings, ServeSettings
+from pipeline.web.server import listen
 from pipeline.web.sink import WebSink
 from pipeline.web.view import RunView
 from tests.pipeline.fakes import DEADLINE_S

@@ -6,7 +6,7 @@ import pytest
 from pipeline.controls import Controls, DisplayChange
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import SegmentedFrame, SourceKind, StageTimes
-from pipeline.settings.display_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings
 from pipeline.sinks.base import Presentation
 from pipeline.web.view import RunMonitor, RunView
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
