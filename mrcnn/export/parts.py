@@ -9,11 +9,12 @@ background; C channels of the pyramid; S side of a mask.
 - `masks`: P2 … P5, regions and their classes -> mask probabilities of those classes.
 
 The heads take regions as the windows that ONNX's RoiAlign reads, computed on the host in float32
-(`mrcnn.engines.regions`): one input per level, so that every region is pooled from its own level only.
+(`mrcnn.engines.graph_engine`): one input per level, so that every region is pooled from its own level only.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -22,8 +23,7 @@ import onnx
 
 from mrcnn.architecture import architecture_of
 from mrcnn.config import Config
-from mrcnn.export.functional import translate
-from mrcnn.export.layers import Tensor
+from mrcnn.export.layers import Tensor, translate
 from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.backbones import STEM_ENDS
 from mrcnn.network.constants import LEVELS, PART_NAMES, STEM
@@ -193,7 +193,7 @@ def export_boxes(network: MaskRCNNNetwork) -> onnx.ModelProto:
     """Export pooling and box head.
 
     Inputs: p2 … p5 (B, C, h, w); for each level windows{level} float32 (n, 4) and images{level} int64 (n,), see
-    `mrcnn.engines.regions.RegionsByLevel`. Outputs, with regions ordered by level: class_probs (N, K); deltas
+    `mrcnn.engines.graph_engine.RegionsByLevel`. Outputs, with regions ordered by level: class_probs (N, K); deltas
     (N, K, 4).
     """
     graph = Graph("boxes")
@@ -266,3 +266,28 @@ def _decode(graph: Graph, boxes: str, deltas: str, max_log_scale: float) -> str:
     scaled = graph.add("Mul", size, graph.add("Exp", graph.add("Min", log_scale, limit)))
     low = graph.add("Sub", center, graph.add("Mul", scaled, half))
     return graph.add("Concat", low, graph.add("Add", low, scaled), axis=1)
+
+
+def write_parts(weights: Path, config: Config, folder: Path) -> None:
+    """Build the network in Keras, on any backend, load the weights and write NAME.onnx for each part.
+
+    Args:
+        weights: a weight file, see `mrcnn.weights.load_save`.
+        config: settings of its network.
+        folder: an existing folder for the files.
+
+    Raises:
+        WeightsError: the weights do not match the network.
+        ExportError: the network has a layer that cannot be written.
+        OSError: a file cannot be written.
+    """
+    import onnx
+
+    from mrcnn.export.parts import export_parts
+    from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.weights.load_save import load_weights
+
+    network = MaskRCNNNetwork(config)
+    load_weights(network, weights)
+    for name, model in export_parts(network).items():
+        onnx.save(model, folder / f"{name}.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import shutil
@@ -33,7 +34,7 @@ from pipeline.commands.train_settings import (
 from pipeline.console.progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
-from pipeline.installation import program_name
+from pipeline.installation import install_command, program_name
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
 from pipeline.segmentation.comparison import compare
 from pipeline.segmentation.machine import Machine
@@ -66,6 +67,8 @@ def run(argv: Sequence[str]) -> int:
         parser.add_flags(title, flags)
     given = parser.parse_args(argv)
     set_up_logging(given.verbose)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError(f"training needs TensorFlow and Matplotlib: {install_command('train')}")
     output = user_path(given.output, "--output")
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: expected a folder, it is a file")

@@ -245,7 +245,7 @@ class EngineSelection:
 
     def _make_first(self, choices: list[EngineChoice]) -> tuple[Engine, EngineChoice]:
         from mrcnn.engines.base import EngineError
-        from mrcnn.engines.exported import ExportFault
+        from mrcnn.engines.create import ExportFault
 
         left = list(choices)
         while left:

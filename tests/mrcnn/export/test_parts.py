@@ -1,21 +1,25 @@
 """The four parts of the tiny network, run by ONNX Runtime and by OpenVINO, against the network's own stages."""
 
+from __future__ import annotations
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from keras import ops
 
 from mrcnn.architecture import ARCHITECTURES, architecture_of
-from mrcnn.engines.graph_engine import proposal_inputs
+from mrcnn.engines.graph_engine import proposal_inputs, sort_by_level
 from mrcnn.engines.openvino_runtime import core
-from mrcnn.engines.regions import sort_by_level
-from mrcnn.export.parts import export_parts
+from mrcnn.export.parts import export_parts, write_parts
 from mrcnn.network.anchors import normalize_boxes
 from mrcnn.network.constants import LEVELS, PART_NAMES
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import save_parts
-from tests.mrcnn.tiny import tiny_config, tiny_image, tiny_network
+from tests.mrcnn.tiny import TinyConfig, tiny_config, tiny_image, tiny_network
 
 pytestmark = ONCE
 
@@ -154,3 +158,26 @@ def test_masks_are_those_of_the_own_class(run, network, extracted, levels):
     found = run("masks", levels | flat.inputs | {"class_ids": sorted_ids})["mask_probs"]
     assert expected.std() > 0.02
     np.testing.assert_allclose(flat.restore(found), expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.h5"
+    save_weights(tiny_network(), path)
+    return path
+
+
+def test_every_part_is_a_file_with_the_weights_in_it(weights, tmp_path):
+    write_parts(weights, TinyConfig(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.onnx" for name in PART_NAMES}
+    network = tiny_network()
+    kernel = network.layers_by_name()["mrcnn_class_logits"].kernel.numpy()
+    constants = onnx.load(tmp_path / "boxes.onnx").graph.initializer
+    assert any(onnx.numpy_helper.to_array(c).tolist() == kernel.tolist() for c in constants if list(c.dims) == [16, 3])
+
+
+def test_weights_of_another_network_are_refused(weights, tmp_path):
+    other = type("Wider", (TinyConfig,), {"NUM_CLASSES": 5})()
+    with pytest.raises(WeightsError, match=r"mrcnn_class_logits|mrcnn_bbox_fc"):
+        write_parts(weights, other, tmp_path)
+    assert not list(tmp_path.iterdir())

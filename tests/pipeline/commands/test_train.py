@@ -264,3 +264,10 @@ def test_the_output_must_not_be_a_file(data, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match="expected a folder, it is a file"):
         train.run(data)
+
+
+def test_without_matplotlib_the_extra_is_named_before_anything_is_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'training needs .*: pip install -e "\.\[train\]"$'):
+        train.run(["--images", "gone", "--annotations", "gone.json", "--output", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()

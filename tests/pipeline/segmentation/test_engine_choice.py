@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.exported import ExportFault
+from mrcnn.engines.create import ExportFault
 from pipeline.errors import InputError
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection

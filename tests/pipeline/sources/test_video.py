@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Pacer
 from pipeline.sources.pattern import read_frame_number
-from pipeline.sources.timing import Pacer
-from pipeline.sources.video_file import VideoFile
+from pipeline.sources.video import VideoFile
 from tests.pipeline.sources.clips import numbered, write_clip
 from tests.pipeline.sources.conftest import ManualClock
 
