@@ -231,9 +231,13 @@ class Prompt(FakeSegmenter):
 
 
 class Late(Prompt):
-    """Each result takes as long as nine frames."""
+    """Each result takes as long as nine frames, and until the one before has been presented."""
 
     LAG = 9
+
+    def __init__(self, progress):
+        super().__init__(progress)
+        self._last = -1
 
     def may_give(self, index):
         """Frames come while the engine works, as many as it is late."""
@@ -246,7 +250,10 @@ class Late(Prompt):
     def segment(self, image_bgr):
         index = int(image_bgr[0, 0, 0])
         self.progress.advance(inferring=index)
-        self.progress.wait_for(lambda: self.progress.given >= min(index + self.LAG, FRAMES))
+        last, self._last = self._last, index
+        self.progress.wait_for(
+            lambda: self.progress.given >= min(index + self.LAG, FRAMES) and self.progress.presented > last
+        )
         return super().segment(image_bgr)
 
 
