@@ -85,7 +85,12 @@ def load_checkpoint(
             arrays = [file[f"v{index}"] for index in range(len(file.files) - 1)]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a readable checkpoint of a training run: {error}") from None
-    differing = _differing(json.loads(json.dumps(expected or {})), state)
+    differing = [
+        f"{name} was {state[part][name]}, is {value}"
+        for part, settings in json.loads(json.dumps(expected or {})).items()
+        for name, value in settings.items()
+        if name in state.get(part, {}) and state[part][name] != value
+    ]
     if differing:
         raise ValueError(f"{path} belongs to a run with other settings: {'; '.join(differing)}")
     shapes = [tuple(variable.shape) for variable in variables]
@@ -96,16 +101,6 @@ def load_checkpoint(
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     return state
-
-
-def _differing(expected: dict[str, Any], state: dict[str, Any]) -> list[str]:
-    """Messages ("batch was 4, is 8") for the settings that the checkpoint has with another value."""
-    return [
-        f"{name} was {state[part][name]}, is {value}"
-        for part, settings in expected.items()
-        for name, value in settings.items()
-        if name in state.get(part, {}) and state[part][name] != value
-    ]
 
 
 def write_compact(

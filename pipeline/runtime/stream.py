@@ -153,24 +153,22 @@ class Stream:
         if self.settings.serve.address is not None:
             from pipeline.web.sink import WebSink
 
-            planned.append(WebSink(self.settings.serve, self._view()))
+            view = RunView(
+                self.ledger,
+                self.controls,
+                self.clock,
+                source=lambda: self._plan.source,
+                live=self._plan.live,
+                model=lambda: self._segmenter.description,
+                waiting_for=self._waiting_for,
+                reconnects=lambda: self._source.state.reconnects,
+            )
+            planned.append(WebSink(self.settings.serve, view))
         context = RunContext(source, self._segmenter.labels)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
             worker.open(context)
-
-    def _view(self) -> RunView:
-        return RunView(
-            self.ledger,
-            self.controls,
-            self.clock,
-            source=lambda: self._plan.source,
-            live=self._plan.live,
-            model=lambda: self._segmenter.description,
-            waiting_for=self._waiting_for,
-            reconnects=lambda: self._source.state.reconnects,
-        )
 
     def _replan(self, source: SourceInfo) -> None:
         """The source was reopened as something else: replace its plan, between two frames."""

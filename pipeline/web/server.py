@@ -112,10 +112,13 @@ class WebServer:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         listener: asyncio.Server | None = None
+        # Logs what fails while a request is handled, but no malformed request: strangers could fill the log with them.
+        requests = logging.getLogger("pipeline.web.requests")
+        requests.addFilter(_is_own_failure)
         runner = web.AppRunner(
             self._app,
             access_log=None,
-            logger=_request_log(),
+            logger=requests,
             handle_signals=False,
             handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
             shutdown_timeout=_CLOSE_GRACE_S,
@@ -191,13 +194,6 @@ def _refusing_malformed(handle: _Handler) -> _Handler:
             return web.Response(status=400, text="malformed request\n")
 
     return refusing
-
-
-def _request_log() -> logging.Logger:
-    """Logs what fails while a request is handled, but no malformed request: strangers could fill the log with them."""
-    requests = logging.getLogger("pipeline.web.requests")
-    requests.addFilter(_is_own_failure)
-    return requests
 
 
 def _is_own_failure(record: logging.LogRecord) -> bool:
