@@ -29,9 +29,10 @@ from mrcnn.network.backbones import STEM_ENDS
 from mrcnn.network.constants import LEVELS, PART_NAMES, STEM
 from mrcnn.network.folding import inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.network.proposals import LARGEST_LOGIT
 
 DEAD = -1.0
-"""Score of a region that must not be kept; valid scores are probabilities."""
+"""Score of a region that must not be kept; valid scores are 0 or more."""
 
 
 def export_parts(network: MaskRCNNNetwork) -> dict[str, onnx.ModelProto]:
@@ -119,13 +120,13 @@ def export_proposals(config: Config) -> onnx.ModelProto:
     limit = graph.input("limit", "int64", (1,))
     count = graph.input("count", "int64", (1,))
 
-    probs = graph.add("Gather", graph.add("Softmax", logits, axis=-1), graph.constant(1, "int64"), axis=1)
+    all_scores = _anchor_scores(graph, logits, config)
     std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
     rois, scores = [], []
     for group in range(groups):
         start, end = (graph.add("Gather", bounds, graph.integers(group)) for bounds in (starts, ends))
         most = graph.add("Min", limit, graph.add("Sub", end, start))
-        best_scores, best = graph.add_many("TopK", (graph.add("Slice", probs, start, end), most), 2, axis=0)
+        best_scores, best = graph.add_many("TopK", (graph.add("Slice", all_scores, start, end), most), 2, axis=0)
         best = graph.add("Add", best, start)
         deltas = graph.add("Mul", graph.add("Gather", rpn_deltas, best, axis=0), std_dev)
         boxes = graph.add("Gather", anchors, best, axis=0)
@@ -144,11 +145,20 @@ def export_proposals(config: Config) -> onnx.ModelProto:
         scores.append(graph.add("Gather", best_scores, indices, axis=0))
     found = rois[0]
     if groups > 1:
-        all_rois, all_scores = graph.add("Concat", *rois, axis=0), graph.add("Concat", *scores, axis=0)
-        most = graph.add("Min", count, graph.add("Shape", all_scores))
-        found = graph.add("Gather", all_rois, graph.add_many("TopK", (all_scores, most), 2, axis=0)[1], axis=0)
+        found, found_scores = graph.add("Concat", *rois, axis=0), graph.add("Concat", *scores, axis=0)
+        most = graph.add("Min", count, graph.add("Shape", found_scores))
+        found = graph.add("Gather", found, graph.add_many("TopK", (found_scores, most), 2, axis=0)[1], axis=0)
     graph.output(found, "rois", "float32", ("N", 4))
     return graph.model()
+
+
+def _anchor_scores(graph: Graph, logits: str, config: Config) -> str:
+    """Write `mrcnn.network.proposals.anchor_scores` as nodes: logits (A, 2) to scores (A,)."""
+    if not architecture_of(config).proposals_per_level:
+        return graph.add("Gather", graph.add("Softmax", logits, axis=-1), graph.constant(1, "int64"), axis=1)
+    background, foreground = (graph.add("Gather", logits, graph.constant(column, "int64"), axis=1) for column in (0, 1))
+    difference = graph.add("Sub", foreground, background)
+    return graph.add("Exp", graph.add("Min", difference, graph.constant(LARGEST_LOGIT)))
 
 
 def _clipped(graph: Graph, boxes: str, window: str) -> str:
@@ -246,7 +256,7 @@ def _decode(graph: Graph, boxes: str, deltas: str, max_log_scale: float) -> str:
 
 
 def write_parts(weights: Path, config: Config, folder: Path) -> None:
-    """Build the network in Keras, load the weights and write NAME.onnx for each part.
+    """Build the network in Keras, on any backend, load the weights and write NAME.onnx for each part.
 
     Args:
         weights: a weight file, see `mrcnn.weights.load_save`.

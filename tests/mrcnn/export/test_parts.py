@@ -104,14 +104,18 @@ def test_features(run, network, images, extracted):
     np.testing.assert_allclose(found["rpn_deltas"], extracted[2], atol=1e-4)
 
 
-@pytest.mark.parametrize(("limit", "count"), [(90, 40), (90, 3), (1, 40)])
-def test_proposals(run, network, extracted, windows, limit, count):
+@pytest.mark.parametrize(("limit", "count", "surplus"), [(90, 40, 0), (90, 3, 0), (1, 40, 0), (90, 40, 30)])
+def test_proposals(run, network, extracted, windows, limit, count, surplus):
+    """With a surplus of the objects' logits, all probabilities are 1; those of Matterport's do not get it, since they
+    rank anchors and a tie may fall either way."""
+    by_logits = architecture_of(network.config).proposals_per_level
+    logits = extracted[1] + np.array([0, surplus if by_logits else 0], np.float32)
     config = type(network.config)()
     config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
     same = MaskRCNNNetwork(config, network.models)
-    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], windows, HW))
+    rois, counts = map(ops.convert_to_numpy, same.propose(logits, extracted[2], windows, HW))
     for image in (0, 1):
-        inputs = {"rpn_class_logits": extracted[1][image], "rpn_deltas": extracted[2][image]}
+        inputs = {"rpn_class_logits": logits[image], "rpn_deltas": extracted[2][image]}
         inputs |= proposal_inputs(config, windows[image], *HW)
         found = run("proposals", inputs)["rois"]
         assert 1 <= len(found) <= count

@@ -30,7 +30,7 @@ class OtherMachine(Machine):
         self.keras_loads = 0
         self.openvino_loads = True
         self.made = []
-        self.threads = []
+        self.given_threads = []
 
     def has(self, engine):
         return engine in self.installed
@@ -64,7 +64,7 @@ class OtherMachine(Machine):
         return self.make("keras", precision.value)
 
     def make_openvino(self, model, precision, threads):
-        self.threads.append(threads)
+        self.given_threads.append(threads)
         return self.make("openvino", precision.value)
 
     def make_onnx(self, model, precision, provider):

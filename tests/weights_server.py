@@ -1,6 +1,7 @@
-"""A server for the COCO weights that resumes, refuses to, cuts the line, and serves the wrong thing; and small files
+"""A server for weights that resumes, refuses to, cuts the line, and serves the wrong thing; and small files
 that look like them."""
 
+import hashlib
 import http.server
 import io
 import re
@@ -8,6 +9,9 @@ import threading
 
 import h5py
 import numpy as np
+
+from mrcnn.weights.published import PublishedModel
+from tests.mrcnn.weights.checkpoints import DATA
 
 NAME = "mask_rcnn_coco.h5"
 
@@ -21,17 +25,19 @@ class FakeServer:
         ranges: whether Range is understood.
         cuts: for each request in turn, after how many bytes the line is cut (None: not at all); then never.
         statuses: for each request in turn, an error status to answer with (None: none); then none.
+        redirects: how many of the following requests are sent to another path.
         sends_length: whether Content-Length is sent.
         requests: the Range header of each request, None where it had none.
     """
 
     def __init__(self, data):
         self.data, self.etag, self.ranges, self.sends_length = data, '"one"', True, True
-        self.cuts, self.statuses, self.requests = [], [], []
+        self.cuts, self.statuses, self.requests, self.redirects = [], [], [], 0
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/{NAME}"
+        self.mirror = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"{self.mirror}/{NAME}"
 
     def close(self):
         self.server.shutdown()
@@ -46,6 +52,13 @@ class FakeServer:
                 status = fake.statuses.pop(0) if fake.statuses else None
                 if status:
                     self.send_error(status)
+                    return
+                if fake.redirects:
+                    fake.redirects -= 1
+                    self.send_response(302)
+                    self.send_header("Location", "/elsewhere")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
                     return
                 begin = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and fake.ranges else 0
                 self.send_response(206 if asked and fake.ranges else 200)
@@ -66,10 +79,11 @@ class FakeServer:
 
 
 def weights_bytes(classes=81, leave_out=None):
-    """A small file with the layer names of Matterport's."""
+    """A small file with some of the layer names of Matterport's ResNet-101."""
+    stage_4 = [f"res4{letter}_branch2a" for letter in "abcdefghijklmnopqrstuvw"]
     layers = [
         name
-        for name in ("conv1", "fpn_p5", "rpn_model", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
+        for name in ("conv1", *stage_4, "fpn_p5", "rpn_model", "mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask")
         if name != leave_out
     ]
     memory = io.BytesIO()
@@ -84,3 +98,27 @@ def weights_bytes(classes=81, leave_out=None):
 
 
 GOOD = weights_bytes()
+
+
+def published(data, url, **changes):
+    """A model like coco whose published file has this content."""
+    facts = {
+        "name": "coco",
+        "file_name": NAME,
+        "url": url,
+        "megabytes": 1,
+        "size": len(data),
+        "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+        "architecture": "matterport",
+        "backbone": "resnet101",
+        "num_classes": 81,
+        "license": "none",
+    }
+    return PublishedModel(**{**facts, **changes})
+
+
+def published_v1(url, **changes):
+    """A model like coco-r50 whose published file is the small one in tests/data, and that file's content."""
+    data = (DATA / "torchvision_v1.pth").read_bytes()
+    facts = {"name": "coco-r50", "file_name": "v1.pth", "architecture": "torchvision", "backbone": "resnet50"}
+    return published(data, url, **{**facts, "num_classes": 91, **changes}), data
