@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,9 @@ def exported_parts(weights: Path, config: Config, folder: Path | None = None) ->
     if importlib.util.find_spec("onnx") is None:
         raise ExportFault("exporting the network requires the package onnx: pip install onnx")
     _announce(weights, folder)
-
-    def fill(part: Path) -> None:
-        export(weights, config, part)
-        with contextlib.suppress(cache.CacheFault):
-            _cached(folder)
-            raise _ExportedMeanwhile
-
+    notes = {"weights": weights.name}
     try:
-        cache.write(folder, VERSION, fill, {"weights": weights.name})
+        cache.write(folder, VERSION, Export(weights, config, folder).write, notes)
     except _ExportedMeanwhile:
         pass
     except OSError as error:
@@ -97,32 +92,46 @@ class _ExportedMeanwhile(Exception):
     """Another process has written the same folder, which others may already be reading."""
 
 
-def export(weights: Path, config: Config, part: Path) -> None:
-    """Write the graphs: here if Keras is loaded already, else in a separate process. Raises ExportFault."""
-    if "keras" not in sys.modules:
-        _export_in_process(weights, config, part)
-        return
-    try:
-        from mrcnn.export.parts import write_parts
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Exports a network into a folder that becomes `folder` when it is complete."""
 
-        write_parts(weights, config, part)
-    except (ValueError, ImportError) as error:  # WeightsError, ExportError; an onnx that does not load
-        raise ExportFault(f"{weights} cannot be exported: {error}") from None
+    weights: Path
+    config: Config
+    folder: Path
 
+    def write(self, part: Path) -> None:
+        """Export into `part`. Raises _ExportedMeanwhile if another process has completed `folder`."""
+        self.export(part)
+        with contextlib.suppress(cache.CacheFault):
+            _cached(self.folder)
+            raise _ExportedMeanwhile
 
-def _export_in_process(weights: Path, config: Config, part: Path) -> None:
-    """A separate process saves this one the framework's memory and messages."""
-    settings = {"config": network_settings(config)}
-    paths = str(weights.resolve()), str(part.resolve())
-    command = [sys.executable, "-X", "utf8", "-m", "mrcnn.export", *paths]
-    with subprocess.Popen(command, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+    def export(self, part: Path) -> None:
+        """Write the graphs: here if Keras is loaded already, else in a separate process. Raises ExportFault."""
+        if "keras" not in sys.modules:
+            self._in_process(part)
+            return
         try:
-            stderr = _wait(process, json.dumps(settings), weights.name)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise ExportFault(f"{weights} cannot be exported: {_reason(process.returncode, stderr)}")
+            from mrcnn.export.parts import write_parts
+
+            write_parts(self.weights, self.config, part)
+        except (ValueError, ImportError) as error:  # WeightsError, ExportError; an onnx that does not load
+            raise ExportFault(f"{self.weights} cannot be exported: {error}") from None
+
+    def _in_process(self, part: Path) -> None:
+        """A separate process saves this one the framework's memory and messages."""
+        settings = {"config": network_settings(self.config)}
+        paths = str(self.weights.resolve()), str(part.resolve())
+        command = [sys.executable, "-X", "utf8", "-m", "mrcnn.export", *paths]
+        with subprocess.Popen(command, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+            try:
+                stderr = _wait(process, json.dumps(settings), self.weights.name)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise ExportFault(f"{self.weights} cannot be exported: {_reason(process.returncode, stderr)}")
 
 
 def _wait(process: subprocess.Popen[str], text: str, name: str) -> str:

@@ -55,7 +55,7 @@ def exports(monkeypatch):
         for name in PART_NAMES:
             (folder / f"{name}.onnx").write_text(f"{name} {len(calls)}")
 
-    monkeypatch.setattr(create, "export", fake)
+    monkeypatch.setattr(create.Export, "export", lambda export, folder: fake(export.weights, export.config, folder))
     return calls
 
 
@@ -125,7 +125,7 @@ def test_what_another_process_has_made_meanwhile_stays(weights, monkeypatch):
         if not (folder / cache.MANIFEST).exists():
             cache.write(folder, VERSION, lambda other: [(other / f"{n}.onnx").write_text("theirs") for n in PART_NAMES])
 
-    monkeypatch.setattr(create, "export", slow)
+    monkeypatch.setattr(create.Export, "export", lambda export, folder: slow(export.weights, export.config, folder))
     assert exported_parts(weights, Small())["boxes"].read_text() == "theirs"
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
 
@@ -135,7 +135,7 @@ def test_a_full_disk_is_one_line(weights, monkeypatch):
         (folder / "features.onnx").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(create, "export", full)
+    monkeypatch.setattr(create.Export, "export", lambda export, folder: full(export.weights, export.config, folder))
     with pytest.raises(ExportFault, match=r"cannot be written to .*net-.*: .*No space left on device"):
         exported_parts(weights, Small())
     assert not list((weights.parent / "cache").iterdir())
