@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import Controls, ControlState
 from pipeline.drawing.overlay import Overlay, StatusLine
 from pipeline.drawing.places import draw_places
 from pipeline.ledger import RunLedger
 from pipeline.privacy.redaction import Redactor
-from pipeline.records import Clock, SegmentedFrame, UnredactedFrame
+from pipeline.records import Clock, Image, SegmentedFrame, UnredactedFrame
 from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
@@ -81,11 +78,11 @@ class Presenter:
         image_bgr.flags.writeable = False
         return Presentation(segmented, image_bgr, controls)
 
-    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
+    def draw(self, segmented: SegmentedFrame) -> Image:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
         return self._draw(segmented, self._controls.state)
 
-    def _draw(self, segmented: SegmentedFrame, controls: ControlState) -> NDArray[np.uint8]:
+    def _draw(self, segmented: SegmentedFrame, controls: ControlState) -> Image:
         if controls.overlay is not self._overlay_settings:
             self._overlay_settings = controls.overlay
             self._overlay = Overlay(controls.overlay, self._labels)

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import ControlState
-from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.records import Image, SegmentedFrame, SourceInfo
 
 
 class Delivery(Enum):
@@ -38,7 +35,7 @@ class Presentation:
     """
 
     segmented: SegmentedFrame
-    annotated_bgr: NDArray[np.uint8]
+    annotated_bgr: Image
     controls: ControlState | None = None
 
     @property
