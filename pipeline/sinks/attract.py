@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.overlay import draw_banner
+from pipeline.drawing.chips import draw_banner
 from pipeline.labels import resolve_classes
 from pipeline.privacy.redaction import read_picture, scale_to_fill
 from pipeline.records import SegmentedFrame

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.overlay import draw_banner
+from pipeline.drawing.chips import draw_banner
+from pipeline.drawing.status import draw_status
 from pipeline.errors import InputError
 from pipeline.records import Frame, SourceKind
 from pipeline.settings.output_settings import AttractSettings, WindowSettings
@@ -26,7 +27,7 @@ from pipeline.sinks.screen import screen_available
 
 log = logging.getLogger(__name__)
 
-KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, space pauses"
+KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, d shows details, space pauses"
 
 _ESCAPE = 27
 _MAX_INITIAL_WH = (1280, 720)
@@ -74,6 +75,7 @@ class Window(Sink):
         self._open = False
         self._was_visible = False
         self._paused = False
+        self._details = False
         self._stop_requested = False
         self._fullscreen = False
         self._shown: NDArray[np.uint8] | None = None
@@ -117,7 +119,8 @@ class Window(Sink):
             self._frame = presentation.segmented.frame
             self._slate = ""
             attract = self._attract
-            self._show(attract.apply(presentation.segmented, self._shown) if attract else self._shown)
+            shown = attract.apply(presentation.segmented, self._shown) if attract else self._shown
+            self._show(self._with_status(presentation, shown) if shown is self._shown else shown)
         self._poll()
 
     def idle(self, message: str) -> None:
@@ -184,6 +187,16 @@ class Window(Sink):
         if not self._closed_by_user():
             self._gui.imshow(self._title, image_bgr)
 
+    def _with_status(self, presentation: Presentation, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture with the status line, which stills do not have; unless the picture has one already."""
+        status, controls = presentation.status, presentation.controls
+        is_drawn = presentation.drawn and controls is not None and controls.overlay.status
+        if status is None or is_drawn or not (self._settings.status or self._details):
+            return shown
+        canvas = shown.copy()
+        draw_status(canvas, status, self._details)
+        return canvas
+
     def _poll(self) -> None:
         if not self._open:
             return
@@ -211,6 +224,8 @@ class Window(Sink):
             self._toggle_fullscreen()
         elif key == "s":
             self._save_still()
+        elif key == "d":
+            self._details = not self._details
         elif key == " ":
             self._paused = not self._paused
             self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self._paused else self._title)
