@@ -19,8 +19,8 @@ _OPACITY = 0.86
 _SIDE_PADDING, _RADIUS = 0.36, 0.3
 """Relative to the text size."""
 MIN_TEXT_SIZE, MAX_TEXT_SIZE = 10.0, 40.0
-_LINES_PER_FRAME = 46
-"""The text size is this fraction of the frame's shorter side, within its limits."""
+_BASE_SIZE, _SIDE_PER_PIXEL = 5.0, 57.0
+"""The text size in pixels is the first plus one for so many pixels of the frame's shorter side, within its limits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +37,9 @@ class _Chip:
 
 
 def text_size(height: int, width: int) -> float:
-    """Pixels to the em that suit a frame: 10 at 176x144, 24 at 1080p, 40 at 4K."""
-    return min(MAX_TEXT_SIZE, max(MIN_TEXT_SIZE, round(2 * min(height, width) / _LINES_PER_FRAME) / 2))
+    """Pixels to the em that suit a frame: 10 at 176x144, 11.5 at 640x360, 24 at 1080p, 40 at 4K."""
+    size = _BASE_SIZE + min(height, width) / _SIDE_PER_PIXEL
+    return min(MAX_TEXT_SIZE, max(MIN_TEXT_SIZE, round(2 * size) / 2))
 
 
 def chip_size(text: str, size: float) -> tuple[int, int]:

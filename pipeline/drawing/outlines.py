@@ -21,7 +21,7 @@ SUBPIXEL_BITS = 4
 """Polygons for cv2 are in sixteenths of pixels, and pixel centers are at whole numbers there."""
 _MIN_ISLAND, _MIN_HOLE = 0.06, 0.05
 """Parts and holes smaller than this fraction of the largest part are noise of the grid."""
-_PIXELS_PER_STEP = 10.0
+_PIXELS_PER_STEP = 12.0
 """The grid is refined until its steps are at most this long, or by `_MAX_REFINEMENT`."""
 _MAX_REFINEMENT = 6
 _SMOOTHING = 0.75

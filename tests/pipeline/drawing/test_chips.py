@@ -7,7 +7,7 @@ from pipeline.drawing.palette import PALETTE
 
 @pytest.mark.parametrize(
     ("size_hw", "size"),
-    [((144, 176), 10), ((360, 640), 10), ((1080, 1920), 23.5), ((1920, 1080), 23.5), ((2160, 3840), 40)],
+    [((144, 176), 10), ((360, 640), 11.5), ((1080, 1920), 24), ((1920, 1080), 24), ((2160, 3840), 40)],
 )
 def test_text_size_follows_the_frame_within_limits(size_hw, size):
     assert text_size(*size_hw) == size

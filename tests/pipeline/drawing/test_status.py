@@ -38,8 +38,8 @@ def test_it_is_small_and_at_the_bottom_left():
     x1, y1, x2, y2 = extent(FULL)
     assert x1 < 8
     assert 472 <= y2 < 480
-    assert y2 - y1 < 16
-    assert x2 < 320
+    assert y2 - y1 < 20
+    assert x2 < 340
     detailed = extent(FULL, with_details=True)
     assert detailed[3] == y2
     assert detailed[3] - detailed[1] > 6 * (y2 - y1)
