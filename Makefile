@@ -1,4 +1,5 @@
 # make demo          installs into .venv and segments samples/people.mp4 -> out/people_segmented.mp4
+# make demo LIGHT=1  the same in .venv-light, a third of the size: without TensorFlow
 # make test          installs what the tests need and runs all tiers below but PyTorch
 # make test-fast     the tests that neither compute with Keras nor take long, two at a time
 # make test-network  the tests that compute with Keras, on TensorFlow, and those that take long
@@ -15,14 +16,16 @@
 # make demo DEMO_FLAGS="--max-frames 50". Windows has no make: the README gives the plain commands.
 
 PYTHON ?=
-VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))
+LIGHT ?=
+VENV ?= .venv$(addprefix -,$(notdir $(PYTHON)))$(if $(LIGHT),-light)
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 JOBS ?= 2
 TORCH ?= torch==2.13.0
 
 PY := $(VENV)/bin/python
-RUN_STAMP := $(VENV)/.installed-run
+RUN := $(if $(LIGHT),light,run)
+RUN_STAMP := $(VENV)/.installed-$(RUN)
 TEST_STAMP := $(VENV)/.installed-test
 DOCS_VENV := $(VENV)-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed-docs
@@ -96,9 +99,9 @@ clean:
 # An interpreter that is gone makes the environment anew.
 $(PY) $(DOCS_VENV)/bin/python: ;
 
-$(RUN_STAMP): locks/build.txt locks/run.txt $(PY)
+$(RUN_STAMP): locks/build.txt locks/$(RUN).txt $(PY)
 	@echo "== setting up $(VENV)"
-	@$(INSTALL) run --venv "$(VENV)"
+	@$(INSTALL) $(RUN) --venv "$(VENV)"
 	@touch $@
 
 $(TEST_STAMP): $(RUN_STAMP) locks/test.txt
@@ -116,6 +119,7 @@ $(DOCS_STAMP): locks/build.txt locks/docs.txt $(DOCS_VENV)/bin/python
 lock: $(UV)
 	$(COMPILE) --universal --python-version 3.11 --upgrade $(RANGES) -o locks/test.txt
 	$(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt requirements.txt -o locks/run.txt
+	$(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt requirements-light.txt -o locks/light.txt
 	$(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt requirements.txt requirements-docs.txt -o locks/docs.txt
 	printf 'setuptools\nwheel\n' | $(COMPILE) --universal --python-version 3.11 --upgrade -c locks/test.txt - -o locks/build.txt
 	$(MAKE) test lint docs

@@ -2,7 +2,8 @@
 
     python stream_segment.py                                    # camera 0 in a window
     python stream_segment.py --source clip.mp4 --output out.mp4
-    python stream_segment.py weights coco                       # download the COCO weights
+    python stream_segment.py weights get coco-r50               # download a model of the 80 COCO classes
+    python stream_segment.py --model coco-r50 --min-score 0.7 --source clip.mp4
 
 From Python:
 

@@ -34,7 +34,7 @@ from pipeline.runtime.wiring import KeyframeJoin, Keyframes, SmoothJoin
 from pipeline.settings.loading import load_settings, parse_assignment
 from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.presentation_settings import CarryMode, MotionSettings
-from pipeline.threads.slot import Overflow, Slot
+from pipeline.threads.stage import Overflow, Slot
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from benchmarks.options import Options
@@ -22,7 +23,8 @@ from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, weights_
 from pipeline.settings.model_settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPE = ROOT / "tests" / "data" / "oracle" / "make_weights.py"
+RECIPES = ROOT / "tests" / "data"
+"""Scripts that make weights."""
 ORIGINAL_S = 4.9
 """Seconds per frame of Matterport's package (Keras 2.2.5, TensorFlow 1.15.5) at 1024 px on two cores, measured once."""
 
@@ -56,16 +58,23 @@ def seeded_file() -> Path:
     path = user_cache() / "benchmarks" / "seeded_r101_coco.h5"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        spec = importlib.util.spec_from_file_location("make_weights", RECIPE)
-        if spec is None or spec.loader is None or not RECIPE.is_file():
-            raise InputError(f"{RECIPE} is missing: the seeded weights cannot be made; give --weights FILE")
-        recipe = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(recipe)
+        seeded = recipe("oracle/make_weights.py")
         with tempfile.TemporaryDirectory(dir=path.parent) as folder, contextlib.redirect_stdout(io.StringIO()):
             made = Path(folder) / path.name
-            recipe.main(made)
+            seeded.main(made)
             os.replace(made, path)
     return path
+
+
+def recipe(name: str) -> ModuleType:
+    """A script that makes weights, as a module. Raises InputError: it is missing, as in an installed package."""
+    path = RECIPES / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InputError(f"{path} is missing: random weights cannot be made; run the benchmark in a clone")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def choices(name: str) -> list[str]:
@@ -90,10 +99,12 @@ def best(weights: Weights, max_dim: int | None, options: Options) -> dict[str, A
 
 
 @contextlib.contextmanager
-def opened(settings: Mapping[str, Any], report_from: float | None = None) -> Iterator[MaskRCNNSegmenter]:
-    """A segmenter with these settings, ready."""
+def opened(
+    settings: Mapping[str, Any], report_from: float | None = None, workers: int = 1
+) -> Iterator[MaskRCNNSegmenter]:
+    """A segmenter with these settings, ready; for so many threads, if its engine gains from that."""
     model = read_model(ModelSettings.model_validate(dict(settings)))
-    segmenter = MaskRCNNSegmenter(model, model.detection_filter(redaction_score=report_from))
+    segmenter = MaskRCNNSegmenter(model, model.detection_filter(redaction_score=report_from), workers)
     segmenter.open()
     say(f"ready: {segmenter.description}")
     try:

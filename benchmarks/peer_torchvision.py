@@ -1,19 +1,21 @@
 """Runs torchvision's Mask R-CNN in an interpreter that has it: one frame for each line of standard input.
 
-    /path/to/python peer_torchvision.py FRAME.npy STATE.npz MODEL SCORE SHORT LONG THREADS
+    /path/to/python peer_torchvision.py FRAME.npy STATE.pkl MODEL SCORE THREADS PRECISION
 
-MODEL is a function of torchvision.models.detection; STATE.npz holds its weights, SCORE is the least score of a
-detection, SHORT and LONG limit the sides of the resized frame. Prints "ready" when the model is loaded; then, for every
-line on standard input, detects on the frame (uint8 RGB), pastes the masks, and prints the seconds. Imports nothing of
-this project.
+MODEL is a function of torchvision.models.detection; STATE.pkl holds its weights, a dictionary of arrays; SCORE is the
+least score of a detection; PRECISION is "float32", or "bfloat16" with channels last. Prints "ready" when the model is
+loaded; then, for every line on standard input, detects on the frame (uint8 RGB), pastes the masks, and prints the
+seconds. Imports nothing of this project.
 """
 
+import contextlib
 import os
+import pickle
 import sys
 import time
 
 
-def main(frame_path, state_path, name, score, short, long, threads):
+def main(frame_path, state_path, name, score, threads, precision):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keeps the output of libraries apart from the answers
     import numpy as np
@@ -21,11 +23,8 @@ def main(frame_path, state_path, name, score, short, long, threads):
     import torchvision
 
     torch.set_num_threads(int(threads))
-    sizes = {"min_size": int(short), "max_size": int(long)}
     build = getattr(torchvision.models.detection, name)
-    model = build(weights=None, weights_backbone=None, num_classes=91, box_score_thresh=float(score), **sizes)
-    with np.load(state_path) as state:
-        tensors = {key: torch.from_numpy(state[key]) for key in state.files}
+    model = build(weights=None, weights_backbone=None, num_classes=91, box_score_thresh=float(score))
     if name.endswith("_fpn"):  # published weights of the first version are built with frozen normalization, epsilon 0
 
         def frozen(channels):
@@ -33,13 +32,19 @@ def main(frame_path, state_path, name, score, short, long, threads):
 
         body = torchvision.models.resnet50(weights=None, norm_layer=frozen)
         model.backbone = torchvision.models.detection.backbone_utils._resnet_fpn_extractor(body, 5)
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    with open(state_path, "rb") as file:
+        state = {key: torch.from_numpy(array) for key, array in pickle.load(file).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
     wrong = [key for key in (*missing, *unexpected) if not key.endswith("num_batches_tracked")]
     if wrong:
         raise SystemExit("the weights do not fit: " + ", ".join(wrong[:5]))
     model.eval()
     frame = torch.from_numpy(np.load(frame_path)).permute(2, 0, 1).float() / 255.0
-    with torch.inference_mode():
+    arithmetic = contextlib.nullcontext()
+    if precision == "bfloat16":
+        model = model.to(memory_format=torch.channels_last)
+        arithmetic = torch.autocast("cpu", torch.bfloat16)
+    with torch.inference_mode(), arithmetic:
         model([frame])
         print("ready", file=answers, flush=True)
         for _ in sys.stdin:

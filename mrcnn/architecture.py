@@ -46,7 +46,8 @@ class Architecture:
         grid_strides: cells between anchors are canvas size // rows and columns of the level, which differs from the
             nominal stride where a level has an odd size; otherwise nominal strides.
         proposals_per_level: the RPN's best PRE_NMS_LIMIT anchors are taken, and suppressed, level by level; otherwise
-            of all levels together. If so, proposals are clipped to the image, not to the canvas.
+            of all levels together. If so, anchors are ranked by logits, not by probabilities, of which many are 1 in
+            float32; and proposals are clipped to the image, not to the canvas.
         smallest_proposal: pixels; proposals with a shorter side are dropped.
         floored_levels: the pyramid level of a region (Lin et al. 2017, equation 1) is rounded down, after 1e-6 has been
             added; otherwise to the nearest one.
@@ -99,7 +100,7 @@ _COMMON = {
     "PRE_NMS_LIMIT": 1000,
     "POST_NMS_ROIS_INFERENCE": 1000,
     "RPN_NMS_THRESHOLD": 0.7,
-    "DETECTION_MIN_CONFIDENCE": 0.05,
+    "DETECTION_MIN_CONFIDENCE": 0.5,  # for pictures; their evaluation counts from 0.05 on
     "DETECTION_NMS_THRESHOLD": 0.5,
     "DETECTION_MAX_INSTANCES": 100,
 }

@@ -17,7 +17,7 @@ from mrcnn.matterport.boxes import (
 )
 from mrcnn.matterport.dataset import Dataset
 from mrcnn.matterport.metrics import compute_ap, compute_ap_range, compute_matches, compute_recall, trim_zeros
-from mrcnn.matterport.resizing import (
+from mrcnn.matterport.molding import (
     expand_mask,
     minimize_mask,
     mold_mask,

@@ -56,44 +56,42 @@ class Controls:
     Args:
         overlay: the initial overlay.
         recording: whether the run begins with a recording.
+
+    Attributes:
+        state: the present state, replaced whole.
     """
 
     def __init__(self, overlay: OverlaySettings, recording: bool = False) -> None:
         self._lock = threading.Lock()
-        self._state = ControlState(overlay, recording=recording, take=int(recording))
-
-    @property
-    def state(self) -> ControlState:
-        """The present state."""
-        return self._state
+        self.state = ControlState(overlay, recording=recording, take=int(recording))
 
     def change_display(self, change: DisplayChange) -> ControlState:
         """Switch what is drawn from the next frame on; returns the new state."""
         switches = {name: value for name, value in change.model_dump().items() if value is not None}
         with self._lock:
-            min_score = switches.pop("min_score", self._state.min_score)
-            overlay = self._state.overlay.model_copy(update=switches)
-            self._state = replace(self._state, overlay=overlay, min_score=min_score)
-            return self._state
+            min_score = switches.pop("min_score", self.state.min_score)
+            overlay = self.state.overlay.model_copy(update=switches)
+            self.state = replace(self.state, overlay=overlay, min_score=min_score)
+            return self.state
 
     def set_recording(self, on: bool) -> ControlState:
         """Start a recording with the next frame, or end it; returns the new state."""
         with self._lock:
-            state = self._state
+            state = self.state
             if on and not state.recording:
-                self._state = replace(state, recording=True, take=state.take + 1, error="")
+                self.state = replace(state, recording=True, take=state.take + 1, error="")
             elif not on:
-                self._state = replace(state, recording=False)
-            return self._state
+                self.state = replace(state, recording=False)
+            return self.state
 
     def recording_started(self, file: str) -> None:
         """The recorder has begun to write this file."""
         with self._lock:
-            self._state = replace(self._state, file=file)
+            self.state = replace(self.state, file=file)
 
     def recording_ended(self, take: int, error: str = "") -> None:
         """The recorder has finished the file of this take; an error switches the recording off, if it is still that."""
         with self._lock:
-            state = self._state
+            state = self.state
             recording = state.recording and not (error and take == state.take)
-            self._state = replace(state, recording=recording, file=None, error=error or state.error)
+            self.state = replace(state, recording=recording, file=None, error=error or state.error)

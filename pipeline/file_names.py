@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.safe_uri import refuse_address, safe_name
 
 
-def user_path(text: str, setting: str) -> Path:
+def user_path(text: str | None, setting: str) -> Path:
     """Converts a path given by the user, expanding ~.
 
     Args:
@@ -18,8 +18,11 @@ def user_path(text: str, setting: str) -> Path:
         setting: the option or setting it was given with ("--weights"), for messages.
 
     Raises:
+        ValueError: there is none.
         InputError: it is an address, the home folder does not exist, or the locale cannot encode the path.
     """
+    if text is None:
+        raise ValueError(f"{setting} needs a path")
     try:
         path = Path(refuse_address(text)).expanduser()
     except ValueError as error:

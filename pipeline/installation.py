@@ -22,6 +22,11 @@ def shipped_file(name: str) -> Path:
     return (ROOT if is_clone() else WHEEL_DATA) / name
 
 
+def install_command(extra: str) -> str:
+    """The command that installs what an extra of pyproject.toml adds."""
+    return f'pip install -e ".[{extra}]"' if is_clone() else f'pip install "stream-segment[{extra}]"'
+
+
 def program_name() -> str:
     """The command that started the program, for help and messages that name another command."""
     started_by_script = Path(sys.argv[0]).stem == "stream-segment"

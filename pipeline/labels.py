@@ -1,4 +1,4 @@
-"""Class names: COCO's, those of a labels file, and the classes that the user selects."""
+"""Class names: those of a labels file, and the classes that the user selects."""
 
 from __future__ import annotations
 
@@ -9,39 +9,21 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
 
-BACKGROUND = "BG"
 
-COCO_LABELS: tuple[str, ...] = (
-    BACKGROUND,
-    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light"),
-    *("fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow"),
-    *("elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee"),
-    *("skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard"),
-    *("tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple"),
-    *("sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch"),
-    *("potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard"),
-    *("cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors"),
-    *("teddy bear", "hair drier", "toothbrush"),
-)
-"""The background, then the 80 COCO classes in the order of Matterport's model."""
-
-
-def load_labels(path: str | None, num_classes: int | None) -> tuple[str, ...]:
-    """Reads class names from a file with one name per line, the background first; COCO's without a file.
+def load_labels(path: str, num_classes: int | None) -> tuple[str, ...]:
+    """Reads class names from a file with one name per line, the background first.
 
     Args:
-        path: UTF-8 text file, or None.
+        path: UTF-8 text file.
         num_classes: the required number, including the background; None accepts any.
 
     Raises:
         InputError: the file is missing or empty, has a blank line or a duplicate, or the wrong number of names.
     """
-    labels = COCO_LABELS if path is None else _read_labels(user_path(path, "--labels"))
+    labels = _read_labels(user_path(path, "--labels"))
     if num_classes is not None and len(labels) != num_classes:
-        source = "the COCO list" if path is None else path
         raise InputError(
-            f"{source} has {len(labels)} class names including the background, but the weights have {num_classes} "
-            "classes; give --labels a file with one name per line, the background first"
+            f"{path} has {len(labels)} class names including the background, but the weights have {num_classes} classes"
         )
     return labels
 

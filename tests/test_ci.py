@@ -62,18 +62,25 @@ def test_each_python_is_tested_the_first_one_wholly(ci):
     code, lines = ci(["3.11", "3.12", "3.13"], CI="true")
     assert (code, lines[-1]) == (0, "CI: all passed")
     made = [line for line in lines if line.startswith("make ")]
+    short_demo = "DEMO_FLAGS=--max-frames 50 --weights W/stream_segment_person.h5"
+
+    def light(version):
+        return f"make demo LIGHT=1 PYTHON=python{version} VENV=.venv-ci-{version}-light {short_demo}"
+
     assert made == [
         *(
             f"make {what} PYTHON=python3.11 VENV=.venv-ci-3.11"
             for what in ("test-fast", "lint", "docs", "test-network", "test-jax", "test-alone")
         ),
+        light("3.11"),
         *(
-            f"make {what} PYTHON=python{version} VENV=.venv-ci-{version}{more}"
+            line
             for version in ("3.12", "3.13")
-            for what, more in (
-                ("test-fast", ""),
-                ("test-network", " NETWORK=keras and not slow"),
-                ("demo", " DEMO_FLAGS=--max-frames 50 --weights W/stream_segment_person.h5"),
+            for line in (
+                f"make test-fast PYTHON=python{version} VENV=.venv-ci-{version}",
+                f"make test-network PYTHON=python{version} VENV=.venv-ci-{version} NETWORK=keras and not slow",
+                f"make demo PYTHON=python{version} VENV=.venv-ci-{version} {short_demo}",
+                light(version),
             )
         ),
     ]
@@ -127,7 +134,8 @@ def test_a_python_that_is_not_found_is_named_and_fails_where_ci_says_so(ci, vari
         "test-alone",
         "lint",
         "test-fast PYTHON=python3.13",
-        "demo",
+        "demo PYTHON=python3.12",
+        "demo LIGHT=1 PYTHON=python3.11",
     ],
 )
 def test_any_failure_fails(ci, fails):

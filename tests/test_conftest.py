@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OF_A_WINDOW = "tests/pipeline/sinks/test_monitors.py::test_monitors_and_pointer_of_a_real_x_server"
+OF_A_WINDOW = "tests/pipeline/sinks/test_screen.py::test_monitors_and_pointer_of_a_real_x_server"
 
 
 @pytest.mark.parametrize(("required", "code", "told"), [("browser", 0, "1 skipped"), ("browser,window", 1, "1 error")])

@@ -122,7 +122,7 @@ def test_detections_on_standard_output_are_alone_there(clip, seeded_small_weight
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2]
     assert "captured 3, inferred 3, presented 3, dropped 0" in done.stderr
-    assert re.search(r"; OpenVINO [\d.]+ on the CPU, (bfloat16|float32)\n", done.stderr)
+    assert re.search(r"; OpenVINO [\d.]+ on the CPU, (bfloat16|float32) \(measured here: .*\)", done.stderr)
 
 
 def test_without_a_screen_the_run_goes_on_and_says_so(clip, seeded_small_weights):

@@ -82,7 +82,7 @@ def test_without_one_there_is_a_clear_line(tmp_path, pythons, arguments, found):
 
 def dry_run(*arguments):
     # The tests themselves run under make, which hands its variables on.
-    theirs = ("MAKE", "MFLAGS", "PYTHON", "VENV", "UV", "DEMO_FLAGS", "PYTEST_FLAGS")
+    theirs = ("MAKE", "MFLAGS", "PYTHON", "LIGHT", "VENV", "UV", "DEMO_FLAGS", "PYTEST_FLAGS")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     result = subprocess.run(
         ["make", "-n", *arguments], capture_output=True, text=True, cwd=ROOT, check=True, timeout=60, env=variables
@@ -138,6 +138,13 @@ def test_another_python_gets_an_environment_of_its_own():
     text = dry_run("demo", "PYTHON=/opt/no-such-python")
     assert ".venv-no-such-python/bin/python tools/demo.py" in text
     assert 'find_python.sh "/opt/no-such-python"' in text
+
+
+def test_a_light_environment_is_one_of_its_own(tmp_path):
+    text = dry_run("demo", "LIGHT=1")
+    assert 'tools/install.py light --venv ".venv-light"' in text
+    assert ".venv-light/bin/python tools/demo.py" in text
+    assert 'tools/install.py light --venv ".venv-python3.12-light"' in dry_run("demo", "LIGHT=1", "PYTHON=python3.12")
 
 
 def test_something_is_said_before_anything_else_is_done(tmp_path):

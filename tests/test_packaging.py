@@ -44,7 +44,7 @@ RIVALS = {"opencv-python", "opencv-python-headless", "opencv-contrib-python-head
 """They install the same files as opencv-contrib-python."""
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt", "requirements-docs.txt"])
+@pytest.mark.parametrize("name", [f"requirements{part}.txt" for part in ("", "-light", "-test", "-docs")])
 def test_requirements_have_both_bounds_and_stand_once(name):
     lines = requirement_lines(name)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+>=[\d.]+,<[\d.]+", line) for line in lines), lines
@@ -56,6 +56,24 @@ def test_requirements_have_both_bounds_and_stand_once(name):
 def test_the_packages_that_were_asked_for_come_first():
     names = [line.split(">=")[0] for line in requirement_lines("requirements.txt")]
     assert names[:4] == ["tensorflow", "opencv-contrib-python", "imutils", "numpy"]
+
+
+def test_a_light_environment_has_what_the_others_have_but_for_three_packages():
+    everything, light = requirement_lines("requirements.txt"), requirement_lines("requirements-light.txt")
+    left_out = [line.split(">=")[0] for line in everything if line not in light]
+    assert left_out == ["tensorflow", "imutils", "matplotlib"]
+    assert set(light) < set(everything)
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements-light.txt"]}
+
+
+def test_the_extras_have_the_ranges_of_the_requirement_files():
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert set(extras) == {"tensorflow", "jax", "torch", "train", "gpu", "onnx", "optimize"}
+    files = ("requirements.txt", "requirements-test.txt", "requirements-gpu.txt")
+    lines = {line for name in files for line in requirement_lines(name)}
+    assert {line for name, extra in extras.items() if name != "torch" for line in extra} <= lines
+    tested = re.search(r"^TORCH \?= torch==(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert extras["torch"][0] == f"torch>={tested.group(1)},<3"
 
 
 def locked(name):
@@ -70,10 +88,13 @@ def locked(name):
 
 
 def test_the_locks_hold_what_is_required_and_agree():
-    run, test, build = locked("run.txt"), locked("test.txt"), locked("build.txt")
+    run, light, test, build = (locked(f"{name}.txt") for name in ("run", "light", "test", "build"))
     ranges = {line.split(">=")[0]: line for line in requirement_lines("requirements.txt")}
     wanted = ranges | {line.split(">=")[0]: line for line in requirement_lines("requirements-test.txt")}
     assert set(ranges) <= set(run)
+    assert {line.split(">=")[0] for line in requirement_lines("requirements-light.txt")} <= set(light)
+    assert light.items() <= run.items()
+    assert not {"tensorflow", "jax", "torch"} & set(light)
     assert set(map(str.lower, wanted)) <= set(test)
     assert not RIVALS & set(test)
     for package, versions in (*run.items(), *build.items()):

@@ -406,7 +406,7 @@ def test_no_programs_or_no_variables(clone, video, tmp_path, variables):
         (["--source", "~nobody-here/a.mp4"], "--source"),
         (["--source", "test:64x48@5", "--weights", "~nobody-here/a.h5"], "--weights"),
         (["--source", "test:64x48@5", "--labels", "~nobody-here/a.txt"], "--labels"),
-        (["weights", "coco", "--dir", "~nobody-here/w"], "--dir"),
+        (["weights", "get", "coco", "--dir", "~nobody-here/w"], "--dir"),
         (["train", "--images", "i", "--annotations", "a", "--output", "~nobody-here/c"], "--output"),
         (["train", "--images", "~nobody-here/i", "--annotations", "a", "--output", "c"], "--images"),
     ],

@@ -183,7 +183,7 @@ def test_an_address_in_place_of_a_path_is_refused_and_not_shown(uri, exits, tmp_
         ["--config", str(config), "--print-config"],
         ["evaluate", "--json", uri],
         ["train", "--output", uri],
-        ["weights", "coco", "--dir", uri],
+        ["weights", "get", "coco", "--dir", uri],
     ):
         assert stream_segment.main(arguments) == 2, arguments
     assert SECRET not in exits()

@@ -48,7 +48,7 @@ def test_a_command_that_is_terminated_unwinds(capsys, monkeypatch):
             cleaned.append(True)
 
     monkeypatch.setattr("pipeline.commands.weights.run", run)
-    assert run_main(capsys, "weights", "coco") == (143, "", "stream_segment: terminated\n")
+    assert run_main(capsys, "weights", "get", "coco") == (143, "", "stream_segment: terminated\n")
     assert cleaned == [True]
 
 

@@ -80,7 +80,7 @@ def test_imports_go_down_the_layers():
     [
         ("pipeline.runtime.stream", "pipeline.records", True),
         ("pipeline.records", "pipeline.runtime.stream", False),
-        ("pipeline.sources.base", "pipeline.tracking.zones", False),
+        ("pipeline.sources.base", "pipeline.tracking.watch", False),
         ("pipeline.segmentation.mask_rcnn_segmenter", "mrcnn.engines.base", True),
         ("pipeline.drawing.overlay", "mrcnn.engines.base", False),
         ("mrcnn.engines.base", "pipeline.records", False),
@@ -135,7 +135,7 @@ OF_MATTERPORT = {
     "mrcnn.matterport.metrics.compute_ap",
     "mrcnn.matterport.metrics.compute_ap_range",
     "mrcnn.matterport.metrics.compute_matches",
-    "mrcnn.matterport.resizing.resize",
+    "mrcnn.matterport.molding.resize",
     "mrcnn.matterport.mask_rcnn.MaskRCNN.train",
 }
 """Their parameters are those of Matterport's package."""

@@ -47,7 +47,7 @@ def find_or_download() -> WeightsChoice | None:
         return find_weights(None)
     except InputError:
         print("No weights here yet: downloading the COCO weights.")
-    if stream_segment(["weights", "coco"]) != 0:
+    if stream_segment(["weights", "get", "coco"]) != 0:
         return None
     return find_weights(None)
 

@@ -1,6 +1,7 @@
 """Makes a virtual environment with exactly the packages of locks/, each checked against its hash.
 
     python tools/install.py                     # .venv, what runs the program: locks/run.txt
+    python tools/install.py light               # what runs it without TensorFlow: locks/light.txt
     python tools/install.py test                # what the tests need as well: locks/test.txt
     python tools/install.py test --venv DIR --lock FILE
 
@@ -28,8 +29,12 @@ from tools.python_check import EXPECTED, fault  # noqa: E402 - the path is set a
 
 LOCKS = ROOT / "locks"
 BUILD_LOCK = LOCKS / "build.txt"
-NEEDED_BYTES = {"run": 3_500_000_000, "test": 5_000_000_000}
-FRESH = {"run": "0.9 GB to fetch, 3 GB on disk", "test": "1.2 GB to fetch, 4 GB on disk"}
+NEEDED_BYTES = {"light": 1_400_000_000, "run": 3_500_000_000, "test": 5_000_000_000}
+FRESH = {
+    "light": "0.3 GB to fetch, 1 GB on disk",
+    "run": "0.9 GB to fetch, 3 GB on disk",
+    "test": "1.2 GB to fetch, 4 GB on disk",
+}
 BEAT_S = 5.0
 TAIL_LINES = 25
 PIP_FLAGS = ("--disable-pip-version-check", "--no-input", "--progress-bar=off")
@@ -46,7 +51,7 @@ class InstallError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 installed, 1 failed, 2 this Python or this place cannot be used, 130 interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("run", "test"), default="run")
+    parser.add_argument("what", nargs="?", choices=tuple(FRESH), default="run")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment's folder (.venv)")
     parser.add_argument("--lock", type=Path, help="another list of exact versions with hashes")
     options = parser.parse_args(arguments)

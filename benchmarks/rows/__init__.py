@@ -9,6 +9,7 @@ CPU_ROWS = (
     "resnet_1024",
     "resnet_512",
     "small",
+    "automatic",
     "recorded",
     "live",
     "drawing",
@@ -16,6 +17,8 @@ CPU_ROWS = (
     "memory",
     "accuracy",
 )
+TORCHVISION_ROWS = ("coco_r50", "coco_r50_v2")
+"""Measured only where they are named, or an interpreter that has torchvision is."""
 GPU_ROWS = ("gpu",)
 
 

@@ -1,14 +1,158 @@
-"""Creates engines from weight files."""
+"""Creates engines from weight files; exports the graphs that some of them run, or gets those from the cache."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import Engine, EngineError
-from mrcnn.engines.exported import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
+from mrcnn.network.constants import PART_NAMES
+from mrcnn.weights.metadata import network_settings
+
+logger = logging.getLogger(__name__)
+
+
+class ExportFault(EngineError):
+    """The network cannot be exported, or the result cannot be written: no engine that runs graphs is available."""
+
+
+VERSION = f"stream_segment export {cache.FORMAT}"
+ROOT = Path(__file__).resolve().parents[2]
+PROGRESS_INTERVAL_S = 5.0
+_PIPES: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+
+
+def exported_parts(weights: Path, config: Config, folder: Path | None = None) -> dict[str, Path]:
+    """The ONNX files by part name, exported now if they are not cached.
+
+    Args:
+        weights: the weight file.
+        config: settings of its network.
+        folder: the cache folder; None for `cache.cache_folder`.
+
+    Raises:
+        ExportFault: the network cannot be exported, or the files cannot be written; the message is one line.
+    """
+    folder = folder or cache.cache_folder(weights, config)
+    try:
+        return _cached(folder)
+    except cache.CacheFault as error:
+        if folder.exists():
+            logger.warning("%s: exporting again", error)
+    if importlib.util.find_spec("onnx") is None:
+        raise ExportFault("exporting the network requires the package onnx: pip install onnx")
+    _announce(weights, folder)
+    notes = {"weights": weights.name}
+    try:
+        cache.write(folder, VERSION, Export(weights, config, folder).write, notes)
+    except _ExportedMeanwhile:
+        pass
+    except OSError as error:
+        raise ExportFault(f"the exported network cannot be written to {folder}: {error}") from None
+    _remove_outdated(weights, folder)
+    return _cached(folder)
+
+
+def _announce(weights: Path, folder: Path) -> None:
+    try:
+        cache.check_persistent(folder, weights)
+    except EngineError as error:
+        logger.warning("preparing %s for this engine, for this run only: %s", weights.name, error)
+    else:
+        logger.info("preparing %s for this engine, once; the result is kept in %s", weights.name, folder)
+
+
+def _remove_outdated(weights: Path, folder: Path) -> None:
+    with contextlib.suppress(OSError):  # leftover folders only take disk space
+        if removed := cache.remove_outdated(folder, VERSION):
+            names = ", ".join(path.name for path in removed)
+            logger.info("removed outdated exports of %s from %s: %s", weights.name, folder.parent, names)
+
+
+def _cached(folder: Path) -> dict[str, Path]:
+    parts = cache.read(folder, VERSION)
+    missing = [name for name in PART_NAMES if name not in parts]
+    if missing:
+        raise cache.CacheFault(f"{folder} has no {missing[0]}")
+    return parts
+
+
+class _ExportedMeanwhile(Exception):
+    """Another process has written the same folder, which others may already be reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Exports a network into a folder that becomes `folder` when it is complete."""
+
+    weights: Path
+    config: Config
+    folder: Path
+
+    def write(self, part: Path) -> None:
+        """Export into `part`. Raises _ExportedMeanwhile if another process has completed `folder`."""
+        self.export(part)
+        with contextlib.suppress(cache.CacheFault):
+            _cached(self.folder)
+            raise _ExportedMeanwhile
+
+    def export(self, part: Path) -> None:
+        """Write the graphs: here if Keras is loaded already, else in a separate process. Raises ExportFault."""
+        if "keras" not in sys.modules:
+            self._in_process(part)
+            return
+        try:
+            from mrcnn.export.parts import write_parts
+
+            write_parts(self.weights, self.config, part)
+        except (ValueError, ImportError) as error:  # WeightsError, ExportError; an onnx that does not load
+            raise ExportFault(f"{self.weights} cannot be exported: {error}") from None
+
+    def _in_process(self, part: Path) -> None:
+        """A separate process saves this one the framework's memory and messages."""
+        settings = {"config": network_settings(self.config)}
+        paths = str(self.weights.resolve()), str(part.resolve())
+        command = [sys.executable, "-X", "utf8", "-m", "mrcnn.export", *paths]
+        with subprocess.Popen(command, encoding="utf-8", errors="replace", cwd=ROOT, **_PIPES) as process:
+            try:
+                stderr = _wait(process, json.dumps(settings), self.weights.name)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise ExportFault(f"{self.weights} cannot be exported: {_reason(process.returncode, stderr)}")
+
+
+def _wait(process: subprocess.Popen[str], text: str, name: str) -> str:
+    """Send a process its input, wait until it ends, log progress, and return its standard error."""
+    began_s = time.monotonic()
+    to_send: str | None = text
+    while True:
+        try:
+            return process.communicate(to_send, timeout=PROGRESS_INTERVAL_S)[1]
+        except subprocess.TimeoutExpired:
+            to_send = None  # buffered by the first call; later calls send the rest
+            logger.info("still preparing %s: %.0f s", name, time.monotonic() - began_s)
+
+
+def _reason(code: int, stderr: str) -> str:
+    """Why a process failed, in one line: its own error message among those of the framework."""
+    if code < 0:
+        return f"its process was killed by signal {-code} (9: often out of memory)"
+    lines = stderr.strip().splitlines() or [f"exit code {code}"]
+    return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
+
 
 INT8_VERSION = f"stream_segment int8 {cache.FORMAT}"
 INT8_FOLDER = "int8"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mrcnn.engines.base import EngineError, Floats
-from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.graph_engine import Arrays, Runtime
 from mrcnn.network.constants import PYRAMID
 
 Provider = tuple[str, dict[str, str]]
@@ -70,46 +70,19 @@ class OnnxRuntime(Runtime):
         exact: list[Provider] = [("CPUExecutionProvider", {})]
         self._sessions = {name: _load(path, exact if name == "proposals" else fast) for name, path in parts.items()}
 
-    def features(self, inputs: Inputs) -> Arrays:
-        """See `Runtime.features`."""
-        session = self._sessions["features"]
-        binding = session.io_binding()
-        for used in session.get_inputs():
-            binding.bind_cpu_input(used.name, inputs[used.name])
-        for name in PYRAMID:
-            binding.bind_output(name, self._device)
-        for name in ("rpn_class_logits", "rpn_deltas"):
-            binding.bind_output(name, "cpu")
-        session.run_with_iobinding(binding)
-        values = dict(zip((*PYRAMID, "rpn_class_logits", "rpn_deltas"), binding.get_outputs(), strict=True))
-        rpn = {name: values[name].numpy() for name in ("rpn_class_logits", "rpn_deltas")}
-        return {**values, **rpn}
-
-    def proposals(self, inputs: Inputs) -> Floats:
-        """See `Runtime.proposals`."""
-        rois: Floats = self._sessions["proposals"].run(["rois"], dict(inputs))[0]
-        return rois
-
-    def boxes(self, pyramid: Arrays, inputs: Inputs) -> tuple[Floats, Floats]:
-        """See `Runtime.boxes`."""
-        class_probs, deltas = self._run_head("boxes", ("class_probs", "deltas"), pyramid, inputs)
-        return class_probs, deltas
-
-    def masks(self, pyramid: Arrays, inputs: Inputs) -> Floats:
-        """See `Runtime.masks`."""
-        return self._run_head("masks", ("mask_probs",), pyramid, inputs)[0]
-
-    def _run_head(self, part: str, outputs: Sequence[str], pyramid: Arrays, inputs: Inputs) -> list[Floats]:
+    def run(self, part: str, inputs: Arrays) -> Arrays:
+        """See `Runtime.run`."""
         session = self._sessions[part]
         binding = session.io_binding()
-        for name in PYRAMID:
-            binding.bind_ortvalue_input(name, pyramid[name])
-        for name, values in inputs.items():
-            binding.bind_cpu_input(name, values)
-        for name in outputs:
-            binding.bind_output(name, "cpu")
+        for name in (used.name for used in session.get_inputs()):
+            bind = binding.bind_ortvalue_input if name in PYRAMID else binding.bind_cpu_input
+            bind(name, inputs[name])
+        names = [given.name for given in session.get_outputs()]
+        for name in names:
+            binding.bind_output(name, self._device if name in PYRAMID else "cpu")
         session.run_with_iobinding(binding)
-        return [value.numpy() for value in binding.get_outputs()]
+        values = zip(names, binding.get_outputs(), strict=True)
+        return {name: value if name in PYRAMID else value.numpy() for name, value in values}
 
 
 def _options(provider: str, half: bool, cache_dir: Path | None) -> dict[str, str]:

@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.engines.base import EngineError, Floats
+from mrcnn.engines.base import EngineError
 from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
-from mrcnn.engines.openvino_int8 import (
+from mrcnn.engines.openvino_models import (
+    POOLED,
     give_int8_regions,
     halve_wide_convolutions,
+    piece_name,
     split_long_products,
+    split_pooling,
+    split_stem,
     take_int8_regions,
+    write_out_softmax,
 )
-from mrcnn.engines.openvino_models import POOLED, piece_name, split_pooling, split_stem, write_out_softmax
 from mrcnn.network.constants import LEVELS, PYRAMID, STEM
 
 _DYNAMIC_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
@@ -42,7 +46,8 @@ PIECES = {"boxes": 8, "masks": 1}
 MIN_PIECE = 32
 """Smallest number of regions that is worth a piece."""
 
-HEADS = ("boxes", "masks")
+HEADS = {"boxes": ("class_probs", "deltas"), "masks": ("mask_probs",)}
+"""The parts that pool regions, with their outputs."""
 HEAD = "_head"
 """Suffix of the quantized parts that follow the pooling."""
 
@@ -117,8 +122,19 @@ class OpenVinoRuntime(Runtime):
         self._proposals = self._compile(self._models["proposals"], self._exact)
         self._networks: dict[tuple[int, ...], _Compiled] = {}
 
-    def features(self, inputs: Inputs) -> Arrays:
-        """See `Runtime.features`."""
+    def run(self, part: str, inputs: Arrays) -> Arrays:
+        """See `Runtime.run`."""
+        if part == "features":
+            return self._run_features(inputs)
+        if part == "proposals":
+            run(self._proposals, inputs)
+            return {"rois": self._proposals.get_tensor("rois").data.copy()}
+        head: _Head = inputs["heads"][part]
+        given = {POOLED: head.pool(inputs)} | {name: inputs[name] for name in ("class_ids",) if name in inputs}
+        self.run_rest(part, head.rest, given)
+        return {name: head.rest.get_tensor(name).data for name in HEADS[part]}
+
+    def _run_features(self, inputs: Arrays) -> Arrays:
         network = self._network_for(inputs["images"].shape)
         used = {name: inputs[name] for name in self._feature_inputs}
         if network.stem is not None:
@@ -128,28 +144,6 @@ class OpenVinoRuntime(Runtime):
         pyramid = {name: network.body.get_tensor(name) for name in PYRAMID}
         logits, deltas = (network.body.get_tensor(name).data for name in ("rpn_class_logits", "rpn_deltas"))
         return {**pyramid, "rpn_class_logits": logits, "rpn_deltas": deltas, "heads": network.heads}
-
-    def proposals(self, inputs: Inputs) -> Floats:
-        """See `Runtime.proposals`."""
-        run(self._proposals, inputs)
-        rois: Floats = self._proposals.get_tensor("rois").data.copy()
-        return rois
-
-    def boxes(self, pyramid: Arrays, inputs: Inputs) -> tuple[Floats, Floats]:
-        """See `Runtime.boxes`."""
-        request = self._run_head("boxes", pyramid, inputs)
-        return request.get_tensor("class_probs").data, request.get_tensor("deltas").data
-
-    def masks(self, pyramid: Arrays, inputs: Inputs) -> Floats:
-        """See `Runtime.masks`."""
-        mask_probs: Floats = self._run_head("masks", pyramid, inputs).get_tensor("mask_probs").data
-        return mask_probs
-
-    def _run_head(self, part: str, pyramid: Arrays, inputs: Inputs) -> Any:
-        head: _Head = pyramid["heads"][part]
-        others = {name: values for name, values in inputs.items() if name not in _DYNAMIC_REGIONS}
-        self.run_rest(part, head.rest, {POOLED: head.pool(pyramid, inputs), **others})
-        return head.rest
 
     def run_rest(self, part: str, rest: Any, inputs: dict[str, NDArray[Any]]) -> None:
         """Run the rest of a head after the pooling; `part` is the head's name."""
@@ -222,7 +216,7 @@ class _Head:
         shape = [size.get_length() for size in tuple(regions.partial_shape)[1:]]
         self._pooled = np.empty((0, *shape), regions.element_type.to_dtype())
 
-    def pool(self, pyramid: Arrays, inputs: Inputs) -> NDArray[Any]:
+    def pool(self, inputs: Arrays) -> NDArray[Any]:
         """Pool regions from their levels: float32 or int8 (N, C, S, S), ordered by level, valid until the next call."""
         counts = {level: len(inputs[f"images{level}"]) for level in self._pooling}
         total = sum(counts.values())
@@ -233,7 +227,7 @@ class _Head:
             begin, end = end, end + counts[level]
             if begin < end:
                 regions = {name: inputs[name] for name in (f"windows{level}", f"images{level}")}
-                self._pool_level(request, {f"p{level}": pyramid[f"p{level}"]}, regions, self._pooled[begin:end])
+                self._pool_level(request, {f"p{level}": inputs[f"p{level}"]}, regions, self._pooled[begin:end])
         return self._pooled[:total]
 
     def _pool_level(self, request: Any, level: dict[str, Any], regions: Inputs, pooled: NDArray[Any]) -> None:

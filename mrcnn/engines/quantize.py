@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.openvino_models import split_pooling, split_stem
 from mrcnn.engines.openvino_runtime import BODY, HEAD, HEADS, CpuPrecision, OpenVinoRuntime, core

@@ -9,11 +9,12 @@ background; C channels of the pyramid; S side of a mask.
 - `masks`: P2 … P5, regions and their classes -> mask probabilities of those classes.
 
 The heads take regions as the windows that ONNX's RoiAlign reads, computed on the host in float32
-(`mrcnn.engines.regions`): one input per level, so that every region is pooled from its own level only.
+(`mrcnn.engines.graph_engine`): one input per level, so that every region is pooled from its own level only.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -22,16 +23,16 @@ import onnx
 
 from mrcnn.architecture import architecture_of
 from mrcnn.config import Config
-from mrcnn.export.functional import translate
-from mrcnn.export.layers import Tensor
+from mrcnn.export.layers import Tensor, translate
 from mrcnn.export.onnx_graph import Graph
 from mrcnn.network.backbones import STEM_ENDS
 from mrcnn.network.constants import LEVELS, PART_NAMES, STEM
 from mrcnn.network.folding import inference_copy
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.network.proposals import LARGEST_LOGIT
 
 DEAD = -1.0
-"""Score of a region that must not be kept; valid scores are probabilities."""
+"""Score of a region that must not be kept; valid scores are 0 or more."""
 
 
 def export_parts(network: MaskRCNNNetwork) -> dict[str, onnx.ModelProto]:
@@ -119,12 +120,12 @@ def export_proposals(config: Config) -> onnx.ModelProto:
     limit = graph.input("limit", "int64", (1,))
     count = graph.input("count", "int64", (1,))
 
-    probs = graph.add("Gather", graph.add("Softmax", logits, axis=-1), graph.constant(1, "int64"), axis=1)
+    all_scores = _anchor_scores(graph, logits, config)
     rois, scores = [], []
     for group in range(groups):
         start, end = (graph.add("Gather", bounds, graph.integers(group)) for bounds in (starts, ends))
         most = graph.add("Min", limit, graph.add("Sub", end, start))
-        best_scores, best = graph.add_many("TopK", (graph.add("Slice", probs, start, end), most), 2, axis=0)
+        best_scores, best = graph.add_many("TopK", (graph.add("Slice", all_scores, start, end), most), 2, axis=0)
         best = graph.add("Add", best, start)
         boxes = _refined(graph, anchors, best, config)
         boxes = _clipped(graph, boxes, window)
@@ -142,11 +143,20 @@ def export_proposals(config: Config) -> onnx.ModelProto:
         scores.append(graph.add("Gather", best_scores, indices, axis=0))
     found = rois[0]
     if groups > 1:
-        all_rois, all_scores = graph.add("Concat", *rois, axis=0), graph.add("Concat", *scores, axis=0)
-        most = graph.add("Min", count, graph.add("Shape", all_scores))
-        found = graph.add("Gather", all_rois, graph.add_many("TopK", (all_scores, most), 2, axis=0)[1], axis=0)
+        found, found_scores = graph.add("Concat", *rois, axis=0), graph.add("Concat", *scores, axis=0)
+        most = graph.add("Min", count, graph.add("Shape", found_scores))
+        found = graph.add("Gather", found, graph.add_many("TopK", (found_scores, most), 2, axis=0)[1], axis=0)
     graph.output(found, "rois", "float32", ("N", 4))
     return graph.model()
+
+
+def _anchor_scores(graph: Graph, logits: str, config: Config) -> str:
+    """Write `mrcnn.network.proposals.anchor_scores` as nodes: logits (A, 2) to scores (A,)."""
+    if not architecture_of(config).proposals_per_level:
+        return graph.add("Gather", graph.add("Softmax", logits, axis=-1), graph.constant(1, "int64"), axis=1)
+    background, foreground = (graph.add("Gather", logits, graph.constant(column, "int64"), axis=1) for column in (0, 1))
+    difference = graph.add("Sub", foreground, background)
+    return graph.add("Exp", graph.add("Min", difference, graph.constant(LARGEST_LOGIT)))
 
 
 class _Anchors(NamedTuple):
@@ -183,7 +193,7 @@ def export_boxes(network: MaskRCNNNetwork) -> onnx.ModelProto:
     """Export pooling and box head.
 
     Inputs: p2 … p5 (B, C, h, w); for each level windows{level} float32 (n, 4) and images{level} int64 (n,), see
-    `mrcnn.engines.regions.RegionsByLevel`. Outputs, with regions ordered by level: class_probs (N, K); deltas
+    `mrcnn.engines.graph_engine.RegionsByLevel`. Outputs, with regions ordered by level: class_probs (N, K); deltas
     (N, K, 4).
     """
     graph = Graph("boxes")
@@ -256,3 +266,28 @@ def _decode(graph: Graph, boxes: str, deltas: str, max_log_scale: float) -> str:
     scaled = graph.add("Mul", size, graph.add("Exp", graph.add("Min", log_scale, limit)))
     low = graph.add("Sub", center, graph.add("Mul", scaled, half))
     return graph.add("Concat", low, graph.add("Add", low, scaled), axis=1)
+
+
+def write_parts(weights: Path, config: Config, folder: Path) -> None:
+    """Build the network in Keras, on any backend, load the weights and write NAME.onnx for each part.
+
+    Args:
+        weights: a weight file, see `mrcnn.weights.load_save`.
+        config: settings of its network.
+        folder: an existing folder for the files.
+
+    Raises:
+        WeightsError: the weights do not match the network.
+        ExportError: the network has a layer that cannot be written.
+        OSError: a file cannot be written.
+    """
+    import onnx
+
+    from mrcnn.export.parts import export_parts
+    from mrcnn.network.network import MaskRCNNNetwork
+    from mrcnn.weights.load_save import load_weights
+
+    network = MaskRCNNNetwork(config)
+    load_weights(network, weights)
+    for name, model in export_parts(network).items():
+        onnx.save(model, folder / f"{name}.onnx")

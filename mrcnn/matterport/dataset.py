@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.matterport.boxes import extract_bboxes
-from mrcnn.matterport.molding import compose_image_meta
-from mrcnn.matterport.resizing import minimize_mask, resize_image, resize_mask
+from mrcnn.matterport.molding import compose_image_meta, minimize_mask, resize_image, resize_mask
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +27,7 @@ class Dataset:
     set may combine several sources, each with its own ids of classes and images; `prepare` renumbers them from 0.
 
     Attributes:
+        image_ids: image numbers, 0 … num_images - 1; empty before `prepare`.
         image_info: one dict per image: "id" within its source, "source", "path" and further arguments of `add_image`.
         class_info: one dict per class: "source", "id" within the source, "name". The background is the first.
         num_classes, class_ids, class_names, num_images: set by `prepare`.
@@ -36,15 +36,10 @@ class Dataset:
     """
 
     def __init__(self, class_map: Any = None) -> None:
-        self._image_ids: NDArray[np.int_] | list[int] = []
+        self.image_ids: NDArray[np.int_] | list[int] = []
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
         self.source_class_ids: dict[str, list[int]] = {}
-
-    @property
-    def image_ids(self) -> NDArray[np.int_] | list[int]:
-        """Image numbers, 0 … num_images - 1; empty before `prepare`."""
-        return self._image_ids
 
     def add_class(self, source: str, class_id: Any, class_name: str) -> None:
         """Add a class, unless the source already has one with this id.
@@ -72,7 +67,7 @@ class Dataset:
         self.class_ids = np.arange(self.num_classes)
         self.class_names = [info["name"].split(",")[0] for info in self.class_info]
         self.num_images = len(self.image_info)
-        self._image_ids = np.arange(self.num_images)
+        self.image_ids = np.arange(self.num_images)
         self.class_from_source_map = self._numbers(self.class_info)
         self.image_from_source_map = self._numbers(self.image_info)
         self.sources = list({info["source"]: None for info in self.class_info})
@@ -134,8 +129,6 @@ class Dataset:
         logger.warning("%s does not override load_mask: image %s has no masks", type(self).__name__, image_id)
         return np.empty((0, 0, 0)), np.empty(0, np.int32)
 
-
-logger = logging.getLogger(__name__)
 
 GEOMETRIC_AUGMENTERS = frozenset(
     {

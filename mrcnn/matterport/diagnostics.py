@@ -26,7 +26,7 @@ from mrcnn.matterport.display import (
     rectangle,
 )
 from mrcnn.matterport.metrics import compute_matches, trim_zeros
-from mrcnn.matterport.resizing import unmold_mask
+from mrcnn.matterport.molding import unmold_mask
 
 GREEN, RED = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)
 DEAD_KERNEL_DEVIATION = 1e-4

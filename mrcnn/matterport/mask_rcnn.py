@@ -17,8 +17,7 @@ from mrcnn.engines.base import RawDetections
 from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.matterport import run_folders as runs
 from mrcnn.matterport.keras_model import as_keras_model
-from mrcnn.matterport.molding import compose_image_meta, mold_image, parse_image_meta, unmold_detections
-from mrcnn.matterport.resizing import resize_image
+from mrcnn.matterport.molding import compose_image_meta, mold_image, parse_image_meta, resize_image, unmold_detections
 from mrcnn.network.anchors import feature_shapes, pyramid_anchors
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.weights.load_save import load_weights

@@ -22,7 +22,7 @@ def non_max_suppression(boxes, scores, max_output: int, iou_threshold: float):
 
     Args:
         boxes: float32 (N, 4), (y1, x1, y2, x2), in any order.
-        scores: float32 (N,), 0 … 1; `DEAD` for boxes that must neither be kept nor suppress others.
+        scores: float32 (N,), 0 or more; `DEAD` for boxes that must neither be kept nor suppress others.
         max_output: maximum number of boxes to keep.
         iou_threshold: 0 … 1; a kept box suppresses boxes of lower score that overlap it by more.
 

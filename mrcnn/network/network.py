@@ -20,7 +20,7 @@ from mrcnn.network.backbones import build_backbone
 from mrcnn.network.detection_selection import detect
 from mrcnn.network.fpn import build_fpn
 from mrcnn.network.heads import build_box_head, build_mask_head
-from mrcnn.network.proposals import propose
+from mrcnn.network.proposals import anchor_scores, propose
 from mrcnn.network.roi_align import roi_align
 from mrcnn.network.rpn import RPN_CHANNELS, build_rpn
 
@@ -134,9 +134,9 @@ class MaskRCNNNetwork:
         self, rpn_class_logits: Tensor, rpn_deltas: Tensor, windows: Tensor, image_shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
         """Region proposals: rois (B, POST_NMS_ROIS_INFERENCE, 4), normalized, zero-padded; counts int32 (B,)."""
-        object_probs = ops.softmax(rpn_class_logits, axis=-1)[..., 1]
+        scores = anchor_scores(rpn_class_logits, self.architecture)
         anchors, count = self.anchors(*image_shape), int(self.config.POST_NMS_ROIS_INFERENCE)
-        return propose(object_probs, rpn_deltas, anchors, windows, image_shape, count, self.config)
+        return propose(scores, rpn_deltas, anchors, windows, image_shape, count, self.config)
 
     def classify(self, pyramid: list[Tensor], rois: Tensor, image_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Run the box head on regions (B, N, 4): class logits (B, N, K), deltas (B, N, K, 4)."""

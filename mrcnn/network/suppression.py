@@ -10,7 +10,7 @@ from keras import ops
 from mrcnn.network.box_coding import box_areas, iou_matrix
 
 DEAD = -1.0
-"""Score of a box that must not be kept; valid scores are probabilities, 0 or more."""
+"""Score of a box that must not be kept; valid scores are 0 or more."""
 
 
 def greedy_nms(boxes, scores, max_output, iou_threshold, class_ids=None):

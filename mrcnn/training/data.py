@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import queue
-import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -289,33 +288,17 @@ def batches_ahead(make: Callable[[int], Batch], first_step: int, ahead: int = 5)
     Yields:
         The batches in order of steps; raises what `make` raises.
     """
-    made: queue.SimpleQueue[Batch | Exception] = queue.SimpleQueue()
-    room, stopped = threading.Semaphore(ahead), threading.Event()
-
-    def run() -> None:
-        for step in itertools.count(first_step):
-            room.acquire()
-            if stopped.is_set():
-                return
-            try:
-                made.put(make(step))
-            except Exception as error:  # noqa: BLE001  raised again in the thread that trains
-                made.put(error)
-                return
+    steps = itertools.count(first_step)
+    pool = ThreadPoolExecutor(1, "training-batches")
+    pending = deque(pool.submit(make, next(steps)) for _ in range(ahead))
 
     def take() -> Iterator[Batch]:
         while True:
-            item = made.get()
-            if isinstance(item, Exception):
-                raise item
-            room.release()
-            yield item
+            batch = pending.popleft().result()
+            pending.append(pool.submit(make, next(steps)))
+            yield batch
 
-    thread = threading.Thread(target=run, name="training-batches", daemon=True)
-    thread.start()
     try:
         yield take()
     finally:
-        stopped.set()
-        room.release()
-        thread.join(timeout=30)
+        pool.shutdown(cancel_futures=True)

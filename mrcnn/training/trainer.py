@@ -150,6 +150,10 @@ class Trainer:
         if mine is not None and theirs is not None:
             mine.set_weights(theirs.get_weights())
 
+    def rehearse(self) -> None:
+        """Train one step without counting it: for the time that it takes."""
+        self._model.train_on_batch(self._batches.make(0))
+
     def stop(self) -> None:
         """End the run after the current step; may be called from a signal handler or a report."""
         self.stopped = True

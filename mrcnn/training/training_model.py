@@ -17,7 +17,7 @@ from keras import ops
 
 from mrcnn.network.efficientnet import BLOCK_GROUPS, STAGE_ENDS
 from mrcnn.network.network import MaskRCNNNetwork
-from mrcnn.network.proposals import CANVAS, propose
+from mrcnn.network.proposals import CANVAS, anchor_scores, propose
 from mrcnn.network.roi_align import roi_align
 from mrcnn.training import losses
 from mrcnn.training.targets import ObjectSlots, RegionTargets, full_mask_targets, mask_targets, sample_regions
@@ -102,7 +102,7 @@ class TrainingModel(keras.Model):
             proposals = ops.convert_to_tensor(batch["rois"])
         else:
             proposals, _ = propose(
-                ops.stop_gradient(ops.softmax(rpn_class_logits, axis=-1)[..., 1]),
+                ops.stop_gradient(anchor_scores(rpn_class_logits, self.network.architecture)),
                 ops.stop_gradient(rpn_deltas),
                 self.network.anchors(*image_shape),
                 windows,

@@ -20,7 +20,8 @@ _RUNS = {
 CATEGORIES = {first + index: name for first, names in _RUNS.items() for index, name in enumerate(names.split(", "))}
 """The 80 names by COCO's category id, 1 … 90."""
 
-BACKGROUND = "BG"
+COCO_NAMES = ("BG", *CATEGORIES.values())
+"""The background and the 80 classes, as Matterport's and detectron2's models have them."""
 
 
 def coco_names(num_classes: int) -> tuple[str, ...] | None:
@@ -29,8 +30,8 @@ def coco_names(num_classes: int) -> tuple[str, ...] | None:
     Args:
         num_classes: 81 for consecutive classes; 91 for category ids, of which 10 are unused ("unused 12" …).
     """
-    if num_classes == len(CATEGORIES) + 1:
-        return (BACKGROUND, *CATEGORIES.values())
+    if num_classes == len(COCO_NAMES):
+        return COCO_NAMES
     if num_classes == max(CATEGORIES) + 1:
-        return (BACKGROUND, *(CATEGORIES.get(index, f"unused {index}") for index in range(1, num_classes)))
+        return (COCO_NAMES[0], *(CATEGORIES.get(index, f"unused {index}") for index in range(1, num_classes)))
     return None

@@ -7,6 +7,7 @@ height, width).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -59,15 +60,23 @@ class Conversion:
     _origin: Origin
     _tensors: Mapping[str, Mapping[str, Tensor]]
 
+    @property
+    def num_values(self) -> int:
+        """The number of values in the state dict that the layers are made of."""
+        return sum(math.prod(one.shape) for layer in self.layer_names for one in self._tensors[layer].values())
+
     def arrays(self, layer: str) -> LayerArrays:
         """The weights of a layer, float32, by kind; read from the file now.
 
         Raises:
-            WeightsError: the file is damaged, or weights are not finite; without the file's name.
+            WeightsError: the file is damaged, weights are not finite, or variances negative; without the file's name.
         """
         tensors = self._tensors[layer]
         if "running_mean" in tensors:
-            return {kind: _values(tensors[name], f"{layer}/{kind}") for kind, name in NORM_KINDS.items()}
+            norm = {kind: _values(tensors[name], f"{layer}/{kind}") for kind, name in NORM_KINDS.items()}
+            if (norm["moving_variance"] < 0).any():
+                raise WeightsError(f"its layer {layer}/moving_variance has negative values. Download it again")
+            return {**norm}
         kernel = _values(tensors["weight"], f"{layer}/kernel")
         has_bias = "bias" in tensors
         bias = _values(tensors["bias"], f"{layer}/bias") if has_bias else np.zeros(len(kernel), np.float32)

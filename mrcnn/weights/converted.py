@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 """Incremented when the conversion changes."""
 
+SMALLEST_VALUE = 2
+"""Bytes of a weight in the smallest data type that is supported."""
+
 
 def as_hdf5(path: str | os.PathLike[str]) -> Path:
     """A weight file in Matterport's layout with the same weights: the file itself, or its conversion in the cache.
@@ -78,6 +81,8 @@ def convert_file(source: Path, target: Path) -> None:
         before = _state(source)
         conversion = convert(tensors)
         config = conversion.config
+        if conversion.num_values * SMALLEST_VALUE > before[0]:
+            raise WeightsError("its layers share their values, so that they need more memory than the file is large")
         logger.info(
             "converting %s (%s, %s, %d classes) to %s",
             source,

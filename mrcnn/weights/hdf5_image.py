@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import h5py
@@ -36,16 +37,17 @@ def hdf5_image(
     lost = set(layers) - {layer for group in groups for layer in group_layers(group)}
     if lost:
         raise ValueError(f"the file would lack the layers {', '.join(sorted(lost))}: no group holds them")
-    with h5py.File("weights.h5", "w", driver="core", backing_store=False, block_size=MEMORY_STEP) as file:
+    name = f"weights-{threading.get_ident()}.h5"  # HDF5 refuses a second file of the same name, even in memory
+    with h5py.File(name, "w", driver="core", backing_store=False, block_size=MEMORY_STEP) as file:
         file.attrs["layer_names"] = np.array([group.encode() for group in groups])
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = LAYOUT_KERAS_VERSION.encode()
         if metadata is not None:
             file.attrs[METADATA_ATTRIBUTE] = json.dumps(metadata)
-        for name in groups:
-            group = file.create_group(name)
+        for group_name in groups:
+            group = file.create_group(group_name)
             weights: list[str] = []
-            for layer in (layer for layer in group_layers(name) if layer in layers):
+            for layer in (layer for layer in group_layers(group_name) if layer in layers):
                 for kind, values in layers[layer]().items():
                     weights.append(f"{layer}/{kind}:0")
                     group.create_dataset(weights[-1], data=np.asarray(values, np.float32))

@@ -71,8 +71,8 @@ def _from_buffer(data: object, dtype: object, shape: object, order: object) -> T
 
 
 def _scalar(dtype: object, data: object) -> object:
-    if not isinstance(dtype, _Type):
-        raise ValueError("expected a data type")
+    if not isinstance(dtype, _Type) or not isinstance(data, str | bytes):  # a long text would be decoded each time
+        raise ValueError("expected a data type and a number")
     return dtype.storage(data).read(0, 1)[0].item()
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from mrcnn.weights.hdf5 import WeightsError
 from mrcnn.weights.numpy_pickle import NUMPY_BUILDERS
-from mrcnn.weights.stored_tensor import BFLOAT16, Span, Storage, Tensor
+from mrcnn.weights.stored_tensor import BFLOAT16, MOST_DIMENSIONS, Span, Storage, Tensor
 from mrcnn.weights.unpickle import Builder, Name, read_pickle
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -59,6 +59,8 @@ def _parameter(tensor: Any, *_: object) -> Tensor:
 
 
 def _size(sizes: Any) -> tuple[Any, ...]:
+    if len(sizes) > MOST_DIMENSIONS:  # copies of a long list could fill the memory
+        raise ValueError(f"expected at most {MOST_DIMENSIONS} sizes")
     return tuple(sizes)
 
 
@@ -93,7 +95,8 @@ def read_zip(file: BinaryIO, size: int) -> object:
     if len(pickles) != 1:
         raise WeightsError("it is an archive, but not one that torch.save wrote: it has no data.pkl")
     folder = pickles[0].partition("/")[0]
-    spans = {name: _span(file, size, entry) for name, entry in entries.items() if not entry.is_dir()}
+    used = (pickles[0], f"{folder}/byteorder", f"{folder}/data/")
+    spans = {name: _span(file, size, entry) for name, entry in entries.items() if name.startswith(used)}
     order = spans.get(f"{folder}/byteorder")
     byte_order = b"little" if order is None else order.read(0, min(order.size, 9))
     if byte_order not in (b"little", b"big"):

@@ -255,9 +255,7 @@ class _Machine:
                     raise
                 raise WeightsError(f"its pickle gives an array a wrong state ({str(error)[:100]})") from None
         elif not isinstance(target, dict):  # the attributes of an OrderedDict, such as _metadata, are not needed
-            raise WeightsError(
-                f"its pickle sets the state of a {type(target).__name__}, which no file of weights needs"
-            )
+            raise WeightsError(f"its pickle sets the state of an object of type {type(target).__name__}")
 
     def _persid(self) -> None:
         raise WeightsError("its pickle has a persistent id as text, which no file of weights has")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from mrcnn.weights.digest import sha256_of
+from mrcnn.weights.published import MODELS
 from mrcnn.weights.whole_file import write_whole
 from pipeline.commands.program import (
     MODEL_FLAGS,
@@ -32,17 +34,20 @@ from pipeline.commands.program import (
 from pipeline.console.progress import CountProgress
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
-from pipeline.evaluation.tables import tables
+from pipeline.evaluation.tables import PLOT_FORMATS, Measured, comparison_plot, comparison_table, tables
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
-from pipeline.settings.loading import load_settings
+from pipeline.settings.loading import KeyPath, load_settings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.version import __version__
 
 logger = logging.getLogger("pipeline.commands.evaluate")
+
+Overrides = dict[KeyPath, tuple[str, Any]]
+"""Values of settings, each with the flag that said so."""
 
 MIN_SCORE = 0.03
 """Default of the least score: AP needs detections of low scores too."""
@@ -74,8 +79,17 @@ FLAGS: dict[str, dict[str, Any]] = {
         "type": partial(whole_number, least=1),
         "help": "only the first N images of the file",
     },
+    "--models": {"metavar": "A,B", "type": names, "default": (), "help": "compare several models or weight files"},
+    "--engines": {"metavar": "E,F", "type": names, "default": (), "help": "compare engines, such as openvino,keras"},
+    "--precisions": {
+        "metavar": "P,Q",
+        "type": names,
+        "default": (),
+        "help": "compare precisions, such as float32,int8",
+    },
+    "--plot": {"metavar": "FILE", "help": "with a comparison: draw mask AP against time, .png, .svg or .pdf"},
     "--json": {"metavar": "FILE", "help": "also write the numbers to this file"},
-    "--overwrite": {"action": "store_true", "help": "replace an existing --json file"},
+    "--overwrite": {"action": "store_true", "help": "replace existing files"},
     "--set": SET_FLAG
     | {"help": "any setting of the model, such as model.nms_threshold=0.5, or overlay.mask_threshold"},
     "--verbose": VERBOSE_FLAG,
@@ -98,20 +112,73 @@ def run(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)
     settings = settings_from(arguments)
-    weights = find_weights(settings.model.weights)
+    combined = _combinations(settings, arguments)
+    weights = [find_weights(one.model.weights).path for one in combined]
     truth = read_ground_truth(arguments.annotations, arguments.limit)
     images = image_paths(truth, arguments.images).values()
-    outputs = Outputs(
-        Inputs.of([arguments.annotations, weights.path, settings.model.labels, *images]), arguments.overwrite
-    )
-    json_path = None if arguments.json is None else user_path(arguments.json, "--json")
+    read = [arguments.annotations, *weights, settings.model.labels, *images]
+    outputs = Outputs(Inputs.of(read), arguments.overwrite)
+    json_path, plot_path = (_claimed(outputs, given, flag) for flag, given in _files(arguments).items())
+    ignored = f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
+    for text in filter(None, (ignored, *truth.file.warnings.lines())):
+        logger.info("%s", text)
+    if len(combined) == 1:
+        measured = _measure(settings, truth, arguments)
+        assert measured.evaluation is not None
+        _print(measured.evaluation, measured.description, settings.model.min_score)
+        content = report(truth, settings) | record_of(measured, weights[0])
+    else:
+        lines = [_measure_or_say_why(one, truth, arguments) for one in combined]
+        if not any(line.evaluation for line in lines):
+            raise InputError(lines[0].reason)
+        Console(file=sys.stdout, highlight=False).print(comparison_table(lines))
+        results = [record_of(line, path) for line, path in zip(lines, weights, strict=True)]
+        content = report(truth, settings) | {"results": results}
     if json_path is not None:
-        outputs.claim_file(json_path, "--json")
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        print(f"written: {written(outputs, json_path, text)}")
+    if plot_path is not None:
+        print(f"written: {written(outputs, plot_path, comparison_plot(lines, plot_path.suffix[1:]))}")
+    return 0
+
+
+def _combinations(settings: Settings, arguments: argparse.Namespace) -> list[Settings]:
+    """The settings of every model on every engine in every precision that is to be compared."""
+    plurals = {"weights": "models", "engine": "engines", "precision": "precisions"}
+    axes = {key: vars(arguments)[plural] for key, plural in plurals.items()}
+    given = {dest.partition(" ")[2].removeprefix("model.") for dest, value in vars(arguments).items() if value}
+    for key, plural in plurals.items():
+        if axes[key] and key in given:
+            raise InputError(f"--{plural} names what is compared: leave the option for a single one out")
+    found = []
+    for values in itertools.product(*(axis or [None] for axis in axes.values())):
+        named = zip(axes, values, strict=True)
+        combination: Overrides = {("model", key): (f"--{plurals[key]}", value) for key, value in named if value}
+        found.append(settings_from(arguments, combination))
+    if arguments.plot is not None:
+        if len(found) == 1:
+            raise InputError("--plot draws a comparison: give --models A,B, --engines or --precisions")
+        if Path(arguments.plot).suffix not in PLOT_FORMATS:
+            raise InputError(f"--plot {arguments.plot}: expected a name that ends in {', '.join(PLOT_FORMATS)}")
+    return found
+
+
+def _files(arguments: argparse.Namespace) -> dict[str, str | None]:
+    return {"--json": arguments.json, "--plot": arguments.plot}
+
+
+def _claimed(outputs: Outputs, given: str | None, flag: str) -> Path | None:
+    path = None if given is None else user_path(given, flag)
+    if path is not None:
+        outputs.claim_file(path, flag)
+    return path
+
+
+def _measure(settings: Settings, truth: GroundTruth, arguments: argparse.Namespace) -> Measured:
     segmenter = MaskRCNNSegmenter.of(settings.model)
     unmatched = match_classes(segmenter.labels, truth, arguments.classes).unmatched_text()
-    ignored = f"{truth.without_area} annotations left out: no area inside the image" if truth.without_area else None
-    for text in filter(None, (unmatched, ignored, *truth.file.warnings.lines())):
-        logger.info("%s", text)
+    if unmatched:
+        logger.info("%s", unmatched)
     segmenter.open()
     with contextlib.closing(segmenter), CountProgress("images", len(truth.images)) as progress:
         evaluation = evaluate(
@@ -122,17 +189,28 @@ def run(argv: Sequence[str]) -> int:
             mask_threshold=settings.overlay.mask_threshold,
             on_image=lambda done, _: progress.set(done),
         )
-        description = segmenter.description
-    _print(evaluation, description, settings.model.min_score)
-    if json_path is not None:
-        record = report(evaluation, truth, settings, weights.path, description)
-        print(f"written: {write_json(outputs, json_path, record)}")
-    return 0
+        choice, description = segmenter.choice, segmenter.description
+    return Measured(_name_of(settings), choice.engine.value, choice.precision.value, description, evaluation)
 
 
-def settings_from(arguments: argparse.Namespace) -> Settings:
-    """The defaults, overridden by the command line; config.yaml is not read. Raises InputError."""
-    overrides = {("model", "min_score"): ("--min-score", MIN_SCORE)} | overrides_from(arguments)
+def _measure_or_say_why(settings: Settings, truth: GroundTruth, arguments: argparse.Namespace) -> Measured:
+    """A combination that does not exist, such as Keras in int8, does not end the comparison."""
+    try:
+        return _measure(settings, truth, arguments)
+    except InputError as error:
+        model = settings.model
+        return Measured(_name_of(settings), model.engine.value, model.precision.value, reason=str(error))
+
+
+def _name_of(settings: Settings) -> str:
+    weights = settings.model.weights
+    return weights if weights is not None and weights in MODELS else find_weights(weights).path.name
+
+
+def settings_from(arguments: argparse.Namespace, combination: Overrides | None = None) -> Settings:
+    """The defaults, the command line, then a combination, each overriding the last; config.yaml is not read."""
+    default: Overrides = {("model", "min_score"): ("--min-score", MIN_SCORE)}
+    overrides = default | overrides_from(arguments) | (combination or {})
     for key_path in overrides:
         if key_path == ("model", "classes") or (key_path[0] != "model" and key_path != ("overlay", "mask_threshold")):
             key = ".".join(key_path)
@@ -140,13 +218,9 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return load_settings(None, overrides)
 
 
-def report(
-    evaluation: Evaluation, truth: GroundTruth, settings: Settings, weights: Path, description: str
-) -> dict[str, Any]:
-    """What `--json` writes: the numbers, and everything that is needed to reproduce them."""
+def report(truth: GroundTruth, settings: Settings) -> dict[str, Any]:
+    """What `--json` writes beside the numbers: everything that is needed to reproduce them."""
     return {
-        "weights": {"file": weights.name, "sha256": sha256_of(weights)},
-        "model": description,
         "annotations": {
             "file": truth.file.path.name,
             "sha256": sha256_of(truth.file.path),
@@ -159,19 +233,23 @@ def report(
         },
         "versions": {"stream_segment": __version__, "python": platform.python_version(), **_installed()},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        **evaluation.record(),
     }
 
 
-def write_json(outputs: Outputs, path: Path, record: dict[str, Any]) -> Path:
-    """Write a claimed JSON file atomically; return the name that it got.
+def record_of(measured: Measured, weights: Path) -> dict[str, Any]:
+    """The numbers of one model, with its weight file."""
+    return {"weights": {"file": weights.name, "sha256": sha256_of(weights)}, **measured.record()}
+
+
+def written(outputs: Outputs, path: Path, content: str | bytes) -> Path:
+    """Write a claimed file atomically; return the name that it got.
 
     Raises:
         RunError: it cannot be written (disk full …).
     """
     try:
         name = outputs.name_of(path)
-        write_whole(name, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        write_whole(name, content)
     except OSError as error:
         outputs.release(path)
         raise RunError(f"writing {path} failed: {error.strerror or error}") from error

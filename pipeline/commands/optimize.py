@@ -25,13 +25,13 @@ from pipeline.commands.program import (
 )
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.agreement import agreement
-from pipeline.installation import program_name, shipped_file
+from pipeline.installation import install_command, program_name, shipped_file
 from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings.loading import KeyPath, load_settings
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
-from pipeline.sources.frame_sample import sample_frames
+from pipeline.sources.factory import sample_frames
 
 logger = logging.getLogger("pipeline.commands.optimize")
 
@@ -63,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_flags("frames", FLAGS)
-    parser.add_settings("network", MODEL_FLAGS[:4])
+    parser.add_settings("network", MODEL_FLAGS[:5])
     arguments = parser.parse_args(argv)
     set_up_logging(arguments.verbose)
     if arguments.source is None and not SAMPLE.is_file():
@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     source: dict[KeyPath, tuple[str, Any]] = {("source", "uri"): ("--source", arguments.source or str(SAMPLE))}
     settings = load_settings(None, source | overrides_from(arguments))
     if importlib.util.find_spec("nncf") is None:
-        raise InputError("int8 needs the package nncf: pip install nncf")
+        raise InputError(f"int8 needs the package nncf: {install_command('optimize')}")
     segmenter = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32))
     images = sample_frames(settings.source, arguments.frames)
     if len(images) < 2:

@@ -30,7 +30,8 @@ def whole_number(text: str, least: int, most: int | None = None) -> int:
 
 
 MODEL_FLAGS: tuple[SettingFlag, ...] = (
-    ("--weights", "model.weights", "FILE", "Mask R-CNN weights, .h5"),
+    ("--model", "model.weights", "NAME", "a published model instead of --weights: see the command `weights list`"),
+    ("--weights", "model.weights", "FILE", "Mask R-CNN weights: .h5, .pth, .pkl or .safetensors"),
     ("--labels", "model.labels", "FILE", "class names, one a line, the first is the background"),
     ("--max-dim", "model.max_dim", "PX", "longer side that the network sees: 512, 1024 …"),
     ("--canvas", "model.canvas", "C", "tight (pad to 32), pad64 (to 64) or square (as the original)"),
@@ -39,7 +40,7 @@ MODEL_FLAGS: tuple[SettingFlag, ...] = (
     ("--device", "model.device", "D", "auto, cpu or gpu"),
     ("--backend", "model.backend", "B", "auto, tensorflow, jax or torch"),
 )
-"""The network, for the commands that run it; `optimize` takes the first four, since it chooses the rest."""
+"""The network, for the commands that run it; `optimize` takes the first five, since it chooses the rest."""
 SET_FLAG: dict[str, Any] = {"metavar": "KEY=VALUE", "action": "append", "default": []}
 VERBOSE_FLAG: dict[str, Any] = {"action": "store_true", "help": "log more"}
 PACKAGES = ("pipeline", "stream_segment", "mrcnn")
@@ -82,12 +83,18 @@ def overrides_from(arguments: argparse.Namespace) -> dict[KeyPath, tuple[str, An
     Args:
         arguments: the `dest` of a flag that sets a setting is the flag and the setting's key, with a space between
             them. `set` lists what `--set` was given.
+
+    Raises:
+        InputError: a model and a weight file are given, or what `--set` was given is no assignment.
     """
     overrides: dict[KeyPath, tuple[str, Any]] = {}
     for dest, value in vars(arguments).items():
         flag, _, key = dest.partition(" ")
         if key and value is not None:
-            overrides[tuple(key.split("."))] = (flag, value)
+            path = tuple(key.split("."))
+            if path == ("model", "weights") and path in overrides:
+                raise InputError(f"{overrides[path][0]} and {flag} exclude each other: give one")
+            overrides[path] = (flag, value)
     for text in vars(arguments).get("set", ()):
         key_path, value = parse_assignment(text)
         overrides[key_path] = (f"--set {'.'.join(key_path)}", value)

@@ -25,9 +25,9 @@ from pipeline.console.run_report import ProgressReport, summary_text
 from pipeline.errors import OutputClosedError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name, shipped_file
+from pipeline.ledger import EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.runtime.summary import EndReason
 from pipeline.settings.loading import dump_settings, load_settings, preset_overrides
 from pipeline.settings.output_settings import ProgressMode
 from pipeline.settings.schema import Settings

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,25 @@ import cv2
 from mrcnn.coco.annotation_file import AnnotationError
 from mrcnn.training.initialization import Initialization, load_initial_weights, plan_initialization
 from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.coco_names import COCO_NAMES
 from mrcnn.weights.metadata import describe
 from pipeline.commands.program import Parser, set_up_logging
 from pipeline.commands.signals import StopRequest, handled
-from pipeline.commands.train_settings import FLAGS, WINDOW_SHARE, RunSettings, can_resume, settings_from, write_run
+from pipeline.commands.train_settings import (
+    FLAGS,
+    WINDOW_SHARE,
+    RunSettings,
+    can_resume,
+    read_run,
+    settings_from,
+    write_run,
+)
 from pipeline.console.progress import TrainProgress
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
-from pipeline.installation import program_name
-from pipeline.labels import COCO_LABELS
+from pipeline.installation import install_command, program_name
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
+from pipeline.segmentation.comparison import compare
 from pipeline.segmentation.machine import Machine
 from pipeline.settings.model_settings import Backend, Device
 from pipeline.sinks.paths import Inputs, Outputs
@@ -36,6 +47,8 @@ and class names: the program needs no more than --weights OUTPUT/best.h5 to use 
 Ctrl-C ends a run early; the same command resumes it.
 """
 EPOCHS = 40
+TRIAL_S = 20.0
+"""How long to time steps in each precision, once they are compiled."""
 LEARNING_RATES = {"new": 1e-3, "small": 5e-4, "large": 1e-4}
 """Peaks: for new layers behind an ImageNet backbone, for a trained small network, for a trained ResNet."""
 
@@ -54,6 +67,8 @@ def run(argv: Sequence[str]) -> int:
         parser.add_flags(title, flags)
     given = parser.parse_args(argv)
     set_up_logging(given.verbose)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError(f"training needs TensorFlow and Matplotlib: {install_command('train')}")
     output = user_path(given.output, "--output")
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output}: expected a folder, it is a file")
@@ -104,7 +119,7 @@ class TrainRun:
         """
         train, validation = self._data()
         try:
-            names = {len(COCO_LABELS): COCO_LABELS}
+            names = {len(COCO_NAMES): COCO_NAMES}
             settings = self._settings
             weights = Path(settings.weights)
             plan = plan_initialization(weights, train.class_names, settings.size, settings.backbone, names)
@@ -112,16 +127,16 @@ class TrainRun:
             raise InputError(str(error)) from None
         print(f"start: {plan.describe()}")
         choice = prepare_backend(self._backend, self._device)
-        precision = choose_precision(settings.precision, choice)
         make_repeatable(choice)
-        print(f"Keras on {choice.backend.value}, {choice.device_name}, {precision}")
         from mrcnn.training.training_model import keras_policy  # imports Keras, after its backend is chosen
 
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the batches' thread must not take the cores from the network
         try:
+            precision, why = self._precision(plan, train, choice)
+            print(f"Keras on {choice.backend.value}, {choice.device_name}, {precision}{why}")
             with keras_policy(precision):
-                return self._train(plan, train, validation, loss_scaling=precision == "mixed_float16")
+                return self._train(plan, train, validation, precision)
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise RunError(
@@ -166,19 +181,51 @@ class TrainRun:
         for line in data.warnings.lines():
             print(f"  warning: {line}")
 
-    def _train(self, plan: Initialization, train: Any, validation: Any, loss_scaling: bool) -> bool:
+    def _precision(self, plan: Initialization, train: Any, choice: BackendChoice) -> tuple[str, str]:
+        """Keras' policy, and why: that of the run that is resumed, else the fastest, timed on the first batch."""
+        policies = policies_for(self._settings.precision, choice)
+        stored = (read_run(self._output) or {}).get("policy") if can_resume(self._output) else None
+        if len(policies) == 1 or stored in policies:
+            return stored or policies[0], ""
         from mrcnn.network.network import MaskRCNNNetwork
+        from mrcnn.training.trainer import Trainer
+        from mrcnn.training.training_model import keras_policy
+
+        def rehearsal(policy: str) -> Callable[[], None]:
+            try:
+                with keras_policy(policy):
+                    trainer = Trainer(MaskRCNNNetwork(plan.config), windows, settings, self._output)
+                    trainer.rehearse()  # compiles
+            except ValueError as error:
+                raise InputError(str(error)) from None
+            return trainer.rehearse
+
+        windows, settings = self._windows(plan, train), self._train_settings(plan, len(train.images), policies[0])
+        sides = {policy: rehearsal(policy) for policy in policies}
+        verdict = compare(sides, time.perf_counter() + TRIAL_S)
+        times = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in verdict.medians_s.items())
+        return verdict.name, f" (a step takes {times})"
+
+    def _windows(self, plan: Initialization, train: Any) -> Any:
         from mrcnn.training.augment import AugmentSettings
         from mrcnn.training.data import ImageCache, WindowMaker
-        from mrcnn.training.trainer import Trainer
 
         size = int(plan.config.IMAGE_MAX_DIM)
         # without smaller scales only a window of the whole size contains large objects as a whole
         share = 1.0 if self._settings.augmentation == "off" else WINDOW_SHARE
         window = self._settings.window or max(128, 64 * round(size * share / 64))
         augment = AugmentSettings(window=window, longer_side=size, **AUGMENTATIONS[self._settings.augmentation])
-        train_settings = self._train_settings(plan, len(train.images), loss_scaling)
-        windows = WindowMaker(train, augment, self._settings.seed, ImageCache())
+        return WindowMaker(train, augment, self._settings.seed, ImageCache())
+
+    def _train(self, plan: Initialization, train: Any, validation: Any, policy: str) -> bool:
+        from mrcnn.network.network import MaskRCNNNetwork
+        from mrcnn.training.trainer import Trainer
+
+        train_settings = self._train_settings(plan, len(train.images), policy)
+        steps, batch = train_settings.steps, train_settings.batch
+        epochs = steps * batch / len(train.images)
+        print(f"{steps} steps of {batch} windows ({epochs:.1f} epochs), layers {train_settings.layers}")
+        windows = self._windows(plan, train)
         validator = self._validator(plan, validation, windows)
         network = MaskRCNNNetwork(plan.config)
         try:
@@ -190,14 +237,14 @@ class TrainRun:
             raise InputError(str(error)) from None
         if resumed:
             print(f"resuming the run in {self._output} at step {trainer.step} of {train_settings.steps}")
-        self._prepare_output(trainer, train_settings)
+        self._prepare_output(trainer, train_settings, policy)
         self._trainer = trainer
         with TrainProgress(trainer.step, train_settings.steps) as progress:
             trainer.run(self._reporter(progress, validator, windows, plan))
         self._finish(trainer, train_settings.steps, len(windows.cache.unreadable))
         return bool(trainer.stopped)
 
-    def _train_settings(self, plan: Initialization, images: int, loss_scaling: bool) -> Any:
+    def _train_settings(self, plan: Initialization, images: int, policy: str) -> Any:
         from mrcnn.training.trainer import TrainSettings
 
         settings = self._settings
@@ -207,7 +254,6 @@ class TrainRun:
             steps = min(20000, max(500, steps))
         is_small = plan.config.BACKBONE == "efficientnet_lite0"
         rate = LEARNING_RATES["new" if plan.backbone_only else "small" if is_small else "large"]
-        print(f"{steps} steps of {settings.batch} windows ({steps / per_epoch:.1f} epochs), layers {settings.layers}")
         return TrainSettings(
             steps=steps,
             batch=settings.batch,
@@ -219,7 +265,7 @@ class TrainRun:
             log_every=max(1, min(20, steps // 10)),
             save_every=max(10, min(250, steps // 4)),
             validate_every=settings.validate_every or max(25, math.ceil(steps / 15)),
-            loss_scaling=loss_scaling,
+            loss_scaling=policy == "mixed_float16",
         )
 
     def _validator(self, plan: Initialization, data: Any, training: Any) -> Any:
@@ -235,7 +281,7 @@ class TrainRun:
             print(f"AP50 is measured on {validator.image_count} of the {len(data.images)} validation images")
         return validator
 
-    def _prepare_output(self, trainer: Any, train_settings: Any) -> None:
+    def _prepare_output(self, trainer: Any, train_settings: Any, policy: str) -> None:
         """Create the folder and write the run's description into it.
 
         Raises:
@@ -253,7 +299,7 @@ class TrainRun:
         if trainer.step == 0:
             (self._output / "log.jsonl").unlink(missing_ok=True)
             (self._output / "best.h5").unlink(missing_ok=True)
-        facts = {"steps": train_settings.steps, "learning_rate": train_settings.learning_rate}
+        facts = {"steps": train_settings.steps, "learning_rate": train_settings.learning_rate, "policy": policy}
         write_run(self._output, self._settings, facts)
 
     def _reporter(self, progress: TrainProgress, validator: Any, windows: Any, plan: Initialization) -> Any:
@@ -289,8 +335,8 @@ class TrainRun:
             print(f"try it: {program_name()} --weights {self._output / 'best.h5'}")
 
 
-def choose_precision(wanted: str, choice: BackendChoice, machine: Machine | None = None) -> str:
-    """The name of Keras' policy: "float32", "mixed_bfloat16" or "mixed_float16".
+def policies_for(wanted: str, choice: BackendChoice, machine: Machine | None = None) -> list[str]:
+    """The names of Keras' policies to choose from by their speed, the most exact first.
 
     Args:
         wanted: "auto" (mixed where it is faster), "float32" or "mixed".
@@ -298,13 +344,15 @@ def choose_precision(wanted: str, choice: BackendChoice, machine: Machine | None
         machine: None for this one.
     """
     if wanted == "float32":
-        return "float32"
+        return ["float32"]
     if choice.device is Device.GPU:
         # NVIDIA's Ampere, 8.0, is the first with convolutions in bfloat16; float16 needs loss scaling
-        return "mixed_bfloat16" if (gpu_capability(choice.backend) or (0, 0)) >= (8, 0) else "mixed_float16"
+        return ["mixed_bfloat16" if (gpu_capability(choice.backend) or (0, 0)) >= (8, 0) else "mixed_float16"]
+    if wanted == "mixed":
+        return ["mixed_bfloat16"]
     # without the instructions bfloat16 is emulated and slower; XLA for CPUs, which JAX uses, is not faster with it
-    is_faster = choice.backend is Backend.TENSORFLOW and (machine or Machine()).has_bfloat16()
-    return "mixed_bfloat16" if wanted == "mixed" or is_faster else "float32"
+    may_be_faster = choice.backend is Backend.TENSORFLOW and (machine or Machine()).has_bfloat16()
+    return ["float32", "mixed_bfloat16"] if may_be_faster else ["float32"]
 
 
 def gpu_capability(backend: Backend) -> tuple[int, int] | None:

@@ -36,8 +36,9 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
     "network": {
         "--weights": {
             "metavar": "FILE",
-            "help": "initial weights: a .h5 file or 'imagenet' (default: the shipped weights)",
+            "help": "initial weights: a file or 'imagenet' (default: the shipped weights)",
         },
+        "--model": {"dest": "weights", "metavar": "NAME", "help": "start from a published model: see `weights list`"},
         "--backbone": {"choices": ["resnet50", "resnet101", "efficientnet_lite0"], "help": "of the weights"},
         "--size": {
             "type": int,
@@ -90,7 +91,7 @@ class RunSettings:
     Attributes:
         images, annotations: the training data.
         val_images, val_annotations: the validation data; None holds out a part of the training data.
-        weights: the file with the initial weights.
+        weights: the file with the initial weights, or the name of a model.
         backbone: the expected backbone of the file; None accepts any.
         classes: None takes all.
         epochs, steps: length of the run; at most one is given.

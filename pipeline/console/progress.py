@@ -21,6 +21,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+LINE_EVERY_S = 10.0
+"""How often a plain line is due."""
 SHORT_NAMES = {
     "loss": "loss",
     "rpn_class_loss": "rpn",
@@ -39,7 +41,6 @@ class ProgressDisplay:
         has_bar: whether to show a bar; None shows one if the output is a terminal with a movable cursor. A pipe is not,
             even with FORCE_COLOR set.
         clock: seconds, monotonic.
-        line_every_s: how often a plain line is due.
     """
 
     def __init__(
@@ -47,14 +48,12 @@ class ProgressDisplay:
         output: IO[str] | None = None,
         has_bar: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
-        line_every_s: float = 10.0,
     ) -> None:
         self._console = Console(file=output if output is not None else sys.stderr)
         can_show_bar = self._console.file.isatty() and not self._console.is_dumb_terminal
         self.has_bar = can_show_bar if has_bar is None else has_bar
         self._clock = clock
-        self._line_every_s = line_every_s
-        self._next_line_s = clock() + line_every_s
+        self._next_line_s = clock() + LINE_EVERY_S
 
     def _add_bar(
         self,
@@ -86,7 +85,7 @@ class ProgressDisplay:
         now_s = self._clock()
         if self.has_bar or now_s < self._next_line_s:
             return False
-        self._next_line_s = now_s + self._line_every_s
+        self._next_line_s = now_s + LINE_EVERY_S
         return True
 
     def note(self, text: str) -> None:
@@ -168,11 +167,10 @@ class TrainProgress(ProgressDisplay):
     def __init__(
         self, first: int, total: int, output: IO[str] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(output, clock=clock, line_every_s=30.0)
+        super().__init__(output, clock=clock)
         self._total = total
         self._times: list[tuple[int, float]] = []
         self._losses = ""
-        self._next_line_s = clock()
         texts = TextColumn("left {task.fields[left]}"), TextColumn("{task.fields[losses]}")
         columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), *texts)
         self._add_bar("steps", total, columns, first, {"left": "?", "losses": ""})
@@ -206,10 +204,12 @@ def time_columns() -> tuple[ProgressColumn, ...]:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as h:mm:ss or m:ss."""
+    """A duration: "12.3 s", from a minute on "1:02 min", from an hour on "1:02:03"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d} min"
 
 
 def losses_text(line: dict[str, Any]) -> str:

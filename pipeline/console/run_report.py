@@ -8,9 +8,8 @@ from rich.progress import BarColumn, TextColumn
 
 from pipeline.console.progress import ProgressDisplay, duration_text, time_columns
 from pipeline.drawing.places import line_text
-from pipeline.ledger import RunLedger
+from pipeline.ledger import RunLedger, RunSummary
 from pipeline.records import Clock, SegmentedFrame, SourceInfo
-from pipeline.runtime.summary import RunSummary
 from pipeline.scene import Scene, ZoneState
 from pipeline.settings.output_settings import ProgressMode
 
@@ -35,7 +34,7 @@ class ProgressReport(ProgressDisplay):
         limit_frames: int | None = None,
         output: IO[str] | None = None,
     ) -> None:
-        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR, clock, 5.0)
+        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR, clock)
         self._info = info
         self._ledger = ledger
         self._is_off = mode is ProgressMode.OFF
@@ -59,7 +58,7 @@ class ProgressReport(ProgressDisplay):
             text += f" of {self._total} ({100 * done / self._total:.0f} %)"
         text += f", {_fps(rate)}"
         if self._total and rate:
-            text += f", {_duration(max(0, self._total - done) / rate)} left"
+            text += f", {duration_text(max(0, self._total - done) / rate)} left"
         self.note(text)
 
 
@@ -67,7 +66,7 @@ def summary_text(summary: RunSummary) -> str:
     """The summary of a run: frames by stage, rates, latencies, warnings and output files."""
     stats = summary.stats
     lines = [
-        f"{summary.source.source_id}: {summary.end.value} after {_duration(summary.wall_s)}",
+        f"{summary.source.source_id}: {summary.end.value} after {duration_text(summary.wall_s)}",
         f"  model      {summary.model}",
         f"  frames     captured {stats.captured}, inferred {stats.inferred}, presented {stats.presented}, "
         f"dropped {stats.dropped_total}",
@@ -106,9 +105,9 @@ def _scene_lines(scene: Scene) -> list[str]:
 def _zone_line(zone: ZoneState) -> str:
     text = f"{zone.name}: {zone.entered} entered, {zone.occupancy} inside at the end"
     if zone.dwell_mean_s is not None:
-        text += f", stayed {_duration(zone.dwell_mean_s)} on average"
+        text += f", stayed {duration_text(zone.dwell_mean_s)} on average"
     if zone.dwell_max_s is not None:
-        text += f", {_duration(zone.dwell_max_s)} at most"
+        text += f", {duration_text(zone.dwell_max_s)} at most"
     return text
 
 
@@ -118,9 +117,3 @@ def _fps(rate: float | None) -> str:
 
 def _ms(duration_s: float | None) -> str:
     return "-" if duration_s is None else f"{1000 * duration_s:.0f} ms"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return duration_text(seconds) + (" min" if round(seconds) < 3600 else "")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.drawing.chips import chip_size, draw_chip_inside, text_size
 from pipeline.drawing.palette import ColorBgr
 from pipeline.scene import LineCount, Scene, ZoneState
-from pipeline.tracking.zones import LineCounter, Point, Polyline, ZoneCounter
+from pipeline.tracking.watch import LineCounter, Point, Polyline, ZoneCounter
 
 LINE_BGR: ColorBgr = (0, 220, 255)
 ZONE_BGR: ColorBgr = (255, 200, 0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
@@ -27,6 +27,7 @@ AREA_NAMES = {
 SIZES = ("small", "medium", "large")
 MARKERS = {"float32": "o", "bfloat16": "s", "float16": "D", "int8": "^"}
 """Of a precision in the plot."""
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def tables(evaluation: Evaluation) -> list[Table]:
@@ -47,13 +48,14 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
-    """One line of the comparison.
+class Measured:
+    """A model on an engine, in a precision, and its numbers.
 
     Attributes:
         model: what the user called it.
         engine: what computed it, such as "openvino".
         precision: such as "int8".
+        description: see `Segmenter.description`.
         evaluation: its numbers; None if it could not be measured.
         reason: why not.
     """
@@ -61,41 +63,39 @@ class Compared:
     model: str
     engine: str
     precision: str
+    description: str = ""
     evaluation: Evaluation | None = None
     reason: str = ""
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
-        names = {"model": self.model, "engine": self.engine, "precision": self.precision}
-        return {**names, **(self.evaluation.record() if self.evaluation else {"error": self.reason})}
+        if self.evaluation is not None:
+            return {"model": self.description, **self.evaluation.record()}
+        return {"model": f"{self.model}, {self.engine}, {self.precision}", "error": self.reason}
 
 
-def comparison_table(lines: Sequence[Compared]) -> Table:
-    """Mask AP by size of the object, box AP, and time, a row for each line."""
-    columns = ("precision", "mask AP", "AP50", *SIZES, "box AP", "ms an image")
-    table = _empty("model, engine", *columns)
+def comparison_table(lines: Sequence[Measured]) -> Table:
+    """Mask AP by size of the object, box AP, and milliseconds an image, a row for each line. 80 columns wide."""
+    columns = ("AP", "AP50", *SIZES, "box AP", "ms")
+    table = _empty("mask AP of", *columns)
     notes = ["; ".join(AREA_NAMES[size] for size in SIZES) + " pixels of the image"]
     for line in lines:
-        name = f"{line.model}, {line.engine}"
+        name = f"{line.model}, {line.engine}, {line.precision}"
         if line.evaluation is None:
-            table.add_row(name, line.precision, *["-"] * (len(columns) - 1))
-            notes.append(f"{name}, {line.precision}: {line.reason}")
+            table.add_row(name, *["-"] * len(columns))
+            notes.append(f"{name}: {line.reason}")
             continue
         masks, boxes = (line.evaluation.by_area[kind.value] for kind in (Kind.MASK, Kind.BOX))
         values = [masks["all"].ap, masks["all"].ap50, *(masks[size].ap for size in SIZES), boxes["all"].ap]
-        table.add_row(name, line.precision, *_texts(*values), f"{line.evaluation.image_ms:.0f}")
+        table.add_row(name, *_texts(*values), f"{line.evaluation.image_ms:.0f}")
     table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
 
-def plot_comparison(lines: Sequence[Compared], path: Path) -> None:
-    """Write a plot of mask AP against milliseconds an image; its format follows from the name's ending.
-
-    Raises:
-        OSError: the file cannot be written.
-        ValueError: the ending is no format that can be written.
-    """
+def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
+    """A plot of mask AP against milliseconds an image, as a file of a format: "png", "svg" or "pdf"."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
@@ -103,22 +103,29 @@ def plot_comparison(lines: Sequence[Compared], path: Path) -> None:
     for line in lines:
         if line.evaluation is None:
             continue
-        time_ms, ap = line.evaluation.image_ms, line.evaluation.by_area[Kind.MASK.value]["all"].ap
-        color = f"C{models.index(line.model) % 10}"
-        axes.plot(time_ms, 100 * ap, MARKERS.get(line.precision, "x"), color=color, markersize=9)
-        label = f"{line.model}\n{line.engine}, {line.precision}"
-        axes.annotate(label, (time_ms, 100 * ap), (8, 0), textcoords="offset points", fontsize=8, va="center")
+        ap = 100 * line.evaluation.by_area[Kind.MASK.value]["all"].ap
+        label = f"{line.model}, {line.engine}, {line.precision}"
+        style = f"{MARKERS.get(line.precision, 'x')}C{models.index(line.model) % 10}"
+        axes.plot([line.evaluation.image_ms], [ap], style, markersize=9, label=label)
     axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.15)
-    axes.set_xlabel("milliseconds an image (median, logarithmic)")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    axes.tick_params(axis="x", which="minor", labelsize=7)
+    axes.margins(0.15)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("milliseconds an image (median)")
     axes.set_ylabel("mask AP, %")
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(path, dpi=150)
+    axes.legend(fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format=file_format, dpi=150)
+    return content.getvalue()
 
 
 def _empty(first: str, *columns: str) -> Table:
     """A table without rows; all columns but the first hold numbers."""
-    table = Table(first, box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column(first, overflow="fold", min_width=20)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table

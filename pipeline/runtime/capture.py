@@ -12,8 +12,7 @@ from pipeline.records import SourceInfo
 from pipeline.runtime.wiring import Outlet
 from pipeline.sources.base import Source
 from pipeline.threads.opencv_process import one_opencv_thread
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
-from pipeline.threads.stage import FirstError, Stage
+from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
 
 POLL_S = 1 / 30
 INTERRUPT_LIMIT_S = 1.0

@@ -19,8 +19,7 @@ from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.threads.opencv_process import one_opencv_thread
-from pipeline.threads.slot import SlotClosed
-from pipeline.threads.stage import THREAD_PREFIX
+from pipeline.threads.stage import THREAD_PREFIX, SlotClosed
 from pipeline.tracking.tracker import Tracker
 
 SPARE_FRAMES = 2

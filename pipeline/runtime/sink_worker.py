@@ -11,8 +11,7 @@ from pipeline.ledger import RunLedger
 from pipeline.records import SourceInfo
 from pipeline.runtime.plan import SourcePlan
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.threads.slot import Overflow, Slot
-from pipeline.threads.stage import FirstError, Stage
+from pipeline.threads.stage import FirstError, Overflow, Slot, Stage
 
 BUFFER_BYTES = 96 * 2**20
 BUFFER_FRAMES = (4, 60)

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from pipeline.controls import Controls
 from pipeline.errors import RunError, StreamSegmentError
-from pipeline.ledger import DropStage, RunLedger
+from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.inference import InferenceStage, segmenter_for
 from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
-from pipeline.runtime.summary import EndReason, RunSummary
 from pipeline.runtime.wiring import wire
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
@@ -38,8 +37,7 @@ from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
-from pipeline.threads.slot import SlotClosed
-from pipeline.threads.stage import THREAD_PREFIX, FirstError, Stage
+from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
 from pipeline.tracking.tracker import Tracker
 from pipeline.web.view import RunView
 

@@ -13,7 +13,7 @@ from pipeline.motion.carry import Carrier, make_carrier
 from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
 from pipeline.runtime.plan import JoinKind, SourcePlan
 from pipeline.settings.presentation_settings import MotionSettings
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.threads.stage import Overflow, Slot, SlotClosed
 
 RECORDED_SLOT = 3
 """Frames between two stages of a recorded source: enough that none waits for another's hiccup."""

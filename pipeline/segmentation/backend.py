@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import InputError
+from pipeline.installation import install_command
 from pipeline.settings.model_settings import Backend, Device
 
 _NOISE = re.compile(rb"^(WARNING: All log messages before absl|[IWE]\d{4} )")
@@ -60,9 +61,11 @@ def choose_backend(backend: Backend, environment: str | None, loaded: str | None
         for choice, module in _MODULES.items():
             if importlib.util.find_spec(module) is not None:
                 return choice
-        raise InputError("Keras needs a backend: pip install tensorflow (or jax, or torch)")
+        raise InputError(
+            f"Keras needs a backend: {install_command(Backend.TENSORFLOW.value)} (or with the extra gpu, jax or torch)"
+        )
     if importlib.util.find_spec(_MODULES[backend]) is None:
-        raise InputError(f"the backend {backend.value} is not installed: pip install {_MODULES[backend]}")
+        raise InputError(f"the backend {backend.value} is not installed: {install_command(backend.value)}")
     return backend
 
 

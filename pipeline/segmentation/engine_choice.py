@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
@@ -44,12 +44,19 @@ class EngineChoice:
         precision: never AUTO.
         backend: what Keras runs on; None for the other engines.
         provider: what ONNX Runtime computes with, "tensorrt", "cuda" or "cpu"; None until it is made, and elsewhere.
+        workers: how many of these engines compute side by side, each on its share of the cores; more than one only
+            with OpenVINO.
+        threads: of each engine; None for its share of the cores.
+        reason: the measurement that led to it, in words; "" without one.
     """
 
     engine: EngineKind
     precision: Precision
     backend: BackendChoice | None = None
     provider: str | None = None
+    workers: int = 1
+    threads: int | None = None
+    reason: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         where = " on the CPU"
@@ -59,7 +66,8 @@ class EngineChoice:
             where += " on the CPU" if self.backend.device is Device.CPU else f" on {self.backend.device_name}"
         elif self.engine is EngineKind.ONNX:
             where = _PROVIDER_TEXTS[self.provider]
-        return f"{_NAMES[self.engine]}{_version(*_DISTRIBUTIONS[self.engine])}{where}, {self.precision.value}"
+        reason = f" (measured here: {self.reason})" if self.reason else ""
+        return f"{_NAMES[self.engine]}{_version(*_DISTRIBUTIONS[self.engine])}{where}, {self.precision.value}{reason}"
 
 
 class EngineSelection:
@@ -70,7 +78,7 @@ class EngineSelection:
     Args:
         model: the network.
         machine: what is installed and what the hardware can do.
-        workers: how many engines are to compute side by side, each on its share of the cores; see `size`.
+        workers: how many engines may compute side by side: several pay off with OpenVINO only.
 
     Raises:
         InputError: what the settings name is not installed, or contradicts itself.
@@ -79,16 +87,23 @@ class EngineSelection:
     def __init__(self, model: NetworkModel, machine: Machine | None = None, workers: int = 1) -> None:
         self.model = model
         self.machine = machine or Machine()
-        self._workers = workers
-        self._threads = None if workers == 1 else max(1, self.machine.cores() // workers)
+        self.most_workers = workers
         self._settings = model.settings
         self._named = _named_engine(model.settings)
         _check_agreement(model.settings, self._named)
         self.choices = self._choices()
 
-    def size(self, choice: EngineChoice) -> int:
-        """How many engines of a choice compute side by side: several pay off with OpenVINO only."""
-        return self._workers if choice.engine is EngineKind.OPENVINO else 1
+    @property
+    def precisions_to_time(self) -> list[EngineChoice]:
+        """The choices between which only a measurement can decide, the most exact first; none where one is left."""
+        choices = [choice for choice in self.choices if choice.engine is EngineKind.OPENVINO]
+        choices.sort(key=lambda choice: -_PRECISIONS[EngineKind.OPENVINO].index(choice.precision))
+        return choices if self._settings.precision is Precision.AUTO and len(choices) > 1 else []
+
+    @property
+    def workers_are_forced(self) -> bool:
+        """Whether the settings say how many engines compute side by side."""
+        return self._settings.workers is not None
 
     def make(self) -> tuple[Engine, EngineChoice]:
         """The first engine that can be made; and which it is.
@@ -135,7 +150,11 @@ class EngineSelection:
             raise InputError(f"the engine {named.value} is not installed: pip install {MODULES[named]}")
         if named is EngineKind.ONNX:
             self._check_providers()
-        choices = [EngineChoice(kind, precision) for kind in installed for precision in self._precisions(kind)]
+        choices = [
+            EngineChoice(kind, precision, workers=self.most_workers if kind is EngineKind.OPENVINO else 1)
+            for kind in installed
+            for precision in self._precisions(kind)
+        ]
         if settings.precision is Precision.INT8:
             self._check_int8(choices)
         return choices or [self._keras()]
@@ -226,7 +245,7 @@ class EngineSelection:
 
     def _make_first(self, choices: list[EngineChoice]) -> tuple[Engine, EngineChoice]:
         from mrcnn.engines.base import EngineError
-        from mrcnn.engines.exported import ExportFault
+        from mrcnn.engines.create import ExportFault
 
         left = list(choices)
         while left:
@@ -245,7 +264,8 @@ class EngineSelection:
         if choice.engine is EngineKind.KERAS:
             return self.machine.make_keras(self.model, choice.precision), choice
         if choice.engine is EngineKind.OPENVINO:
-            return self.machine.make_openvino(self.model, choice.precision, self._threads), choice
+            threads = choice.threads or self.machine.threads(choice.workers)
+            return self.machine.make_openvino(self.model, choice.precision, threads), choice
         return self._make_onnx(choice)
 
     def _make_onnx(self, choice: EngineChoice) -> tuple[Engine, EngineChoice]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StageStuckError
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
+from pipeline.segmentation.engine_trials import EngineTrials
 from pipeline.settings.model_settings import EngineKind
 from pipeline.threads.stage import FirstError, Stage
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SIDE_BY_SIDE = 2
-"""Frames that go through the network at once where that pays. Measured on two cores: 15 % more frames a second than one
-after the other on both, because nobody waits for the other core; the detections are the same to the bit."""
+MOST_SIDE_BY_SIDE = 4
+"""Frames that may go through the network at once, if the first frame shows that it pays: nobody waits for the other
+cores, but each further engine holds a copy of the network. The detections are the same to the bit."""
 ANOTHER_ENGINE = "another engine"
 """Name of the stage that makes one more engine while the others compute."""
 CLOSE_DEADLINE_S = 10.0
@@ -35,7 +36,9 @@ class EnginePool:
 
     The first frame proves the first engine: OpenVINO and ONNX Runtime compile for a canvas size when it first comes,
     and an engine that cannot compute its first frame is replaced like one that cannot be made. What fails after that
-    is raised. The other engines are made as soon as two frames meet; one that cannot be made is left out.
+    is raised. Where the settings leave a choice that only this machine can make, the first frame also decides by
+    measurement (`EngineTrials`). The other engines are made as soon as two frames meet; one that cannot be made is left
+    out.
 
     Args:
         selection: the network, the engines to try, and how many compute side by side.
@@ -47,6 +50,8 @@ class EnginePool:
         self._making: list[Stage] = []
         self._proving = threading.Lock()
         self._proven = False
+        self._trials = EngineTrials(selection)
+        self._trials.prefer()
         self._engine, self._choice = selection.make()
 
     @property
@@ -56,8 +61,13 @@ class EnginePool:
 
     @property
     def size(self) -> int:
-        """How many threads may call `detect_molded` at the same time without waiting for one another."""
-        return self._selection.size(self._choice)
+        """How many threads may call `detect_molded` at the same time without waiting for one another, by now."""
+        return self._choice.workers
+
+    @property
+    def most(self) -> int:
+        """How many that may become with the first frame."""
+        return self._choice.workers if self._proven else self._trials.most_workers(self._choice)
 
     def detect_molded(self, images: NDArray[np.uint8], windows: NDArray[np.int32]) -> Sequence[RawDetections]:
         """See `mrcnn.engines.base.Engine.detect_molded`; from several threads.
@@ -94,9 +104,13 @@ class EnginePool:
                 reason = f"{self._choice}: {_one_line(error)}"
                 self._engine, self._choice = self._selection.make_next(self._choice, reason)
                 continue
-            for _ in range(self.size - 1):
+            engines, self._choice = self._trials.settle(self._engine, self._choice, images, windows)
+            if engines[0] is not self._engine:
+                found = engines[0].detect_molded(images, windows)
+            for _ in range(self.size - len(engines)):
                 self._idle.put(None)
-            self._idle.put(self._engine)
+            for engine in engines:
+                self._idle.put(engine)
             self._proven = True
             return found
 
@@ -118,8 +132,8 @@ class EnginePool:
 
 
 def default_workers(batch_size: int, cores: int) -> int:
-    """How many frames, or batches, go through the network side by side unless the settings say."""
-    return min(SIDE_BY_SIDE, cores) if batch_size == 1 else 1
+    """How many frames may go through the network side by side unless the settings say; batches go one by one."""
+    return min(MOST_SIDE_BY_SIDE, cores) if batch_size == 1 else 1
 
 
 def _one_line(error: Exception) -> str:

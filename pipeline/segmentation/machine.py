@@ -5,12 +5,17 @@ Tests put another machine in its place. Loads no framework earlier than needed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
+import logging
+import math
 import os
+import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError
 from pipeline.segmentation.backend import BackendChoice, prepare_backend
@@ -19,6 +24,8 @@ from pipeline.settings.model_settings import Backend, Device, EngineKind, Precis
 
 if TYPE_CHECKING:
     from mrcnn.engines.base import Engine
+
+logger = logging.getLogger(__name__)
 
 MODULES = {EngineKind.OPENVINO: "openvino", EngineKind.ONNX: "onnxruntime", EngineKind.KERAS: "keras"}
 
@@ -29,9 +36,45 @@ class Machine:
     nvidia_signs = ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/dxg")
     """Files that an NVIDIA driver makes."""
 
+    control_groups = Path("/sys/fs/cgroup")
+    own_group = Path("/proc/self/cgroup")
+    """Where Linux says how much processor time this process may use."""
+
+    def processor(self) -> str:
+        """The processor's name."""
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        return platform.processor() or platform.machine()
+
     def cores(self) -> int:
-        """Cores that this process may use."""
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        """Cores whose whole time this process may use: those that it may run on, or fewer where a quota says so."""
+        shown = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        quota = self._quota()
+        return shown if quota is None else max(1, min(shown, math.ceil(quota)))
+
+    def threads(self, workers: int) -> int | None:
+        """Threads of each of several engines side by side; None for one on all cores, which then counts them itself."""
+        if workers == 1 and self._quota() is None:
+            return None
+        return max(1, self.cores() // workers)
+
+    def _quota(self) -> float | None:
+        """Cores' worth of processor time that a container or service may use; None without a limit.
+
+        See control groups of version 2, cpu.max, and 1, cpu.cfs_quota_us, in Linux' documentation.
+        """
+        found = [_quotient(self.control_groups / "cpu/cpu.cfs_quota_us", self.control_groups / "cpu/cpu.cfs_period_us")]
+        own = ""
+        with contextlib.suppress(OSError):
+            lines = self.own_group.read_text(encoding="utf-8", errors="replace").splitlines()
+            own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+        group = self.control_groups / own
+        while group.is_relative_to(self.control_groups):
+            found.append(_quotient(group / "cpu.max"))
+            group = group.parent
+        return min((quota for quota in found if quota is not None), default=None)
 
     def has(self, engine: EngineKind) -> bool:
         """Whether the package of an engine is installed; that it loads is another matter."""
@@ -52,6 +95,30 @@ class Machine:
         from mrcnn.engines.create import int8_is_there
 
         return bool(int8_is_there(model.weights.path, model.config))
+
+    def recall(self, model: NetworkModel, key: str) -> dict[str, Any]:
+        """What was measured of a network under this key; empty if nothing was, or it cannot be read."""
+        with contextlib.suppress(OSError, ValueError, InputError):
+            record = json.loads(self._measured(model, key).read_text(encoding="utf-8"))
+            if isinstance(record, dict):
+                return record
+        return {}
+
+    def remember(self, model: NetworkModel, key: str, record: Mapping[str, Any]) -> None:
+        """Keep a measurement beside the network's exported graphs; a folder that cannot be written costs only that."""
+        from mrcnn.weights.whole_file import write_whole
+
+        path = self._measured(model, key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(record, indent=1) + "\n")
+        except OSError as error:
+            logger.debug("the measured times cannot be kept: %s", error)
+
+    def _measured(self, model: NetworkModel, key: str) -> Path:
+        from mrcnn.engines.cache import cache_folder
+
+        return Path(cache_folder(model.weights.path, model.config)) / "measured" / f"{key}.json"
 
     def onnx_providers(self) -> Sequence[str]:
         """What ONNX Runtime computes with: "tensorrt", "cuda", "cpu", fastest first. Raises EngineError."""
@@ -98,3 +165,12 @@ class Machine:
             return create_onnx_engine(model.weights.path, model.config, precision.value, provider)
         except WeightsError as error:
             raise InputError(str(error)) from None
+
+
+def _quotient(*files: Path) -> float | None:
+    """The first number in the files over the second; None where they are not there, or say "max" or -1."""
+    try:
+        quota, period = (float(word) for file in files for word in file.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None

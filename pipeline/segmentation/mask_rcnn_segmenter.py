@@ -64,18 +64,23 @@ class MaskRCNNSegmenter(Segmenter):
     @property
     def description(self) -> str:
         """See `Segmenter.description`."""
-        model, workers = self.model, self.workers
+        model, workers = self.model, self.choice.workers
         together = f", {workers} frames side by side" if workers > 1 else ""
         return (
             f"Mask R-CNN {model.config.BACKBONE}, {len(model.labels)} classes, {model.config.IMAGE_MAX_DIM} px "
             f"{model.settings.canvas.value} canvas; {model.weights.path.name} ({model.weights.reason}); "
-            f"{self._current_choice}{together}"
+            f"{self.choice}{together}"
         )
+
+    @property
+    def choice(self) -> EngineChoice:
+        """What computes the network; until `open`, what will be tried first."""
+        return self._pool.choice if self._pool is not None else self._choice
 
     @property
     def workers(self) -> int:
         """See `Segmenter.workers`."""
-        return self._selection.size(self._current_choice)
+        return self._pool.most if self._pool is not None else self._choice.workers
 
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or no engine can be made."""
@@ -92,14 +97,10 @@ class MaskRCNNSegmenter(Segmenter):
 
     def close(self) -> None:
         """See `Segmenter.close`."""
-        self._choice = self._current_choice
+        self._choice = self.choice
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
-
-    @property
-    def _current_choice(self) -> EngineChoice:
-        return self._pool.choice if self._pool is not None else self._choice
 
     def _fit_for(self, image_bgr: NDArray[np.uint8]) -> CanvasFit:
         fit = self._fit

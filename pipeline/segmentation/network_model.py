@@ -83,8 +83,13 @@ def read_model(settings: ModelSettings) -> NetworkModel:
     try:
         checkpoint = read_checkpoint(weights.path)
         labels = checkpoint.class_names
-        if settings.labels is not None or labels is None:
+        if settings.labels is not None:
             labels = load_labels(settings.labels, checkpoint.num_classes)
+        if labels is None:
+            raise InputError(
+                f"{weights.path} has {checkpoint.num_classes} classes without names, and not as many as COCO: give "
+                "--labels a file with one name per line, the background first"
+            )
         return NetworkModel(settings, weights, checkpoint.config(_overrides(settings, checkpoint.config())), labels)
     except WeightsError as error:
         raise InputError(f"{error}. {coco_hint()}") from None

@@ -15,8 +15,7 @@ from pipeline.errors import RunError, StageStuckError
 from pipeline.records import Clock, Instances
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.model_settings import SupervisionSettings
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
-from pipeline.threads.stage import FirstError, Stage
+from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
 
 log = logging.getLogger(__name__)
 

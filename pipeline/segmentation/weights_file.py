@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrcnn.weights.published import MODELS, PublishedModel
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
 from pipeline.installation import is_clone, program_name, shipped_file
 
-SHIPPED_NAME = "stream_segment_person.h5"
-COCO_NAME = "mask_rcnn_coco.h5"
+SHIPPED_NAME = MODELS["person"].file_name
+COCO_NAME = MODELS["coco"].file_name
 DIR_VARIABLE = "STREAM_SEGMENT_WEIGHTS_DIR"
 
 
@@ -36,21 +38,20 @@ def weights_dir() -> Path:
 
 
 def find_weights(explicit: str | None) -> WeightsChoice:
-    """The file the user named; else the shipped one; else COCO's; else the only other in the weights folder.
+    """The model or file the user named; else the shipped one; else COCO's; else the only other in the weights folder.
+
+    Args:
+        explicit: the name of a published model, or else a path.
 
     Raises:
         InputError: the named file is missing, or there is none; the text says how to get one.
     """
     if explicit is not None:
-        path = user_path(explicit, "--weights")
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise InputError(f"--weights {explicit}: the file {what}; expected Mask R-CNN weights (.h5)")
-        return WeightsChoice(path, "named by the user")
+        return _named_model(MODELS[explicit]) if explicit in MODELS else _named_file(explicit)
     folder = weights_dir()
-    shipped = folder if os.environ.get(DIR_VARIABLE) else shipped_file("weights")
-    for path, reason in ((shipped / SHIPPED_NAME, "shipped with the program"), (folder / COCO_NAME, "COCO weights")):
-        if path.is_file():
+    for name, reason in (("person", "shipped with the program"), ("coco", "COCO weights")):
+        path = model_path(MODELS[name])
+        if path is not None:
             return WeightsChoice(path, reason)
     others = sorted(folder.glob("*.h5")) if folder.is_dir() else []
     if len(others) == 1:
@@ -59,6 +60,37 @@ def find_weights(explicit: str | None) -> WeightsChoice:
     raise InputError(f"no weights: looked in {folder} and {found}. {coco_hint()}, or put {COCO_NAME} there by hand")
 
 
+def model_path(model: PublishedModel) -> Path | None:
+    """A model's file, converted or as it was published; None if neither is there."""
+    folder = weights_dir()
+    if model.url is None and not os.environ.get(DIR_VARIABLE):
+        folder = shipped_file("weights")
+    paths = [folder / name for name in (model.local_name, model.file_name)]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def coco_hint() -> str:
     """How to get weights that fit, for messages about a file that does not."""
-    return f"Get the COCO weights with `{program_name()} weights coco`"
+    return f"Get the COCO weights with `{program_name()} weights get coco`"
+
+
+def _named_model(model: PublishedModel) -> WeightsChoice:
+    path = model_path(model)
+    if path is not None:
+        return WeightsChoice(path, f"the model {model.name}")
+    how = (
+        "it comes with the program" if model.url is None else f"get it with `{program_name()} weights get {model.name}`"
+    )
+    raise InputError(f"the model {model.name} is not in {weights_dir()}: {how}")
+
+
+def _named_file(explicit: str) -> WeightsChoice:
+    path = user_path(explicit, "--weights")
+    if path.is_file():
+        return WeightsChoice(path, "named by the user")
+    if path.suffix or len(path.parts) > 1 or path.is_dir():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"--weights {explicit}: the file {what}; expected .h5, .pth, .pkl or .safetensors")
+    near = difflib.get_close_matches(explicit, MODELS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the models are {', '.join(MODELS)}"
+    raise InputError(f"there is neither a model nor a file {explicit}; {hint}")

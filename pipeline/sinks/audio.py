@@ -9,12 +9,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import av
-import av.container
 import numpy as np
 
-from pipeline.pyav import fraction, open_input
 from pipeline.records import AudioTrack
-from pipeline.sources.timing import PtsClock
+from pipeline.sources.base import PtsClock
+from pipeline.sources.decoder import fraction, open_input
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -66,7 +65,7 @@ class AudioFeed:
         packets = self._read_from(stream, origin_s)
         is_known = stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]
         if is_known and self._input.format.name not in _CHANGEABLE_FORMATS:
-            self._packets = _copied(packets, stream, output)
+            self._packets = _copied(packets, output.add_stream_from_template(stream))
         else:
             self._packets = _reencoded(packets, stream, output)
 
@@ -101,19 +100,12 @@ class AudioFeed:
             log.warning("the audio ends early: %s", error.strerror or error)
 
 
-def _copied(
-    packets: Iterator[Packet], stream: av.AudioStream, output: av.container.OutputContainer
-) -> Iterator[Packet]:
-    target = output.add_stream_from_template(stream)
-
-    def generate() -> Iterator[Packet]:
-        for packet in packets:
-            # Packets before the first frame are skipped: a stream that starts below 0 would shift the video.
-            if packet.pts is not None and packet.pts >= 0:
-                packet.stream = target
-                yield packet
-
-    return generate()
+def _copied(packets: Iterator[Packet], target: av.AudioStream) -> Iterator[Packet]:
+    for packet in packets:
+        # Packets before the first frame are skipped: a stream that starts below 0 would shift the video.
+        if packet.pts is not None and packet.pts >= 0:
+            packet.stream = target
+            yield packet
 
 
 def _reencoded(

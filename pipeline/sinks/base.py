@@ -67,11 +67,20 @@ class Sink(ABC):
     """Consumes presented frames: a window, a recorder, a detections file, or one that you write.
 
     Lifecycle: `open(context)` once, `write(presentation)` for each frame, `close()`.
+
+    Attributes:
+        name: for messages.
+        delivery: how frames reach it.
+        wants_overlay: whether it needs frames with the overlay drawn.
+        stop_requested: whether the user ended the run through this sink (closed the window, pressed q).
+        paused: whether the user paused through this sink: a recorded source waits, a live one continues.
     """
 
     name: str = "sink"
     delivery: Delivery = Delivery.EVERY_FRAME
     wants_overlay: bool = True
+    stop_requested: bool = False
+    paused: bool = False
 
     @abstractmethod
     def open(self, context: RunContext) -> None:
@@ -94,16 +103,6 @@ class Sink(ABC):
 
         May be called twice, and without `open`.
         """
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether the user ended the run through this sink (closed the window, pressed q)."""
-        return False
-
-    @property
-    def paused(self) -> bool:
-        """Whether the user paused through this sink: a recorded source waits, a live one continues."""
-        return False
 
     @property
     def outputs(self) -> Sequence[str]:

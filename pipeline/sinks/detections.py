@@ -40,8 +40,6 @@ class Detections(Sink):
     def __init__(
         self, settings: DetectionsSettings, outputs: Outputs | None = None, mask_threshold: float = 0.5
     ) -> None:
-        if settings.path is None:
-            raise ValueError("Detections needs settings.path")
         self._settings = settings
         self._path = None if settings.path == STDOUT else user_path(settings.path, "--detections")
         self._outputs = outputs or Outputs()

@@ -42,10 +42,8 @@ class Images(Sink):
     delivery = Delivery.EVERY_FRAME
 
     def __init__(self, settings: RecorderSettings, outputs: Outputs | None = None) -> None:
-        if settings.path is None:
-            raise ValueError("Images needs settings.path")
-        self._text = settings.path
         self._path = user_path(settings.path, "--output")
+        self._text = settings.path or ""
         self._outputs = outputs or Outputs()
         self._name: Path | None = None
         self._is_folder = True

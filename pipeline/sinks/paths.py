@@ -126,11 +126,13 @@ class Outputs:
     Args:
         inputs: files that must not be overwritten.
         overwrite: use the claimed paths themselves, and replace what is there.
+        reports: whether other names than the claimed ones are logged.
     """
 
-    def __init__(self, inputs: Inputs | None = None, overwrite: bool = False) -> None:
+    def __init__(self, inputs: Inputs | None = None, overwrite: bool = False, reports: bool = True) -> None:
         self.inputs = inputs or Inputs()
         self._overwrite = overwrite
+        self._reports = reports
         self._claims: dict[Path, str] = {}
         self._folders: set[Path] = set()
         self._names: dict[Path, Path] = {}
@@ -244,7 +246,7 @@ class Outputs:
         self._made = []
 
     def _report(self, names: dict[Path, Path], number: int) -> None:
-        if number > 1:
+        if number > 1 and self._reports:
             taken = [str(path) for path in self._claims if path.exists() and names[path] != path]
             new = [str(name) for path, name in names.items() if name != path]
             log.info(

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
-import av.container
 import cv2
 import numpy as np
 from av.video.frame import PictureType
@@ -29,8 +28,7 @@ from pipeline.records import Frame, SourceInfo, SourceKind
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.media_file import MediaFile
-from pipeline.sinks.paths import Outputs, free_bytes, is_exempt
+from pipeline.sinks.paths import Outputs, free_bytes, is_exempt, write_all
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -49,6 +47,83 @@ _MAX_STEP_TICKS = 2**29
 """mp4 stores a frame's duration in 31 bits: longer gaps are bridged by repeating the frame."""
 _BT709 = 1
 _MPEG_RANGE = 1
+
+
+class MediaFile:
+    """An unbuffered file for PyAV that ignores all writes after the first failed one.
+
+    Finalizing a recording rewrites its header to point at an index at the end. If the disk is too full for that index,
+    the old header is restored, so that the recording still plays.
+
+    Args:
+        path: the file; created or truncated.
+        clock: seconds on a monotonic clock.
+        sync_every_s: interval between two calls of fsync, against power failures.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float], sync_every_s: float = 5.0) -> None:
+        self._file: BinaryIO = open(path, "w+b", buffering=0)
+        self._clock = clock
+        self._sync_every_s = sync_every_s
+        self._synced_at_s = clock()
+        self._overwritten: list[tuple[int, bytes]] | None = None
+        self.error: OSError | None = None
+
+    def begin_finalizing(self) -> None:
+        """From now on save what is overwritten, to restore it if a write fails."""
+        self._overwritten = []
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`. Raises OSError (disk full …) once; later calls are ignored."""
+        if self.error is not None:
+            return len(data)
+        try:
+            if self._overwritten is not None:
+                self._save(self._overwritten, len(data))
+            self._write_all(data)
+        except OSError as error:
+            self.error = error
+            self._restore()
+            raise
+        return len(data)
+
+    def _write_all(self, data: bytes) -> None:
+        write_all(self._file, data)
+
+    def _save(self, overwritten: list[tuple[int, bytes]], size: int) -> None:
+        offset = self._file.tell()
+        old = self._file.read(size)
+        self._file.seek(offset)
+        if old:
+            overwritten.append((offset, old))
+
+    def _restore(self) -> None:
+        for offset, old in reversed(self._overwritten or []):
+            self._file.seek(offset)
+            self._write_all(old)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """See io.RawIOBase.seek."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """See io.RawIOBase.tell."""
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        """See io.RawIOBase.seekable; False for a pipe."""
+        return self._file.seekable()
+
+    def sync_if_due(self) -> None:
+        """Call fsync if the last call is `sync_every_s` ago. Raises OSError."""
+        now_s = self._clock()
+        if self.error is None and now_s - self._synced_at_s >= self._sync_every_s:
+            self._synced_at_s = now_s
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._file.close()
 
 
 class Recorder(Sink):
@@ -75,8 +150,6 @@ class Recorder(Sink):
         open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
-        if settings.path is None:
-            raise ValueError("a Recorder needs settings.path")
         self._settings = settings
         self._path = user_path(settings.path, "--output")
         self._outputs = outputs or Outputs()
@@ -95,7 +168,10 @@ class Recorder(Sink):
                 f"--output {self._path} is a video, but the source consists of images: "
                 "give an image file (out.png) or a folder (out/)."
             )
-        check_recording(self._path)
+        if self._path.suffix.lower() not in FORMATS:
+            raise InputError(f"--output {self._path}: the name of a video must end in .mp4, .mkv or .mov.")
+        if "libx264" not in av.codecs_available:
+            raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
         self._outputs.claim_file(self._path, "--output")
         with contextlib.suppress(OSError):  # the file system does not say; writing will show
             problem = self._shortage()
@@ -110,7 +186,7 @@ class Recorder(Sink):
             raise RuntimeError("Recorder.write needs open() first")
         try:
             if self._recording is None:
-                self._name = self._outputs.name_of(self._path)
+                self._name = self._new_name()
                 with contextlib.ExitStack() as undo:
                     file = self._open_file(self._name, self._clock)
                     undo.callback(file.close)
@@ -137,12 +213,21 @@ class Recorder(Sink):
             return None
         return f"less than {limit / 1e6:g} MB are free in {folder}"
 
+    def _new_name(self) -> Path:
+        """The file to record to, reserved. Raises OSError."""
+        return self._outputs.name_of(self._path)
+
     def close(self) -> None:
         """Finalize the recording: add the rest of the audio and the index. Raises RunError if that fails."""
-        recording, self._recording = self._recording, None
         self._source = None
-        if recording is None:
+        try:
+            self._finalize()
+        finally:
             self._outputs.release(self._path)
+
+    def _finalize(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is None:
             return
         failed_before = recording.file.error is not None
         try:
@@ -151,8 +236,6 @@ class Recorder(Sink):
             if not failed_before:
                 raise RunError(self._failure(recording.file.error or error)) from (recording.file.error or error)
             log.debug("closing %s after its failure: %s", self._name, error)
-        finally:
-            self._outputs.release(self._path)
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -162,14 +245,6 @@ class Recorder(Sink):
     def _failure(self, error: OSError | av.FFmpegError) -> str:
         reason = error.strerror or str(error)
         return f"Writing {self._name or self._path} failed: {reason}. The recording up to that point is playable."
-
-
-def check_recording(path: Path) -> None:
-    """Raises InputError if no recording can be written under this name."""
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"--output {path}: the name of a video must end in .mp4, .mkv or .mov.")
-    if "libx264" not in av.codecs_available:
-        raise InputError("This build of PyAV cannot write H.264 (libx264): install it with `pip install av`.")
 
 
 class _Recording:
@@ -231,7 +306,9 @@ class _Recording:
         pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
         # Containers require increasing timestamps; one tick is invisible.
         pts = max(pts, self._last_pts + 1)
-        self._bridge(pts)
+        # After a long disconnection, the gap may be too long for the container.
+        while self._last_image is not None and pts - self._last_pts > _MAX_STEP_TICKS:
+            self._encode(self._last_image, self._last_pts + _MAX_STEP_TICKS)
         if self._last_pts >= 0:
             self._last_step = pts - self._last_pts
         # The size differs after a camera reconnects in another mode.
@@ -241,11 +318,6 @@ class _Recording:
         self._encode(image, pts)
         self.file.sync_if_due()
         self._failed = False
-
-    def _bridge(self, pts: int) -> None:
-        """Repeat the last frame if the gap before `pts` is too long for the container (after a long disconnection)."""
-        while self._last_image is not None and pts - self._last_pts > _MAX_STEP_TICKS:
-            self._encode(self._last_image, self._last_pts + _MAX_STEP_TICKS)
 
     def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
         picture = self._to_yuv.reformat(

@@ -4,37 +4,137 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import logging
 import os
 import re
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import RunError
-from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
-from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Outputs, create_new, free_bytes, remove_empty
+from pipeline.sinks.base import Presentation, RunContext
+from pipeline.sinks.paths import Outputs, create_new, free_bytes, numbered, remove_empty, replace_file
 from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
-from pipeline.sinks.segment_list import SegmentList
 
 log = logging.getLogger(__name__)
+
+
+class SegmentList:
+    """Names of segments, oldest first, with the running time at which each ended.
+
+    Running time is what a monotonic clock counts while recording, over all runs: a machine without a battery-backed
+    clock jumps by years when it first gets the time, and no segment must look old because of that.
+
+    The list of kiosk.mp4 is `.kiosk.mp4.segments`, under an exclusive lock while a process records; another process
+    that records to the same path keeps a list of its own (`.kiosk-2.mp4.segments`).
+
+    Args:
+        path: the path that the segments are named after.
+        name_pattern: of the names of segments; other entries of a list are ignored.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, path: Path, name_pattern: re.Pattern[str], clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._opened_at_s = clock()
+        self._run_s = 0.0
+        self._ended_s: dict[str, float] = {}
+        self._lock, self._file = _locked_list(numbered(path))
+        if self._file is not None:
+            self._load(self._file, name_pattern)
+
+    @property
+    def names(self) -> list[str]:
+        """The names, oldest first."""
+        return list(self._ended_s)
+
+    def age_s(self, name: str) -> float:
+        """Running time since a segment ended."""
+        return self._now_s() - self._ended_s[name]
+
+    def put(self, name: str) -> None:
+        """Add a segment, or note that it ended now."""
+        self._ended_s[name] = self._now_s()
+        self._save()
+
+    def remove(self, name: str) -> None:
+        """Remove a segment that was deleted."""
+        del self._ended_s[name]
+        self._save()
+
+    def close(self) -> None:
+        """Save the running time and leave the list to other processes. May be called twice."""
+        if self._lock is not None:
+            self._save()
+            self._lock.close()
+            self._lock = self._file = None
+
+    def _now_s(self) -> float:
+        return self._run_s + self._clock() - self._opened_at_s
+
+    def _load(self, file: Path, name_pattern: re.Pattern[str]) -> None:
+        try:
+            stored = json.loads(file.read_bytes())
+            self._run_s = float(stored["run_s"])
+            ended_s = {str(name): float(time_s) for name, time_s in stored["segments"]}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s cannot be read (%s): segments of earlier runs are kept", file, error)
+            return
+        self._ended_s = {name: time_s for name, time_s in ended_s.items() if name_pattern.fullmatch(name)}
+
+    def _save(self) -> None:
+        if self._file is None:
+            return
+        content = {"run_s": round(self._now_s(), 3), "segments": list(self._ended_s.items())}
+        try:
+            replace_file(self._file, json.dumps(content).encode("ascii"), durable=True)
+        except OSError as error:
+            log.warning("the list of segments %s was not saved: %s", self._file, error.strerror or error)
+
+
+def _locked_list(names: Iterator[Path]) -> tuple[BinaryIO | None, Path | None]:
+    """The lock and the path of the first list that no other process holds; None where files cannot be locked."""
+    for name in names:
+        lock = open(name.with_name(f".{name.name}.segments.lock"), "ab")
+        try:
+            _take(lock)
+        except (BlockingIOError, PermissionError):
+            lock.close()
+            continue
+        except OSError as error:
+            lock.close()
+            log.warning("%s cannot be locked (%s): segments of earlier runs are kept", lock.name, error.strerror)
+            return None, None
+        return lock, name.with_name(f".{name.name}.segments")
+    raise AssertionError("there are always more numbers")
+
+
+def _take(lock: BinaryIO) -> None:
+    """Lock a file until it is closed or the process dies. Raises OSError if another process holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(lock.fileno(), 0, os.SEEK_SET)
+        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 _RESUME_FACTOR = 1.05
 """A paused recording resumes at this multiple of `min_free_bytes`: hysteresis against pausing every few seconds."""
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    path: Path
-    bytes: int
-
-
-class SegmentRecorder(Sink):
+class SegmentRecorder(Recorder):
     """Records segments of `settings.segment_s` seconds: NAME-20260314-150926-0001.mp4, numbered, in local time.
 
     Segments follow each other without losing a frame. Those in the program's own list (`SegmentList`), and only they,
@@ -49,9 +149,6 @@ class SegmentRecorder(Sink):
         free_bytes: free space on the disk of a folder.
     """
 
-    name = "recorder"
-    delivery = Delivery.EVERY_FRAME
-
     def __init__(
         self,
         settings: RecorderSettings,
@@ -60,66 +157,51 @@ class SegmentRecorder(Sink):
         clock: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
-        if settings.path is None or settings.segment_s is None:
-            raise ValueError("a SegmentRecorder needs settings.path and settings.segment_s")
-        self._settings = settings
-        self._segment_settings = settings.model_copy(update={"min_free_bytes": 0})  # checked here
-        self._segment_s = settings.segment_s
-        self._path = user_path(settings.path, "--output")
+        if settings.segment_s is None:
+            raise ValueError("a SegmentRecorder needs settings.segment_s")
         # Segments have new names, so that nothing can be replaced.
-        self._outputs = Outputs(outputs.inputs if outputs is not None else None, overwrite=True)
-        self._wall_clock, self._clock, self._free_bytes = wall_clock, clock, free_bytes
+        own = Outputs(outputs.inputs if outputs is not None else None, overwrite=True)
+        super().__init__(settings, own, clock, free_bytes=free_bytes)
+        self._segment_s = settings.segment_s
+        self._wall_clock = wall_clock
         self._pattern = re.compile(
             rf"{re.escape(self._path.stem)}-\d{{8}}-\d{{6}}-(\d{{4,}}){re.escape(self._path.suffix)}"
         )
-        self._context: RunContext | None = None
-        self._recorder: Recorder | None = None
-        self._current: Path | None = None
         self._list: SegmentList | None = None
         self._began_pts_s = 0.0
-        self._next_check_s = 0.0
         self._paused = False
         self._skipped_frames = 0
         self._written: list[Path] = []
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
-        Recorder(self._segment_settings, self._outputs).open(context)
-        self._context = context
+        super().open(context)
         self._next_check_s = self._clock()
 
     def write(self, presentation: Presentation) -> None:
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
-        if self._context is None:
-            raise RuntimeError("SegmentRecorder.write needs open() first")
+        pts_s = presentation.segmented.frame.pts_s
         try:
-            self._record(presentation, self._context)
+            if self._recording is not None and pts_s - self._began_pts_s >= self._segment_s:
+                self._finish()
+            if self._recording is None or self._clock() >= self._next_check_s:
+                self._enforce_limits()
         except OSError as error:
             raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
-
-    def _record(self, presentation: Presentation, context: RunContext) -> None:
-        pts_s = presentation.segmented.frame.pts_s
-        if self._recorder is not None and pts_s - self._began_pts_s >= self._segment_s:
-            self._finish()
-        if self._recorder is None or self._clock() >= self._next_check_s:
-            self._enforce_limits()
-        if self._paused:
-            self._skipped_frames += 1
-            return
+        if self._recording is None:
+            self._began_pts_s = pts_s
         try:
-            if self._recorder is None:
-                self._start(context, pts_s)
-            assert self._recorder is not None
-            self._recorder.write(presentation)
+            if not self._paused:
+                super().write(presentation)
         except RunError as error:
             if not _disk_is_full(error):
                 raise
             self._pause(str(error))
-            self._skipped_frames += 1
+        self._skipped_frames += self._paused
 
     def close(self) -> None:
         """Finish the current segment. Raises RunError if that fails."""
-        self._context = None
+        self._source = None
         try:
             self._finish()
         finally:
@@ -132,72 +214,68 @@ class SegmentRecorder(Sink):
         """The segments of this run that still exist."""
         return tuple(str(path) for path in self._written if path.is_file())
 
-    def _start(self, context: RunContext, pts_s: float) -> None:
-        first = 1 + max((number for name in os.listdir(self._path.parent) if (number := self._number(name))), default=0)
+    def _shortage(self) -> None:
+        """None: the oldest segments go, or recording pauses, when space is short."""
+
+    def _new_name(self) -> Path:
+        named = [self._pattern.fullmatch(name) for name in os.listdir(self._path.parent)]
+        first = 1 + max((int(match[1]) for match in named if match is not None), default=0)
         stem = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}"
-        self._current = create_new(
+        name = create_new(
             self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
         )
-        self._segment_list().put(self._current.name)
-        settings = self._segment_settings.model_copy(update={"path": str(self._current)})
-        self._recorder = Recorder(settings, Outputs(self._outputs.inputs, overwrite=True))
-        self._recorder.open(context)
-        self._began_pts_s = pts_s
-        self._written = [path for path in self._written if path.is_file()] + [self._current]
+        self._segment_list().put(name.name)
+        self._written = [path for path in self._written if path.is_file()] + [name]
+        return name
 
     def _finish(self) -> None:
-        recorder, current = self._recorder, self._current
-        self._recorder = self._current = None
+        current = self._name
         if current is None:
             return
         try:
-            if recorder is not None:
-                recorder.close()
+            self._finalize()
         except RunError as error:
             if not _disk_is_full(error):
                 raise
             log.warning("%s", error)
         finally:
+            self._name = None
             remove_empty(current)
             self._segment_list().put(current.name)
-
-    def _number(self, name: str) -> int | None:
-        """The number of a segment by its name; None if it is not the name of one."""
-        match = self._pattern.fullmatch(name)
-        return int(match.group(1)) if match is not None else None
 
     def _segment_list(self) -> SegmentList:
         if self._list is None:
             self._list = SegmentList(self._path, self._pattern, self._clock)
         return self._list
 
-    def _segments(self) -> list[_Segment]:
-        """The segments that may be deleted, oldest first: those in the list that are there and not read by this run."""
-        found = []
+    def _segment_bytes(self) -> dict[Path, int]:
+        """Sizes of the segments that may be deleted, oldest first: those in the list that are there and not inputs."""
+        found = {}
         for name in self._segment_list().names:
             path = self._path.with_name(name)
             if path.is_symlink() or not path.is_file():
                 self._segment_list().remove(name)  # somebody deleted or replaced it
             elif path not in self._outputs.inputs:
-                found.append(_Segment(path, path.stat().st_size))
+                found[path] = path.stat().st_size
         return found
 
     def _enforce_limits(self) -> None:
         """Delete segments beyond the limits, then pause or resume."""
         self._next_check_s = self._clock() + CHECK_EVERY_S
-        written, segments = self._segment_list(), self._segments()
-        total_bytes = sum(segment.bytes for segment in segments)
+        written, segments = self._segment_list(), self._segment_bytes()
+        total_bytes = sum(segments.values())
         keep_s = self._settings.keep_s or float("inf")
-        for segment in segments:
-            if segment.path == self._current:
+        newest = next(reversed(segments), None)
+        for path, size in segments.items():
+            if path == self._name:
                 continue
             too_large = self._settings.keep_bytes is not None and total_bytes > self._settings.keep_bytes
-            too_old = written.age_s(segment.path.name) > keep_s
+            too_old = written.age_s(path.name) > keep_s
             # If all but the newest do not free enough space, something else fills the disk.
-            frees_space = segment is not segments[-1] and self._is_full()
-            if (too_large or too_old or frees_space) and _deleted(segment.path):
-                written.remove(segment.path.name)
-                total_bytes -= segment.bytes
+            frees_space = path != newest and self._is_full()
+            if (too_large or too_old or frees_space) and _deleted(path):
+                written.remove(path.name)
+                total_bytes -= size
         if self._is_full():
             self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
         elif self._paused:

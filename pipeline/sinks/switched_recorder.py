@@ -12,7 +12,7 @@ from pipeline.errors import RunError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Outputs, check_folder, create_new, numbered, remove_empty
+from pipeline.sinks.paths import Outputs, check_folder
 from pipeline.sinks.segments import make_recorder
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,6 @@ class SwitchedRecorder(Sink):
         self._controls = controls
         self._outputs = outputs or Outputs()
         self._wall_clock, self._make = wall_clock, make
-        self._created: Path | None = None
         self._context: RunContext | None = None
         self._recorder: Sink | None = None
         self._requested: Sink | None = None
@@ -111,45 +110,33 @@ class SwitchedRecorder(Sink):
     def _start(self) -> None:
         if self._context is None:
             raise RuntimeError("SwitchedRecorder.write needs open() first")
+        outputs, are_segments = self._outputs, self._settings.segment_s is not None
+        path = None if self._settings.path is None else user_path(self._settings.path, "--output")
         try:
+            if path is None:
+                check_folder(self._folder, "The recording cannot start")
+                name = "recording" if are_segments else f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}"
+                path = self._folder / f"{name}.mp4"
             if self._requested is not None and not self._recorders:
                 self._recorder = self._requested
-                path = self._requested_name()
             else:
-                path = self._new_path()
+                outputs = Outputs(self._outputs.inputs, reports=False)
                 settings = self._settings.model_copy(update={"path": str(path)})
-                self._recorder = self._make(settings, Outputs(self._outputs.inputs, overwrite=True))
+                self._recorder = self._make(settings, outputs)
                 self._recorder.open(self._context)
+            if not are_segments:  # they number themselves
+                path = outputs.name_of(path)
         except _FAILURES as error:
             self._fail(error)
             return
         self._recorders.append(self._recorder)
         self._controls.recording_started(str(path))
 
-    def _requested_name(self) -> Path:
-        path = user_path(self._settings.path or "", "--output")
-        return path if self._settings.segment_s is not None else self._outputs.name_of(path)
-
-    def _new_path(self) -> Path:
-        """A new, empty file; for segments, which number themselves, the path that they are named after."""
-        path = None if self._settings.path is None else user_path(self._settings.path, "--output")
-        if self._settings.segment_s is not None:
-            return path or self._folder / "recording.mp4"
-        if path is None:
-            check_folder(self._folder, "The recording cannot start")
-            self._created = create_new(numbered(self._folder / f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}.mp4"))
-        else:
-            names = numbered(path)
-            next(names)  # that is the first recording's
-            self._created = create_new(names)
-        return self._created
-
     def _finish(self) -> None:
         if self._recorder is None:
             return
         self._guarded(lambda recorder: recorder.close())
         self._recorder = None
-        self._remove_if_empty()
         self._controls.recording_ended(self._take)
 
     def _guarded(self, action: Callable[[Sink], None]) -> None:
@@ -175,10 +162,3 @@ class SwitchedRecorder(Sink):
                 recorder.close()
             except _FAILURES as close_error:
                 log.debug("closing the failed recording: %s", close_error)
-        self._remove_if_empty()
-
-    def _remove_if_empty(self) -> None:
-        """Remove the file that reserved the recording's name if nothing was written to it."""
-        if self._created is not None:
-            remove_empty(self._created)
-            self._created = None

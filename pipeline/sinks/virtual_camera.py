@@ -43,7 +43,14 @@ class VirtualCamera(Sink):
 
     def open(self, context: RunContext) -> None:
         """Open the device. Raises InputError if pyvirtualcam is not installed or the device does not exist."""
-        library = self._library if self._library is not None else _import()
+        library = self._library
+        if library is None:
+            try:
+                library = importlib.import_module("pyvirtualcam")
+            except ImportError:
+                raise InputError(
+                    "--virtual-camera needs the package pyvirtualcam: install it with `pip install pyvirtualcam`"
+                ) from None
         source = context.source
         self._size_wh = (source.width + source.width % 2, source.height + source.height % 2)
         try:
@@ -77,12 +84,3 @@ class VirtualCamera(Sink):
     def outputs(self) -> Sequence[str]:
         """The device's path or name."""
         return self._outputs
-
-
-def _import() -> Any:
-    try:
-        return importlib.import_module("pyvirtualcam")
-    except ImportError:
-        raise InputError(
-            "--virtual-camera needs the package pyvirtualcam: install it with `pip install pyvirtualcam`"
-        ) from None

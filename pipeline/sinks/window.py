@@ -1,11 +1,11 @@
-"""A window on this machine's screen; `KEYS_HELP` lists its keys."""
+"""A window on this machine's screen, and the attract screen that a kiosk shows in it; `KEYS_HELP` lists its keys."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,71 @@ from numpy.typing import NDArray
 from pipeline.drawing.chips import draw_banner
 from pipeline.drawing.status import draw_status
 from pipeline.errors import InputError
-from pipeline.records import Frame, SourceKind
+from pipeline.labels import resolve_classes
+from pipeline.privacy.redaction import read_picture, scale_to_fill
+from pipeline.records import Frame, SegmentedFrame, SourceKind
 from pipeline.settings.output_settings import AttractSettings, WindowSettings
-from pipeline.sinks.attract import AttractScreen
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.monitors import Monitor, hide_pointer, list_monitors
 from pipeline.sinks.paths import create_new, numbered
-from pipeline.sinks.screen import screen_available
+from pipeline.sinks.screen import Monitor, hide_pointer, list_monitors, screen_available
 
 log = logging.getLogger(__name__)
+
+_STALE_AFTER_S = 5.0
+"""An older result does not say who is there now: the network hangs, or is too slow for an attract screen."""
+
+
+class AttractScreen:
+    """Decides frame by frame whether to show the attract screen, and draws it.
+
+    Args:
+        settings: the delay, the classes to look for, and what to show.
+        labels: class names by class id.
+
+    Raises:
+        InputError: the model lacks one of the classes, or the picture cannot be read.
+    """
+
+    def __init__(self, settings: AttractSettings, labels: Sequence[str]) -> None:
+        if settings.after_s is None:
+            raise ValueError("AttractScreen needs after_s")
+        self._after_s = settings.after_s
+        self._text = settings.text
+        self._class_ids = sorted(resolve_classes(settings.classes, labels, "attract.classes"))
+        self._picture = read_picture("attract.picture", settings.picture) if settings.picture else None
+        self._seen_at_s: float | None = None
+        self._screen: Image | None = None
+
+    def apply(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
+        """Returns the image itself, or the attract screen in its size after results showed nobody for `after_s`.
+
+        Without a recent result somebody may be there, so that the image itself is shown.
+
+        Args:
+            segmented: a presented frame; its capture time serves as the clock.
+            image_bgr: uint8 (H, W, 3), what is shown otherwise.
+        """
+        now_s = segmented.frame.captured_at_s
+        inferred_at_s = segmented.times.inference_started_at_s
+        result_s = now_s if inferred_at_s is None else min(now_s, inferred_at_s)
+        unknown = segmented.instances_index is None or now_s - result_s > _STALE_AFTER_S
+        if self._seen_at_s is None or unknown or np.isin(segmented.instances.class_ids, self._class_ids).any():
+            self._seen_at_s = now_s
+        if result_s - self._seen_at_s < self._after_s:
+            return image_bgr
+        if self._picture is None:
+            return _with_text(np.asarray(cv2.convertScaleAbs(image_bgr, alpha=0.45), np.uint8), self._text)
+        if self._screen is None or self._screen.shape != image_bgr.shape:
+            filled = scale_to_fill(self._picture, image_bgr.shape[0], image_bgr.shape[1])
+            self._screen = _with_text(filled, self._text)
+        return self._screen
+
+
+def _with_text(image_bgr: Image, text: str) -> Image:
+    if text:
+        draw_banner(image_bgr, text)
+    return image_bgr
+
 
 KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, d shows details, space pauses"
 
@@ -74,9 +130,9 @@ class Window(Sink):
         self._pixel_aspect = 1.0
         self._open = False
         self._was_visible = False
-        self._paused = False
+        self.paused = False
+        self.stop_requested = False
         self._details = False
-        self._stop_requested = False
         self._fullscreen = False
         self._shown: NDArray[np.uint8] | None = None
         self._frame: Frame | None = None
@@ -110,11 +166,14 @@ class Window(Sink):
         if self._settings.fullscreen:
             self._toggle_fullscreen()
         if not self._settings.cursor:
-            self._hide_pointer()
+            try:
+                self._show_pointer = self._hide()
+            except OSError as error:
+                log.warning("the mouse pointer cannot be hidden: %s", error)
 
     def write(self, presentation: Presentation) -> None:
         """Show one frame, unless paused, and handle keys."""
-        if self._open and not self._paused:
+        if self._open and not self.paused:
             self._shown = _with_square_pixels(presentation.annotated_bgr, self._pixel_aspect)
             self._frame = presentation.segmented.frame
             self._slate = ""
@@ -125,7 +184,7 @@ class Window(Sink):
 
     def idle(self, message: str) -> None:
         """Handle keys; show `message` over the dimmed last frame."""
-        if self._open and not self._paused and message and message != self._slate:
+        if self._open and not self.paused and message and message != self._slate:
             self._slate = message
             self._show(slate(self._shown, message))
         self._poll()
@@ -143,16 +202,6 @@ class Window(Sink):
                 self._gui.waitKey(1)
             except cv2.error as error:
                 log.debug("closing the window: %s", error)
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether q or Esc was pressed or the window was closed."""
-        return self._stop_requested
-
-    @property
-    def paused(self) -> bool:
-        """Whether the space bar has paused the picture."""
-        return self._paused
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -177,12 +226,6 @@ class Window(Sink):
             raise InputError(f"window.monitor: there is no monitor {index}; available: {available}")
         return monitors[index]
 
-    def _hide_pointer(self) -> None:
-        try:
-            self._show_pointer = self._hide()
-        except OSError as error:
-            log.warning("the mouse pointer cannot be hidden: %s", error)
-
     def _show(self, image_bgr: NDArray[np.uint8]) -> None:
         if not self._closed_by_user():
             self._gui.imshow(self._title, image_bgr)
@@ -202,7 +245,7 @@ class Window(Sink):
             return
         code = self._gui.waitKey(1)
         if self._closed_by_user():
-            self._stop_requested = True
+            self.stop_requested = True
             return
         if code >= 0:
             self._handle_key(code & 0xFF)
@@ -219,7 +262,7 @@ class Window(Sink):
     def _handle_key(self, code: int) -> None:
         key = chr(code).lower()
         if key == "q" or code == _ESCAPE:
-            self._stop_requested = True
+            self.stop_requested = True
         elif key == "f":
             self._toggle_fullscreen()
         elif key == "s":
@@ -227,8 +270,8 @@ class Window(Sink):
         elif key == "d":
             self._details = not self._details
         elif key == " ":
-            self._paused = not self._paused
-            self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self._paused else self._title)
+            self.paused = not self.paused
+            self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self.paused else self._title)
 
     def _toggle_fullscreen(self) -> None:
         gui = self._gui
@@ -244,7 +287,8 @@ class Window(Sink):
         folder = Path(self._settings.stills_dir).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            path = _write_new(folder, name, self._shown)
+            path = create_new(numbered(folder / f"{name}.png"))
+            path.write_bytes(cv2.imencode(".png", self._shown)[1].tobytes())
         except (OSError, cv2.error) as error:
             log.warning("saving the still %s failed: %s", folder / name, error)
             return
@@ -295,8 +339,4 @@ def _with_square_pixels(image_bgr: NDArray[np.uint8], pixel_aspect: float) -> ND
     return np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _write_new(folder: Path, name: str, image_bgr: NDArray[np.uint8]) -> Path:
-    """Write a PNG without overwriting a file, numbered if the name is taken. Raises OSError."""
-    path = create_new(numbered(folder / f"{name}.png"))
-    path.write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
-    return path
+Image = NDArray[np.uint8]

@@ -40,6 +40,8 @@ _HINTS = {
     "darwin": "check that it is connected and that this terminal may use it (System Settings, Privacy & Security, "
     "Camera). If macOS has just asked for permission, allow it and start again",
 }
+PERMISSION_HINT = "add yourself to its group (sudo usermod -aG video $USER) and log in again"
+NO_CAMERA = "this machine has no camera device; plug one in, or in a container pass it with --device"
 _OTHER_HINT = "check that it is connected, not in use, and allowed in the system's camera privacy settings"
 """What to do about a camera that cannot be opened, by platform."""
 
@@ -183,20 +185,14 @@ class CameraDevice(Device):
         if not path.exists():
             raise InputError(f"there is no {self._full_name(path)}: {self._available()}")
         if not os.access(path, os.R_OK | os.W_OK):
-            raise InputError(
-                f"no permission to use {self._full_name(path)}: add yourself to its group "
-                "(sudo usermod -aG video $USER) and log in again"
-            )
+            raise InputError(f"no permission to use {self._full_name(path)}: {PERMISSION_HINT}")
 
     def _full_name(self, path: Path) -> str:
         return self.name if str(path) in self.name else f"{self.name} ({path})"
 
     def _available(self) -> str:
-        found = sorted(self._system.dev.glob("video*"), key=lambda path: (len(path.name), path.name))
-        paths = [str(path) for path in found if re.fullmatch(r"video[0-9]+", path.name)]
-        if paths:
-            return f"this machine has {', '.join(paths)}"
-        return "this machine has no camera device; plug one in, or in a container pass it with --device"
+        paths = device_files(self._system.dev)
+        return f"this machine has {', '.join(map(str, paths))}" if paths else NO_CAMERA
 
     def _describe(self, width: int, height: int, fps: float | None) -> str:
         text = f"{self.name}: {width}x{height}" + (f" at {fps:g} fps" if fps is not None else "")
@@ -206,6 +202,12 @@ class CameraDevice(Device):
             return text
         requested_rate = f" at {mode.fps:g} fps" if mode.fps is not None else ""
         return f"{text} (requested {mode.width or 'any'}x{mode.height or 'any'}{requested_rate})"
+
+
+def device_files(dev: Path) -> list[Path]:
+    """The video devices of Linux, by number: video2 before video10."""
+    found = sorted(dev.glob("video*"), key=lambda path: (len(path.name), path.name))
+    return [path for path in found if re.fullmatch(r"video[0-9]+", path.name)]
 
 
 def as_bgr(image: Image) -> Image:

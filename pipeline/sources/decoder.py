@@ -1,7 +1,7 @@
 """Opens media containers and decodes their video to upright BGR, skipping corrupt data.
 
 Color matrix and range, transparency and the display matrix of phone videos are applied; FFmpeg's errors are translated
-for users.
+for users, and the differences between the supported releases of PyAV (18 on Python 3.11, 19 on newer ones) hidden.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import av
 import cv2
@@ -20,7 +20,6 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from pipeline.errors import InputError, RunError
-from pipeline.pyav import fraction, open_input
 from pipeline.records import Image
 from pipeline.sources.base import SourceWarnings, position_text
 
@@ -361,3 +360,32 @@ def _color_matrix(frame: av.VideoFrame) -> Any:
         return None  # the frame's own
     is_hd = max(frame.width, frame.height) >= HD_WIDTH or min(frame.width, frame.height) >= HD_HEIGHT
     return Colorspace.ITU709 if is_hd else Colorspace.ITU601
+
+
+_ANY_BYTES_IN_TAGS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
+)
+"""Up to PyAV 18, files with tags that are not UTF-8 open only with this argument, which 19 no longer has."""
+
+
+class _Rational(Protocol):
+    @property
+    def numerator(self) -> int: ...
+    @property
+    def denominator(self) -> int: ...
+
+
+def open_input(
+    location: str, options: dict[str, str] | None = None, timeout_s: float | None = None
+) -> av.container.InputContainer:
+    """Open a media file or URL for reading, even if its tags are not UTF-8. Raises av.FFmpegError."""
+    timeout = None if timeout_s is None else (timeout_s, timeout_s)
+    container: av.container.InputContainer = av.open(
+        location, options=options or {}, timeout=timeout, **_ANY_BYTES_IN_TAGS
+    )
+    return container
+
+
+def fraction(value: _Rational | None) -> Fraction | None:
+    """Converts a rate, time base or aspect ratio. Returns None if unset: None in PyAV 18, 0/1 or 0/0 in 19."""
+    return Fraction(value.numerator, value.denominator) if value else None

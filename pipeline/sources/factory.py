@@ -1,23 +1,26 @@
-"""Makes the source described by the settings, restricted to `--max-frames`, `--start` and `--duration`."""
+"""Makes the source described by the settings, restricted to `--max-frames`, `--start` and `--duration`; samples it."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
+
 from pipeline.errors import InputError
-from pipeline.records import Clock, Frame, SourceInfo, SourceKind
+from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
 from pipeline.settings.source_settings import Policy, SourceSettings
-from pipeline.sources.base import Source
+from pipeline.sources.base import ROUNDING_S, Source
 from pipeline.sources.camera import CameraDevice
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
-from pipeline.sources.network_stream import StreamDevice
 from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSource
-from pipeline.sources.timing import ROUNDING_S
 from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
-from pipeline.sources.video_file import VideoFile
+from pipeline.sources.video import StreamDevice, VideoFile
 
 CAMERA_OPEN_S = 15.0
 """Some webcams take more than ten seconds to open on Windows."""
@@ -122,7 +125,9 @@ class LimitedSource(Source):
         frame = self._inner.read()
         while frame is not None and frame.pts_s < self._limits.start_s - ROUNDING_S:
             frame = self._inner.read()
-        if frame is None or self._past_end(frame):
+        limits = self._limits
+        end_s = None if limits.duration_s is None else limits.start_s + limits.duration_s
+        if frame is None or (end_s is not None and frame.pts_s >= end_s - ROUNDING_S):
             self._ended = True
             return None
         self._count += 1
@@ -133,10 +138,6 @@ class LimitedSource(Source):
 
     def interrupt(self) -> None:
         self._inner.interrupt()
-
-    def _past_end(self, frame: Frame) -> bool:
-        limits = self._limits
-        return limits.duration_s is not None and frame.pts_s >= limits.start_s + limits.duration_s - ROUNDING_S
 
     def _limited(self, info: SourceInfo) -> SourceInfo:
         duration_s, frame_count = info.duration_s, info.frame_count
@@ -152,3 +153,56 @@ class LimitedSource(Source):
             if duration_s is not None and info.fps is not None:
                 duration_s = min(duration_s, frame_count / info.fps)
         return replace(info, duration_s=duration_s, frame_count=frame_count)
+
+
+LIVE_INTERVAL_S = 0.5
+"""Seconds between the frames sampled from a camera."""
+
+MAX_FRAMES_READ = 3000
+"""How many frames of a file are read at most."""
+
+
+def sample_frames(settings: SourceSettings, count: int) -> list[Image]:
+    """Returns at most `count` frames, evenly spread over the first `MAX_FRAMES_READ` frames of a file, or taken from a
+    camera every `LIVE_INTERVAL_S`.
+
+    Args:
+        settings: the source.
+        count: frames, 1 or more.
+
+    Returns:
+        uint8 (H, W, 3) BGR each; fewer than `count` if the source has fewer.
+
+    Raises:
+        InputError: the source cannot be opened.
+        RunError: the source fails while it is read.
+    """
+    with contextlib.closing(make_source(settings)) as source:
+        info = source.open()
+        frames = iter(source.read, None)
+        return _sample_live(frames, count) if info.kind is SourceKind.LIVE else _sample_evenly(frames, count)
+
+
+def _sample_live(frames: Iterator[Frame], count: int) -> list[Image]:
+    taken: list[Image] = []
+    due_s = -np.inf
+    for frame in frames:
+        if frame.captured_at_s >= due_s:
+            taken.append(frame.image_bgr)
+            due_s = frame.captured_at_s + LIVE_INTERVAL_S
+        if len(taken) == count:
+            break
+    return taken
+
+
+def _sample_evenly(frames: Iterator[Frame], count: int) -> list[Image]:
+    """Keeps every nth frame; n doubles whenever twice as many frames as requested are held."""
+    held: list[Image] = []
+    step = 1
+    for index, frame in enumerate(itertools.islice(frames, MAX_FRAMES_READ)):
+        if index % step == 0:
+            held.append(frame.image_bgr)
+        if len(held) == 2 * count:
+            held, step = held[::2], 2 * step
+    positions = np.linspace(0, len(held) - 1, min(count, len(held))).round().astype(int)
+    return [held[position] for position in positions]

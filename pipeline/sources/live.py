@@ -22,9 +22,8 @@ from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Clock, Frame, Image, SourceInfo
 from pipeline.safe_uri import mask_uris
 from pipeline.settings.source_settings import ReconnectSettings
-from pipeline.sources.base import Source, SourceState, SourceWarnings
-from pipeline.sources.timing import Pacer, PtsClock
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.sources.base import Pacer, PtsClock, Source, SourceState, SourceWarnings
+from pipeline.threads.stage import Overflow, Slot, SlotClosed
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
-from pipeline.sources.base import Source
-from pipeline.sources.timing import Pacer
+from pipeline.sources.base import Pacer, Source
 
 DEFAULT_SIZE_WH = (640, 360)
 DEFAULT_RATE = Fraction(30)
@@ -111,7 +110,9 @@ def draw(backdrop: Image, index: int, rate: Fraction) -> Image:
     scale = max(0.3, height / 480)
     text, where = f"{index}  {time_s:.2f} s", (width // 24, height // 4)
     cv2.putText(image, text, where, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
-    _write_strip(image, index)
+    top, block = _strip_geometry(height, width)
+    bits = [255 if index >> bit & 1 else 0 for bit in range(STRIP_BITS)]
+    image[top:, : block * STRIP_BITS] = np.repeat(np.array(bits, np.uint8), block)[None, :, None]
     return image
 
 
@@ -120,12 +121,6 @@ def read_frame_number(image_bgr: Image) -> int:
     top, block = _strip_geometry(*image_bgr.shape[:2])
     strip = image_bgr[top:, : block * STRIP_BITS].mean(axis=(0, 2)).reshape(STRIP_BITS, block).mean(axis=1)
     return sum(1 << bit for bit, value in enumerate(strip) if value > 127)
-
-
-def _write_strip(image: Image, index: int) -> None:
-    top, block = _strip_geometry(*image.shape[:2])
-    bits = [255 if index >> bit & 1 else 0 for bit in range(STRIP_BITS)]
-    image[top:, : block * STRIP_BITS] = np.repeat(np.array(bits, np.uint8), block)[None, :, None]
 
 
 def _strip_geometry(height: int, width: int) -> tuple[int, int]:

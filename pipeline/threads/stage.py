@@ -1,17 +1,122 @@
-"""A stage: one thread between slots, whose failure becomes "closed with this error"."""
+"""Stages and the slots between them: a thread whose failure becomes "closed with this error", and a bounded buffer."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from enum import Enum
+from typing import Any, Generic, TypeVar
 
 from pipeline.errors import RunError, StageStuckError, StreamSegmentError
-from pipeline.threads.slot import Slot, SlotClosed
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Overflow(Enum):
+    """What `Slot.put` does when the slot is full."""
+
+    WAIT = "wait"
+    """The producer waits: nothing is lost (recorded sources)."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest item makes room: the newest wins (live sources)."""
+
+
+class SlotClosed(Exception):
+    """The slot is closed: no more items go in, and on `get`, none is left inside."""
+
+
+class Slot(Generic[T]):
+    """A bounded first-in first-out buffer that can be closed from either side.
+
+    Args:
+        capacity: how many items it holds at most, 1 or more.
+        overflow: what happens to a `put` when it is full.
+        on_loss: called, outside the lock, once for each item that was lost (pushed out, or left inside by
+            `close(discard=True)`); None where losing an item loses no frame.
+
+    Attributes:
+        closed: True once `close` was called, whatever is still inside.
+
+    After `close()` every blocked or later `put` raises SlotClosed at once. `get` first hands out what is inside, then
+    raises SlotClosed; after `close(discard=True)` it raises at once.
+    """
+
+    def __init__(self, capacity: int, overflow: Overflow, on_loss: Callable[[], None] | None = None) -> None:
+        if capacity < 1:
+            raise ValueError(f"a slot needs a capacity of at least 1, got {capacity}")
+        self._capacity = capacity
+        self._overflow = overflow
+        self._on_loss = on_loss
+        self._items: deque[T] = deque()
+        self.closed = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, timeout_s: float | None = None) -> None:
+        """Add an item; when full, wait for room or push out the oldest, as `overflow` says.
+
+        Raises:
+            SlotClosed: the slot is closed.
+            TimeoutError: there was no room within `timeout_s`; the item was not added.
+        """
+        lost = 0
+        with self._changed:
+            if self._overflow is Overflow.WAIT:
+                has_room = self._changed.wait_for(lambda: self.closed or len(self._items) < self._capacity, timeout_s)
+                if not has_room:
+                    raise TimeoutError
+            if self.closed:
+                raise SlotClosed
+            while len(self._items) >= self._capacity:
+                self._items.popleft()
+                lost += 1
+            self._items.append(item)
+            self._changed.notify_all()
+        self._count(lost)
+
+    def get(self, timeout_s: float | None = None) -> T:
+        """The oldest item. Waits until there is one; raises TimeoutError after `timeout_s`, SlotClosed at the end."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._items or self.closed, timeout_s):
+                raise TimeoutError
+            if not self._items:
+                raise SlotClosed
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def get_all(self) -> list[T]:
+        """Everything inside, oldest first, without waiting; raises SlotClosed when closed and empty."""
+        with self._changed:
+            if self.closed and not self._items:
+                raise SlotClosed
+            items = list(self._items)
+            self._items.clear()
+            self._changed.notify_all()
+            return items
+
+    def close(self, *, discard: bool = False) -> None:
+        """Let no more items in and wake everybody; with `discard`, also drop what is inside. May be called again."""
+        with self._changed:
+            self.closed = True
+            lost = len(self._items) if discard else 0
+            if discard:
+                self._items.clear()
+            self._changed.notify_all()
+        self._count(lost)
+
+    def _count(self, lost: int) -> None:
+        if self._on_loss is not None:
+            for _ in range(lost):
+                self._on_loss()
+
 
 THREAD_PREFIX = "stream_segment "
 """How the names of all our threads begin."""
@@ -22,17 +127,15 @@ class FirstError:
 
     Args:
         on_first: called once, in the failing thread, after the first error was stored.
+
+    Attributes:
+        error: the first error reported; None while all is well.
     """
 
     def __init__(self, on_first: Callable[[], None] | None = None) -> None:
         self._lock = threading.Lock()
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._on_first = on_first
-
-    @property
-    def error(self) -> BaseException | None:
-        """The first error reported; None while all is well."""
-        return self._error
 
     def report(self, stage_name: str, error: BaseException) -> None:
         """Store the error if it is the first; a foreign one is wrapped into a RunError that names the stage."""
@@ -43,9 +146,9 @@ class FirstError:
             wrapped.__cause__ = error
             error = wrapped
         with self._lock:
-            if self._error is not None:
+            if self.error is not None:
                 return
-            self._error = error
+            self.error = error
         if self._on_first is not None:
             self._on_first()
 
@@ -67,8 +170,8 @@ class FirstError:
 
     def raise_if_any(self) -> None:
         """Raise the first error, if there is one."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
 
 class Stage:

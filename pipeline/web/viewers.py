@@ -23,12 +23,15 @@ class Viewers:
 
     Args:
         limit: the largest number of simultaneous viewers.
+
+    Attributes:
+        count: the current number of viewers; may be read from any thread.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
-        self._count = 0
+        self.count = 0
         self._number = 0
         self._picture: bytes | None = None
         self._wake_pending = False
@@ -41,15 +44,10 @@ class Viewers:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
-    @property
-    def count(self) -> int:
-        """The current number of viewers; may be read from any thread."""
-        return self._count
-
     def publish(self, picture: bytes) -> None:
         """Replace the newest picture, from any thread. Without viewers, it is discarded."""
         with self._lock:
-            if self._count == 0 or self._closed or self._loop is None:
+            if self.count == 0 or self._closed or self._loop is None:
                 return
             self._number += 1
             self._picture = picture
@@ -62,15 +60,15 @@ class Viewers:
     def watching(self) -> Iterator[None]:
         """Counts as a viewer inside the block. Raises TooManyViewers."""
         with self._lock:
-            if self._count >= self.limit:
+            if self.count >= self.limit:
                 raise TooManyViewers(self.limit)
-            self._count += 1
+            self.count += 1
         try:
             yield
         finally:
             with self._lock:
-                self._count -= 1
-                if self._count == 0:
+                self.count -= 1
+                if self.count == 0:
                     self._picture = None  # it will be outdated for the next viewer
 
     async def newer_than(self, number: int) -> tuple[int, bytes]:

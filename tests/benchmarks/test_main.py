@@ -1,13 +1,14 @@
 """The command: which rows run, what is written, exit codes."""
 
 import json
+import sys
 
 import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import gpu_probe
 from benchmarks.measuring import RowReport, Spread, Value, at_least
-from benchmarks.rows import CPU_ROWS, GPU_ROWS, load
+from benchmarks.rows import CPU_ROWS, GPU_ROWS, TORCHVISION_ROWS, load
 
 
 class Runner:
@@ -40,6 +41,15 @@ def test_all_rows_in_the_order_of_the_table(tmp_path, capsys):
     out = capsys.readouterr()
     assert out.out.count("missed") == 1
     assert f"{len(CPU_ROWS) - 1} targets reached, 1 missed" in out.err
+
+
+def test_an_interpreter_with_torchvision_adds_its_rows(capsys):
+    runner = Runner()
+    assert command.main(["--torchvision", sys.executable], runner) == 0
+    assert tuple(runner.ran) == CPU_ROWS + TORCHVISION_ROWS
+    assert runner.options.torchvision == sys.executable
+    assert command.main(["--only", "coco_r50,small"], runner) == 0
+    assert runner.ran[-2:] == ["small", "coco_r50"]
 
 
 def test_a_row_that_fails_is_exit_code_1_and_the_others_still_run(capsys):
@@ -109,7 +119,7 @@ def test_gpu_runs_under_each_backend_that_sees_it(monkeypatch, tmp_path):
     assert json.loads(path.read_text())["machine"]["gpu"] == "NVIDIA H100"
 
 
-@pytest.mark.parametrize("name", [*CPU_ROWS, *GPU_ROWS])
+@pytest.mark.parametrize("name", [*CPU_ROWS, *TORCHVISION_ROWS, *GPU_ROWS])
 def test_every_row_has_a_title_and_can_be_measured(name):
     row = load(name)
     assert row.TITLE

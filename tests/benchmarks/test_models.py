@@ -28,9 +28,10 @@ def test_weights_that_are_given_then_cocos_then_seeded_ones(monkeypatch, tmp_pat
 
 
 def test_seeded_weights_are_made_once(monkeypatch, tmp_path):
-    recipe = tmp_path / "recipe.py"
+    recipe = tmp_path / "oracle" / "make_weights.py"
+    recipe.parent.mkdir()
     recipe.write_text("def main(out):\n    print('noise')\n    out.write_text('weights')\n")
-    monkeypatch.setattr(models, "RECIPE", recipe)
+    monkeypatch.setattr(models, "RECIPES", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = models.seeded_file()
     assert path.read_text() == "weights"
@@ -39,7 +40,7 @@ def test_seeded_weights_are_made_once(monkeypatch, tmp_path):
     assert models.seeded_file() == path
     path.unlink()
     recipe.unlink()
-    with pytest.raises(InputError, match="give --weights FILE"):
+    with pytest.raises(InputError, match="run the benchmark in a clone"):
         models.seeded_file()
 
 
@@ -61,7 +62,7 @@ def test_a_segmenter_is_opened_and_closed(monkeypatch, capsys):
     made = []
 
     class Segmenter(FakeSegmenter):
-        def __init__(self, model, detections):
+        def __init__(self, model, detections, workers):
             super().__init__(opening=lambda: made.append((model.settings, detections.report_score, self)))
 
     monkeypatch.setattr(models, "MaskRCNNSegmenter", Segmenter)

@@ -83,7 +83,7 @@ def cases():
         mask = rng.rand(28, 28).astype(np.float32)
         inputs[f"unmold_mask/{i}"] = (mask, np.array(box, np.int32), (100, 110, 3))
     boxes = random_boxes(rng, 6, 70, 50, np.int32)
-    # Only where masks grow: the original loses bool masks that shrink, see mrcnn/matterport/resizing.py.
+    # Only where masks grow: the original loses bool masks that shrink, see mrcnn/matterport/molding.py.
     inputs["minimize_mask/up"] = (boxes, random_masks(rng, boxes, 70, 50), (74, 56))
     large = np.array([[3, 5, 40, 33], [0, 0, 70, 50], [20, 10, 34, 20]])
     inputs["expand_mask/up"] = (large, rng.rand(14, 10, 3) > 0.5, (70, 50, 3))

@@ -46,7 +46,7 @@ SIGNATURES = {
 }
 
 # Where the exact value is a whole number (0.5 for masks), the original falls either way: see
-# mrcnn/matterport/resizing.py.
+# mrcnn/matterport/molding.py.
 SHARE_OF_TIES = {"resize_image": 0.01, "minimize_mask": 0.01, "expand_mask": 0.01}
 ABSOLUTE_TOLERANCE = {"apply_box_deltas": 1e-5, "box_refinement": 1e-6}
 

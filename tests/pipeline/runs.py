@@ -7,7 +7,7 @@ from pipeline.runtime.stream import Stream
 from pipeline.runtime.wiring import Join, Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.settings.schema import Settings
-from pipeline.threads.slot import Overflow, Slot
+from pipeline.threads.stage import Overflow, Slot
 from tests.pipeline.fakes import FakeClock, FakeSegmenter, make_frame
 
 HEADLESS = {"window": {"mode": "off"}}

@@ -21,6 +21,13 @@ def test_a_clone_has_the_project_file_and_site_packages_has_not(tmp_path, monkey
     assert installation.shipped_file("samples/a.mp4") == tmp_path / "samples" / "a.mp4"
 
 
+def test_an_extra_is_installed_from_the_clone_or_added_to_the_installed_package(tmp_path, monkeypatch):
+    place(tmp_path, monkeypatch, "stream_segment.py")
+    assert installation.install_command("train") == 'pip install "stream-segment[train]"'
+    place(tmp_path, monkeypatch, "pyproject.toml")
+    assert installation.install_command("train") == 'pip install -e ".[train]"'
+
+
 @pytest.mark.parametrize(
     ("files", "started", "name"),
     [

@@ -85,7 +85,7 @@ def test_a_python_that_cannot_be_used_is_refused_before_anything_is_made(tmp_pat
 
 
 def test_too_small_a_disk_is_refused_before_anything_is_made(tmp_path, lock, monkeypatch, capsys):
-    monkeypatch.setattr(install, "NEEDED_BYTES", {"run": 10**18, "test": 10**18})
+    monkeypatch.setattr(install, "NEEDED_BYTES", dict.fromkeys(install.NEEDED_BYTES, 10**18))
     assert install.main(["test", "--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 1
     assert not (tmp_path / "venv").exists()
     assert "error: expected 1000000000.0 GB of free disk space" in capsys.readouterr().err

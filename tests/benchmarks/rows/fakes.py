@@ -31,7 +31,7 @@ def opening(monkeypatch, *modules, refused=()):
     made = []
 
     @contextlib.contextmanager
-    def opened(settings, report_from=None):
+    def opened(settings, report_from=None, workers=1):
         if settings.get("precision") in refused:
             raise InputError(f"{settings['precision']} is not here")
         engine = Engine(settings, 3 if settings.get("engine") == "keras" and settings["canvas"] == "square" else 2)

@@ -26,13 +26,13 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 IMAGES = CALIBRATION.parents[1] / "oracle" / "images"
 
 LEVEL_SCALES = (0.28, 0.45, 1.0, 3.0)
-"""Standard deviations of P2 to P5. Coarse levels have few anchors; larger values give them a share of the best proposals
-and detections."""
+"""Standard deviations of P2 to P5. Coarse levels have few anchors; their larger values give them a share of the best
+proposals and detections."""
 
 OBJECTNESS = (-1.0, 2.0)
 PROPOSAL_DELTAS = (0.0, 0.25)
 CLASS_LOGITS = (0.0, 4.0)
-BACKGROUND_LOGIT = (17.5, 2.0)
+BACKGROUND_LOGIT = (19.0, 2.0)
 BOX_DELTAS = (0.0, 0.8)
 MASK_LOGITS = (0.5, 3.0)
 """Mean and standard deviation of what the last layers give."""
@@ -191,7 +191,7 @@ def main() -> None:
 
 
 def _file_name(flavor: str, name: str) -> str:
-    """The name that an array of the model has in the published file; the reverse of what torchvision does on loading."""
+    """The name of an array of the model in the published file: the reverse of what torchvision does on loading."""
     if flavor == "v2":
         return name
     name = re.sub(r"(inner|layer)_blocks\.(\d)\.0\.", r"\1_blocks.\2.", name)

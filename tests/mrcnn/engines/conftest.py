@@ -2,7 +2,7 @@
 
 import pytest
 
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import exported_parts
 from mrcnn.network import backbones
 from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.tiny import TinyConfig, tiny_backbone, tiny_network

@@ -8,7 +8,7 @@ import pytest
 
 from mrcnn.engines import onnx_runtime
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import exported_parts
 from mrcnn.engines.onnx_runtime import OnnxRuntime, available_providers, onnxruntime
 from tests.mrcnn.conftest import ONCE
 

@@ -11,7 +11,7 @@ import pytest
 
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
 from tests.mrcnn.conftest import ONCE
@@ -66,7 +66,7 @@ def raw_outputs(files, precision, images):
     """Class probabilities of fixed regions, and the RPN's logits, in a precision."""
     weights, config = files
     runtime = OpenVinoRuntime(exported_parts(weights, config), precision, threads=1)
-    pyramid = runtime.features({"images": images})
+    pyramid = runtime.run("features", {"images": images})
     engine = GraphEngine(runtime, config)
     rois = [np.float32([[0.1, 0.1, 0.6, 0.4], [0.3, 0.2, 0.9, 0.95], [0, 0, 1, 1]])]
     probs, _ = engine._classify(pyramid, rois, *images.shape[1:3])

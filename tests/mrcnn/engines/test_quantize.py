@@ -11,8 +11,7 @@ import pytest
 
 from mrcnn.engines import cache, openvino_runtime, quantize
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, int8_is_there
-from mrcnn.engines.exported import exported_parts
+from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, exported_parts, int8_is_there
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import NO_NETWORK
@@ -77,9 +76,9 @@ def test_nothing_is_calibrated_that_cannot_be_kept(tiny_files, tmp_path, monkeyp
 def test_features_are_near_float32_and_not_the_same(calibrated, tiny_files):
     parts = exported_parts(*tiny_files)
     image = tiny_image(64, 96, 21)[None]
-    exact = OpenVinoRuntime(parts, CpuPrecision.FLOAT32).features({"images": image})["rpn_class_logits"]
+    exact = OpenVinoRuntime(parts, CpuPrecision.FLOAT32).run("features", {"images": image})["rpn_class_logits"]
     int8 = parts | cache.read(calibrated, INT8_VERSION)
-    found = OpenVinoRuntime(int8, CpuPrecision.FLOAT32).features({"images": image})["rpn_class_logits"]
+    found = OpenVinoRuntime(int8, CpuPrecision.FLOAT32).run("features", {"images": image})["rpn_class_logits"]
     error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
     assert 1e-4 < error < 0.2
 
@@ -93,7 +92,8 @@ def test_box_head_is_near_float32_and_not_the_same(calibrated, tiny_files):
     found = []
     for files in (parts, parts | heads):
         runtime = OpenVinoRuntime(files, CpuPrecision.FLOAT32)
-        found.append(runtime.boxes(runtime.features({"images": image}), inputs)[1].copy())
+        pyramid = runtime.run("features", {"images": image})
+        found.append(runtime.run("boxes", {**pyramid, **inputs})["deltas"].copy())
     error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
     assert 1e-4 < error < 0.2
 
@@ -106,7 +106,7 @@ def test_proposals_pooled_in_pieces_are_those_pooled_at_once(calibrated, tiny_fi
     for pieces in (1, 8):
         monkeypatch.setitem(openvino_runtime.PIECES, "boxes", pieces)
         runtime = OpenVinoRuntime(parts, CpuPrecision.FLOAT32)
-        pyramid, rng = runtime.features({"images": image}), np.random.default_rng(5)
+        pyramid, rng = runtime.run("features", {"images": image}), np.random.default_rng(5)
         for counts in ((301, 70, 5, 0), (0, 33, 0, 1)):
             inputs = {}
             for level, count in zip((2, 3, 4, 5), counts, strict=True):
@@ -114,7 +114,7 @@ def test_proposals_pooled_in_pieces_are_those_pooled_at_once(calibrated, tiny_fi
                 windows = np.concatenate([corners, corners + rng.uniform(1, 9, (count, 2))], axis=1)
                 inputs[f"windows{level}"] = windows.astype(np.float32)
                 inputs[f"images{level}"] = np.zeros(count, np.int64)
-            found.append([values.copy() for values in runtime.boxes(pyramid, inputs)])
+            found.append([values.copy() for values in runtime.run("boxes", {**pyramid, **inputs}).values()])
     assert [len(probs) for probs, _ in found] == [376, 34, 376, 34]
     assert np.ptp(found[0][1], axis=0).max() > 0
     for at_once, in_pieces in zip(found[:2], found[2:], strict=True):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from mrcnn.export.functional import translate
-from mrcnn.export.layers import Tensor
+from mrcnn.export.layers import Tensor, translate
 from mrcnn.export.onnx_graph import Graph
 from tests.mrcnn.exporting import run_onnx
 

@@ -1,16 +1,23 @@
-"""`python -m mrcnn.export`: a mistake is one line and exit code 2; that it writes is shown in engines/test_exported."""
+"""`python -m mrcnn.export`: the same files without a framework; a mistake is one line and exit code 2."""
 
 import io
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from mrcnn.export import write
-from mrcnn.export.__main__ import main
+from mrcnn.export import __main__ as command
+from mrcnn.export import parts
 from mrcnn.export.layers import ExportError
+from mrcnn.network.constants import PART_NAMES
 from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.load_save import save_weights
+from mrcnn.weights.metadata import network_settings
 from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.tiny import tiny_config, tiny_network
 
 pytestmark = ONCE
 
@@ -20,7 +27,8 @@ SETTINGS = {"NAME": "small", "BACKBONE": "resnet50", "NUM_CLASSES": 2}
 def call(monkeypatch, capsys, weights, folder, settings):
     monkeypatch.setattr(sys, "argv", ["mrcnn.export", str(weights), str(folder)])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps({"config": settings})))
-    code = main()
+    monkeypatch.setattr(command, "lightest_backend", dict)
+    code = command.main()
     return code, capsys.readouterr()
 
 
@@ -33,7 +41,7 @@ def test_what_may_go_wrong(monkeypatch, capsys, tmp_path, mistake):
         assert (weights, folder, config.NUM_CLASSES) == (tmp_path / "w.h5", tmp_path, 2)
         raise mistake
 
-    monkeypatch.setattr(write, "write_parts", fail)
+    monkeypatch.setattr(parts, "write_parts", fail)
     code, printed = call(monkeypatch, capsys, tmp_path / "w.h5", tmp_path, SETTINGS)
     assert (code, printed.out) == (2, "")
     assert printed.err == f"error: {mistake}\n"
@@ -44,3 +52,55 @@ def test_settings_that_no_network_can_be_built_from(monkeypatch, capsys, tmp_pat
     assert code == 2
     assert printed.err.startswith("error: the weight file's NUM_CLASSES must be ")
     assert printed.err.count("\n") == 1
+
+
+WITHOUT_FRAMEWORKS = """
+import sys
+
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "jax", "torch"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "backbone"),
+    [
+        ("matterport", "efficientnet_lite0"),
+        ("matterport", "resnet101"),
+        ("torchvision", "resnet50"),
+        ("torchvision_v2", "resnet50"),
+        ("detectron2", "resnet50"),
+    ],
+)
+def test_without_a_framework_the_files_are_those_of_tensorflow(tmp_path, architecture, backbone):
+    config = tiny_config(architecture, BACKBONE=backbone)
+    weights = tmp_path / "net.h5"
+    save_weights(tiny_network(config), weights)
+    with_tensorflow, without = tmp_path / "with", tmp_path / "without"
+    with_tensorflow.mkdir()
+    without.mkdir()
+    parts.write_parts(weights, config, with_tensorflow)
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_FRAMEWORKS)
+    done = subprocess.run(
+        [sys.executable, "-m", "mrcnn.export", weights, without],
+        input=json.dumps({"config": network_settings(config)}),
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in PART_NAMES:
+        assert (without / f"{name}.onnx").read_bytes() == (with_tensorflow / f"{name}.onnx").read_bytes()
+
+
+def test_without_openvino_the_backend_stays(monkeypatch):
+    assert command.lightest_backend() == {"KERAS_BACKEND": "openvino"}
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert command.lightest_backend() == {}

@@ -1,21 +1,25 @@
 """The four parts of the tiny network, run by ONNX Runtime and by OpenVINO, against the network's own stages."""
 
+from __future__ import annotations
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from keras import ops
 
 from mrcnn.architecture import ARCHITECTURES, architecture_of
-from mrcnn.engines.graph_engine import proposal_inputs
+from mrcnn.engines.graph_engine import proposal_inputs, sort_by_level
 from mrcnn.engines.openvino_runtime import core
-from mrcnn.engines.regions import sort_by_level
-from mrcnn.export.parts import export_parts
+from mrcnn.export.parts import export_parts, write_parts
 from mrcnn.network.anchors import normalize_boxes
 from mrcnn.network.constants import LEVELS, PART_NAMES
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.weights.checkpoint import WeightsError
+from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import save_parts
-from tests.mrcnn.tiny import tiny_config, tiny_image, tiny_network
+from tests.mrcnn.tiny import TinyConfig, tiny_config, tiny_image, tiny_network
 
 pytestmark = ONCE
 
@@ -100,14 +104,18 @@ def test_features(run, network, images, extracted):
     np.testing.assert_allclose(found["rpn_deltas"], extracted[2], atol=1e-4)
 
 
-@pytest.mark.parametrize(("limit", "count"), [(90, 40), (90, 3), (1, 40)])
-def test_proposals(run, network, extracted, windows, limit, count):
+@pytest.mark.parametrize(("limit", "count", "surplus"), [(90, 40, 0), (90, 3, 0), (1, 40, 0), (90, 40, 30)])
+def test_proposals(run, network, extracted, windows, limit, count, surplus):
+    """With a surplus of the objects' logits, all probabilities are 1; those of Matterport's do not get it, since they
+    rank anchors and a tie may fall either way."""
+    by_logits = architecture_of(network.config).proposals_per_level
+    logits = extracted[1] + np.array([0, surplus if by_logits else 0], np.float32)
     config = type(network.config)()
     config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
     same = MaskRCNNNetwork(config, network.models)
-    rois, counts = map(ops.convert_to_numpy, same.propose(extracted[1], extracted[2], windows, HW))
+    rois, counts = map(ops.convert_to_numpy, same.propose(logits, extracted[2], windows, HW))
     for image in (0, 1):
-        inputs = {"rpn_class_logits": extracted[1][image], "rpn_deltas": extracted[2][image]}
+        inputs = {"rpn_class_logits": logits[image], "rpn_deltas": extracted[2][image]}
         inputs |= proposal_inputs(config, windows[image], *HW)
         found = run("proposals", inputs)["rois"]
         assert 1 <= len(found) <= count
@@ -150,3 +158,26 @@ def test_masks_are_those_of_the_own_class(run, network, extracted, levels):
     found = run("masks", levels | flat.inputs | {"class_ids": sorted_ids})["mask_probs"]
     assert expected.std() > 0.02
     np.testing.assert_allclose(flat.restore(found), expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.h5"
+    save_weights(tiny_network(), path)
+    return path
+
+
+def test_every_part_is_a_file_with_the_weights_in_it(weights, tmp_path):
+    write_parts(weights, TinyConfig(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.onnx" for name in PART_NAMES}
+    network = tiny_network()
+    kernel = network.layers_by_name()["mrcnn_class_logits"].kernel.numpy()
+    constants = onnx.load(tmp_path / "boxes.onnx").graph.initializer
+    assert any(onnx.numpy_helper.to_array(c).tolist() == kernel.tolist() for c in constants if list(c.dims) == [16, 3])
+
+
+def test_weights_of_another_network_are_refused(weights, tmp_path):
+    other = type("Wider", (TinyConfig,), {"NUM_CLASSES": 5})()
+    with pytest.raises(WeightsError, match=r"mrcnn_class_logits|mrcnn_bbox_fc"):
+        write_parts(weights, other, tmp_path)
+    assert not list(tmp_path.iterdir())

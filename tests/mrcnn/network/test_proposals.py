@@ -1,10 +1,12 @@
 """Proposals: best anchors first, moved, cut, suppressed, padded with zeros."""
 
 import numpy as np
+import pytest
 from keras import ops
 
+from mrcnn.architecture import ARCHITECTURES, MATTERPORT
 from mrcnn.config import Config
-from mrcnn.network.proposals import propose
+from mrcnn.network.proposals import anchor_scores, propose
 
 
 class Few(Config):
@@ -49,3 +51,17 @@ def test_no_more_than_asked_for():
     rois, counts = run(probs, np.zeros((1, 4, 4), np.float32), 1, Few())
     assert counts.tolist() == [1]
     np.testing.assert_allclose(rois[0], ANCHORS[:1], atol=1e-6)
+
+
+def test_probabilities_rank_anchors_of_all_levels():
+    logits = np.log(np.array([[[1.0, 1.0], [3.0, 1.0], [1.0, 3.0]]], np.float32))
+    np.testing.assert_allclose(ops.convert_to_numpy(anchor_scores(logits, MATTERPORT)), [[0.5, 0.25, 0.75]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["torchvision", "torchvision_v2", "detectron2"])
+def test_logits_rank_anchors_of_a_level_also_where_probabilities_are_equal(name):
+    logits = np.array([[[0, 20], [0, 25], [-1, 24.5], [0, 1e6], [0, -30], [0, -40], [2, 2]]], np.float32)
+    scores = ops.convert_to_numpy(anchor_scores(logits, ARCHITECTURES[name]))[0]
+    assert np.isfinite(scores).all()
+    assert np.argsort(-scores).tolist() == [3, 2, 1, 0, 6, 4, 5]
+    assert scores[6] == 1

@@ -10,7 +10,7 @@ import pytest
 
 import stream_segment
 from pipeline.commands import evaluate as command
-from pipeline.errors import RunError
+from pipeline.errors import InputError, RunError
 from pipeline.settings.model_settings import ModelSettings
 from pipeline.sinks.paths import Outputs
 from tests.pipeline.evaluation.scene import DOG, LARGE, PERSON, SMALL, KnownSegmenter, annotation, write
@@ -167,6 +167,57 @@ def test_older_numbers_stay_unless_overwrite_replaces_them(capsys, dataset, know
         assert json.loads((tmp_path / name).read_text(encoding="utf-8"))["model"] == "a segmenter of the tests"
 
 
+def test_several_models_are_compared(capsys, monkeypatch, dataset, tmp_path):
+    tried = []
+
+    def make(settings):
+        tried.append((settings.weights, settings.precision.value))
+        if settings.precision.value == "int8":
+            raise InputError("int8 is not prepared")
+        return KnownSegmenter({1: [(0.9, PERSON, SMALL)]} if settings.weights == str(good) else {})
+
+    good, bad, target, plot = (tmp_path / name for name in ("good.h5", "bad.h5", "numbers.json", "plot.svg"))
+    good.write_bytes(b"good")
+    bad.write_bytes(b"bad")
+    monkeypatch.setattr(command.MaskRCNNSegmenter, "of", make)
+    flags = ["--models", f"{good},{bad}", "--precisions", "float32,int8", "--json", target, "--plot", plot]
+    code, out, _ = run_main(capsys, *dataset, *flags)
+    assert code == 0
+    assert tried == [(str(path), precision) for path in (good, bad) for precision in ("float32", "int8")]
+    assert "int8 is not prepared" in out
+    first, second, third, _ = json.loads(target.read_text(encoding="utf-8"))["results"]
+    assert first["weights"] == {"file": "good.h5", "sha256": hashlib.sha256(b"good").hexdigest()}
+    assert (first["mask"]["by_size"]["all"]["AP"], third["mask"]["by_size"]["all"]["AP"]) == (0.5, 0)
+    assert (second["weights"]["file"], second["error"]) == ("good.h5", "int8 is not prepared")
+    assert plot.read_text().startswith("<?xml")
+    assert out.endswith(f"written: {target}\nwritten: {plot}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "person,absent.h5"], "absent.h5: the file does not exist"),
+        (["--models", "person", "--weights", "some.h5"], "--models names what is compared"),
+        (["--precisions", "float32", "--precision", "int8"], "--precisions names what is compared"),
+        (["--precisions", "float31,int8"], "--precisions"),
+        (["--plot", "plot.png"], "--plot draws a comparison"),
+        (["--precisions", "float32,int8", "--plot", "plot.gif"], "expected a name that ends in .png, .svg, .pdf"),
+    ],
+)
+def test_mistakes_in_a_comparison(capsys, monkeypatch, dataset, arguments, message):
+    monkeypatch.setattr(command.MaskRCNNSegmenter, "of", lambda settings: pytest.fail("it began"))
+    code, out, err = run_main(capsys, *dataset, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_where_nothing_can_be_measured_the_first_reason_is_the_error(capsys, monkeypatch, dataset, known):
+    code, out, err = run_main(capsys, *dataset, *known[0], "--precisions", "float32,bfloat16", "--classes", "kite")
+    assert (code, out) == (2, "")
+    assert "no class 'kite'" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_full_disk_leaves_the_old_numbers(monkeypatch, tmp_path, overwrite):
     path = tmp_path / "numbers.json"
@@ -179,7 +230,7 @@ def test_a_full_disk_leaves_the_old_numbers(monkeypatch, tmp_path, overwrite):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"numbers\.json failed: No space left on device"):
-        command.write_json(outputs, path, {"a": 1})
+        command.written(outputs, path, "{}")
     assert (path.read_text(), [found.name for found in tmp_path.iterdir()]) == ("old", ["numbers.json"])
 
 

@@ -161,7 +161,7 @@ def test_without_the_sample_a_source_must_be_named(capsys, known, monkeypatch, t
 @pytest.mark.parametrize(
     ("package", "line"),
     [
-        ("nncf", "int8 needs the package nncf: pip install nncf"),
+        ("nncf", 'int8 needs the package nncf: pip install -e ".[optimize]"'),
         ("openvino", "the engine openvino is not installed: pip install openvino"),
     ],
 )

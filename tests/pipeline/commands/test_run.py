@@ -93,8 +93,10 @@ def test_a_settings_file_and_its_mistakes(capsys, tmp_path):
         (["--source", "absent.mp4"], ["absent.mp4"]),
         (["--source", "ftp://example.org/a.mp4"], ["ftp://example.org/***"]),
         (["--source", "test:banana"], ["test:"]),
-        (["weights"], ["what"]),
-        (["weights", "imagenet"], ["imagenet", "coco"]),
+        (["weights"], ["COMMAND"]),
+        (["weights", "imagenet"], ["imagenet", "get"]),
+        (["--model", "coco", "--weights", "a.h5"], ["--model and --weights exclude each other"]),
+        (["--model", "coco-r51", "--source", "test:64x48"], ["coco-r51", "did you mean coco-r50?"]),
     ],
 )
 def test_bad_usage_is_one_clear_line_and_exit_code_2(capsys, arguments, parts):

@@ -68,6 +68,12 @@ def test_mistakes_are_named(given, tmp_path, options, message):
         settings_from(given(**options), tmp_path / "run")
 
 
+def test_the_name_of_a_model(given, tmp_path, monkeypatch):
+    monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
+    (tmp_path / "coco-r50.h5").touch()
+    assert settings_from(given(weights="coco-r50"), tmp_path / "run").weights == str(tmp_path / "coco-r50.h5")
+
+
 @pytest.mark.parametrize("backbone", [None, "resnet50"])
 def test_imagenet_weights_lie_in_the_weights_folder(given, tmp_path, monkeypatch, backbone):
     monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))

@@ -76,7 +76,8 @@ def test_the_default_output_is_standard_error(capsys):
 
 
 def test_durations():
-    expected = {0.4: "0:00", 65: "1:05", 3599.4: "59:59", 3599.5: "1:00:00", 3725: "1:02:05", 90000: "25:00:00"}
+    expected = {0.4: "0.4 s", 59.94: "59.9 s", 60: "1:00 min", 65: "1:05 min", 3599.4: "59:59 min"}
+    expected |= {3599.6: "1:00:00", 3725: "1:02:05", 90000: "25:00:00"}
     assert {seconds: duration_text(seconds) for seconds in expected} == expected
 
 
@@ -88,9 +89,9 @@ def test_lines_of_counts_come_every_ten_seconds_with_the_time_left():
             progress.set(done)
     assert output.getvalue().splitlines() == [
         # 11 s for 50: 869 s for the other 3950
-        "images: 50 of 4000 (1 %), 14:29 left",
-        "images: 400 of 4000 (10 %), 3:09 left",
-        "images: 3999 of 4000 (100 %), 0:01 left",
+        "images: 50 of 4000 (1 %), 14:29 min left",
+        "images: 400 of 4000 (10 %), 3:09 min left",
+        "images: 3999 of 4000 (100 %), 0.9 s left",
     ]
 
 
@@ -144,10 +145,10 @@ def test_lines_of_training_with_losses_and_the_time_left():
                 line |= {"loss": 2.5, "rpn_class_loss": 0.1, "mrcnn_mask_loss": 0.425, "category_loss": 9}
             progress.report(line)
     lines = output.getvalue().splitlines()
-    # the first one, then one in 30 s at least, and the last
-    assert lines[0] == "step 10 of 200 (5 %), loss 2.500 rpn 0.100 mask 0.425, 6:20 left"
-    assert [line.split()[1] for line in lines] == ["10", *(str(step) for step in range(30, 200, 20)), "200"]
-    assert lines[-1].endswith("0:00 left")
+    # losses come every 20 s, so that a line is due each time
+    assert lines[0] == "step 10 of 200 (5 %), loss 2.500 rpn 0.100 mask 0.425, 6:20 min left"
+    assert [line.split()[1] for line in lines] == [str(step) for step in range(10, 201, 10)]
+    assert lines[-1].endswith("0.0 s left")
 
 
 def test_validation_time_does_not_count_as_a_step():
@@ -159,11 +160,12 @@ def test_validation_time_does_not_count_as_a_step():
         now[0] += 1000.0
         progress.report({"step": 2, "val_loss": 1.25, "mask_ap50": 0.5})
         for step in (3, 4):
-            now[0] += 1.0
+            now[0] += 1.0 if step == 3 else 10.0
             progress.report({"step": step, "loss": 2.0})
     assert output.getvalue().splitlines() == [
         "step 2: validation loss 1.250, mask AP50 0.500",
         "step 3 of 10 (30 %), loss 2.000, ? left",
+        "step 4 of 10 (40 %), loss 2.000, 1:00 min left",
     ]
 
 

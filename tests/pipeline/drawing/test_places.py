@@ -4,7 +4,7 @@ import pytest
 from pipeline.drawing.places import LINE_BGR, ZONE_BGR, draw_places, line_text, zone_text
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.settings.presentation_settings import LineSettings, ZoneSettings
-from pipeline.tracking.zones import LineCounter, ZoneCounter
+from pipeline.tracking.watch import LineCounter, ZoneCounter
 
 
 def places(height, width):

@@ -6,10 +6,10 @@ import pytest
 from examples import maskrcnn_predict
 from mrcnn.utils import unmold_mask
 from pipeline.drawing.overlay import Overlay
-from pipeline.labels import COCO_LABELS
 from pipeline.records import Instances
 from pipeline.settings.output_settings import OverlaySettings
 
+LABELS = ("BG", *(f"class {i}" for i in range(1, 81)))
 BOXES = ((30, 12, 220, 300), (150, 60, 390, 340), (300, 200, 511, 383), (5, 25, 60, 80))
 
 
@@ -31,8 +31,8 @@ def test_the_same_pixels_as_the_example(count):
         "rois": rois,
         "masks": np.stack(masks, axis=2) if masks else np.zeros((384, 512, 0), bool),
     }
-    colors = maskrcnn_predict.class_colors(len(COCO_LABELS))
-    expected = maskrcnn_predict.draw(image_bgr[:, :, ::-1].copy(), result, COCO_LABELS, colors)
-    drawn = Overlay(OverlaySettings(look="tutorial"), COCO_LABELS).draw(image_bgr, found)
+    colors = maskrcnn_predict.class_colors(len(LABELS))
+    expected = maskrcnn_predict.draw(image_bgr[:, :, ::-1].copy(), result, LABELS, colors)
+    drawn = Overlay(OverlaySettings(look="tutorial"), LABELS).draw(image_bgr, found)
     np.testing.assert_array_equal(drawn, expected)
     assert count == 0 or (drawn != image_bgr).any()

@@ -9,7 +9,9 @@ import numpy as np
 
 from pipeline.evaluation.scoring import read_ground_truth
 from pipeline.records import Instances
+from pipeline.segmentation.engine_choice import EngineChoice
 from pipeline.segmentation.segmenter import Segmenter
+from pipeline.settings.model_settings import EngineKind, Precision
 
 HEIGHT, WIDTH = 100, 260
 CATEGORIES = {"person": 5, "dog": 9, "kite": 2}
@@ -53,6 +55,7 @@ class KnownSegmenter(Segmenter):
 
     labels = ("BG", "Dog", "person", "unicorn")
     description = "a segmenter of the tests"
+    choice = EngineChoice(EngineKind.OPENVINO, Precision.FLOAT32)
 
     def __init__(self, found):
         self.found = found

@@ -10,8 +10,7 @@ from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
 from pipeline.sources.base import SourceState
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
-from pipeline.threads.stage import FirstError
+from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
 from tests.pipeline.runs import HEADLESS
 

@@ -5,9 +5,8 @@ import threading
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.ledger import DropCause
+from pipeline.ledger import DropCause, EndReason
 from pipeline.records import SourceKind
-from pipeline.runtime.summary import EndReason
 from pipeline.sinks.base import Delivery
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.runs import assert_accounted_for, stream_of

@@ -12,9 +12,9 @@ import cv2
 import pytest
 
 from pipeline.errors import RunError
+from pipeline.ledger import EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.runtime.summary import EndReason
 from pipeline.settings.schema import Settings
 from pipeline.sinks import recorder
 from pipeline.sinks.base import Delivery

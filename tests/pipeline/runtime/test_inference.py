@@ -10,7 +10,7 @@ from pipeline.runtime.plan import Batching, Filling
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.settings.presentation_settings import TrackingSettings
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.threads.stage import Overflow, Slot, SlotClosed
 from pipeline.tracking.tracker import Tracker
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeClock, FakeSegmenter, make_frame, make_instances
 from tests.pipeline.runs import filled, infer

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.ledger import DropCause, DropStage, RunLedger
 from pipeline.runtime.plan import Batching
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.threads.stage import Overflow, Slot, SlotClosed
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, make_frame
 from tests.pipeline.runs import filled, infer
 

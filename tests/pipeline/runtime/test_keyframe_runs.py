@@ -6,9 +6,8 @@ import time
 import pytest
 
 from pipeline.errors import InputError, RunError
-from pipeline.ledger import DropCause, DropStage
+from pipeline.ledger import DropCause, DropStage, EndReason
 from pipeline.records import SourceKind
-from pipeline.runtime.summary import EndReason
 from pipeline.sinks.base import Delivery
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
 from tests.pipeline.runtime.test_stream import assert_accounted_for, stream_of

@@ -82,7 +82,7 @@ def test_live_frames_go_one_by_one_and_keyframes_are_not_waited_for(kind, values
 @pytest.mark.parametrize(
     ("kind", "values", "workers"),
     [
-        (RECORDED, {}, 2),
+        (RECORDED, {}, 4),
         (RECORDED, {"model": {"workers": 3}}, 3),
         (RECORDED, {**EVERY_THIRD, "model": {"workers": 3}}, 3),
         (RECORDED, EVERY_THIRD, 1),

@@ -8,8 +8,7 @@ from pipeline.records import SegmentedFrame, SourceInfo, SourceKind, StageTimes
 from pipeline.runtime.plan import Batching, JoinKind, SourcePlan
 from pipeline.runtime.sink_worker import SinkWorker, buffer_frames
 from pipeline.sinks.base import Delivery, Presentation, RunContext
-from pipeline.threads.slot import SlotClosed
-from pipeline.threads.stage import FirstError
+from pipeline.threads.stage import FirstError, SlotClosed
 from tests.pipeline.fakes import DEADLINE_S, FakeSink, make_frame, make_instances
 
 HUGE = SourceInfo("fake", SourceKind.LIVE, 8000, 6000)

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.controls import DisplayChange
 from pipeline.errors import InputError
+from pipeline.ledger import EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.runtime.summary import EndReason
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource
@@ -181,7 +181,7 @@ def test_stop_may_interrupt_the_thread_that_iterates_wherever_it_holds_a_lock(pa
 
     def at_every_line(frame, event, _):
         file, function = Path(frame.f_code.co_filename).stem, frame.f_code.co_name
-        if event == "line" and file in ("threading", "ledger", "slot") and function != "is_set":
+        if event == "line" and file in ("threading", "ledger", "stage") and function != "is_set":
             interrupted.add(function)
             stream.stop()
         return at_every_line

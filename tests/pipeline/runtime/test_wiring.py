@@ -17,7 +17,7 @@ from pipeline.runtime.wiring import (
 )
 from pipeline.settings.presentation_settings import MotionSettings
 from pipeline.settings.schema import Settings
-from pipeline.threads.slot import Overflow, Slot, SlotClosed
+from pipeline.threads.stage import Overflow, Slot, SlotClosed
 from tests.pipeline.fakes import make_frame, make_instances
 
 INFO = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, fps=25.0)

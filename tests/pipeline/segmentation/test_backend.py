@@ -41,9 +41,11 @@ def test_the_environment_decides_unless_the_setting_does(installed):
 
 def test_what_is_not_there_is_said(installed):
     installed()
-    with pytest.raises(InputError, match="pip install tensorflow"):
+    with pytest.raises(
+        InputError, match=r'Keras needs a backend: pip install -e "\.\[tensorflow\]" \(or .*gpu, jax or torch'
+    ):
         choose_backend(Backend.AUTO, None)
-    with pytest.raises(InputError, match="jax is not installed"):
+    with pytest.raises(InputError, match=r'jax is not installed: pip install -e "\.\[jax\]"'):
         choose_backend(Backend.JAX, None)
     with pytest.raises(InputError, match="KERAS_BACKEND must be one of tensorflow, jax, torch, got 'theano'"):
         choose_backend(Backend.AUTO, "theano")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.exported import ExportFault
+from mrcnn.engines.create import ExportFault
 from pipeline.errors import InputError
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
@@ -30,7 +30,7 @@ class OtherMachine(Machine):
         self.keras_loads = 0
         self.openvino_loads = True
         self.made = []
-        self.threads = []
+        self.given_threads = []
 
     def has(self, engine):
         return engine in self.installed
@@ -64,7 +64,7 @@ class OtherMachine(Machine):
         return self.make("keras", precision.value)
 
     def make_openvino(self, model, precision, threads):
-        self.threads.append(threads)
+        self.given_threads.append(threads)
         return self.make("openvino", precision.value)
 
     def make_onnx(self, model, precision, provider):

@@ -1,10 +1,11 @@
 """This machine: only what can be said on every one."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mrcnn.engines import create, openvino_runtime
+from mrcnn.engines import cache, create, openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.weights.checkpoint import WeightsError
 from pipeline.errors import InputError
@@ -68,3 +69,46 @@ def test_no_driver_and_no_tool_are_no_gpu(monkeypatch, tmp_path):
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     assert machine_with(tmp_path / "missing").gpu_is_likely()
+
+
+@pytest.mark.parametrize(
+    ("files", "cores", "of_one", "of_two"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2, 2, 1),
+        ({"cpu.max": "50000 100000\n"}, 1, 1, 1),
+        ({"cpu.max": "max 100000\n"}, 6, None, 3),
+        ({"cpu.max": "99900000 100000\n"}, 6, 6, 3),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, 4, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6, None, 3),
+        ({"cpu.max": "nonsense\n"}, 6, None, 3),
+        ({"kiosk.slice/a.service/cpu.max": "250000 100000\n", "kiosk.slice/cpu.max": "max 100000\n"}, 3, 3, 1),
+        ({"kiosk.slice/a.service/cpu.max": "max 100000\n", "kiosk.slice/cpu.max": "200000 100000\n"}, 2, 2, 1),
+        ({"other.slice/cpu.max": "100000 100000\n"}, 6, None, 3),
+        ({}, 6, None, 3),
+    ],
+)
+def test_a_containers_quota_limits_cores_and_threads(monkeypatch, tmp_path, files, cores, of_one, of_two):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text)
+    machine = Machine()
+    machine.control_groups, machine.own_group = tmp_path / "groups", tmp_path / "own"
+    machine.own_group.write_text("1:name=systemd:/elsewhere\n0::/kiosk.slice/a.service\n")
+    assert (machine.cores(), machine.threads(1), machine.threads(2)) == (cores, of_one, of_two)
+
+
+def test_measurements_are_kept_beside_the_graphs_and_a_damaged_one_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "cache_folder", lambda weights, config: tmp_path / "graphs")
+    assert Machine().recall(MODEL, "key") == {}
+    Machine().remember(MODEL, "key", {"last": "1x64x96"})
+    assert Machine().recall(MODEL, "key") == {"last": "1x64x96"}
+    assert Machine().recall(MODEL, "another") == {}
+    (path,) = (tmp_path / "graphs").rglob("*.json")
+    for text in ("[1]", "{", ""):
+        path.write_text(text)
+        assert Machine().recall(MODEL, "key") == {}
+
+
+def test_the_processor_has_a_name():
+    assert Machine().processor().strip()

@@ -11,7 +11,7 @@ from pipeline.runtime.stream import Stream
 from pipeline.segmentation.supervision import SegmenterLostError, SupervisedSegmenter
 from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.schema import Settings
-from pipeline.threads.slot import SlotClosed
+from pipeline.threads.stage import SlotClosed
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
 from tests.pipeline.runtime.test_privacy_run import (
     SILHOUETTE,

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import installation
 from pipeline.errors import InputError
-from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, find_weights, weights_dir
+from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, WeightsChoice, find_weights, weights_dir
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_none_says_how_to_get_some(folder):
         find_weights(None)
     text = str(caught.value)
     assert str(folder) in text
-    assert "python stream_segment.py weights coco" in text
+    assert "python stream_segment.py weights get coco" in text
     assert f"put {COCO_NAME} there by hand" in text
 
 
@@ -64,11 +64,45 @@ def test_a_named_file_must_be_there(folder):
         find_weights(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["coco-r50.h5", "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", "other.h5"], "coco-r50.h5"),
+        (["maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", COCO_NAME], "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"),
+    ],
+)
+def test_a_model_is_found_converted_or_as_it_was_published(folder, names, found):
+    put(folder, *names)
+    assert find_weights("coco-r50") == WeightsChoice(folder / found, "the model coco-r50")
+
+
+def test_a_models_name_comes_before_a_file_of_that_name(folder, tmp_path, monkeypatch):
+    put(folder, COCO_NAME, "coco")
+    monkeypatch.chdir(tmp_path)
+    assert find_weights("coco").path == folder / COCO_NAME
+    assert find_weights("./coco").path.name == "coco"
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("coco-r50", r"the model coco-r50 is not in .*: get it with `.* weights get coco-r50`"),
+        ("person", "the model person is not in .*: it comes with the program"),
+        ("coco-r05", r"there is neither a model nor a file coco-r05; did you mean coco-r50\?"),
+        ("zebra", "neither a model nor a file zebra; the models are person, coco, coco-r50, "),
+        ("zebra.pth", r"--weights zebra.pth: the file does not exist; expected \.h5, \.pth, \.pkl or \.safetensors"),
+    ],
+)
+def test_a_name_that_leads_nowhere(folder, named, message):
+    with pytest.raises(InputError, match=message):
+        find_weights(named)
+
+
 def test_downloads_go_to_the_users_cache_when_the_program_is_installed(installed, monkeypatch):
     monkeypatch.delenv("STREAM_SEGMENT_WEIGHTS_DIR", raising=False)
     assert weights_dir().parts[-2:] == ("stream_segment", "weights")
     assert installed not in weights_dir().parents
-    with pytest.raises(InputError, match=r"there is none\. Get .* `stream-segment weights coco`, or put"):
+    with pytest.raises(InputError, match=r"there is none\. Get .* `stream-segment weights get coco`, or put"):
         find_weights(None)
     shipped = installed / "pipeline" / "data" / "weights"
     shipped.mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.records import AudioTrack
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.recorder import Recorder
-from pipeline.sources.video_file import VideoFile
+from pipeline.sources.video import VideoFile
 from tests.pipeline.sinks.presentations import (
     context,
     flash_and_beep,

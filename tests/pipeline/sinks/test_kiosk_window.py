@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.output_settings import AttractSettings, WindowSettings
-from pipeline.sinks.monitors import Monitor
+from pipeline.sinks.screen import Monitor
 from pipeline.sinks.window import Window
 from tests.pipeline.sinks.presentations import context, presentation
 from tests.pipeline.sinks.test_window import FakeGui

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.sinks import screen
-from pipeline.sinks.screen import imported_too_late, screen_available
+from pipeline.sinks.screen import Monitor, imported_too_late, list_monitors, screen_available
 
 WORKS = (sys.executable, "-c", "pass")
 ABORTS = (sys.executable, "-c", "import os; os.abort()")
@@ -77,3 +77,23 @@ def test_importing_the_pipeline_loads_them_in_the_right_order():
         timeout=60,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_monitor_as_text():
+    assert str(Monitor(1920, -100, 1080, 1920)) == "1080x1920+1920+-100"
+
+
+@pytest.mark.window("Xvfb", "xvfb-run")
+def test_monitors_and_pointer_of_a_real_x_server():
+    script = "from pipeline.sinks.screen import hide_pointer, list_monitors; print(*list_monitors()); hide_pointer()()"
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1024x600x24", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "1024x600+0+0"), done.stderr
+
+
+def test_without_a_display_the_monitors_cannot_be_listed(monkeypatch):
+    if sys.platform in ("win32", "darwin"):
+        pytest.skip("these always have a display")
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(OSError, match=r"display|not installed"):
+        list_monitors()

@@ -15,8 +15,8 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.source_settings import ReconnectSettings
+from pipeline.sources.base import Pacer
 from pipeline.sources.live import HANDOVER_CAPACITY, MAX_STUCK, LiveSource, ReconnectingSource
-from pipeline.sources.timing import Pacer
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.fake_device import FakeDevice, picture
 

@@ -16,11 +16,10 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceKind
 from pipeline.settings.source_settings import Policy, ReconnectSettings, RtspTransport, SourceSettings
-from pipeline.sources.base import Source
+from pipeline.sources.base import Pacer, Source
 from pipeline.sources.factory import make_source
-from pipeline.sources.network_stream import StreamDevice, is_finite
 from pipeline.sources.pattern import read_frame_number
-from pipeline.sources.timing import Pacer
+from pipeline.sources.video import StreamDevice, is_finite
 from tests.pipeline.sources.clips import write_clip
 from tests.pipeline.sources.conftest import ManualClock
 from tests.pipeline.sources.mjpeg_server import MjpegServer
@@ -352,7 +351,7 @@ def test_rtsp_transport_reaches_ffmpeg(transport: RtspTransport, monkeypatch: py
         asked.append(options)
         raise InputError("no")
 
-    monkeypatch.setattr("pipeline.sources.network_stream.open_video", refuse)
+    monkeypatch.setattr("pipeline.sources.video.open_video", refuse)
     with pytest.raises(InputError):
         StreamDevice("rtsp://host/x", "x", timeout_s=1, rtsp_transport=transport).open()
     assert asked == [{"rtsp_transport": transport.value}]

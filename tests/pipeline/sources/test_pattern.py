@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
+from pipeline.sources.base import Pacer
 from pipeline.sources.pattern import PatternSource, background, draw, read_frame_number
-from pipeline.sources.timing import Pacer
 from tests.pipeline.sources.clips import write_clip
 from tests.pipeline.sources.conftest import ManualClock
 

@@ -1,0 +1,12 @@
+"""torchvision's Mask R-CNN R50-FPN, 91 classes, 800 to 1333 px, with random weights."""
+
+from benchmarks.measuring import RowReport
+from benchmarks.options import Options
+from benchmarks.torchvision_rate import torchvision_row
+
+TITLE = "torchvision's Mask R-CNN R50-FPN, 91 classes, 800 to 1333 px, 1280x720 frames"
+
+
+def measure(options: Options) -> RowReport:
+    """See the title."""
+    return torchvision_row("coco_r50", TITLE, "v1", "maskrcnn_resnet50_fpn", options)

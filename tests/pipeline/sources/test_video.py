@@ -1,0 +1,425 @@
+"""Real files in many containers, read back frame by frame."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.sources.base import Pacer
+from pipeline.sources.pattern import read_frame_number
+from pipeline.sources.video import VideoFile
+from tests.pipeline.sources.clips import numbered, write_clip
+from tests.pipeline.sources.conftest import ManualClock
+
+B_FRAMES = {"bf": "3", "g": "12", "keyint_min": "12", "sc_threshold": "0"}
+OPEN_GOP = {**B_FRAMES, "x264-params": "open-gop=1:b-adapt=0:bframes=3:keyint=12:min-keyint=12:scenecut=0"}
+
+
+def read_all(path: Path, **arguments: float) -> tuple[SourceInfo, list[Frame]]:
+    with VideoFile(path, **arguments) as source:
+        pass
+    source = VideoFile(path, **arguments)
+    info = source.open()
+    frames = list(iter(source.read, None))
+    source.close()
+    return info, frames
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    return [read_frame_number(frame.image_bgr) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("a.mp4", {"options": B_FRAMES}),
+        ("a.mov", {}),
+        ("a.mkv", {"options": B_FRAMES}),
+        ("a.webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}),
+        ("a.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+        ("packed.avi", {"codec": "mpeg4", "options": {"bf": "2"}}),
+        ("h264.avi", {"options": B_FRAMES}),
+        ("a.ts", {"options": B_FRAMES}),
+        ("a.h264", {"container_format": "h264", "options": {"bf": "0"}}),
+        ("a.gif", {"codec": "gif", "pix_fmt": "rgb8"}),
+        ("fragmented.mp4", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
+    ],
+)
+def test_every_frame_in_order_at_its_time(tmp_path: Path, name: str, arguments: dict) -> None:
+    path = write_clip(tmp_path / name, 30, **arguments)
+    info, frames = read_all(path)
+    assert numbers(frames) == list(range(30))
+    assert [frame.index for frame in frames] == list(range(30))
+    assert [frame.pts_s for frame in frames] == pytest.approx([number / 25 for number in range(30)], abs=0.0011)
+    assert (info.width, info.height) == (96, 64)
+    assert {frame.image_bgr.shape for frame in frames} == {(64, 96, 3)}
+    assert info.kind is SourceKind.RECORDED
+    assert info.source_id == name
+    assert info.frame_count in (30, None)
+    assert info.duration_s is None or info.duration_s == pytest.approx(1.2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("rate", "fps"), [(Fraction(30000, 1001), 29.97003), (Fraction(2112, 10), 211.2), (Fraction(24000, 1001), 23.976)]
+)
+def test_exact_rates(tmp_path: Path, rate: Fraction, fps: float) -> None:
+    path = write_clip(tmp_path / "a.mp4", 20, rate=rate)
+    info, frames = read_all(path)
+    assert [frame.pts * frame.time_base for frame in frames] == [number / rate for number in range(20)]
+    assert info.fps == pytest.approx(fps, rel=1e-4)
+    assert frames[-1].duration * frames[-1].time_base == 1 / rate
+
+
+def test_variable_frame_rate_is_kept(tmp_path: Path) -> None:
+    pts = [0, 17, 50, 51, 400, 433, 1000, 1033, 2500]
+    path = write_clip(tmp_path / "a.mp4", len(pts), pts=pts, time_base=Fraction(1, 1000), options={"bf": "2"})
+    _info, frames = read_all(path)
+    assert numbers(frames) == list(range(len(pts)))
+    assert [frame.pts * frame.time_base * 1000 for frame in frames] == pts
+
+
+def test_transport_stream_starts_near_zero(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.ts", 10, container_options={"output_ts_offset": "1.4"}, sound_s=0.4)
+    with av.open(str(path)) as container:
+        container_start_s = container.start_time / 1e6
+        video_start = container.streams.video[0].start_time
+    assert container_start_s > 1
+    info, frames = read_all(path)
+    # Where the first picture lies behind the file's start: its sound may begin a moment earlier.
+    assert frames[0].pts == video_start - info.audio.origin_s * 90_000
+    assert 0 <= frames[0].pts_s < 0.2
+    assert info.audio is not None
+    assert info.audio.origin_s == pytest.approx(container_start_s, abs=1e-4)
+    assert info.audio.path == path
+
+
+def test_audio_is_found_and_described(tmp_path: Path) -> None:
+    info, _frames = read_all(write_clip(tmp_path / "a.mp4", 10, sound_s=0.4), start_s=0.2)
+    assert info.audio is not None
+    assert info.audio.start_s == pytest.approx(0.2)
+    assert "audio aac" in info.description
+    assert read_all(write_clip(tmp_path / "b.mp4", 5))[0].audio is None
+
+
+# --- orientation: the original has red top left, green top right, blue bottom left
+
+RED, GREEN, BLUE, GRAY = (0, 0, 220), (0, 180, 0), (220, 0, 0), (128, 128, 128)
+
+
+def corners() -> np.ndarray:
+    image = np.full((64, 96, 3), GRAY, np.uint8)
+    image[:32, :48], image[:32, 48:], image[32:, :48] = RED, GREEN, BLUE
+    return image
+
+
+def nearest(image: np.ndarray, row: int, column: int) -> tuple[int, int, int]:
+    pixel = image[row, column].astype(int)
+    return min((RED, GREEN, BLUE, GRAY), key=lambda color: np.abs(pixel - color).sum())
+
+
+ONE = 65536
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "d", "expected"),
+    [  # what lies top left, top right, bottom left; by hand from x = a p + c q, y = b p + d q
+        (ONE, 0, 0, ONE, (RED, GREEN, BLUE)),
+        (0, ONE, -ONE, 0, (BLUE, RED, GRAY)),  # 90 degrees clockwise: what was bottom left is top left
+        (-ONE, 0, 0, -ONE, (GRAY, BLUE, GREEN)),  # 180
+        (0, -ONE, ONE, 0, (GREEN, GRAY, RED)),  # 270 clockwise
+        (-ONE, 0, 0, ONE, (GREEN, RED, GRAY)),  # mirrored left to right
+        (ONE, 0, 0, -ONE, (BLUE, GRAY, RED)),  # upside down
+        (0, ONE, ONE, 0, (RED, BLUE, GREEN)),  # transposed
+    ],
+)
+def test_rotation_and_mirroring(tmp_path: Path, a: int, b: int, c: int, d: int, expected: tuple) -> None:
+    path = write_clip(
+        tmp_path / "phone.mp4",
+        [corners()] * 3,
+        display_matrix=[a, b, 0, c, d, 0, 0, 0, 1 << 30],
+        aspect=Fraction(4, 3),
+    )
+    info, frames = read_all(path)
+    image = frames[1].image_bgr
+    turned = a == 0
+    assert image.shape == ((96, 64, 3) if turned else (64, 96, 3))
+    assert (info.height, info.width) == image.shape[:2]
+    assert info.sample_aspect_ratio == (Fraction(3, 4) if turned else Fraction(4, 3))
+    assert (nearest(image, 9, 9), nearest(image, 9, -9), nearest(image, -9, 9)) == expected
+
+
+# --- colors: four patches, encoded with their matrix and range told
+
+PATCHES = np.array([(30, 60, 200), (40, 180, 50), (210, 70, 40), (235, 235, 235)], np.uint8)
+
+
+def patches(size_wh: tuple[int, int] = (96, 64)) -> np.ndarray:
+    width, height = size_wh
+    return np.repeat(np.repeat(PATCHES[None], height, axis=0), width // 4, axis=1)
+
+
+def patch_colors(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    return np.array([image[height // 2, width // 8 + number * width // 4] for number in range(4)], int)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "full_range", "pix_fmt", "codec"),
+    [
+        (1, False, "yuv420p", "libx264"),
+        (1, True, "yuv420p", "libx264"),
+        (6, False, "yuv420p", "libx264"),
+        (5, False, "yuv422p", "libx264"),
+        (1, False, "yuv420p10le", "libx264"),
+        (9, False, "yuv420p10le", "libx264"),
+        (6, True, "yuvj420p", "mjpeg"),
+        (1, False, "yuv444p", "libx264"),
+        (None, None, "rgba", "png"),
+        (None, True, "gray", "libx264"),
+    ],
+)
+def test_colors_round_trip(tmp_path: Path, matrix: int | None, full_range: bool, pix_fmt: str, codec: str) -> None:
+    options = {"crf": "4"} if codec == "libx264" else {}
+    path = tmp_path / ("a.mov" if codec == "png" else "a.mkv")
+    write_clip(
+        path, [patches()] * 2, codec=codec, pix_fmt=pix_fmt, matrix=matrix, full_range=full_range, options=options
+    )
+    _info, frames = read_all(path)
+    expected = PATCHES.astype(int)
+    if pix_fmt == "gray":
+        expected = np.repeat((PATCHES @ [0.114, 0.587, 0.299])[:, None], 3, axis=1)
+    assert np.abs(patch_colors(frames[0].image_bgr) - expected).max() <= 6
+
+
+@pytest.mark.parametrize(("size_wh", "matrix"), [((1280, 720), 1), ((640, 480), 6)])
+def test_untagged_video_is_709_in_hd_and_601_below(tmp_path: Path, size_wh: tuple[int, int], matrix: int) -> None:
+    image = patches(size_wh)
+    frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format="yuv420p", dst_colorspace=matrix)
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size_wh, "yuv420p"
+        frame.colorspace, frame.pts = 2, 0  # unspecified
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    _info, frames = read_all(path)
+    assert np.abs(patch_colors(frames[0].image_bgr) - PATCHES.astype(int)).max() <= 4
+
+
+def test_odd_size_and_pixel_aspect(tmp_path: Path) -> None:
+    image = cv2.resize(numbered(3), (97, 61))
+    path = write_clip(tmp_path / "a.mkv", [image] * 2, pix_fmt="yuv444p", aspect=Fraction(16, 11))
+    info, frames = read_all(path)
+    assert (info.width, info.height, info.sample_aspect_ratio) == (97, 61, Fraction(16, 11))
+    assert frames[0].image_bgr.shape == (61, 97, 3)
+
+
+def test_size_that_changes_is_scaled_to_the_first(tmp_path: Path) -> None:
+    parts = [
+        write_clip(tmp_path / f"{size[0]}.ts", [numbered(number, size) for number in range(start, start + 5)])
+        for start, size in ((0, (96, 64)), (5, (192, 128)))
+    ]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    _info, frames = read_all(joined)
+    assert numbers(frames) == list(range(10))
+    assert {frame.image_bgr.shape for frame in frames} == {(64, 96, 3)}
+    assert np.diff([frame.pts for frame in frames]).min() > 0
+
+
+# --- start, by seeking
+
+SEEKABLE = [
+    ("a.mp4", {"options": B_FRAMES}),
+    ("open.mp4", {"options": OPEN_GOP}),
+    ("a.mkv", {"options": B_FRAMES}),
+    ("open.ts", {"options": OPEN_GOP}),
+    ("a.webm", {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}),
+    ("a.avi", {"options": B_FRAMES}),
+    ("mjpeg.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    ("a.h264", {"container_format": "h264", "options": {"bf": "0"}}),
+    ("late.mp4", {"options": B_FRAMES, "pts": range(30, 90)}),
+    ("sound.mp4", {"options": B_FRAMES, "sound_s": 2.4}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), SEEKABLE)
+def test_start_matches_reading_from_the_beginning(tmp_path: Path, name: str, arguments: dict) -> None:
+    path = write_clip(tmp_path / name, 60, **arguments)
+    _info, everything = read_all(path)
+    assert len(everything) == 60
+    for first in (1, 11, 12, 13, 25, 47, 59):
+        start_s = everything[first].pts_s
+        for asked_s, expected in ((start_s, first), (start_s - 0.01, first), (start_s - 0.0395, first)):
+            source = VideoFile(path, start_s=asked_s)
+            info = source.open()
+            frames = [source.read() for _ in range(min(2, 60 - expected))]
+            source.close()
+            wanted = everything[expected : expected + 2]
+            assert [frame.pts for frame in frames] == [frame.pts for frame in wanted]
+            assert numbers(frames) == numbers(wanted)
+            assert frames[0].index == 0
+            assert info.frame_count is None or abs(info.frame_count - (60 - expected)) <= 2
+
+
+@pytest.mark.parametrize(("name", "arguments"), SEEKABLE[:6])
+def test_a_start_beyond_the_end_reports_the_duration(tmp_path: Path, name: str, arguments: dict) -> None:
+    path = write_clip(tmp_path / name, 60, **arguments)
+    with pytest.raises(InputError, match=r"is 2\.[34]\d\d s long: no frame is at or after the start, 7\.5 s"):
+        VideoFile(path, start_s=7.5).open()
+
+
+# --- damage
+
+
+def test_corrupt_data_is_skipped_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_clip(tmp_path / "a.mp4", 60, codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(data)
+    source = VideoFile(path)
+    source.open()
+    frames = list(iter(source.read, None))
+    assert 30 < len(frames) < 60
+    assert numbers(frames)[-1] == 59
+    source.close()
+    (warning,) = source.warnings.texts()
+    assert warning.startswith("corrupt data at 00:0")
+    assert "a.mp4: corrupt data at 00:0" in caplog.text
+    assert caplog.text.count("resuming after it") == 1
+
+
+def test_concatenated_recordings_continue_and_are_reported(tmp_path: Path) -> None:
+    part = write_clip(tmp_path / "part.ts", 60).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(part + part)
+    with VideoFile(path) as source:
+        frames = list(iter(source.read, None))
+    assert len(frames) == 120
+    assert np.diff([frame.pts_s for frame in frames]) == pytest.approx(0.04)
+    assert source.warnings.texts() == ["repaired timestamps at 00:02.4"]
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.avi", "fragmented.mp4"])
+def test_a_truncated_file_ends_early(tmp_path: Path, name: str) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov"} if name.endswith("mp4") else {}
+    path = write_clip(tmp_path / name, 60, options={"g": "6"}, container_options=options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    _info, frames = read_all(path)
+    assert 15 < len(frames) < 60
+    assert numbers(frames)[:15] == list(range(15))
+
+
+def _truncated_mp4(path: Path) -> None:
+    write_clip(path)
+    path.write_bytes(path.read_bytes()[:-600])
+
+
+def _sound_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("cut.mp4", _truncated_mp4, "the file is truncated"),
+        ("sound.m4a", _sound_only, r"contains no video: only audio \(aac\)"),
+        ("notes.txt", lambda path: path.write_text("hello world\n" * 50), "is a text file"),
+        ("notes.mp4", lambda path: path.write_text("hello world\n" * 50), "not a readable video"),
+        ("noise.mkv", lambda path: path.write_bytes(bytes(range(256)) * 40), "not a readable video"),
+    ],
+)
+def test_a_file_without_video_is_a_one_line_error(tmp_path: Path, name: str, make: object, message: str) -> None:
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=message) as caught:
+        VideoFile(tmp_path / name).open()
+    assert str(caught.value).startswith(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_spaces_colons_and_other_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("Übung 1 früh.mp4", "日本.mp4", "100%d.mp4", "take 2:wide.mp4"):
+        write_clip(tmp_path / name, 3)
+        assert len(read_all(Path(name))[1]) == 3
+
+
+def test_interrupt_and_close(tmp_path: Path) -> None:
+    source = VideoFile(write_clip(tmp_path / "a.mp4"))
+    source.close()
+    source.open()
+    assert source.read() is not None
+    source.interrupt()
+    assert source.read() is None
+    source.close()
+    source.close()
+    assert source.read() is None
+
+
+# -- played in real time, on a clock that the test controls
+
+
+def realtime(path: Path, clock: ManualClock, start_s: float = 0.0) -> VideoFile:
+    pacer = Pacer(clock, clock.wait)
+    return VideoFile(path, start_s=start_s, kind=SourceKind.LIVE, clock=clock, pacer=pacer)
+
+
+def test_each_frame_is_delivered_when_due(tmp_path: Path, clock: ManualClock) -> None:
+    source = realtime(write_clip(tmp_path / "a.mp4", 5), clock)
+    info = source.open()
+    assert info.kind is SourceKind.LIVE
+    assert info.description == "a.mp4: h264 96x64, 25 fps, 0.2 s, played in real time"
+    assert [frame.captured_at_s for frame in iter(source.read, None)] == pytest.approx(
+        [100, 100.04, 100.08, 100.12, 100.16]
+    )
+    source.close()
+
+
+def test_a_late_frame_does_not_shift_later_ones(tmp_path: Path, clock: ManualClock) -> None:
+    source = realtime(write_clip(tmp_path / "a.mp4", 5), clock)
+    source.open()
+    source.read()
+    clock.advance(0.1)
+    waited = len(clock.waits)
+    assert [source.read().captured_at_s for _ in range(2)] == [100.1, 100.1]
+    assert len(clock.waits) == waited
+    assert source.read().captured_at_s == pytest.approx(100.12)
+    source.close()
+
+
+def test_interrupt_ends_a_long_wait(tmp_path: Path) -> None:
+    source = VideoFile(write_clip(tmp_path / "a.mp4", 3), kind=SourceKind.LIVE, clock=lambda: 7.0)
+    source.open()
+    assert source.read() is not None
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(source.read()))
+    thread.start()
+    source.interrupt()
+    thread.join(1.0)
+    assert results == [None]
+    source.close()
+
+
+def test_a_file_played_in_real_time_keeps_its_audio(tmp_path: Path, clock: ManualClock) -> None:
+    source = realtime(write_clip(tmp_path / "a.mp4", 10, sound_s=0.4), clock, start_s=0.2)
+    info = source.open()
+    assert info.audio is not None
+    assert info.audio.start_s == pytest.approx(0.2)
+    frames = list(iter(source.read, None))
+    source.close()
+    assert [read_frame_number(frame.image_bgr) for frame in frames] == [5, 6, 7, 8, 9]
+    assert [frame.captured_at_s for frame in frames] == pytest.approx([100, 100.04, 100.08, 100.12, 100.16])
