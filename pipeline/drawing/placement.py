@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pipeline.drawing.chips import chip_size
 
 _SLOTS = (
-    *(("center", "above"), ("left", "above"), ("right", "above"), ("left", "top"), ("right", "top")),
-    *(("center", "below"), ("center", "bottom"), ("after", "top"), ("before", "top")),
+    *(("center", "above"), ("left", "above"), ("right", "above"), ("after", "top"), ("before", "top")),
+    *(("center", "bottom"), ("left", "top"), ("right", "top"), ("center", "below")),
 )
-"""The places around and inside an object's box, the best first."""
+"""The places around and inside an object's box, the best first: those inside may cover a face."""
+
+_BESIDE = ("before", "after")
 
 Box = tuple[float, float, float, float]
 Rectangle = tuple[int, int, int, int]
@@ -86,7 +88,9 @@ def place_labels(objects: Sequence[LabeledObject], height: int, width: int, size
         each.anchor = each.box if each.anchor is None else _dragged(each.anchor, each.box, band)
     taken: list[Rectangle] = []
     for each in sorted(objects, key=_priority):
-        each.label = next(_free_labels(each, taken, (height, width), size), None)
+        others = [other.box for other in objects if other is not each]
+        labels = _labels(each, others, (height, width), size)
+        each.label = next((label for label, margin in labels if not _hits(label.rectangle, taken, margin)), None)
         if each.label is not None:
             taken.append(each.label.rectangle)
 
@@ -97,10 +101,10 @@ def _priority(each: LabeledObject) -> tuple[bool, float]:
     return not (shown and each.standing), -each.area * (_KEEPS_PLACE if shown else 1.0)
 
 
-def _free_labels(
-    each: LabeledObject, taken: Sequence[Rectangle], size_hw: tuple[int, int], size: float
-) -> Iterator[Label]:
-    """The labels that an object may have, the best first."""
+def _labels(
+    each: LabeledObject, others: Sequence[Box], size_hw: tuple[int, int], size: float
+) -> Iterator[tuple[Label, int]]:
+    """The labels that an object may have, the best first, and how many pixels from others each must be."""
     previous, anchor = each.label, each.anchor or each.box
     gap = max(2, round(0.2 * size))
     stays = previous is not None and each.standing
@@ -109,15 +113,16 @@ def _free_labels(
         was_shown = previous is not None and previous.variant == variant
         if not _fits(chip_wh, each, _TOLERANCE if was_shown else 1.0) or (stays and not was_shown):
             continue
-        slots: Iterable[int] = range(len(_SLOTS))
-        if previous is not None:
-            slots = (previous.slot,) if stays else sorted(slots, key=lambda slot: slot != previous.slot)
-        # A label that was hidden comes back where there is room to spare: otherwise it would flicker.
-        margin = 0 if previous is not None else gap
+        slots = (previous.slot,) if stays and previous is not None else range(len(_SLOTS))
         for slot in slots:
             rectangle = _rectangle(slot, anchor, chip_wh, gap, size_hw)
-            if rectangle is not None and not any(_intersect(rectangle, other, margin) for other in taken):
-                yield Label(text, variant, rectangle, slot)
+            was_here = previous is not None and previous.slot == slot
+            # Beside its object, a label must not lie on another one: it would seem to belong there.
+            is_clear = was_here or _SLOTS[slot][0] not in _BESIDE or rectangle is None or not _hits(rectangle, others)
+            if rectangle is not None and is_clear:
+                # A label appears, or comes back to a better slot, where there is room to spare: it would flicker else.
+                is_better = previous is None or slot < previous.slot
+                yield Label(text, variant, rectangle, slot), chip_wh[1] // 2 if is_better else 0
 
 
 def _fits(chip_wh: tuple[int, int], each: LabeledObject, factor: float) -> bool:
@@ -130,22 +135,19 @@ def _rectangle(slot: int, box: Box, chip_wh: tuple[int, int], gap: int, size_hw:
     (height, width), (chip_w, chip_h) = size_hw, chip_wh
     x1, y1, x2, y2 = (round(edge) for edge in box)
     column, row = _SLOTS[slot]
-    if column == "center":
-        x = (x1 + x2 - chip_w) // 2
+    if column in _BESIDE:
+        x = x2 + gap if column == "after" else x1 - gap - chip_w
     else:
-        x = {"left": x1, "right": x2 - chip_w, "before": x1 - gap - chip_w, "after": x2 + gap}[column]
+        x = {"left": x1, "center": (x1 + x2 - chip_w) // 2, "right": x2 - chip_w}[column]
+        x = max(0, min(x, width - chip_w))
     y = {"above": y1 - gap - chip_h, "top": y1 + gap, "bottom": y2 - gap - chip_h, "below": y2 + gap}[row]
-    x = max(0, min(x, width - chip_w))
-    return (x, y, x + chip_w, y + chip_h) if 0 <= y <= height - chip_h and chip_w <= width else None
+    return (x, y, x + chip_w, y + chip_h) if 0 <= x <= width - chip_w and 0 <= y <= height - chip_h else None
 
 
-def _intersect(first: Rectangle, second: Rectangle, margin: int) -> bool:
-    return (
-        first[0] < second[2] + margin
-        and second[0] < first[2] + margin
-        and first[1] < second[3] + margin
-        and second[1] < first[3] + margin
-    )
+def _hits(rectangle: Rectangle, others: Iterable[Box], margin: int = 0) -> bool:
+    """Whether a rectangle with a margin around it intersects one of the others."""
+    x1, y1, x2, y2 = rectangle[0] - margin, rectangle[1] - margin, rectangle[2] + margin, rectangle[3] + margin
+    return any(x1 < right and left < x2 and y1 < bottom and top < y2 for left, top, right, bottom in others)
 
 
 def _dragged(anchor: Box, box: Box, band: float) -> Box:

@@ -35,10 +35,13 @@ def test_a_label_is_centered_above_its_object():
     assert 290 <= y2 <= 300
 
 
-def test_where_there_is_no_room_above_it_is_inside():
+def test_where_there_is_no_room_above_it_is_beside_then_inside():
     ((x1, y1, _, y2),) = place(labeled((400, 4, 600, 600)))
-    assert 400 <= x1
+    assert 600 < x1 < 610
     assert 0 <= y1 < y2 < 40
+    ((x1, y1, x2, y2),) = place(labeled((0, 0, WIDTH, HEIGHT)))
+    assert abs((x1 + x2) / 2 - WIDTH / 2) <= 0.5
+    assert HEIGHT - 10 < y2 <= HEIGHT
 
 
 def test_the_larger_object_chooses_first():
