@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from pipeline.drawing import text as text_module
 from pipeline.drawing.text import SHIPPED_FONT, render_text, text_width
@@ -140,6 +142,42 @@ def test_the_order_of_system_fonts(monkeypatch, tmp_path):
     finally:
         text_module._system_fonts.cache_clear()
     assert names == ["NotoColorEmoji.ttf", "ZSans.ttf", "AMono.ttf", "BSans-Bold.ttf"]
+
+
+def red_square_font(path):
+    """A font whose only character, a smiley, is a red square from the baseline to half an em (COLR version 0)."""
+    pen = TTGlyphPen(None)
+    nothing = pen.glyph()
+    pen.moveTo((100, 0))
+    for point in ((100, 500), (600, 500), (600, 0)):
+        pen.lineTo(point)
+    pen.closePath()
+    square = pen.glyph()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "smile", "layer"])
+    builder.setupCharacterMap({0x1F600: "smile"})
+    builder.setupGlyf({".notdef": nothing, "smile": square, "layer": square})
+    builder.setupHorizontalMetrics({name: (700, 100) for name in (".notdef", "smile", "layer")})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupOS2()
+    builder.setupPost()
+    builder.setupCOLR({"smile": [("layer", 0)]})
+    builder.setupCPAL([[(1.0, 0.0, 0.0, 1.0)]])
+    builder.save(path)
+
+
+@pytest.mark.usefixtures("without_system_fonts")
+def test_emoji_have_their_colors(tmp_path, monkeypatch):
+    red_square_font(tmp_path / "emoji.ttf")
+    monkeypatch.setattr(text_module, "_system_fonts", lambda: (tmp_path / "emoji.ttf",))
+    line = render_text("😀 x", SIZE)
+    y, x = np.nonzero(line.emoji_bgra[:, :, 3] > 128)
+    assert (y.max() + 1, y.min()) == (line.baseline, line.baseline - 24)
+    assert abs(x.min() - 1 - 4.8) <= 1
+    assert abs(x.max() - 1 - 28.8) <= 1
+    np.testing.assert_array_equal(line.emoji_bgra[line.baseline - 10, 15], [0, 0, 255, 255])
+    assert not line.coverage[:, : x.max()].any()
+    assert line.coverage.any()  # the letter
 
 
 def test_it_needs_no_library_of_the_system():
