@@ -71,15 +71,22 @@ class Overlay:
         settings: switches, look, transparency, sizes; may be replaced between frames.
         labels: class names by class id; labels[0] is "BG".
         still: whether each image is one of its own, and nothing is kept.
+        one_class: whether objects of a single class are shown.
         min_score: lower scores, of objects that are lost for a moment, are not shown; the last higher one is.
     """
 
     def __init__(
-        self, settings: OverlaySettings, labels: Sequence[str], still: bool = False, min_score: float = 0.0
+        self,
+        settings: OverlaySettings,
+        labels: Sequence[str],
+        still: bool = False,
+        one_class: bool = False,
+        min_score: float = 0.0,
     ) -> None:
         self.settings = settings
         self._labels = tuple(labels)
         self._still = still
+        self._one_class = one_class or len(labels) <= 2  # the background and one class
         self._min_score = min_score
         self._previous: list[_Item] = []
         self._size_hw = (0, 0)
@@ -231,7 +238,7 @@ class Overlay:
     def _by_class(self) -> bool:
         color_by = self.settings.color_by
         if color_by is ColorBy.AUTO:
-            return len(self._labels) > 2 and not self._still  # the background and more than one class
+            return not self._one_class and not self._still
         return color_by is ColorBy.CLASS
 
 

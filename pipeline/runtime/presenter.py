@@ -58,7 +58,8 @@ class Presenter:
         self._shows_counts = settings.overlay.counts
         self._redactor = Redactor(settings, labels)
         self._live = plan.live
-        self._overlay = Overlay(settings.overlay, labels, plan.source.kind is SourceKind.STILLS, min_score)
+        still, one_class = plan.source.kind is SourceKind.STILLS, len(settings.model.classes) == 1
+        self._overlay = Overlay(settings.overlay, labels, still, one_class, min_score)
         self._watcher = SceneWatcher(settings, labels) if plan.tracking is not None else None
         self._rates = StatusLine()
         self._rates_from_s = -inf

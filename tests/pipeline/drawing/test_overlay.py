@@ -33,8 +33,8 @@ def frame(height=237, width=411, value=100):
     return np.full((height, width, 3), value, np.uint8)
 
 
-def overlay(names=LABELS, still=False, min_score=0.0, **switches):
-    return Overlay(OverlaySettings(**{**NOTHING, **switches}), names, still, min_score)
+def overlay(names=LABELS, still=False, one_class=False, min_score=0.0, **switches):
+    return Overlay(OverlaySettings(**{**NOTHING, **switches}), names, still, one_class, min_score)
 
 
 def changed(before, after):
@@ -314,6 +314,7 @@ def test_what_determines_the_color():
     assert colors_of(solid(color_by="instance"), two) == [0, 1]
     assert colors_of(solid(), two) == [0, 0]
     assert colors_of(solid(names=["BG", "person"]), two) == [3, 8]
+    assert colors_of(solid(one_class=True), two) == [3, 8]
     assert colors_of(solid(still=True), replace(two, track_ids=None)) == [0, 1]
 
 
