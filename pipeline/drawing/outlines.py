@@ -26,7 +26,7 @@ _PIXELS_PER_STEP = 12.0
 _MAX_REFINEMENT = 6
 _SMOOTHING = 0.75
 """Standard deviation in cells: saturated probabilities would show the grid as stairs."""
-_EXACTNESS = 0.2
+_EXACTNESS = 0.3
 """Pixels by which a polygon may leave its curve, to have fewer points."""
 _BORDER = 2
 """Cells of nothing around the grid: the object ends at its box."""

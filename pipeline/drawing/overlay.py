@@ -29,8 +29,8 @@ from pipeline.settings.output_settings import ColorBy, Look, OverlaySettings
 
 _SAME_OBJECT_IOU = 0.5
 """Without track ids, the object of a class with at least this IoU with one of the frame before is the same."""
-_SHADE = 0.25
-"""Of an outline's color in its dark casing, which stands out from bright clothes."""
+_CASINGS = tuple(tuple(channel // 4 for channel in color) for color in PALETTE)
+"""The dark color beside each outline, which stands out from bright clothes."""
 _SMALL = 300
 """Frames with a shorter side have no pixels to spare for wide lines and casings."""
 _CASING_DISTANCE = 1.2
@@ -162,9 +162,8 @@ class Overlay:
             before = region.copy() if item.opacity < 1 else None
             color = PALETTE[item.color]
             _fill(region, (x1, y1), curves[0][part], color, self.settings.mask_alpha)
-            dark = tuple(_SHADE * channel for channel in color)
             for line in curves[1 + line_width :]:
-                cv2.polylines(canvas, line[part], True, dark, 1, cv2.LINE_AA, SUBPIXEL_BITS)
+                cv2.polylines(canvas, line[part], True, _CASINGS[item.color], 1, cv2.LINE_AA, SUBPIXEL_BITS)
             for line in curves[1 : 1 + line_width]:
                 cv2.polylines(canvas, line[part], True, color, 1, cv2.LINE_AA, SUBPIXEL_BITS)
             if before is not None:

@@ -88,8 +88,7 @@ def place_labels(objects: Sequence[LabeledObject], height: int, width: int, size
         each.anchor = each.box if each.anchor is None else _dragged(each.anchor, each.box, band)
     taken: list[Rectangle] = []
     for each in sorted(objects, key=_priority):
-        others = [other.box for other in objects if other is not each]
-        labels = _labels(each, others, (height, width), size)
+        labels = _labels(each, objects, (height, width), size)
         each.label = next((label for label, margin in labels if not _hits(label.rectangle, taken, margin)), None)
         if each.label is not None:
             taken.append(each.label.rectangle)
@@ -102,7 +101,7 @@ def _priority(each: LabeledObject) -> tuple[bool, float]:
 
 
 def _labels(
-    each: LabeledObject, others: Sequence[Box], size_hw: tuple[int, int], size: float
+    each: LabeledObject, objects: Sequence[LabeledObject], size_hw: tuple[int, int], size: float
 ) -> Iterator[tuple[Label, int]]:
     """The labels that an object may have, the best first, and how many pixels from others each must be."""
     previous, anchor = each.label, each.anchor or each.box
@@ -117,9 +116,11 @@ def _labels(
         for slot in slots:
             rectangle = _rectangle(slot, anchor, chip_wh, gap, size_hw)
             was_here = previous is not None and previous.slot == slot
+            if rectangle is None:
+                continue
             # Beside its object, a label must not lie on another one: it would seem to belong there.
-            is_clear = was_here or _SLOTS[slot][0] not in _BESIDE or rectangle is None or not _hits(rectangle, others)
-            if rectangle is not None and is_clear:
+            others = (other.box for other in objects if other is not each)
+            if was_here or _SLOTS[slot][0] not in _BESIDE or not _hits(rectangle, others):
                 # A label appears, or comes back to a better slot, where there is room to spare: it would flicker else.
                 is_better = previous is None or slot < previous.slot
                 yield Label(text, variant, rectangle, slot), chip_wh[1] // 2 if is_better else 0
