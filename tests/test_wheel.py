@@ -14,14 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 240.0
 TOP_LEVEL = ("pipeline", "mrcnn", "stream_segment.py", "stream_segment-")
-DATA = {
-    "config.yaml",
-    "pipeline/drawing/fonts/labels.ttc",
-    "pipeline/drawing/fonts/LICENSE.txt",
-    "samples/people.mp4",
-    "samples/CREDITS.txt",
-    "weights/stream_segment_person.h5",
-}
+DATA = {"config.yaml", "samples/people.mp4", "samples/CREDITS.txt", "weights/stream_segment_person.h5"}
 
 pytestmark = pytest.mark.slow
 
