@@ -130,7 +130,9 @@ class Stream:
         if settings.supervision.restart and plan.live:
             self._supervised = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
         self._segmenter = segmenter = self._supervised or segmenter
-        self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock)
+        self._presenter = Presenter(
+            settings, plan, segmenter.labels, self.controls, ledger, self.clock, detections.high_score
+        )
         self._open_sinks()
         self._wiring = wiring = wire(plan, settings.motion, ledger)
         fresh_from_s = self.clock() if plan.live else None

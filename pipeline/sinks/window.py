@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.drawing.overlay import draw_banner
+from pipeline.drawing.chips import draw_banner
+from pipeline.drawing.status import draw_status
 from pipeline.errors import InputError
 from pipeline.labels import resolve_classes
 from pipeline.privacy.redaction import read_picture, scale_to_fill
@@ -81,7 +82,7 @@ def _with_text(image_bgr: Image, text: str) -> Image:
     return image_bgr
 
 
-KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, space pauses"
+KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, d shows details, space pauses"
 
 _ESCAPE = 27
 _MAX_INITIAL_WH = (1280, 720)
@@ -130,6 +131,7 @@ class Window(Sink):
         self._was_visible = False
         self.paused = False
         self.stop_requested = False
+        self._details = False
         self._fullscreen = False
         self._shown: Image | None = None
         self._frame: Frame | None = None
@@ -175,7 +177,8 @@ class Window(Sink):
             self._frame = presentation.segmented.frame
             self._slate = ""
             attract = self._attract
-            self._show(attract.apply(presentation.segmented, self._shown) if attract else self._shown)
+            shown = attract.apply(presentation.segmented, self._shown) if attract else self._shown
+            self._show(self._with_status(presentation, shown) if shown is self._shown else shown)
         self._poll()
 
     def idle(self, message: str) -> None:
@@ -226,6 +229,16 @@ class Window(Sink):
         if not self._closed_by_user():
             self._gui.imshow(self._title, image_bgr)
 
+    def _with_status(self, presentation: Presentation, shown: Image) -> Image:
+        """The picture with the status line, which stills do not have; unless the picture has one already."""
+        status, controls = presentation.status, presentation.controls
+        is_drawn = presentation.drawn and controls is not None and controls.overlay.status
+        if status is None or is_drawn or not (self._settings.status or self._details):
+            return shown
+        canvas = shown.copy()
+        draw_status(canvas, status, self._details)
+        return canvas
+
     def _poll(self) -> None:
         if not self._open:
             return
@@ -253,6 +266,8 @@ class Window(Sink):
             self._toggle_fullscreen()
         elif key == "s":
             self._save_still()
+        elif key == "d":
+            self._details = not self._details
         elif key == " ":
             self.paused = not self.paused
             self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self.paused else self._title)
