@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -76,6 +77,11 @@ def plural(count: int, noun: str) -> str:
         sibilant = last.endswith(("s", "x", "ch", "sh"))
         last = _PLURALS.get(last, f"{last}es" if sibilant else f"{last}s")
     return f"{count} {first}{space}{last}"
+
+
+def is_unused(label: str) -> bool:
+    """Whether a class is none of COCO's: torchvision's class ids are COCO's category ids, which have gaps."""
+    return re.fullmatch(r"unused \d+", label) is not None
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

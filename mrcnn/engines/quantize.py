@@ -34,17 +34,24 @@ MIN_CHANNELS = 128
 Images = Sequence[NDArray[np.uint8]]
 """Canvases uint8 (H, W, 3), RGB, which may differ in size."""
 
+Window = tuple[int, int, int, int]
+"""(y1, x1, y2, x2), pixels: the part of a canvas that holds the image."""
+
+Placed = Sequence[tuple[NDArray[np.uint8], Window]]
+"""Canvases with their windows."""
+
 ModelInputs = dict[str, NDArray[Any]]
 """Arrays by input name."""
 
 
-def quantize(weights: Path, config: Config, canvases: Images) -> Path:
+def quantize(weights: Path, config: Config, canvases: Images, windows: Sequence[Window] | None = None) -> Path:
     """Calibrate on canvases and write the result to the cache, where the OpenVINO engine finds it.
 
     Args:
         weights: the weight file.
         config: settings of its network.
         canvases: uint8 (H, W, 3), RGB, prepared as for inference; they may differ in size.
+        windows: one for each canvas; None where the images cover their canvases.
 
     Returns:
         The folder of the result.
@@ -55,14 +62,21 @@ def quantize(weights: Path, config: Config, canvases: Images) -> Path:
     """
     if not canvases:
         raise ValueError("quantize needs one canvas or more")
+    if windows is None:
+        windows = [(0, 0, *canvas.shape[:2]) for canvas in canvases]
+    placed = list(zip(canvases, windows, strict=True))
     nncf = _nncf()
     folder = cache.cache_folder(weights, config)
     cache.check_persistent(folder, weights)
     parts = exported_parts(weights, config, folder)
-    preset = _preset(nncf, config)
-    int8 = {BODY: _calibrated(nncf, *_body(parts, canvases), preset)}
+    # Symmetric quantization, or asymmetric activations (MIXED) where blocks end without a ReLU: EfficientNet-Lite0's.
+    # After a ReLU no activation is negative, so symmetric quantization loses nothing: measured with ResNet-101, it
+    # takes 4 % less time for the same detections.
+    presets = nncf.QuantizationPreset
+    preset = presets.MIXED if config.BACKBONE == "efficientnet_lite0" else presets.PERFORMANCE
+    int8 = {BODY: _calibrated(nncf, *_body(parts, placed), preset)}
     if int(config.TOP_DOWN_PYRAMID_SIZE) >= MIN_CHANNELS:
-        for part, (head, inputs) in _heads(parts, config, canvases).items():
+        for part, (head, inputs) in _heads(parts, config, placed).items():
             if inputs:  # without detections on the canvases, the mask head cannot be calibrated
                 int8[part + HEAD] = _calibrated(nncf, head, inputs, preset, _last_products(head))
     notes = {"canvases": len(canvases)}
@@ -73,34 +87,22 @@ def quantize(weights: Path, config: Config, canvases: Images) -> Path:
     return folder / INT8_FOLDER
 
 
-def _body(parts: dict[str, Path], canvases: Images) -> tuple[Any, list[ModelInputs]]:
+def _body(parts: dict[str, Path], placed: Placed) -> tuple[Any, list[ModelInputs]]:
     """The features after the stem, and their inputs for each canvas."""
     features = core().read_model(parts["features"])
     shapes = {"images": [1, -1, -1, 3], "windows": [1, 4]}
     names = [parameter.any_name for parameter in features.inputs]
     features.reshape({name: shapes[name] for name in names})
     stem, body = split_stem(features)
-    inputs = [
-        {name: values for name, values in _feature_inputs(canvas).items() if name in names} for canvas in canvases
-    ]
+    inputs = [{name: values for name, values in _feature_inputs(*one).items() if name in names} for one in placed]
     if stem is None:
         return body, inputs
     compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return body, [{STEM: compiled(values)[STEM].copy()} for values in inputs]
 
 
-def _feature_inputs(canvas: NDArray[np.uint8]) -> ModelInputs:
-    return {"images": canvas[None], "windows": np.array([[0, 0, *canvas.shape[:2]]], np.int64)}
-
-
-def _preset(nncf: Any, config: Config) -> Any:
-    """Symmetric quantization (PERFORMANCE), or asymmetric activations (MIXED) where blocks end without a ReLU.
-
-    After a ReLU no activation is negative, so symmetric quantization loses nothing: measured with ResNet-101, it takes
-    4 % less time for the same detections. EfficientNet-Lite0's blocks end without a ReLU.
-    """
-    presets = nncf.QuantizationPreset
-    return presets.MIXED if config.BACKBONE == "efficientnet_lite0" else presets.PERFORMANCE
+def _feature_inputs(canvas: NDArray[np.uint8], window: Window) -> ModelInputs:
+    return {"images": canvas[None], "windows": np.array([window], np.int64)}
 
 
 def _calibrated(nncf: Any, model: Any, inputs: Sequence[ModelInputs], preset: Any, ignored: Sequence[str] = ()) -> Any:
@@ -135,12 +137,12 @@ class _RecordingRuntime(OpenVinoRuntime):
         super().run_rest(part, rest, inputs)
 
 
-def _heads(parts: dict[str, Path], config: Config, canvases: Images) -> dict[str, tuple[Any, list[ModelInputs]]]:
+def _heads(parts: dict[str, Path], config: Config, placed: Placed) -> dict[str, tuple[Any, list[ModelInputs]]]:
     """The heads after the pooling, and their inputs on some of the canvases, by part."""
     runtime = _RecordingRuntime(parts)
     engine = GraphEngine(runtime, config)
-    for canvas in canvases[:: max(1, len(canvases) // HEAD_CANVASES)][:HEAD_CANVASES]:
-        engine.detect_molded(canvas[None], np.array([[0, 0, *canvas.shape[:2]]]))
+    for canvas, window in placed[:: max(1, len(placed) // HEAD_CANVASES)][:HEAD_CANVASES]:
+        engine.detect_molded(canvas[None], np.array([window]))
     heads = {}
     for part, inputs in runtime.recorded.items():
         model = core().read_model(parts[part])

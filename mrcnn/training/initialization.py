@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.config import BACKBONES, MIN_DIM_SHARE, Config
+from mrcnn.config import BACKBONES, Config, min_dim_for
 from mrcnn.network.constants import LITE0_MEAN_PIXEL
 from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_metadata
 from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, backbone_of
@@ -109,7 +109,9 @@ def plan_initialization(
         ValueError: `side` is no multiple of 64.
     """
     metadata, arrays = read_metadata(path), read_arrays(path)
-    found = _backbone_of(path, arrays)
+    found = backbone_of(arrays)
+    if found is None:
+        raise WeightsError(f"{path} has none of the backbones {', '.join(BACKBONES)}: training cannot start from it")
     if backbone is not None and backbone != found:
         raise WeightsError(
             f"{path} has the backbone {found}, expected {backbone}: leave --backbone out, or name weights "
@@ -130,17 +132,11 @@ def plan_initialization(
         # metadata hold the file's own settings
         settings |= SMALL_NETWORK if is_small else {"BACKBONE": found}
         side = side or (512 if is_small else 1024)
-    if side is not None:
-        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * MIN_DIM_SHARE)}
     config = config_from_metadata({"config": stored or {}}, **settings)
+    if side is not None:
+        sides = {"IMAGE_MIN_DIM": min_dim_for(config, side), "IMAGE_MAX_DIM": side}
+        config = config_from_metadata({"config": stored or {}}, **settings, **sides)
     return Initialization(path, config, backbone_only, file_names and tuple(file_names), tuple(class_names))
-
-
-def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
-    backbone = backbone_of(arrays)
-    if backbone is None:
-        raise WeightsError(f"{path} has none of the backbones {', '.join(BACKBONES)}: training cannot start from it")
-    return backbone
 
 
 def load_initial_weights(network: Any, plan: Initialization, seed: int) -> None:

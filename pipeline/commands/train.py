@@ -214,7 +214,8 @@ class TrainRun:
         # without smaller scales only a window of the whole size contains large objects as a whole
         share = 1.0 if self._settings.augmentation == "off" else WINDOW_SHARE
         window = self._settings.window or max(128, 64 * round(size * share / 64))
-        augment = AugmentSettings(window=window, longer_side=size, **AUGMENTATIONS[self._settings.augmentation])
+        strength = AUGMENTATIONS[self._settings.augmentation]
+        augment = AugmentSettings.for_network(plan.config, window=window, **strength)
         return WindowMaker(train, augment, self._settings.seed, ImageCache())
 
     def _train(self, plan: Initialization, train: Any, validation: Any, policy: str) -> bool:
@@ -303,8 +304,7 @@ class TrainRun:
         write_run(self._output, self._settings, facts)
 
     def _reporter(self, progress: TrainProgress, validator: Any, windows: Any, plan: Initialization) -> Any:
-        from mrcnn.training.plots import CURVES_FILE, PREDICTIONS_FILE, draw_curves, draw_predictions
-        from mrcnn.training.run_files import read_log
+        from mrcnn.training.run_files import CURVES_FILE, PREDICTIONS_FILE, draw_curves, draw_predictions, read_log
 
         def report(line: dict[str, Any]) -> None:
             progress.report(line)

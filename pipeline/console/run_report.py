@@ -110,8 +110,12 @@ def summary_text(summary: RunSummary) -> str:
         f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
         f"display {_fps(stats.display_fps)}"
     )
-    if summary.scene is not None:
-        lines.extend(_scene_lines(summary.scene, "run" if summary.live else "clip"))
+    scene = summary.scene or Scene()
+    seen = ", ".join(plural(count, name) for name, count in scene.seen.items())
+    what = "run" if summary.live else "clip"
+    lines.extend([f"  seen       {seen} in view over the {what} (by track)"] if seen else [])
+    lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
+    lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
     lines.append(_times_line(stats, summary.live))
     if summary.reconnects:
         lines.append(f"  reconnects {summary.reconnects}")
@@ -140,14 +144,6 @@ def _by_folder(paths: Sequence[str]) -> list[str]:
     folders = Counter(os.path.dirname(path) for path in images)
     texts = [f"{os.path.join(folder or '.', '')} ({plural(count, 'image')})" for folder, count in folders.items()]
     return texts + [path for path in paths if path not in images]
-
-
-def _scene_lines(scene: Scene, what: str) -> list[str]:
-    seen = ", ".join(plural(count, name) for name, count in scene.seen.items())
-    lines = [f"  seen       {seen} in view over the {what} (by track)"] if seen else []
-    lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
-    lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
-    return lines
 
 
 def _zone_line(zone: ZoneState) -> str:

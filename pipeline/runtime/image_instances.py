@@ -105,7 +105,9 @@ class ImageInstances(Instances):
 
     def draw(self, image_bgr: Image | None = None) -> Image:
         """The image, or another one of its size, with masks and labels: a new uint8 (H, W, 3) BGR array."""
-        return Overlay(self.overlay, self.labels).draw(self.image_bgr if image_bgr is None else image_bgr, self)
+        return Overlay(self.overlay, self.labels, still=True).draw(
+            self.image_bgr if image_bgr is None else image_bgr, self
+        )
 
     def __repr__(self) -> str:
         height, width = self.image_bgr.shape[:2]

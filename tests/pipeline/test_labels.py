@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.labels import class_name, load_labels, plural, resolve_classes
+from pipeline.labels import class_name, is_unused, load_labels, plural, resolve_classes
 
 COCO_LABELS = load_labels(str(Path(__file__).parents[2] / "examples" / "coco_labels.txt"), 81)
 
@@ -111,3 +111,8 @@ def test_an_unknown_class_names_its_setting():
 )
 def test_numbers_with_their_nouns(count, noun, text):
     assert plural(count, noun) == text
+
+
+@pytest.mark.parametrize(("label", "is_one"), [("unused 12", True), ("unused", False), ("unused box 3", False)])
+def test_a_class_without_a_meaning_is_known_by_its_name(label, is_one):
+    assert is_unused(label) is is_one

@@ -98,7 +98,7 @@ def test_every_flag_is_a_setting_of_the_model():
     [
         ([], ["--images", "evaluate --help"]),
         (["--limit", "0"], ["--limit", "from 1 on, got '0'"]),
-        (["--min-score", "2"], ["--min-score", "less than or equal to 1"]),
+        (["--min-score", "2"], ["--min-score", "expected at most 1"]),
         (["--set", "source.uri=3"], ["--set source.uri:", "only the model's settings"]),
         (["--set", "model.nms=3"], ["--set model.nms:", "unknown setting model.nms"]),
         (["--weights", "absent.h5"], ["absent.h5", "does not exist"]),
