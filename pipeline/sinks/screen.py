@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -42,12 +43,18 @@ def screen_available(
     display = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
     if not display:
         return False, "DISPLAY is not set"
-    # In another process: Qt aborts its process if the display does not respond.
+    problem = _problem(tuple(command), tuple(environment.items()))
+    return problem == "", problem and f"the display {display} {problem}"
+
+
+@lru_cache(maxsize=1)
+def _problem(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> str:
+    """Why the command fails, "" if it does not. In another process: Qt aborts its own if a display does not respond."""
     try:
         done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=_PROBE_LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
-        return False, f"the display {display} does not respond"
-    return (True, "") if done.returncode == 0 else (False, f"the display {display} cannot be opened")
+        return "does not respond"
+    return "" if done.returncode == 0 else "cannot be opened"
 
 
 def has_gui() -> bool:
