@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import Controls, ControlState
 from pipeline.drawing.overlay import Overlay
 from pipeline.drawing.places import draw_places
 from pipeline.drawing.status import StatusLine
 from pipeline.ledger import RunLedger
 from pipeline.privacy.redaction import Redactor
-from pipeline.records import Clock, SegmentedFrame, SourceKind, UnredactedFrame
+from pipeline.records import Clock, Image, SegmentedFrame, SourceKind, UnredactedFrame
 from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
@@ -87,11 +84,11 @@ class Presenter:
         image_bgr.flags.writeable = False
         return Presentation(segmented, image_bgr, controls, status)
 
-    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
+    def draw(self, segmented: SegmentedFrame) -> Image:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
         return self._draw(segmented, self._controls.state, self._status(segmented))
 
-    def _draw(self, segmented: SegmentedFrame, controls: ControlState, status: StatusLine) -> NDArray[np.uint8]:
+    def _draw(self, segmented: SegmentedFrame, controls: ControlState, status: StatusLine) -> Image:
         self._overlay.settings = controls.overlay
         instances = segmented.instances
         if controls.min_score > 0:

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import ControlState
 from pipeline.drawing.status import StatusLine
-from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.records import Image, SegmentedFrame, SourceInfo
 
 
 class Delivery(Enum):
@@ -40,7 +37,7 @@ class Presentation:
     """
 
     segmented: SegmentedFrame
-    annotated_bgr: NDArray[np.uint8]
+    annotated_bgr: Image
     controls: ControlState | None = None
     status: StatusLine | None = None
 

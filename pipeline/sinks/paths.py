@@ -34,12 +34,15 @@ _STANDARD_STREAM = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/[^/]+/fd/\d+")
 
 
 def identity(path: Path) -> Identity | None:
-    """The identity of the file at a path; None if there is none."""
+    """The identity of the file at a path; None if there is none, or if its file system numbers no files.
+
+    Some network drives of Windows give every file the number 0; files without an identity are compared by name.
+    """
     try:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
 def is_same_file(path: Path, other: Path) -> bool:
@@ -93,21 +96,14 @@ class Inputs:
             weights = find_weights(settings.model.weights).path
         pictures = (settings.background.picture, settings.attract.picture)
         others = (weights, settings.model.labels, settings.loaded_from, *pictures)
-        return cls.of([*_source_files(settings.source.uri.reveal()), *others])
+        files: list[Path] = []
+        with contextlib.suppress(InputError):  # opening the source says what is wrong with it
+            target = parse_uri(settings.source.uri.reveal())
+            files = [Path(target.location)] if target.kind is UriKind.VIDEO else list(target.images)
+        return cls.of([*files, *others])
 
     def __contains__(self, path: Path) -> bool:
         return identity(path) in self.identities or any(is_same_file(path, other) for other in self.missing)
-
-
-def _source_files(uri: str) -> list[Path]:
-    """The files of a source; none if it is a camera, a stream or a test pattern, or cannot be parsed."""
-    try:
-        target = parse_uri(uri)
-    except InputError:
-        return []
-    if target.kind is UriKind.VIDEO:
-        return [Path(target.location)]
-    return list(target.images)
 
 
 def _files_at(path: Path) -> list[Path]:
