@@ -78,7 +78,7 @@ NUMBER_LIMITS = {
 the program allocate without bounds."""
 
 MOST_ITEMS = 64
-MAY_BE_NONE = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "DETECTION_MIN_CONFIDENCE")
+MAY_BE_NONE = ("NAME", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE", "DETECTION_MIN_CONFIDENCE")
 
 
 def network_settings(config: Config) -> dict[str, object]:

@@ -13,6 +13,7 @@ from mrcnn.weights.metadata import (
     class_names_from_metadata,
     config_from_metadata,
     describe,
+    network_settings,
 )
 from tests.mrcnn.conftest import SmallConfig
 from tests.mrcnn.tiny import TinyConfig
@@ -44,6 +45,14 @@ def test_overrides_win():
     config = config_from_metadata(stored(), DETECTION_MIN_CONFIDENCE=0.25, IMAGES_PER_GPU=2)
     assert config.DETECTION_MIN_CONFIDENCE == 0.25
     assert config.BATCH_SIZE == 2
+
+
+def test_the_settings_of_a_file_that_has_none_can_be_handed_on():
+    """As to the process that exports Matterport's weights, whose Config has no NAME."""
+    config = config_from_metadata({"config": {"NUM_CLASSES": 81, "BACKBONE": "resnet101"}})
+    assert config.NAME is None
+    again = config_from_metadata(json.loads(json.dumps({"config": network_settings(config)})))
+    assert network_settings(again) == network_settings(config)
 
 
 def test_class_names():
