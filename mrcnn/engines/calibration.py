@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,14 @@ SUFFIX = ".int8.npz"
 MAX_BYTES = 64 * 1024**2
 """A larger file is refused before it is read; the largest network needs 2 MB."""
 
+TIES = 1 - 1e-6
+"""Makes half a step round towards zero: the largest weight of a channel may be 63.5 steps, and is to be 63."""
+
 ACTIVATION, WEIGHTS, CONSTANT = "activation", "weights", "constant"
 """Kinds of `Change`."""
+
+_COUNTED = re.compile(r"[A-Z]\w*_[0-9]+")
+"""Names that OpenVINO makes up, such as Reshape_1531: another number in every process."""
 
 Target = tuple[str, int]
 """An input of an operation of the exported graph: its name and the number of the input."""
@@ -62,10 +69,12 @@ class Calibration:
     Attributes:
         parts: changes by the name of the part: "features_body", "boxes_head", "masks_head".
         facts: JSON-able: what it was calibrated on, and how its objects compare with those of float32.
+        digest: of the file that it was read from; "" before it is written.
     """
 
     parts: Mapping[str, Sequence[Change]]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def is_admissible(self) -> bool:
@@ -91,7 +100,7 @@ def read_calibration(weights: Path) -> Calibration:
     digest = remembered_sha256(weights)
     path = next((path for path in _places(weights, digest) if path.is_file()), None)
     if path is None:
-        raise CalibrationFault(f"int8 is not prepared for {weights}")
+        raise CalibrationFault(f"int8 is not prepared for {weights}: run the command optimize")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("it is too large")
@@ -100,7 +109,7 @@ def read_calibration(weights: Path) -> Calibration:
             if (index["version"], index["weights"]) != (VERSION, digest):
                 raise CalibrationFault(f"{path} belongs to other weights or to another version of this program")
             parts = {part: [_change(one, stored) for one in changes] for part, changes in index["parts"].items()}
-            return Calibration(parts, dict(index["facts"]))
+            return Calibration(parts, dict(index["facts"]), remembered_sha256(path)[:16])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationFault(f"{path} cannot be read ({error})") from None
 
@@ -153,6 +162,19 @@ def changes_between(original: Any, quantized: Any) -> Iterator[Change]:
             yield from _changed_constants(node, nodes[node.get_friendly_name()])
 
 
+def name_operations(model: Any) -> None:
+    """Give operations that OpenVINO has named by counting names that are the same in every process, in place."""
+    taken = {node.get_friendly_name() for node in model.get_ops()}
+    for node in model.get_ordered_ops():
+        if _COUNTED.fullmatch(node.get_friendly_name()):
+            sources = [value.get_node().get_friendly_name() for value in node.input_values()[:1]]
+            name = f"{node.get_type_name()}({', '.join(sources)})"
+            while name in taken:
+                name += "'"
+            taken.add(name)
+            node.set_friendly_name(name)
+
+
 def apply_changes(model: Any, changes: Sequence[Change]) -> None:
     """Turn an exported part, read by OpenVINO, into its int8 form, in place.
 
@@ -172,7 +194,7 @@ def apply_changes(model: Any, changes: Sequence[Change]) -> None:
             elif change.kind == WEIGHTS:
                 values, scale = source.get_node().data, change.arrays[0]
                 steps = np.divide(values, scale, out=np.zeros_like(values), where=scale != 0)
-                int8 = ops.constant(np.clip(np.rint(steps), -127, 127).astype(np.int8))
+                int8 = ops.constant(np.clip(np.rint(TIES * steps), -127, 127).astype(np.int8))
                 changed = ops.multiply(ops.convert(int8, "f32"), ops.constant(scale))
             else:
                 changed = ops.constant(change.arrays[0])
@@ -204,11 +226,12 @@ def _change(entry: Mapping[str, Any], stored: Mapping[str, NDArray[Any]]) -> Cha
 
 
 def _readers(node: Any, nodes: Mapping[str, Any]) -> list[Target]:
-    found = [(reader.get_node().get_friendly_name(), reader.get_index()) for reader in node.output(0).get_target_inputs()]
-    unknown = [name for name, _ in found if name not in nodes]
-    if unknown:
-        raise EngineError(f"the quantization added the operation {unknown[0]}, which cannot be kept")
-    return sorted(found)
+    readers = node.output(0).get_target_inputs()
+    found = sorted((reader.get_node().get_friendly_name(), reader.get_index()) for reader in readers)
+    for name, _ in found:
+        if name not in nodes:
+            raise EngineError(f"the quantization added the operation {name}, which cannot be kept")
+    return found
 
 
 def _constant(node: Any, port: int) -> NDArray[np.float32]:
@@ -216,7 +239,7 @@ def _constant(node: Any, port: int) -> NDArray[np.float32]:
 
 
 def _is_int8(node: Any) -> bool:
-    return node.get_type_name() == "Convert" and node.input_value(0).get_element_type().get_type_name() == "i8"
+    return node.get_type_name() == "Convert" and str(node.input_value(0).get_element_type().get_type_name()) == "i8"
 
 
 def _changed_constants(node: Any, original: Any) -> Iterator[Change]:

@@ -17,12 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.config import Config
-from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, exported_parts
+from mrcnn.engines.calibration import Calibration, changes_between
+from mrcnn.engines.create import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
-from mrcnn.engines.openvino_models import split_pooling, split_stem
-from mrcnn.engines.openvino_runtime import BODY, HEAD, HEADS, CpuPrecision, OpenVinoRuntime, core
+from mrcnn.engines.openvino_models import split_stem
+from mrcnn.engines.openvino_runtime import (
+    BODY,
+    HEAD,
+    HEADS,
+    CpuPrecision,
+    OpenVinoRuntime,
+    any_canvas,
+    core,
+    quantizable_models,
+)
 from mrcnn.network.constants import STEM
 
 HEAD_CANVASES = 8
@@ -38,8 +47,8 @@ ModelInputs = dict[str, NDArray[Any]]
 """Arrays by input name."""
 
 
-def quantize(weights: Path, config: Config, canvases: Images) -> Path:
-    """Calibrate on canvases and write the result to the cache, where the OpenVINO engine finds it.
+def quantize(weights: Path, config: Config, canvases: Images) -> Calibration:
+    """Calibrate on canvases.
 
     Args:
         weights: the weight file.
@@ -47,46 +56,41 @@ def quantize(weights: Path, config: Config, canvases: Images) -> Path:
         canvases: uint8 (H, W, 3), RGB, prepared as for inference; they may differ in size.
 
     Returns:
-        The folder of the result.
+        What int8 needs beside the weights, for `write_calibration`.
 
     Raises:
-        EngineError: NNCF or OpenVINO is missing, the network cannot be exported, or the result cannot be written.
+        EngineError: NNCF or OpenVINO is missing, or the network cannot be exported or quantized.
         ValueError: no canvases.
     """
     if not canvases:
         raise ValueError("quantize needs one canvas or more")
     nncf = _nncf()
-    folder = cache.cache_folder(weights, config)
-    cache.check_persistent(folder, weights)
-    parts = exported_parts(weights, config, folder)
-    preset = _preset(nncf, config)
-    int8 = {BODY: _calibrated(nncf, *_body(parts, canvases), preset)}
+    parts = exported_parts(weights, config)
+    models, preset = quantizable_models(parts), _preset(nncf, config)
+    inputs = {BODY: _body_inputs(parts, canvases)}
     if int(config.TOP_DOWN_PYRAMID_SIZE) >= MIN_CHANNELS:
-        for part, (head, inputs) in _heads(parts, config, canvases).items():
-            if inputs:  # without detections on the canvases, the mask head cannot be calibrated
-                int8[part + HEAD] = _calibrated(nncf, head, inputs, preset, _last_products(head))
-    notes = {"canvases": len(canvases)}
-    try:
-        cache.write(folder / INT8_FOLDER, INT8_VERSION, lambda part: _save(int8, part), notes)
-    except OSError as error:
-        raise EngineError(f"the int8 network cannot be written to {folder / INT8_FOLDER}: {error}") from None
-    return folder / INT8_FOLDER
+        inputs |= _head_inputs(parts, config, canvases)
+    changes = {}
+    for part, given in inputs.items():
+        if given:  # without detections on the canvases, the mask head cannot be calibrated
+            ignored = [] if part == BODY else _last_products(models[part])
+            quantized = _calibrated(nncf, models[part].clone(), given, preset, ignored)
+            changes[part] = list(changes_between(models[part], quantized))
+    return Calibration(changes, {"canvases": len(canvases)})
 
 
-def _body(parts: dict[str, Path], canvases: Images) -> tuple[Any, list[ModelInputs]]:
-    """The features after the stem, and their inputs for each canvas."""
-    features = core().read_model(parts["features"])
-    shapes = {"images": [1, -1, -1, 3], "windows": [1, 4]}
+def _body_inputs(parts: dict[str, Path], canvases: Images) -> list[ModelInputs]:
+    """The inputs of the features after the stem, for each canvas."""
+    features = any_canvas(core().read_model(parts["features"]))
     names = [parameter.any_name for parameter in features.inputs]
-    features.reshape({name: shapes[name] for name in names})
-    stem, body = split_stem(features)
+    stem, _ = split_stem(features)
     inputs = [
         {name: values for name, values in _feature_inputs(canvas).items() if name in names} for canvas in canvases
     ]
     if stem is None:
-        return body, inputs
+        return inputs
     compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return body, [{STEM: compiled(values)[STEM].copy()} for values in inputs]
+    return [{STEM: compiled(values)[STEM].copy()} for values in inputs]
 
 
 def _feature_inputs(canvas: NDArray[np.uint8]) -> ModelInputs:
@@ -135,27 +139,13 @@ class _RecordingRuntime(OpenVinoRuntime):
         super().run_rest(part, rest, inputs)
 
 
-def _heads(parts: dict[str, Path], config: Config, canvases: Images) -> dict[str, tuple[Any, list[ModelInputs]]]:
-    """The heads after the pooling, and their inputs on some of the canvases, by part."""
+def _head_inputs(parts: dict[str, Path], config: Config, canvases: Images) -> dict[str, list[ModelInputs]]:
+    """The inputs of the heads after the pooling, on some of the canvases, by part."""
     runtime = _RecordingRuntime(parts)
     engine = GraphEngine(runtime, config)
     for canvas in canvases[:: max(1, len(canvases) // HEAD_CANVASES)][:HEAD_CANVASES]:
         engine.detect_molded(canvas[None], np.array([[0, 0, *canvas.shape[:2]]]))
-    heads = {}
-    for part, inputs in runtime.recorded.items():
-        model = core().read_model(parts[part])
-        heads[part] = split_pooling(model)[1], inputs
-    return heads
-
-
-def _save(models: dict[str, Any], folder: Path) -> None:
-    import openvino
-
-    try:
-        for name, model in models.items():
-            openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
-    except RuntimeError as error:  # such as a full disk
-        raise OSError(str(error).strip().splitlines()[-1]) from None
+    return {part + HEAD: inputs for part, inputs in runtime.recorded.items()}
 
 
 def _nncf() -> Any:
