@@ -32,7 +32,7 @@ from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.user_cache import user_cache
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
 """Format version of the exported graphs; incremented when they change."""
 
 PACKAGE_FOLDERS = {"site-packages", "dist-packages"}

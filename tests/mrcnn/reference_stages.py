@@ -32,6 +32,9 @@ from tests.mrcnn.torchvision_reference import (
 
 ENGINES = ("keras", "openvino", "onnx")
 
+REFERENCE_CONFIDENCE = 0.05
+"""torchvision's and detectron2's default; the program's own is higher."""
+
 DELTA_ORDER = [1, 0, 3, 2]
 """(dy, dx, log dh, log dw) to torchvision's (dx, dy, log dw, log dh)."""
 
@@ -65,6 +68,7 @@ def converted_network(state_dict: Mapping[str, np.ndarray]) -> MaskRCNNNetwork:
         storage = Storage(str(values.dtype), values.size, Span.of(values.tobytes()))
         tensors[name] = Tensor(storage, values.shape, packed_strides(values.shape))
     conversion = convert(tensors)
+    conversion.config.DETECTION_MIN_CONFIDENCE = REFERENCE_CONFIDENCE
     network = MaskRCNNNetwork(conversion.config)
     for name, layer in network.layers_by_name().items():
         arrays = conversion.arrays(name)
@@ -101,7 +105,7 @@ def compute_with_graphs(runtime: Runtime, config: Config) -> Compute:
 
     def compute(reference: Reference) -> Outputs:
         height, width = reference.images.shape[1:3]
-        found = runtime.features({"images": reference.images, "windows": reference.windows})
+        found = runtime.run("features", {"images": reference.images, "windows": reference.windows})
         levels = {}
         for level in range(2, 6):
             tensor = found[f"p{level}"]
@@ -111,7 +115,7 @@ def compute_with_graphs(runtime: Runtime, config: Config) -> Compute:
         proposals = []
         for index, window in enumerate(normalize_boxes(reference.windows, height, width, last_pixel_is_one=False)):
             rpn = {"rpn_class_logits": logits[index], "rpn_deltas": deltas[index]}
-            rois = runtime.proposals(rpn | proposal_inputs(config, window, height, width))
+            rois = runtime.run("proposals", rpn | proposal_inputs(config, window, height, width))["rois"]
             proposals.append(boxes_in_pixels(rois, height, width, last_pixel_is_one=False))
         return Outputs(levels, logits, deltas, proposals, detect(engine, reference))
 

@@ -1,10 +1,10 @@
 """State dicts of Mask R-CNNs of torchvision and detectron2 with random weights: names and types as in published files.
 
-Random weights as such give a network that finds nothing. `calibration.npz`, which make_reference.py writes, holds what
-makes this one behave like a trained network: statistics of the normalizations, and a factor and a bias for each output
-channel of the other layers. It stands for `maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth` (v1) and
-`maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth` (v2), in full size. It segments nothing meaningful. detectron2's has the
-full backbone, which needs no calibration, and few channels elsewhere.
+Random weights as such give a network that finds nothing. `calibration.npz`, which make_calibration.py writes, holds
+what makes these behave like trained networks: statistics of the normalizations, and a factor and a bias for each output
+channel of the other layers. They stand for `maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth` (v1) and
+`maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth` (v2), in full size, and segment nothing meaningful. detectron2's has the
+full backbone, whose normalizations need no calibration, and few channels elsewhere.
 
 Needs NumPy only. The values come from the raw bits of PCG64, whose stream NumPy guarantees, unlike that of its
 distributions.
