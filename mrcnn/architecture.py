@@ -58,6 +58,7 @@ class Architecture:
             probable class.
         smallest_detection: pixels; detections with a shorter side are dropped.
         max_log_scale: upper limit of the predicted log dh and log dw.
+        smooth_l1_beta: training: errors of deltas, in standard deviations, from which on the loss of boxes is linear.
         settings: Config attributes of the published weights.
     """
 
@@ -86,6 +87,7 @@ class Architecture:
     every_class: bool = False
     smallest_detection: float = 0.0
     max_log_scale: float = 30.0
+    smooth_l1_beta: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -125,6 +127,7 @@ _TORCHVISION: dict[str, Any] = {
     "grid_strides": True,
     "smallest_proposal": 1e-3,
     "smallest_detection": 1e-2,
+    "smooth_l1_beta": 1 / 9,
     "roi_samples": 2,
     "settings": MappingProxyType({**_COMMON, "BACKBONE": "resnet50", "NUM_CLASSES": 91}),
 }
@@ -155,6 +158,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 antialiased=True,
                 smallest_proposal=1e-6,  # not empty
                 smallest_detection=1e-6,
+                smooth_l1_beta=1e-5,  # 0, the absolute value, but with a gradient everywhere
                 roi_samples=0,
                 roi_offset=0.5,
                 settings=MappingProxyType({**_COMMON, "BACKBONE": "resnet50", "NUM_CLASSES": 81}),

@@ -148,7 +148,8 @@ class Config:
 
     def _requirements(self) -> Iterator[Requirement]:
         side_name = "IMAGE_MIN_DIM" if self.IMAGE_RESIZE_MODE == "crop" else "IMAGE_MAX_DIM"
-        for name in (*_COUNTS, side_name):
+        is_shortest = self.IMAGE_RESIZE_MODE == "shortest"
+        for name in (*_COUNTS, side_name, *(["IMAGE_MIN_DIM"] if is_shortest else [])):
             yield name, is_count(getattr(self, name)), "a whole number of 1 or more"
         classes = self.NUM_CLASSES
         yield "NUM_CLASSES", classes >= 2, "2 or more (the background counts as one: 81 for COCO)"
@@ -214,6 +215,12 @@ def is_number(value: Any) -> bool:
 def is_count(value: Any, least: int = 1) -> bool:
     """Whether a value is a whole number of at least so much."""
     return is_number(value) and isinstance(value, int | np.integer) and bool(value >= least)
+
+
+def min_dim_for(config: Config, max_dim: int) -> int:
+    """IMAGE_MIN_DIM that belongs to another IMAGE_MAX_DIM: in mode "shortest", their ratio stays the Config's."""
+    share = config.IMAGE_MIN_DIM / config.IMAGE_MAX_DIM if config.IMAGE_RESIZE_MODE == "shortest" else MIN_DIM_SHARE
+    return round(max_dim * share)
 
 
 def _are_positive(values: ArrayLike) -> bool:

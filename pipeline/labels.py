@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def resolve_classes(names_or_ids: Iterable[str], labels: Sequence[str], setting:
 def class_name(class_id: int, labels: Sequence[str]) -> str:
     """The name of a class, or "class 90" for an id beyond the labels."""
     return labels[class_id] if class_id < len(labels) else f"class {class_id}"
+
+
+def is_unused(label: str) -> bool:
+    """Whether a class is none of COCO's: torchvision's class ids are COCO's category ids, which have gaps."""
+    return re.fullmatch(r"unused \d+", label) is not None
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

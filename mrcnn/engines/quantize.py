@@ -43,17 +43,24 @@ MIN_CHANNELS = 128
 Images = Sequence[NDArray[np.uint8]]
 """Canvases uint8 (H, W, 3), RGB, which may differ in size."""
 
+Window = tuple[int, int, int, int]
+"""(y1, x1, y2, x2), pixels: the part of a canvas that holds the image."""
+
+Placed = Sequence[tuple[NDArray[np.uint8], Window]]
+"""Canvases with their windows."""
+
 ModelInputs = dict[str, NDArray[Any]]
 """Arrays by input name."""
 
 
-def quantize(weights: Path, config: Config, canvases: Images) -> Calibration:
+def quantize(weights: Path, config: Config, canvases: Images, windows: Sequence[Window] | None = None) -> Calibration:
     """Calibrate on canvases.
 
     Args:
         weights: the weight file.
         config: settings of its network.
         canvases: uint8 (H, W, 3), RGB, prepared as for inference; they may differ in size.
+        windows: one for each canvas; None where the images cover their canvases.
 
     Returns:
         What int8 needs beside the weights, for `write_calibration`.
@@ -64,12 +71,15 @@ def quantize(weights: Path, config: Config, canvases: Images) -> Calibration:
     """
     if not canvases:
         raise ValueError("quantize needs one canvas or more")
+    if windows is None:
+        windows = [(0, 0, *canvas.shape[:2]) for canvas in canvases]
+    placed = list(zip(canvases, windows, strict=True))
     nncf = _nncf()
     parts = exported_parts(weights, config)
     models, preset = quantizable_models(parts), _preset(nncf, config)
-    inputs = {BODY: _body_inputs(parts, canvases)}
+    inputs = {BODY: _body_inputs(parts, placed)}
     if int(config.TOP_DOWN_PYRAMID_SIZE) >= MIN_CHANNELS:
-        inputs |= _head_inputs(parts, config, canvases)
+        inputs |= _head_inputs(parts, config, placed)
     changes = {}
     for part, given in inputs.items():
         if given:  # without detections on the canvases, the mask head cannot be calibrated
@@ -79,22 +89,20 @@ def quantize(weights: Path, config: Config, canvases: Images) -> Calibration:
     return Calibration(changes, {"canvases": len(canvases)})
 
 
-def _body_inputs(parts: dict[str, Path], canvases: Images) -> list[ModelInputs]:
+def _body_inputs(parts: dict[str, Path], placed: Placed) -> list[ModelInputs]:
     """The inputs of the features after the stem, for each canvas."""
     features = any_canvas(core().read_model(parts["features"]))
     names = [parameter.any_name for parameter in features.inputs]
     stem, _ = split_stem(features)
-    inputs = [
-        {name: values for name, values in _feature_inputs(canvas).items() if name in names} for canvas in canvases
-    ]
+    inputs = [{name: values for name, values in _feature_inputs(*one).items() if name in names} for one in placed]
     if stem is None:
         return inputs
     compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [{STEM: compiled(values)[STEM].copy()} for values in inputs]
 
 
-def _feature_inputs(canvas: NDArray[np.uint8]) -> ModelInputs:
-    return {"images": canvas[None], "windows": np.array([[0, 0, *canvas.shape[:2]]], np.int64)}
+def _feature_inputs(canvas: NDArray[np.uint8], window: Window) -> ModelInputs:
+    return {"images": canvas[None], "windows": np.array([window], np.int64)}
 
 
 def _preset(nncf: Any, config: Config) -> Any:
@@ -139,12 +147,12 @@ class _RecordingRuntime(OpenVinoRuntime):
         super().run_rest(part, rest, inputs)
 
 
-def _head_inputs(parts: dict[str, Path], config: Config, canvases: Images) -> dict[str, list[ModelInputs]]:
+def _head_inputs(parts: dict[str, Path], config: Config, placed: Placed) -> dict[str, list[ModelInputs]]:
     """The inputs of the heads after the pooling, on some of the canvases, by part."""
     runtime = _RecordingRuntime(parts)
     engine = GraphEngine(runtime, config)
-    for canvas in canvases[:: max(1, len(canvases) // HEAD_CANVASES)][:HEAD_CANVASES]:
-        engine.detect_molded(canvas[None], np.array([[0, 0, *canvas.shape[:2]]]))
+    for canvas, window in placed[:: max(1, len(placed) // HEAD_CANVASES)][:HEAD_CANVASES]:
+        engine.detect_molded(canvas[None], np.array([window]))
     return {part + HEAD: inputs for part, inputs in runtime.recorded.items()}
 
 

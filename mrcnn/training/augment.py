@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 
+from mrcnn.architecture import architecture_of
+from mrcnn.config import Config
 from mrcnn.training.annotated_images import Instance
 
 
@@ -23,10 +26,12 @@ class AugmentSettings:
         smallest_scale, largest_scale: image to window; drawn log-uniformly.
         longer_side: pixels; the scales are relative to an image that was resized to this longer side, as at inference.
             0: relative to the image itself.
+        shorter_side: pixels; the shorter side that such an image has at most; 0: no limit.
         flip: probability of a horizontal flip.
         color: strength of the changes of brightness, contrast, saturation and hue; 0 keeps the colors.
         pastes: maximum number of objects that are pasted from other images.
         focus: probability that the window is centered near an object; otherwise its place is uniform.
+        padding_rgb: color around images that are smaller than the window, 0 … 255.
     """
 
     window: int = 320
@@ -37,10 +42,25 @@ class AugmentSettings:
     pastes: int = 3
     focus: float = 0.7
     longer_side: int = 0
+    shorter_side: int = 0
+    padding_rgb: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    def for_network(cls, config: Config, **settings: Any) -> AugmentSettings:
+        """Settings by which images are scaled and padded as for this network at inference; the others are given."""
+        limits = {"longer_side": int(config.IMAGE_MAX_DIM)}
+        if config.IMAGE_RESIZE_MODE == "shortest":
+            limits["shorter_side"] = int(config.IMAGE_MIN_DIM)
+        padding = np.zeros(3)
+        if architecture_of(config).padding_after_mean:
+            padding = np.broadcast_to(np.round(config.MEAN_PIXEL), 3)
+        return cls(**limits, padding_rgb=tuple(padding.astype(int).tolist()), **settings)
 
     def scales_for(self, height: int, width: int) -> tuple[float, float]:
         """The smallest and the largest scale of an image of this size, image to window."""
         unit = self.longer_side / max(height, width) if self.longer_side else 1.0
+        if self.shorter_side:
+            unit = min(unit, self.shorter_side / min(height, width))
         return self.smallest_scale * unit, self.largest_scale * unit
 
 
@@ -102,7 +122,9 @@ def place_window(image_rgb, instances, crowd_boxes, settings: AugmentSettings, r
     found = [_place(instance, scale, offset, side, interpolation) for instance in instances]
     crowds = np.clip(crowd_boxes * scale - np.tile(offset, 2), 0, side)
     ignored = crowds[(crowds[:, 2:] > crowds[:, :2]).all(axis=1)]
-    return _window(_crop(image_rgb, scale, offset, side, interpolation), found, ignored)
+    window = np.full((side, side, 3), settings.padding_rgb, np.uint8)
+    _draw(window, image_rgb, scale, offset, interpolation)
+    return _window(window, found, ignored)
 
 
 def _offset(length: float, side: int, center: float | None, rng) -> float:
@@ -115,8 +137,9 @@ def _offset(length: float, side: int, center: float | None, rng) -> float:
     return float(np.clip(center - side / 2, 0, slack))
 
 
-def _crop(image_rgb, scale, offset, side, interpolation):
-    """The image in the window, uint8 (side, side, 3); only the part inside the window is resized."""
+def _draw(window, image_rgb, scale, offset, interpolation) -> None:
+    """Draw the image into the window, uint8 (side, side, 3); only the part inside the window is resized."""
+    side = len(window)
     height, width = image_rgb.shape[:2]
     low = np.maximum(np.floor(offset / scale), 0).astype(int)
     high = np.minimum(np.ceil((offset + side) / scale), (height, width)).astype(int)
@@ -125,12 +148,10 @@ def _crop(image_rgb, scale, offset, side, interpolation):
     resized = cv2.resize(part, (int(size[1]), int(size[0])), interpolation=interpolation)
     start = np.round(low * scale - offset).astype(int)  # may lie outside the window
     first, last = np.maximum(start, 0), np.minimum(start + resized.shape[:2], side)
-    window = np.zeros((side, side, 3), np.uint8)  # black, as around an image at inference
     if (last > first).all():
         window[first[0] : last[0], first[1] : last[1]] = resized[
             first[0] - start[0] : last[0] - start[0], first[1] - start[1] : last[1] - start[1]
         ]
-    return window
 
 
 def _place(instance: Instance, scale, offset, side, interpolation) -> Found:

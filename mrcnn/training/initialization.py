@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mrcnn.config import BACKBONES, MIN_DIM_SHARE, Config
+from mrcnn.config import BACKBONES, Config, min_dim_for
 from mrcnn.network.constants import LITE0_MEAN_PIXEL
 from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_metadata
 from mrcnn.weights.layout import HEAD_LAYERS, RPN_LAYERS, backbone_of
@@ -130,9 +130,10 @@ def plan_initialization(
         # metadata hold the file's own settings
         settings |= SMALL_NETWORK if is_small else {"BACKBONE": found}
         side = side or (512 if is_small else 1024)
-    if side is not None:
-        settings |= {"IMAGE_MAX_DIM": side, "IMAGE_MIN_DIM": round(side * MIN_DIM_SHARE)}
     config = config_from_metadata({"config": stored or {}}, **settings)
+    if side is not None:
+        sides = {"IMAGE_MIN_DIM": min_dim_for(config, side), "IMAGE_MAX_DIM": side}
+        config = config_from_metadata({"config": stored or {}}, **settings, **sides)
     return Initialization(path, config, backbone_only, file_names and tuple(file_names), tuple(class_names))
 
 

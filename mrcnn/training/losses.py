@@ -11,10 +11,10 @@ import keras
 from keras import ops
 
 
-def smooth_l1(difference):
-    """0.5 d^2 where |d| < 1, else |d| - 0.5 (Girshick 2015, equation 3), element by element."""
+def smooth_l1(difference, beta: float = 1.0):
+    """0.5 d^2 / beta where |d| < beta, else |d| - 0.5 beta, element by element (Girshick 2015, equation 3, beta 1)."""
     size = ops.abs(difference)
-    return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
+    return ops.where(size < beta, 0.5 / beta * size * size, size - 0.5 * beta)
 
 
 def masked_mean(values, weights):
@@ -33,15 +33,16 @@ def rpn_class_loss(match, class_logits):
     return masked_mean(losses, ops.cast(ops.not_equal(match, 0), "float32"))
 
 
-def rpn_box_loss(match, target_deltas, deltas):
+def rpn_box_loss(match, target_deltas, deltas, beta: float = 1.0):
     """Smooth L1 of the anchors that hold an object, averaged over anchors and the four deltas.
 
     Args:
         match: as in `rpn_class_loss`.
         target_deltas: float32 (B, A, 4), divided by RPN_BBOX_STD_DEV; only rows of objects are read.
         deltas: float32 (B, A, 4).
+        beta: see `smooth_l1`.
     """
-    losses = ops.mean(smooth_l1(target_deltas - deltas), axis=-1)
+    losses = ops.mean(smooth_l1(target_deltas - deltas, beta), axis=-1)
     return masked_mean(losses, ops.cast(ops.equal(match, 1), "float32"))
 
 
@@ -83,7 +84,7 @@ def class_loss(class_ids, counts, class_logits):
     return masked_mean(losses, counts)
 
 
-def box_loss(class_ids, is_object, target_deltas, deltas):
+def box_loss(class_ids, is_object, target_deltas, deltas, beta: float = 1.0):
     """Smooth L1 of the deltas of each region's own class.
 
     Args:
@@ -91,9 +92,10 @@ def box_loss(class_ids, is_object, target_deltas, deltas):
         is_object: float32 (B, T), 1 where the slot holds an object.
         target_deltas: float32 (B, T, 4), divided by BBOX_STD_DEV.
         deltas: float32 (B, T, K, 4).
+        beta: see `smooth_l1`.
     """
     own = ops.take_along_axis(deltas, class_ids[..., None, None], axis=2)[:, :, 0]
-    return masked_mean(ops.mean(smooth_l1(target_deltas - own), axis=-1), is_object)
+    return masked_mean(ops.mean(smooth_l1(target_deltas - own, beta), axis=-1), is_object)
 
 
 def mask_loss(class_ids, is_object, target_masks, mask_logits):

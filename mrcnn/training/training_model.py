@@ -75,9 +75,9 @@ class TrainingModel(keras.Model):
         config = network.config
         # Keras hands the outermost `training` down to every layer, so that Config.TRAIN_BN has to be applied here
         self.train_norms = config.TRAIN_BN is not False
-        self.pooling = network.architecture
-        if self.pooling.roi_samples == 0:  # loops of unknown length have no gradients in JAX
-            self.pooling = dataclasses.replace(self.pooling, roi_samples=TRAINING_SAMPLES)
+        self.architecture = network.architecture
+        if self.architecture.roi_samples == 0:  # loops of unknown length have no gradients in JAX
+            self.architecture = dataclasses.replace(self.architecture, roi_samples=TRAINING_SAMPLES)
         self.sampled = int(config.TRAIN_ROIS_PER_IMAGE)
         self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
         self.mask_regions = min(mask_regions, self.objects)
@@ -113,7 +113,9 @@ class TrainingModel(keras.Model):
         regions = self._regions(batch, proposals)
         result = {
             "rpn_class_loss": losses.rpn_class_loss(batch["rpn_match"], rpn_class_logits),
-            "rpn_bbox_loss": losses.rpn_box_loss(batch["rpn_match"], batch["rpn_deltas"], rpn_deltas),
+            "rpn_bbox_loss": losses.rpn_box_loss(
+                batch["rpn_match"], batch["rpn_deltas"], rpn_deltas, self.architecture.smooth_l1_beta
+            ),
         }
         result.update(self._box_losses(batch, pyramid, regions, image_shape, training))
         result["mrcnn_mask_loss"] = self._mask_loss(batch, pyramid, regions, image_shape, training)
@@ -146,7 +148,7 @@ class TrainingModel(keras.Model):
 
     def _box_losses(self, batch, pyramid, regions, image_shape, training):
         size = self.network.config.POOL_SIZE
-        pooled = roi_align(pyramid, regions.rois, size, image_shape, self.pooling)
+        pooled = roi_align(pyramid, regions.rois, size, image_shape, self.architecture)
         batch_size = regions.rois.shape[0]
         flat = ops.reshape(pooled, (-1, *pooled.shape[2:]))
         class_logits, deltas, features = self.box_head(flat, training=training)
@@ -157,7 +159,9 @@ class TrainingModel(keras.Model):
             counts = losses.active_counts(counts, batch["active_class_ids"], class_logits)
         result = {
             "mrcnn_class_loss": losses.class_loss(regions.class_ids, counts, class_logits),
-            "mrcnn_bbox_loss": losses.box_loss(regions.class_ids, regions.is_object, regions.deltas, deltas),
+            "mrcnn_bbox_loss": losses.box_loss(
+                regions.class_ids, regions.is_object, regions.deltas, deltas, self.architecture.smooth_l1_beta
+            ),
         }
         if self.category_classifier is not None:
             category_logits = ops.reshape(self.category_classifier(features), (batch_size, self.sampled, -1))
@@ -169,7 +173,7 @@ class TrainingModel(keras.Model):
     def _mask_loss(self, batch, pyramid, regions, image_shape, training):
         config, count = self.network.config, self.mask_regions
         rois, indices = regions.rois[:, :count], regions.object_indices[:, :count]
-        pooled = roi_align(pyramid, rois, config.MASK_POOL_SIZE, image_shape, self.pooling)
+        pooled = roi_align(pyramid, rois, config.MASK_POOL_SIZE, image_shape, self.architecture)
         mask_logits = self.mask_head(ops.reshape(pooled, (-1, *pooled.shape[2:])), training=training)
         mask_logits = ops.reshape(mask_logits, (*rois.shape[:2], *mask_logits.shape[1:]))
         side = mask_logits.shape[2]

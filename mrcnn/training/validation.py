@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mrcnn.architecture import architecture_of
 from mrcnn.coco.annotation_file import Record
 from mrcnn.coco.average_precision import ALL_AREAS, MAX_DETECTIONS, Kind, measure
 from mrcnn.config import MIN_DIM_SHARE, Config
@@ -76,8 +77,7 @@ class Validator:
         with keras_policy("float32"):
             self._network = MaskRCNNNetwork(eval_config)
         self._detector = KerasEngine(self._network)
-        self._side = int(config.IMAGE_MAX_DIM)
-        self._short_side = round(MIN_DIM_SHARE * self._side)
+        self._config = config
         self._images = _evenly(self._data.images, MAX_IMAGES)
         self.image_count = len(self._images)
         self.shown: list[tuple[AnnotatedImage, list[Detection]]] = []
@@ -110,10 +110,10 @@ class Validator:
     def detect(self, image_rgb: np.ndarray) -> list[Detection]:
         """The objects in an image, uint8 (H, W, 3) RGB, best first."""
         height, width = image_rgb.shape[:2]
-        canvas, (top, left), scale = place_on_canvas(image_rgb, self._side, self._short_side)
-        window = np.array([[top, left, top + round(height * scale), left + round(width * scale)]])
-        raw = self._detector.detect_molded(canvas[None], window)[0]
-        boxes = (raw.boxes_in_pixels(*canvas.shape[:2]) - np.tile([top, left], 2)) / scale
+        canvas, window = place_on_canvas(image_rgb, self._config)
+        raw = self._detector.detect_molded(canvas[None], window[None])[0]
+        scales = np.array([height, width]) / (window[2:] - window[:2])
+        boxes = (raw.boxes_in_pixels(*canvas.shape[:2]) - np.tile(window[:2], 2)) * np.tile(scales, 2)
         placed = (_paste(box, mask, height, width) for box, mask in zip(boxes, raw.mask_probs, strict=True))
         return [
             Detection(int(class_id), float(score), *area)
@@ -127,28 +127,38 @@ class Validator:
         return {f"val_{name}": round(fmean(float(one[name]) for one in logs), 5) for name in logs[0]}
 
 
-def place_on_canvas(image_rgb: np.ndarray, side: int, short_side: int) -> tuple[np.ndarray, tuple[int, int], float]:
-    """Place an image in the middle of a square canvas.
+def place_on_canvas(image_rgb: np.ndarray, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Place an image on a square canvas as its network expects it; the same size for all images is compiled once.
 
-    Its longer side becomes at most `side`; a smaller image is enlarged until its shorter side is `short_side`.
+    The longer side becomes at most IMAGE_MAX_DIM. In IMAGE_RESIZE_MODE "shortest", the shorter side becomes at most
+    IMAGE_MIN_DIM; otherwise a smaller image is enlarged only until its shorter side is `MIN_DIM_SHARE` of
+    IMAGE_MAX_DIM.
 
     Args:
         image_rgb: uint8 (H, W, 3).
-        side: pixels, a multiple of 64.
-        short_side: pixels.
+        config: these settings and the architecture are read.
 
     Returns:
-        uint8 (side, side, 3), black around the image; (top, left) of the image; the scale.
+        uint8 (side, side, 3), black around the image; the image's place, int (4,), (y1, x1, y2, x2).
     """
     height, width = image_rgb.shape[:2]
-    scale = min(max(1.0, short_side / min(height, width)), side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = cv2.resize(image_rgb, size, interpolation=cv2.INTER_LINEAR)
-    whole = -(-side // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
+    architecture, max_dim = architecture_of(config), int(config.IMAGE_MAX_DIM)
+    if config.IMAGE_RESIZE_MODE == "shortest":
+        wanted = config.IMAGE_MIN_DIM / min(height, width)
+    else:
+        wanted = max(1.0, round(MIN_DIM_SHARE * max_dim) / min(height, width))
+    scale = min(wanted, max_dim / max(height, width))
+    rounded = math.floor if architecture.floored_size else round
+    size = (max(1, rounded(width * scale)), max(1, rounded(height * scale)))
+    shrinks_smoothly = architecture.antialiased and scale < 1
+    interpolation = cv2.INTER_AREA if shrinks_smoothly else cv2.INTER_LINEAR
+    resized = cv2.resize(image_rgb, size, interpolation=interpolation)
+    whole = -(-max_dim // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
     canvas = np.zeros((whole, whole, 3), np.uint8)
-    top, left = (whole - size[1]) // 2, (whole - size[0]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = resized
-    return canvas, (top, left), scale
+    top, left = ((whole - size[1]) // 2, (whole - size[0]) // 2) if architecture.centered else (0, 0)
+    window = np.array([top, left, top + size[1], left + size[0]])
+    canvas[window[0] : window[2], window[1] : window[3]] = resized
+    return canvas, window
 
 
 def mask_ap50(

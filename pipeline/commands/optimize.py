@@ -92,12 +92,13 @@ def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images
     from mrcnn.engines.quantize import quantize
 
     weights, config = segmenter.model.weights.path, segmenter.model.config
-    canvases = [fit_canvas(image.shape[0], image.shape[1], config, model.canvas).place(image) for image in images]
+    fits = [fit_canvas(image.shape[0], image.shape[1], config, model.canvas) for image in images]
+    canvases = [fit.place(image) for fit, image in zip(fits, images, strict=True)]
     logger.info("calibrating %s on %d frames of %s", weights.name, len(canvases), source)
     started = time.monotonic()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # NNCF's progress
-            folder = quantize(weights, config, canvases)
+            folder = quantize(weights, config, canvases, [fit.window for fit in fits])
     except EngineError as error:
         raise RunError(str(error)) from None
     print(f"int8 network: {folder}, made in {time.monotonic() - started:.0f} s")

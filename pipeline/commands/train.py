@@ -214,7 +214,8 @@ class TrainRun:
         # without smaller scales only a window of the whole size contains large objects as a whole
         share = 1.0 if self._settings.augmentation == "off" else WINDOW_SHARE
         window = self._settings.window or max(128, 64 * round(size * share / 64))
-        augment = AugmentSettings(window=window, longer_side=size, **AUGMENTATIONS[self._settings.augmentation])
+        strength = AUGMENTATIONS[self._settings.augmentation]
+        augment = AugmentSettings.for_network(plan.config, window=window, **strength)
         return WindowMaker(train, augment, self._settings.seed, ImageCache())
 
     def _train(self, plan: Initialization, train: Any, validation: Any, policy: str) -> bool:

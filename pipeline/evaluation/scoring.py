@@ -28,7 +28,7 @@ from mrcnn.coco.average_precision import AveragePrecision, Kind, measure
 from mrcnn.coco.image_files import locate
 from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import InputError
-from pipeline.labels import resolve_classes
+from pipeline.labels import is_unused, resolve_classes
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sources.images import load_image
@@ -191,7 +191,11 @@ def match_classes(labels: Sequence[str], truth: GroundTruth, only: Sequence[str]
     return ClassMatch(
         category_ids,
         {category_id: labels[class_id] for class_id, category_id in category_ids.items()},
-        tuple(label for class_id, label in enumerate(labels) if class_id > 0 and class_id not in found),
+        tuple(
+            label
+            for class_id, label in enumerate(labels)
+            if class_id > 0 and class_id not in found and not is_unused(label)
+        ),
         tuple(name for category_id, name in categories.items() if category_id not in found.values()),
     )
 

@@ -6,9 +6,9 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mrcnn.config import MIN_DIM_SHARE
+from mrcnn.config import min_dim_for
 from pipeline.errors import InputError
-from pipeline.labels import load_labels, resolve_classes
+from pipeline.labels import is_unused, load_labels, resolve_classes
 from pipeline.segmentation.detection_filter import REPORT_MOST, DetectionFilter
 from pipeline.segmentation.weights_file import WeightsChoice, coco_hint, find_weights
 from pipeline.settings.model_settings import ModelSettings
@@ -56,11 +56,16 @@ class NetworkModel:
             high_score=high,
             low_score=low,
             max_instances=most,
-            class_ids=resolve_classes(self.settings.classes, self.labels) if self.settings.classes else None,
+            class_ids=resolve_classes(self.settings.classes, self.labels) if self.settings.classes else self._named(),
             report_score=low if redaction_score is None else min(low, redaction_score),
             report_most=report_most,
             complete_below=complete_below,
         )
+
+    def _named(self) -> frozenset[int] | None:
+        """The classes that stand for something; None if all do."""
+        named = frozenset(class_id for class_id, label in enumerate(self.labels) if class_id and not is_unused(label))
+        return named if len(named) < len(self.labels) - 1 else None
 
     def reporting(self, detections: DetectionFilter) -> NetworkModel:
         """The same network, reporting what a filter needs."""
@@ -97,11 +102,9 @@ def read_model(settings: ModelSettings) -> NetworkModel:
 
 def _overrides(settings: ModelSettings, config: Config) -> dict[str, object]:
     """What the user set, under the names that Config has for it; the shorter side's share stays the file's."""
-    is_square = config.IMAGE_RESIZE_MODE != "shortest"
-    share = MIN_DIM_SHARE if is_square else config.IMAGE_MIN_DIM / config.IMAGE_MAX_DIM
     named = {
         "IMAGE_MAX_DIM": settings.max_dim,
-        "IMAGE_MIN_DIM": None if settings.max_dim is None else round(settings.max_dim * share),
+        "IMAGE_MIN_DIM": None if settings.max_dim is None else min_dim_for(config, settings.max_dim),
         "DETECTION_MIN_CONFIDENCE": settings.min_score,
         "DETECTION_NMS_THRESHOLD": settings.nms_threshold,
         "DETECTION_MAX_INSTANCES": settings.max_instances,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.labels import class_name, load_labels, resolve_classes
+from pipeline.labels import class_name, is_unused, load_labels, resolve_classes
 
 COCO_LABELS = load_labels(str(Path(__file__).parents[2] / "examples" / "coco_labels.txt"), 81)
 
@@ -92,3 +92,8 @@ def test_an_unknown_class_names_its_setting():
         resolve_classes(["persn"], COCO_LABELS, "privacy.classes")
     with pytest.raises(InputError, match=r"^privacy\.classes: the ids of this model range from 1 to 80, got 81"):
         resolve_classes(["81"], COCO_LABELS, "privacy.classes")
+
+
+@pytest.mark.parametrize(("label", "is_one"), [("unused 12", True), ("unused", False), ("unused box 3", False)])
+def test_a_class_without_a_meaning_is_known_by_its_name(label, is_one):
+    assert is_unused(label) is is_one

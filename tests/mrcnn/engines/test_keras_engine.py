@@ -9,7 +9,7 @@ import pytest
 from mrcnn.engines.base import RawDetections
 from mrcnn.engines.keras_engine import MASKS_AT_ONCE, KerasEngine
 from mrcnn.network.target import Target
-from tests.mrcnn.tiny import TinyConfig, set_bias, tiny_image, tiny_network
+from tests.mrcnn.tiny import TinyConfig, set_bias, tiny_config, tiny_image, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,10 @@ def whole(*canvases):
     return np.array([[0, 0, *canvas.shape[:2]] for canvas in canvases])
 
 
-def assert_same(a: RawDetections, b: RawDetections):
+def assert_same(a: RawDetections, b: RawDetections, tolerance: float = 2e-5):
     np.testing.assert_array_equal(a.class_ids, b.class_ids)
     for name in ("boxes", "scores", "mask_probs"):
-        np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=2e-5)
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=tolerance)
 
 
 def test_a_batch_of_two_equals_two_batches_of_one(engine):
@@ -139,6 +139,20 @@ def test_the_program_for_an_accelerator_gives_the_same():
     np.testing.assert_allclose(first, wanted.mask_probs[:MASKS_AT_ONCE], atol=2e-5)
     set_bias(network, "mrcnn_class_logits", [50, 0, 0])
     assert len(accelerated.detect_molded(canvas[None], whole(canvas))[0]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="has no other program for an accelerator")
+def test_the_program_for_an_accelerator_pools_as_detectron2_does():
+    """The number of samples of a region depends on its size: a loop of unknown length."""
+    network, canvas = tiny_network(tiny_config("detectron2")), tiny_image(96, 128)
+    windows = np.array([[0, 0, 70, 100]])
+    found, wanted = (
+        KerasEngine(network, target).detect_molded(canvas[None], windows)[0]
+        for target in (Target.ACCELERATOR, Target.PROCESSOR)
+    )
+    assert len(wanted) > 3
+    assert_same(found, wanted, 1e-4)  # sums of up to 100 samples, in another order
 
 
 def test_warm_up_compiles_every_bucket(engine):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from mrcnn.engines import cache, openvino_runtime, quantize
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, exported_parts, int8_is_there
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
+from mrcnn.network import backbones
+from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import NO_NETWORK
-from tests.mrcnn.tiny import tiny_image
+from tests.mrcnn.tiny import tiny_backbone, tiny_config, tiny_image, tiny_network
 
 pytestmark = ONCE
 
@@ -139,6 +142,28 @@ def test_heads_of_a_narrow_network_stay_as_they_are(tiny_files, tmp_path, monkey
     monkeypatch.setattr(cache, "write", lambda *arguments: None)
     quantize.quantize(weights, config, [tiny_image(64, 96, 11)])
     assert calibrated == [[1, "performance"]]
+
+
+def test_calibration_sees_no_more_of_a_canvas_than_the_network(tmp_path, monkeypatch):
+    """What lies outside of an image's window does not matter where the padding follows the mean."""
+    config = tiny_config("torchvision", BACKBONE="tiny")
+    inputs = []
+    monkeypatch.setitem(backbones.BACKBONES, "tiny", lambda image, _: tiny_backbone(image, True, False)[1:])
+    monkeypatch.setitem(backbones.STEM_ENDS, "tiny", "tiny2_relu")
+    monkeypatch.setattr(quantize, "_nncf", lambda: SimpleNamespace(QuantizationPreset=SimpleNamespace(PERFORMANCE=1)))
+    monkeypatch.setattr(quantize, "_calibrated", lambda nncf, model, found, *_: inputs.append(found))
+    save_weights(tiny_network(config), tmp_path / "tiny.h5")
+    exported_parts(tmp_path / "tiny.h5", config)
+    monkeypatch.setattr(cache, "write", lambda *arguments: None)
+    canvas = tiny_image(64, 96, 11)
+    other = canvas.copy()
+    other[:, 64:] = 255 - other[:, 64:]
+    quantize.quantize(tmp_path / "tiny.h5", config, [canvas, other], [(0, 0, 64, 64)] * 2)
+    quantize.quantize(tmp_path / "tiny.h5", config, [canvas, other])
+    (inside, same), (whole, different) = ([one["stem"] for one in found] for found in inputs)
+    np.testing.assert_array_equal(inside, same)
+    assert not np.array_equal(whole, different)
+    np.testing.assert_array_equal(inside[:, :, :15], whole[:, :, :15])  # of 24 columns, those that only see the image
 
 
 def test_engine_takes_it(calibrated, tiny_files):

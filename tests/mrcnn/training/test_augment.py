@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from mrcnn.architecture import ARCHITECTURES
+from mrcnn.config import Config
 from mrcnn.training.annotated_images import Instance
 from mrcnn.training.augment import (
     AugmentSettings,
@@ -147,3 +149,33 @@ def test_scales_count_from_the_longer_side_that_the_network_will_see():
     window = place_window(picture, (instance,), NO_BOXES, settings, np.random.default_rng(1))
     (placed,) = window.instances
     assert placed.mask.shape == (40, 25)
+
+
+def test_a_limit_of_the_shorter_side_holds_for_pictures_that_are_less_wide():
+    settings = AugmentSettings(smallest_scale=0.5, largest_scale=2.0, longer_side=1333, shorter_side=800)
+    assert settings.scales_for(480, 640) == pytest.approx((800 / 480 / 2, 800 / 480 * 2))
+    assert settings.scales_for(1000, 500) == pytest.approx((1333 / 1000 / 2, 1333 / 1000 * 2))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sides", "padding"),
+    [
+        ("matterport", (1024, 0), (0, 0, 0)),
+        ("torchvision", (1333, 800), (124, 116, 104)),  # the mean, which the network sees as 0
+        ("torchvision_v2", (1333, 800), (124, 116, 104)),
+        ("detectron2", (1333, 800), (124, 116, 104)),
+    ],
+)
+def test_windows_show_pictures_as_their_network_sees_them(architecture, sides, padding):
+    config = type("Published", (Config,), {"ARCHITECTURE": architecture, **ARCHITECTURES[architecture].settings})()
+    settings = AugmentSettings.for_network(config, window=64, smallest_scale=0.01, largest_scale=0.01)
+    assert (settings.longer_side, settings.shorter_side) == sides
+    assert settings.padding_rgb == padding
+    picture, instance = red_picture()
+    window = place_window(picture, (instance,), NO_BOXES, settings, np.random.default_rng(1))
+    assert {tuple(window.image_rgb[row, column]) for row in (0, 63) for column in (0, 63)} == {padding}
+
+
+def test_one_mean_for_all_channels_is_a_gray_padding():
+    config = type("Gray", (Config,), {"ARCHITECTURE": "torchvision", "MEAN_PIXEL": np.array([99.6])})()
+    assert AugmentSettings.for_network(config).padding_rgb == (100, 100, 100)

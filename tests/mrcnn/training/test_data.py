@@ -6,7 +6,7 @@ import pytest
 
 from mrcnn.config import Config
 from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
-from mrcnn.training.augment import AugmentSettings
+from mrcnn.training.augment import AugmentSettings, Window
 from mrcnn.training.data import (
     BatchMaker,
     ImageCache,
@@ -16,6 +16,7 @@ from mrcnn.training.data import (
     mini_mask,
     read_image,
 )
+from tests.mrcnn.tiny import tiny_config
 
 
 def test_an_image_is_read_once_and_the_oldest_goes_first(tiny_data):
@@ -110,6 +111,35 @@ def test_batch_has_the_shapes_that_the_model_expects(batches):
     assert not batch["gt_boxes"][~used].any()
     assert (batch["gt_boxes"][used][:, 2:] > batch["gt_boxes"][used][:, :2]).all()
     assert (batch["gt_categories"][used] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "gt_box", "log_height"),
+    [
+        # the last pixel is 1 and counts; deltas in units of 0.2
+        ("matterport", np.array([4, 0, 59, 63]) / 127, np.log(55 / 63) / 0.2),
+        ("torchvision", np.array([4, 0, 60, 64]) / 128, np.log(56 / 64)),
+        ("torchvision_v2", np.array([4, 0, 60, 64]) / 128, np.log(56 / 64)),
+        ("detectron2", np.array([4, 0, 60, 64]) / 128, np.log(56 / 64)),
+    ],
+)
+def test_targets_are_in_the_coordinates_and_deltas_of_the_architecture(architecture, gt_box, log_height):
+    class OneWindow:
+        augment = AUGMENT
+
+        def make(self, number):
+            placed = Instance(1, 1, np.array([4, 0, 60, 64]), np.full((56, 64), 255, np.uint8))
+            crowd = np.array([[64, 32, 128, 96]], np.float32)
+            return Window(np.zeros((128, 128, 3), np.uint8), (placed,), crowd)
+
+    batch = BatchMaker(OneWindow(), tiny_config(architecture), 1, 3).make(0)
+    np.testing.assert_allclose(batch["gt_boxes"][0, 0], gt_box, rtol=1e-6)
+    crowd = np.array([64, 32, 127, 95]) / 127 if architecture == "matterport" else np.array([64, 32, 128, 96]) / 128
+    np.testing.assert_allclose(batch["ignored_boxes"][0, 0], crowd, rtol=1e-6)
+    # of P5 the square of 64 pixels around (32, 32): row 1 and column 1 of four, the second of three ratios
+    anchor = 3 * (32 * 32 + 16 * 16 + 8 * 8) + 3 * (1 * 4 + 1) + 1
+    assert batch["rpn_match"][0, anchor] == 1
+    np.testing.assert_allclose(batch["rpn_deltas"][0, anchor], [0, 0, log_height, 0], atol=1e-5)
 
 
 def test_a_step_gives_the_same_batch_whatever_came_before(data, batches):

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from mrcnn.architecture import ARCHITECTURES
 from mrcnn.network.network import MaskRCNNNetwork
 from mrcnn.training.initialization import load_initial_weights, plan_initialization, prepare_new_layers
 from mrcnn.weights.checkpoint import WeightsError
 from mrcnn.weights.load_save import save_weights
 from mrcnn.weights.metadata import describe
+from tests.mrcnn.tiny import tiny_config as tiny_config_of
 
 
 @pytest.fixture
@@ -36,6 +38,31 @@ def test_the_same_classes_take_everything(network, file):
     started = MaskRCNNNetwork(plan.config)
     load_initial_weights(started, plan, seed=1)
     assert all(same(started, network, name) for name in network.layers_by_name())
+
+
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+def test_every_architecture_keeps_its_settings_with_other_classes_and_another_size(architecture, tmp_path):
+    modes = {"IMAGE_RESIZE_MODE": "square", "IMAGE_MIN_DIM": 96, "IMAGE_MAX_DIM": 128}
+    if architecture != "matterport":
+        modes = {"IMAGE_RESIZE_MODE": "shortest", "IMAGE_MIN_DIM": 60, "IMAGE_MAX_DIM": 100}
+    config = tiny_config_of(architecture, BACKBONE="efficientnet_lite0", NUM_CLASSES=4, **modes)
+    network = MaskRCNNNetwork(config)
+    bias = np.arange(4) + 1.0
+    network.layers_by_name()["mrcnn_class_logits"].bias.assign(bias)
+    network.layers_by_name()["mrcnn_mask"].bias.assign(bias)
+    save_weights(network, tmp_path / "a.h5", describe(config, ["BG", "cup", "person", "unused 3"]))
+    plan = plan_initialization(tmp_path / "a.h5", ["BG", "person", "dog"], side=320)
+    assert getattr(plan.config, "ARCHITECTURE", "matterport") == architecture
+    assert plan.config.IMAGE_MAX_DIM == 320
+    assert plan.config.IMAGE_MIN_DIM == (250 if architecture == "matterport" else 192)  # 0.78, or the file's 0.6
+    started = MaskRCNNNetwork(plan.config)
+    load_initial_weights(started, plan, seed=1)
+    assert set(started.layers_by_name()) == set(network.layers_by_name())
+    kept = set(network.layers_by_name()) - {"mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"}
+    assert all(same(started, network, name) for name in kept)
+    logits, masks = (started.layers_by_name()[name].get_weights()[1] for name in ("mrcnn_class_logits", "mrcnn_mask"))
+    np.testing.assert_array_equal(logits, [1, 3, 0])
+    np.testing.assert_array_equal(masks, [1, 3, 3])  # a new class begins as the mean of 2, 3 and 4
 
 
 def test_other_classes_keep_the_rows_of_known_names(network, file):

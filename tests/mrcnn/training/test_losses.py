@@ -21,6 +21,11 @@ def test_smooth_l1_is_quadratic_below_one_and_linear_above():
     np.testing.assert_allclose(found, [2.5, 0.125, 0.0, 0.5, 2.0], atol=1e-6)
 
 
+def test_smooth_l1_turns_linear_at_beta():
+    found = losses.smooth_l1(ops.convert_to_tensor(np.array([-2.0, -0.25, 0.1, 0.5], "float32")), 0.25)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), [1.875, 0.125, 0.02, 0.375], atol=1e-6)
+
+
 def test_rpn_class_loss_counts_sampled_anchors_only():
     match = np.array([[1, -1, 0], [0, 0, -1]], "int32")
     # p(object): 1/2, 1/4, ignored; ignored, ignored, 3/4
@@ -35,6 +40,16 @@ def test_rpn_box_loss_averages_over_objects_and_deltas():
     deltas = np.array([[[1.0, 0, 0, 0], [50, 50, 50, 50], [0, 0, 3.0, -0.5]]], "float32")
     # first object 0.5 / 4, second (2.5 + 0.125) / 4, background does not count
     assert value(losses.rpn_box_loss, match, target, deltas) == pytest.approx((0.5 + 2.625) / 4 / 2, rel=1e-5)
+
+
+def test_box_losses_follow_beta():
+    one, far = np.array([[1]], "int32"), np.array([[[0.5, -0.1, 0, 0]]], "float32")
+    expected = (0.5 - 0.1 + 0.1**2 / 0.2 / 2) / 4  # with beta 0.2
+    zeros = np.zeros((1, 1, 4), "float32")
+    assert value(losses.rpn_box_loss, one, zeros, far, np.float32(0.2)) == pytest.approx(expected, rel=1e-5)
+    own = np.stack([np.full_like(far, 9), far], axis=2)
+    found = value(losses.box_loss, one, one.astype("float32"), zeros, own, np.float32(0.2))
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_class_loss_leaves_unused_slots_out():

@@ -7,6 +7,7 @@ from mrcnn.engines.keras_engine import RawDetections
 from mrcnn.training.annotated_images import AnnotatedImage, Instance
 from mrcnn.training.data import BatchMaker, WindowMaker
 from mrcnn.training.validation import Detection, Validator, mask_ap50, place_on_canvas
+from tests.mrcnn.tiny import tiny_config as tiny_config_of
 
 NAMES = ("BG", "cup", "dog", "owl")
 
@@ -59,14 +60,35 @@ def test_what_lies_in_a_crowd_is_no_mistake():
     ("size", "scale", "place"),
     [((60, 120), 64 / 120, (16, 0)), ((200, 50), 64 / 200, (0, 24)), ((20, 40), 1.6, (16, 0)), ((20, 20), 2.5, (7, 7))],
 )
-def test_a_photograph_lies_in_the_middle_of_the_canvas(size, scale, place):
-    canvas, (top, left), found_scale = place_on_canvas(np.full((*size, 3), 200, np.uint8), 64, 50)
+def test_a_photograph_lies_in_the_middle_of_the_canvas(tiny_config, size, scale, place):
+    canvas, window = place_on_canvas(np.full((*size, 3), 200, np.uint8), tiny_config)
     assert canvas.shape == (64, 64, 3)
-    assert found_scale == pytest.approx(scale)
-    assert (top, left) == place
+    resized = (round(size[0] * scale), round(size[1] * scale))
+    assert window.tolist() == [*place, place[0] + resized[0], place[1] + resized[1]]
     filled = canvas.any(axis=2)
-    assert filled.sum() == round(size[0] * scale) * round(size[1] * scale)
-    assert filled[top, left]
+    assert filled.sum() == resized[0] * resized[1]
+    assert filled[place]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "resized"),
+    [
+        # 480 x 641 to a shorter side of 60: 60 x 80.1; 100 x 300 to a longer side of 100: 33.3 x 100
+        ("torchvision", (480, 641), (60, 80)),
+        ("torchvision", (100, 301), (33, 100)),
+        ("detectron2", (100, 301), (33, 100)),
+        ("torchvision", (50, 51), (60, 61)),  # 61.2
+        ("torchvision", (97, 90), (64, 60)),  # 64.67
+        ("detectron2", (97, 90), (65, 60)),
+    ],
+)
+def test_other_architectures_limit_both_sides_and_begin_at_the_top_left(architecture, size, resized):
+    config = tiny_config_of(architecture, IMAGE_RESIZE_MODE="shortest", IMAGE_MIN_DIM=60, IMAGE_MAX_DIM=100)
+    canvas, window = place_on_canvas(np.full((*size, 3), 200, np.uint8), config)
+    assert canvas.shape == (128, 128, 3)
+    assert window.tolist() == [0, 0, *resized]
+    assert canvas[: resized[0], : resized[1]].all()
+    assert canvas.any(axis=2).sum() == resized[0] * resized[1]
 
 
 class Canned:

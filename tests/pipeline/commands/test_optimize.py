@@ -63,8 +63,8 @@ def known(monkeypatch, tmp_path):
     """The command without a network: (what was calibrated on, what was done, how many objects each precision finds)."""
     calibrated, log, counts = [], [], {"float32": 4, "int8": 4}
 
-    def fake_quantize(weights, config, canvases):
-        calibrated.append((weights, config, [canvas.copy() for canvas in canvases]))
+    def fake_quantize(weights, config, canvases, windows):
+        calibrated.append((weights, config, [canvas.copy() for canvas in canvases], windows))
         return tmp_path / "int8"
 
     monkeypatch.setattr(quantize, "quantize", fake_quantize)
@@ -83,11 +83,12 @@ def test_frames_are_calibrated_on_and_others_compared(capsys, known, photographs
     asked = ("--source", photographs, "--weights", seeded_small_weights, "--max-dim", "128", "--canvas", "square")
     code, out, err = run_main(capsys, *asked)
     assert code == 0, err
-    (weights, config, canvases), *more = calibrated
+    (weights, config, canvases, windows), *more = calibrated
     assert more == []
     assert (weights, config.IMAGE_MAX_DIM) == (seeded_small_weights, 128)
     assert [canvas.shape for canvas in canvases] == [(128, 128, 3)] * 6
     assert [int(canvas[64, 64, 0]) for canvas in canvases] == [0, 10, 20, 40, 50, 60]
+    assert windows == [(30, 0, 98, 128)] * 6  # 68 rows in the middle
     assert [entry for entry in log if entry[0] != "closed"] == [
         ("opened", "openvino", "float32"),
         ("float32", 30),

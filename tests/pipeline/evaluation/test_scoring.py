@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from mrcnn.weights.coco_names import coco_names
 from pipeline.errors import InputError
 from pipeline.evaluation.scoring import evaluate, image_paths, match_classes, read_ground_truth
 from tests.pipeline.evaluation.scene import (
@@ -196,6 +197,24 @@ def test_classes_and_categories_that_have_no_partner_are_said_in_one_line(tmp_pa
     )
     assert match_classes(("BG", "kite", "dog", "person"), truth).unmatched_text() is None
     assert match_classes(("BG", "Dog", "person"), truth, ["person"]).category_ids == {2: 5}
+
+
+def test_class_ids_with_gaps_are_matched_by_name(tmp_path):
+    truth = truth_of(tmp_path, annotation(SMALL))
+    labels = coco_names(91)
+    matched = match_classes(labels, truth)
+    # the file's own ids, whatever they are
+    assert {labels[class_id]: category_id for class_id, category_id in matched.category_ids.items()} == {
+        "person": 5, "dog": 9, "kite": truth_ids(truth)["kite"]
+    }  # fmt: skip
+    assert sorted(matched.category_ids) == [1, 18, 38], "COCO's category ids"
+    assert len(matched.not_annotated) == 80 - 3
+    assert "unused" not in " ".join(matched.not_annotated)
+
+
+def truth_ids(truth):
+    """Category ids by name."""
+    return {name: category_id for category_id, name in truth.file.categories.items()}
 
 
 @pytest.mark.parametrize(

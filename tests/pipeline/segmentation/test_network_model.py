@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
+from mrcnn.architecture import ARCHITECTURES
+from mrcnn.config import Config
+from mrcnn.weights.checkpoint import Checkpoint
+from mrcnn.weights.coco_names import coco_names
+from mrcnn.weights.metadata import network_settings
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
-from pipeline.settings.model_settings import ModelSettings
+from pipeline.settings.model_settings import ModelSettings, Precision
 
 
 def segment(model, detections, image):
@@ -20,6 +25,7 @@ def segment(model, detections, image):
 def test_what_is_shown_is_the_same_and_the_rest_is_reported_besides(seeded_small_weights):
     image = np.random.default_rng(2).integers(0, 255, (100, 150, 3)).astype(np.uint8)
     settings = ModelSettings(weights=str(seeded_small_weights), device="cpu", min_score=0.5, max_instances=3)
+    settings = settings.model_copy(update={"precision": Precision.FLOAT32})  # two segmenters may measure differently
     model = read_model(settings)
     plain, wide = model.detection_filter(), model.detection_filter(redaction_score=0.2)
     shown, reported = segment(model, plain, image), segment(model, wide, image)
@@ -76,3 +82,44 @@ def test_as_many_objects_as_the_network_can_hold_are_not_all(seeded_small_weight
     model = read_model(ModelSettings(weights=str(seeded_small_weights), **values))
     assert model.detection_filter(redaction_score=0.3).complete_below == complete_below
     assert model.detection_filter(low_score=0.3).complete_below is None
+
+
+@pytest.fixture
+def published(request, tmp_path, monkeypatch):
+    """Settings for a file with what the published weights of an architecture say, and no weights."""
+    settings = {"NAME": "published", "ARCHITECTURE": request.param, **ARCHITECTURES[request.param].settings}
+    config = type("Published", (Config,), settings)()
+    names = coco_names(config.NUM_CLASSES)
+    metadata = {"config": network_settings(config), "class_names": list(names)}
+    path = tmp_path / "published.h5"
+    path.touch()
+    checkpoint = Checkpoint(path, config.NUM_CLASSES, "resnet50", names, metadata)
+    monkeypatch.setattr("mrcnn.weights.checkpoint.read_checkpoint", lambda _: checkpoint)
+    return ModelSettings(weights=str(path))
+
+
+FOREIGN = [name for name in ARCHITECTURES if name != "matterport"]
+
+
+@pytest.mark.parametrize("published", FOREIGN, indirect=True)
+def test_the_longer_side_takes_the_shorter_one_along(published):
+    config = read_model(published).config
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (800, 1333)
+    config = read_model(published.model_copy(update={"max_dim": 512})).config
+    assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (307, 512)  # 307.3
+
+
+@pytest.mark.parametrize("published", ["torchvision", "torchvision_v2"], indirect=True)
+def test_classes_that_coco_does_not_use_are_never_shown(published):
+    shown = read_model(published).detection_filter().class_ids
+    unused = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    assert shown == set(range(1, 91)) - unused
+    chosen = published.model_copy(update={"classes": ("Toothbrush", "12")})
+    assert read_model(chosen).detection_filter().class_ids == {90, 12}
+
+
+@pytest.mark.parametrize("published", ["detectron2"], indirect=True)
+def test_all_classes_are_shown_where_all_are_used(published):
+    model = read_model(published)
+    assert model.detection_filter().class_ids is None
+    assert (model.labels[1], model.labels[80], len(model.labels)) == ("person", "toothbrush", 81)
