@@ -8,6 +8,7 @@ graphs are written from the exported ones and from this, without a quantization 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -69,7 +70,7 @@ class Calibration:
     Attributes:
         parts: changes by the name of the part: "features_body", "boxes_head", "masks_head".
         facts: JSON-able: what it was calibrated on, and how its objects compare with those of float32.
-        digest: of the file that it was read from; "" before it is written.
+        digest: of the changes; "" before they are written.
     """
 
     parts: Mapping[str, Sequence[Change]]
@@ -109,7 +110,7 @@ def read_calibration(weights: Path) -> Calibration:
             if (index["version"], index["weights"]) != (VERSION, digest):
                 raise CalibrationFault(f"{path} belongs to other weights or to another version of this program")
             parts = {part: [_change(one, stored) for one in changes] for part, changes in index["parts"].items()}
-            return Calibration(parts, dict(index["facts"]), remembered_sha256(path)[:16])
+            return Calibration(parts, dict(index["facts"]), str(index["digest"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationFault(f"{path} cannot be read ({error})") from None
 
@@ -125,11 +126,16 @@ def write_calibration(weights: Path, calibration: Calibration) -> Path:
     """
     digest = remembered_sha256(weights)
     arrays: dict[str, NDArray[Any]] = {}
+    parts = {part: [_entry(one, arrays) for one in changes] for part, changes in calibration.parts.items()}
+    of_parts = hashlib.sha256(json.dumps(parts).encode())
+    for array in arrays.values():
+        of_parts.update(array.tobytes())
     index = {
         "version": VERSION,
         "weights": digest,
+        "digest": of_parts.hexdigest()[:16],
         "facts": dict(calibration.facts),
-        "parts": {part: [_entry(one, arrays) for one in changes] for part, changes in calibration.parts.items()},
+        "parts": parts,
     }
     arrays["index"] = np.frombuffer(json.dumps(index).encode(), np.uint8)
     content = io.BytesIO()
