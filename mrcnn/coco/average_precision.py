@@ -161,6 +161,8 @@ def paired_difference(
     """
     images = sorted({record["image_id"] for record in (*annotations, *first, *second)})
     ids = sorted(set(category_ids))
+    if not images:
+        return PairedDifference(math.nan, math.nan, math.nan)
     sides = [_Resampled(annotations, detections, ids, images) for detections in (first, second)]
     whole = np.ones(len(images))
     rng = np.random.default_rng(0)

@@ -105,7 +105,7 @@ def read_calibration(weights: Path) -> Calibration:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("it is too large")
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             index = json.loads(bytes(stored["index"]))
             if (index["version"], index["weights"]) != (VERSION, digest):
                 raise CalibrationFault(f"{path} belongs to other weights or to another version of this program")

@@ -8,7 +8,7 @@ import logging
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from pipeline.commands.program import (
 )
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.agreement import Agreement, mask_agreement
-from pipeline.evaluation.scoring import GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
+from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
 from pipeline.installation import install_command, program_name, shipped_file
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
@@ -107,7 +107,7 @@ def run(argv: Sequence[str]) -> int:
     others = (image for image in spread_frames(settings.source, arguments.check) if image.tobytes() not in known)
     facts |= _compared(settings.model, others)
     if truth is not None:
-        facts |= _compared_ap(settings.model, truth, arguments.images)
+        facts |= _compared_ap(settings.model, truth, lambda segmenter: evaluate(segmenter, truth, arguments.images))
     facts["admissible"] = _is_admissible(facts)
     path = _write(model, replace(calibration, facts=facts))
     print(f"int8 calibration: {path}")
@@ -171,13 +171,15 @@ def _compared(model: ModelSettings, images: Iterable[NDArray[np.uint8]]) -> dict
     return {"frames": frames, "objects": same.expected, "found": same.found, "matched": same.matched}
 
 
-def _compared_ap(model: ModelSettings, truth: GroundTruth, images_dir: Path) -> dict[str, Any]:
+def _compared_ap(
+    model: ModelSettings, truth: GroundTruth, evaluated: Callable[[MaskRCNNSegmenter], Evaluation]
+) -> dict[str, Any]:
     """Mask AP of both precisions, and the interval of the difference; printed, and returned for the file."""
     counted = model.model_copy(update={"min_score": MIN_SCORE})
     evaluations = []
     for precision in (Precision.FLOAT32, Precision.INT8):
         with _opened(_with(counted, precision)) as segmenter:
-            evaluations.append(evaluate(segmenter, truth, images_dir))
+            evaluations.append(evaluated(segmenter))
     exact, int8 = evaluations
     category_ids = list(exact.classes.names)
     apart = paired_difference(truth.annotations, exact.found, int8.found, category_ids)
