@@ -251,10 +251,14 @@ class _Download:
     def _request(self, offset: int) -> None:
         """Send one request and append its data. Raises _ConnectionLost, WrongFileError, or OSError from the disk."""
         with self._open(offset) as response:
-            offset = self._accepted_offset(response, offset)
+            had, offset = offset, self._accepted_offset(response, offset)
             self.listener.set(offset)
-            # not "ab": another process that downloads the same file writes the same bytes at the same position
-            with self.part.open("r+b" if offset else "wb") as file:
+            if offset < had:
+                _discard(self.part)
+            self.part.touch()
+            # Neither "wb" nor "ab": what is there by now comes from another process, which writes the same bytes at the
+            # same position.
+            with self.part.open("r+b") as file:
                 file.seek(offset)
                 _etag_file(self.part).write_text(response.headers.get("ETag") or "", encoding="utf-8")
                 received = offset

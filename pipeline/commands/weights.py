@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from pipeline.console.progress import DownloadProgress
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
+from pipeline.safe_uri import safe_name
 from pipeline.segmentation.engine_choice import EngineSelection
 from pipeline.segmentation.engine_pool import default_workers
 from pipeline.segmentation.engine_trials import EngineTrials
@@ -173,27 +175,38 @@ def get_weights(model: PublishedModel, folder: Path, settings: DownloadSettings,
         return find_weights(model.name).path
     target, published = folder / model.local_name, folder / model.file_name
     if target.exists():
-        try:
-            if target == published:
-                check_file(model, target)
-            check_network(model, target)
-        except (WrongFileError, WeightsError) as error:
-            kept = _set_aside(target)
-            logger.warning("%s is not %s (%s): kept as %s", target, model.name, error, kept)
-        else:
+        problem = _problem_of(model, target)
+        if problem is None:
             logger.info("%s is already there and complete", target)
             return target
+        logger.warning("%s is not %s (%s): kept as %s", target, model.name, problem, _set_aside(target))
     _prepare_folder(model, folder)
     try:
         if target != published and published.is_file() and _is_installed(model, folder):
             return target
         with DownloadProgress(model.file_name, model.size or model.megabytes * 1_000_000, output) as progress:
             fetch_weights(model, target, progress, settings)
-    except DownloadError as error:
-        raise RunError(str(error)) from None
     except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror or error}") from None
+        # Processes that download the same file share its .part, which is gone once one of them has finished.
+        if target.exists() and _problem_of(model, target) is None:
+            logger.info("%s was downloaded by another process meanwhile", target)
+            return target
+        if not isinstance(error, DownloadError):
+            raise RunError(f"cannot write {target}: {error.strerror or error}") from None
+        mirror = settings.mirror or ""  # its path may hold a key
+        raise RunError(str(error).replace(mirror, safe_name(mirror)) if mirror else str(error)) from None
     return target
+
+
+def _problem_of(model: PublishedModel, target: Path) -> Exception | None:
+    """Why a file is not a model's weights in our layout; None if it is."""
+    try:
+        if target.name == model.file_name:
+            check_file(model, target)
+        check_network(model, target)
+    except (WrongFileError, WeightsError) as error:
+        return error
+    return None
 
 
 def _is_installed(model: PublishedModel, folder: Path) -> bool:
@@ -240,12 +253,9 @@ def _prepare_folder(model: PublishedModel, folder: Path) -> None:
     part = part_of(model, folder / model.local_name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_new = not part.exists()
-        with part.open("ab"):
+        with tempfile.TemporaryFile(dir=folder):
             pass
-        have = part.stat().st_size
-        if is_new:
-            part.unlink()
+        have = part.stat().st_size if part.exists() else 0
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise InputError(f"cannot write the weights to {folder}: {error.strerror}; choose another with --dir") from None

@@ -277,7 +277,9 @@ def _record(annotation: Annotation, image: CocoImage) -> Record | None:
         area = float(given.get("area", mask_area))
     except (TypeError, ValueError) as error:
         raise InputError(f"{annotation.label} has a bbox or area that is no number: {error}") from None
-    if len(box) != 4 or not all(math.isfinite(value) for value in (*box, area)):
+    if not math.isfinite(area):
+        raise InputError(f"{annotation.label} has the area {area}, expected a number of pixels")
+    if len(box) != 4 or not all(map(math.isfinite, box)):
         raise InputError(
             f"{annotation.label} has the bbox {given.get('bbox')!r}, expected x, y, width, height in pixels"
         )

@@ -50,7 +50,8 @@ class NetworkModel:
         report_most = max(most, REPORT_MOST) if needs_more else None
         complete_below = None
         if redaction_score is not None:
-            # Several proposals compete for an object: half as many objects as proposals leave some without one.
+            # Several proposals compete for an object: half as many objects as proposals leave some without one. That
+            # all proposals are used up says nothing: so they are in an empty frame.
             complete_below = min(report_most or most, max(1, int(self.config.POST_NMS_ROIS_INFERENCE) // 2))
         return DetectionFilter(
             high_score=high,

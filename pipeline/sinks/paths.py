@@ -34,12 +34,15 @@ _STANDARD_STREAM = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/[^/]+/fd/\d+")
 
 
 def identity(path: Path) -> Identity | None:
-    """The identity of the file at a path; None if there is none."""
+    """The identity of the file at a path; None if there is none, or if its file system numbers no files.
+
+    Some network drives of Windows give every file the number 0; files without an identity are compared by name.
+    """
     try:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_ino else None
 
 
 def is_same_file(path: Path, other: Path) -> bool:

@@ -201,7 +201,8 @@ def _request_log() -> logging.Logger:
 
 
 def _is_own_failure(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    malformed = (HttpProcessingError, web.RequestPayloadError)
+    return not (record.exc_info and isinstance(record.exc_info[1], malformed))
 
 
 def listen(host: str, port: int) -> socket.socket:

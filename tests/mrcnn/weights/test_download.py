@@ -302,6 +302,26 @@ def test_two_processes_that_fetch_the_same_do_not_mix(fetch, server, monkeypatch
     assert server.requests == ["bytes=100-"]
 
 
+def test_of_two_processes_that_begin_at_once_neither_cuts_off_what_the_other_has(fetch, monkeypatch):
+    part, lengths = fetch.folder / f"{NAME}.part", []
+    open_address, read = download._Download._open, download._read
+
+    def other_is_faster(self, offset):
+        response = open_address(self, offset)
+        part.write_bytes(GOOD)
+        return response
+
+    def watched(response):
+        lengths.append(part.stat().st_size)
+        return read(response)
+
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(download._Download, "_open", other_is_faster)
+    monkeypatch.setattr(download, "_read", watched)
+    assert fetch().read_bytes() == GOOD
+    assert set(lengths) == {len(GOOD)}
+
+
 @pytest.fixture
 def coco(server, monkeypatch, tmp_path):
     """Where `download_trained_weights` puts its file; it fetches from the server, with one try."""

@@ -140,6 +140,30 @@ def test_a_disk_that_fills_up_meanwhile_is_not_tried_again(fetch, monkeypatch):
     assert names(fetch.folder) == []
 
 
+@pytest.mark.parametrize("foreign", [False, True])
+def test_of_two_processes_that_download_a_file_the_later_one_finds_it(fetch, server, monkeypatch, caplog, foreign):
+    model, server.data = published_v1(server.url) if foreign else (published_model(GOOD, server.url), GOOD)
+    fetch_weights = download.fetch_weights
+
+    def fetch_twice(model, target, listener, settings):
+        check_file = download.check_file
+
+        def other_is_faster(checked, path):
+            monkeypatch.setattr(download, "check_file", check_file)
+            fetch_weights(model, target, listener, settings)
+            check_file(checked, path)
+
+        monkeypatch.setattr(download, "check_file", other_is_faster)
+        fetch_weights(model, target, listener, settings)
+
+    monkeypatch.setattr(weights, "fetch_weights", fetch_twice)
+    with caplog.at_level(logging.INFO, "pipeline.commands.weights"):
+        path = fetch(model)
+    assert "downloaded by another process meanwhile" in caplog.text
+    assert names(fetch.folder) == [path.name]
+    assert read_checkpoint(path).num_classes == (91 if foreign else 81)
+
+
 # Other programs' files
 
 
@@ -278,6 +302,15 @@ def test_a_mirror_that_is_no_folder_is_refused_and_not_repeated(run, monkeypatch
     code, _, err = run("get", "coco-r50")
     assert code == 2
     assert "STREAM_SEGMENT_WEIGHTS_MIRROR must be an address like https://host/folder" in err
+    assert "geheim" not in err
+
+
+def test_a_key_in_the_path_of_a_mirror_is_not_shown(run, server, monkeypatch):
+    monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_MIRROR", f"{server.mirror}/geheim/key=geheim/")
+    server.statuses = [404]
+    code, out, err = run("get", "coco-r50")
+    assert (code, out) == (1, "")
+    assert f"cannot download {server.mirror}/***/***/v1.pth: the server answers 404" in err
     assert "geheim" not in err
 
 

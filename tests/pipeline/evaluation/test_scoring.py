@@ -100,6 +100,7 @@ def test_objects_without_area_in_the_image_are_left_out_and_counted(tmp_path, us
         (lambda d: d["annotations"][0].update(image_id=8), "annotation 0 belongs to image 8, which the file does not"),
         (lambda d: d["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 0 has the bbox \[1, 2, 3\]"),
         (lambda d: d["annotations"][0].update(bbox=[1, "b", 3, 4]), "annotation 0 .* no number"),
+        (lambda d: d["annotations"][0].update(area=float("nan")), "annotation 0 has the area nan, expected"),
         (lambda d: d["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "annotation 0 .*x, y, x, y"),
         # pycocotools would decode it to a mask of foreign memory
         (

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+import urllib.request
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 
 import av
 import cv2
@@ -18,17 +21,19 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from pipeline.errors import RunError
 from pipeline.records import Frame, Instances, SourceInfo, SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.settings.output_settings import VirtualCameraSettings, WindowSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.virtual_camera import VirtualCamera
 from pipeline.sinks.window import Window
+from pipeline.sources.images import ImagesSource
 from pipeline.web.sink import WebSink
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
 from tests.pipeline.sinks.test_virtual_camera import FakeLibrary
 from tests.pipeline.sinks.test_window import FakeGui
-from tests.pipeline.web.served import request
+from tests.pipeline.web.served import CONTROL, request
 
 HEIGHT, WIDTH, FRAMES, FPS = 200, 320, 60, 25
 BLOCK = 8
@@ -38,8 +43,9 @@ UNCOVERED_FROM = 0.5
 LEAST_CONTRAST = 0.5
 """Gray levels, a standard deviation: rounding alone reaches it in files; the person's blocks have 1.8 at least."""
 MOST_UNCOVERED = 0.005
-STILL_EVERY, SNAPSHOT_FROM = 3, 20
-EXITS = {"script", "script, drawn", "window", "virtual camera", "file", "stills", "page", "JSON masks"}
+STILL_EVERY, SNAPSHOT_FROM, RECORD_FROM = 3, 20, 22
+EXITS = {"script", "script, drawn", "window", "virtual camera", "file", "stills", "JSON masks", "snapshot", "page"}
+VIDEO_EXITS = EXITS | {"page's recording"}
 
 _random = np.random.default_rng(11)
 # Squares of 2x2 blocks: what is left of them in a blurred person does not correlate with the texture within a block.
@@ -59,6 +65,7 @@ class Light:
 
 
 DAY, NIGHT = Light(100, 2), Light(16, 0.7)
+LIGHTS = pytest.mark.parametrize("light", [DAY, pytest.param(NIGHT, marks=pytest.mark.slow)], ids=["day", "night"])
 
 
 def person_x(index):
@@ -66,14 +73,18 @@ def person_x(index):
     return 4 * index - PERSON_HW[1]
 
 
+@cache
 def scene(index, light):
-    """uint8 (H, W, 3): frame `index`."""
+    """uint8 (H, W, 3): frame `index`, which its first pixel tells the engine."""
     reflectance = WALL.copy()
     x = person_x(index)
     x1, x2 = max(0, x), min(WIDTH, x + PERSON_HW[1])
     reflectance[PERSON_Y : PERSON_Y + PERSON_HW[0], x1:x2] = TEXTURE[:, x1 - x : x2 - x]
     noise = np.random.default_rng(index).normal(0, light.noise, (HEIGHT, WIDTH, 3))
-    return np.clip(np.rint(light.brightness * reflectance[..., None] + noise), 0, 255).astype(np.uint8)
+    image = np.clip(np.rint(light.brightness * reflectance[..., None] + noise), 0, 255).astype(np.uint8)
+    image[0, 0] = index
+    image.flags.writeable = False
+    return image
 
 
 def blocks(image, x1, x2):
@@ -106,11 +117,40 @@ def uncovered(image, index):
     return float((found > UNCOVERED_FROM).mean()) if found.size else 0.0
 
 
-class Hall(FakeSource):
-    """The scene as a live source."""
+@dataclass(frozen=True)
+class Footage:
+    """What the scene comes from, and the settings that go with it."""
 
-    def __init__(self, light, gate):
-        super().__init__(FRAMES, SourceKind.LIVE, gate, clock=time.monotonic)
+    kind: SourceKind
+    settings: dict
+
+    @property
+    def is_live(self):
+        return self.kind is SourceKind.LIVE or self.settings.get("source") == {"policy": "live"}
+
+    @property
+    def most_uncovered(self):
+        """Frames that are presented with their own result are covered as it says; others as well as can be."""
+        return 0.0 if self.settings.get("presentation") == "exact" or self is PHOTOGRAPHS else MOST_UNCOVERED
+
+    def source(self, folder, light, gate):
+        if self.kind is SourceKind.STILLS:
+            return Photographs(folder, light, gate)
+        return Hall(self.kind, light, gate)
+
+
+EXACT = Footage(SourceKind.LIVE, {"presentation": "exact"})
+SMOOTH = Footage(SourceKind.LIVE, {"presentation": "smooth"})
+KEYFRAMES = Footage(SourceKind.RECORDED, {"motion": {"infer_every": 7}})
+PHOTOGRAPHS = Footage(SourceKind.STILLS, {})
+LIVE_PHOTOGRAPHS = Footage(SourceKind.STILLS, {"source": {"policy": "live"}})
+
+
+class Hall(FakeSource):
+    """The scene as a camera or a file."""
+
+    def __init__(self, kind, light, gate):
+        super().__init__(FRAMES, kind, gate, clock=time.monotonic)
         self._light = light
 
     def open(self):
@@ -121,14 +161,35 @@ class Hall(FakeSource):
         if frame is None:
             return None
         image = scene(frame.index, self._light)
-        image[0, 0] = frame.index  # for the engine
         return Frame("hall", frame.index, frame.pts, frame.time_base, frame.captured_at_s, image)
 
 
-class Progress:
-    """How far a run has come, in frames, and the turns of those who wait for it."""
+class Photographs(ImagesSource):
+    """The scene as a folder of photographs."""
 
-    def __init__(self):
+    def __init__(self, folder, light, gate):
+        paths = [folder / f"{index:02d}.png" for index in range(FRAMES)]
+        for index, path in enumerate(paths):
+            cv2.imwrite(str(path), scene(index, light), [cv2.IMWRITE_PNG_COMPRESSION, 0])
+        super().__init__(paths, "photographs")
+        self._gate = gate
+
+    def read(self):
+        frame = super().read()
+        if frame is not None:
+            self._gate(frame.index)
+        return frame
+
+
+class Progress:
+    """How far a run has come, in frames, and the turns of those who wait for it.
+
+    Attributes:
+        shows_all: whether frames are presented before they were inferred.
+    """
+
+    def __init__(self, shows_all):
+        self.shows_all = shows_all
         self.given, self.inferring, self.presented = 0, 0, 0
         self.ended = False
         self._changed = threading.Condition()
@@ -170,21 +231,42 @@ class Prompt(FakeSegmenter):
 
 
 class Late(Prompt):
-    """Each result takes as long as nine frames."""
+    """Each result takes as long as nine frames, and until the one before has been presented."""
 
     LAG = 9
 
+    def __init__(self, progress):
+        super().__init__(progress)
+        self._last = -1
+
     def may_give(self, index):
-        """Frames come while the engine works, as many as it is late, whether or not they are presented."""
+        """Frames come while the engine works, as many as it is late."""
         self.progress.wait_for(lambda: self.progress.inferring + self.LAG >= index)
+        if self.progress.shows_all:
+            return super().may_give(index)
         self.progress.advance(given=index + 1)
         return True
 
     def segment(self, image_bgr):
         index = int(image_bgr[0, 0, 0])
         self.progress.advance(inferring=index)
-        self.progress.wait_for(lambda: self.progress.given >= min(index + self.LAG, FRAMES))
+        last, self._last = self._last, index
+        self.progress.wait_for(
+            lambda: self.progress.given >= min(index + self.LAG, FRAMES) and self.progress.presented > last
+        )
         return super().segment(image_bgr)
+
+
+class Held(Prompt):
+    """Answers for a keyframe when all frames before it have been presented: none is while it works."""
+
+    def segment(self, image_bgr):
+        self.progress.wait_for(lambda: self.progress.presented >= int(image_bgr[0, 0, 0]))
+        return super().segment(image_bgr)
+
+    def may_give(self, index):
+        """A file is read as fast as its frames are taken."""
+        return True
 
 
 class Repeating(Prompt):
@@ -260,7 +342,7 @@ class Seen:
     exits: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
 
     def add(self, name, index, image):
-        self.exits.setdefault(name, []).append((index, np.array(image)))
+        self.exits.setdefault(name, []).append((index, image))
 
     def worst(self):
         """The largest share of the person's blocks in a frame, by exit."""
@@ -273,46 +355,93 @@ class Seen:
         return np.mean([a.std() > 0 and np.corrcoef(a, b)[0, 1] > 0.8 for a, b in both])
 
 
-def run(folder, engine_type, light, presentation, mode="silhouette"):
+def run(folder, engine_type, light, footage, mode="silhouette"):
     """A run with every exit open; returns what they gave."""
-    progress, seen = Progress(), Seen()
+    progress, seen = Progress(shows_all=footage is not EXACT), Seen()
     engine, window, camera = engine_type(progress), IndexedWindow(folder / "stills"), IndexedCamera()
-    supervised = presentation == "exact" or engine_type is Failing
+    supervised = footage is EXACT or engine_type is Failing
+    output = "out/" if footage.kind is SourceKind.STILLS else "out.mkv"
     settings = Settings.model_validate(
         {
             "window": {"mode": "off"},
             "overlay": {"status": False, "labels": False},
-            "presentation": presentation,
             "privacy": {"mode": mode, "classes": ["thing"], "late_after_s": 1.0},
             "supervision": {"restart": supervised, "timeout_s": 0.3, "start_timeout_s": 0.3, "restarts": 1000},
-            "output": {"path": str(folder / "out.mkv"), "crf": 4, "preset": "ultrafast"},
+            "output": {"path": f"{folder}/{output}", "crf": 4, "preset": "ultrafast"},
             "detections": {"path": str(folder / "out.jsonl")},
             "serve": {"address": "0", "jpeg_quality": 95, "record_dir": str(folder)},
+            **footage.settings,
         }
     )
-    stream = Stream(settings, source=Hall(light, engine.may_give), segmenter=engine)
+    stream = Stream(settings, source=footage.source(folder, light, engine.may_give), segmenter=engine)
     for sink in (window, camera):
         stream.add_sink(sink)
-    indices, requests = [], []
-    with stream:
+    fails = engine_type is Failing and not footage.is_live
+    indices, browser = [], None
+    with pytest.raises(RunError, match="failed on purpose") if fails else nullcontext(), stream:
         (page,) = [sink for sink in stream.sinks if isinstance(sink, WebSink)]
-        for item in stream:
-            index = item.frame.index
-            indices.append(index)
-            seen.add("script", index, item.frame.image_bgr)
-            seen.add("script, drawn", index, stream.draw(item))
-            if len(indices) % STILL_EVERY == 0:
-                window.gui.press("s")
-            if not requests and index >= SNAPSHOT_FROM:
-                requests.append(Snapshot(page, index, progress))
-            progress.advance(presented=index + 1)
-            if index == FRAMES - 1:
-                progress.end()
-        progress.end()
-    collect(seen, folder, indices[0], window, camera)
-    for snapshot in requests:
-        snapshot.collect(seen)
+        browser = Browser(page, progress, records=footage.kind is not SourceKind.STILLS)
+        try:
+            for item in stream:
+                index = item.frame.index
+                indices.append(index)
+                seen.add("script", index, item.frame.image_bgr)
+                seen.add("script, drawn", index, stream.draw(item))
+                if len(indices) % STILL_EVERY == 0:
+                    window.gui.press("s")
+                browser.visit(index)
+                progress.advance(presented=index + 1)
+                if index == FRAMES - 1:
+                    progress.end()
+        finally:
+            progress.end()
+    for index, image in window.shown:
+        seen.add("window", index, image)
+    for index, path in window.stills:
+        seen.add("stills", index, cv2.imread(path))
+    for index, image in zip(camera.indices, camera.device.frames, strict=True):
+        seen.add("virtual camera", index, image)
+    collect_files(seen, folder, indices[0], browser.recording_from)
+    browser.collect(seen)
     return seen
+
+
+class Browser:
+    """Somebody at the page, who watches, requests a snapshot, and starts a recording."""
+
+    def __init__(self, page, progress, records):
+        self._page, self._progress, self._records = page, progress, records
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._live = opener.open(page.url + "stream.mjpg", timeout=DEADLINE_S)
+        self._seen, self._snapshot, self._switched = [], None, False
+        self.recording_from = None
+
+    def visit(self, index):
+        """After each frame, which is on the page when this returns."""
+        self._seen.append((index, self._next_picture()))
+        if self._switched and self.recording_from is None:
+            self.recording_from = index
+        if self._records and not self._switched and index >= RECORD_FROM:
+            self._switched = True
+            for on in (b"false", b"true"):
+                status, _, body = request(self._page.url + "api/recording", b'{"on": %s}' % on, CONTROL)
+                assert status == 200, body
+        if self._snapshot is None and index >= SNAPSHOT_FROM:
+            self._snapshot = Snapshot(self._page, index, self._progress)
+
+    def _next_picture(self):
+        while line := self._live.readline():
+            name, _, value = line.partition(b":")
+            if name == b"Content-Length":
+                self._live.readline()
+                return cv2.imdecode(np.frombuffer(self._live.read(int(value)), np.uint8), cv2.IMREAD_COLOR)
+        raise AssertionError("the live pictures ended before the run")
+
+    def collect(self, seen):
+        self._live.close()
+        for index, image in self._seen:
+            seen.add("page", index, image)
+        self._snapshot.collect(seen)
 
 
 class Snapshot(threading.Thread):
@@ -337,20 +466,21 @@ class Snapshot(threading.Thread):
         self.join(DEADLINE_S)
         last, image = self._answer
         for index in range(self._first, min(last + 2, FRAMES)):
-            seen.add("page", index, image)
+            seen.add("snapshot", index, image)
 
 
-def collect(seen, folder, first_index, window, camera):
-    """What lies in files, on the screen and in the device after a run."""
-    for index, image in window.shown:
-        seen.add("window", index, image)
-    for index, path in window.stills:
-        seen.add("stills", index, cv2.imread(path))
-    for index, image in zip(camera.indices, camera.device.frames, strict=True):
-        seen.add("virtual camera", index, image)
-    with av.open(str(folder / "out.mkv")) as file:
-        for frame in file.decode(video=0):
-            seen.add("file", first_index + round(frame.time * FPS), frame.to_ndarray(format="bgr24"))
+def collect_files(seen, folder, first_index, recording_from):
+    """What lies in the files of a run."""
+    for name, path, start in (
+        ("file", folder / "out.mkv", first_index),
+        ("page's recording", folder / "out-2.mkv", recording_from),
+    ):
+        if path.exists():
+            with av.open(str(path)) as file:
+                for frame in file.decode(video=0):
+                    seen.add(name, start + round(frame.time * FPS), frame.to_ndarray(format="bgr24"))
+    for path in (folder / "out").glob("*.png"):
+        seen.add("file", int(path.stem), cv2.imread(str(path)))
     for line in (folder / "out.jsonl").read_text().splitlines():
         record = json.loads(line)
         union = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -359,28 +489,54 @@ def collect(seen, folder, first_index, window, camera):
         seen.add("JSON masks", record["frame"], union)
 
 
-@pytest.mark.parametrize("presentation", ["exact", "smooth"])
-@pytest.mark.parametrize("light", [DAY, NIGHT], ids=["day", "night"])
+def assert_nobody_recognized(seen, footage):
+    assert set(seen.exits) == (EXITS if footage.kind is SourceKind.STILLS else VIDEO_EXITS)
+    assert {name: share for name, share in seen.worst().items() if share > footage.most_uncovered} == {}
+
+
+@pytest.mark.parametrize("footage", [EXACT, SMOOTH], ids=["exact", "smooth"])
+@LIGHTS
 @pytest.mark.parametrize("engine", [Prompt, Late, Repeating, Hanging, Failing])
-def test_nobody_can_be_recognized_at_any_exit(tmp_path, engine, light, presentation):
-    seen = run(tmp_path, engine, light, presentation)
-    assert set(seen.exits) == EXITS
-    most = 0.0 if presentation == "exact" else MOST_UNCOVERED
-    assert {name: share for name, share in seen.worst().items() if share > most} == {}
+def test_nobody_can_be_recognized_at_any_exit(tmp_path, engine, light, footage):
+    seen = run(tmp_path, engine, light, footage)
+    assert_nobody_recognized(seen, footage)
     assert seen.background_share() > 0.1, "a picture that is all covered proves nothing"
+
+
+@LIGHTS
+@pytest.mark.parametrize("engine", [Prompt, Held, Failing])
+def test_nobody_can_be_recognized_between_keyframes_of_a_file(tmp_path, engine, light):
+    seen = run(tmp_path, engine, light, KEYFRAMES)
+    assert_nobody_recognized(seen, KEYFRAMES)
+    assert seen.background_share() > 0.1
+    shown = [index for index, _ in seen.exits["script"]]
+    assert shown == list(range(28 if engine is Failing else FRAMES))
+
+
+@LIGHTS
+def test_nobody_can_be_recognized_in_photographs(tmp_path, light):
+    seen = run(tmp_path, Prompt, light, PHOTOGRAPHS)
+    assert_nobody_recognized(seen, PHOTOGRAPHS)
+    assert seen.background_share() == 1.0
+
+
+@pytest.mark.parametrize("engine", [Late, Repeating, Hanging, Failing])
+def test_nobody_can_be_recognized_in_photographs_that_do_not_wait_for_their_result(tmp_path, engine):
+    seen = run(tmp_path, engine, DAY, LIVE_PHOTOGRAPHS)
+    assert_nobody_recognized(seen, LIVE_PHOTOGRAPHS)
 
 
 @pytest.mark.parametrize("mode", ["blur", "pixelate"])
 def test_nobody_can_be_recognized_in_a_blur_or_in_cells(tmp_path, mode):
     """Silhouettes above are flat; a gradient correlates with the texture of a block now and then, by chance."""
-    seen = run(tmp_path, Late, DAY, "smooth", mode)
+    seen = run(tmp_path, Late, DAY, SMOOTH, mode)
     assert max(seen.worst().values()) <= MOST_UNCOVERED
     assert seen.background_share() > 0.1
 
 
-@pytest.mark.parametrize("presentation", ["exact", "smooth"])
-@pytest.mark.parametrize("light", [DAY, NIGHT], ids=["day", "night"])
-def test_without_privacy_every_exit_that_has_pixels_fails_the_proof(tmp_path, light, presentation):
-    worst = run(tmp_path, Prompt, light, presentation, mode="off").worst()
-    assert set(worst) == EXITS
+@pytest.mark.parametrize("footage", [EXACT, SMOOTH, KEYFRAMES, PHOTOGRAPHS], ids=["exact", "smooth", "keys", "photos"])
+@LIGHTS
+def test_without_privacy_every_exit_that_has_pixels_fails_the_proof(tmp_path, light, footage):
+    worst = run(tmp_path, Prompt, light, footage, mode="off").worst()
+    assert set(worst) == (EXITS if footage.kind is SourceKind.STILLS else VIDEO_EXITS)
     assert {name for name, share in worst.items() if share < 0.6} == {"JSON masks"}

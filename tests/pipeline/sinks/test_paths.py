@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mrcnn.weights.published import MODELS
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
 from pipeline.settings.loading import load_settings
@@ -59,6 +60,24 @@ def test_no_file_has_no_identity(tmp_path):
     assert identity(tmp_path / "none") is None
     assert identity(Path("bad\0name")) is None
     assert Path("bad\0name") not in Inputs()
+
+
+def test_files_without_numbers_are_compared_by_name(tmp_path, monkeypatch):
+    one, other = touch(tmp_path / "a.mp4"), touch(tmp_path / "b.mp4")
+    (tmp_path / "photos").mkdir()
+    stat = Path.stat
+
+    def without_numbers(path, **how):
+        status = list(stat(path, **how))
+        status[1:3] = (0, 7) if path.suffix else status[1:3]  # folders have numbers
+        return os.stat_result(status)
+
+    monkeypatch.setattr(Path, "stat", without_numbers)
+    assert identity(one) is None
+    assert is_same_file(one, tmp_path / "photos" / ".." / "a.mp4")
+    assert not is_same_file(one, other)
+    assert one in Inputs.of([one])
+    assert other not in Inputs.of([one])
 
 
 def test_a_valid_path_passes(tmp_path):
@@ -141,6 +160,25 @@ def reading(tmp_path, monkeypatch):
         return load_settings(tmp_path / "my.yaml", values)
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ("coco", "weights/mask_rcnn_coco.h5"),
+        ("coco-r50", "weights/coco-r50.h5"),
+        ("coco-r50", "weights/{published}"),
+        ("~/R50.pth", "R50.pth"),
+        ("./R50.pkl", "R50.pkl"),
+        ("R50.safetensors", "R50.safetensors"),
+    ],
+)
+def test_weights_are_recognized_by_name_and_in_every_format(reading, tmp_path, given, file):
+    path = touch(tmp_path / file.format(published=MODELS["coco-r50"].file_name))
+    values = {"model": {"weights": given}, "source": {"uri": "clip.mp4"}, "detections": {"path": str(path)}}
+    settings = Settings.model_validate({"window": {"mode": "off"}, **values})
+    with pytest.raises(InputError, match="is a file that this run reads"):
+        opened(settings)
 
 
 def opened(settings, kind=SourceKind.RECORDED):

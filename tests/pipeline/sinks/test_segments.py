@@ -4,7 +4,10 @@ import errno
 import json
 import logging
 import os
+import re
+import sys
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -14,7 +17,7 @@ from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import Recorder
-from pipeline.sinks.segments import CHECK_EVERY_S, SegmentRecorder, make_recorder
+from pipeline.sinks.segments import CHECK_EVERY_S, SegmentList, SegmentRecorder, make_recorder
 from tests.pipeline.fakes import FakeClock
 from tests.pipeline.sinks.presentations import context, presentation
 
@@ -205,6 +208,43 @@ def test_two_recorders_at_once_share_no_segment_and_delete_only_their_own(tmp_pa
     beyond_every_limit(third)
     assert not any(os.path.exists(path) for path in first.written)
     assert all(os.path.exists(path) for path in second.written)
+
+
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        (None, {".kiosk.mp4.segments.lock"}),
+        (PermissionError(errno.EACCES, "another process"), {".kiosk.mp4.segments.lock", ".kiosk-2.mp4.segments.lock"}),
+    ],
+)
+def test_on_windows_the_first_byte_is_locked(tmp_path, monkeypatch, error, names):
+    held, asked = [error], []
+
+    def locking(descriptor, mode, count):
+        asked.append((os.lseek(descriptor, 0, os.SEEK_CUR), mode, count))
+        if (failure := held.pop()) is not None:
+            held.append(None)
+            raise failure
+
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setattr(sys, "platform", "win32")
+    (tmp_path / ".kiosk.mp4.segments.lock").write_text("longer than a byte")
+    SegmentList(tmp_path / "kiosk.mp4", re.compile("x"), FakeClock()).close()
+    assert {path.name for path in tmp_path.glob("*.lock")} == names
+    assert asked == [(0, 2, 1)] * len(names)
+
+
+def test_files_that_cannot_be_locked_are_no_list(tmp_path, monkeypatch, caplog):
+    def locking(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setattr(sys, "platform", "win32")
+    segments = SegmentList(tmp_path / "kiosk.mp4", re.compile("x"), FakeClock())
+    segments.put("one")
+    segments.close()
+    assert "cannot be locked (No locks available): segments of earlier runs are kept" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [".kiosk.mp4.segments.lock"]
 
 
 def test_segments_of_an_earlier_run_are_deleted_by_the_next(tmp_path):

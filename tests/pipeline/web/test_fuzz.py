@@ -5,6 +5,7 @@ STREAM_SEGMENT_FUZZ sets the number of requests.
 
 import logging
 import os
+import select
 import socket
 
 import pytest
@@ -16,6 +17,7 @@ from tests.pipeline.web.served import served
 
 TOKEN = "correct-horse-battery"
 REQUESTS = int(os.environ.get("STREAM_SEGMENT_FUZZ", "150"))
+INCOMPLETE_AFTER_S = 0.2
 ROUTES = (
     "/ /app.js /plots.js /style.css /icon.svg /live /stream.mjpg /snapshot.jpg /api/status /api/events /api/overlay "
     "/api/recording /healthz /metrics"
@@ -99,11 +101,13 @@ HEAD = st.lists(HEADER, max_size=6)
 
 def answer(port, data):
     """The head of what the server answers; empty if it closes the connection."""
+    received = b""
     with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        received = b""
         try:
+            connection.sendall(data)
+            # The server leaves a request whose client has shut down without an answer: only if it waits for more.
+            if not select.select([connection], [], [], INCOMPLETE_AFTER_S)[0]:
+                connection.shutdown(socket.SHUT_WR)
             while b"\r\n\r\n" not in received and (part := connection.recv(65536)):
                 received += part
         except ConnectionError:
@@ -117,16 +121,17 @@ def locations(head):
 
 
 def ask(run, method, path, query, head, body):
-    """Send one request; hold that its answer is no error of the server and leads to no other site."""
+    """Send one request; hold that its answer is no error of the server and leads to no other site; its status."""
     names = {name.lower() for name, _ in head}
     headers = [*([] if b"host" in names else [(b"Host", b"127.0.0.1")]), *head]
     if not names & {b"content-length", b"transfer-encoding"}:
         headers.append((b"Content-Length", str(len(body)).encode()))
     lines = [method + b" " + path + query + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
     answered = answer(run.port, b"\r\n".join(lines) + b"\r\n\r\n" + body)
-    if answered:
-        assert int(answered.split()[1]) < 500, answered
+    status = int(answered.split()[1]) if answered else None
+    assert status is None or status < 500, answered
     assert set(locations(answered)) <= set(ROUTES)
+    return status
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
@@ -134,6 +139,7 @@ def test_no_request_is_an_error_of_the_server(token, caplog):
     caplog.set_level(logging.INFO)
     with served(serve={"token": token, "max_viewers": 1000}) as run:
         run.wait_for_masks()
+        statuses = []
 
         @settings(max_examples=REQUESTS, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(METHOD, PATH, QUERY, HEAD, BODY)
@@ -143,11 +149,13 @@ def test_no_request_is_an_error_of_the_server(token, caplog):
         @example(b"GET", b"/x%0d%0aSet-Cookie:%20a=b", b"?token=x", [], b"")
         @example(b"GET", b"//evil.example/x", b"?token=" + TOKEN.encode(), [], b"")
         @example(b"GET", b"/", b"", [(b"Expect", b"\xff")], b"")
+        @example(b"PUT", b"/x", b"", [(b"Content-Encoding", b"gzip")], b"no gzip")
         @example(b"GET", b"/snapshot.jpg", b"?token=" + TOKEN.encode(), [], b"")
         def fuzz(method, path, query, head, body):
             caplog.clear()
-            ask(run, method, path, query, head, body)
+            statuses.append(ask(run, method, path, query, head, body))
             assert [r.getMessage() for r in caplog.records if r.exc_info or r.levelno >= logging.WARNING] == []
 
         fuzz()
+        assert statuses.count(None) < len(statuses) / 2
         assert run.get("/healthz")[0] == 200
