@@ -66,6 +66,19 @@ def class_name(class_id: int, labels: Sequence[str]) -> str:
     return labels[class_id] if class_id < len(labels) else f"class {class_id}"
 
 
+_PLURALS = {"person": "people", "mouse": "mice", "knife": "knives", "man": "men", "woman": "women", "child": "children"}
+_WITHOUT_PLURAL = ("sheep", "skis", "scissors", "broccoli")
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its English noun, such as "1 person", "2 people" and "3 buses"; other languages are left alone."""
+    first, space, last = noun.rpartition(" ")
+    if count != 1 and noun.isascii() and last[-1:].isalpha() and last not in _WITHOUT_PLURAL:
+        sibilant = last.endswith(("s", "x", "ch", "sh"))
+        last = _PLURALS.get(last, f"{last}es" if sibilant else f"{last}s")
+    return f"{count} {first}{space}{last}"
+
+
 def is_unused(label: str) -> bool:
     """Whether a class is none of COCO's: torchvision's class ids are COCO's category ids, which have gaps."""
     return re.fullmatch(r"unused \d+", label) is not None

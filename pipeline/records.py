@@ -213,13 +213,6 @@ class StageTimes:
     presented_at_s: float | None = None
 
     @property
-    def inference_s(self) -> float | None:
-        """How long the segmenter took, seconds."""
-        if self.inference_started_at_s is None or self.inference_ended_at_s is None:
-            return None
-        return self.inference_ended_at_s - self.inference_started_at_s
-
-    @property
     def latency_s(self) -> float | None:
         """From capture to presentation, seconds."""
         return None if self.presented_at_s is None else self.presented_at_s - self.captured_at_s
@@ -241,29 +234,32 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class UnredactedFrame:
+class _FrameWithInstances:
+    """A frame before or after redaction, and what to show on it; see `SegmentedFrame`."""
+
+    frame: Frame
+    instances: Instances
+    instances_index: int | None
+    times: StageTimes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnredactedFrame(_FrameWithInstances):
     """A captured frame with its results, before redaction. Only `Redactor.apply` turns it into a `SegmentedFrame`.
 
     No sink, page or script gets one: what privacy settings cover is still visible in it.
 
     Attributes:
         frame: the frame as it was captured.
-        instances: what to show on it.
-        instances_index: index of the frame that the instances were computed on: `frame.index` in exact presentation, an
-            earlier one in smooth; None before the first result, and where the network lost the frame.
-        times: when the frame passed each stage.
+        instances, instances_index, times: see `SegmentedFrame`.
         detections: what the instances come from; None before the first result, and for a frame that the network lost.
     """
 
-    frame: Frame
-    instances: Instances
-    instances_index: int | None
-    times: StageTimes
     detections: Detections | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SegmentedFrame:
+class SegmentedFrame(_FrameWithInstances):
     """A frame as it may be shown, with its instances.
 
     Attributes:
@@ -275,10 +271,6 @@ class SegmentedFrame:
         scene: counts, lines, zones and events at this frame; None where nothing is tracked.
     """
 
-    frame: Frame
-    instances: Instances
-    instances_index: int | None
-    times: StageTimes
     scene: Scene | None = None
 
 

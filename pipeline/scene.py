@@ -117,6 +117,6 @@ class Scene:
     zones: Sequence[ZoneState] = ()
     events: Sequence[Event] = ()
 
-    def count_texts(self) -> list[str]:
-        """Counts for display, such as "2 person (5 so far)"; the classes that occurred, in the order of their ids."""
-        return [f"{self.now.get(name, 0)} {name} ({total} so far)" for name, total in self.seen.items()]
+    def counts(self) -> list[tuple[str, int, int]]:
+        """Class name, objects now and since the start, of the classes that occurred, in the order of their ids."""
+        return [(name, self.now.get(name, 0), total) for name, total in self.seen.items()]

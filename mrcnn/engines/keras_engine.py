@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,21 +27,10 @@ Tensor = Any
 """A tensor of the Keras backend; Keras is untyped."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PendingDetections:
-    """A submitted batch: tensors of the Keras backend on its device, possibly still being computed.
-
-    Attributes:
-        detections: float32 (B, D, 6), see `mrcnn.network.detection_selection.detect`.
-        counts: int32 (B,).
-        pyramid: [P2, P3, P4, P5].
-        mask_probs: float32 (B, MASKS_AT_ONCE, 28, 28) of the first objects; None if not predicted yet.
-    """
-
-    detections: Tensor
-    counts: Tensor
-    pyramid: list[Tensor]
-    mask_probs: Tensor | None
+Submitted = tuple[Tensor, Tensor, list[Tensor], Tensor | None]
+"""A batch on the backend's device, possibly still being computed: detections float32 (B, D, 6), see
+`mrcnn.network.detection_selection.detect`; counts int32 (B,); [P2, P3, P4, P5]; masks of the first objects, float32
+(B, MASKS_AT_ONCE, 28, 28), None if not predicted yet."""
 
 
 class KerasEngine(Engine):
@@ -69,17 +57,17 @@ class KerasEngine(Engine):
     def warm_up(self, batch: int, height: int, width: int, dtype: DTypeLike = np.uint8) -> None:
         """Compile everything for canvases of this size and dtype, see `Engine.warm_up`."""
         windows = np.array([[0, 0, height, width]] * batch)
-        pending = self.submit(np.zeros((batch, height, width, 3), dtype), windows)
-        at_once = 0 if pending.mask_probs is None else pending.mask_probs.shape[1]
+        _, _, pyramid, mask_probs = self._submit(np.zeros((batch, height, width, 3), dtype), windows)
+        at_once = 0 if mask_probs is None else mask_probs.shape[1]
         for bucket in self._buckets:
             if bucket > at_once:
                 boxes = np.zeros((batch, bucket, 4), np.float32)
-                self._run_masks(pending.pyramid, boxes, np.zeros((batch, bucket), np.int32))
+                self._run_masks(pyramid, boxes, np.zeros((batch, bucket), np.int32))
 
     def detect_molded(
         self, images: NDArray[np.uint8 | np.floating], windows: NDArray[np.integer]
     ) -> list[RawDetections]:
-        """Detect the instances of a batch: `submit` followed by `result`.
+        """Detect the instances of a batch.
 
         Args:
             images: uint8 RGB, or float RGB minus MEAN_PIXEL, (B, H, W, 3), H and W multiples of 32.
@@ -92,28 +80,10 @@ class KerasEngine(Engine):
         Raises:
             ValueError: arrays of another shape.
         """
-        return self.result(self.submit(images, windows))
-
-    def submit(self, images: NDArray[np.uint8 | np.floating], windows: NDArray[np.integer]) -> PendingDetections:
-        """Start computing a batch; takes what `detect_molded` takes.
-
-        Where the backend computes asynchronously (JAX, and all backends on an accelerator), this returns before the
-        results are ready, so that the caller can prepare the next batch.
-        """
-        check_canvases(images, windows)
-        if images.dtype != np.uint8:
-            images = np.asarray(images, np.float32)
-        last_pixel_is_one = architecture_of(self.network.config).last_pixel_is_one
+        submitted = self._submit(images, windows)
+        detections, counts = (np.asarray(ops.convert_to_numpy(values)) for values in submitted[:2])
+        masks = self._masks_of(submitted, detections, int(counts.max()))
         height, width = images.shape[1:3]
-        normalized = normalize_boxes(windows, height, width, last_pixel_is_one)
-        return PendingDetections(*self._detect(np.ascontiguousarray(images), normalized))
-
-    def result(self, pending: PendingDetections) -> list[RawDetections]:
-        """Wait for a submitted batch and return one `RawDetections` per image."""
-        detections, counts = ops.convert_to_numpy(pending.detections), ops.convert_to_numpy(pending.counts)
-        masks = self._masks_of(pending, detections, int(counts.max()))
-        stride = int(self.network.config.BACKBONE_STRIDES[0])
-        height, width = (int(cells) * stride for cells in pending.pyramid[0].shape[1:3])
         architecture = architecture_of(self.network.config)
         return [
             RawDetections(
@@ -125,16 +95,27 @@ class KerasEngine(Engine):
             for rows, n, mask in zip(detections, counts.tolist(), masks, strict=True)
         ]
 
-    def _masks_of(self, pending: PendingDetections, detections: Floats, most: int) -> Floats:
+    def _submit(self, images: NDArray[np.uint8 | np.floating], windows: NDArray[np.integer]) -> Submitted:
+        """Start computing a batch; takes what `detect_molded` takes."""
+        check_canvases(images, windows)
+        if images.dtype != np.uint8:
+            images = np.asarray(images, np.float32)
+        last_pixel_is_one = architecture_of(self.network.config).last_pixel_is_one
+        normalized = normalize_boxes(windows, images.shape[1], images.shape[2], last_pixel_is_one)
+        submitted: Submitted = self._detect(np.ascontiguousarray(images), normalized)
+        return submitted
+
+    def _masks_of(self, submitted: Submitted, detections: Floats, most: int) -> Floats:
         """Masks of at least the first `most` objects: float32 (B, …, 28, 28)."""
         if most == 0:
             side = 2 * self.network.config.MASK_POOL_SIZE
             return np.zeros((len(detections), 0, side, side), np.float32)
-        if pending.mask_probs is not None and most <= pending.mask_probs.shape[1]:
-            return np.asarray(ops.convert_to_numpy(pending.mask_probs))
+        _, _, pyramid, mask_probs = submitted
+        if mask_probs is not None and most <= mask_probs.shape[1]:
+            return np.asarray(ops.convert_to_numpy(mask_probs))
         bucket = next(bucket for bucket in self._buckets if bucket >= most)
         rows = detections[:, :bucket]
-        return self._run_masks(pending.pyramid, rows[..., :4], rows[..., 4].astype(np.int32))
+        return self._run_masks(pyramid, rows[..., :4], rows[..., 4].astype(np.int32))
 
     def _run_masks(self, pyramid: list[Tensor], boxes: Floats, class_ids: NDArray[np.int32]) -> Floats:
         mask_probs = self._compiled_masks(list(pyramid), np.ascontiguousarray(boxes), class_ids)

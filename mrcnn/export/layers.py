@@ -65,56 +65,41 @@ def _values(variable: keras.Variable) -> NDArray[np.float32]:
 
 
 def _conv(graph: Graph, layer: keras.layers.Conv2D, arguments: Sequence[Tensor]) -> Tensor:
-    source = arguments[0]
     kernel = _values(layer.kernel)  # (h, w, in, out)
-    bias = _bias(layer, kernel.shape[3])
-    if source.hw == kernel.shape[:2] and layer.padding == "valid" and layer.groups == 1:
-        return _full_size_conv(graph, layer, source, kernel, bias)
-    result = graph.add(
-        "Conv",
-        source.name,
-        graph.constant(kernel.transpose(3, 2, 0, 1)),
-        graph.constant(bias),
-        strides=list(layer.strides),
-        group=layer.groups,
-        **_padding(layer),
-    )
-    hw = _hw_after(layer, source.hw)
-    return _activate(graph, layer, layer.activation, Tensor(result, 4, kernel.shape[3], hw))
+    if arguments[0].hw == kernel.shape[:2] and layer.padding == "valid" and layer.groups == 1:
+        return _full_size_conv(graph, layer, arguments[0], kernel)
+    return _grouped_conv(graph, layer, arguments[0], kernel.transpose(3, 2, 0, 1), layer.groups)
 
 
 def _bias(layer: keras.Layer, channels: int) -> NDArray[np.float32]:
     return _values(layer.bias) if layer.use_bias else np.zeros(channels, np.float32)
 
 
-def _full_size_conv(
-    graph: Graph, layer: keras.layers.Conv2D, source: Tensor, kernel: NDArray[np.float32], bias: NDArray[np.float32]
-) -> Tensor:
+def _full_size_conv(graph: Graph, layer: keras.layers.Conv2D, source: Tensor, kernel: NDArray[np.float32]) -> Tensor:
     """A convolution whose kernel covers its whole input, as a matrix product."""
     height, width, channels, filters = kernel.shape
     flat = graph.add("Reshape", source.name, graph.integers(-1, height * width * channels))
     matrix = graph.constant(kernel.transpose(2, 0, 1, 3).reshape(-1, filters))
-    product = graph.add("Add", graph.add("MatMul", flat, matrix), graph.constant(bias))
+    product = graph.add("Add", graph.add("MatMul", flat, matrix), graph.constant(_bias(layer, filters)))
     result = graph.add("Reshape", product, graph.integers(-1, filters, 1, 1))
     return _activate(graph, layer, layer.activation, Tensor(result, 4, filters, (1, 1)))
 
 
 def _depthwise(graph: Graph, layer: keras.layers.DepthwiseConv2D, arguments: Sequence[Tensor]) -> Tensor:
-    source = arguments[0]
     kernel = _values(layer.kernel)  # (h, w, in, multiplier)
-    channels = kernel.shape[2] * kernel.shape[3]
-    bias = _bias(layer, channels)
-    weights = kernel.transpose(2, 3, 0, 1).reshape(channels, 1, *kernel.shape[:2])
-    result = graph.add(
-        "Conv",
-        source.name,
-        graph.constant(weights),
-        graph.constant(bias),
-        strides=list(layer.strides),
-        group=kernel.shape[2],
-        **_padding(layer),
-    )
-    return _activate(graph, layer, layer.activation, Tensor(result, 4, channels, _hw_after(layer, source.hw)))
+    weights = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2])
+    return _grouped_conv(graph, layer, arguments[0], weights, kernel.shape[2])
+
+
+def _grouped_conv(
+    graph: Graph, layer: keras.Layer, source: Tensor, weights: NDArray[np.float32], groups: int
+) -> Tensor:
+    """A convolution with weights (out, in / groups, h, w)."""
+    channels = len(weights)
+    given = source.name, graph.constant(weights), graph.constant(_bias(layer, channels))
+    result = graph.add("Conv", *given, strides=list(layer.strides), group=groups, **_padding(layer))
+    hw = source.hw if layer.padding == "same" and layer.strides == (1, 1) else None
+    return _activate(graph, layer, layer.activation, Tensor(result, 4, channels, hw))
 
 
 def _transposed(graph: Graph, layer: keras.layers.Conv2DTranspose, arguments: Sequence[Tensor]) -> Tensor:
@@ -258,10 +243,6 @@ def _padding(layer: keras.Layer) -> dict[str, Any]:
     if layer.padding == "same" and layer.strides == (1, 1) and size[0] % 2 and size[1] % 2:
         return {"pads": [size[0] // 2, size[1] // 2] * 2}  # "same" padding that does not depend on the input size
     return {"auto_pad": _AUTO_PAD[layer.padding]}
-
-
-def _hw_after(layer: keras.Layer, hw: tuple[int, int] | None) -> tuple[int, int] | None:
-    return hw if layer.padding == "same" and layer.strides == (1, 1) else None
 
 
 _WRITERS: tuple[tuple[type, Callable[[Graph, Any, Sequence[Tensor]], Tensor]], ...] = (

@@ -15,7 +15,7 @@ The heads take regions as the windows that ONNX's RoiAlign reads, computed on th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -113,7 +113,7 @@ def export_proposals(config: Config) -> onnx.ModelProto:
     graph = Graph("proposals")
     groups = len(config.BACKBONE_STRIDES) if architecture.proposals_per_level else 1
     logits = graph.input("rpn_class_logits", "float32", ("A", 2))
-    anchors = _Anchors(graph.input("rpn_deltas", "float32", ("A", 4)), graph.input("anchors", "float32", ("A", 4)))
+    rpn_deltas, anchors = (graph.input(name, "float32", ("A", 4)) for name in ("rpn_deltas", "anchors"))
     starts, ends = (graph.input(name, "int64", (groups,)) for name in ("starts", "ends"))
     window = graph.input("window", "float32", (4,))
     smallest = graph.input("smallest", "float32", (2,))
@@ -121,14 +121,16 @@ def export_proposals(config: Config) -> onnx.ModelProto:
     count = graph.input("count", "int64", (1,))
 
     all_scores = _anchor_scores(graph, logits, config)
+    std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
     rois, scores = [], []
     for group in range(groups):
         start, end = (graph.add("Gather", bounds, graph.integers(group)) for bounds in (starts, ends))
         most = graph.add("Min", limit, graph.add("Sub", end, start))
         best_scores, best = graph.add_many("TopK", (graph.add("Slice", all_scores, start, end), most), 2, axis=0)
         best = graph.add("Add", best, start)
-        boxes = _refined(graph, anchors, best, config)
-        boxes = _clipped(graph, boxes, window)
+        deltas = graph.add("Mul", graph.add("Gather", rpn_deltas, best, axis=0), std_dev)
+        boxes = graph.add("Gather", anchors, best, axis=0)
+        boxes = _clipped(graph, _decode(graph, boxes, deltas, architecture.max_log_scale), window)
         best_scores = graph.add("Where", _is_large(graph, boxes, smallest), best_scores, graph.constant([DEAD]))
         chosen = graph.add(
             "NonMaxSuppression",
@@ -157,21 +159,6 @@ def _anchor_scores(graph: Graph, logits: str, config: Config) -> str:
     background, foreground = (graph.add("Gather", logits, graph.constant(column, "int64"), axis=1) for column in (0, 1))
     difference = graph.add("Sub", foreground, background)
     return graph.add("Exp", graph.add("Min", difference, graph.constant(LARGEST_LOGIT)))
-
-
-class _Anchors(NamedTuple):
-    """Tensors (A, 4) of all anchors."""
-
-    deltas: str
-    boxes: str
-
-
-def _refined(graph: Graph, anchors: _Anchors, indices: str, config: Config) -> str:
-    """Boxes of some anchors with their deltas applied."""
-    std_dev = graph.constant(np.asarray(config.RPN_BBOX_STD_DEV, np.float32))
-    deltas = graph.add("Mul", graph.add("Gather", anchors.deltas, indices, axis=0), std_dev)
-    boxes = graph.add("Gather", anchors.boxes, indices, axis=0)
-    return _decode(graph, boxes, deltas, architecture_of(config).max_log_scale)
 
 
 def _clipped(graph: Graph, boxes: str, window: str) -> str:

@@ -147,9 +147,8 @@ def display_instances(
     for i in np.flatnonzero(np.any(boxes, axis=1)) if count else ():
         if show_bbox:
             ax.add_patch(rectangle(boxes[i], colors[i], linewidth=2, alpha=0.7, linestyle="dashed"))
-        caption = (
-            captions[i] if captions else _caption(class_names[class_ids[i]], None if scores is None else scores[i])
-        )
+        name = class_names[class_ids[i]]
+        caption = captions[i] if captions else name if scores is None else f"{name} {scores[i]:.3f}"
         ax.text(boxes[i][1], boxes[i][0] + 8, caption, color="w", size=11, backgroundcolor="none")
         if show_mask:
             apply_mask(canvas, masks[:, :, i], colors[i])
@@ -263,10 +262,6 @@ def rectangle(box: Sequence[float], color: Any, **style: Any) -> Any:
 
     y1, x1, y2, x2 = box[:4]
     return Rectangle((x1, y1), x2 - x1, y2 - y1, edgecolor=color, facecolor="none", **style)
-
-
-def _caption(name: str, score: float | None) -> str:
-    return name if score is None else f"{name} {score:.3f}"
 
 
 def add_outlines(ax: Any, mask: NDArray[Any], color: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import datetime
+from pathlib import Path
 
 _RUN_FILE = re.compile(r"[\w-]+?(?P<stamp>\d{8}T\d{4})[/\\]mask_rcnn_[\w-]+_(?P<epoch>\d{4,})\.h5$")
 
@@ -38,12 +39,8 @@ def find_last(model_dir: str | os.PathLike[str], name: str | None) -> str:
     folders = sorted(entry.path for entry in os.scandir(model_dir) if entry.is_dir() and entry.name.startswith(prefix))
     if not folders:
         raise FileNotFoundError(f"no training run with a name that begins with {prefix!r} in {model_dir}")
-    files = sorted(entry.path for entry in os.scandir(folders[-1]) if _is_weight_file(entry.name))
+    # Files that are still being written have another suffix.
+    files = sorted(str(path) for path in Path(folders[-1]).glob("mask_rcnn*.h5"))
     if not files:
         raise FileNotFoundError(f"no weight file mask_rcnn_*.h5 in {folders[-1]}")
     return files[-1]
-
-
-def _is_weight_file(name: str) -> bool:
-    """Whether a file is a complete checkpoint; files that are still being written have another suffix."""
-    return name.startswith("mask_rcnn") and name.endswith(".h5")

@@ -109,7 +109,9 @@ def plan_initialization(
         ValueError: `side` is no multiple of 64.
     """
     metadata, arrays = read_metadata(path), read_arrays(path)
-    found = _backbone_of(path, arrays)
+    found = backbone_of(arrays)
+    if found is None:
+        raise WeightsError(f"{path} has none of the backbones {', '.join(BACKBONES)}: training cannot start from it")
     if backbone is not None and backbone != found:
         raise WeightsError(
             f"{path} has the backbone {found}, expected {backbone}: leave --backbone out, or name weights "
@@ -135,13 +137,6 @@ def plan_initialization(
         sides = {"IMAGE_MIN_DIM": min_dim_for(config, side), "IMAGE_MAX_DIM": side}
         config = config_from_metadata({"config": stored or {}}, **settings, **sides)
     return Initialization(path, config, backbone_only, file_names and tuple(file_names), tuple(class_names))
-
-
-def _backbone_of(path: Path, arrays: Mapping[str, Any]) -> str:
-    backbone = backbone_of(arrays)
-    if backbone is None:
-        raise WeightsError(f"{path} has none of the backbones {', '.join(BACKBONES)}: training cannot start from it")
-    return backbone
 
 
 def load_initial_weights(network: Any, plan: Initialization, seed: int) -> None:

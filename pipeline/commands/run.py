@@ -65,6 +65,12 @@ _OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
     ("--infer-fps", "motion.infer_fps", "R", "infer at most R frames a second, carry masks to the rest"),
     ("--privacy", "privacy.mode", "M", "cover people by their shape: blur, pixelate or silhouette"),
     ("--background", "background.mode", "M", "what is not a person: blur, color or picture"),
+    (
+        "--look",
+        "overlay.look",
+        "L",
+        "labels, clean (no text), debug (everything), call (background only) or tutorial",
+    ),
     ("--serve", "serve.address", "[HOST:]PORT", "a page to watch the run on; without HOST, on this machine"),
     ("--serve-token", "serve.token", "TEXT", "what the page asks for (better: variable STREAM_SEGMENT_TOKEN)"),
     ("--progress", "progress", "M", "auto, bar, lines or off"),
@@ -76,10 +82,12 @@ _SWITCHES: Sequence[tuple[str, str, Any, str]] = (
     ("--window", "window.mode", "on", "open a window, or fail if there is no screen"),
     ("--fullscreen", "window.fullscreen", True, "fill the screen"),
     ("--no-masks", "overlay.masks", False, "draw no masks"),
-    ("--no-boxes", "overlay.boxes", False, "draw no boxes"),
+    ("--boxes", "overlay.boxes", True, "draw boxes as well"),
+    ("--no-boxes", "overlay.boxes", False, "draw no boxes, which stand in for masks with --no-masks"),
     ("--no-labels", "overlay.labels", False, "draw no labels"),
     ("--no-scores", "overlay.scores", False, "labels without scores"),
-    ("--no-status", "overlay.status", False, "no status line"),
+    ("--status", "overlay.status", True, "draw rates and counts into everything, files too"),
+    ("--no-status", "window.status", False, "no rates and counts in the window"),
     ("--no-audio", "output.audio", "off", "leave the source's sound out"),
 )
 _OTHER_FLAGS: dict[str, dict[str, Any]] = {

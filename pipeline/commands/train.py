@@ -304,8 +304,7 @@ class TrainRun:
         write_run(self._output, self._settings, facts)
 
     def _reporter(self, progress: TrainProgress, validator: Any, windows: Any, plan: Initialization) -> Any:
-        from mrcnn.training.plots import CURVES_FILE, PREDICTIONS_FILE, draw_curves, draw_predictions
-        from mrcnn.training.run_files import read_log
+        from mrcnn.training.run_files import CURVES_FILE, PREDICTIONS_FILE, draw_curves, draw_predictions, read_log
 
         def report(line: dict[str, Any]) -> None:
             progress.report(line)

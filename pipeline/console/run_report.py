@@ -79,8 +79,11 @@ def summary_text(summary: RunSummary) -> str:
         f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
         f"display {_fps(stats.display_fps)}"
     )
-    if summary.scene is not None:
-        lines.extend(_scene_lines(summary.scene))
+    scene = summary.scene or Scene()
+    seen = ", ".join(f"{count} {name}" for name, count in scene.seen.items())
+    lines.extend([f"  seen       {seen} (different objects)"] if seen else [])
+    lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
+    lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
     lines.append(
         f"  latency    p50 {_ms(stats.latency_p50_s)}, p95 {_ms(stats.latency_p95_s)} from capture to display; "
         f"inference p50 {_ms(stats.inference_p50_s)}"
@@ -92,14 +95,6 @@ def summary_text(summary: RunSummary) -> str:
     lines.extend(f"  warning    {text}" for text in summary.source_warnings)
     lines.extend(f"  output     {path}" for path in summary.outputs)
     return "\n".join(lines)
-
-
-def _scene_lines(scene: Scene) -> list[str]:
-    seen = ", ".join(f"{count} {name}" for name, count in scene.seen.items())
-    lines = [f"  seen       {seen} (different objects)"] if seen else []
-    lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
-    lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
-    return lines
 
 
 def _zone_line(zone: ZoneState) -> str:

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drawing.palette import FONT, TEXT_BACKGROUND, ColorBgr
+from pipeline.drawing.chips import chip_size, draw_chip_inside, text_size
+from pipeline.drawing.palette import ColorBgr
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.tracking.watch import LineCounter, Point, Polyline, ZoneCounter
 
 LINE_BGR: ColorBgr = (0, 220, 255)
 ZONE_BGR: ColorBgr = (255, 200, 0)
-_PADDING = 2
 _SUBPIXEL_BITS = 4
 _MAX_COORDINATE = 16384.0
 
@@ -32,14 +32,17 @@ def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones
     """
     size = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
     width = max(1, round(size / 700))
-    scale = max(0.4, 0.0009 * size)
+    texts: list[tuple[str, Point, ColorBgr]] = []
     for zone, state in zip(zones, scene.zones, strict=True):
         _draw_polyline(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
-        _write(canvas, zone_text(state), _highest(zone.polygon), scale, ZONE_BGR)
+        texts.append((zone_text(state), _highest(zone.polygon), ZONE_BGR))
     for line, count in zip(lines, scene.lines, strict=True):
         _draw_polyline(canvas, line.polyline, LINE_BGR, width, is_closed=False)
         _draw_direction(canvas, line.polyline, width, 0.03 * size)
-        _write(canvas, line_text(count), _highest(line.polyline), scale, LINE_BGR)
+        texts.append((line_text(count), _highest(line.polyline), LINE_BGR))
+    height = text_size(*canvas.shape[:2])
+    for text, (x, y), color in texts:
+        draw_chip_inside(canvas, text, (int(x) - chip_size(text, height)[0] // 2, int(y)), height, color)
 
 
 def line_text(count: LineCount) -> str:
@@ -71,13 +74,3 @@ def _draw_direction(canvas: Image, polyline: Polyline, width: int, length: float
 
 def _highest(polyline: Polyline) -> Point:
     return min(polyline, key=lambda point: point[1])
-
-
-def _write(canvas: Image, text: str, at: Point, scale: float, color: ColorBgr) -> None:
-    """Writes text on a dark background at the height of `at`, moved inside the frame."""
-    (width, ascent), descent = cv2.getTextSize(text, FONT, scale, 1)
-    width, height = width + 2 * _PADDING, ascent + descent + 2 * _PADDING
-    left = max(0, min(int(at[0] - width / 2), canvas.shape[1] - width))
-    top = max(0, min(int(at[1]), canvas.shape[0] - height))
-    canvas[top : top + height, left : left + width] = TEXT_BACKGROUND
-    cv2.putText(canvas, text, (left + _PADDING, top + _PADDING + ascent), FONT, scale, color, 1, cv2.LINE_AA)

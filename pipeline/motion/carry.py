@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.motion.blend import DisplayState, Scale, match_by_track_id, start_transition
 from pipeline.motion.flow import FlowHistory, FlowStep
@@ -63,6 +64,7 @@ class FlowCarrier(Carrier):
         self._step: FlowStep | None = None  # by which what is displayed lags
         self._time_s: float | None = None
         self._elapsed_s = 0.0
+        self._ids_since_cut: NDArray[np.int32] | None = None
 
     def see(self, frame: Frame) -> None:
         """Computes the flow from the frame before to this one. A scene cut clears the screen."""
@@ -76,6 +78,7 @@ class FlowCarrier(Carrier):
         else:
             self._displayed = DisplayState.empty()
             self._pending = None
+            self._ids_since_cut = np.zeros(0, np.int32)
 
     def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
         """The instances warped onto `frame`, the last one passed to `see`; `opacity` is below 1 while one fades."""
@@ -109,10 +112,21 @@ class FlowCarrier(Carrier):
         valid = np.asarray(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))
         if not valid.all():
             instances = instances.select(valid)
+        instances = self._without_leftovers(instances)
         targets = Targets.from_instances(instances, scale, gray, result.frame.pts_s)
         self._pending = DisplayState.invisible(instances, targets, result.frame.pts_s)
         self._pending_steps = deque(steps)
         self._pending_is_new = True
+
+    def _without_leftovers(self, instances: Instances) -> Instances:
+        """Drops the objects that the tracker holds although they were last detected before a scene cut."""
+        if self._ids_since_cut is None or instances.track_ids is None:
+            return instances
+        if instances.opacity is not None:
+            detected = instances.opacity >= 1
+            instances = instances.select(detected | np.isin(instances.track_ids, self._ids_since_cut))
+        self._ids_since_cut = instances.track_ids
+        return instances
 
     def _advance_displayed(self) -> None:
         """Advances what is on screen to the newest frame, unless that is done."""

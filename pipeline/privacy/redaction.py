@@ -23,11 +23,9 @@ from pipeline.file_names import user_path
 from pipeline.geometry import FOREGROUND, greedy_pairs, iou_matrix
 from pipeline.labels import resolve_classes
 from pipeline.privacy.redaction_mask import Mask, MaskGrid, change_mask, dilate, downscaled_gray, instances_mask
-from pipeline.records import Detections, Frame, Instances, SegmentedFrame, UnredactedFrame
+from pipeline.records import Detections, Frame, Image, Instances, SegmentedFrame, UnredactedFrame
 from pipeline.settings.presentation_settings import BackgroundMode, BackgroundSettings, PrivacyMode, PrivacySettings
 from pipeline.settings.schema import Settings
-
-Image = NDArray[np.uint8]
 
 _MATCH_IOU = 0.2
 """Objects of two results whose boxes overlap by this much may be the same."""

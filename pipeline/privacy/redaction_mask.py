@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.drawing.masks import paste_mask
-from pipeline.records import Instances
+from pipeline.records import Image, Instances
 
 MAX_GRID_SIDE = 320
 """Cells of the grid's longer side: masks and their dilation cost a millisecond at this size."""
@@ -41,7 +41,6 @@ _MIN_CORRELATION = 0.5
 """A change of illumination leaves the texture; a person who fills the frame does not."""
 
 Mask = NDArray[np.uint8]
-Image = NDArray[np.uint8]
 Gray = NDArray[np.float32]
 
 

@@ -77,7 +77,12 @@ class RunPlan:
         settings = self.settings
         policy = settings.source.policy
         live = source.kind is SourceKind.LIVE if policy is Policy.AUTO else policy is Policy.LIVE
-        join = self._join(source.kind, live)
+        join = JoinKind.EXACT
+        if settings.presentation is not PresentationMode.EXACT:
+            if live:
+                join = JoinKind.SMOOTH
+            elif not settings.motion.infers_all and source.kind is not SourceKind.STILLS:
+                join = JoinKind.KEYFRAMES
         tracking = None
         # Single images are not tracked: there is no time between them.
         if settings.tracking.enabled and source.kind is not SourceKind.STILLS:
@@ -94,15 +99,6 @@ class RunPlan:
         if withheld:
             source = replace(source, audio=None)
         return SourcePlan(source, live, join, tracking, batching, workers, audio_withheld=withheld)
-
-    def _join(self, kind: SourceKind, live: bool) -> JoinKind:
-        if self.settings.presentation is PresentationMode.EXACT:
-            return JoinKind.EXACT
-        if live:
-            return JoinKind.SMOOTH
-        if self.settings.motion.infers_all or kind is SourceKind.STILLS:
-            return JoinKind.EXACT
-        return JoinKind.KEYFRAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import Controls, ControlState
-from pipeline.drawing.overlay import Overlay, StatusLine
+from pipeline.drawing.overlay import Overlay
 from pipeline.drawing.places import draw_places
+from pipeline.drawing.status import StatusLine
 from pipeline.ledger import RunLedger
 from pipeline.privacy.redaction import Redactor
-from pipeline.records import Clock, SegmentedFrame, UnredactedFrame
+from pipeline.records import Clock, Image, SegmentedFrame, SourceKind, UnredactedFrame
 from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
@@ -35,6 +33,7 @@ class Presenter:
         controls: what viewers can change while the run lasts.
         ledger: presented frames are entered, and the status line comes from it.
         clock: seconds, monotonic.
+        min_score: lower scores are not shown.
 
     Raises:
         InputError: settings name a class or picture that is not there.
@@ -48,18 +47,20 @@ class Presenter:
         controls: Controls,
         ledger: RunLedger,
         clock: Clock,
+        min_score: float = 0.0,
     ) -> None:
-        self._labels = labels
         self._controls = controls
         self._ledger = ledger
         self._clock = clock
         self._shows_counts = settings.overlay.counts
         self._redactor = Redactor(settings, labels)
-        self._overlay_settings = settings.overlay
-        self._overlay = Overlay(settings.overlay, labels)
+        self._live = plan.live
+        still, one_class = plan.source.kind is SourceKind.STILLS, len(settings.model.classes) == 1
+        self._overlay = Overlay(settings.overlay, labels, still, one_class, min_score)
         self._watcher = SceneWatcher(settings, labels) if plan.tracking is not None else None
         self._rates = StatusLine()
         self._rates_from_s = -inf
+        self._captured_at_s: dict[int, float] = {}
 
     @property
     def scene(self) -> Scene | None:
@@ -75,30 +76,29 @@ class Presenter:
         times = replace(redacted.times, presented_at_s=self._clock())
         scene = self._watcher.update(redacted.frame, redacted.instances) if self._watcher is not None else None
         segmented = replace(redacted, times=times, scene=scene)
+        self._remember_capture(segmented)
         self._ledger.presented(segmented)
         controls = self._controls.state  # read once: the frame and every sink use the same
-        image_bgr = self._draw(segmented, controls) if overlay_wanted else segmented.frame.image_bgr
+        status = self._status(segmented)
+        image_bgr = self._draw(segmented, controls, status) if overlay_wanted else segmented.frame.image_bgr
         image_bgr.flags.writeable = False
-        return Presentation(segmented, image_bgr, controls)
+        return Presentation(segmented, image_bgr, controls, status)
 
-    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
+    def draw(self, segmented: SegmentedFrame) -> Image:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
-        return self._draw(segmented, self._controls.state)
+        return self._draw(segmented, self._controls.state, self._status(segmented))
 
-    def _draw(self, segmented: SegmentedFrame, controls: ControlState) -> NDArray[np.uint8]:
-        if controls.overlay is not self._overlay_settings:
-            self._overlay_settings = controls.overlay
-            self._overlay = Overlay(controls.overlay, self._labels)
+    def _draw(self, segmented: SegmentedFrame, controls: ControlState, status: StatusLine) -> Image:
+        self._overlay.settings = controls.overlay
         instances = segmented.instances
         if controls.min_score > 0:
             instances = instances.select(instances.scores >= controls.min_score)
-        status = self._status(segmented.scene) if controls.overlay.status else None
         canvas = self._overlay.draw(segmented.frame.image_bgr, instances, status)
         if self._watcher is not None and segmented.scene is not None and controls.overlay.places:
             draw_places(canvas, segmented.scene, self._watcher.lines, self._watcher.zones)
         return canvas
 
-    def _status(self, scene: Scene | None) -> StatusLine:
+    def _status(self, segmented: SegmentedFrame) -> StatusLine:
         now_s = self._clock()
         if not 0 <= now_s - self._rates_from_s < STATUS_HOLD_S:
             recent = self._ledger.recent(now_s)
@@ -109,5 +109,19 @@ class Presenter:
                 display_fps=recent.display_fps,
                 dropped=recent.dropped_total,
                 latency_ms=None if recent.last_latency_s is None else 1000 * recent.last_latency_s,
+                mask_age_ms=self._mask_age_ms(segmented) if self._live else None,
             )
-        return replace(self._rates, counts=scene.count_texts() if scene is not None and self._shows_counts else ())
+        scene = segmented.scene
+        return replace(self._rates, counts=scene.counts() if scene is not None and self._shows_counts else ())
+
+    def _remember_capture(self, segmented: SegmentedFrame) -> None:
+        """Keeps the capture times of the frames that masks may still come from."""
+        if self._live:
+            oldest = segmented.instances_index if segmented.instances_index is not None else segmented.frame.index
+            self._captured_at_s[segmented.frame.index] = segmented.times.captured_at_s
+            self._captured_at_s = {index: time for index, time in self._captured_at_s.items() if index >= oldest}
+
+    def _mask_age_ms(self, segmented: SegmentedFrame) -> float | None:
+        """From the capture of the frame that the masks were computed on until now, milliseconds."""
+        captured_s = self._captured_at_s.get(segmented.instances_index or 0)
+        return None if captured_s is None or segmented.instances_index is None else 1000 * (self._clock() - captured_s)

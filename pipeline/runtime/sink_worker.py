@@ -137,19 +137,16 @@ class SinkWorker:
     def _write_all(self) -> None:
         assert self._slot is not None
         with self._errors.guard(self.sink.name, BaseException):
-            self._drain(self._slot)
+            while True:
+                try:
+                    presentation = self._slot.get(IDLE_S)
+                except TimeoutError:
+                    self.sink.idle("")
+                else:
+                    self.sink.write(presentation)
+                self._progress_at_s = time.monotonic()
         self._slot.close(discard=True)  # after a failure: whoever waits for room wakes before the file is finished
         self._close_sink()
-
-    def _drain(self, slot: Slot[Presentation]) -> None:
-        while True:
-            try:
-                presentation = slot.get(IDLE_S)
-            except TimeoutError:
-                self.sink.idle("")
-            else:
-                self.sink.write(presentation)
-            self._progress_at_s = time.monotonic()
 
 
 def buffer_frames(source: SourceInfo) -> int:

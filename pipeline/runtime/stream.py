@@ -11,18 +11,15 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import Controls
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
-from pipeline.records import Clock, SegmentedFrame, SourceInfo, UnredactedFrame
+from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.inference import InferenceStage, segmenter_for
 from pipeline.runtime.plan import SourcePlan, plan_run
@@ -133,7 +130,9 @@ class Stream:
         if settings.supervision.restart and plan.live:
             self._supervised = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
         self._segmenter = segmenter = self._supervised or segmenter
-        self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock)
+        self._presenter = Presenter(
+            settings, plan, segmenter.labels, self.controls, ledger, self.clock, detections.high_score
+        )
         self._open_sinks()
         self._wiring = wiring = wire(plan, settings.motion, ledger)
         fresh_from_s = self.clock() if plan.live else None
@@ -153,24 +152,22 @@ class Stream:
         if self.settings.serve.address is not None:
             from pipeline.web.sink import WebSink
 
-            planned.append(WebSink(self.settings.serve, self._view()))
+            view = RunView(
+                self.ledger,
+                self.controls,
+                self.clock,
+                source=lambda: self._plan.source,
+                live=self._plan.live,
+                model=lambda: self._segmenter.description,
+                waiting_for=self._waiting_for,
+                reconnects=lambda: self._source.state.reconnects,
+            )
+            planned.append(WebSink(self.settings.serve, view))
         context = RunContext(source, self._segmenter.labels)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
             worker.open(context)
-
-    def _view(self) -> RunView:
-        return RunView(
-            self.ledger,
-            self.controls,
-            self.clock,
-            source=lambda: self._plan.source,
-            live=self._plan.live,
-            model=lambda: self._segmenter.description,
-            waiting_for=self._waiting_for,
-            reconnects=lambda: self._source.state.reconnects,
-        )
 
     def _replan(self, source: SourceInfo) -> None:
         """The source was reopened as something else: replace its plan, between two frames."""
@@ -198,7 +195,7 @@ class Stream:
         self._halt()
         self._errors.raise_if_any()
 
-    def draw(self, segmented: SegmentedFrame) -> NDArray[np.uint8]:
+    def draw(self, segmented: SegmentedFrame) -> Image:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
         self._check_opened()
         return self._presenter.draw(segmented)
@@ -206,9 +203,7 @@ class Stream:
     def _present(self, captured: UnredactedFrame) -> SegmentedFrame:
         wanted = any(worker.sink.wants_overlay for worker in self._workers)
         presentation = self._presenter.present(self._redacted(captured), wanted)
-        for worker in self._workers:
-            with self._errors.guard(worker.sink.name):
-                worker.write(presentation)
+        self._for_each_worker(lambda worker: worker.write(presentation))
         self._stop_if_a_sink_requests_it()
         return presentation.segmented
 
@@ -222,9 +217,7 @@ class Stream:
 
     def _idle(self) -> None:
         message = self._waiting_for()
-        for worker in self._workers:
-            with self._errors.guard(worker.sink.name):
-                worker.idle(message)
+        self._for_each_worker(lambda worker: worker.idle(message))
         self._stop_if_a_sink_requests_it()
 
     def _waiting_for(self) -> str:
@@ -278,9 +271,13 @@ class Stream:
     def _close_workers(self) -> None:
         for worker in self._workers:
             worker.finish()  # all at the same time: what one takes longer delays no other
+        self._for_each_worker(SinkWorker.close)
+
+    def _for_each_worker(self, action: Callable[[SinkWorker], None]) -> None:
+        """Do the same with every sink, also after one has failed."""
         for worker in self._workers:
-            with self._errors.guard(worker.sink.name):  # every other sink must still be finished
-                worker.close()
+            with self._errors.guard(worker.sink.name):
+                action(worker)
 
     def __enter__(self) -> Self:
         self.open()

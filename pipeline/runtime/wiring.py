@@ -205,7 +205,8 @@ def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
         keys = Keyframes(motion.infer_every, motion.infer_fps)
         join = KeyframeJoin(to_display, results, carrier, keys, lost_before_display)
     # The inference first: the join may wait for what it is given.
-    outlets = (keyframe_outlet(to_inference, motion), to_display.put)
+    to_infer = partial(put_keyframe, Keyframes(motion.infer_every, motion.infer_fps), to_inference)
+    outlets = (to_infer, to_display.put)
     slots = (to_inference, to_display)
     return Wiring(outlets, slots, to_inference, results, join, lost_before_display, _no_frame_lost)
 
@@ -223,15 +224,10 @@ def display_capacity(plan: SourcePlan, motion: MotionSettings) -> int:
     return RECORDED_SLOT + min(plan.batching.size * between, in_memory)
 
 
-def keyframe_outlet(slot: Slot[Frame], motion: MotionSettings) -> Outlet:
-    """Passes only keyframes on to a slot."""
-    keys = Keyframes(motion.infer_every, motion.infer_fps)
-
-    def put(frame: Frame) -> None:
-        if keys.is_key(frame):
-            slot.put(frame)
-
-    return put
+def put_keyframe(keys: Keyframes, slot: Slot[Frame], frame: Frame) -> None:
+    """Pass a frame on to a slot if it is a keyframe."""
+    if keys.is_key(frame):
+        slot.put(frame)
 
 
 def _no_frame_lost() -> None:

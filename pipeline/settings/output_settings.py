@@ -125,33 +125,79 @@ class WindowMode(Enum):
 class ColorBy(Enum):
     """What determines the color of an object."""
 
+    AUTO = "auto"
+    """The class where a video is segmented by a model with several classes, else the object."""
     CLASS = "class"
     TRACK = "track"
-    """Its track id; objects without one have the color of their class."""
+    """Its track id; objects without one are colored like INSTANCE."""
+    INSTANCE = "instance"
+    """The object: those in view differ as far as the palette goes."""
+
+
+class Look(Enum):
+    """A set of switches; the other settings of the overlay lie over it."""
+
+    LABELS = "labels"
+    """Masks and labels with scores."""
+    CLEAN = "clean"
+    """Masks without text; nothing but the background or the redaction where there is one."""
+    DEBUG = "debug"
+    """Everything: boxes, ids and the whole status line as well."""
+    CALL = "call"
+    """Nothing is drawn; the background is blurred, or what `background.mode` says."""
+    TUTORIAL = "tutorial"
+    """The drawing of examples/maskrcnn_predict.py."""
+
+
+_SWITCHES = ("masks", "boxes", "labels", "scores", "ids", "status", "places")
+_SWITCHED_ON: dict[Look, tuple[str, ...]] = {
+    Look.LABELS: ("masks", "labels", "scores", "places"),
+    Look.CLEAN: ("masks", "places"),
+    Look.DEBUG: _SWITCHES,
+    Look.CALL: (),
+    Look.TUTORIAL: ("masks", "boxes", "labels", "scores"),
+}
 
 
 class OverlaySettings(Section):
-    """What to draw on a frame."""
+    """What to draw on a frame. A switch that is not set is as the look has it."""
 
+    look: Look = Look.LABELS
     masks: bool = True
-    boxes: bool = True
+    boxes: bool = False
     labels: bool = True
     scores: bool = True
-    status: bool = True
+    status: bool = False
     ids: bool = False
     counts: bool = True
     places: bool = True
-    color_by: ColorBy = ColorBy.CLASS
-    mask_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    color_by: ColorBy = ColorBy.AUTO
+    mask_alpha: Annotated[float, Field(ge=0.0, le=1.0)] = 0.35
     mask_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     line_width: Annotated[int, Field(ge=1, le=64)] | None = None
-    font_scale: Annotated[float, Field(gt=0.0, le=20.0)] | None = None
+    text_size: Annotated[float, Field(ge=6.0, le=400.0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switches_of_the_look(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = {key: value for key, value in values.items() if not (key in ("look", *_SWITCHES) and value is None)}
+        try:
+            look = Look(given.get("look", Look.LABELS))
+        except ValueError:
+            return given  # the field says what is wrong
+        switches = {name: name in _SWITCHED_ON[look] for name in _SWITCHES}
+        if given.get("masks") is False:
+            switches["boxes"] = switches["masks"]  # boxes stand in for masks that were switched off
+        return switches | given
 
 
 class WindowSettings(Section):
     """The window on this machine's screen."""
 
     mode: WindowMode = WindowMode.AUTO
+    status: bool = True
     fullscreen: bool = False
     monitor: Annotated[int, Field(ge=0, le=63)] | None = None
     cursor: bool = True

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, PrivateAttr
+from pydantic import AfterValidator, PrivateAttr, model_validator
 
 from pipeline.settings.model_settings import ModelSettings, SupervisionSettings
 from pipeline.settings.output_settings import (
     AttractSettings,
     DetectionsSettings,
+    Look,
     OverlaySettings,
     ProgressMode,
     RecorderSettings,
@@ -35,6 +36,12 @@ from pipeline.settings.presentation_settings import (
 )
 from pipeline.settings.section import Section
 from pipeline.settings.source_settings import SourceSettings
+
+
+def _mode(section: Any) -> str:
+    """The mode of a section that may not have been validated yet."""
+    mode = section.get("mode") if isinstance(section, dict) else getattr(section, "mode", None)
+    return str(getattr(mode, "value", mode or "off"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,24 @@ class Settings(Section):
     serve: ServeSettings = ServeSettings()
     progress: ProgressMode = ProgressMode.AUTO
     _origin: _Origin = PrivateAttr(default=_Origin())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _look_of_effects(cls, values: Any) -> Any:
+        """Where background or privacy change the picture, nothing lies over it unless a look is named; and `call`."""
+        if not isinstance(values, dict):
+            return values
+        overlay, background = values.get("overlay") or {}, values.get("background") or {}
+        if not isinstance(overlay, dict):
+            return values
+        effects = [_mode(background), _mode(values.get("privacy") or {})]
+        look = overlay.get("look")
+        if look in ("call", Look.CALL) and isinstance(background, dict) and effects[0] == "off":
+            return values | {"background": background | {"mode": "blur"}}
+        if effects != ["off", "off"] and look in (None, "clean", Look.CLEAN):
+            given = {key: value for key, value in overlay.items() if value is not None}
+            return values | {"overlay": {"masks": False, "boxes": False, **given, "look": Look.CLEAN}}
+        return values
 
     @property
     def loaded_from(self) -> Path | None:

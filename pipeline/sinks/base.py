@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.controls import ControlState
-from pipeline.records import SegmentedFrame, SourceInfo
+from pipeline.drawing.status import StatusLine
+from pipeline.records import Image, SegmentedFrame, SourceInfo
 
 
 class Delivery(Enum):
@@ -35,11 +33,13 @@ class Presentation:
         annotated_bgr: uint8 (H, W, 3), read-only: the frame with the overlay drawn; the frame itself if no open sink
             has `wants_overlay`.
         controls: state of the run's controls when the frame was drawn; None in presentations that you create.
+        status: rates and counts for viewers to show; None in presentations that you create.
     """
 
     segmented: SegmentedFrame
-    annotated_bgr: NDArray[np.uint8]
+    annotated_bgr: Image
     controls: ControlState | None = None
+    status: StatusLine | None = None
 
     @property
     def drawn(self) -> bool:

@@ -44,8 +44,14 @@ def make_sinks(
     """
     outputs = Outputs(Inputs.of_run(settings), settings.output.overwrite)
     sinks: list[Sink] = []
-    if _window_wanted(settings.window.mode, screen):
-        sinks.append(Window(settings.window, screen=lambda: (True, ""), attract=settings.attract))
+    if settings.window.mode is not WindowMode.OFF:
+        available, reason = screen()
+        if available:
+            sinks.append(Window(settings.window, screen=lambda: (True, ""), attract=settings.attract))
+        elif settings.window.mode is WindowMode.ON:
+            raise InputError(f"window.mode is on, but no window can be opened: {reason}.")
+        else:
+            log.warning("no screen found (%s), running without a window", reason)
     switched = settings.serve.address is not None and source.kind is not SourceKind.STILLS
     if switched and controls is not None:
         record_dir = user_path(settings.serve.record_dir, "serve.record_dir")
@@ -62,15 +68,3 @@ def make_sinks(
     notifier = make_systemd_notifier()
     # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
     return sinks if notifier is None else [notifier, *sinks]
-
-
-def _window_wanted(mode: WindowMode, screen: Callable[[], tuple[bool, str]]) -> bool:
-    if mode is WindowMode.OFF:
-        return False
-    available, reason = screen()
-    if available:
-        return True
-    if mode is WindowMode.ON:
-        raise InputError(f"window.mode is on, but no window can be opened: {reason}.")
-    log.warning("no screen found (%s), running without a window", reason)
-    return False

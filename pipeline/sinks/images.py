@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
-from pipeline.records import SourceInfo, SourceKind
+from pipeline.records import Image, SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, numbered, replace_file
@@ -57,10 +55,22 @@ class Images(Sink):
                 f"--output {self._text}: the source is a video; give a file that ends in .mp4, .mkv or .mov."
             )
         self._is_folder = self._text.endswith(("/", os.sep)) or self._path.is_dir() or not self._path.suffix
-        if not self._is_folder:
-            self._check_file(context.source)
-        else:
+        if self._is_folder:
             self._outputs.claim_folder(self._path, "--output")
+            return
+        suffix, count = self._path.suffix.lower(), context.source.frame_count
+        if suffix in VIDEO_FORMATS:
+            raise InputError(
+                f"--output {self._text} is a video, but the source consists of images: "
+                "give an image file (out.png) or a folder (out/)."
+            )
+        if suffix not in ENCODING:
+            raise InputError(
+                f"--output {self._text}: the image formats are {', '.join(ENCODING)}. End a folder's name with a slash."
+            )
+        if count is not None and count > 1:
+            raise InputError(f"--output {self._text} is one image, but the source has {count}: give a folder (out/).")
+        self._outputs.claim_file(self._path, "--output")
 
     def write(self, presentation: Presentation) -> None:
         """Write one image. Raises RunError if that fails."""
@@ -85,23 +95,6 @@ class Images(Sink):
         """The image or folder, if anything was written."""
         return (str(self._name),) if self._written else ()
 
-    def _check_file(self, source: SourceInfo) -> None:
-        suffix = self._path.suffix.lower()
-        if suffix in VIDEO_FORMATS:
-            raise InputError(
-                f"--output {self._text} is a video, but the source consists of images: "
-                "give an image file (out.png) or a folder (out/)."
-            )
-        if suffix not in ENCODING:
-            raise InputError(
-                f"--output {self._text}: the image formats are {', '.join(ENCODING)}. End a folder's name with a slash."
-            )
-        if source.frame_count is not None and source.frame_count > 1:
-            raise InputError(
-                f"--output {self._text} is one image, but the source has {source.frame_count}: give a folder (out/)."
-            )
-        self._outputs.claim_file(self._path, "--output")
-
     def _image_name(self, presentation: Presentation) -> str:
         """The name of the source image, as PNG if its format cannot be written, numbered if the name is taken."""
         source = Path(presentation.segmented.frame.source_id)
@@ -112,7 +105,7 @@ class Images(Sink):
         return name
 
 
-def write_image(path: Path, image_bgr: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image_bgr: Image) -> None:
     """Write an image atomically, in the format of the suffix. Raises OSError.
 
     Args:

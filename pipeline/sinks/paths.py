@@ -96,21 +96,14 @@ class Inputs:
             weights = find_weights(settings.model.weights).path
         pictures = (settings.background.picture, settings.attract.picture)
         others = (weights, settings.model.labels, settings.loaded_from, *pictures)
-        return cls.of([*_source_files(settings.source.uri.reveal()), *others])
+        files: list[Path] = []
+        with contextlib.suppress(InputError):  # opening the source says what is wrong with it
+            target = parse_uri(settings.source.uri.reveal())
+            files = [Path(target.location)] if target.kind is UriKind.VIDEO else list(target.images)
+        return cls.of([*files, *others])
 
     def __contains__(self, path: Path) -> bool:
         return identity(path) in self.identities or any(is_same_file(path, other) for other in self.missing)
-
-
-def _source_files(uri: str) -> list[Path]:
-    """The files of a source; none if it is a camera, a stream or a test pattern, or cannot be parsed."""
-    try:
-        target = parse_uri(uri)
-    except InputError:
-        return []
-    if target.kind is UriKind.VIDEO:
-        return [Path(target.location)]
-    return list(target.images)
 
 
 def _files_at(path: Path) -> list[Path]:

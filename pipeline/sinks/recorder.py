@@ -19,12 +19,11 @@ import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
-from numpy.typing import NDArray
 
 from pipeline.drawing.letterbox import letterbox
 from pipeline.errors import InputError, RunError
 from pipeline.file_names import user_path
-from pipeline.records import Frame, SourceInfo, SourceKind
+from pipeline.records import Frame, Image, SourceInfo, SourceKind
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
@@ -192,19 +191,15 @@ class Recorder(Sink):
                     undo.callback(file.close)
                     self._recording = _Recording(self._settings, self._source, file, presentation)
                     undo.pop_all()
-            self._check_space()
+            if self._clock() >= self._next_check_s:
+                self._next_check_s = self._clock() + CHECK_EVERY_S
+                problem = self._shortage()
+                if problem is not None:
+                    raise RunError(f"The recording {self._name} ends here: {problem} (output.min_free_bytes).")
             self._recording.write(presentation.segmented.frame, presentation.annotated_bgr)
         except (av.FFmpegError, OSError) as error:
             cause = self._recording.file.error if self._recording is not None else None
             raise RunError(self._failure(cause or error)) from (cause or error)
-
-    def _check_space(self) -> None:
-        if self._clock() < self._next_check_s:
-            return
-        self._next_check_s = self._clock() + CHECK_EVERY_S
-        problem = self._shortage()
-        if problem is not None:
-            raise RunError(f"The recording {self._name} ends here: {problem} (output.min_free_bytes).")
 
     def _shortage(self) -> str | None:
         """That too little space is free, in words; None if enough is, or the output is a device or a FIFO."""
@@ -263,7 +258,7 @@ class _Recording:
         self._last_step = max(1, round(1 / (Fraction(source.fps or _ASSUMED_FPS) * self._time_base)))
         self._last_duration: int | None = None
         self._durations: dict[int, int] = {}
-        self._last_image: NDArray[np.uint8] | None = None
+        self._last_image: Image | None = None
         self._to_yuv = VideoReformatter()  # reused: creating one, with its threads, costs more than a conversion
         self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
         self._next_key = 0
@@ -272,7 +267,12 @@ class _Recording:
             file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)
         )
         self._stream = self._add_video(settings, source)
-        self._audio = self._add_audio(settings, source, suffix)
+        self._audio: AudioFeed | None = None
+        if source.audio is not None and settings.audio is not AudioMode.OFF:
+            try:
+                self._audio = AudioFeed(source.audio, float(self._first_pts_s), self._output, suffix)
+            except (av.FFmpegError, OSError, LookupError) as error:
+                log.warning("recording without audio: %s", error)
 
     def _add_video(self, settings: RecorderSettings, source: SourceInfo) -> av.VideoStream:
         rate = Fraction(source.fps or _ASSUMED_FPS).limit_denominator(1001)
@@ -292,16 +292,7 @@ class _Recording:
         context.color_range = _MPEG_RANGE
         return stream
 
-    def _add_audio(self, settings: RecorderSettings, source: SourceInfo, suffix: str) -> AudioFeed | None:
-        if source.audio is None or settings.audio is AudioMode.OFF:
-            return None
-        try:
-            return AudioFeed(source.audio, float(self._first_pts_s), self._output, suffix)
-        except (av.FFmpegError, OSError, LookupError) as error:
-            log.warning("recording without audio: %s", error)
-            return None
-
-    def write(self, frame: Frame, annotated_bgr: NDArray[np.uint8]) -> None:
+    def write(self, frame: Frame, annotated_bgr: Image) -> None:
         self._failed = True  # until this returns
         pts = round((frame.pts * frame.time_base - self._first_pts_s) / self._time_base)
         # Containers require increasing timestamps; one tick is invisible.
@@ -319,7 +310,7 @@ class _Recording:
         self.file.sync_if_due()
         self._failed = False
 
-    def _encode(self, image_bgr: NDArray[np.uint8], pts: int) -> None:
+    def _encode(self, image_bgr: Image, pts: int) -> None:
         picture = self._to_yuv.reformat(
             av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image_bgr), format="bgr24"),  # not copied
             format="yuv420p",
@@ -393,7 +384,7 @@ def _container_options(suffix: str, source: SourceInfo, fragment_s: float) -> di
     return options | {"movflags": "hybrid_fragmented"}
 
 
-def _pad_to_even(image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _pad_to_even(image_bgr: Image) -> Image:
     """Repeats the last row and column of an image where its height or width is odd."""
     bottom, right = image_bgr.shape[0] % 2, image_bgr.shape[1] % 2
     if not bottom and not right:

@@ -273,7 +273,13 @@ class SegmentRecorder(Recorder):
             too_old = written.age_s(path.name) > keep_s
             # If all but the newest do not free enough space, something else fills the disk.
             frees_space = path != newest and self._is_full()
-            if (too_large or too_old or frees_space) and _deleted(path):
+            if too_large or too_old or frees_space:
+                try:
+                    path.unlink()
+                except OSError as error:
+                    log.warning("the old recording %s could not be deleted: %s", path, error.strerror or error)
+                    continue
+                log.info("deleted the old recording %s", path)
                 written.remove(path.name)
                 total_bytes -= size
         if self._is_full():
@@ -296,16 +302,6 @@ class SegmentRecorder(Recorder):
 def make_recorder(settings: RecorderSettings, outputs: Outputs) -> Recorder | SegmentRecorder:
     """Makes the recorder for the settings: one file, or segments."""
     return Recorder(settings, outputs) if settings.segment_s is None else SegmentRecorder(settings, outputs)
-
-
-def _deleted(path: Path) -> bool:
-    try:
-        path.unlink()
-    except OSError as error:
-        log.warning("the old recording %s could not be deleted: %s", path, error.strerror or error)
-        return False
-    log.info("deleted the old recording %s", path)
-    return True
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
@@ -78,18 +79,14 @@ def make_systemd_notifier(environment: Mapping[str, str] = os.environ) -> System
         return None
     timeout_s = float(environment.get("WATCHDOG_USEC", "0") or 0) / 1e6
     every_s = min(MAX_INTERVAL_S, _WATCHDOG_SHARE * timeout_s) if timeout_s else MAX_INTERVAL_S
-    return SystemdNotifier(_sender(address), every_s)
-
-
-def _sender(address: str) -> Callable[[str], None]:
     target = "\0" + address[1:] if address.startswith("@") else address
+    return SystemdNotifier(partial(_send, target), every_s)
 
-    def send(message: str) -> None:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify_socket:
-                notify_socket.setblocking(False)
-                notify_socket.sendto(message.encode(errors="backslashreplace"), target)
-        except OSError as error:
-            log.debug("notifying the service manager of %r: %s", message, error)
 
-    return send
+def _send(target: str, message: str) -> None:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify_socket:
+            notify_socket.setblocking(False)
+            notify_socket.sendto(message.encode(errors="backslashreplace"), target)
+    except OSError as error:
+        log.debug("notifying the service manager of %r: %s", message, error)

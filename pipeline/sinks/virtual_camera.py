@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.drawing.letterbox import letterbox
 from pipeline.errors import InputError, RunError
+from pipeline.records import Image
 from pipeline.settings.output_settings import VirtualCameraSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
@@ -68,7 +68,7 @@ class VirtualCamera(Sink):
 
     def write(self, presentation: Presentation) -> None:
         """Send one frame. Raises RunError if the device is lost."""
-        image: NDArray[np.uint8] = np.ascontiguousarray(letterbox(presentation.annotated_bgr, self._size_wh))
+        image: Image = np.ascontiguousarray(letterbox(presentation.annotated_bgr, self._size_wh))
         try:
             self._camera.send(image)
         except (RuntimeError, OSError) as error:

@@ -12,13 +12,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.drawing.overlay import draw_banner
+from pipeline.drawing.chips import draw_banner
+from pipeline.drawing.status import draw_status
 from pipeline.errors import InputError
 from pipeline.labels import resolve_classes
 from pipeline.privacy.redaction import read_picture, scale_to_fill
-from pipeline.records import Frame, SegmentedFrame, SourceKind
+from pipeline.records import Frame, Image, SegmentedFrame, SourceKind
 from pipeline.settings.output_settings import AttractSettings, WindowSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import create_new, numbered
@@ -82,7 +82,7 @@ def _with_text(image_bgr: Image, text: str) -> Image:
     return image_bgr
 
 
-KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, space pauses"
+KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, d shows details, space pauses"
 
 _ESCAPE = 27
 _MAX_INITIAL_WH = (1280, 720)
@@ -131,8 +131,9 @@ class Window(Sink):
         self._was_visible = False
         self.paused = False
         self.stop_requested = False
+        self._details = False
         self._fullscreen = False
-        self._shown: NDArray[np.uint8] | None = None
+        self._shown: Image | None = None
         self._frame: Frame | None = None
         self._slate = ""
         self._stills: list[str] = []
@@ -176,7 +177,8 @@ class Window(Sink):
             self._frame = presentation.segmented.frame
             self._slate = ""
             attract = self._attract
-            self._show(attract.apply(presentation.segmented, self._shown) if attract else self._shown)
+            shown = attract.apply(presentation.segmented, self._shown) if attract else self._shown
+            self._show(self._with_status(presentation, shown) if shown is self._shown else shown)
         self._poll()
 
     def idle(self, message: str) -> None:
@@ -223,9 +225,19 @@ class Window(Sink):
             raise InputError(f"window.monitor: there is no monitor {index}; available: {available}")
         return monitors[index]
 
-    def _show(self, image_bgr: NDArray[np.uint8]) -> None:
+    def _show(self, image_bgr: Image) -> None:
         if not self._closed_by_user():
             self._gui.imshow(self._title, image_bgr)
+
+    def _with_status(self, presentation: Presentation, shown: Image) -> Image:
+        """The picture with the status line, which stills do not have; unless the picture has one already."""
+        status, controls = presentation.status, presentation.controls
+        is_drawn = presentation.drawn and controls is not None and controls.overlay.status
+        if status is None or is_drawn or not (self._settings.status or self._details):
+            return shown
+        canvas = shown.copy()
+        draw_status(canvas, status, self._details)
+        return canvas
 
     def _poll(self) -> None:
         if not self._open:
@@ -254,6 +266,8 @@ class Window(Sink):
             self._toggle_fullscreen()
         elif key == "s":
             self._save_still()
+        elif key == "d":
+            self._details = not self._details
         elif key == " ":
             self.paused = not self.paused
             self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self.paused else self._title)
@@ -293,7 +307,7 @@ class Window(Sink):
         return f"{source}-{hours:02d}-{minutes:02d}-{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
 
 
-def slate(last_bgr: NDArray[np.uint8] | None, message: str) -> NDArray[np.uint8]:
+def slate(last_bgr: Image | None, message: str) -> Image:
     """A slate for while no frames arrive: the dimmed last frame, or plain gray, with a message.
 
     Args:
@@ -317,11 +331,8 @@ def _size_wh(context: RunContext) -> tuple[int, int]:
     return max(1, round(source.width * source.sample_aspect_ratio)), source.height
 
 
-def _with_square_pixels(image_bgr: NDArray[np.uint8], pixel_aspect: float) -> NDArray[np.uint8]:
+def _with_square_pixels(image_bgr: Image, pixel_aspect: float) -> Image:
     if pixel_aspect == 1.0:
         return image_bgr
     size_wh = (max(1, round(image_bgr.shape[1] * pixel_aspect)), image_bgr.shape[0])
     return np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-Image = NDArray[np.uint8]

@@ -47,13 +47,6 @@ class SourceWarnings:
                 places.append(place)
             return self._counts[problem] == 1
 
-    def merge(self, other: SourceWarnings) -> None:
-        """Add everything recorded by `other`, such as an earlier connection to the same camera."""
-        with self._lock, other._lock:
-            for problem, places in other._places.items():
-                self._places[problem] = [*self._places.get(problem, ()), *places][:MAX_PLACES]
-            self._counts.update(other._counts)
-
     def texts(self) -> Sequence[str]:
         """One line per kind of problem, such as "corrupt data at 00:12.4, 00:13.0 and 2 more"."""
         with self._lock:
@@ -199,7 +192,7 @@ class Pacer:
     """
 
     def __init__(self, clock: Clock = time.monotonic, wait: Callable[[float], bool] | None = None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._interrupted = threading.Event()
         self._wait = wait if wait is not None else self._interrupted.wait
         self._offset_s: float | None = None
@@ -212,7 +205,7 @@ class Pacer:
     def until(self, due_s: float) -> bool:
         """Wait until the clock reaches `due_s`, if it has not yet. Returns False if `interrupt()` ended the wait."""
         while not self.interrupted:
-            left_s = due_s - self._clock()
+            left_s = due_s - self.clock()
             if left_s <= 0:
                 return True
             if self._wait(min(left_s, MAX_WAIT_S)):
@@ -226,7 +219,7 @@ class Pacer:
             pts_s: presentation time of the frame, seconds.
             max_lag_s: a frame that is earlier or later than this resynchronizes, rather than catching up.
         """
-        now_s = self._clock()
+        now_s = self.clock()
         if self._offset_s is None or abs(self._offset_s + pts_s - now_s) > max_lag_s:
             self._offset_s = now_s - pts_s
         return self.until(self._offset_s + pts_s)

@@ -91,7 +91,7 @@ class LiveSource(Source):
 
     def __init__(self, device: Device, *, read_timeout_s: float, open_timeout_s: float) -> None:
         self.warnings = device.warnings
-        self._device = device
+        self.device = device
         self._read_timeout_s = read_timeout_s
         self._open_timeout_s = open_timeout_s
         self._slot: Slot[SourceInfo | Picture | StreamSegmentError | None] = Slot(HANDOVER_CAPACITY, Overflow.WAIT)
@@ -105,12 +105,12 @@ class LiveSource(Source):
             info = self._next(self._open_timeout_s)
         except TimeoutError:
             self.close()
-            raise InputError(f"{self._device.name} did not answer within {self._open_timeout_s:g} s") from None
+            raise InputError(f"{self.device.name} did not answer within {self._open_timeout_s:g} s") from None
         except StreamSegmentError as error:
             self.close()
             raise InputError(str(error)) from None
         if info is None:
-            raise InputError(f"{self._device.name}: interrupted while opening")
+            raise InputError(f"{self.device.name}: interrupted while opening")
         assert isinstance(info, SourceInfo)
         return info
 
@@ -118,18 +118,18 @@ class LiveSource(Source):
         try:
             picture = self._next(self._read_timeout_s)
         except TimeoutError:
-            raise RunError(f"{self._device.name} delivered no frame for {self._read_timeout_s:g} s") from None
+            raise RunError(f"{self.device.name} delivered no frame for {self._read_timeout_s:g} s") from None
         if picture is None:
             return None
         assert isinstance(picture, Picture)
         pts = self._timestamps.next(round(picture.captured_at_s / TIME_BASE))
-        frame = Frame(self._device.name, self._index, pts, TIME_BASE, picture.captured_at_s, picture.image_bgr)
+        frame = Frame(self.device.name, self._index, pts, TIME_BASE, picture.captured_at_s, picture.image_bgr)
         self._index += 1
         return frame
 
     def interrupt(self) -> None:
         self._slot.close(discard=True)
-        self._device.abort()
+        self.device.abort()
 
     def close(self) -> None:
         self.interrupt()
@@ -161,17 +161,17 @@ class LiveSource(Source):
         end: StreamSegmentError | None = None
         try:
             try:
-                self._slot.put(self._device.open())
-                while (picture := self._device.grab()) is not None:
+                self._slot.put(self.device.open())
+                while (picture := self.device.grab()) is not None:
                     self._slot.put(picture)
             finally:
-                self._device.close()
+                self.device.close()
         except SlotClosed:
             return
         except StreamSegmentError as error:
             end = error
         except BaseException as error:  # noqa: BLE001 - in this thread it would reach nobody, and the reader would wait
-            end = RunError(f"{self._device.name}: {mask_uris(str(error)) or type(error).__name__}")
+            end = RunError(f"{self.device.name}: {mask_uris(str(error)) or type(error).__name__}")
         with contextlib.suppress(SlotClosed):
             self._slot.put(end)
             self._slot.close()
@@ -201,7 +201,7 @@ class ReconnectingSource(Source):
         pacer: Pacer | None = None,
         expected: SourceInfo | None = None,
     ) -> None:
-        self.state = SourceState()  # here, since several threads ask for it
+        self.state, self.warnings = SourceState(), SourceWarnings()  # here, since several threads ask for them
         self._make = make
         self._settings = settings
         self._clock = clock
@@ -257,6 +257,7 @@ class ReconnectingSource(Source):
 
     def _connect(self) -> SourceInfo:
         source = self._make()
+        source.device.warnings = self.warnings  # those of all connections
         with self._lock:
             self._source = source
         # An `interrupt` that came a moment earlier has not reached this source.
@@ -269,7 +270,6 @@ class ReconnectingSource(Source):
             source, self._source = self._source, None
         if source is not None:
             source.close()
-            self.warnings.merge(source.warnings)
             self._stuck.append(source)
 
     def _lose(self, reason: str, state_text: str) -> None:

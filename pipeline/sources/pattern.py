@@ -53,7 +53,6 @@ class PatternSource(Source):
         (self._width, self._height), self._rate = _parse(spec, size_wh, rate)
         self._name = f"test:{self._width}x{self._height}@{float(self._rate):g}"
         self._kind = kind
-        self._clock = clock
         self._pacer = pacer or Pacer(clock)
         self._index = 0
         self._background = background(self._width, self._height)
@@ -74,7 +73,7 @@ class PatternSource(Source):
         if self._pacer.interrupted or (self._kind is SourceKind.LIVE and not self._pacer.until_due(pts_s)):
             return None
         image = draw(self._background, self._index, self._rate)
-        frame = Frame(self._name, self._index, self._index, 1 / self._rate, self._clock(), image, duration=1)
+        frame = Frame(self._name, self._index, self._index, 1 / self._rate, self._pacer.clock(), image, duration=1)
         self._index += 1
         return frame
 

@@ -106,11 +106,6 @@ def _parse_url(text: str, scheme: str) -> Target:
     if scheme not in NETWORK_SCHEMES:
         supported = ", ".join(sorted(NETWORK_SCHEMES | {"file"}))
         raise InputError(f"{safe_name(text)}: '{scheme}://' is not supported; use one of {supported} or 'test:'")
-    _check_address(text, scheme)
-    return Target(UriKind.NETWORK, text, safe_name(text))
-
-
-def _check_address(text: str, scheme: str) -> None:
     name = safe_name(text)
     try:
         parts = urlsplit(text)
@@ -122,6 +117,7 @@ def _check_address(text: str, scheme: str) -> None:
         ) from None
     if not host and scheme not in ("udp", "rtp"):
         raise InputError(f"{name} names no host: an address looks like {scheme}://192.168.1.20/stream")
+    return Target(UriKind.NETWORK, text, name)
 
 
 def _parse_path(text: str) -> Target:

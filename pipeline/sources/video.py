@@ -71,7 +71,6 @@ class VideoFile(Source):
         self._name = name or Path(location).name
         self._start_s = start_s
         self._kind = kind
-        self._clock = clock
         self._pacer = pacer or Pacer(clock)
         self._timeout_s = timeout_s
         self._video: Video | None = None
@@ -107,7 +106,7 @@ class VideoFile(Source):
         if self._kind is SourceKind.LIVE and not self._pacer.until_due(self._seconds(timed)):
             return None
         duration = picture.duration or None
-        frame = Frame(self._name, self._index, timed.ticks, self._time_base, self._clock(), image, duration)
+        frame = Frame(self._name, self._index, timed.ticks, self._time_base, self._pacer.clock(), image, duration)
         self._index += 1
         return frame
 

@@ -39,19 +39,14 @@ class _Held:
                     self._write(self._before)
 
 
-_log_level = _Held(cv2.utils.logging.getLogLevel, cv2.utils.logging.setLogLevel, cv2.utils.logging.LOG_LEVEL_SILENT)
-_threads = _Held(cv2.getNumThreads, cv2.setNumThreads, 1)
+quiet_opencv = _Held(
+    cv2.utils.logging.getLogLevel, cv2.utils.logging.setLogLevel, cv2.utils.logging.LOG_LEVEL_SILENT
+).held
+"""Context manager: OpenCV prints nothing inside the block, since our own error says what went wrong, once."""
 
+one_opencv_thread = _Held(cv2.getNumThreads, cv2.setNumThreads, 1).held
+"""Context manager: OpenCV computes in the calling thread inside the block.
 
-def quiet_opencv() -> contextlib.AbstractContextManager[None]:
-    """OpenCV prints nothing inside the block: our own error says what went wrong, once."""
-    return _log_level.held()
-
-
-def one_opencv_thread() -> contextlib.AbstractContextManager[None]:
-    """OpenCV computes in the calling thread inside the block.
-
-    With more threads OpenCV's pool busy-waits between calls: for the hundreds of small calls a second of a live run
-    that costs far more processor time than the calls themselves.
-    """
-    return _threads.held()
+With more threads OpenCV's pool busy-waits between calls: for the hundreds of small calls a second of a live run
+that costs far more processor time than the calls themselves.
+"""

@@ -206,11 +206,6 @@ class Stage:
         """Start the thread."""
         self._thread.start()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
-
     def wait(self, timeout_s: float) -> bool:
         """Wait up to `timeout_s` for the thread to end; returns whether it has, or was never started."""
         if self._thread.ident is None:

@@ -20,7 +20,7 @@ from pipeline.settings.section import Section
 from pipeline.web.access import Access, Refusal
 from pipeline.web.prometheus import Metrics
 from pipeline.web.view import RunMonitor
-from pipeline.web.viewers import StreamEnded, TooManyViewers, Viewers
+from pipeline.web.viewers import TooManyViewers, Viewers
 
 SEND_TIMEOUT_S = 10.0
 """A viewer that reads nothing for this long is disconnected."""
@@ -187,18 +187,18 @@ class Routes:
     async def _send_pictures(self, viewer: web.WebSocketResponse, request: web.Request, shown: asyncio.Event) -> None:
         number = 0
         try:
-            while True:
-                number, picture = await self._pictures.newer_than(number)
+            while (newer := await self._pictures.newer_than(number)) is not None:
+                number, picture = newer
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await viewer.send_bytes(picture)
                     await shown.wait()
                 shown.clear()
-        except StreamEnded:
-            with contextlib.suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(1.0):
-                    await viewer.close(code=1001, message=b"the run has ended")
         except (TimeoutError, ConnectionError):
             _abort(request)
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(1.0):
+                await viewer.close(code=1001, message=b"the run has ended")
 
     async def mjpeg(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures as Motion JPEG, for <img>, VLC, OBS and other programs."""
@@ -214,26 +214,23 @@ class Routes:
         number = 0
         # Browsers show a part only once they have received the boundary after it.
         yield f"--{_BOUNDARY}\r\n".encode()
-        while True:
-            try:
-                number, picture = await self._pictures.newer_than(number)
-            except StreamEnded:
-                return
+        while (newer := await self._pictures.newer_than(number)) is not None:
+            number, picture = newer
             head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
             yield b"".join((head.encode(), picture, f"\r\n--{_BOUNDARY}\r\n".encode()))
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """Sends the next frame at its full size."""
-        with self._stills.watching():
-            try:
-                async with asyncio.timeout(STILL_TIMEOUT_S):
-                    _, picture = await self._stills.newer_than(0)
-            except (TimeoutError, StreamEnded):
-                reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
-                raise _RequestError(503, f"no picture: {reason}") from None
+        newer = None
+        with self._stills.watching(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STILL_TIMEOUT_S):
+                newer = await self._stills.newer_than(0)
+        if newer is None:
+            reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
+            raise _RequestError(503, f"no picture: {reason}")
         name = f"snapshot_{datetime.now():%Y-%m-%d_%H-%M-%S}.jpg"
         return web.Response(
-            body=picture, content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+            body=newer[1], content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
         )
 
     # -- status --------------------------------------------------------------------------------------------------------

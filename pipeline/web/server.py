@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -60,8 +61,8 @@ class ConnectionLimits:
         """
         if len(others) >= self.total:
             return True
-        if _is_local(host):
-            return sum(map(_is_local, others)) >= self.local
+        if is_local(host):
+            return sum(map(is_local, others)) >= self.local
         return others.count(host) >= self.per_address
 
 
@@ -112,10 +113,13 @@ class WebServer:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         listener: asyncio.Server | None = None
+        # Logs what fails while a request is handled, but no malformed request: strangers could fill the log with them.
+        requests = logging.getLogger("pipeline.web.requests")
+        requests.addFilter(_is_own_failure)
         runner = web.AppRunner(
             self._app,
             access_log=None,
-            logger=_request_log(),
+            logger=requests,
             handle_signals=False,
             handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
             shutdown_timeout=_CLOSE_GRACE_S,
@@ -124,7 +128,7 @@ class WebServer:
         try:
             await runner.setup()
             assert runner.server is not None
-            runner.server.request_handler = _refusing_malformed(runner.server.request_handler)
+            runner.server.request_handler = partial(_refusing_malformed, runner.server.request_handler)
             self._loop.set_exception_handler(_log_in_one_line)
             server = runner.server
             listener = await self._loop.create_server(lambda: _Gate(server, self._limits), sock=self._listening)
@@ -166,7 +170,8 @@ class _Gate(asyncio.Protocol):
         handler.connection_made(transport)
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether an address is reachable from this machine only."""
     return ipaddress.ip_address(host.removeprefix("::ffff:").partition("%")[0]).is_loopback
 
 
@@ -181,23 +186,12 @@ def _log_in_one_line(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
     log.warning("page: %s", f"{context['message']}: {error}" if error is not None else context["message"])
 
 
-def _refusing_malformed(handle: _Handler) -> _Handler:
+async def _refusing_malformed(handle: _Handler, request: web.BaseRequest) -> web.StreamResponse:
     """Answers 400 where aiohttp fails to quote bytes of a request that are no text, or the client leaves meanwhile."""
-
-    async def refusing(request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await handle(request)
-        except (UnicodeError, ConnectionError, web.RequestPayloadError):
-            return web.Response(status=400, text="malformed request\n")
-
-    return refusing
-
-
-def _request_log() -> logging.Logger:
-    """Logs what fails while a request is handled, but no malformed request: strangers could fill the log with them."""
-    requests = logging.getLogger("pipeline.web.requests")
-    requests.addFilter(_is_own_failure)
-    return requests
+    try:
+        return await handle(request)
+    except (UnicodeError, ConnectionError, web.RequestPayloadError):
+        return web.Response(status=400, text="malformed request\n")
 
 
 def _is_own_failure(record: logging.LogRecord) -> bool:
@@ -237,11 +231,6 @@ def _bind_error(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} requires special privileges: give one from 1024 on"
     return f"listening on {host}:{port} failed: {error.strerror or error}"
-
-
-def is_loopback(listening: socket.socket) -> bool:
-    """Whether the socket is reachable from this machine only."""
-    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def url_of(listening: socket.socket) -> str:

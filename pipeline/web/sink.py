@@ -6,14 +6,14 @@ import logging
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import RunError
+from pipeline.records import Image
 from pipeline.settings.output_settings import ServeSettings, split_address
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.web.access import Access, allowed_hosts, choose_token
 from pipeline.web.routes import make_app
-from pipeline.web.server import ConnectionLimits, WebServer, is_loopback, listen, url_of
+from pipeline.web.server import ConnectionLimits, WebServer, is_local, listen, url_of
 from pipeline.web.view import RunMonitor, RunView
 from pipeline.web.viewers import Viewers
 
@@ -51,11 +51,12 @@ class WebSink(Sink):
         """Start the server and log its URL. Raises InputError if the address cannot be used."""
         host, port = split_address(self._settings.address or "")
         listening = listen(host, port)
+        own_host, own_port = listening.getsockname()[:2]
         try:
-            self.token, is_generated = choose_token(self._settings, required=not is_loopback(listening))
-            self._monitor.open(context)
+            self.token, is_generated = choose_token(self._settings, required=not is_local(own_host))
+            self._monitor.labels = context.labels
             self.url = url_of(listening)
-            access = Access(self.token, allowed_hosts(self._settings, host), listening.getsockname()[1])
+            access = Access(self.token, allowed_hosts(self._settings, host), own_port)
             app = make_app(self._monitor, access, self.pictures, self.stills)
             behind_proxy = bool(self._settings.allowed_hosts)
             limits = ConnectionLimits.for_viewers(self._settings.max_viewers, behind_proxy)
@@ -90,7 +91,7 @@ class WebSink(Sink):
             server.close()
 
 
-def _jpeg(image_bgr: NDArray[np.uint8], quality: int) -> bytes:
+def _jpeg(image_bgr: Image, quality: int) -> bytes:
     height, width = image_bgr.shape[:2]
     if max(height, width) > 65500:  # libjpeg's limit
         raise RunError(f"--serve: a frame of {width}x{height} is too large for JPEG: set serve.max_width")

@@ -16,7 +16,7 @@ from pipeline.file_names import utf8_name
 from pipeline.labels import class_name
 from pipeline.ledger import RunLedger, RunStats
 from pipeline.records import Clock, SourceInfo, SourceKind
-from pipeline.sinks.base import Presentation, RunContext
+from pipeline.sinks.base import Presentation
 
 SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
 """The parts of the overlay that the page can switch."""
@@ -70,6 +70,9 @@ class RunMonitor:
     Args:
         view: the run.
         stalled_after_s: the run counts as stalled if no frame was presented for this long.
+
+    Attributes:
+        labels: class names by class id; empty until the run begins.
     """
 
     def __init__(self, view: RunView, stalled_after_s: float) -> None:
@@ -78,11 +81,7 @@ class RunMonitor:
         self._opened_at_s = view.clock()
         self._lock = threading.Lock()
         self._objects: Counter[str] = Counter()
-        self._labels: Sequence[str] = ()
-
-    def open(self, context: RunContext) -> None:
-        """The run begins."""
-        self._labels = context.labels
+        self.labels: Sequence[str] = ()
 
     @property
     def can_record(self) -> bool:
@@ -98,7 +97,7 @@ class RunMonitor:
         with self._lock:
             # A class seen once stays, at 0, so that its line in the plot falls rather than ends.
             self._objects = Counter(dict.fromkeys(self._objects, 0))
-            names = [class_name(int(class_id), self._labels) for class_id in ids]
+            names = [class_name(int(class_id), self.labels) for class_id in ids]
             self._objects.update(dict(zip(names, counts.tolist(), strict=True)))
 
     def objects(self) -> Mapping[str, int]:

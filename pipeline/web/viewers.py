@@ -12,10 +12,6 @@ class TooManyViewers(Exception):
     """The limit of viewers, which its text is, is reached."""
 
 
-class StreamEnded(Exception):
-    """The run has ended."""
-
-
 class Viewers:
     """Holds the newest picture and wakes the viewers that wait for it.
 
@@ -71,12 +67,12 @@ class Viewers:
                 if self.count == 0:
                     self._picture = None  # it will be outdated for the next viewer
 
-    async def newer_than(self, number: int) -> tuple[int, bytes]:
-        """Wait for a picture with a higher number; returns number and picture. Raises StreamEnded."""
+    async def newer_than(self, number: int) -> tuple[int, bytes] | None:
+        """Wait for a picture with a higher number; returns number and picture, None when the run has ended."""
         while True:
             with self._lock:
                 if self._closed or self._changed is None:
-                    raise StreamEnded
+                    return None
                 if self._picture is not None and self._number > number:
                     return self._number, self._picture
                 changed = self._changed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.labels import class_name, is_unused, load_labels, resolve_classes
+from pipeline.labels import class_name, is_unused, load_labels, plural, resolve_classes
 
 COCO_LABELS = load_labels(str(Path(__file__).parents[2] / "examples" / "coco_labels.txt"), 81)
 
@@ -92,6 +92,25 @@ def test_an_unknown_class_names_its_setting():
         resolve_classes(["persn"], COCO_LABELS, "privacy.classes")
     with pytest.raises(InputError, match=r"^privacy\.classes: the ids of this model range from 1 to 80, got 81"):
         resolve_classes(["81"], COCO_LABELS, "privacy.classes")
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, "person", "1 person"),
+        (3, "person", "3 people"),
+        (0, "dog", "0 dogs"),
+        (2, "bus", "2 buses"),
+        (2, "bench", "2 benches"),
+        (2, "wine glass", "2 wine glasses"),
+        (2, "sheep", "2 sheep"),
+        (2, "cell phone", "2 cell phones"),
+        (2, "class 90", "2 class 90"),
+        (2, "人", "2 人"),
+    ],
+)
+def test_numbers_with_their_nouns(count, noun, text):
+    assert plural(count, noun) == text
 
 
 @pytest.mark.parametrize(("label", "is_one"), [("unused 12", True), ("unused", False), ("unused box 3", False)])

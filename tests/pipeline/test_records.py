@@ -92,9 +92,7 @@ def test_select_carries_the_opacity():
 
 def test_stage_times():
     times = StageTimes(10.0, 10.5, 11.25, 12.0)
-    assert times.inference_s == 0.75
     assert times.latency_s == 2.0
-    assert StageTimes(10.0).inference_s is None
     assert StageTimes(10.0).latency_s is None
 
 

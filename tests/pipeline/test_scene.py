@@ -16,9 +16,7 @@ def test_event_records_hold_what_applies():
     assert (left["zone"], left["dwell_s"], "line" in left) == ("desk", 2.0, False)
 
 
-def test_counts_in_words():
-    assert Scene(now={"dog": 2}, seen={"person": 3, "dog": 4}).count_texts() == [
-        "0 person (3 so far)",
-        "2 dog (4 so far)",
-    ]
-    assert Scene().count_texts() == []
+def test_counts_now_and_since_the_start():
+    scene = Scene(now={"dog": 2}, seen={"person": 3, "dog": 4})
+    assert scene.counts() == [("person", 0, 3), ("dog", 2, 4)]
+    assert Scene().counts() == []

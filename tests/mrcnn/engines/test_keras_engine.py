@@ -115,13 +115,6 @@ def test_built_in_one_thread_called_in_another(engine):
     assert_same(results[0], expected)
 
 
-def test_batches_may_be_submitted_before_the_first_result_is_taken(engine):
-    canvases = [tiny_image(64, 128, seed) for seed in (1, 2, 3)]
-    pending = [engine.submit(canvas[None], whole(canvas)) for canvas in canvases]
-    for canvas, batch in zip(canvases, pending, strict=True):
-        assert_same(engine.result(batch)[0], engine.detect_molded(canvas[None], whole(canvas))[0])
-
-
 def test_the_program_for_an_accelerator_gives_the_same():
     """With more objects than it draws at once, so that a second program draws them all, and with none."""
 
@@ -134,8 +127,8 @@ def test_the_program_for_an_accelerator_gives_the_same():
     assert len(wanted) > MASKS_AT_ONCE
     accelerated = KerasEngine(network, Target.ACCELERATOR)
     assert_same(accelerated.detect_molded(canvas[None], whole(canvas))[0], wanted)
-    few = accelerated.submit(canvas[None], whole(canvas))
-    first = np.asarray(keras.ops.convert_to_numpy(few.mask_probs))[0]
+    masks = accelerated._submit(canvas[None], whole(canvas))[3]
+    first = np.asarray(keras.ops.convert_to_numpy(masks))[0]
     np.testing.assert_allclose(first, wanted.mask_probs[:MASKS_AT_ONCE], atol=2e-5)
     set_bias(network, "mrcnn_class_logits", [50, 0, 0])
     assert len(accelerated.detect_molded(canvas[None], whole(canvas))[0]) == 0

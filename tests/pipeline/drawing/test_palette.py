@@ -1,51 +1,71 @@
-"""Colors of classes."""
+"""Distances between the colors, for eyes of every kind; text in contrast."""
 
-from __future__ import annotations
+from itertools import combinations
 
-import colorsys
-import itertools
-
+import numpy as np
 import pytest
 
-from pipeline.drawing.palette import BLACK, WHITE, class_colors, parse_color, text_color, track_color
+from examples.maskrcnn_predict import class_colors
+from pipeline.drawing.palette import INK, PALETTE, WHITE, parse_color, text_color, tutorial_colors
+
+DICHROMATS = {
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+"""Machado, Oliveira, Fernandes 2009, severity 1: what these eyes see of linear RGB."""
 
 
-def test_eighty_one_classes_have_distinct_saturated_colors():
-    colors = class_colors(81)
-    assert len(set(colors)) == 81
-    for blue, green, red in colors:
-        _, saturation, value = colorsys.rgb_to_hsv(red / 255, green / 255, blue / 255)
-        assert (round(saturation, 2), round(value, 2)) == (1.0, 1.0)
-    # 1530 steps around the circle of full colors, 81 colors.
-    apart = [sum(abs(a - b) for a, b in zip(one, two, strict=True)) for one, two in itertools.combinations(colors, 2)]
-    assert min(apart) >= 1530 // 81 - 1
+def linear_rgb():
+    encoded = np.array(PALETTE, float)[:, ::-1] / 255
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
-def test_the_same_class_has_the_same_color_in_every_run():
-    # Worked out apart from the code: hues 0, 1/4, 1/2, 3/4, shuffled with random.Random(42) to the order 2, 1, 3, 0.
-    assert class_colors(4) == [(255, 255, 0), (0, 255, 128), (255, 0, 128), (0, 0, 255)]
+def cielab(linear):
+    """CIELAB, D65: another space than the one that the colors were chosen in."""
+    to_xyz = np.array(((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)))
+    x, y, z = (np.clip(linear, 0, 1) @ to_xyz.T / [0.9505, 1.0, 1.089]).T
+    fx, fy, fz = (np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116) for t in (x, y, z))
+    return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=1)
 
 
-def test_a_hexadecimal_color_becomes_bgr():
+def least_distance(colors):
+    return min(float(np.linalg.norm(a - b)) for a, b in combinations(colors, 2))
+
+
+def test_a_dozen_hues_of_nearly_equal_lightness_and_no_primaries():
+    lightness = cielab(linear_rgb())[:, 0]
+    assert len(set(PALETTE)) == 12
+    assert np.ptp(lightness) < 17
+    assert lightness.mean() == pytest.approx(72, abs=3)
+    assert not any({0, 255} >= set(color) for color in PALETTE)
+
+
+def test_all_of_them_are_clearly_different():
+    assert least_distance(cielab(linear_rgb())) > 19  # a just noticeable difference is 2.3
+
+
+@pytest.mark.parametrize("kind", DICHROMATS)
+def test_color_blind_eyes_tell_them_apart(kind):
+    seen = cielab(linear_rgb() @ np.array(DICHROMATS[kind]).T)
+    assert least_distance(seen) > 6  # 2.6 just noticeable differences
+    assert least_distance(seen[:6]) > 11
+
+
+def test_text_has_contrast_on_every_color():
+    def luminance(linear):
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    ink = luminance(np.array(INK[::-1]) / 255 / 12.92)
+    assert ((luminance(linear_rgb()) + 0.05) / (ink + 0.05)).min() > 7  # WCAG 2.2 AAA
+    assert {text_color(color) for color in PALETTE} == {INK}
+    assert text_color((32, 32, 32)) == WHITE
+
+
+def test_the_colors_of_the_tutorial():
+    expected = [[int(channel) for channel in np.array(color)[::-1] * 255] for color in class_colors(81)]
+    assert [list(color) for color in tutorial_colors(81)] == expected
+
+
+def test_colors_in_hexadecimal():
     assert parse_color("#1f4e79") == (0x79, 0x4E, 0x1F)
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_few_classes(count):
-    assert len(class_colors(count)) == count
-
-
-@pytest.mark.parametrize(
-    ("background_bgr", "text"),
-    [((0, 255, 255), BLACK), ((255, 255, 255), BLACK), ((255, 0, 0), WHITE), ((0, 0, 255), WHITE), ((0, 0, 0), WHITE)],
-)
-def test_text_is_black_on_light_and_white_on_dark(background_bgr, text):
-    assert text_color(background_bgr) == text
-
-
-def test_tracks_near_one_another_have_colors_that_differ_clearly():
-    colors = [track_color(track_id) for track_id in range(1, 201)]
-    assert track_color(7) == colors[6]
-    for first, color in enumerate(colors):
-        for other in colors[first + 1 : first + 6]:
-            assert sum(abs(a - b) for a, b in zip(color, other, strict=True)) > 120

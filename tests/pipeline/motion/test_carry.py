@@ -122,6 +122,24 @@ def test_a_cut_drops_everything_at_once_and_late_results_of_the_old_scene():
     np.testing.assert_allclose(shown.boxes_xyxy, [[38, 40, 88, 90]], atol=1.0)
 
 
+def test_objects_that_the_tracker_holds_from_before_a_cut_are_not_shown():
+    carrier = make_carrier(SETTINGS, live=False)
+
+    def shown_ids(frame, ids, opacity):
+        boxes = box_instances(*[(40 + 60 * i, 40, 90 + 60 * i, 90) for i in range(len(ids))])
+        tracked = replace(boxes, track_ids=np.array(ids, np.int32), opacity=np.array(opacity, np.float32))
+        carrier.see(frame)
+        return carrier.carry(result_on(frame, tracked), frame).track_ids.tolist()
+
+    old = [moving_frame(index) for index in range(2)]
+    new = [frame_of(index, window(texture(77), 3 + index, 2)) for index in range(2, 6)]
+    assert shown_ids(old[0], [1, 2], [1, 1]) == [1, 2]
+    assert shown_ids(old[1], [1, 2], [1, 0.8]) == [1, 2]  # without a cut, a missed object is held
+    assert shown_ids(new[0], [1, 2], [0.9, 0.7]) == []
+    assert shown_ids(new[1], [1, 2, 3], [0.8, 0.6, 1]) == [3]
+    assert shown_ids(new[2], [2, 3], [1, 0.9]) == [2, 3]  # found in the new scene as well
+
+
 def test_a_result_that_is_too_old_is_not_shown():
     carrier = make_carrier(MotionSettings(max_age_s=0.2), live=False)
     frames = [moving_frame(index, 1.0) for index in range(10)]

@@ -29,7 +29,7 @@ def test_each_frame_comes_out_with_its_instances_and_times():
     assert [item.frame.index for item in out] == [0, 1, 2]
     assert [item.instances.boxes_xyxy[0, 0] for item in out] == [0, 1, 2]
     assert out[1].times.inference_started_at_s == 100.25
-    assert out[1].times.inference_s == 0.25
+    assert out[1].times.inference_ended_at_s == 100.5
     assert not ledger.loading
     assert segmenter.closed == 1
     assert ledger.overall().inferred == 3

@@ -76,7 +76,7 @@ def test_the_status_line_says_what_is_there_if_it_may():
 
 
 def test_the_rates_stay_long_enough_to_be_read():
-    settings = Settings.model_validate({"overlay": {"status": True, "counts": True}})
+    settings = Settings.model_validate({"overlay": {"look": "debug", "counts": True}})
     ledger, clock = RunLedger(), FakeClock(105.0)
     plan = plan_run(settings).for_source(SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT))
     presenter = Presenter(settings, plan, LABELS, Controls(settings.overlay), ledger, clock)
@@ -89,6 +89,41 @@ def test_the_rates_stay_long_enough_to_be_read():
     assert (counted != first).any()
     clock.now_s = 105.3
     assert (presenter.draw(frame) != first).any()  # now with the latency
+
+
+def test_live_runs_report_the_age_of_the_masks():
+    plan = plan_run(Settings()).for_source(SourceInfo("camera 0", SourceKind.LIVE, WIDTH, HEIGHT))
+    clock = FakeClock(105.0)
+    presenter = Presenter(Settings(), plan, LABELS, Controls(Settings().overlay), RunLedger(), clock)
+
+    def age_ms(index, instances_index, captured_at_s):
+        frame = SegmentedFrame(make_frame(index), make_instances(1), instances_index, StageTimes(captured_at_s))
+        return presenter.present(frame, overlay_wanted=False).status.mask_age_ms
+
+    assert age_ms(7, None, 104.9) is None
+    clock.now_s = 106.0
+    assert age_ms(8, 7, 105.9) == pytest.approx(1100)
+    clock.now_s = 107.0
+    assert age_ms(9, 9, 106.75) == pytest.approx(250)
+    recorded, _, _ = presenter_of()
+    assert recorded.present(segmented(), overlay_wanted=False).status.mask_age_ms is None
+
+
+def test_scores_below_the_threshold_are_not_shown():
+    settings = Settings.model_validate({"overlay": {"masks": False, "boxes": False, "text_size": 8}})
+    plan = plan_run(settings).for_source(SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT))
+    presenter = Presenter(settings, plan, LABELS, Controls(settings.overlay), RunLedger(), FakeClock(105.0), 0.6)
+    found = replace(
+        segmented().instances,
+        boxes_xyxy=np.array([[100, 100, 250, 400], [400, 100, 550, 400]], np.float32),
+        track_ids=np.array([4, 5], np.int32),
+    )
+    drawn = []
+    for scores in ((0.9, 0.7), (0.5, 0.4), (0.8, 0.7)):
+        instances = replace(found, scores=np.array(scores, np.float32))
+        drawn.append(presenter.draw(replace(segmented(), frame=make_frame(7, 480, 640), instances=instances)))
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    assert (drawn[2] != drawn[0]).any()
 
 
 def test_places_are_drawn_where_there_is_a_scene():

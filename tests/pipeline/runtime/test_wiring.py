@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from pipeline.runtime.wiring import (
     Keyframes,
     SmoothJoin,
     display_capacity,
-    keyframe_outlet,
+    put_keyframe,
     wire,
 )
 from pipeline.settings.presentation_settings import MotionSettings
@@ -145,7 +146,7 @@ def test_two_of_them_agree():
 
 def test_the_outlet_lets_keyframes_through():
     slot = Slot(10, Overflow.WAIT)
-    outlet = keyframe_outlet(slot, MotionSettings(infer_every=4))
+    outlet = partial(put_keyframe, Keyframes(4), slot)
     for index in range(9):
         outlet(make_frame(index))
     assert [frame.index for frame in slot.get_all()] == [0, 4, 8]

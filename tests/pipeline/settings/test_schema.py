@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.settings.model_settings import Device
+from pipeline.settings.presentation_settings import BackgroundMode
 from pipeline.settings.schema import Settings
 
 
@@ -100,3 +101,44 @@ def test_nothing_of_it_is_on_by_itself():
 def test_what_cannot_be_meant_is_refused(section, values):
     with pytest.raises(ValidationError, match=f"{section}.{next(iter(values))}"):
         Settings.model_validate({section: values})
+
+
+def switched_on(**values):
+    """The switches of the overlay that are on."""
+    overlay = Settings.model_validate(values).overlay
+    names = ("masks", "boxes", "labels", "scores", "ids", "status", "places")
+    return {name for name in names if getattr(overlay, name)}
+
+
+def test_looks_are_sets_of_switches():
+    assert switched_on() == {"masks", "labels", "scores", "places"}
+    assert switched_on(overlay={"look": "clean"}) == {"masks", "places"}
+    assert switched_on(overlay={"look": "call"}) == set()
+    assert switched_on(overlay={"look": "tutorial"}) == {"masks", "boxes", "labels", "scores"}
+    assert switched_on(overlay={"look": "debug"}) == {"masks", "boxes", "labels", "scores", "ids", "status", "places"}
+
+
+def test_switches_lie_over_the_look():
+    assert switched_on(overlay={"look": "debug", "status": False, "masks": None}) == {
+        *("masks", "boxes", "labels", "scores", "ids", "places")
+    }
+    assert switched_on(overlay={"masks": False}) == {"boxes", "labels", "scores", "places"}
+    with pytest.raises(ValidationError, match=r"overlay\.look"):
+        Settings.model_validate({"overlay": {"look": "loud"}})
+
+
+@pytest.mark.parametrize("effect", [{"background": {"mode": "blur"}}, {"privacy": {"mode": "pixelate"}}])
+def test_nothing_lies_over_background_and_privacy_unless_it_is_named(effect):
+    assert switched_on(**effect) == {"places"}
+    assert switched_on(**effect, overlay={"look": None}) == {"places"}
+    assert switched_on(**effect, overlay={"look": "clean", "masks": True}) == {"masks", "places"}
+    assert switched_on(**effect, overlay={"look": "labels"}) == {"masks", "labels", "scores", "places"}
+    assert switched_on(**effect, overlay={"labels": True}) == {"labels", "places"}
+
+
+def test_a_call_has_a_background():
+    assert Settings.model_validate({"overlay": {"look": "call"}}).background.mode is BackgroundMode.BLUR
+    given = {"overlay": {"look": "call"}, "background": {"mode": "color", "color": "#112233"}}
+    assert Settings.model_validate(given).background.mode is BackgroundMode.COLOR
+    switched_off = {"overlay": {"look": "call"}, "background": {"mode": "off"}}
+    assert Settings.model_validate(switched_off).background.mode is BackgroundMode.BLUR

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.drawing.status import StatusLine
 from pipeline.errors import InputError
 from pipeline.records import SegmentedFrame, SourceKind, StageTimes
 from pipeline.settings.output_settings import AttractSettings, WindowSettings
@@ -194,6 +195,29 @@ def test_space_pauses_and_resumes(gui):
     window.write(presentation(2))
     assert (gui.shown[-1] == picture(2)).all()
     assert gui.titles == ["stream_segment (paused)", "stream_segment"]
+
+
+def test_the_status_is_in_the_window_and_in_no_still(gui, tmp_path):
+    status = StatusLine(display_fps=25.0, latency_ms=90.0, mask_age_ms=40.0)
+    image = picture(0, (400, 200))
+    shown = replace(presentation(0, image=image), status=status)
+    window = opened(gui, context((400, 200)), tmp_path)
+    window.write(shown)
+    short = (gui.shown[-1] != image).any(axis=2).sum()
+    gui.press("d")
+    window.write(shown)
+    window.write(shown)
+    details = (gui.shown[-1] != image).any(axis=2).sum()
+    assert details > 3 * short > 0
+    gui.press("s")
+    window.write(shown)
+    np.testing.assert_array_equal(cv2.imread(window.outputs[0]), image)
+
+
+def test_the_status_of_the_window_can_be_switched_off(gui):
+    window = opened(gui, status=False)
+    window.write(replace(presentation(0), status=StatusLine(display_fps=25.0)))
+    np.testing.assert_array_equal(gui.shown[-1], picture(0))
 
 
 def test_the_run_can_be_ended_while_paused(gui):

@@ -70,17 +70,6 @@ def test_only_the_first_of_each_kind_is_worth_a_log_line() -> None:
     assert warnings.texts() == ["corrupt data at 00:01.0, 00:02.0", "repaired timestamps at 00:02.0"]
 
 
-def test_warnings_of_several_connections_add_up() -> None:
-    total = SourceWarnings()
-    for places in (["1", "2", "3"], ["4", "5", "6", "7"]):
-        connection = SourceWarnings()
-        for place in places:
-            connection.add("corrupt data at", place)
-        total.merge(connection)
-    total.merge(SourceWarnings())
-    assert total.texts() == ["corrupt data at 1, 2, 3, 4, 5 and 2 more"]
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -217,11 +217,11 @@ def test_reconnecting_continues_index_and_time_at_the_new_size(
 
 def test_warnings_of_every_connection_are_kept(clock: ManualClock) -> None:
     devices = FakeDevice([picture(1.0)]), FakeDevice([picture(2.0), None])
-    devices[0].warnings.add("corrupt data at", "00:01.0")
-    devices[1].warnings.add("corrupt data at", "00:02.0")
     source = reconnecting(Connections(clock, *devices), clock)
     source.open()
+    devices[0].warnings.add("corrupt data at", "00:01.0")
     assert len(list(iter(source.read, None))) == 2
+    devices[1].warnings.add("corrupt data at", "00:02.0")
     source.close()
     source.close()
     assert source.warnings.texts() == ["corrupt data at 00:01.0, 00:02.0"]

@@ -49,7 +49,7 @@ def test_an_ending_stage_closes_its_slots_and_the_next_can_drain():
     stage = Stage("s", lambda: outlet.put("made"), FirstError(), inlets=(inlet,), outlets=(outlet,))
     stage.start()
     stage.join(DEADLINE_S)
-    assert not stage.alive
+    assert stage.wait(0)
     assert outlet.get() == "made"
     with pytest.raises(SlotClosed):
         outlet.get()

@@ -140,7 +140,7 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
             assert await page.ask("location.href") == run.url
             assert await page.ask("document.cookie") == ""  # no script can read it
             await page.ask("document.querySelector('[data-switch=boxes]').click()")
-            await page.until("fetch('/api/status').then((a) => a.json()).then((s) => !s.display.boxes)")
+            await page.until("fetch('/api/status').then((a) => a.json()).then((s) => s.display.boxes)")
 
     with served(serve={"token": "correct-horse-battery"}) as run:
         asyncio.run(with_token(run))

@@ -196,11 +196,11 @@ def test_switches_and_threshold(run):
     assert status == 200
     assert answer["display"] == {
         "masks": False,
-        "boxes": True,
+        "boxes": False,
         "labels": True,
         "ids": False,
         "scores": True,
-        "status": True,
+        "status": False,
         "min_score": 0.6,
     }
     image = decoded(run.get("/snapshot.jpg")[2])

@@ -12,7 +12,7 @@ from aiohttp import web
 from pipeline.errors import InputError, RunError, StageStuckError
 from pipeline.settings.output_settings import split_address
 from pipeline.web import server
-from pipeline.web.server import ConnectionLimits, WebServer, is_loopback, listen, url_of
+from pipeline.web.server import ConnectionLimits, WebServer, is_local, listen, url_of
 from tests.pipeline.fakes import DEADLINE_S
 
 LIMITS = ConnectionLimits.for_viewers(32, behind_proxy=False)
@@ -238,7 +238,7 @@ def test_invalid_addresses(text):
 
 def test_a_loopback_socket():
     with contextlib.closing(listen("127.0.0.1", 0)) as listening:
-        assert is_loopback(listening)
+        assert is_local(listening.getsockname()[0])
         port = listening.getsockname()[1]
         assert url_of(listening) == f"http://127.0.0.1:{port}/"
         with socket.create_connection(("127.0.0.1", port), 5):
@@ -247,12 +247,12 @@ def test_a_loopback_socket():
 
 def test_localhost_is_loopback():
     with contextlib.closing(listen("localhost", 0)) as listening:
-        assert is_loopback(listening)
+        assert is_local(listening.getsockname()[0])
 
 
 def test_a_socket_on_all_addresses_is_not_loopback_and_its_url_works():
     with contextlib.closing(listen("0.0.0.0", 0)) as listening:
-        assert not is_loopback(listening)
+        assert not is_local(listening.getsockname()[0])
         url = url_of(listening)
         assert re.fullmatch(r"http://[^/]+:\d+/", url)
         assert "0.0.0.0" not in url
@@ -267,7 +267,7 @@ def test_ipv6():
                 listen("::1", 0)
             return
     with contextlib.closing(listen("::1", 0)) as listening:
-        assert is_loopback(listening)
+        assert is_local(listening.getsockname()[0])
         assert url_of(listening) == f"http://[::1]:{listening.getsockname()[1]}/"
 
 

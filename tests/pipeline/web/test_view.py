@@ -29,7 +29,7 @@ class Watched:
             reconnects=lambda: 3,
         )
         self.monitor = RunMonitor(view, stalled_after_s=5.0)
-        self.monitor.open(opened)
+        self.monitor.labels = opened.labels
 
     def present(self, count=2, latency_s=0.25):
         times = StageTimes(self.clock.now_s - latency_s, presented_at_s=self.clock.now_s)
