@@ -5,7 +5,8 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-DATA = ("config.yaml", "samples/CREDITS.txt", "samples/people.mp4", "weights/stream_segment_person.h5")
+WEIGHTS = ("weights/stream_segment_person.h5", "weights/stream_segment_person.int8.npz")
+DATA = ("config.yaml", "samples/CREDITS.txt", "samples/people.mp4", *WEIGHTS)
 
 
 class BuildWithData(build_py):

@@ -15,16 +15,16 @@ from benchmarks.models import Weights
 from benchmarks.options import Options
 from benchmarks.peer import TORCHVISION, Peer
 from mrcnn.engines.base import EngineError
+from mrcnn.engines.calibration import write_calibration
 from mrcnn.engines.quantize import quantize
 from mrcnn.weights.user_cache import user_cache
 from mrcnn.weights.whole_file import write_whole
 from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
-from pipeline.segmentation.engine_choice import EngineSelection
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.network_model import read_model
-from pipeline.settings.model_settings import EngineKind, ModelSettings
+from pipeline.settings.model_settings import ModelSettings
 
 FRAME_WH = (1280, 720)
 OBJECTS = 7
@@ -89,18 +89,22 @@ def torchvision_row(name: str, title: str, flavor: str, function: str, options: 
 def _precisions(settings: dict[str, Any]) -> list[str]:
     """What OpenVINO may compute in here; int8 is calibrated for it."""
     model = read_model(ModelSettings.model_validate(settings))
-    if not Machine().int8_is_prepared(model):
+    machine, names = Machine(), []
+    if not machine.int8_is_prepared(model):
         models.say("calibrating int8")
-        canvases = [
-            fit_canvas(FRAME_WH[1], FRAME_WH[0], model.config, model.settings.canvas).place(picture)
-            for picture in footage.frames(CALIBRATION_FRAMES, FRAME_WH, every=23)
-        ]
+        pictures = footage.frames(CALIBRATION_FRAMES, FRAME_WH, every=23)
+        fits = [fit_canvas(FRAME_WH[1], FRAME_WH[0], model.config, model.settings.canvas) for _ in pictures]
+        canvases = [fit.place(picture) for fit, picture in zip(fits, pictures, strict=True)]
         try:
-            quantize(model.weights.path, model.config, canvases)
+            calibration = quantize(model.weights.path, model.config, canvases, [fit.window for fit in fits])
+            write_calibration(model.weights.path, calibration)
         except EngineError as error:
             models.say(f"without int8: {error}")
-    selection = EngineSelection(model)
-    return [one.precision.value for one in selection.choices if one.engine is EngineKind.OPENVINO]
+    if machine.int8_is_prepared(model):
+        names.append("int8")
+    if machine.has_bfloat16():
+        names.append("bfloat16")
+    return [*names, "float32"]
 
 
 def _threshold(settings: dict[str, Any], pictures: Sequence[Image]) -> float:

@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DEADLINE_S = 240.0
 TOP_LEVEL = ("pipeline", "mrcnn", "stream_segment.py", "stream_segment-")
-DATA = {"config.yaml", "samples/people.mp4", "samples/CREDITS.txt", "weights/stream_segment_person.h5"}
+WEIGHTS = {"weights/stream_segment_person.h5", "weights/stream_segment_person.int8.npz"}
+DATA = {"config.yaml", "samples/people.mp4", "samples/CREDITS.txt"} | WEIGHTS
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +92,7 @@ def test_the_source_distribution_has_what_builds_the_wheel_and_no_tests(sdist):
         "weights",
         "stream_segment.egg-info",
     }
-    assert {path.name for path in (sdist / "weights").iterdir()} == {"stream_segment_person.h5"}
+    assert {path.name for path in (sdist / "weights").iterdir()} == {Path(name).name for name in WEIGHTS}
 
 
 def test_the_wheel_holds_two_packages_a_module_and_every_file_of_theirs(wheel):

@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import Engine, EngineError
+from mrcnn.engines.calibration import apply_changes, read_calibration
 from mrcnn.engines.graph_engine import GraphEngine
 from mrcnn.network.constants import PART_NAMES
 from mrcnn.weights.metadata import network_settings
@@ -203,10 +205,7 @@ def create_openvino_engine(weights: Path, config: Config, precision: str, thread
     folder = cache.cache_folder(weights, config)
     parts = exported_parts(weights, config, folder)
     if precision == "int8":
-        try:
-            parts |= cache.read(folder / INT8_FOLDER, INT8_VERSION)
-        except cache.CacheFault as fault:
-            raise EngineError(f"int8 is not prepared ({fault}): run the command optimize") from None
+        parts |= int8_parts(weights, folder, parts)
         precision = "bfloat16" if cpu_has_bfloat16() else "float32"
     return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision), threads), config)
 
@@ -232,6 +231,29 @@ def create_onnx_engine(weights: Path, config: Config, precision: str, provider: 
     return GraphEngine(OnnxRuntime(parts, provider, precision == "float16", folder / "tensorrt"), config)
 
 
-def int8_is_there(weights: Path, config: Config) -> bool:
-    """Whether the network has been quantized; the files are only verified when they are loaded."""
-    return (cache.cache_folder(weights, config) / INT8_FOLDER).is_dir()
+def int8_parts(weights: Path, folder: Path, parts: Mapping[str, Path]) -> dict[str, Path]:
+    """The int8 graphs by part name, written now from the weights' calibration if they are not cached.
+
+    Args:
+        weights: the weight file.
+        folder: the cache folder.
+        parts: the exported files.
+
+    Raises:
+        EngineError: there is no calibration, it does not fit, or the graphs cannot be written.
+    """
+    from mrcnn.engines.openvino_runtime import quantizable_models, save_models
+
+    calibration, target = read_calibration(weights), folder / INT8_FOLDER
+    version = f"{INT8_VERSION} {calibration.digest}"
+    with contextlib.suppress(cache.CacheFault):
+        return cache.read(target, version)
+    models = quantizable_models(parts)
+    for name, changes in calibration.parts.items():
+        apply_changes(models[name], changes)
+    quantized = {name: models[name] for name in calibration.parts}
+    try:
+        cache.write(target, version, lambda part: save_models(quantized, part))
+    except OSError as error:
+        raise EngineError(f"the int8 network cannot be written to {target}: {error}") from None
+    return cache.read(target, version)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.engines.base import EngineError
+from mrcnn.engines.calibration import name_operations
 from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
 from mrcnn.engines.openvino_models import (
     POOLED,
@@ -88,6 +89,40 @@ def check_precision(precision: CpuPrecision) -> None:
     core()
     if precision is CpuPrecision.BFLOAT16 and not cpu_has_bfloat16():
         raise EngineError("this CPU does not support bfloat16: use precision float32 or int8")
+
+
+def quantizable_models(parts: Mapping[str, Path]) -> dict[str, Any]:
+    """What int8 replaces, in float32: BODY, for a canvas of any size, and the heads after the pooling.
+
+    Args:
+        parts: the exported files by part name.
+
+    Raises:
+        EngineError: OpenVINO is unavailable, or a part cannot be read.
+    """
+    models = {BODY: split_stem(any_canvas(_read(parts["features"])))[1]}
+    models |= {part + HEAD: split_pooling(_read(parts[part]))[1] for part in HEADS}
+    for model in models.values():
+        name_operations(model)
+    return models
+
+
+def any_canvas(features: Any) -> Any:
+    """The part `features` for one canvas of any size; changed in place."""
+    shapes = {"images": [1, -1, -1, 3], "windows": [1, 4]}
+    features.reshape({name: shapes[name] for name in (parameter.any_name for parameter in features.inputs)})
+    return features
+
+
+def save_models(models: Mapping[str, Any], folder: Path) -> None:
+    """Write models as OpenVINO's .xml and .bin. Raises OSError."""
+    import openvino
+
+    try:
+        for name, model in models.items():
+            openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
+    except RuntimeError as error:  # such as a full disk
+        raise OSError(str(error).strip().splitlines()[-1]) from None
 
 
 class OpenVinoRuntime(Runtime):

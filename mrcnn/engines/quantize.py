@@ -17,12 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrcnn.config import Config
-from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, exported_parts
+from mrcnn.engines.calibration import Calibration, changes_between
+from mrcnn.engines.create import exported_parts
 from mrcnn.engines.graph_engine import GraphEngine
-from mrcnn.engines.openvino_models import split_pooling, split_stem
-from mrcnn.engines.openvino_runtime import BODY, HEAD, HEADS, CpuPrecision, OpenVinoRuntime, core
+from mrcnn.engines.openvino_models import split_stem
+from mrcnn.engines.openvino_runtime import (
+    BODY,
+    HEAD,
+    HEADS,
+    CpuPrecision,
+    OpenVinoRuntime,
+    any_canvas,
+    core,
+    quantizable_models,
+)
 from mrcnn.network.constants import STEM
 
 HEAD_CANVASES = 8
@@ -44,8 +53,8 @@ ModelInputs = dict[str, NDArray[Any]]
 """Arrays by input name."""
 
 
-def quantize(weights: Path, config: Config, canvases: Images, windows: Sequence[Window] | None = None) -> Path:
-    """Calibrate on canvases and write the result to the cache, where the OpenVINO engine finds it.
+def quantize(weights: Path, config: Config, canvases: Images, windows: Sequence[Window] | None = None) -> Calibration:
+    """Calibrate on canvases.
 
     Args:
         weights: the weight file.
@@ -54,10 +63,10 @@ def quantize(weights: Path, config: Config, canvases: Images, windows: Sequence[
         windows: one for each canvas; None where the images cover their canvases.
 
     Returns:
-        The folder of the result.
+        What int8 needs beside the weights, for `write_calibration`.
 
     Raises:
-        EngineError: NNCF or OpenVINO is missing, the network cannot be exported, or the result cannot be written.
+        EngineError: NNCF or OpenVINO is missing, or the network cannot be exported or quantized.
         ValueError: no canvases.
     """
     if not canvases:
@@ -66,39 +75,35 @@ def quantize(weights: Path, config: Config, canvases: Images, windows: Sequence[
         windows = [(0, 0, *canvas.shape[:2]) for canvas in canvases]
     placed = list(zip(canvases, windows, strict=True))
     nncf = _nncf()
-    folder = cache.cache_folder(weights, config)
-    cache.check_persistent(folder, weights)
-    parts = exported_parts(weights, config, folder)
+    parts = exported_parts(weights, config)
+    models = quantizable_models(parts)
     # Symmetric quantization, or asymmetric activations (MIXED) where blocks end without a ReLU: EfficientNet-Lite0's.
     # After a ReLU no activation is negative, so symmetric quantization loses nothing: measured with ResNet-101, it
     # takes 4 % less time for the same detections.
     presets = nncf.QuantizationPreset
     preset = presets.MIXED if config.BACKBONE == "efficientnet_lite0" else presets.PERFORMANCE
-    int8 = {BODY: _calibrated(nncf, *_body(parts, placed), preset)}
+    inputs = {BODY: _body_inputs(parts, placed)}
     if int(config.TOP_DOWN_PYRAMID_SIZE) >= MIN_CHANNELS:
-        for part, (head, inputs) in _heads(parts, config, placed).items():
-            if inputs:  # without detections on the canvases, the mask head cannot be calibrated
-                int8[part + HEAD] = _calibrated(nncf, head, inputs, preset, _last_products(head))
-    notes = {"canvases": len(canvases)}
-    try:
-        cache.write(folder / INT8_FOLDER, INT8_VERSION, lambda part: _save(int8, part), notes)
-    except OSError as error:
-        raise EngineError(f"the int8 network cannot be written to {folder / INT8_FOLDER}: {error}") from None
-    return folder / INT8_FOLDER
+        inputs |= _head_inputs(parts, config, placed)
+    changes = {}
+    for part, given in inputs.items():
+        if given:  # without detections on the canvases, the mask head cannot be calibrated
+            ignored = [] if part == BODY else _last_products(models[part])
+            quantized = _calibrated(nncf, models[part].clone(), given, preset, ignored)
+            changes[part] = list(changes_between(models[part], quantized))
+    return Calibration(changes, {"canvases": len(canvases)})
 
 
-def _body(parts: dict[str, Path], placed: Placed) -> tuple[Any, list[ModelInputs]]:
-    """The features after the stem, and their inputs for each canvas."""
-    features = core().read_model(parts["features"])
-    shapes = {"images": [1, -1, -1, 3], "windows": [1, 4]}
+def _body_inputs(parts: dict[str, Path], placed: Placed) -> list[ModelInputs]:
+    """The inputs of the features after the stem, for each canvas."""
+    features = any_canvas(core().read_model(parts["features"]))
     names = [parameter.any_name for parameter in features.inputs]
-    features.reshape({name: shapes[name] for name in names})
-    stem, body = split_stem(features)
+    stem, _ = split_stem(features)
     inputs = [{name: values for name, values in _feature_inputs(*one).items() if name in names} for one in placed]
     if stem is None:
-        return body, inputs
+        return inputs
     compiled = core().compile_model(stem, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return body, [{STEM: compiled(values)[STEM].copy()} for values in inputs]
+    return [{STEM: compiled(values)[STEM].copy()} for values in inputs]
 
 
 def _feature_inputs(canvas: NDArray[np.uint8], window: Window) -> ModelInputs:
@@ -137,27 +142,13 @@ class _RecordingRuntime(OpenVinoRuntime):
         super().run_rest(part, rest, inputs)
 
 
-def _heads(parts: dict[str, Path], config: Config, placed: Placed) -> dict[str, tuple[Any, list[ModelInputs]]]:
-    """The heads after the pooling, and their inputs on some of the canvases, by part."""
+def _head_inputs(parts: dict[str, Path], config: Config, placed: Placed) -> dict[str, list[ModelInputs]]:
+    """The inputs of the heads after the pooling, on some of the canvases, by part."""
     runtime = _RecordingRuntime(parts)
     engine = GraphEngine(runtime, config)
     for canvas, window in placed[:: max(1, len(placed) // HEAD_CANVASES)][:HEAD_CANVASES]:
         engine.detect_molded(canvas[None], np.array([window]))
-    heads = {}
-    for part, inputs in runtime.recorded.items():
-        model = core().read_model(parts[part])
-        heads[part] = split_pooling(model)[1], inputs
-    return heads
-
-
-def _save(models: dict[str, Any], folder: Path) -> None:
-    import openvino
-
-    try:
-        for name, model in models.items():
-            openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
-    except RuntimeError as error:  # such as a full disk
-        raise OSError(str(error).strip().splitlines()[-1]) from None
+    return {part + HEAD: inputs for part, inputs in runtime.recorded.items()}
 
 
 def _nncf() -> Any:

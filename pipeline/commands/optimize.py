@@ -8,13 +8,16 @@ import logging
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mrcnn.coco.average_precision import Kind, paired_difference
 from pipeline.commands.program import (
     MODEL_FLAGS,
     VERBOSE_FLAG,
@@ -24,18 +27,23 @@ from pipeline.commands.program import (
     whole_number,
 )
 from pipeline.errors import InputError, RunError
-from pipeline.evaluation.agreement import agreement
+from pipeline.evaluation.agreement import Agreement, mask_agreement
+from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
 from pipeline.installation import install_command, program_name, shipped_file
-from pipeline.records import Instances
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
+from pipeline.segmentation.network_model import NetworkModel
 from pipeline.settings.loading import load_settings
 from pipeline.settings.messages import KeyPath
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
-from pipeline.sources.factory import sample_frames
+from pipeline.sources.factory import sample_frames, spread_frames
+
+if TYPE_CHECKING:
+    from mrcnn.engines.calibration import Calibration
 
 logger = logging.getLogger("pipeline.commands.optimize")
 
+ENOUGH_FRAMES = 1000
 SAMPLE = shipped_file("samples/people.mp4")
 FLAGS: dict[str, dict[str, Any]] = {
     "--source": {"metavar": "URI", "help": "camera, video, folder of images to calibrate on (the sample)"},
@@ -45,12 +53,22 @@ FLAGS: dict[str, dict[str, Any]] = {
         "default": 32,
         "help": "how many (default: %(default)s)",
     },
+    "--check": {
+        "metavar": "N",
+        "type": partial(whole_number, least=1),
+        "default": ENOUGH_FRAMES,
+        "help": "on how many other frames to compare int8 with float32 (default: %(default)s)",
+    },
+    "--images": {"metavar": "DIR", "type": Path, "help": "annotated images, to compare the AP of both as well"},
+    "--annotations": {"metavar": "FILE", "type": Path, "help": "their COCO instances, .json"},
     "--verbose": VERBOSE_FLAG,
 }
-CHECK_SHARE = 4
-"""Every fourth frame is held out to compare the precisions on."""
-MIN_RECALL = 0.8
-"""Share of the float32 objects below which the command warns about int8."""
+ENOUGH_MATCHES, MATCH_IOU = 0.97, 0.9
+"""int8 may be chosen for its speed if this share of the objects on ENOUGH_FRAMES frames match, with this mask IoU …"""
+MOST_LOSS = 0.015
+"""… or if annotated images exclude such a loss of mask AP, 0 … 1."""
+MIN_SCORE = 0.03
+"""Least score of detections that count in AP, as in `evaluate`."""
 
 Images = Sequence[NDArray[np.uint8]]
 
@@ -73,14 +91,28 @@ def run(argv: Sequence[str]) -> int:
     settings = load_settings(None, source | overrides_from(arguments))
     if importlib.util.find_spec("nncf") is None:
         raise InputError(f"int8 needs the package nncf: {install_command('optimize')}")
-    segmenter = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32))
+    if (arguments.images is None) != (arguments.annotations is None):
+        raise InputError("--images and --annotations are given together")
+    model = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32)).model
+    truth = None if arguments.annotations is None else read_ground_truth(arguments.annotations)
+    if truth is not None:
+        image_paths(truth, arguments.images)
+        match_classes(model.labels, truth, ())
     images = sample_frames(settings.source, arguments.frames)
     if len(images) < 2:
         raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
-    checked = images[CHECK_SHARE - 1 :: CHECK_SHARE] or images[-1:]
-    calibrating = [image for image in images if not any(image is one for one in checked)]
-    _quantize(segmenter, settings.model, calibrating, settings.source.uri.name)
-    _compare(settings.model, checked)
+    calibration = _calibrated(model, images, settings.source.uri.name)
+    facts = dict(calibration.facts)
+    _write(model, calibration)
+    known = {image.tobytes() for image in images}
+    others = (image for image in spread_frames(settings.source, arguments.check) if image.tobytes() not in known)
+    facts |= _compared(settings.model, others)
+    if truth is not None:
+        facts |= _compared_ap(settings.model, truth, lambda segmenter: evaluate(segmenter, truth, arguments.images))
+    facts["admissible"] = _is_admissible(facts)
+    path = _write(model, replace(calibration, facts=facts))
+    print(f"int8 calibration: {path}")
+    print(_verdict(facts))
     return 0
 
 
@@ -88,51 +120,99 @@ def _with(model: ModelSettings, precision: Precision) -> ModelSettings:
     return model.model_copy(update={"engine": EngineKind.OPENVINO, "precision": precision})
 
 
-def _quantize(segmenter: MaskRCNNSegmenter, model: ModelSettings, images: Images, source: str) -> None:
+def _calibrated(model: NetworkModel, images: Images, source: str) -> Calibration:
     from mrcnn.engines.base import EngineError
     from mrcnn.engines.quantize import quantize
 
-    weights, config = segmenter.model.weights.path, segmenter.model.config
-    fits = [fit_canvas(image.shape[0], image.shape[1], config, model.canvas) for image in images]
+    weights, config = model.weights.path, model.config
+    fits = [fit_canvas(image.shape[0], image.shape[1], config, model.settings.canvas) for image in images]
     canvases = [fit.place(image) for fit, image in zip(fits, images, strict=True)]
     logger.info("calibrating %s on %d frames of %s", weights.name, len(canvases), source)
-    started = time.monotonic()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # NNCF's progress
-            folder = quantize(weights, config, canvases, [fit.window for fit in fits])
+            return quantize(weights, config, canvases, [fit.window for fit in fits])
     except EngineError as error:
         raise RunError(str(error)) from None
-    print(f"int8 network: {folder}, made in {time.monotonic() - started:.0f} s")
 
 
-def _compare(model: ModelSettings, images: Images) -> None:
-    exact, exact_ms = _segment(_with(model, Precision.FLOAT32), images)
-    quick, quick_ms = _segment(_with(model, Precision.INT8), images)
-    same = agreement(exact, quick)
-    found = f"on {len(images)} other frames float32 found nothing to compare with"
-    if same.expected:
-        found = (
-            f"on {len(images)} other frames int8 found {same.matched} of the {same.expected} objects that float32 "
-            f"found ({same.recall:.0%}) and {same.found - same.matched} others"
+def _write(model: NetworkModel, calibration: Calibration) -> Path:
+    from mrcnn.engines.calibration import write_calibration
+
+    weights = model.weights.path
+    try:
+        return Path(write_calibration(weights, calibration))
+    except OSError as error:
+        raise RunError(f"the int8 calibration of {weights} cannot be written: {error.strerror or error}") from None
+
+
+def _compared(model: ModelSettings, images: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
+    """Objects of both precisions on frames, by the overlap of their masks; printed, and returned for the file."""
+    same, frames = Agreement(0, 0, 0), 0
+    times: dict[Precision, list[float]] = {Precision.FLOAT32: [], Precision.INT8: []}
+    with contextlib.ExitStack() as stack:
+        segmenters = {precision: stack.enter_context(_opened(_with(model, precision))) for precision in times}
+        for image in images:
+            found = []
+            for precision, segmenter in segmenters.items():
+                started = time.perf_counter()
+                found.append(segmenter.segment_batch([image])[0])
+                times[precision].append(1000 * (time.perf_counter() - started))
+            same += mask_agreement(found[0], found[1], image.shape[0], image.shape[1], MATCH_IOU)
+            frames += 1
+    if not same.expected + same.found:
+        print(f"on {frames} other frames neither float32 nor int8 found anything to compare")
+    else:
+        print(
+            f"on {frames} other frames {same.f1:.1%} of the objects match (class, mask IoU at least {MATCH_IOU}): "
+            f"float32 found {same.expected}, int8 {same.found}, both {same.matched}"
         )
-    print(found)
-    print(f"time a frame: float32 {exact_ms:.0f} ms, int8 {quick_ms:.0f} ms, {exact_ms / quick_ms:.1f} times as fast")
-    if same.recall < MIN_RECALL:
-        logger.warning(
-            "int8 finds other objects than float32 here: calibrate on more frames like those to segment "
-            "(--source, --frames), or run with --precision bfloat16 or float32"
-        )
+    if frames:
+        exact_ms, int8_ms = (statistics.median(taken) for taken in times.values())
+        print(f"time a frame: float32 {exact_ms:.0f} ms, int8 {int8_ms:.0f} ms, {exact_ms / int8_ms:.1f} times as fast")
+    return {"frames": frames, "objects": same.expected, "found": same.found, "matched": same.matched}
 
 
-def _segment(settings: ModelSettings, images: Images) -> tuple[list[Instances], float]:
-    """The objects of each image, and the median time per image, milliseconds."""
+def _compared_ap(
+    model: ModelSettings, truth: GroundTruth, evaluated: Callable[[MaskRCNNSegmenter], Evaluation]
+) -> dict[str, Any]:
+    """Mask AP of both precisions, and the interval of the difference; printed, and returned for the file."""
+    counted = model.model_copy(update={"min_score": MIN_SCORE})
+    evaluations = []
+    for precision in (Precision.FLOAT32, Precision.INT8):
+        with _opened(_with(counted, precision)) as segmenter:
+            evaluations.append(evaluated(segmenter))
+    exact, int8 = evaluations
+    category_ids = list(exact.classes.names)
+    apart = paired_difference(truth.annotations, exact.found, int8.found, category_ids)
+    exact_ap, int8_ap = (one.by_area[Kind.MASK.value]["all"].ap for one in evaluations)
+    print(
+        f"mask AP on {exact.images} images: float32 {exact_ap:.3f}, int8 {int8_ap:.3f}; difference {apart.mean:+.4f}, "
+        f"95 % interval {apart.low:+.4f} to {apart.high:+.4f}"
+    )
+    return {"images": exact.images, "ap": [exact_ap, int8_ap], "ap_interval": [apart.low, apart.high]}
+
+
+def _is_admissible(facts: Mapping[str, Any]) -> bool:
+    """Whether int8 is as good as float32 as far as its speed alone may choose it; see ENOUGH_MATCHES and MOST_LOSS."""
+    if "ap_interval" in facts and facts["ap_interval"][0] > -MOST_LOSS:
+        return True
+    total = facts["objects"] + facts["found"]
+    return bool(facts["frames"] >= ENOUGH_FRAMES and total > 0 and 2 * facts["matched"] / total >= ENOUGH_MATCHES)
+
+
+def _verdict(facts: Mapping[str, Any]) -> str:
+    if facts["admissible"]:
+        return "runs with precision auto take int8 where it is the fastest"
+    return (
+        "runs with precision auto do not take int8, --precision int8 does: that needs "
+        f"{ENOUGH_MATCHES:.0%} matching objects on {ENOUGH_FRAMES} frames (--source, --check), or annotated images "
+        f"that exclude a loss of {100 * MOST_LOSS:g} points of mask AP (--images, --annotations)"
+    )
+
+
+@contextlib.contextmanager
+def _opened(settings: ModelSettings) -> Iterator[MaskRCNNSegmenter]:
     segmenter = MaskRCNNSegmenter.of(settings)
     segmenter.open()
     with contextlib.closing(segmenter):
-        found = [segmenter.segment_batch([image])[0] for image in images]  # compiles for every size
-        times = []
-        for image in images[:8]:
-            started = time.perf_counter()
-            segmenter.segment_batch([image])
-            times.append(1000 * (time.perf_counter() - started))
-        return found, statistics.median(times)
+        yield segmenter

@@ -206,8 +206,9 @@ class Overlay:
         self._choose_colors(items)
         for item in items:
             if _label_opacity(item.opacity) > 0:
-                full = self.label(item.class_id, item.score, item.track_id)
                 name = " ".join(self._names(item.class_id, item.track_id))
+                accepted = item.score >= self._min_score
+                full = self.label(item.class_id, item.score, item.track_id) if accepted else name
                 item.labeled.texts = [text for text in dict.fromkeys((full, name)) if text]
         self._previous = items
         return items

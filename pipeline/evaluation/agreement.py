@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
+from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.geometry import greedy_pairs, iou_matrix
 from pipeline.records import Instances
 
@@ -26,6 +28,9 @@ class Agreement:
     expected: int
     found: int
     matched: int
+
+    def __add__(self, other: Agreement) -> Agreement:
+        return Agreement(self.expected + other.expected, self.found + other.found, self.matched + other.matched)
 
     @property
     def recall(self) -> float:
@@ -61,3 +66,27 @@ def agreement(
 def _matched(one: Instances, other: Instances, iou_threshold: float) -> int:
     iou = iou_matrix(one.boxes_xyxy, other.boxes_xyxy)
     return len(greedy_pairs(np.where(one.class_ids[:, None] == other.class_ids[None], iou, 0), iou_threshold))
+
+
+def mask_agreement(
+    expected: Instances, found: Instances, height: int, width: int, iou_threshold: float, mask_threshold: float = 0.5
+) -> Agreement:
+    """Match the objects of one frame by class and the overlap of their masks, the best first.
+
+    Args:
+        expected, found: instances of the frame.
+        height, width: of the frame, pixels.
+        iou_threshold: 0 … 1, above 0: masks that overlap less are not the same object.
+        mask_threshold: least probability of a pixel of an object.
+    """
+    sides = []
+    for instances in (expected, found):
+        boxes = zip(instances.mask_probs, instances.boxes_xyxy, strict=True)
+        pasted = (paste_mask(probs, box, height, width, mask_threshold) for probs, box in boxes)
+        sides.append([encode_mask(*one, height, width) for one in pasted])
+    matched = 0
+    if all(sides):
+        iou = np.asarray(coco_mask.iou(sides[1], sides[0], [0] * len(sides[0]))).T
+        same_class = expected.class_ids[:, None] == found.class_ids[None]
+        matched = len(greedy_pairs(np.where(same_class, iou, 0), iou_threshold))
+    return Agreement(len(expected), len(found), matched)

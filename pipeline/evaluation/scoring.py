@@ -98,6 +98,7 @@ class Evaluation:
         by_area: by kind ("mask", "box") and size (see `average_precision.AREAS`), mean over the classes.
         by_class: by kind and class name, over all sizes.
         image_ms: median time of the segmenter for an image, milliseconds.
+        found: the detections, COCO's result records.
     """
 
     classes: ClassMatch
@@ -108,6 +109,7 @@ class Evaluation:
     by_area: Mapping[str, Mapping[str, AveragePrecision]]
     by_class: Mapping[str, Mapping[str, AveragePrecision]]
     image_ms: float
+    found: Sequence[Record] = ()
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
@@ -260,6 +262,7 @@ def evaluate(
             for kind, found in measured.items()
         },
         image_ms=statistics.median(times_ms),
+        found=tuple(detections),
     )
 
 

@@ -168,7 +168,7 @@ class EngineSelection:
         elif engine is EngineKind.ONNX:
             yield Precision.FLOAT32
         else:
-            if self.machine.int8_is_prepared(self.model):
+            if self.machine.int8_is_admissible(self.model):
                 yield Precision.INT8
             if self.machine.has_bfloat16():
                 yield Precision.BFLOAT16

@@ -219,7 +219,7 @@ class _Trial:
         verdict: Verdict = compare(sides, self._until_s, self._clock)
         times = sorted(verdict.medians_s.items(), key=lambda item: item[1])
         self.frame_s = verdict.medians_s[verdict.name] / frames
-        self._texts.append(", ".join(f"{name} {1000 * seconds / frames:.3g} ms" for name, seconds in times))
+        self._texts.append(", ".join(f"{name} {_ms(seconds / frames)}" for name, seconds in times))
         self.sure = self.sure and verdict.sure
         return verdict.name
 
@@ -251,6 +251,10 @@ class _Trial:
 
     def _in_time(self) -> bool:
         return self._clock() < self._until_s
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"
 
 
 def _shape_text(images: NDArray[np.uint8]) -> str:

@@ -24,6 +24,7 @@ from pipeline.settings.model_settings import Backend, Device, EngineKind, Precis
 
 if TYPE_CHECKING:
     from mrcnn.engines.base import Engine
+    from mrcnn.engines.calibration import Calibration
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +92,22 @@ class Machine:
             return False
 
     def int8_is_prepared(self, model: NetworkModel) -> bool:
-        """Whether `optimize` has prepared int8 for the network."""
-        from mrcnn.engines.create import int8_is_there
+        """Whether the weights have a calibration for int8."""
+        return self._calibration(model) is not None
 
-        return bool(int8_is_there(model.weights.path, model.config))
+    def int8_is_admissible(self, model: NetworkModel) -> bool:
+        """Whether int8 was measured to find what float32 finds, so that its speed may decide."""
+        calibration = self._calibration(model)
+        return calibration is not None and bool(calibration.is_admissible)
+
+    def _calibration(self, model: NetworkModel) -> Calibration | None:
+        from mrcnn.engines.calibration import CalibrationFault, read_calibration
+
+        try:
+            return read_calibration(model.weights.path)
+        except CalibrationFault as fault:
+            logger.debug("%s", fault)
+            return None
 
     def recall(self, model: NetworkModel, key: str) -> dict[str, Any]:
         """What was measured of a network under this key; empty if nothing was, or it cannot be read."""

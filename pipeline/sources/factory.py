@@ -158,6 +158,7 @@ class LimitedSource(Source):
 LIVE_INTERVAL_S = 0.5
 """Seconds between the frames sampled from a camera."""
 
+MOST_LIVE_FRAMES = 20
 MAX_FRAMES_READ = 3000
 """How many frames of a file are read at most."""
 
@@ -181,6 +182,22 @@ def sample_frames(settings: SourceSettings, count: int) -> list[Image]:
         info = source.open()
         frames = iter(source.read, None)
         return _sample_live(frames, count) if info.kind is SourceKind.LIVE else _sample_evenly(frames, count)
+
+
+def spread_frames(settings: SourceSettings, count: int) -> Iterator[Image]:
+    """At most `count` frames, one after the other: every nth frame of a file, or a camera's, every `LIVE_INTERVAL_S`.
+
+    Args, Raises: see `sample_frames`.
+    """
+    with contextlib.closing(make_source(settings)) as source:
+        info = source.open()
+        frames = iter(source.read, None)
+        if info.kind is SourceKind.LIVE:
+            yield from _sample_live(frames, min(count, MOST_LIVE_FRAMES))
+            return
+        step = max(1, (info.frame_count or 0) // count)
+        for frame in itertools.islice(frames, 0, step * count, step):
+            yield frame.image_bgr
 
 
 def _sample_live(frames: Iterator[Frame], count: int) -> list[Image]:

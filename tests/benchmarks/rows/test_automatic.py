@@ -10,7 +10,7 @@ TIMES = {"auto": 0.6, "bfloat16, 1": 0.5, "bfloat16, 2": 0.55, "float32, 1": 0.9
 def test_the_automatic_choice_against_the_best_combination(monkeypatch):
     engines = opening(monkeypatch, automatic)
     monkeypatch.setattr(Machine, "has_bfloat16", lambda self: True)
-    monkeypatch.setattr(Machine, "int8_is_prepared", lambda self, model: False)
+    monkeypatch.setattr(Machine, "int8_is_admissible", lambda self, model: False)
 
     def alternate(sides, rounds):
         for run in sides.values():

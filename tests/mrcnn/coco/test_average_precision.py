@@ -5,7 +5,7 @@ import math
 import pytest
 from pycocotools import mask as coco_mask
 
-from mrcnn.coco.average_precision import ALL_AREAS, AREAS, AveragePrecision, Kind, measure
+from mrcnn.coco.average_precision import ALL_AREAS, AREAS, AveragePrecision, Kind, measure, paired_difference
 
 HEIGHT, WIDTH = 100, 260
 PERSON, DOG, KITE = 5, 9, 2
@@ -110,3 +110,48 @@ def test_one_threshold_and_one_range_of_areas():
     numbers = found.by_category[PERSON]
     assert (numbers.ap50, numbers.ap, numbers.ar50, math.isnan(numbers.ap75)) == (PERFECT, PERFECT, PERFECT, True)
     assert measure([], [], Kind.MASK, [PERSON], ALL_AREAS, [0.5]).by_category[PERSON].objects == 0
+
+
+def images_of(count, found):
+    """As many images as `count` with a large and a small person, and the detections that `found` makes of each."""
+    truth, detections = [], []
+    for image in range(count):
+        truth += [annotation(box) | {"image_id": image} for box in (LARGE, SMALL)]
+        detections += [one | {"image_id": image} for one in found(image)]
+    return truth, detections
+
+
+def test_the_difference_over_all_images_is_that_of_average_precision():
+    def some(image):
+        large = record(LARGE, PERSON, share=0.5 + 0.06 * (image % 8)) | {"score": 0.3 + 0.1 * (image % 5)}
+        return [large, detection(0.6, OTHER_SMALL)] + [detection(0.5, SMALL)] * (image % 3)
+
+    truth, first = images_of(12, some)
+    _, second = images_of(12, lambda image: [detection(0.8, LARGE)] * (image % 4 > 0))
+    before, after = (measure(truth, one, Kind.MASK, [PERSON, DOG]).by_area["all"].ap for one in (first, second))
+    found = paired_difference(truth, first, second, [PERSON, DOG], samples=50)
+    assert 0.1 < before < 0.9
+    assert found.mean == pytest.approx(after - before, abs=1e-9)
+    assert found.low < found.mean < found.high
+
+
+def test_the_same_detections_differ_nowhere():
+    truth, found = images_of(5, lambda image: [detection(0.9, LARGE)] * (image > 1))
+    same = paired_difference(truth, found, found, [PERSON], samples=20)
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+
+
+def test_images_are_drawn_in_pairs():
+    """What is hard for both does not widen the interval: the second misses one small person of each ten images."""
+    truth, first = images_of(40, lambda image: [detection(0.9, SMALL)] + [detection(0.8, LARGE)] * (image % 2))
+    _, second = images_of(
+        40, lambda image: [detection(0.9, SMALL)] * (image % 10 > 0) + [detection(0.8, LARGE)] * (image % 2)
+    )
+    apart = paired_difference(truth, first, second, [PERSON], samples=200)
+    assert apart.mean == pytest.approx(-4 / 80, abs=0.01)
+    assert -0.11 < apart.low < -0.02
+    assert -0.03 < apart.high <= 0
+
+
+def test_without_objects_there_is_no_difference():
+    assert math.isnan(paired_difference([], [], [], [PERSON], samples=3).mean)

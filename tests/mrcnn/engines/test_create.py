@@ -16,6 +16,7 @@ import pytest
 from mrcnn.config import Config
 from mrcnn.engines import cache, create, openvino_runtime
 from mrcnn.engines.base import EngineError
+from mrcnn.engines.calibration import Calibration
 from mrcnn.engines.create import (
     VERSION,
     ExportFault,
@@ -23,7 +24,6 @@ from mrcnn.engines.create import (
     create_onnx_engine,
     create_openvino_engine,
     exported_parts,
-    int8_is_there,
 )
 from mrcnn.network.constants import PART_NAMES
 from mrcnn.weights.checkpoint import WeightsError
@@ -254,36 +254,32 @@ def test_keras_says_when_the_weights_do_not_fit(tiny_files, tmp_path):
 @pytest.mark.parametrize("has_bfloat16", [False, True])
 def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     weights, config = tiny_files
-    folder = cache.cache_folder(weights, config)
-    cache.write(folder / "int8", create.INT8_VERSION, lambda part: (part / "features_body.xml").write_text("int8"))
     made = []
+    monkeypatch.setattr(create, "int8_parts", lambda *_: {"features_body": Path("int8.xml")})
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: has_bfloat16)
     monkeypatch.setattr(openvino_runtime, "OpenVinoRuntime", lambda *arguments: made.append(arguments))
-    assert int8_is_there(weights, config)
     create_openvino_engine(weights, config, "int8")
     ((parts, precision, _),) = made
     assert precision.value == ("bfloat16" if has_bfloat16 else "float32")
-    assert parts["features_body"] == folder / "int8" / "features_body.xml"
-    assert parts["boxes"] == folder / "boxes.onnx"
-    (folder / "int8" / "features_body.xml").write_text("cut")
-    with pytest.raises(
-        EngineError, match=r"int8 is not prepared \(.*features_body.xml is missing, truncated.*optimize"
-    ):
-        create_openvino_engine(weights, config, "int8")
-    shutil.rmtree(folder / "int8")
-    assert not int8_is_there(weights, config)
-    with pytest.raises(EngineError, match=r"int8 is not prepared \(.* does not exist\): run .*optimize"):
-        create_openvino_engine(weights, config, "int8")
+    assert parts["features_body"] == Path("int8.xml")
+    assert parts["boxes"] == cache.cache_folder(weights, config) / "boxes.onnx"
 
 
-def test_int8_of_other_weights_does_not_count(tiny_files, tmp_path):
-    """Weights that were trained on, under the same name: what was calibrated before is not used."""
-    weights, config = tmp_path / "net.h5", tiny_files[1]
-    weights.write_bytes(b"before")
-    cache.write(cache.cache_folder(weights, config) / "int8", create.INT8_VERSION, lambda part: None)
-    assert int8_is_there(weights, config)
-    weights.write_bytes(b"after training")
-    assert not int8_is_there(weights, config)
+def test_int8_without_a_calibration(tiny_files):
+    with pytest.raises(EngineError, match=r"int8 is not prepared for .*: run the command optimize"):
+        create_openvino_engine(*tiny_files, "int8")
+
+
+def test_int8_graphs_that_cannot_be_written(tiny_files, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    weights, config = tiny_files
+    parts = exported_parts(weights, config)
+    monkeypatch.setattr(create, "read_calibration", lambda path: Calibration({}, digest="1"))
+    monkeypatch.setattr(cache, "write", full)
+    with pytest.raises(EngineError, match=r"the int8 network cannot be written to .*No space left on device"):
+        create.int8_parts(weights, cache.cache_folder(weights, config), parts)
 
 
 MISSING = [

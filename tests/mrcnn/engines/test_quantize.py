@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ import pytest
 
 from mrcnn.engines import cache, openvino_runtime, quantize
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.create import INT8_FOLDER, INT8_VERSION, create_openvino_engine, exported_parts, int8_is_there
+from mrcnn.engines.calibration import Calibration, calibration_path, read_calibration, write_calibration
+from mrcnn.engines.create import INT8_FOLDER, create_openvino_engine, exported_parts, int8_parts
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.network import backbones
 from mrcnn.weights.load_save import save_weights
@@ -31,22 +33,24 @@ import json, pathlib, sys
 import numpy as np
 from mrcnn.config import Config
 from mrcnn.engines import quantize as module
+from mrcnn.engines.calibration import write_calibration
 
 module.MIN_CHANNELS = 1  # the tiny network is narrow
 quantize = module.quantize
 settings = json.loads(sys.argv[2])
 config = type("Same", (Config,), settings)()
 canvases = list(np.load(sys.argv[3])) + [np.full((96, 64, 3), 90, np.uint8)]
-folder = quantize(pathlib.Path(sys.argv[1]), config, canvases)
+weights = pathlib.Path(sys.argv[1])
+path = write_calibration(weights, quantize(weights, config, canvases))
 assert sys.modules["openvino_telemetry"] is None
-print(json.dumps({"folder": str(folder), "keras": "keras" in sys.modules}))
+print(json.dumps({"path": str(path), "keras": "keras" in sys.modules}))
 """
 )
 
 
 @pytest.fixture(scope="module")
 def calibrated(tiny_files, tmp_path_factory):
-    """The folder that a process has made; its graphs were exported before."""
+    """The int8 graphs by part name, from the calibration that another process has made."""
     weights, config = tiny_files
     names = [name for kind in type(config).__mro__[:2] for name in vars(kind) if name.isupper()]
     settings = {name: getattr(config, name) for name in names}
@@ -57,30 +61,61 @@ def calibrated(tiny_files, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert not answer["keras"]
-    return Path(answer["folder"])
+    assert answer["path"] == str(calibration_path(weights))
+    parts = int8_parts(weights, cache.cache_folder(weights, config), exported_parts(weights, config))
+    yield parts
+    calibration_path(weights).unlink()
 
 
-def test_result_lies_whole_beside_the_graphs(calibrated, tiny_files):
+def test_the_graphs_lie_beside_the_exported_ones_and_are_written_once(calibrated, tiny_files):
     weights, config = tiny_files
-    assert calibrated == cache.cache_folder(weights, config) / INT8_FOLDER
-    assert int8_is_there(weights, config)
-    assert set(cache.read(calibrated, INT8_VERSION)) == {"features_body", "boxes_head", "masks_head"}
-    assert cache.notes(calibrated) == {"canvases": 4}
-    assert not list(calibrated.parent.parent.glob("*.part"))
-    assert not list(calibrated.parent.glob("*.part"))
+    folder = cache.cache_folder(weights, config)
+    assert set(calibrated) == {"features_body", "boxes_head", "masks_head"}
+    assert {path.parent for path in calibrated.values()} == {folder / INT8_FOLDER}
+    before = calibrated["features_body"].stat().st_mtime_ns
+    assert int8_parts(weights, folder, exported_parts(weights, config)) == calibrated
+    assert calibrated["features_body"].stat().st_mtime_ns == before
+    assert not list(folder.parent.rglob("*.part"))
 
 
-def test_nothing_is_calibrated_that_cannot_be_kept(tiny_files, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "cache_folder", lambda *_: tmp_path / "stream_segment-engines-x" / "net")
-    with pytest.raises(EngineError, match=r"cannot write to .*, where the result would be kept"):
-        quantize.quantize(*tiny_files, [tiny_image(64, 96, 1)])
+def test_a_new_calibration_of_the_same_weights_replaces_the_graphs(calibrated, tiny_files):
+    weights, config = tiny_files
+    calibration, folder = read_calibration(weights), cache.cache_folder(weights, config)
+    assert calibration.facts == {"canvases": 4}
+    assert not calibration.is_admissible
+    parts = exported_parts(weights, config)
+    try:
+        write_calibration(weights, replace(calibration, facts={"admissible": True}))
+        assert read_calibration(weights).is_admissible
+        before = calibrated["features_body"].stat().st_mtime_ns
+        int8_parts(weights, folder, parts)
+        assert calibrated["features_body"].stat().st_mtime_ns == before, "other facts are no other graphs"
+        body = {"features_body": calibration.parts["features_body"]}
+        write_calibration(weights, Calibration(body))
+        assert set(int8_parts(weights, folder, parts)) == {"features_body"}
+    finally:
+        write_calibration(weights, calibration)
+        int8_parts(weights, folder, parts)
+
+
+def test_a_calibration_of_another_network_does_not_fit(calibrated, tiny_files):
+    weights, config = tiny_files
+    calibration = read_calibration(weights)
+    changes = [replace(one, targets=[("nowhere", 0)]) for one in calibration.parts["features_body"]]
+    try:
+        write_calibration(weights, Calibration({"features_body": changes}))
+        with pytest.raises(EngineError, match=r"does not fit the exported network \('nowhere'\)"):
+            create_openvino_engine(weights, config, "int8")
+    finally:
+        write_calibration(weights, calibration)
+        int8_parts(weights, cache.cache_folder(weights, config), exported_parts(weights, config))
 
 
 def test_features_are_near_float32_and_not_the_same(calibrated, tiny_files):
     parts = exported_parts(*tiny_files)
     image = tiny_image(64, 96, 21)[None]
     exact = OpenVinoRuntime(parts, CpuPrecision.FLOAT32).run("features", {"images": image})["rpn_class_logits"]
-    int8 = parts | cache.read(calibrated, INT8_VERSION)
+    int8 = parts | calibrated
     found = OpenVinoRuntime(int8, CpuPrecision.FLOAT32).run("features", {"images": image})["rpn_class_logits"]
     error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
     assert 1e-4 < error < 0.2
@@ -91,7 +126,7 @@ def test_box_head_is_near_float32_and_not_the_same(calibrated, tiny_files):
     image = tiny_image(64, 96, 21)[None]
     windows = {f"windows{level}": np.array([[1, 1, 5, 4], [0, 2, 3, 9]], np.float32) for level in (2, 3, 4, 5)}
     inputs = windows | {f"images{level}": np.zeros(2, np.int64) for level in (2, 3, 4, 5)}
-    heads = {name: path for name, path in cache.read(calibrated, INT8_VERSION).items() if name != "features_body"}
+    heads = {name: path for name, path in calibrated.items() if name != "features_body"}
     found = []
     for files in (parts, parts | heads):
         runtime = OpenVinoRuntime(files, CpuPrecision.FLOAT32)
@@ -103,7 +138,7 @@ def test_box_head_is_near_float32_and_not_the_same(calibrated, tiny_files):
 
 def test_proposals_pooled_in_pieces_are_those_pooled_at_once(calibrated, tiny_files, monkeypatch):
     """Levels whose regions fill every piece, a few of them, a part of one, and none; fewer than before at last."""
-    parts = exported_parts(*tiny_files) | cache.read(calibrated, INT8_VERSION)
+    parts = exported_parts(*tiny_files) | calibrated
     image = tiny_image(64, 96, 21)[None]
     found = []
     for pieces in (1, 8):
@@ -139,7 +174,6 @@ def test_heads_of_a_narrow_network_stay_as_they_are(tiny_files, tmp_path, monkey
 
     monkeypatch.setattr(quantize, "_nncf", Presets)
     monkeypatch.setattr(quantize, "_calibrated", listen)
-    monkeypatch.setattr(cache, "write", lambda *arguments: None)
     quantize.quantize(weights, config, [tiny_image(64, 96, 11)])
     assert calibrated == [[1, "performance"]]
 
@@ -151,10 +185,9 @@ def test_calibration_sees_no_more_of_a_canvas_than_the_network(tmp_path, monkeyp
     monkeypatch.setitem(backbones.BACKBONES, "tiny", lambda image, _: tiny_backbone(image, True, False)[1:])
     monkeypatch.setitem(backbones.STEM_ENDS, "tiny", "tiny2_relu")
     monkeypatch.setattr(quantize, "_nncf", lambda: SimpleNamespace(QuantizationPreset=SimpleNamespace(PERFORMANCE=1)))
-    monkeypatch.setattr(quantize, "_calibrated", lambda nncf, model, found, *_: inputs.append(found))
+    monkeypatch.setattr(quantize, "_calibrated", lambda nncf, model, found, *_: inputs.append(found) or model)
     save_weights(tiny_network(config), tmp_path / "tiny.h5")
     exported_parts(tmp_path / "tiny.h5", config)
-    monkeypatch.setattr(cache, "write", lambda *arguments: None)
     canvas = tiny_image(64, 96, 11)
     other = canvas.copy()
     other[:, 64:] = 255 - other[:, 64:]
@@ -179,7 +212,7 @@ def test_engine_takes_it(calibrated, tiny_files):
 def test_it_is_kept_when_the_graphs_are_made_anew(calibrated, tiny_files):
     exported_parts(*tiny_files)["masks"].write_text("cut")
     exported_parts(*tiny_files)
-    assert set(cache.read(calibrated, INT8_VERSION)) == {"features_body", "boxes_head", "masks_head"}
+    assert all(path.is_file() for path in calibrated.values())
 
 
 def test_no_canvases(tiny_files):
@@ -206,4 +239,4 @@ def test_a_full_disk_is_an_oserror(tmp_path, monkeypatch):
 
     monkeypatch.setattr(openvino, "save_model", full)
     with pytest.raises(OSError, match=r"^Can't write: no space left$"):
-        quantize._save({"features_body": None}, tmp_path)
+        openvino_runtime.save_models({"features_body": None}, tmp_path)

@@ -2,21 +2,25 @@
 
 import errno
 import importlib.util
-import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 import stream_segment
-from mrcnn.engines import cache, quantize
+from mrcnn.coco.average_precision import PairedDifference
+from mrcnn.engines import calibration, quantize
 from mrcnn.engines.base import EngineError
+from mrcnn.engines.calibration import Calibration
 from pipeline.commands import optimize as command
 from pipeline.records import Instances
+from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
-from pipeline.settings.model_settings import ModelSettings
+from pipeline.settings.model_settings import ModelSettings, Precision
+from tests.pipeline.evaluation.scene import SMALL, annotation, write
 from tests.pipeline.fakes import make_instances
 
 FRAME_HW = (48, 90)
@@ -61,15 +65,16 @@ class KnownSegmenter:
 @pytest.fixture
 def known(monkeypatch, tmp_path):
     """The command without a network: (what was calibrated on, what was done, how many objects each precision finds)."""
-    calibrated, log, counts = [], [], {"float32": 4, "int8": 4}
+    calibrated, log, counts, written = [], [], {"float32": 4, "int8": 4}, []
 
     def fake_quantize(weights, config, canvases, windows):
         calibrated.append((weights, config, [canvas.copy() for canvas in canvases], windows))
-        return tmp_path / "int8"
+        return Calibration({}, {"canvases": len(canvases)})
 
     monkeypatch.setattr(quantize, "quantize", fake_quantize)
+    monkeypatch.setattr(calibration, "write_calibration", lambda weights, made: written.append(made) or "net.int8.npz")
     monkeypatch.setattr(command.MaskRCNNSegmenter, "of", lambda settings: KnownSegmenter(settings, counts, log))
-    return calibrated, log, counts
+    return calibrated, log, counts, written
 
 
 def run_main(capsys, *arguments):
@@ -78,47 +83,76 @@ def run_main(capsys, *arguments):
     return code, captured.out, captured.err
 
 
-def test_frames_are_calibrated_on_and_others_compared(capsys, known, photographs, seeded_small_weights, tmp_path):
-    calibrated, log, _ = known
+def test_frames_are_calibrated_on_and_others_compared(capsys, known, photographs, seeded_small_weights):
+    calibrated, log, _, written = known
     asked = ("--source", photographs, "--weights", seeded_small_weights, "--max-dim", "128", "--canvas", "square")
-    code, out, err = run_main(capsys, *asked)
+    code, out, err = run_main(capsys, *asked, "--frames", "4")
     assert code == 0, err
-    (weights, config, canvases, windows), *more = calibrated
-    assert more == []
+    ((weights, config, canvases, windows),) = calibrated
     assert (weights, config.IMAGE_MAX_DIM) == (seeded_small_weights, 128)
-    assert [canvas.shape for canvas in canvases] == [(128, 128, 3)] * 6
-    assert [int(canvas[64, 64, 0]) for canvas in canvases] == [0, 10, 20, 40, 50, 60]
-    assert windows == [(30, 0, 98, 128)] * 6  # 68 rows in the middle
-    assert [entry for entry in log if entry[0] != "closed"] == [
+    assert [canvas.shape for canvas in canvases] == [(128, 128, 3)] * 4
+    assert [int(canvas[64, 64, 0]) for canvas in canvases] == [0, 20, 40, 60]
+    assert windows == [(30, 0, 98, 128)] * 4
+    assert log == [
         ("opened", "openvino", "float32"),
-        ("float32", 30),
-        ("float32", 30),
         ("opened", "openvino", "int8"),
-        ("int8", 30),
-        ("int8", 30),
+        *((precision, gray) for gray in (10, 30, 50) for precision in ("float32", "int8")),
+        ("closed", "int8"),
+        ("closed", "float32"),
     ]
     lines = out.splitlines()
-    assert lines[0].startswith(f"int8 network: {tmp_path / 'int8'}, made in ")
-    assert lines[1] == "on 1 other frames int8 found 4 of the 4 objects that float32 found (100%) and 0 others"
-    assert lines[2].startswith("time a frame: float32 ")
-    assert len(lines) == 3
-    assert "finds other objects" not in err
+    matching = "100.0% of the objects match (class, mask IoU at least 0.9)"
+    assert lines[0] == f"on 3 other frames {matching}: float32 found 12, int8 12, both 12"
+    assert lines[1].startswith("time a frame: float32 ")
+    assert lines[2] == "int8 calibration: net.int8.npz"
+    assert lines[3].startswith("runs with precision auto do not take int8, --precision int8 does: that needs 97% ")
+    first, last = written
+    assert first.facts == {"canvases": 4}
+    assert last.facts == {"canvases": 4, "frames": 3, "objects": 12, "found": 12, "matched": 12, "admissible": False}
 
 
-def test_another_result_is_warned_of(capsys, known, photographs, seeded_small_weights):
-    known[2]["int8"] = 3
-    code, out, err = run_main(capsys, "--source", photographs, "--weights", seeded_small_weights)
+@pytest.mark.parametrize(("int8", "admissible"), [(4, True), (3, False)])
+def test_enough_frames_whose_objects_match_make_int8_admissible(
+    capsys, known, monkeypatch, photographs, seeded_small_weights, int8, admissible
+):
+    monkeypatch.setattr(command, "ENOUGH_FRAMES", 3)
+    known[2]["int8"] = int8
+    code, out, _ = run_main(capsys, "--source", photographs, "--weights", seeded_small_weights, "--frames", "4")
     assert code == 0
-    assert "int8 found 3 of the 4 objects that float32 found (75%) and 0 others" in out
-    assert "int8 finds other objects than float32 here" in err
+    assert known[3][-1].is_admissible is admissible
+    assert ("runs with precision auto take int8 where it is the fastest" in out) is admissible
 
 
 def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_small_weights):
-    known[2].update(float32=0, int8=2)
-    code, out, err = run_main(capsys, "--source", photographs, "--weights", seeded_small_weights, "--frames", 2)
+    known[2].update(float32=0, int8=0)
+    code, out, _ = run_main(capsys, "--source", photographs, "--weights", seeded_small_weights, "--frames", 4)
     assert code == 0
-    assert "on 1 other frames float32 found nothing to compare with" in out
-    assert "finds other objects" not in err
+    assert "on 3 other frames neither float32 nor int8 found anything to compare" in out
+    assert not known[3][-1].is_admissible
+
+
+@pytest.mark.parametrize(("low", "admissible"), [(-0.0149, True), (-0.0151, False)])
+def test_annotated_images_decide_as_well(
+    capsys, known, monkeypatch, photographs, seeded_small_weights, tmp_path, low, admissible
+):
+    evaluation = SimpleNamespace(
+        images=2,
+        classes=SimpleNamespace(names={1: "person"}),
+        found=(),
+        by_area={"mask": {"all": SimpleNamespace(ap=0.3)}},
+    )
+    monkeypatch.setattr(command, "evaluate", lambda segmenter, truth, folder: evaluation)
+    monkeypatch.setattr(command, "match_classes", lambda *_: None)
+    monkeypatch.setattr(command, "paired_difference", lambda *_: PairedDifference(-0.002, low, 0.004))
+    known[2]["int8"] = 3
+    (tmp_path / "annotated").mkdir()
+    annotations = write(tmp_path / "annotated", annotation(SMALL))
+    asked = ("--source", photographs, "--weights", seeded_small_weights, "--frames", "4")
+    code, out, err = run_main(capsys, *asked, "--images", annotations.parent, "--annotations", annotations)
+    assert code == 0, err
+    assert "mask AP on 2 images: float32 0.300, int8 0.300; difference -0.0020, 95 % interval -0.01" in out
+    assert known[3][-1].is_admissible is admissible
+    assert known[3][-1].facts["ap_interval"] == [low, 0.004]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +168,8 @@ def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_smal
         (["--canvas", "round"], ["--canvas", "round"]),
         (["--source", "absent.mp4"], ["absent.mp4"]),
         (["--source", "one.png"], ["one.png has 1 frames: 2 or more are needed"]),
+        (["--images", "."], ["--images and --annotations are given together"]),
+        (["--check", "0"], ["--check", "got '0'"]),
         (["--presicion", "int8"], ["--presicion", "optimize --help"]),
     ],
 )
@@ -177,7 +213,7 @@ def test_a_missing_package_is_one_line(capsys, monkeypatch, photographs, seeded_
 @pytest.mark.parametrize(
     ("failure", "code", "line"),
     [
-        (EngineError("the int8 network cannot be written: disk full"), 1, "error: the int8 network cannot be written"),
+        (EngineError("a part cannot be read: disk full"), 1, "error: a part cannot be read"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -203,40 +239,42 @@ def own_weights(seeded_small_weights, tmp_path):
 def test_a_real_network_in_int8(capsys, monkeypatch, own_weights, tmp_path):
     rng = np.random.default_rng(6)
     (tmp_path / "scenes").mkdir()
-    for index in range(4):
+    for index in range(5):
         scene = cv2.GaussianBlur(rng.integers(0, 255, (*FRAME_HW, 3), np.uint8), (0, 0), 3)
         cv2.imwrite(str(tmp_path / "scenes" / f"{index}.png"), scene)
-    asked = ("--weights", own_weights, "--source", tmp_path / "scenes", "--max-dim", "128", "--frames", "4")
+    asked = ("--weights", own_weights, "--source", tmp_path / "scenes", "--max-dim", "128", "--frames", "3")
 
-    written = cache.write
-
-    def full(folder, version, fill, notes=None):
-        if folder.name == "int8":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written(folder, version, fill, notes)
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(cache, "write", full)
-        patched.setattr(quantize._nncf(), "quantize", lambda *_, **__: None)
+        patched.setattr(calibration, "write_calibration", full)
+        patched.setattr(quantize._nncf(), "quantize", lambda model, *_, **__: model)
         code, out, err = run_main(capsys, *asked)
     assert (code, out) == (1, "")
-    assert "No space left on device" in err.splitlines()[-1]
+    assert "cannot be written: No space left on device" in err.splitlines()[-1]
     assert "Traceback" not in err
     settings = ModelSettings(weights=str(own_weights), max_dim=128)
     assert "int8" not in MaskRCNNSegmenter.of(settings).description
 
     code, out, err = run_main(capsys, *asked)
     assert code == 0, err
-    (folder,) = (tmp_path / "cache").glob("small-*/int8")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["notes"]["canvases"] == 3
-    assert set(manifest["files"]) >= {"features_body.xml", "features_body.bin"}
+    assert "on 2 other frames " in out
     assert "time a frame: float32 " in out
+    found = calibration.read_calibration(tmp_path / "small.h5")
+    assert (found.facts["canvases"], found.facts["frames"], found.is_admissible) == (3, 2, False)
+    (folder,) = (tmp_path / "cache").glob("small-*/int8")
+    assert (folder / "features_body.xml").is_file()
     assert list(tmp_path.rglob("*.part")) == []
-    assert MaskRCNNSegmenter.of(settings).description.endswith(" on the CPU, int8")
+    assert "int8" not in MaskRCNNSegmenter.of(settings).description, "too few frames to be chosen for its speed"
+    forced = settings.model_copy(update={"precision": Precision.INT8})
+    assert MaskRCNNSegmenter.of(forced).description.endswith(" on the CPU, int8")
 
     (folder / "features_body.bin").write_bytes((folder / "features_body.bin").read_bytes()[:-100])
-    segmenter = MaskRCNNSegmenter.of(settings)
+    segmenter = MaskRCNNSegmenter.of(forced)
     segmenter.open()
-    assert "int8 is not prepared (" in capsys.readouterr().err
-    assert "int8" not in segmenter.description
+    assert segmenter.description.endswith(" on the CPU, int8"), "the graphs are written anew, without the command"
+    segmenter.close()
+
+    monkeypatch.setattr(Machine, "int8_is_admissible", lambda self, model: True)
+    assert MaskRCNNSegmenter.of(settings).description.endswith(" on the CPU, int8")

@@ -256,6 +256,9 @@ def test_the_score_of_a_lost_object_is_the_last_accepted_one():
     np.testing.assert_array_equal(painter.draw(image, held), expected)
     better = instances((1, 0.81, 50, 60, 200, 180), track_ids=[4])
     assert (painter.draw(image, better) != first).any()
+    # Nothing is known of an object that was not in the frame before.
+    name_alone = overlay(labels=True).draw(image, weak)
+    np.testing.assert_array_equal(overlay(labels=True, scores=True, min_score=0.7).draw(image, weak), name_alone)
 
 
 def test_a_hundred_objects_of_every_odd_size():

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.evaluation.agreement import Agreement, agreement
+from pipeline.evaluation.agreement import Agreement, agreement, mask_agreement
 from pipeline.records import Instances
 
 
@@ -61,3 +61,25 @@ def test_missing_and_extra_objects_both_cost_f1():
     assert agreement([one], [two]).f1 == agreement([two], [one]).f1 == pytest.approx(2 / 3)
     assert agreement([one, one], [two, one]).text == "2 matched of 2 and 3"
     assert math.isnan(agreement([instances()], [instances()]).f1)
+
+
+def test_counts_add_up():
+    assert Agreement(1, 2, 1) + Agreement(3, 4, 2) == Agreement(4, 6, 3)
+
+
+@pytest.mark.parametrize(("threshold", "matched"), [(0.45, 1), (0.55, 0)])
+def test_masks_must_overlap_not_boxes(threshold, matched):
+    """The same box, of which the other mask covers the left half."""
+    whole = instances((0, 0, 40, 30))
+    probs = np.ones((1, 28, 28), np.float32)
+    probs[:, :, 14:] = 0
+    half = Instances(whole.boxes_xyxy, whole.class_ids, whole.scores, probs)
+    assert mask_agreement(whole, half, 60, 80, threshold) == Agreement(1, 1, matched)
+    assert agreement([whole], [half], 0.99).matched == 1
+
+
+def test_masks_of_another_class_or_of_nothing_match_nothing():
+    one, none = instances((0, 0, 40, 30)), instances()
+    assert mask_agreement(one, instances((0, 0, 40, 30), class_ids=[2]), 60, 80, 0.5).matched == 0
+    assert mask_agreement(one, none, 60, 80, 0.5) == Agreement(1, 0, 0)
+    assert mask_agreement(none, none, 60, 80, 0.5) == Agreement(0, 0, 0)

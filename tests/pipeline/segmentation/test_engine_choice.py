@@ -41,6 +41,9 @@ class OtherMachine(Machine):
     def int8_is_prepared(self, model):
         return self.int8
 
+    def int8_is_admissible(self, model):
+        return self.int8_is_prepared(model)
+
     def onnx_providers(self):
         if isinstance(self.providers, Exception):
             raise self.providers

@@ -79,6 +79,9 @@ class OtherMachine(Machine):
     def int8_is_prepared(self, model):
         return model.settings.precision is Precision.INT8
 
+    def int8_is_admissible(self, model):
+        return self.int8_is_prepared(model)
+
     def gpu_is_likely(self):
         return False
 

@@ -15,7 +15,7 @@ from pipeline.records import SourceKind
 from pipeline.settings.source_settings import Policy, ReconnectSettings, SourceSettings
 from pipeline.sources import factory
 from pipeline.sources.base import Source
-from pipeline.sources.factory import LimitedSource, make_source, sample_frames
+from pipeline.sources.factory import LimitedSource, make_source, sample_frames, spread_frames
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.pattern import PatternSource, read_frame_number
@@ -285,6 +285,24 @@ def test_a_camera_gives_a_frame_every_half_second(source_of):
 
     source = source_of(fakes.FakeSource(None, SourceKind.LIVE, gate=pass_time, clock=clock))
     assert indices(3) == [0, 4, 8]
+    assert source.closed == 1
+
+
+@pytest.mark.parametrize(("length", "count", "expected"), [(9, 3, [0, 3, 6]), (9, 4, [0, 2, 4, 6]), (3, 9, [0, 1, 2])])
+def test_frames_of_a_file_come_one_by_one(source_of, length, count, expected):
+    source = source_of(fakes.FakeSource(length))
+    taken = []
+    for image in spread_frames(SourceSettings(), count):
+        taken.append(int(image[0, 0, 0]))
+        assert source.closed == 0
+    assert (taken, source.closed) == (expected, 1)
+
+
+def test_a_camera_gives_few_frames_one_by_one(source_of, monkeypatch):
+    monkeypatch.setattr(factory, "MOST_LIVE_FRAMES", 2)
+    monkeypatch.setattr(factory, "LIVE_INTERVAL_S", 0.0)
+    source = source_of(fakes.FakeSource(None, SourceKind.LIVE))
+    assert len(list(spread_frames(SourceSettings(), 9))) == 2
     assert source.closed == 1
 
 
