@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.settings.output_settings import OverlaySettings
+from pipeline.settings.output_settings import ColorBy, OverlaySettings
 from pipeline.settings.section import Section
 
 
@@ -16,7 +16,7 @@ class DisplayChange(Section):
     """A change of what is drawn; None leaves a switch as it is.
 
     Attributes:
-        masks, boxes, labels, ids, scores, status: the switches of `OverlaySettings`.
+        masks, boxes, labels, ids, scores, status, color_by: those of `OverlaySettings`.
         min_score: objects below it are not drawn.
     """
 
@@ -26,6 +26,7 @@ class DisplayChange(Section):
     ids: bool | None = None
     scores: bool | None = None
     status: bool | None = None
+    color_by: ColorBy | None = None
     min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
 
@@ -39,6 +40,7 @@ class ControlState:
         recording: whether frames are to be recorded.
         take: how often recording was switched on; each take is a separate file.
         file: the recording that is being written; None when none is.
+        saved: the last recording that was finished; None before the first.
         error: why the last recording failed; "" if it did not.
     """
 
@@ -47,6 +49,7 @@ class ControlState:
     recording: bool = False
     take: int = 0
     file: str | None = None
+    saved: str | None = None
     error: str = ""
 
 
@@ -94,4 +97,5 @@ class Controls:
         with self._lock:
             state = self.state
             recording = state.recording and not (error and take == state.take)
-            self.state = replace(state, recording=recording, file=None, error=error or state.error)
+            saved = state.saved if error else state.file or state.saved
+            self.state = replace(state, recording=recording, file=None, saved=saved, error=error or state.error)

@@ -139,7 +139,7 @@ class Stream:
         self._presenter = Presenter(
             settings, plan, segmenter.labels, self.controls, ledger, self.clock, detections.high_score
         )
-        self._open_sinks()
+        self._open_sinks(detections.high_score)
         self._wiring = wiring = wire(plan, settings.motion, ledger)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss
@@ -152,7 +152,7 @@ class Stream:
             Stage("inference", inference.run, self._errors, inlets, outlets),
         ]
 
-    def _open_sinks(self) -> None:
+    def _open_sinks(self, least_score: float) -> None:
         source = self._plan.source
         planned = make_sinks(self.settings, source, controls=self.controls)
         if self.settings.serve.address is not None:
@@ -165,6 +165,7 @@ class Stream:
                 source=lambda: self._plan.source,
                 live=self._plan.live,
                 model=lambda: self._segmenter.description,
+                least_score=least_score,
                 waiting_for=self._waiting_for,
                 reconnects=lambda: self._source.state.reconnects,
             )

@@ -33,6 +33,7 @@ class RunView:
         source: returns the source as it is open now, None before it is.
         live: whether the newest frame wins, rather than every frame being processed.
         model: returns the segmenter's one-line description, which changes after a fallback to another engine.
+        least_score: objects below it are never drawn.
         waiting_for: returns why no frames arrive ("loading the model"), otherwise "".
         reconnects: returns how often the source was lost and reconnected.
     """
@@ -43,6 +44,7 @@ class RunView:
     source: Callable[[], SourceInfo | None] = lambda: None
     live: bool = True
     model: Callable[[], str] = str
+    least_score: float = 0.0
     waiting_for: Callable[[], str] = str
     reconnects: Callable[[], int] = int
 
@@ -143,12 +145,15 @@ class RunMonitor:
             "reconnects": view.reconnects(),
             "display": {
                 **{name: getattr(state.overlay, name) for name in SWITCHES},
-                "min_score": state.min_score,
+                "color_by": state.overlay.color_by.value,
+                "min_score": max(state.min_score, view.least_score),
+                "least_score": view.least_score,
             },
             "recording": {
                 "possible": self.can_record,
                 "on": state.recording,
                 "file": None if state.file is None else PurePath(state.file).name,
+                "saved": None if state.saved is None else PurePath(state.saved).name,
                 "error": state.error,
             },
         }

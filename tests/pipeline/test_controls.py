@@ -44,9 +44,12 @@ def test_what_the_recorder_tells():
     assert controls.state.file == "a.mp4"
     controls.recording_ended(take, "disk full")
     assert (controls.state.recording, controls.state.file, controls.state.error) == (False, None, "disk full")
+    assert controls.state.saved is None
     take = controls.set_recording(True).take
     assert controls.state.error == ""
+    controls.recording_started("b.mp4")
     controls.recording_ended(take)
+    assert controls.state.saved == "b.mp4"
     assert controls.state.recording  # the recorder's file ended, the wish did not
 
 

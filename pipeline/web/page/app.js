@@ -103,7 +103,7 @@ const ms = (number) => (number === null ? "–" : number.toFixed(0));
 function showNumbers(status) {
   const { fps, latency_ms: latency } = status;
   plots.rates.add(["capture", "inference", "display"].map((name) => [name, fps[name], rate(fps[name])]));
-  plots.latency.add(["p50", "p95"].map((name) => [name, latency[name], ms(latency[name])]));
+  plots.latency.add([["median", latency.p50], ["95 % within", latency.p95]].map(([name, took]) => [name, took, ms(took)]));
   const objects = Object.entries(status.objects).sort((a, b) => b[1] - a[1]);
   plots.objects.add(objects.map(([name, count]) => [name, count, String(count)]));
   const drops = new Map(status.drops.map(({ stage, cause, count }) => [`before ${stage}: ${cause}`, count]));
@@ -128,7 +128,7 @@ function showFacts(status) {
     ["Viewers", String(status.viewers)],
     ["Reconnects", String(status.reconnects)],
   ];
-  const list = byId("facts").firstElementChild;
+  const list = byId("facts").querySelector("dl");
   if (!list.children.length) {
     for (const [name] of facts) list.append(element("dt", "", name), element("dd"));
   }
@@ -208,16 +208,19 @@ function showControls({ display, recording }) {
     if (isSettled(control)) control.checked = display[control.dataset.switch];
   }
   const threshold = byId("threshold");
+  threshold.min = display.least_score;
   if (isSettled(threshold)) {
     threshold.value = display.min_score;
     byId("threshold-value").textContent = display.min_score.toFixed(2);
   }
+  if (isSettled(byId("color-by"))) byId("color-by").value = display.color_by;
   const button = byId("record");
   button.disabled = !recording.possible;
   button.setAttribute("aria-pressed", String(recording.on));
   button.textContent = recording.on ? "Stop recording" : "Start recording";
   const line = byId("recording");
-  const text = recording.file ? `Recording to ${recording.file}` : recording.error ? `Recording ended: ${recording.error}` : "";
+  const saved = recording.saved ? `Saved as ${recording.saved}` : "";
+  const text = recording.file ? `Recording to ${recording.file}` : recording.error ? `Recording ended: ${recording.error}` : saved;
   if (line.textContent !== text) line.textContent = text;
   line.hidden = !text;
 }
@@ -229,12 +232,18 @@ for (const control of document.querySelectorAll("[data-switch]")) {
   });
 }
 
+byId("color-by").addEventListener("change", ({ target }) => {
+  lastMoved.set(target, now());
+  post("/api/overlay", { color_by: target.value });
+});
+
 let sendThreshold = 0;
 byId("threshold").addEventListener("input", ({ target }) => {
   lastMoved.set(target, now());
   byId("threshold-value").textContent = Number(target.value).toFixed(2);
   clearTimeout(sendThreshold);
-  sendThreshold = setTimeout(() => post("/api/overlay", { min_score: Number(target.value) }), 80);
+  const least = Number(target.value) <= Number(target.min); // the run's own threshold is enough
+  sendThreshold = setTimeout(() => post("/api/overlay", { min_score: least ? 0 : Number(target.value) }), 80);
 });
 
 byId("record").addEventListener("click", ({ currentTarget }) => {

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from pipeline.settings.output_settings import ColorBy
 from tests.pipeline.web.browser import browser_page, find_browser
 from tests.pipeline.web.served import served
 
@@ -52,12 +53,17 @@ async def try_switches(page, run):
     assert run.stream.controls.state.overlay.masks is False
     await page.ask("document.querySelector('[data-switch=masks]').click()")
     await page.until(f"JSON.stringify({inside_mask}) !== '[60,60,60]'")
+    select = "document.getElementById('color-by')"
+    await page.ask(f"{select}.value = 'track'; {select}.dispatchEvent(new Event('change'))")
     # The threshold takes the object of score 0.5 away and leaves the one of 0.9.
     await page.ask("threshold.value = 0.7; threshold.dispatchEvent(new Event('input'))")
     await page.until(f"Math.max(...{inside_mask}.map((v) => Math.abs(v - 60))) < 6")
     await page.until("document.querySelector('#objects li[data-name=other] .value').textContent === '0'")
     assert await page.ask("document.querySelector('#objects li[data-name=thing] .value').textContent") == "1"
     assert run.stream.controls.state.min_score == 0.7
+    assert run.stream.controls.state.overlay.color_by is ColorBy.TRACK
+    await page.ask("threshold.value = threshold.min; threshold.dispatchEvent(new Event('input'))")
+    await page.until("document.querySelector('#objects li[data-name=other] .value').textContent === '1'")
 
 
 async def try_recording(page, run, folder):
@@ -65,7 +71,7 @@ async def try_recording(page, run, folder):
     await page.until("recording.textContent.startsWith('Recording to ')")
     assert await page.ask("record.textContent") == "Stop recording"
     await page.ask("record.click()")
-    await page.until("recording.hidden && record.textContent === 'Start recording'")
+    await page.until("recording.textContent.startsWith('Saved as ') && record.textContent === 'Start recording'")
     assert len(list(folder.glob("*.mp4"))) == 1
 
 

@@ -201,11 +201,15 @@ def test_switches_and_threshold(run):
         "ids": False,
         "scores": True,
         "status": False,
+        "color_by": "auto",
         "min_score": 0.6,
+        "least_score": 0.0,
     }
+    assert run.post("/api/overlay", {"color_by": "track"})[1]["display"]["color_by"] == "track"
+    assert run.post("/api/overlay", {"color_by": "size"})[0] == 400
     image = decoded(run.get("/snapshot.jpg")[2])
     assert np.abs(image[120, 250].astype(int) - 60).max() < 10  # the mask is gone
-    run.post("/api/overlay", {"masks": True, "min_score": 0})
+    run.post("/api/overlay", {"masks": True, "min_score": 0, "color_by": "auto"})
 
 
 @pytest.mark.parametrize(
@@ -269,6 +273,11 @@ def test_recording_over_the_network(tmp_path):
             if name is not None:
                 break
         run.post("/api/recording", {"on": False})
+        for _ in range(2000):
+            if run.status()["recording"]["saved"] == name:
+                break
+        else:
+            pytest.fail("it was not said to be saved")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert run.stream.summary().outputs == [str(tmp_path / name)]
 

@@ -25,6 +25,7 @@ class Watched:
             self.clock,
             source=lambda: opened.source,
             model=lambda: "a model",
+            least_score=0.7,
             waiting_for=lambda: self.waiting,
             reconnects=lambda: 3,
         )
@@ -98,8 +99,7 @@ def test_status_is_complete_and_json():
     ]
     assert status["sink_drops"] == {"recorder": 1}
     assert (status["viewers"], status["reconnects"]) == (4, 3)
-    assert status["recording"] == {"possible": True, "on": True, "file": "a.mp4", "error": ""}
-    assert status["display"]["min_score"] == 0.0
+    assert status["recording"] == {"possible": True, "on": True, "file": "a.mp4", "saved": None, "error": ""}
     assert status["display"]["masks"] is True
 
 
@@ -113,3 +113,11 @@ def test_a_presentation_of_your_own_has_no_threshold():
     segmented = SegmentedFrame(make_frame(0), make_instances(1), 0, StageTimes(0.0))
     run.monitor.presented(replace(Presentation(segmented, segmented.frame.image_bgr), controls=None))
     assert run.monitor.objects() == {"person": 1}
+
+
+def test_the_threshold_is_at_least_that_of_the_run():
+    run = Watched()
+    for given, shown in ((0.0, 0.7), (0.5, 0.7), (0.8, 0.8)):
+        run.controls.change_display(DisplayChange(min_score=given))
+        display = run.monitor.status(0)["display"]
+        assert (display["min_score"], display["least_score"]) == (shown, 0.7)
