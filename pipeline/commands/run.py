@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -202,7 +203,7 @@ def _target(source: str) -> Target:
         return parse_uri(source)
     except InputError as error:
         near = difflib.get_close_matches(source, COMMANDS, n=1, cutoff=0.75)
-        if near:
+        if near and not os.path.exists(source):
             raise InputError(f"{source} is no source; did you mean the command {near[0]}?") from None
         raise error from None
 

@@ -232,6 +232,12 @@ def test_several_sources_must_end_and_keep_what_the_others_write(files, argument
     assert "secret" not in str(caught.value)
 
 
+def test_a_folder_named_like_a_command_has_its_own_mistake(files):
+    (files / "trains").mkdir()
+    with pytest.raises(InputError, match="the folder trains contains no images"):
+        runs_of("trains", "--no-window")
+
+
 @pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((130, 0), 130), ((0, 1), 1)])
 def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, codes, code):
     sources = []
