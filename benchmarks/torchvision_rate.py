@@ -111,7 +111,7 @@ def _threshold(settings: dict[str, Any], pictures: Sequence[Image]) -> float:
     """The score above which the pictures have OBJECTS each, in the median."""
     with models.opened({**settings, "precision": "float32", "min_score": 0.05}) as engine:
         found = [engine.segment_batch([picture])[0] for picture in pictures]
-    return round(statistics.median(map(_between, found)), 4)
+    return statistics.median(map(_between, found))
 
 
 def _between(instances: Instances) -> float:
