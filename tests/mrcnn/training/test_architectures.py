@@ -42,7 +42,7 @@ def file(request, tmp_path, monkeypatch):
     """A weight file of an architecture, of three other classes and a backbone that is known by its name."""
     monkeypatch.setitem(BACKBONES, "tiny", lambda image, config: tiny_backbone(image, True, config.TRAIN_BN)[-4:])
     monkeypatch.setattr("mrcnn.config.BACKBONES", ("tiny",))
-    monkeypatch.setattr("mrcnn.training.initialization._backbone_of", lambda path, arrays: "tiny")
+    monkeypatch.setattr("mrcnn.training.initialization.backbone_of", lambda arrays: "tiny")
     monkeypatch.setattr("mrcnn.training.initialization.LARGE_TRAINING", FEW)
     network = tiny_network(tiny_config(request.param, BACKBONE="tiny", **SIDES))
     save_weights(network, tmp_path / "a.h5", describe(network.config, ["BG", "cup", "dog"]))

@@ -148,7 +148,7 @@ def tiny_weights(tmp_path, monkeypatch):
     """A weight file of a backbone of four convolutions, which is known by its name for the time of a test."""
     monkeypatch.setitem(BACKBONES, "tiny", lambda image, config: tiny_backbone(image, True, config.TRAIN_BN)[-4:])
     monkeypatch.setattr("mrcnn.config.BACKBONES", ("tiny",))
-    monkeypatch.setattr("mrcnn.training.initialization._backbone_of", lambda path, arrays: "tiny")
+    monkeypatch.setattr("mrcnn.training.initialization.backbone_of", lambda arrays: "tiny")
     few = {"POST_NMS_ROIS_TRAINING": 10, "TRAIN_ROIS_PER_IMAGE": 12, "PRE_NMS_LIMIT": 50}
     monkeypatch.setattr("mrcnn.training.initialization.LARGE_TRAINING", few)
 
