@@ -102,7 +102,7 @@ def best(weights: Weights, max_dim: int | None, options: Options) -> dict[str, A
 def opened(
     settings: Mapping[str, Any], report_from: float | None = None, workers: int = 1
 ) -> Iterator[MaskRCNNSegmenter]:
-    """A segmenter with these settings, ready; for so many threads, if its engine gains from that."""
+    """A segmenter with these settings, ready; for up to `workers` threads, if its engine gains from that."""
     model = read_model(ModelSettings.model_validate(dict(settings)))
     segmenter = MaskRCNNSegmenter(model, model.detection_filter(redaction_score=report_from), workers)
     segmenter.open()

@@ -283,7 +283,7 @@ def batches_ahead(make: Callable[[int], Batch], first_step: int, ahead: int = 5)
     Args:
         make: makes the batch of a step.
         first_step: the first one.
-        ahead: at most so many batches wait or are being made.
+        ahead: the most batches that wait or are being made.
 
     Yields:
         The batches in order of steps; raises what `make` raises.

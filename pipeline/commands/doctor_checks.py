@@ -46,7 +46,7 @@ class Level(Enum):
     WARNING = "warning"
     """A feature is not available."""
     PROBLEM = "problem"
-    """The program, or what it is asked for most, does not work."""
+    """The program, or one of its main uses, does not work."""
 
 
 @dataclass(frozen=True, slots=True)

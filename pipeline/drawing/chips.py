@@ -20,7 +20,7 @@ _SIDE_PADDING, _RADIUS = 0.36, 0.3
 """Relative to the text size."""
 MIN_TEXT_SIZE, MAX_TEXT_SIZE = 10.0, 40.0
 _BASE_SIZE, _SIDE_PER_PIXEL = 5.0, 57.0
-"""The text size in pixels is the first plus one for so many pixels of the frame's shorter side, within its limits."""
+"""The text size in pixels is the first, plus the frame's shorter side over the second, within its limits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -136,7 +136,7 @@ def read_ground_truth(path: Path, limit: int | None = None) -> GroundTruth:
 
     Args:
         path: COCO's instances format: polygons, run lengths, crowd regions.
-        limit: take only so many images, the first ones; None takes all.
+        limit: the number of images to take, from the start; None takes all.
 
     Raises:
         InputError: the file cannot be read, is no COCO JSON, lists no image or no object, or has a record that cannot

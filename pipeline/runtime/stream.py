@@ -278,6 +278,7 @@ class Stream:
         """Wake every stage; what is between the stages is lost and counted."""
         self._begin_end()
         self._source.interrupt()
+        self._segmenter.interrupt()
         self._wiring.close()
 
     def _close_workers(self) -> None:

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -40,11 +40,17 @@ class EngineTrials:
 
     Args:
         selection: the network and the engines to choose from.
+        stopped: whether the run ends; the comparison then ends without a result.
         clock: seconds.
     """
 
-    def __init__(self, selection: EngineSelection, clock: Clock = time.perf_counter) -> None:
-        self._selection, self._clock = selection, clock
+    def __init__(
+        self,
+        selection: EngineSelection,
+        stopped: Callable[[], bool] = lambda: False,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self._selection, self._stopped, self._clock = selection, stopped, clock
         self._machine = selection.machine
         self._times_workers = selection.most_workers > 1 and not selection.workers_are_forced
         first = selection.choices[0]
@@ -97,11 +103,14 @@ class EngineTrials:
             if known == choice or choice != began_with:  # what was preferred has failed
                 return [engine], choice
             return [self._selection.make_another(known)], known
-        trial = _Trial(self._selection, self._clock, images, windows)
-        trial.precisions(engine, choice)
-        trial.fewer_threads()
-        if self._times_workers:
-            trial.more_workers()
+        trial = _Trial(self._selection, self._stopped, self._clock, images, windows)
+        try:
+            trial.precisions(engine, choice)
+            trial.fewer_threads()
+            if self._times_workers:
+                trial.more_workers()
+        except _StoppedError:
+            return [engine], choice
         chosen = replace(trial.choice, reason=trial.text())
         logger.info("measured on this machine: %s", chosen.reason)
         if trial.sure:
@@ -140,6 +149,10 @@ class EngineTrials:
         self._machine.remember(self._selection.model, self._key, self._record)
 
 
+class _StoppedError(Exception):
+    """The run ends."""
+
+
 class _Trial:
     """One comparison.
 
@@ -153,11 +166,12 @@ class _Trial:
     def __init__(
         self,
         selection: EngineSelection,
+        stopped: Callable[[], bool],
         clock: Clock,
         images: NDArray[np.uint8],
         windows: NDArray[np.int32],
     ) -> None:
-        self._selection, self._clock = selection, clock
+        self._selection, self._stopped, self._clock = selection, stopped, clock
         self._images, self._windows = images, windows
         self._began_s = clock()
         self._until_s = self._began_s + QUICK_BUDGET_S
@@ -225,6 +239,7 @@ class _Trial:
 
     def _made(self, choice: EngineChoice) -> Engine | None:
         """An engine that has computed the canvas; None if it cannot be made or fails, which the log says."""
+        self._check_stop()
         try:
             engine = self._selection.make_another(choice)
             engine.detect_molded(self._images, self._windows)
@@ -244,7 +259,12 @@ class _Trial:
 
         return side_by_side
 
+    def _check_stop(self) -> None:
+        if self._stopped():
+            raise _StoppedError
+
     def _seconds(self, engine: Engine) -> float:
+        self._check_stop()
         began_s = self._clock()
         engine.detect_molded(self._images, self._windows)
         return self._clock() - began_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ class MaskRCNNSegmenter(Segmenter):
         self._choice = self._selection.choices[0]  # until one is made
         self._pool: EnginePool | None = None
         self._fit: CanvasFit | None = None
+        self._interrupted = threading.Event()
 
     @classmethod
     def of(cls, settings: ModelSettings) -> MaskRCNNSegmenter:
@@ -85,7 +87,7 @@ class MaskRCNNSegmenter(Segmenter):
 
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or no engine can be made."""
-        self._pool = EnginePool(self._selection)
+        self._pool = EnginePool(self._selection, self._interrupted.is_set)
 
     def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """See `Segmenter.segment_batch`."""
@@ -95,6 +97,10 @@ class MaskRCNNSegmenter(Segmenter):
         windows = [fit.window for fit in fits]
         found = run_in_batches(canvases, windows, self.model.settings.batch_size, self._pool.detect_molded)
         return [_instances(raw, fit) for raw, fit in zip(found, fits, strict=True)]
+
+    def interrupt(self) -> None:
+        """See `Segmenter.interrupt`."""
+        self._interrupted.set()
 
     def close(self) -> None:
         """See `Segmenter.close`."""

@@ -49,6 +49,9 @@ class Segmenter(ABC):
             For each frame its instances: boxes in its pixels, best score first.
         """
 
+    def interrupt(self) -> None:  # noqa: B027  most have nothing to cut short
+        """End what `segment_batch` does beyond its result, such as measuring engines; from any thread."""
+
     @abstractmethod
     def close(self) -> None:
         """Release the network. May be called twice, and without `open`."""

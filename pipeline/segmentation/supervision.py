@@ -173,6 +173,10 @@ class SupervisedSegmenter(Segmenter):
         self._restarting = False
         return found
 
+    def interrupt(self) -> None:
+        """See `Segmenter.interrupt`."""
+        self._segmenter.interrupt()
+
     def close(self) -> None:
         """End the thread; one that hangs, or still loads, is abandoned."""
         thread, self._thread = self._thread, None

@@ -34,6 +34,7 @@ class OtherMachine(Machine):
         self.now_s, self.lock = 0.0, threading.Lock()
         self.kept, self.made, self.name = {}, [], "some processor"
         self.bfloat16, self.int8 = True, False
+        self.stopped = lambda: False
 
     def clock(self):
         return self.now_s
@@ -98,7 +99,7 @@ def chosen(machine, most_workers=1, images=None, **settings):
     """What a run begins with, and what it goes on with after the first canvas."""
     images = canvas() if images is None else images
     engines = selection(machine, most_workers, **settings)
-    trials = EngineTrials(engines, machine.clock)
+    trials = EngineTrials(engines, machine.stopped, machine.clock)
     trials.prefer()
     engine, choice = engines.make()
     first = choice.precision.value, choice.workers
@@ -175,6 +176,16 @@ def test_a_busy_machine_is_measured_again_at_the_next_start(caplog):
         chosen(machine)
     assert "too busy to be sure; the next start measures again" in caplog.text
     assert not machine.kept
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 5])
+def test_a_run_that_ends_goes_on_with_what_it_has(calls):
+    machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027})
+    left = iter([False] * calls)
+    machine.stopped = lambda: next(left, True)
+    _, choice = chosen(machine)
+    assert (choice.precision, choice.reason, machine.kept) == (Precision.BFLOAT16, "", {})
+    assert machine.now_s < 0.2
 
 
 def test_a_candidate_that_fails_is_left_out():
