@@ -270,17 +270,19 @@ class Held(Prompt):
 
 
 class Repeating(Prompt):
-    """Gives each result twice: the second time for the frame after."""
+    """Gives each result twice: the second time for the frame after, unless that was dropped."""
 
     def __init__(self, progress):
         super().__init__(progress)
         self._last = None
 
     def segment(self, image_bgr):
-        last, self._last = self._last, None
-        if last is None:
-            self._last = last = super().segment(image_bgr)
-        return last
+        index, last, self._last = int(image_bgr[0, 0, 0]), self._last, None
+        if last is not None and last[0] == index - 1:
+            return last[1]
+        result = super().segment(image_bgr)
+        self._last = index, result
+        return result
 
 
 class Hanging(Prompt):
