@@ -38,7 +38,7 @@ def measure(options: Options) -> RowReport:
     count = 20 if options.quick else FRAMES
     pictures = footage.frames(count, FRAME_WH)
     chosen = models.settings_for(models.small(), None, engine="openvino")
-    names = _precisions(chosen)
+    names = models.precisions(chosen)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         clip = footage.write_clip(Path(folder) / "clip.mp4", pictures)
         sides: dict[str, Callable[[], Any]] = {}
@@ -80,13 +80,6 @@ def _whole(segmenter: Segmenter, settings: Settings, count: int) -> None:
         presented = sum(1 for _ in stream)
     if presented != count:
         raise RuntimeError(f"{count} frames were to be presented, {presented} were")
-
-
-def _precisions(settings: dict[str, Any]) -> list[str]:
-    """What OpenVINO may compute the shipped model in here."""
-    model, machine = read_model(ModelSettings.model_validate(settings)), Machine()
-    names = ["int8"] if machine.int8_is_prepared(model) else []
-    return [*names, *(["bfloat16"] if machine.has_bfloat16() else []), "float32"]
 
 
 def _canvas_hw(settings: dict[str, Any]) -> tuple[int, int]:

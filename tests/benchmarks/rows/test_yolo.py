@@ -39,8 +39,7 @@ def began(monkeypatch):
     monkeypatch.setattr(yolo, "Peer", Theirs)
     monkeypatch.setattr(yolo, "alternate", timed)
     monkeypatch.setattr(yolo, "ready", yolo.contextlib.nullcontext)
-    monkeypatch.setattr(yolo.Machine, "has_bfloat16", lambda self: True)
-    monkeypatch.setattr(yolo.Machine, "int8_is_prepared", lambda self, model: True)
+    monkeypatch.setattr(yolo.models, "precisions", lambda settings: ["int8", "bfloat16", "float32"])
     monkeypatch.setattr(yolo.Machine, "cores", lambda self: 2)
     return made
 
