@@ -5,34 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import ValidationError
 
 from pipeline.controls import DisplayChange
-from pipeline.settings.messages import reason
 from pipeline.settings.section import Section
 from pipeline.web.access import Access, Refusal
 from pipeline.web.prometheus import Metrics
-from pipeline.web.view import RunMonitor
+from pipeline.web.recordings import RecordingRoutes
+from pipeline.web.responses import (
+    MAX_BODY_BYTES,
+    SEND_TIMEOUT_S,
+    RequestError,
+    abort,
+    json_response,
+    limit_send_buffer,
+    read_body,
+    send_all,
+)
+from pipeline.web.view import SAMPLE_EVERY_S, RunMonitor
 from pipeline.web.viewers import TooManyViewers, Viewers
 
-SEND_TIMEOUT_S = 10.0
-"""A viewer that reads nothing for this long is disconnected."""
 STILL_TIMEOUT_S = 3.0
-BODY_TIMEOUT_S = 10.0
-MAX_BODY_BYTES = 4096
 _BOUNDARY = "stream_segment_frame"
 _PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/app.js": ("app.js", "text/javascript"),
     "/plots.js": ("plots.js", "text/javascript"),
+    "/recordings.js": ("recordings.js", "text/javascript"),
     "/style.css": ("style.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
@@ -48,7 +54,6 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Server": "stream_segment",
 }
-Change = TypeVar("Change", bound=Section)
 
 
 class RecordingChange(Section):
@@ -80,15 +85,14 @@ def make_app(monitor: RunMonitor, access: Access, pictures: Viewers, stills: Vie
             web.get("/api/events", routes.events, allow_head=False),
             web.post("/api/overlay", routes.overlay),
             web.post("/api/recording", routes.recording),
+            web.get("/api/recordings", routes.recordings.listing),
+            web.post("/api/recordings/delete", routes.recordings.delete),
+            web.get("/recordings/{name}", routes.recordings.download, allow_head=False),
             web.get("/healthz", routes.healthz),
             web.get("/metrics", routes.metrics),
         ]
     )
     return app
-
-
-class _RequestError(Exception):
-    """A request cannot be answered as asked: HTTP status, and why."""
 
 
 class Routes:
@@ -101,6 +105,8 @@ class Routes:
         self._stills = stills
         self._listeners = Viewers(pictures.limit)
         self._metrics = Metrics(monitor, lambda: pictures.count)
+        self.recordings = RecordingRoutes(monitor.view.recordings, monitor.view.controls)
+        self._sampler: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._folder = resources.files("pipeline.web") / "page"
         self._files = {path: (self._folder / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
@@ -109,12 +115,26 @@ class Routes:
         """Called when the server starts."""
         for viewers in (self._pictures, self._stills, self._listeners):
             viewers.bind()
+        self._sampler = asyncio.create_task(self._sample())
 
     async def end(self, _: web.Application) -> None:
         """Called when the run ends; ends all streams."""
         self._ending.set()
         for viewers in (self._pictures, self._stills, self._listeners):
             viewers.close()
+        if self._sampler is not None:
+            await self._sampler
+
+    async def _sample(self) -> None:
+        while not self._ending.is_set():
+            self._monitor.sample()
+            await self._until_next_sample()
+
+    async def _until_next_sample(self) -> None:
+        """Waits for a moment, or for the end of the run."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SAMPLE_EVERY_S):
+                await self._ending.wait()
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -124,20 +144,20 @@ class Routes:
             return self._refused(request, refusal)
         token, resource = request.query.get("token"), request.match_info.route.resource
         if token is not None and request.method == "GET" and resource is not None:
-            return self._without_token(request, token, resource.canonical)
+            values = {name: quote(value, safe="") for name, value in request.match_info.items()}
+            return self._without_token(request, token, resource.canonical.format(**values))
         try:
             return await handler(request)
         except TooManyViewers as error:
-            return _json_response(503, error=f"the limit of {error} viewers is reached (serve.max_viewers)")
-        except _RequestError as error:
-            status, text = error.args
-            return _json_response(status, error=text)
+            return json_response(503, error=f"the limit of {error} viewers is reached (serve.max_viewers)")
+        except RequestError as error:
+            return json_response(error.status, error=str(error))
 
     def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
         status, text = refusal.value
         headers = {"WWW-Authenticate": "Bearer"} if refusal is Refusal.TOKEN else {}
         if "text/html" not in request.headers.get("Accept", ""):
-            return _json_response(status, headers, error=text)
+            return json_response(status, headers, error=text)
         page = (self._folder / "refused.html").read_text(encoding="utf-8").replace("{{reason}}", text)
         return web.Response(text=page, content_type="text/html", status=status, headers=headers)
 
@@ -147,7 +167,7 @@ class Routes:
         Args:
             request: the request.
             token: the one in the query.
-            path: that of the route, never the requested one, which could lead to another site.
+            path: that of the route, filled in; never the requested one, which could lead to another site.
         """
         response = web.Response(status=303, headers={"Location": path})
         if self._access.matches(token):
@@ -195,7 +215,7 @@ class Routes:
                     await shown.wait()
                 shown.clear()
         except (TimeoutError, ConnectionError):
-            _abort(request)
+            abort(request)
             return
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(1.0):
@@ -208,8 +228,8 @@ class Routes:
                 headers={"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}", "Connection": "close"}
             )
             await response.prepare(request)
-            _limit_send_buffer(request)
-            return await _send_all(request, response, self._parts())
+            limit_send_buffer(request)
+            return await send_all(request, response, self._parts())
 
     async def _parts(self) -> AsyncGenerator[bytes]:
         number = 0
@@ -228,7 +248,7 @@ class Routes:
                 newer = await self._stills.newer_than(0)
         if newer is None:
             reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
-            raise _RequestError(503, f"no picture: {reason}")
+            raise RequestError(503, f"no picture: {reason}")
         name = f"snapshot_{datetime.now():%Y-%m-%d_%H-%M-%S}.jpg"
         return web.Response(
             body=newer[1], content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
@@ -244,24 +264,23 @@ class Routes:
         return self._monitor.status(self._pictures.count) | {"max_viewers": self._pictures.limit}
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Sends the status twice per second as server-sent events, and "end" when the run ends."""
+        """Sends server-sent events: the history first, the status twice per second, "end" when the run ends."""
         with self._listeners.watching():
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await response.prepare(request)
-            return await _send_all(request, response, self._status_events())
+            return await send_all(request, response, self._status_events())
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
+        yield b"event: history\n" + _event(self._monitor.history)
         while not self._ending.is_set():
-            yield f"data: {json.dumps(self._status(), separators=(',', ':'))}\n\n".encode()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await self._ending.wait()
-        yield b"event: end\ndata: {}\n\n"
+            yield _event(self._status())
+            await self._until_next_sample()
+        yield b"event: end\n" + _event({})
 
     async def healthz(self, _: web.Request) -> web.Response:
         """Answers 200 while frames are being presented, otherwise 503 with the kind of trouble; needs no token."""
         health = self._monitor.health()
-        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.trouble)
+        return json_response(200 if health.ok else 503, ok=health.ok, reason=health.trouble)
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Sends the metrics for Prometheus."""
@@ -271,69 +290,21 @@ class Routes:
 
     async def overlay(self, request: web.Request) -> web.Response:
         """Changes what is drawn."""
-        self._monitor.view.controls.change_display(await _body(request, DisplayChange))
+        self._monitor.view.controls.change_display(await read_body(request, DisplayChange))
         return await self.status(request)
 
     async def recording(self, request: web.Request) -> web.Response:
         """Starts or stops a recording."""
-        change = await _body(request, RecordingChange)
+        change = await read_body(request, RecordingChange)
         if not self._monitor.can_record:
-            raise _RequestError(409, "the source consists of images, which cannot be recorded as a video")
+            raise RequestError(409, "the source consists of images, which cannot be recorded as a video")
         self._monitor.view.controls.set_recording(change.on)
         return await self.status(request)
 
 
-# -- requests and responses --------------------------------------------------------------------------------------------
+def _event(content: object) -> bytes:
+    return f"data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
-
-
-async def _send_all(
-    request: web.Request, response: web.StreamResponse, parts: AsyncGenerator[bytes]
-) -> web.StreamResponse:
-    """Sends all parts, until the viewer disconnects or stops reading."""
-    async with contextlib.aclosing(parts):
-        try:
-            async for part in parts:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await response.write(part)
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await response.write_eof()
-        except (TimeoutError, ConnectionError):
-            _abort(request)
-        return response
-
-
-def _limit_send_buffer(request: web.Request) -> None:
-    """Makes a slow viewer skip pictures instead of lagging: the system's default buffer holds seconds of them."""
-    transport = request.transport
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
-
-
-def _abort(request: web.Request) -> None:
-    """Closes a connection without sending the rest of its buffer."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-async def _body(request: web.Request, kind: type[Change]) -> Change:
-    if request.content_type != "application/json":
-        raise _RequestError(415, "expected JSON (Content-Type: application/json)")
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await request.read()
-        return kind.model_validate_json(body, strict=True)
-    except TimeoutError:
-        raise _RequestError(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _RequestError(400, f"{where}: {reason(first)}" if where else reason(first)) from None
-
-
-def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
-    return web.json_response(values, status=status, headers=headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -17,9 +17,14 @@ from pipeline.labels import class_name
 from pipeline.ledger import RunLedger, RunStats
 from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.sinks.base import Presentation
+from pipeline.sinks.switched_recorder import Recording
 
 SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
 """The parts of the overlay that the page can switch."""
+SAMPLE_EVERY_S = 0.5
+HISTORY_S = 60.0
+_PLOTTED = ("fps", "latency_ms", "objects", "drops", "sink_drops")
+"""The parts of the status that the page plots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class RunView:
         least_score: objects below it are never drawn.
         waiting_for: returns why no frames arrive ("loading the model"), otherwise "".
         reconnects: returns how often the source was lost and reconnected.
+        recordings: returns what the run has recorded and is still there; looks for each file.
     """
 
     ledger: RunLedger
@@ -47,6 +53,7 @@ class RunView:
     least_score: float = 0.0
     waiting_for: Callable[[], str] = str
     reconnects: Callable[[], int] = int
+    recordings: Callable[[], Sequence[Recording]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ class RunMonitor:
         self._opened_at_s = view.clock()
         self._lock = threading.Lock()
         self._objects: Counter[str] = Counter()
+        self._history: deque[dict[str, Any]] = deque(maxlen=round(HISTORY_S / SAMPLE_EVERY_S))
         self.labels: Sequence[str] = ()
 
     @property
@@ -106,6 +114,16 @@ class RunMonitor:
         """Objects on the last frame by class; 0 for classes seen only earlier."""
         with self._lock:
             return dict(sorted(self._objects.items()))
+
+    def sample(self) -> None:
+        """Keep what the page plots; called every SAMPLE_EVERY_S."""
+        status = self.status(viewers=0)
+        self._history.append({name: status[name] for name in _PLOTTED})
+
+    @property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """The samples of the last minute, the oldest first: parts of `status`. In the thread of `sample`."""
+        return list(self._history)
 
     def health(self) -> Health:
         """Whether frames are being presented now."""

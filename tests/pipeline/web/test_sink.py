@@ -94,7 +94,7 @@ def test_a_stalled_viewer_holds_up_neither_the_display_nor_the_others():
 
 
 def test_a_viewer_that_reads_nothing_is_disconnected(monkeypatch):
-    monkeypatch.setattr("pipeline.web.routes.SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pipeline.web.responses.SEND_TIMEOUT_S", 0.3)
     with served(Camera(FPS, size_wh=(640, 360)), serve={"jpeg_quality": 100}) as run:
         noisy = np.random.default_rng(3).integers(0, 256, (360, 640, 3), np.uint8)
         with contextlib.closing(Crowd.connect(run.port, tiny=True)):
