@@ -6,18 +6,18 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from aiohttp import web
 
-from pipeline.controls import Controls
 from pipeline.file_names import utf8_name
 from pipeline.settings.section import Section
 from pipeline.sinks.switched_recorder import Recording
 from pipeline.web.responses import RequestError, json_response, read_body, send_all
+from pipeline.web.view import RunView
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +45,11 @@ class RecordingRoutes:
     """The request handlers. Files are found, opened, read and deleted in other threads: a disk may be slow.
 
     Args:
-        recordings: returns what the run has recorded.
-        controls: show the recording that was finished last.
+        view: returns the run.
     """
 
-    def __init__(self, recordings: Callable[[], Sequence[Recording]], controls: Controls) -> None:
-        self._recordings = recordings
-        self._controls = controls
+    def __init__(self, view: Callable[[], RunView]) -> None:
+        self._view = view
 
     async def listing(self, _: web.Request) -> web.Response:
         """Sends names, sizes in bytes, and whether they are being written; the newest first."""
@@ -87,7 +85,7 @@ class RecordingRoutes:
         return await self.listing(request)
 
     def _listed(self) -> list[dict[str, Any]]:
-        found = [(one, _status(one.path)) for one in reversed(self._recordings())]
+        found = [(one, _status(one.path)) for one in reversed(self._view().recordings())]
         return [
             {"name": _name(one), "bytes": status.st_size, "writing": one.writing}
             for one, status in found
@@ -96,7 +94,9 @@ class RecordingRoutes:
 
     def _finished(self, name: str) -> Path:
         """The path of a finished recording. Raises RequestError."""
-        one = next((one for one in self._recordings() if _name(one) == name and _status(one.path) is not None), None)
+        one = next(
+            (one for one in self._view().recordings() if _name(one) == name and _status(one.path) is not None), None
+        )
         if one is None:
             raise RequestError(404, "no such recording: this run has not made it, or it was deleted")
         if one.writing:
@@ -116,7 +116,7 @@ class RecordingRoutes:
             path.unlink()
         except OSError as error:
             raise RequestError(500, f"it cannot be deleted: {error.strerror or error}") from None
-        self._controls.recording_deleted(str(path))
+        self._view().controls.recording_deleted(str(path))
         log.info("deleted the recording %s, as a viewer of the page asked", path)
 
 

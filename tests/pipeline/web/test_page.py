@@ -111,7 +111,7 @@ async def try_history(page, run):
 async def try_silence(page, run):
     """The server keeps the connections open but sends nothing."""
     release = threading.Event()
-    run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
+    run.sink.page._server._loop.call_soon_threadsafe(release.wait, 20)
     await page.until(f"{STATE}.dataset.state === 'bad'")
     await page.until(f"{STATE}.textContent === 'Connection lost, retrying …'")
     release.set()
@@ -175,7 +175,7 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             await page.open(run.url)
             assert "A token is required" in await page.ask("document.body.innerText")
-            await page.open(f"{run.url}?token={run.sink.token}")
+            await page.open(f"{run.url}?token={run.sink.page.token}")
             await page.until(f"{STATE}.textContent === 'Live'")
             assert await page.ask("location.href") == run.url
             assert await page.ask("document.cookie") == ""  # no script can read it

@@ -34,7 +34,8 @@ class Page:
         view = RunView(RunLedger(), self.controls, time.monotonic, recordings=lambda: self.recordings)
         self.sink = WebSink(ServeSettings(address="0"), view)
         self.sink.open(context())
-        self.port = int(self.sink.url.rsplit(":", 1)[1].rstrip("/"))
+        self.url = self.sink.page.url
+        self.port = int(self.url.rsplit(":", 1)[1].rstrip("/"))
 
     def make(self, name, data=DATA, writing=False):
         path = self.folder / name
@@ -43,13 +44,13 @@ class Page:
         return path
 
     def get(self, path, **headers):
-        return request(self.sink.url + path, None, {name.replace("_", "-"): value for name, value in headers.items()})
+        return request(self.url + path, None, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def download(self, name, **headers):
         return self.get(f"recordings/{quote(name, safe='')}", **headers)
 
     def delete(self, name, headers=CONTROL):
-        status, _, body = request(self.sink.url + "api/recordings/delete", json.dumps({"name": name}).encode(), headers)
+        status, _, body = request(self.url + "api/recordings/delete", json.dumps({"name": name}).encode(), headers)
         return status, json.loads(body)
 
 
@@ -190,7 +191,7 @@ def test_deleting_needs_the_header_of_the_page(page):
 @pytest.mark.parametrize("body", [b"{}", b'{"name": 1}', b'{"name": "a.mp4", "path": "/etc"}', b'["a.mp4"]'])
 def test_a_malformed_deletion(page, body):
     page.make("a.mp4")
-    assert request(page.sink.url + "api/recordings/delete", body, CONTROL)[0] == 400
+    assert request(page.url + "api/recordings/delete", body, CONTROL)[0] == 400
 
 
 def test_what_the_system_refuses_is_said(page, monkeypatch):

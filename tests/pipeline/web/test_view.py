@@ -6,9 +6,10 @@ import pytest
 from pipeline.controls import Controls, DisplayChange
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import SegmentedFrame, SourceKind, StageTimes
-from pipeline.settings.output_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings, ServeSettings
 from pipeline.sinks.base import Presentation
-from pipeline.web.view import RunMonitor, RunView
+from pipeline.web.feed import Feed
+from pipeline.web.view import RunView
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 from tests.pipeline.sinks.presentations import context
 
@@ -25,11 +26,12 @@ class Watched:
             self.clock,
             source=lambda: opened.source,
             model=lambda: "a model",
-            least_score=0.7,
+            least_score=lambda: 0.7,
             waiting_for=lambda: self.waiting,
             reconnects=lambda: 3,
         )
-        self.monitor = RunMonitor(view, stalled_after_s=5.0)
+        self.feed = Feed(ServeSettings(stalled_after_s=5.0), lambda: view)
+        self.monitor = self.feed.monitor
         self.monitor.labels = opened.labels
 
     def present(self, count=2, latency_s=0.25):
