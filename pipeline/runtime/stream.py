@@ -35,6 +35,7 @@ from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
@@ -158,16 +159,18 @@ class Stream:
         if self.settings.serve.address is not None:
             from pipeline.web.sink import WebSink
 
+            recorder = next((sink for sink in planned if isinstance(sink, SwitchedRecorder)), None)
             view = RunView(
                 self.ledger,
                 self.controls,
                 self.clock,
                 source=lambda: self._plan.source,
-                live=self._plan.live,
+                live=lambda: self._plan.live,
                 model=lambda: self._segmenter.description,
-                least_score=least_score,
+                least_score=lambda: least_score,
                 waiting_for=self._waiting_for,
                 reconnects=lambda: self._source.state.reconnects,
+                recordings=tuple if recorder is None else recorder.recordings,
             )
             planned.append(WebSink(self.settings.serve, view))
         context = RunContext(source, self._segmenter.labels)
