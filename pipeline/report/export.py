@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
 from pipeline.report.detection_lines import StoredFrame, StoredObject
+
+_IN_MEMORY_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,38 @@ class Export(ABC):
 
     def close(self) -> None:  # noqa: B027 - optional
         """Release what lies beside the file. May be called without `complete`."""
+
+
+class RecordList:
+    """Writes the records of a JSON list one by one.
+
+    Args:
+        file: the file of the list; None collects the records in a temporary file, to be copied when the list's turn
+            comes.
+
+    Attributes:
+        count: records so far.
+    """
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self._is_temporary = file is None
+        self._file: IO[bytes] = file or tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
+        self.count = 0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write a record on a line of its own."""
+        self._file.write((b",\n" if self.count else b"\n") + json.dumps(record).encode("ascii"))
+        self.count += 1
+
+    def copy_to(self, file: IO[bytes]) -> None:
+        """Write what was collected."""
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, file)
+
+    def close(self) -> None:
+        """Delete the temporary file, if there is one."""
+        if self._is_temporary:
+            self._file.close()
 
 
 class Categories:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import cache
 
 import pytest
 
@@ -16,11 +17,13 @@ from tests.pipeline.web.browser import browser_page, find_browser
 NOTHING = PictureSource(None, text=NASTY)
 
 
+@cache
 def single(**names):
     found = eventful(**names)
     return page(Report(names.get("name", "clip"), [Row.of(found)], [(found, NOTHING)]))
 
 
+@cache
 def several(name="clip"):
     found = [eventful(name=f"{name} {i}") for i in range(3)]
     problems = [Problem(f"{name} a", "failed", f"{name} is damaged"), Problem("b", "skipped", "--limit")]

@@ -13,10 +13,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from pipeline.errors import InputError
+from pipeline.report import youtube_vis_export
 from pipeline.report.detection_lines import StoredFrame
 from pipeline.report.export import Origin
 from pipeline.report.youtube_vis_export import YoutubeVisExport
-from tests.pipeline.report.stored import HEIGHT, RUN, WIDTH, line, one
+from tests.pipeline.report.stored import HEIGHT, RUN, WIDTH, line, one, rle
 
 
 def exported(*named_lines):
@@ -73,11 +74,8 @@ def test_two_videos_with_gaps_and_a_change_of_class():
     }
     assert (second["id"], second["file_names"]) == (2, ["b/000007.jpg"])
     tracks = content["annotations"]
-    assert [(track["id"], track["video_id"], track["category_id"]) for track in tracks] == [
-        (1, 1, 2),
-        (2, 1, 1),
-        (3, 2, 1),
-    ]
+    found = [(track["id"], track["video_id"], track["category_id"], track["track_id"]) for track in tracks]
+    assert found == [(1, 1, 2, 5), (2, 1, 1, 9), (3, 2, 1, 5)]
     assert tracks[0]["bboxes"] == [[0, 0, 8, 8], None, [1, 0, 7, 8], [4, 0, 4, 8]]
     assert tracks[0]["areas"] == [64, None, 56, 32]
     assert tracks[1]["bboxes"] == [None, None, [2, 0, 6, 8], None]
@@ -90,7 +88,24 @@ def test_objects_without_an_id_are_left_out_with_a_line(caplog):
     with caplog.at_level(logging.INFO):
         content = exported(("a", line(0, one(track_id=1), one(track_id=None))))
     assert len(content["annotations"]) == 1
-    assert caplog.messages == ["YouTube-VIS: 1 objects that have no track_id yet are left out"]
+    assert caplog.messages == ["YouTube-VIS leaves out 1 objects of single frames, which have no track_id"]
+
+
+def test_long_recordings_and_frames_of_another_size_begin_another_video(monkeypatch):
+    monkeypatch.setattr(youtube_vis_export, "MAX_FRAMES", 2)
+    boxed = one((0, 0, 4, 4), track_id=5)
+    large = boxed | {"mask": rle((0, 0, 4, 4), (HEIGHT, 100))}
+    lines = [line(0, boxed), line(1), line(2, boxed), line(3, large, width=100), line(4, large, width=100)]
+    content = exported(*(("a", one_line) for one_line in lines))
+    check_layout(content)
+    assert [(video["id"], video["length"], video["width"]) for video in content["videos"]] == [
+        (1, 2, 64),
+        (2, 1, 64),
+        (3, 2, 100),
+    ]
+    assert content["videos"][1]["file_names"] == ["a/000002.jpg"]
+    found = [(track["id"], track["video_id"], track["track_id"]) for track in content["annotations"]]
+    assert found == [(1, 1, 5), (2, 2, 5), (3, 3, 5)]
 
 
 def test_a_recording_without_objects():
@@ -104,7 +119,6 @@ def test_a_recording_without_objects():
     [
         ([line(0, one())], "no object has a track_id.*tracking.enabled=true"),
         ([line(0, one(mask=False, track_id=1))], "a: frame 0 has no masks: run with detections.masks=true"),
-        ([line(0), line(1, width=100)], "a: frame 1 is 100x40, the first one 64x40.*--coco takes several"),
         ([line(0, run=RUN | {"kind": "stills"})], "a consists of images.*--coco for images"),
     ],
 )
