@@ -173,7 +173,9 @@ class Stream:
                 recordings=tuple if recorder is None else recorder.recordings,
             )
             planned.append(WebSink(self.settings.serve, view))
-        context = RunContext(source, self._segmenter.labels)
+        settings = self.settings
+        labels = self._segmenter.labels
+        context = RunContext(source, labels, settings.privacy.mode, settings.lines, settings.zones)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)

@@ -10,6 +10,7 @@ from enum import Enum
 from pipeline.controls import ControlState
 from pipeline.drawing.status import StatusLine
 from pipeline.records import Image, SegmentedFrame, SourceInfo
+from pipeline.settings.presentation_settings import LineSettings, PrivacyMode, ZoneSettings
 
 
 class Delivery(Enum):
@@ -54,10 +55,15 @@ class RunContext:
     Attributes:
         source: description of the open source.
         labels: class names by class id; labels[0] is "BG".
+        privacy: how the frames are redacted.
+        lines, zones: the places where objects are counted.
     """
 
     source: SourceInfo
     labels: Sequence[str]
+    privacy: PrivacyMode = PrivacyMode.OFF
+    lines: Sequence[LineSettings] = ()
+    zones: Sequence[ZoneSettings] = ()
 
 
 class Sink(ABC):
