@@ -20,12 +20,13 @@ from typing import Self
 
 from pipeline.controls import Controls
 from pipeline.errors import RunError, StreamSegmentError
-from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
+from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, segmenter_for
 from pipeline.runtime.plan import SourcePlan, plan_run
+from pipeline.runtime.playback import Playback
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.wiring import wire
@@ -170,7 +171,7 @@ class Stream:
                 reconnects=lambda: self._source.state.reconnects,
             )
             planned.append(WebSink(self.settings.serve, view))
-        context = RunContext(source, self._segmenter.labels)
+        context = RunContext(source, self._segmenter.labels, self._presenter.draw)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
@@ -189,19 +190,32 @@ class Stream:
         The `instances` of each are `ImageInstances`.
         """
         self._check_opened()
+        playback = Playback(self._source, self._plan, self.sinks, self.controls, self.clock)
+        held: UnredactedFrame | None = None
         while not self._stopping:
-            if not self._plan.live and any(worker.sink.paused for worker in self._workers):
+            playback.seek_if_requested()
+            if held is None:
+                try:
+                    held = self._wiring.join.next(POLL_S)
+                except TimeoutError:
+                    self._idle()
+                    continue
+                except SlotClosed:
+                    break
+            if playback.is_stale(held.frame):
+                self.ledger.dropped(DropStage.DISPLAY, DropCause.SEEK)
+                held = None
+            elif playback.wait_s(held.frame) > 0:
                 self._idle()
-                time.sleep(POLL_S)
-                continue
-            try:
-                captured = self._wiring.join.next(POLL_S)
-            except TimeoutError:
-                self._idle()
-                continue
-            except SlotClosed:
-                break
-            yield self._present(captured)
+                time.sleep(min(POLL_S, playback.wait_s(held.frame)))
+            else:
+                captured, held = held, None
+                yield self._present(captured)
+        if held is not None:
+            self.ledger.dropped(DropStage.DISPLAY)
+        while not self._stopping and playback.paused:
+            self._idle()
+            time.sleep(POLL_S)
         self._halt()
         self._errors.raise_if_any()
 
@@ -243,7 +257,10 @@ class Stream:
 
     def _stop_if_a_sink_requests_it(self) -> None:
         if any(worker.sink.stop_requested for worker in self._workers):
-            self.stop()
+            if self._wiring.join.ended:
+                self._begin_end()  # nothing is left: this interrupts nothing
+            else:
+                self.stop()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
