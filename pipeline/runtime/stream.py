@@ -35,7 +35,8 @@ from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
-from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.factory import make_sinks, make_window
+from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
@@ -84,6 +85,7 @@ class Stream:
         self._source = source if source is not None else make_source(settings.source, clock)
         self._own_segmenter = segmenter
         self._own_sinks: list[Sink] = []
+        self._window: Window | None = None
         self._workers: list[SinkWorker] = []
         self._opening_began = False
         self._wall_s: float | None = None
@@ -110,7 +112,13 @@ class Stream:
         self._opening_began = True
         self._opened_at_s = self.clock()
         with contextlib.ExitStack() as undo:
-            opening = Opening(self._source, self._errors, self._was_stopped)
+            if self.settings.window.fullscreen or self.settings.attract.after_s is not None:
+                # Before everything that takes its time. Another window appears when nothing can be wrong any more.
+                self._window = make_window(self.settings, self.controls)
+            if self._window is not None:
+                undo.callback(self._window.close)
+                self._window.appear(self.settings.slate.loading)
+            opening = Opening(self._source, self._errors, self._was_stopped_while_opening)
             undo.callback(opening.close)
             with self._errors.guard("start"):
                 self._plan = self._run_plan.for_source(opening.info())
@@ -155,7 +163,8 @@ class Stream:
 
     def _open_sinks(self, least_score: float) -> None:
         source = self._plan.source
-        planned = make_sinks(self.settings, source, controls=self.controls)
+        window = self._window or make_window(self.settings, self.controls)
+        planned = make_sinks(self.settings, source, self.controls, window)
         if self.settings.serve.address is not None:
             from pipeline.web.sink import WebSink
 
@@ -286,6 +295,14 @@ class Stream:
     def _was_stopped(self) -> bool:
         """Whether the run ends because of `stop()` or an error, and not with its source."""
         return self._end is EndReason.STOPPED or self._errors.error is not None
+
+    def _was_stopped_while_opening(self) -> bool:
+        """The same, while the window already shows a message and takes keys."""
+        if self._window is not None:
+            self._window.idle(self.settings.slate.loading)
+            if self._window.stop_requested:
+                self.stop()
+        return self._was_stopped()
 
     def _begin_end(self) -> None:
         self.ledger.stopped()
