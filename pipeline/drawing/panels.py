@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.drawing.chips import chip_size, draw_chip_inside, rounded_rectangle, text_size
-from pipeline.drawing.palette import TEXT_BACKGROUND, WHITE, ColorBgr
+from pipeline.drawing.palette import BLACK, TEXT_BACKGROUND, WHITE, ColorBgr
 from pipeline.drawing.text import render_text, text_width
 
 Image = NDArray[np.uint8]
@@ -101,7 +101,7 @@ def draw_title(canvas: Image, text: str, center_y: float) -> None:
         return
     panel_wh = _widest(lines, size) + round(size), len(lines) * _row_height(size) + round(0.5 * size)
     x, y = (width - panel_wh[0]) // 2, round(center_y - panel_wh[1] / 2)
-    _shade(canvas, (x, y), panel_wh, 0.35 * size, 0.55)
+    _shade(canvas, (x, y), panel_wh, 0.35 * size, 0.5, BLACK)
     for i, line in enumerate(lines):
         at = (width - text_width(line, size)) // 2, y + round(0.25 * size) + i * _row_height(size)
         write(canvas, line, at, size, WHITE)
@@ -139,7 +139,12 @@ def write(canvas: Image, text: str, at: tuple[int, int], size: float, color_bgr:
 
 
 def _shade(
-    canvas: Image, at: tuple[int, int], size_wh: tuple[int, int], radius: float, opacity: float = _SHADE
+    canvas: Image,
+    at: tuple[int, int],
+    size_wh: tuple[int, int],
+    radius: float,
+    opacity: float = _SHADE,
+    color_bgr: ColorBgr = TEXT_BACKGROUND,
 ) -> None:
     """Darkens a rounded rectangle."""
     region, part = _overlap(canvas, at, (size_wh[1], size_wh[0]))
@@ -147,7 +152,7 @@ def _shade(
         return
     alpha = opacity * rounded_rectangle((size_wh[1], size_wh[0]), radius)[part]
     plane = np.empty_like(region)
-    plane[:] = TEXT_BACKGROUND
+    plane[:] = color_bgr
     region[:] = cv2.blendLinear(np.ascontiguousarray(region), plane, 1 - alpha, alpha)
 
 

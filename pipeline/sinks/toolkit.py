@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import cv2
+import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.records import Clock, Image
@@ -94,6 +95,7 @@ class ToolkitWindow:
         gui = self._gui
         # Without the toolkit's toolbar. Images come in the size of the window, with their own black bars.
         gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_FREERATIO | gui.WINDOW_GUI_NORMAL)
+        gui.imshow(self._title, np.zeros((2, 2, 3), np.uint8))  # black, where toolkits begin with white
         gui.setMouseCallback(self._title, self._on_mouse)
         self.is_open = True
         gui.resizeWindow(self._title, *_FIRST_WH)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.drawing import panels
-from pipeline.drawing.palette import TEXT_BACKGROUND, WHITE
+from pipeline.drawing.palette import WHITE
 from pipeline.drawing.text import text_width
 from pipeline.records import SourceKind
 from pipeline.sinks.keys import help_rows
@@ -124,5 +124,4 @@ def test_a_title_is_legible_on_any_picture():
         left, right, top, bottom = changed(canvas, gray)
         ground = canvas[top + 20 : bottom - 20, left + 3 : left + 8]
         assert ground.max() < 140
-        assert ground.min() >= min(gray, min(TEXT_BACKGROUND)) * 0.5
         assert (canvas[top:bottom, left:right] == 255).any()
