@@ -35,7 +35,8 @@ def draw_recording(canvas: Image) -> None:
     """Draws the sign of a recording at the top right."""
     height, width = canvas.shape[:2]
     size = text_size(height, width)
-    draw_chip_inside(canvas, "● recording", (width, round(0.4 * size)), size, RECORDING_BGR)
+    margin, text = round(0.4 * size), "● recording"
+    draw_chip_inside(canvas, text, (width - margin - chip_size(text, size)[0], margin), size, RECORDING_BGR)
 
 
 def draw_chosen(canvas: Image, box_xyxy: tuple[float, float, float, float], text: str) -> None:
