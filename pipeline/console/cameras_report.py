@@ -11,7 +11,8 @@ from pipeline.console.progress import ProgressDisplay, duration_text
 from pipeline.console.run_report import summary_text
 from pipeline.labels import plural
 from pipeline.ledger import RunStats
-from pipeline.runtime.camera_group import Cameras, CamerasSummary, CameraSummary
+from pipeline.runtime.camera_group import Cameras
+from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.settings.output_settings import ProgressMode
 
 REFRESH_S = 0.25

@@ -13,27 +13,23 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
-from pipeline.file_names import user_path
-from pipeline.ledger import RunSummary
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import CameraEntry, CameraHost
+from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
+from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.newest_by_camera import NewestByCamera
 from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.camera_settings import CameraSettings
-from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.base import CamerasViewer, Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.detections import STDOUT
-from pipeline.sinks.paths import Inputs
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
@@ -42,40 +38,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1 / 30
 """How often viewers and the end are polled while no frame comes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraSummary:
-    """What one camera of a run did.
-
-    Attributes:
-        name: of the camera.
-        runs: one for each time that it was enabled and its source was open.
-        error: what ended the last one; None if it did not fail.
-    """
-
-    name: str
-    runs: tuple[RunSummary, ...]
-    error: BaseException | None
-
-
-@dataclass(frozen=True, slots=True)
-class CamerasSummary:
-    """What a run with several cameras did.
-
-    Attributes:
-        cameras: each by itself, in their order.
-        model: the segmenter's one-line description.
-        restarts: how often the network was restarted, for all of them.
-        wall_s: seconds from the opening to the end.
-        stopped: whether the run was stopped, rather than ending with its last source.
-    """
-
-    cameras: tuple[CameraSummary, ...]
-    model: str
-    restarts: int
-    wall_s: float
-    stopped: bool
 
 
 class Cameras(CameraHost):
@@ -109,7 +71,7 @@ class Cameras(CameraHost):
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else Settings.model_validate(settings)
         self.clock = clock
-        _check_run(self.settings)
+        check_run(self.settings)
         self._source_of = source_of or (lambda _, source: make_source(source, clock))
         self._own_sinks: defaultdict[str, list[Sink]] = defaultdict(list)
         self._sink_makers: list[Callable[[CameraEntry], Sink]] = []
@@ -124,8 +86,8 @@ class Cameras(CameraHost):
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
-        own = {camera.name: _settings_of(self.settings, camera) for camera in self.settings.cameras}
-        _check_outputs(own)
+        own = {camera.name: settings_of(self.settings, camera) for camera in self.settings.cameras}
+        check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
         self.entries: Mapping[str, CameraEntry] = {
             camera.name: CameraEntry(camera, own[camera.name], self) for camera in self.settings.cameras
@@ -276,8 +238,8 @@ class Cameras(CameraHost):
         with self._lock:
             settings = self.settings.with_cameras([*self.settings.cameras, camera])
             added = settings.cameras[-1]
-            own = {each.name: _settings_of(settings, each) for each in settings.cameras}
-            _check_outputs(own)
+            own = {each.name: settings_of(settings, each) for each in settings.cameras}
+            check_outputs(own)
             self._network.check(added.name, own[added.name])
             entry = CameraEntry(added, own[added.name], self)
             entry.prepare()
@@ -421,35 +383,3 @@ class _ToViewer(Sink):
 
     def close(self) -> None:
         """Does nothing: the run closes the viewer."""
-
-
-def _check_run(settings: Settings) -> None:
-    if not any(camera.enabled for camera in settings.cameras):
-        what = "all cameras are disabled" if settings.cameras else "there are no cameras"
-        raise InputError(f"{what}: name at least one in `cameras`, with enabled: true")
-    if settings.serve.address is not None:
-        raise InputError("--serve (serve.address) shows one source so far: leave it out with several cameras")
-
-
-def _settings_of(settings: Settings, camera: CameraSettings) -> Settings:
-    """The settings of a camera's stream: what all share is the run's, and a camera may come later."""
-    own = settings.of_camera(camera)
-    reconnect = own.source.reconnect.model_copy(update={"at_start": True})
-    changes = {
-        "source": own.source.model_copy(update={"reconnect": reconnect}),
-        "window": own.window.model_copy(update={"mode": WindowMode.OFF}),
-        "supervision": SupervisionSettings(),
-    }
-    return own.model_copy(update=changes)
-
-
-def _check_outputs(own: Mapping[str, Settings]) -> None:
-    """Raises InputError if one camera would write to a file that another one reads."""
-    inputs = {name: Inputs.of_run(settings) for name, settings in own.items()}
-    for name, settings in own.items():
-        for path in (settings.output.path, settings.detections.path):
-            if path is None or path == STDOUT:
-                continue
-            reader = next((other for other in own if user_path(path, f"camera {name}") in inputs[other]), None)
-            if reader is not None:
-                raise InputError(f"camera {name} would write to {path}, which camera {reader} reads: give another name")

@@ -16,7 +16,7 @@ PLACEHOLDER = "{camera}"
 """Stands for a camera's name in the paths of outputs."""
 NAME_PATTERN = r"^\w[\w.-]{0,63}$"
 """A name that is a part of file names, addresses and metrics on every system."""
-PATHS = (("output", "path"), ("detections", "path"), ("serve", "record_dir"), ("window", "stills_dir"))
+PATHS = (("output", "path"), ("detections", "path"), ("output", "record_dir"), ("window", "stills_dir"))
 """Where PLACEHOLDER counts."""
 
 SECTIONS = frozenset(

@@ -10,7 +10,7 @@ from pipeline.commands.run import build_parser, exit_code, settings_of_runs
 from pipeline.errors import InputError, OutputClosedError, RunError
 from pipeline.ledger import EndReason, RunLedger, RunSummary
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.runtime.camera_group import CamerasSummary, CameraSummary
+from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.settings.schema import Settings
 
 

@@ -6,7 +6,8 @@ from pipeline.console.cameras_report import CamerasProgress, cameras_text, run_w
 from pipeline.errors import RunError
 from pipeline.ledger import EndReason, RunLedger, RunSummary
 from pipeline.records import SourceInfo, SourceKind
-from pipeline.runtime.camera_group import Cameras, CamerasSummary, CameraSummary
+from pipeline.runtime.camera_group import Cameras
+from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.settings.output_settings import ProgressMode
 from tests.pipeline.fakes import FakeClock, FakeSegmenter, FakeSource
 
