@@ -363,31 +363,6 @@ def test_nobody_reads_standard_output(caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"cameras": []}, "there are no cameras"),
-        ({"cameras": [{"name": "a", "uri": "test:", "enabled": False}]}, "all cameras are disabled"),
-        ({"cameras": [{"name": "a", "uri": "absent.mp4"}]}, "camera a: .*absent.mp4 does not exist"),
-        ({"cameras": [{"name": "a", "uri": "test:"}], "serve": {"address": "8080"}}, "serve.address"),
-    ],
-)
-def test_what_cannot_run_is_one_line(values, message):
-    with pytest.raises(InputError, match=message):
-        Cameras({**HEADLESS, **values}, segmenter=Reader())
-
-
-def test_no_camera_writes_what_another_one_reads(tmp_path):
-    clip = tmp_path / "a.mp4"
-    clip.write_bytes(b"x")
-    cameras = [
-        {"name": "a", "uri": str(clip)},
-        {"name": "b", "uri": "test:", "output": {"path": str(clip), "overwrite": True}},
-    ]
-    with pytest.raises(InputError, match=r"camera b would write to .*a\.mp4, which camera a reads"):
-        Cameras({**HEADLESS, "cameras": cameras}, segmenter=Reader())
-
-
 def test_a_group_that_is_not_open_says_how_to_use_it():
     cameras = group([Shades(0, 1)])
     for use in (lambda: next(iter(cameras)), cameras.run, lambda: cameras.enable("a")):
