@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,6 +14,9 @@ from pipeline.geometry import greedy_pairs, iou_matrix
 from pipeline.records import Instances
 
 IOU_THRESHOLD = 0.5
+
+RunLength = dict[str, Any]
+"""A mask of a whole frame as compressed run lengths, see `encode_mask`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,17 @@ def mask_agreement(
         iou_threshold: 0 … 1, above 0: masks that overlap less are not the same object.
         mask_threshold: least probability of a pixel of an object.
     """
-    sides = []
-    for instances in (expected, found):
-        boxes = zip(instances.mask_probs, instances.boxes_xyxy, strict=True)
-        pasted = (paste_mask(probs, box, height, width, mask_threshold) for probs, box in boxes)
-        sides.append([encode_mask(*one, height, width) for one in pasted])
+    sides = [frame_masks(instances, height, width, mask_threshold) for instances in (expected, found)]
     matched = 0
     if all(sides):
         iou = np.asarray(coco_mask.iou(sides[1], sides[0], [0] * len(sides[0]))).T
         same_class = expected.class_ids[:, None] == found.class_ids[None]
         matched = len(greedy_pairs(np.where(same_class, iou, 0), iou_threshold))
     return Agreement(len(expected), len(found), matched)
+
+
+def frame_masks(instances: Instances, height: int, width: int, mask_threshold: float = 0.5) -> list[RunLength]:
+    """The masks of the instances of a frame of this size in pixels; empty where nothing of one lies in the frame."""
+    boxes = zip(instances.mask_probs, instances.boxes_xyxy, strict=True)
+    pasted = (paste_mask(probs, box, height, width, mask_threshold) for probs, box in boxes)
+    return [encode_mask(*one, height, width) for one in pasted]
