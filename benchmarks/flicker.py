@@ -90,7 +90,7 @@ class Clip:
         shown = []
         for time_s, found in zip(self.times_s, self.detections, strict=True):
             instances = tracker.update(time_s, detections.high_and_low(found), self.size_hw)
-            shown.append(frame_masks(instances, *self.size_hw))
+            shown.append(frame_masks(instances, self.size_hw))
         return flicker(shown, self.present)
 
 
@@ -111,7 +111,7 @@ def detect(path: Path, stretches: Sequence[Stretch], segmenter: Segmenter) -> Cl
             found = segmenter.segment_batch([frame_bgr])[0]
             times.append(picture.time)
             detections.append(found)
-            masks.append(tuple(frame_masks(found, *size_hw)))
+            masks.append(tuple(frame_masks(found, size_hw)))
     present = tuple(present_at(stretches, time_s) for time_s in times)
     return Clip(path.name, size_hw, tuple(times), present, tuple(detections), tuple(masks))
 

@@ -65,7 +65,7 @@ def test_frames_before_the_first_stretch_are_not_segmented(clip):
 
 def clip_of(*scores):
     detections = tuple(box(score) for score in scores)
-    masks = tuple(tuple(frame_masks(one, 48, 64)) for one in detections)
+    masks = tuple(tuple(frame_masks(one, (48, 64))) for one in detections)
     times = tuple(index / 10 for index in range(len(scores)))
     return Clip("clip.mkv", (48, 64), times, (1,) * len(scores), detections, masks)
 
