@@ -226,6 +226,24 @@ def test_accumulated_gradients_are_one_step_of_their_mean_on_the_schedule_of_sin
         assert rates[0] == pytest.approx(rates[1], rel=1e-5)
 
 
+def test_accumulation_and_loss_scaling_go_together():
+    if keras.backend.backend() == "jax":
+        pytest.skip("under JAX Keras scales losses inside its own compiled step only")
+    network = tiny_network()
+    settings = TrainSettings(
+        steps=100, learning_rate=0.1, warmup_steps=0, weight_decay=0.0, accumulate=2, loss_scaling=True
+    )
+    optimizer = build_optimizer(network, settings)
+    variable = network.layers_by_name()["mrcnn_mask"].kernel
+    before = ops.convert_to_numpy(variable).copy()
+    optimizer.build([variable])
+    scale = float(ops.convert_to_numpy(optimizer.scale_loss(1.0)))
+    for gradient, has_moved in ((0.75, False), (-0.25, True)):
+        optimizer.apply([ops.ones(variable.shape) * gradient * scale], [variable])
+        assert (ops.convert_to_numpy(variable) < before).all() == has_moved
+        assert (ops.convert_to_numpy(variable) == before).all() != has_moved
+
+
 @pytest.mark.parametrize("loss_scaling", [False, True])
 def test_the_backbone_moves_less_and_loss_scaling_changes_nothing_else(loss_scaling):
     if loss_scaling and keras.backend.backend() == "jax":
