@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
 from pipeline.records import Clock, SegmentedFrame
-from pipeline.runtime.camera_entry import CameraEntry, CameraHost
+from pipeline.runtime.camera_entry import END_DEADLINE_S, CameraEntry, CameraHost
 from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
 from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.newest_by_camera import NewestByCamera
@@ -133,9 +133,12 @@ class Cameras(CameraHost):
         elif self.settings.window.mode is WindowMode.ON:
             raise InputError("window.mode is on, but a run with several cameras has no window: set it to off")
         self._opened_at_s = self.clock()
-        self._network.start()
-        for camera in self._enabled():
-            self.entries[camera].start()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self._network.start()
+            for camera in self._enabled():
+                self.entries[camera].start()
+            undo.pop_all()
 
     def __iter__(self) -> Iterator[tuple[str, SegmentedFrame]]:
         """Presented frames, each with the name of its camera; raises the network's error at the end."""
@@ -178,8 +181,11 @@ class Cameras(CameraHost):
         if self._opened_at_s is None or self._wall_s is not None:
             return
         self._stop_all()
+        with self._lock:  # what another thread has started meanwhile ends as well; from here on, nothing starts
+            self._stop_all()
         self._handed.close()
-        self._begun.set()
+        self._network.stop()
+        until_s = time.monotonic() + END_DEADLINE_S
         if self._notifier is not None:
             self._notifier.close()
         with contextlib.ExitStack() as closing:
@@ -187,7 +193,7 @@ class Cameras(CameraHost):
                 closing.callback(self._viewer.close)
             closing.callback(self._network.close)
             for entry in self.entries.values():
-                closing.callback(entry.join)
+                closing.callback(entry.join, until_s)  # all end at the same time
         self._wall_s = self.clock() - self._opened_at_s
 
     def __enter__(self) -> Self:
@@ -224,6 +230,7 @@ class Cameras(CameraHost):
         Raises:
             InputError: there is no camera of this name.
         """
+        self._check_opened()
         with self._lock:
             self._disable(camera)
 
@@ -254,6 +261,7 @@ class Cameras(CameraHost):
             InputError: there is no camera of this name.
             StageStuckError: its run does not end.
         """
+        self._check_opened()
         with self._lock:
             entry = self._disable(camera)
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
@@ -300,7 +308,8 @@ class Cameras(CameraHost):
 
     def present(self, entry: CameraEntry, segmented: SegmentedFrame) -> None:
         """See `CameraHost.present`."""
-        self._begun.wait()
+        while not (self._begun.wait(POLL_S) or entry.stopped):
+            pass  # nobody takes frames yet
         if self._hands_over:
             self._handed.put(entry.name, segmented, waits=not entry.live)
 
