@@ -13,6 +13,7 @@ CPU_ROWS = (
     "recorded",
     "live",
     "drawing",
+    "mosaic",
     "start",
     "memory",
     "accuracy",

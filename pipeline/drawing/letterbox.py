@@ -17,10 +17,15 @@ def letterbox(image_bgr: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray
     height, width = image_bgr.shape[:2]
     if (width, height) == size_wh:
         return image_bgr
-    scale = min(size_wh[0] / width, size_wh[1] / height)
-    inner_wh = (max(1, min(size_wh[0], round(width * scale))), max(1, min(size_wh[1], round(height * scale))))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    inner_wh = fitted((width, height), size_wh)
+    interpolation = cv2.INTER_AREA if inner_wh[0] < width or inner_wh[1] < height else cv2.INTER_LINEAR
     canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     x, y = (size_wh[0] - inner_wh[0]) // 2, (size_wh[1] - inner_wh[1]) // 2
     canvas[y : y + inner_wh[1], x : x + inner_wh[0]] = cv2.resize(image_bgr, inner_wh, interpolation=interpolation)
     return canvas
+
+
+def fitted(size_wh: tuple[float, float], into_wh: tuple[int, int]) -> tuple[int, int]:
+    """The largest width and height with the aspect of one size that fit into another, at least 1 x 1 pixels."""
+    scale = min(into_wh[0] / size_wh[0], into_wh[1] / size_wh[1])
+    return max(1, min(into_wh[0], round(size_wh[0] * scale))), max(1, min(into_wh[1], round(size_wh[1] * scale)))
