@@ -24,7 +24,7 @@ _DIMMED = 0.35
 _SEPARATOR = " · "
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tile:
     """What a mosaic shows of one camera.
 
@@ -55,9 +55,13 @@ class Tile:
         """All that the caption depends on."""
         return self.name, self.details, bool(self.slate)
 
-    def shows_same(self, other: Tile) -> bool:
-        """Whether both have the same picture, live or with the same slate."""
+    def has_same_picture(self, other: Tile) -> bool:
+        """Whether both show the same picture, live or with the same slate."""
         return self.picture_bgr is other.picture_bgr and self.slate == other.slate
+
+    def is_same(self, other: Tile) -> bool:
+        """Whether both look the same."""
+        return self.has_same_picture(other) and self.caption == other.caption and self.aspect == other.aspect
 
 
 class Mosaic:
@@ -73,6 +77,10 @@ class Mosaic:
         self._aspects: list[float] = []
         self._grid = Grid((), 0.0)
         self._drawn: Sequence[Tile] = ()
+
+    def shows(self, tiles: Sequence[Tile]) -> bool:
+        """Whether drawing these tiles would change nothing."""
+        return len(tiles) == len(self._drawn) and all(map(Tile.is_same, tiles, self._drawn))
 
     def draw(self, tiles: Sequence[Tile]) -> Image:
         """Draws the tiles in rows.
@@ -92,7 +100,7 @@ class Mosaic:
         for cell, tile, old in zip(self._grid.cells, tiles, before, strict=True):
             if old is None or old.caption != tile.caption:
                 _draw_caption(self._canvas, cell, tile, self._grid.size)
-            if old is None or not tile.shows_same(old):
+            if old is None or not tile.has_same_picture(old):
                 _draw_picture(_region(self._canvas, cell.picture), tile)
         self._drawn = tuple(tiles)
         return self._canvas
