@@ -10,8 +10,8 @@ from pipeline.drawing.chips import chip_size, text_size
 from pipeline.drawing.letterbox import fitted
 from pipeline.drawing.placement import Rectangle
 
-_LEAST_CAPTION = 16
-"""Width of a caption relative to its text's size, as far as the cell is that wide: for "entrance" and "15 fps"."""
+_LEAST_CAPTION = 26
+"""Least width of a caption relative to its text's size, where the cell is that wide: for a short name, rate and age."""
 
 
 @dataclass(frozen=True, slots=True)

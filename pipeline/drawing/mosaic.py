@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.drawing.chips import chip_size, draw_banner, draw_chip
 from pipeline.drawing.grid import Cell, Grid, arrange
 from pipeline.drawing.palette import BLACK, PALETTE, TEXT_BACKGROUND, ColorBgr
+from pipeline.drawing.placement import Rectangle
 
 Image = NDArray[np.uint8]
 
@@ -69,11 +70,14 @@ class Mosaic:
 
     Args:
         size_wh: width and height of the canvas, pixels.
+
+    Attributes:
+        canvas: uint8 (H, W, 3), what was drawn last.
     """
 
     def __init__(self, size_wh: tuple[int, int]) -> None:
         self.size_wh = size_wh
-        self._canvas: Image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+        self.canvas: Image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
         self._aspects: list[float] = []
         self._grid = Grid((), 0.0)
         self._drawn: Sequence[Tile] = ()
@@ -95,22 +99,26 @@ class Mosaic:
         aspects = [tile.aspect for tile in tiles]
         if aspects != self._aspects:
             self._aspects, self._grid = aspects, arrange(aspects, self.size_wh)
-            self._canvas[:] = BLACK
+            self.canvas[:] = BLACK
             before = [None] * len(tiles)
         for cell, tile, old in zip(self._grid.cells, tiles, before, strict=True):
             if old is None or old.caption != tile.caption:
-                _draw_caption(self._canvas, cell, tile, self._grid.size)
+                _draw_caption(self.canvas, cell, tile, self._grid.size)
             if old is None or not tile.has_same_picture(old):
-                _draw_picture(_region(self._canvas, cell.picture), tile)
+                _draw_picture(_region(self.canvas, cell.picture), tile)
         self._drawn = tuple(tiles)
-        return self._canvas
+        return self.canvas
 
     def tile_at(self, x: int, y: int) -> int | None:
         """Index of the tile at a pixel of the canvas; None between tiles."""
         return next((index for index, cell in enumerate(self._grid.cells) if cell.contains(x, y)), None)
 
+    def picture_at(self, index: int) -> Rectangle:
+        """Where the picture of a tile lies on the canvas."""
+        return self._grid.cells[index].picture
 
-def _region(canvas: Image, rectangle: tuple[int, int, int, int]) -> Image:
+
+def _region(canvas: Image, rectangle: Rectangle) -> Image:
     x1, y1, x2, y2 = rectangle
     return canvas[max(y1, 0) : y2, max(x1, 0) : x2]
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.drawing.mosaic import Mosaic, Tile
+from pipeline.drawing.placement import Rectangle
 from pipeline.records import Clock, Image
 from pipeline.sinks.base import Presentation
 
-STALE_AFTER_S = 2.0
-"""A picture that is older than this and than `_STALE_FRAMES` at the camera's rate is shown as an old one."""
-_STALE_FRAMES = 3
+_STALE_AFTER_S, _STALE_FRAMES = 2.0, 3
+"""A picture that is older than this, and than so many frames at the camera's rate, is shown as an old one …"""
+_WAITING_AFTER_S = 0.5
+"""… and after this if something keeps frames from coming: the network may load while they do."""
 _LEAST_SIDE = 180
 """Pixels of a window's shorter side; in smaller ones the picture is scaled down further."""
 
@@ -21,14 +23,14 @@ class _Camera:
     """What is known of a camera.
 
     Attributes:
-        newest: its newest picture; None before the first.
-        waiting_for: what keeps pictures from coming; "" if nothing is known to.
+        newest: its newest frame; None before the first.
         pixel_aspect: width / height of a pixel.
+        waiting_for: what keeps frames from coming; "" if nothing is known to.
     """
 
     newest: Presentation | None = None
-    waiting_for: str = ""
     pixel_aspect: float = 1.0
+    waiting_for: str = ""
 
 
 class MosaicView:
@@ -59,15 +61,14 @@ class MosaicView:
             self._chosen = None
 
     def show(self, camera: str, presentation: Presentation, pixel_aspect: float = 1.0) -> None:
-        """Sets a camera's newest picture.
+        """Sets a camera's newest frame; one that `set_cameras` has not named comes last, until it is called again.
 
         Args:
-            camera: one of `set_cameras`.
+            camera: its name.
             presentation: of this camera.
             pixel_aspect: width / height of a pixel.
         """
-        entry = self._cameras[camera]
-        entry.newest, entry.waiting_for, entry.pixel_aspect = presentation, "", pixel_aspect
+        self._cameras[camera] = _Camera(presentation, pixel_aspect)
 
     def explain(self, camera: str, waiting_for: str) -> None:
         """Sets what keeps a camera's pictures from coming, such as "offline since 14:03"; "" if nothing is known to."""
@@ -77,6 +78,30 @@ class MosaicView:
     def chosen(self) -> str | None:
         """The camera that the user chose; None for all of them, or one after the other."""
         return self._chosen
+
+    @property
+    def seen(self) -> Sequence[str]:
+        """The cameras that were drawn last."""
+        return self._shown
+
+    @property
+    def canvas(self) -> Image:
+        """What was drawn last, uint8 (H, W, 3)."""
+        return self._mosaic.canvas
+
+    def newest(self, camera: str) -> Presentation | None:
+        """The newest frame of a camera; None before the first."""
+        return self._cameras[camera].newest if camera in self._cameras else None
+
+    def is_live(self, camera: str) -> bool:
+        """Whether the newest frame of a camera is recent."""
+        return camera in self._cameras and not self._slate(self._cameras[camera])
+
+    def picture_at(self, camera: str) -> Rectangle | None:
+        """Where the live picture of a camera was drawn last; None if it was not."""
+        if camera not in self._shown or not self.is_live(camera):
+            return None
+        return self._mosaic.picture_at(self._shown.index(camera))
 
     def choose(self, number: int) -> None:
         """Shows the camera with a number from 1 on, if there is one; 0: all of them, also where they would rotate."""
@@ -130,7 +155,7 @@ class MosaicView:
             return [self._chosen]
         if not self._rotating or self._rotate_s is None:
             return names
-        live = [name for name in names if not self._slate(self._cameras[name])]
+        live = [name for name in names if self.is_live(name)]
         now_s = self._clock()
         if live and (self._turn not in live or now_s - self._turn_since_s >= self._rotate_s):
             start = names.index(self._turn) + 1 if self._turn in names else 0
@@ -143,14 +168,20 @@ class MosaicView:
         slate, newest = self._slate(camera), camera.newest
         if newest is None:
             return Tile(name, slate=slate)
-        details = newest.status.for_tile() if newest.status is not None and not slate else ()
-        return Tile(name, newest.annotated_bgr, details, slate, camera.pixel_aspect)
+        if slate:  # without the masks, which are not where they were
+            return Tile(name, newest.segmented.frame.image_bgr, slate=slate, pixel_aspect=camera.pixel_aspect)
+        details = newest.status.for_tile() if newest.status is not None else []
+        details = [camera.waiting_for, *details] if camera.waiting_for else details
+        return Tile(name, newest.annotated_bgr, details, pixel_aspect=camera.pixel_aspect)
 
     def _slate(self, camera: _Camera) -> str:
         """Why a camera's picture is not live; "" if it is."""
-        if camera.waiting_for or camera.newest is None:
+        if camera.newest is None:
             return camera.waiting_for or "no picture yet"
         presented_at_s = camera.newest.segmented.times.presented_at_s
         fps = camera.newest.status.display_fps if camera.newest.status is not None else None
         age_s = 0.0 if presented_at_s is None else self._clock() - presented_at_s
-        return f"no picture for {age_s:.0f} s" if age_s > max(STALE_AFTER_S, _STALE_FRAMES / (fps or 1.0)) else ""
+        after_s = _WAITING_AFTER_S if camera.waiting_for else _STALE_AFTER_S
+        if age_s <= max(after_s, _STALE_FRAMES / fps if fps else 0.0):
+            return ""
+        return camera.waiting_for or f"no picture for {age_s:.0f} s"

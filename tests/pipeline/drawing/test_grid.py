@@ -28,9 +28,9 @@ def test_a_narrow_picture_has_a_wider_caption_above_it():
     # Cells of 638 x 720, text of 16 px, captions of 16 + 4 + 2 rows: pictures of 638 x 359 and 393 x 698.
     grid = arrange([WIDE, TALL], (1280, 720))
     assert [cell.picture for cell in grid.cells] == [(0, 191, 638, 550), (764, 22, 1157, 720)]
-    assert [cell.caption for cell in grid.cells] == [(0, 169, 638, 191), (764, 0, 1157, 22)]
+    assert [cell.caption for cell in grid.cells] == [(0, 169, 638, 191), (753, 0, 1169, 22)]  # 26 times 16 px
     narrow = arrange([WIDE] * 8 + [0.2], (1280, 720)).cells[8]
-    assert narrow.caption[2] - narrow.caption[0] == 160  # 16 times 10 px
+    assert narrow.caption[2] - narrow.caption[0] == 260  # 26 times 10 px
     assert narrow.picture[2] - narrow.picture[0] < 50
     assert abs(sum(narrow.caption[::2]) - sum(narrow.picture[::2])) <= 1  # centered above it
 
