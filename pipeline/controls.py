@@ -66,6 +66,7 @@ class Controls:
 
     def __init__(self, overlay: OverlaySettings, recording: bool = False) -> None:
         self._lock = threading.Lock()
+        self._seek_s: float | None = None
         self.state = ControlState(overlay, recording=recording, take=int(recording))
 
     def change_display(self, change: DisplayChange) -> ControlState:
@@ -86,6 +87,17 @@ class Controls:
             elif not on:
                 self.state = replace(state, recording=False)
             return self.state
+
+    def seek(self, position_s: float) -> None:
+        """Request that a file continues at this position, within `SourceInfo.seekable_s`."""
+        with self._lock:
+            self._seek_s = position_s
+
+    def take_seek(self) -> float | None:
+        """The position that was requested last, once; None if there is no new one."""
+        with self._lock:
+            position_s, self._seek_s = self._seek_s, None
+            return position_s
 
     def recording_started(self, file: str) -> None:
         """The recorder has begun to write this file."""

@@ -67,6 +67,7 @@ class SourceInfo:
         sample_aspect_ratio: width / height of one pixel.
         audio: where the source's sound lies; None if it has none or cannot be copied.
         description: one line for the user: what was opened and what it really gives.
+        seekable_s: the first and the last position that `Source.seek` accepts, seconds; None if it accepts none.
     """
 
     source_id: str
@@ -80,6 +81,7 @@ class SourceInfo:
     sample_aspect_ratio: Fraction = Fraction(1, 1)
     audio: AudioTrack | None = None
     description: str = ""
+    seekable_s: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -102,6 +104,7 @@ class Frame:
         captured_at_s: when the frame was handed over by the source, seconds on the run's monotonic clock.
         image_bgr: uint8 (H, W, 3), upright, read-only.
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
+        shift: ticks by which `pts` is later than in the file, because that was repeated or continued elsewhere.
     """
 
     source_id: str
@@ -111,6 +114,7 @@ class Frame:
     captured_at_s: float
     image_bgr: NDArray[np.uint8] = field(repr=False)
     duration: int | None = None
+    shift: int = 0
 
     def __post_init__(self) -> None:
         image = self.image_bgr
@@ -125,6 +129,11 @@ class Frame:
         """Presentation time in seconds."""
         # As float(pts * time_base), without making a fraction.
         return self.pts * self.time_base.numerator / self.time_base.denominator
+
+    @property
+    def position_s(self) -> float:
+        """Where the frame lies in its file, seconds; `pts_s` unless that was repeated or continued elsewhere."""
+        return (self.pts - self.shift) * self.time_base.numerator / self.time_base.denominator
 
     @property
     def height(self) -> int:

@@ -20,7 +20,7 @@ from tests.pipeline.sources.mjpeg_server import MjpegServer
 from tests.pipeline.web.served import served
 
 PATH_SETTINGS = (
-    *("output.path", "detections.path", "serve.record_dir", "window.stills_dir"),
+    *("output.path", "detections.path", "output.record_dir", "window.stills_dir"),
     *("model.weights", "model.labels", "background.picture", "attract.picture"),
 )
 TOKEN = f"token-{SECRET}-of-the-page"

@@ -34,7 +34,7 @@ from pipeline.safe_uri import safe_name
 from pipeline.settings.loading import dump_settings, load_settings, preset_overrides
 from pipeline.settings.schema import Settings
 from pipeline.sinks.factory import is_without_sinks, with_output_beside
-from pipeline.sinks.window import KEYS_HELP
+from pipeline.sinks.keys import KEYS_HELP
 from pipeline.sources.uri import Target, UriKind, parse_uri
 from pipeline.version import __version__
 
@@ -101,9 +101,11 @@ _OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
 _SWITCHES: Sequence[tuple[str, str, Any, str]] = (
     ("--overwrite", "output.overwrite", True, "replace existing outputs (default: a new name beside them)"),
     ("--realtime", "source.realtime", True, "play a file as if it were a camera"),
+    ("--loop", "source.loop", True, "begin a video file again at its end"),
     ("--no-window", "window.mode", "off", "open no window"),
     ("--window", "window.mode", "on", "open a window, or fail if there is no screen"),
     ("--fullscreen", "window.fullscreen", True, "fill the screen"),
+    ("--full-speed", "window.speed", "full", "show a file as fast as it is segmented, not at its own speed"),
     ("--no-masks", "overlay.masks", False, "draw no masks"),
     ("--boxes", "overlay.boxes", True, "draw boxes as well"),
     ("--no-boxes", "overlay.boxes", False, "draw no boxes, which stand in for masks with --no-masks"),
@@ -191,6 +193,8 @@ def settings_of_runs(arguments: argparse.Namespace) -> list[Settings]:
         for source, target in zip(arguments.sources, targets, strict=True):
             if target.kind not in (UriKind.VIDEO, UriKind.IMAGES):
                 raise InputError(f"{target.name} may never end: give it by itself, as --source {safe_name(source)}")
+        if runs[0].source.loop:
+            raise InputError("--loop goes with one source: of several, the first would never end")
         if runs[0].output.overwrite:
             raise InputError("--overwrite goes with one source: of several, one could replace what another has written")
     if is_without_sinks(runs[0]):
@@ -248,7 +252,7 @@ def _run(settings: Settings) -> int:
             summary = stream.summary()
             results_on_stdout = settings.detections.path == "-"
             print(summary_text(summary), file=sys.stderr if results_on_stdout else sys.stdout, flush=True)
-            if summary.end is EndReason.STOPPED and not summary.live:
+            if summary.end is EndReason.STOPPED and not summary.live and not settings.source.loop:
                 interrupted_code = 128 + (request.signal or signal.SIGINT)
     return interrupted_code
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from pipeline.drawing.chips import chip_size, text_size
-from pipeline.drawing.letterbox import fitted
+from pipeline.drawing.letterbox import fit
 from pipeline.drawing.placement import Rectangle
 
 _LEAST_CAPTION = 26
@@ -75,7 +75,8 @@ def _pictures(
     width, height = (max(1, (side + gap) // count - gap) for side, count in zip(size_wh, columns_rows, strict=True))
     size = text_size(height, width)
     room = width, max(1, height - _caption_height(size))
-    return [fitted((aspect, 1.0), room) for aspect in aspects], size
+    places = [fit((aspect, 1.0), room) for aspect in aspects]
+    return [(place.width, place.height) for place in places], size
 
 
 def _placed(aspects: Sequence[float], columns: int, size_wh: tuple[int, int]) -> Grid:

@@ -25,7 +25,7 @@ class Opening:
     Args:
         source: closed.
         errors: where a failure to open is reported.
-        stopped: whether the run was stopped meanwhile.
+        stopped: whether the run was stopped meanwhile; called again and again while the source is being opened.
     """
 
     def __init__(self, source: Source, errors: FirstError, stopped: Callable[[], bool]) -> None:

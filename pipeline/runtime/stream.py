@@ -20,12 +20,13 @@ from typing import Self
 
 from pipeline.controls import Controls
 from pipeline.errors import RunError, StreamSegmentError
-from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
+from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, segmenter_for
 from pipeline.runtime.plan import SourcePlan, plan_run
+from pipeline.runtime.playback import Playback
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.wiring import wire
@@ -34,7 +35,8 @@ from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
-from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.factory import make_sinks, make_window
+from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
@@ -83,6 +85,7 @@ class Stream:
         self._source = source if source is not None else make_source(settings.source, clock)
         self._own_segmenter = segmenter
         self._own_sinks: list[Sink] = []
+        self._window: Window | None = None
         self._workers: list[SinkWorker] = []
         self._opening_began = False
         self._wall_s: float | None = None
@@ -109,7 +112,13 @@ class Stream:
         self._opening_began = True
         self._opened_at_s = self.clock()
         with contextlib.ExitStack() as undo:
-            opening = Opening(self._source, self._errors, self._was_stopped)
+            if self.settings.window.fullscreen or self.settings.attract.after_s is not None:
+                # Before everything that takes its time. Another window appears when nothing can be wrong any more.
+                self._window = make_window(self.settings, self.controls)
+            if self._window is not None:
+                undo.callback(self._window.close)
+                self._window.appear(self.settings.slate.loading)
+            opening = Opening(self._source, self._errors, self._was_stopped_while_opening)
             undo.callback(opening.close)
             with self._errors.guard("start"):
                 self._plan = self._run_plan.for_source(opening.info())
@@ -154,7 +163,8 @@ class Stream:
 
     def _open_sinks(self, least_score: float) -> None:
         source = self._plan.source
-        planned = make_sinks(self.settings, source, controls=self.controls)
+        window = self._window or make_window(self.settings, self.controls)
+        planned = make_sinks(self.settings, source, self.controls, window)
         if self.settings.serve.address is not None:
             from pipeline.web.sink import WebSink
 
@@ -170,7 +180,7 @@ class Stream:
                 reconnects=lambda: self._source.state.reconnects,
             )
             planned.append(WebSink(self.settings.serve, view))
-        context = RunContext(source, self._segmenter.labels)
+        context = RunContext(source, self._segmenter.labels, self._presenter.draw)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
@@ -189,19 +199,32 @@ class Stream:
         The `instances` of each are `ImageInstances`.
         """
         self._check_opened()
+        playback = Playback(self._source, self._plan, self.sinks, self.controls, self.clock)
+        held: UnredactedFrame | None = None
         while not self._stopping:
-            if not self._plan.live and any(worker.sink.paused for worker in self._workers):
+            playback.seek_if_requested()
+            if held is None:
+                try:
+                    held = self._wiring.join.next(POLL_S)
+                except TimeoutError:
+                    self._idle()
+                    continue
+                except SlotClosed:
+                    break
+            if playback.is_stale(held.frame):
+                self.ledger.dropped(DropStage.DISPLAY, DropCause.SEEK)
+                held = None
+            elif playback.wait_s(held.frame) > 0:
                 self._idle()
-                time.sleep(POLL_S)
-                continue
-            try:
-                captured = self._wiring.join.next(POLL_S)
-            except TimeoutError:
-                self._idle()
-                continue
-            except SlotClosed:
-                break
-            yield self._present(captured)
+                time.sleep(min(POLL_S, playback.wait_s(held.frame)))
+            else:
+                captured, held = held, None
+                yield self._present(captured)
+        if held is not None:
+            self.ledger.dropped(DropStage.DISPLAY)
+        while not self._stopping and playback.paused:
+            self._idle()
+            time.sleep(POLL_S)
         self._halt()
         self._errors.raise_if_any()
 
@@ -243,7 +266,10 @@ class Stream:
 
     def _stop_if_a_sink_requests_it(self) -> None:
         if any(worker.sink.stop_requested for worker in self._workers):
-            self.stop()
+            if self._wiring.join.ended:
+                self._begin_end()  # nothing is left: this interrupts nothing
+            else:
+                self.stop()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -269,6 +295,14 @@ class Stream:
     def _was_stopped(self) -> bool:
         """Whether the run ends because of `stop()` or an error, and not with its source."""
         return self._end is EndReason.STOPPED or self._errors.error is not None
+
+    def _was_stopped_while_opening(self) -> bool:
+        """The same, while the window already shows a message and takes keys."""
+        if self._window is not None:
+            self._window.idle(self.settings.slate.loading)
+            if self._window.stop_requested:
+                self.stop()
+        return self._was_stopped()
 
     def _begin_end(self) -> None:
         self.ledger.stopped()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -54,10 +54,12 @@ class RunContext:
     Attributes:
         source: description of the open source.
         labels: class names by class id; labels[0] is "BG".
+        draw: draws the overlay on a copy of a presented frame, as the controls are now; None if you open the sink.
     """
 
     source: SourceInfo
     labels: Sequence[str]
+    draw: Callable[[SegmentedFrame], Image] | None = None
 
 
 class Sink(ABC):
@@ -70,7 +72,10 @@ class Sink(ABC):
         delivery: how frames reach it.
         wants_overlay: whether it needs frames with the overlay drawn.
         stop_requested: whether the user ended the run through this sink (closed the window, pressed q).
-        paused: whether the user paused through this sink: a recorded source waits, a live one continues.
+        paused: whether the user paused through this sink: a recorded source waits, a live one continues. After the last
+            frame, the run waits as well.
+        paced: whether a video file is to be played at its own speed for this sink, or slower, rather than as fast as
+            possible.
     """
 
     name: str = "sink"
@@ -78,6 +83,7 @@ class Sink(ABC):
     wants_overlay: bool = True
     stop_requested: bool = False
     paused: bool = False
+    paced: bool = False
 
     @abstractmethod
     def open(self, context: RunContext) -> None:

@@ -78,3 +78,12 @@ def test_changes_from_many_threads_are_all_kept():
     for thread in threads:
         thread.join(10)
     assert not any(getattr(controls.state.overlay, name) for name in switches)
+
+
+def test_of_the_requested_seeks_the_last_is_taken_once():
+    controls = Controls(OverlaySettings())
+    assert controls.take_seek() is None
+    controls.seek(3.0)
+    controls.seek(0.0)
+    assert controls.take_seek() == 0.0
+    assert controls.take_seek() is None

@@ -114,7 +114,7 @@ def test_the_page_in_a_browser(tmp_path):
             )
             assert min(await page.ask(heights)) >= 44  # a finger's width
 
-    with served(serve={"record_dir": str(folder)}, overlay={"status": False}) as run:
+    with served(output={"record_dir": str(folder)}, overlay={"status": False}) as run:
         asyncio.run(everything(run))
 
 
