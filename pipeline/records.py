@@ -105,6 +105,7 @@ class Frame:
         image_bgr: uint8 (H, W, 3), upright, read-only.
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
         shift: ticks by which `pts` is later than in the file, because that was repeated or continued elsewhere.
+        camera: the name of the camera in a run with several; None in a run with one source.
     """
 
     source_id: str
@@ -115,6 +116,7 @@ class Frame:
     image_bgr: NDArray[np.uint8] = field(repr=False)
     duration: int | None = None
     shift: int = 0
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         image = self.image_bgr
@@ -264,9 +266,18 @@ class UnredactedFrame(_FrameWithInstances):
         frame: the frame as it was captured.
         instances, instances_index, times: see `SegmentedFrame`.
         detections: what the instances come from; None before the first result, and for a frame that the network lost.
+
+    Raises:
+        ValueError: the detections are of another camera's frame.
     """
 
     detections: Detections | None = None
+
+    def __post_init__(self) -> None:
+        if self.detections is not None and self.detections.frame.camera != self.frame.camera:
+            raise ValueError(
+                f"a frame of camera {self.frame.camera} came with detections of camera {self.detections.frame.camera}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,7 +53,11 @@ def make_window(
 
 
 def make_sinks(
-    settings: Settings, source: SourceInfo, controls: Controls | None = None, window: Window | None = None
+    settings: Settings,
+    source: SourceInfo,
+    controls: Controls | None = None,
+    window: Window | None = None,
+    alone: bool = True,
 ) -> list[Sink]:
     """Returns the sinks of a run, unopened.
 
@@ -62,6 +66,7 @@ def make_sinks(
         source: the open source: stills are recorded as images, everything else as a video.
         controls: switch the recording of a run with a window or a page on and off.
         window: one of the sinks, if the run has one.
+        alone: whether this is the whole run, and no camera of several: these leave the service manager to the run.
     """
     outputs = Outputs(Inputs.of_run(settings), settings.output.overwrite)
     sinks: list[Sink] = [] if window is None else [window]
@@ -78,7 +83,7 @@ def make_sinks(
         sinks.append(Detections(detections, outputs, settings.overlay.mask_threshold))
     if settings.virtual_camera.device is not None:
         sinks.append(VirtualCamera(settings.virtual_camera))
-    notifier = make_systemd_notifier()
+    notifier = make_systemd_notifier() if alone else None
     # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
     return sinks if notifier is None else [notifier, *sinks]
 
