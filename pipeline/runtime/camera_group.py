@@ -115,7 +115,7 @@ class Cameras(CameraHost):
         self._sink_makers: list[Callable[[CameraEntry], Sink]] = []
         self._viewer: CamerasViewer | None = None
         self._handed: NewestByCamera[SegmentedFrame] = NewestByCamera()
-        self._shown: NewestByCamera[Presentation] = NewestByCamera()
+        self._shown: NewestByCamera[tuple[Presentation, RunContext]] = NewestByCamera()
         self._hands_over = False
         self._begun = threading.Event()
         self._lock = threading.RLock()
@@ -361,7 +361,8 @@ class Cameras(CameraHost):
             return
         with contextlib.suppress(TimeoutError):
             for number in range(len(states)):
-                self._viewer.write(*self._shown.get(0.0 if number else wait_s))
+                camera, shown = self._shown.get(0.0 if number else wait_s)
+                self._viewer.write(camera, *shown)
         self._viewer.idle(states)
         if self._viewer.stop_requested:
             self.stop()
@@ -382,20 +383,26 @@ class _ToViewer(Sink):
     name = "viewer"
     delivery = Delivery.MAIN_THREAD  # it only stores the frame: a thread of its own would do no more
 
-    def __init__(self, camera: str, viewer: CamerasViewer, shown: NewestByCamera[Presentation]) -> None:
+    def __init__(
+        self, camera: str, viewer: CamerasViewer, shown: NewestByCamera[tuple[Presentation, RunContext]]
+    ) -> None:
         self._camera, self._viewer, self._shown = camera, viewer, shown
+        self._context: RunContext | None = None
+        self.wants_overlay, self.paced = viewer.wants_overlay, viewer.paced
 
     @property
-    def wants_overlay(self) -> bool:  # type: ignore[override]
-        """Whether the viewer does."""
-        return self._viewer.wants_overlay
+    def paused(self) -> bool:  # type: ignore[override]
+        """Whether the viewer is."""
+        return self._viewer.paused
 
     def open(self, context: RunContext) -> None:
-        """Does nothing: the run opens the viewer."""
+        """Keep the context: the run opens the viewer."""
+        self._context = context
 
     def write(self, presentation: Presentation) -> None:
         """Store the frame in place of the one before."""
-        self._shown.put(self._camera, presentation, waits=False)
+        assert self._context is not None, "opened before"
+        self._shown.put(self._camera, (presentation, self._context), waits=False)
 
     def close(self) -> None:
         """Does nothing: the run closes the viewer."""

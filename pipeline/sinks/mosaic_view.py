@@ -171,7 +171,10 @@ class MosaicView:
         if slate:  # without the masks, which are not where they were
             return Tile(name, newest.segmented.frame.image_bgr, slate=slate, pixel_aspect=camera.pixel_aspect)
         details = newest.status.for_tile() if newest.status is not None else []
-        details = [camera.waiting_for, *details] if camera.waiting_for else details
+        if camera.waiting_for:
+            details = [camera.waiting_for, *details]
+        if newest.controls is not None and newest.controls.recording:
+            details = [*details, "● recording"]
         return Tile(name, newest.annotated_bgr, details, pixel_aspect=camera.pixel_aspect)
 
     def _slate(self, camera: _Camera) -> str:
