@@ -40,7 +40,7 @@ class ControlState:
         recording: whether frames are to be recorded.
         take: how often recording was switched on; each take is a separate file.
         file: the recording that is being written; None when none is.
-        saved: the last recording that was finished; None before the first.
+        saved: the last recording that was finished; None before the first, and when it was deleted.
         error: why the last recording failed; "" if it did not.
     """
 
@@ -99,10 +99,16 @@ class Controls:
             position_s, self._seek_s = self._seek_s, None
             return position_s
 
-    def recording_started(self, file: str) -> None:
-        """The recorder has begun to write this file."""
+    def recording_to(self, file: str | None) -> None:
+        """The recorder has begun to write this file, and finished the one before; None while it pauses."""
         with self._lock:
-            self.state = replace(self.state, file=file)
+            self.state = replace(self.state, file=file, saved=self.state.file or self.state.saved)
+
+    def recording_deleted(self, file: str) -> None:
+        """A finished recording is gone."""
+        with self._lock:
+            if self.state.saved == file:
+                self.state = replace(self.state, saved=None)
 
     def recording_ended(self, take: int, error: str = "") -> None:
         """The recorder has finished the file of this take; an error switches the recording off, if it is still that."""

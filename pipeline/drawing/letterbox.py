@@ -43,7 +43,8 @@ def letterbox(image_bgr: NDArray[np.uint8], size_wh: tuple[int, int], pixel_aspe
     if (width, height) == size_wh and pixel_aspect == 1.0:
         return image_bgr
     place = fit((width * pixel_aspect, height), size_wh)
-    shrinks = place.width < width or place.height < height
+    # Up to half the size, linear interpolation skips no pixel, and takes a third of the time.
+    shrinks = 2 * place.width < width or 2 * place.height < height
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     inner = cv2.resize(image_bgr, (place.width, place.height), interpolation=interpolation)
     if (place.width, place.height) == size_wh:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.chips import chip_size, draw_chip_inside, rounded_rectangle, text_size
 from pipeline.drawing.palette import BLACK, TEXT_BACKGROUND, WHITE, ColorBgr
-from pipeline.drawing.text import render_text, text_width
+from pipeline.drawing.text import ASCENT, DESCENT, render_text, text_width
 
 Image = NDArray[np.uint8]
 
@@ -103,9 +103,9 @@ def draw_title(canvas: Image, text: str, center_y: float) -> None:
     panel_wh = _widest(lines, size) + round(size), len(lines) * _row_height(size) + round(0.5 * size)
     x, y = (width - panel_wh[0]) // 2, round(center_y - panel_wh[1] / 2)
     _shade(canvas, (x, y), panel_wh, 0.35 * size, 0.5, BLACK)
+    y += round(0.25 * size + (_row_height(size) - (ASCENT + DESCENT) * size) / 2)
     for i, line in enumerate(lines):
-        at = (width - text_width(line, size)) // 2, y + round(0.25 * size) + i * _row_height(size)
-        write(canvas, line, at, size, WHITE)
+        write(canvas, line, ((width - text_width(line, size)) // 2, y + i * _row_height(size)), size, WHITE)
 
 
 def wrapped(text: str, size: float, width: float) -> list[str]:

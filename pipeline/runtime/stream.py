@@ -36,6 +36,7 @@ from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks, make_window
+from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
@@ -167,22 +168,25 @@ class Stream:
         source = self._plan.source
         window = self._window or make_window(self.settings, self.controls)
         planned = make_sinks(self.settings, source, self.controls, window, self._camera is None)
+        recorder = next((sink for sink in planned if isinstance(sink, SwitchedRecorder)), None)
         self.view = RunView(
             self.ledger,
             self.controls,
             self.clock,
             source=lambda: self._plan.source,
-            live=self._plan.live,
+            live=lambda: self._plan.live,
             model=lambda: self._segmenter.description,
-            least_score=self._segmenter.detections.high_score,
+            least_score=lambda: self._segmenter.detections.high_score,
             waiting_for=self._waiting_for,
             reconnects=lambda: self._source.state.reconnects,
+            recordings=tuple if recorder is None else recorder.recordings,
         )
         if self.settings.serve.address is not None and self._camera is None:
             from pipeline.web.sink import WebSink
 
             planned.append(WebSink(self.settings.serve, self.view))
-        context = RunContext(source, self._segmenter.labels, self._presenter.draw)
+        settings, labels, draw = self.settings, self._segmenter.labels, self._presenter.draw
+        context = RunContext(source, labels, settings.privacy.mode, settings.lines, settings.zones, draw)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)

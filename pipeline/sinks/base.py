@@ -10,6 +10,7 @@ from enum import Enum
 from pipeline.controls import ControlState
 from pipeline.drawing.status import StatusLine
 from pipeline.records import Image, SegmentedFrame, SourceInfo
+from pipeline.settings.presentation_settings import LineSettings, PrivacyMode, ZoneSettings
 
 
 class Delivery(Enum):
@@ -54,11 +55,16 @@ class RunContext:
     Attributes:
         source: description of the open source.
         labels: class names by class id; labels[0] is "BG".
+        privacy: how the frames are redacted.
+        lines, zones: the places where objects are counted.
         draw: draws the overlay on a copy of a presented frame, as the controls are now; None if you open the sink.
     """
 
     source: SourceInfo
     labels: Sequence[str]
+    privacy: PrivacyMode = PrivacyMode.OFF
+    lines: Sequence[LineSettings] = ()
+    zones: Sequence[ZoneSettings] = ()
     draw: Callable[[SegmentedFrame], Image] | None = None
 
 

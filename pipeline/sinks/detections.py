@@ -15,7 +15,7 @@ from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import OutputClosedError, RunError
 from pipeline.file_names import user_path, utf8_name
 from pipeline.labels import class_name
-from pipeline.records import Frame, Instances
+from pipeline.records import Frame, Instances, SourceKind
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, write_all
@@ -46,6 +46,8 @@ class Detections(Sink):
         self._name: Path | None = None
         self._mask_threshold = mask_threshold
         self._labels: Sequence[str] = ()
+        self._run: dict[str, Any] | None = None
+        self._live = False
         self._file: BinaryIO | None = None
 
     def open(self, context: RunContext) -> None:
@@ -53,6 +55,8 @@ class Detections(Sink):
         if self._path is not None:
             self._outputs.claim_file(self._path, "--detections")
         self._labels = context.labels
+        self._run = run_record(context)
+        self._live = context.source.kind is SourceKind.LIVE
 
     def write(self, presentation: Presentation) -> None:
         """Write one frame's line. Raises RunError if that fails (disk full …)."""
@@ -61,6 +65,10 @@ class Detections(Sink):
         record = frame_record(segmented.frame, segmented.instances, self._labels, threshold)
         if self._settings.events:
             record["events"] = [event.record() for event in segmented.scene.events] if segmented.scene else []
+        if self._live and segmented.times.latency_s is not None:
+            record["latency_ms"] = round(1000 * segmented.times.latency_s, 1)
+        if self._run is not None:
+            record["run"], self._run = self._run, None
         # ASCII only: file names may contain bytes that are not text, and readers may not expect UTF-8.
         line = json.dumps(record, ensure_ascii=True, separators=(", ", ": ")).encode("ascii") + b"\n"
         try:
@@ -106,6 +114,16 @@ def _standard_output() -> BinaryIO:
     except (OSError, ValueError):  # replaced by an object in memory
         return sys.stdout.buffer
     return open(descriptor, "wb", buffering=0, closefd=False)
+
+
+def run_record(context: RunContext) -> dict[str, Any]:
+    """What the first line says of the whole run, as a JSON-serializable dict: kind, privacy, lines and zones."""
+    return {
+        "kind": context.source.kind.value,
+        "privacy": context.privacy.value,
+        "lines": [line.model_dump(mode="json") for line in context.lines],
+        "zones": [zone.model_dump(mode="json") for zone in context.zones],
+    }
 
 
 def frame_record(

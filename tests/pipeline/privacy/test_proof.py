@@ -455,7 +455,7 @@ class Snapshot(threading.Thread):
         self._answer = None
         self.start()
         end_s = time.monotonic() + DEADLINE_S
-        while page.stills.count == 0 and self.is_alive() and time.monotonic() < end_s:
+        while page.feed.stills.count == 0 and self.is_alive() and time.monotonic() < end_s:
             self.join(0.002)  # until the page has the request: the next frame answers it
 
     def run(self):

@@ -293,7 +293,7 @@ def test_recordings_are_signed_and_their_ends_noted():
     assert changed[180:200].any()  # the caption of the third tile
     assert not changed[:180].any()
     screen.see()
-    screen.controls["gate"].recording_started("out/gate-1.mp4")
+    screen.controls["gate"].recording_to("out/gate-1.mp4")
     screen.controls["gate"].recording_ended(1)
     screen.see()
     assert (screen.gui.shown[-1][:25, 250:390] != before[:25, 250:390]).any()  # the note at the top

@@ -381,7 +381,7 @@ def test_r_records_and_the_window_says_so(gui):
     gui.press("r")
     window.idle("")
     assert not controls.state.recording
-    controls.recording_started("/videos/take.mp4")
+    controls.recording_to("/videos/take.mp4")
     controls.recording_ended(1)
     window.write(presentation(2))
     assert (gui.shown[-1] != picture(2)).any()  # "saved take.mp4"
