@@ -13,27 +13,23 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.errors import InputError, StreamSegmentError
-from pipeline.file_names import user_path
-from pipeline.ledger import RunSummary
+from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import CameraEntry, CameraHost
+from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
+from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.newest_by_camera import NewestByCamera
 from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.camera_settings import CameraSettings
-from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.base import CamerasViewer, Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.detections import STDOUT
-from pipeline.sinks.paths import Inputs
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
@@ -42,40 +38,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1 / 30
 """How often viewers and the end are polled while no frame comes."""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraSummary:
-    """What one camera of a run did.
-
-    Attributes:
-        name: of the camera.
-        runs: one for each time that it was enabled and its source was open.
-        error: what ended the last one; None if it did not fail.
-    """
-
-    name: str
-    runs: tuple[RunSummary, ...]
-    error: BaseException | None
-
-
-@dataclass(frozen=True, slots=True)
-class CamerasSummary:
-    """What a run with several cameras did.
-
-    Attributes:
-        cameras: each by itself, in their order.
-        model: the segmenter's one-line description.
-        restarts: how often the network was restarted, for all of them.
-        wall_s: seconds from the opening to the end.
-        stopped: whether the run was stopped, rather than ending with its last source.
-    """
-
-    cameras: tuple[CameraSummary, ...]
-    model: str
-    restarts: int
-    wall_s: float
-    stopped: bool
 
 
 class Cameras(CameraHost):
@@ -109,7 +71,7 @@ class Cameras(CameraHost):
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else Settings.model_validate(settings)
         self.clock = clock
-        _check_run(self.settings)
+        check_run(self.settings)
         self._source_of = source_of or (lambda _, source: make_source(source, clock))
         self._own_sinks: defaultdict[str, list[Sink]] = defaultdict(list)
         self._sink_makers: list[Callable[[CameraEntry], Sink]] = []
@@ -124,10 +86,12 @@ class Cameras(CameraHost):
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
-        own = {camera.name: _settings_of(self.settings, camera) for camera in self.settings.cameras}
-        _check_outputs(own)
+        own = {camera.name: settings_of(self.settings, camera) for camera in self.settings.cameras}
+        check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
-        self.entries: Mapping[str, CameraEntry] = {name: CameraEntry(name, each, self) for name, each in own.items()}
+        self.entries: Mapping[str, CameraEntry] = {
+            camera.name: CameraEntry(camera, own[camera.name], self) for camera in self.settings.cameras
+        }
         for camera in self._enabled():
             self.entries[camera].prepare()
 
@@ -187,12 +151,17 @@ class Cameras(CameraHost):
                 ended = False
         self._network.raise_if_lost()
 
-    def run(self) -> None:
-        """Present everything to sinks and viewer until the end; raises the network's error."""
+    def run(self, watch: Callable[[], None] = lambda: None) -> None:
+        """Present everything to sinks and viewer until the end; raises the network's error.
+
+        Args:
+            watch: called about 30 times a second.
+        """
         self._check_opened()
         self._begun.set()
         while not self._ended:
             self._refresh(POLL_S)
+            watch()
         self._network.raise_if_lost()
 
     def stop(self) -> None:
@@ -256,7 +225,7 @@ class Cameras(CameraHost):
             InputError: there is no camera of this name.
         """
         with self._lock:
-            self._named(camera).disable()
+            self._disable(camera)
 
     def add(self, camera: CameraSettings | Mapping[str, Any]) -> None:
         """Add a camera, and start it if it is enabled; from any thread.
@@ -269,10 +238,10 @@ class Cameras(CameraHost):
         with self._lock:
             settings = self.settings.with_cameras([*self.settings.cameras, camera])
             added = settings.cameras[-1]
-            own = {each.name: _settings_of(settings, each) for each in settings.cameras}
-            _check_outputs(own)
+            own = {each.name: settings_of(settings, each) for each in settings.cameras}
+            check_outputs(own)
             self._network.check(added.name, own[added.name])
-            entry = CameraEntry(added.name, own[added.name], self)
+            entry = CameraEntry(added, own[added.name], self)
             entry.prepare()
             self.settings, self.entries = settings, {**self.entries, added.name: entry}
             if added.enabled and not self._stopping:
@@ -286,11 +255,20 @@ class Cameras(CameraHost):
             StageStuckError: its run does not end.
         """
         with self._lock:
-            entry = self._named(camera)
-            entry.disable()
+            entry = self._disable(camera)
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
             self.entries = {name: each for name, each in self.entries.items() if name != camera}
         entry.join()
+
+    @property
+    def opened(self) -> bool:
+        """Whether `open` has begun (and stays True after `close`)."""
+        return self._opened_at_s is not None
+
+    @property
+    def output_closed(self) -> bool:
+        """Whether nobody reads standard output any more."""
+        return any(isinstance(entry.error, OutputClosedError) for entry in self.entries.values())
 
     def summary(self) -> CamerasSummary:
         """What the run did so far; final after `close`."""
@@ -307,12 +285,11 @@ class Cameras(CameraHost):
 
     def make_stream(self, entry: CameraEntry, settings: Settings) -> Stream:
         """See `CameraHost.make_stream`."""
-        weight = next(camera.weight for camera in self.settings.cameras if camera.name == entry.name)
         try:
             source = self._source_of(entry.name, settings.source)
         except InputError as error:
             raise InputError(f"camera {entry.name}: {error}") from None
-        segmenter_for = self._network.share_of(weight)
+        segmenter_for = self._network.share_of(entry.weight)
         return Stream(settings, source=source, segmenter=segmenter_for, clock=self.clock, camera=entry.name)
 
     def make_sinks(self, entry: CameraEntry) -> Sequence[Sink]:
@@ -329,7 +306,8 @@ class Cameras(CameraHost):
 
     def on_failure(self, entry: CameraEntry) -> None:
         """See `CameraHost.on_failure`."""
-        if entry.error is not self._network.error:  # that one is everybody's, and raised
+        # The network's error is everybody's, and raised; who reads standard output has left, needs no line.
+        if entry.error is not self._network.error and not isinstance(entry.error, OutputClosedError):
             logger.error("camera %s has ended: %s", entry.name, entry.error)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -341,6 +319,12 @@ class Cameras(CameraHost):
         if camera not in self.entries:
             raise InputError(f"there is no camera {camera}; the cameras are {', '.join(self.entries)}")
         return self.entries[camera]
+
+    def _disable(self, camera: str) -> CameraEntry:
+        entry = self._named(camera)
+        entry.disable()
+        self._handed.forget(camera)  # the thread that iterates may be this one, and take no more for now
+        return entry
 
     @property
     def _ended(self) -> bool:
@@ -373,7 +357,7 @@ class Cameras(CameraHost):
             entry.stop()
 
     def _check_opened(self) -> None:
-        if self._opened_at_s is None:
+        if not self.opened:
             raise RuntimeError("the cameras are not open: use them in a `with` block")
 
 
@@ -406,35 +390,3 @@ class _ToViewer(Sink):
 
     def close(self) -> None:
         """Does nothing: the run closes the viewer."""
-
-
-def _check_run(settings: Settings) -> None:
-    if not any(camera.enabled for camera in settings.cameras):
-        what = "all cameras are disabled" if settings.cameras else "there are no cameras"
-        raise InputError(f"{what}: name at least one in `cameras`, with enabled: true")
-    if settings.serve.address is not None:
-        raise InputError("--serve (serve.address) shows one source so far: leave it out with several cameras")
-
-
-def _settings_of(settings: Settings, camera: CameraSettings) -> Settings:
-    """The settings of a camera's stream: what all share is the run's, and a camera may come later."""
-    own = settings.of_camera(camera)
-    reconnect = own.source.reconnect.model_copy(update={"at_start": True})
-    changes = {
-        "source": own.source.model_copy(update={"reconnect": reconnect}),
-        "window": own.window.model_copy(update={"mode": WindowMode.OFF}),
-        "supervision": SupervisionSettings(),
-    }
-    return own.model_copy(update=changes)
-
-
-def _check_outputs(own: Mapping[str, Settings]) -> None:
-    """Raises InputError if one camera would write to a file that another one reads."""
-    inputs = {name: Inputs.of_run(settings) for name, settings in own.items()}
-    for name, settings in own.items():
-        for path in (settings.output.path, settings.detections.path):
-            if path is None or path == STDOUT:
-                continue
-            reader = next((other for other in own if user_path(path, f"camera {name}") in inputs[other]), None)
-            if reader is not None:
-                raise InputError(f"camera {name} would write to {path}, which camera {reader} reads: give another name")

@@ -167,7 +167,7 @@ class Stream:
     def _open_sinks(self) -> None:
         source = self._plan.source
         window = self._window or make_window(self.settings, self.controls)
-        planned = make_sinks(self.settings, source, self.controls, window, self._camera is None)
+        planned = make_sinks(self.settings, source, self.controls, window, alone=self._camera is None)
         recorder = next((sink for sink in planned if isinstance(sink, SwitchedRecorder)), None)
         self.view = RunView(
             self.ledger,
