@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from pipeline.controls import Controls
 from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import CameraEntry, CameraHost
@@ -26,10 +27,10 @@ from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.camera_settings import CameraSettings
-from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.base import CamerasViewer, Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.factory import make_cameras_window
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
@@ -117,7 +118,7 @@ class Cameras(CameraHost):
         self._sink_makers.append(make)
 
     def set_viewer(self, viewer: CamerasViewer) -> None:
-        """Show all cameras in one place; before `open`, which opens it."""
+        """Show all cameras in one place, instead of the window of the settings; before `open`, which opens it."""
         self._viewer = viewer
 
     # -- the run ------------------------------------------------------------------------------------------------------
@@ -126,12 +127,12 @@ class Cameras(CameraHost):
         """Load the network and start the cameras that are enabled; waits for neither.
 
         Raises:
-            InputError: the viewer cannot be opened, or a window is required, and there is no viewer.
+            InputError: the viewer cannot be opened, or a window is required on a machine without a screen.
         """
+        if self._viewer is None:
+            self._viewer = make_cameras_window(self.settings, self._controls_of)
         if self._viewer is not None:
             self._viewer.open(list(self.entries))
-        elif self.settings.window.mode is WindowMode.ON:
-            raise InputError("window.mode is on, but a run with several cameras has no window: set it to off")
         self._opened_at_s = self.clock()
         self._network.start()
         for camera in self._enabled():
@@ -314,6 +315,9 @@ class Cameras(CameraHost):
 
     def _enabled(self) -> list[str]:
         return [camera.name for camera in self.settings.cameras if camera.enabled]
+
+    def _controls_of(self, camera: str) -> Controls | None:
+        return self.entries[camera].controls if camera in self.entries else None
 
     def _named(self, camera: str) -> CameraEntry:
         if camera not in self.entries:

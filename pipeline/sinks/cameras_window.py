@@ -69,6 +69,7 @@ class CamerasWindow(CamerasViewer):
         self._desktop = desktop or Desktop()
         self._toolkit = ToolkitWindow(settings, self._desktop)
         self._view = MosaicView(self._now, settings.rotate_s)
+        self._view.has_status = settings.status
         self._inspector: Inspector | None = None
         self._inspected: str | None = None
         self._paused_at_s: float | None = None
@@ -220,6 +221,7 @@ class CamerasWindow(CamerasViewer):
             Action.LABELS: partial(self._switch, "labels"),
             Action.IDS: partial(self._switch, "ids"),
             Action.INSPECT: self._inspect_next,
+            Action.DETAILS: self._toggle_status,
             Action.BACK: partial(self._view.step, -1),
             Action.FORWARD: partial(self._view.step, 1),
             Action.PAUSE: self._pause,
@@ -251,6 +253,9 @@ class CamerasWindow(CamerasViewer):
 
     def _toggle_keys(self) -> None:
         self._has_keys = not self._has_keys
+
+    def _toggle_status(self) -> None:
+        self._view.has_status = not self._view.has_status
 
     def _pause(self) -> None:
         self._paused_at_s = self._desktop.clock() if self._paused_at_s is None else None

@@ -89,6 +89,7 @@ CAMERAS_KEYS = (
     ("h", "show or hide the keys"),
     ("m b l t", "masks, boxes, labels, track ids of the cameras in view"),
     ("i", "describe the next object of a camera (or click on it)"),
+    ("d", "rate and counts of a camera that is seen alone"),
     (_SPACE, "pause"),
     ("r", "start or end recordings of the cameras in view"),
     ("s", "save a still"),

@@ -41,9 +41,13 @@ class MosaicView:
     Args:
         clock: that of the cameras' streams.
         rotate_s: shows one camera after the other instead of all, each for so many seconds; None for all of them.
+
+    Attributes:
+        has_status: whether a camera that is seen alone has its rate and counts above it; a grid always has them.
     """
 
     def __init__(self, clock: Clock, rotate_s: float | None = None) -> None:
+        self.has_status = True
         self._clock = clock
         self._rotate_s = rotate_s
         self._cameras: dict[str, _Camera] = {}
@@ -170,7 +174,8 @@ class MosaicView:
             return Tile(name, slate=slate)
         if slate:  # without the masks, which are not where they were
             return Tile(name, newest.segmented.frame.image_bgr, slate=slate, pixel_aspect=camera.pixel_aspect)
-        details = newest.status.for_tile() if newest.status is not None else []
+        status = newest.status if self.has_status or len(self._shown) > 1 else None
+        details = status.for_tile() if status is not None else []
         if camera.waiting_for:
             details = [camera.waiting_for, *details]
         if newest.controls is not None and newest.controls.recording:

@@ -375,14 +375,25 @@ def test_non_square_pixels_are_stretched():
     np.testing.assert_array_equal(screen.gui.shown[-1], expected)
 
 
-def test_the_caption_has_the_status():
-    screen = Screen()
+def test_the_status_of_a_camera_that_is_seen_alone_is_switched():
+    screen = Screen(status=False)
     made = screen.frame("hall")
     status = StatusLine(display_fps=15.0, mask_age_ms=120.0)
-    screen.window.write("hall", Presentation(made.segmented, made.annotated_bgr, status=status), LIVE)
-    screen.window.idle({"hall": ""})
-    tile = Tile("hall", made.annotated_bgr, ("15 fps", "masks 120 ms old"))
-    np.testing.assert_array_equal(screen.gui.shown[-1], Mosaic(SIZE).draw([tile]))
+
+    def shown(*cameras):
+        screen.clock.now_s += REFRESH_S
+        screen.window.write("hall", Presentation(made.segmented, made.annotated_bgr, status=status), LIVE)
+        screen.window.idle(dict.fromkeys(cameras, ""))
+        return screen.gui.shown[-1]
+
+    bare = Tile("hall", made.annotated_bgr)
+    full = Tile("hall", made.annotated_bgr, ("15 fps", "masks 120 ms old"))
+    np.testing.assert_array_equal(shown("hall"), Mosaic(SIZE).draw([bare]))
+    np.testing.assert_array_equal(
+        shown("hall", "yard"), Mosaic(SIZE).draw([full, Tile("yard", slate="no picture yet")])
+    )
+    screen.gui.press("d")
+    np.testing.assert_array_equal(shown("hall"), Mosaic(SIZE).draw([full]))
 
 
 class UntilBothAreSeen(FakeGui):
