@@ -1,6 +1,7 @@
 """The arguments of a run: what they set, and one clear line for every mistake. Whole runs are in test_end_to_end.py."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -232,6 +233,7 @@ def test_a_given_output_is_that_of_every_run(files):
         (("rtsp://joe:secret@host/live", "a.mp4"), "as --source rtsp://***@host/live"),
         (("a.mp4", "absent.mp4"), "absent.mp4 does not exist"),
         (("a.mp4", "b.avi", "--overwrite"), "--overwrite goes with one source"),
+        (("a.mp4", "b.avi", "--loop"), "--loop goes with one source"),
     ],
 )
 def test_several_sources_must_end_and_keep_what_the_others_write(files, arguments, message):
@@ -301,6 +303,37 @@ def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, cod
     monkeypatch.setattr("pipeline.commands.run._run", run_one)
     assert stream_segment.main(["a.mp4", "b.avi", "--no-window"]) == code
     assert sources == (["a.mp4"] if codes[0] else ["a.mp4", "b.avi"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "live", "end", "code"),
+    [
+        ([], False, EndReason.STOPPED, 130),
+        (["--loop"], False, EndReason.STOPPED, 0),  # nothing else ends it
+        ([], True, EndReason.STOPPED, 0),
+        ([], False, EndReason.FINISHED, 0),
+    ],
+)
+def test_a_file_that_was_stopped_was_interrupted_unless_it_repeats(files, monkeypatch, flags, live, end, code):
+    class StubStream:
+        opened, sinks = True, ["a sink"]
+
+        def __init__(self, settings):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def summary(self):
+            return SimpleNamespace(live=live, end=end)
+
+    monkeypatch.setattr("pipeline.commands.run.Stream", StubStream)
+    monkeypatch.setattr("pipeline.commands.run.with_progress", lambda stream: [])
+    monkeypatch.setattr("pipeline.commands.run.summary_text", lambda summary: "")
+    assert stream_segment.main(["a.mp4", "--no-window", *flags]) == code
 
 
 def test_no_labels_leaves_no_scores_either(capsys):

@@ -316,6 +316,8 @@ class IndexedWindow(Window):
         self._keep()
 
     def idle(self, message):
+        if self.paused:
+            self.gui.press(" ")  # an image stays until a key
         super().idle(message)
         self._keep()
 

@@ -609,12 +609,16 @@ def later(given):
 REAL = textwrap.dedent(
     """
     import sys, time
-    from pipeline.settings.schema import WindowSettings
+    from dataclasses import replace
+    from pipeline.controls import Controls
+    from pipeline.settings.schema import OverlaySettings, WindowSettings
     from pipeline.sinks.window import Window
     from tests.pipeline.sinks.presentations import context, presentation
     import cv2
-    window = Window(WindowSettings(stills_dir=sys.argv[1]))
-    window.open(context((320, 240)))
+    controls = Controls(OverlaySettings())
+    window = Window(WindowSettings(stills_dir=sys.argv[1]), controls)
+    run = context((320, 240))
+    window.open(replace(run, source=replace(run.source, seekable_s=(0.0, 1e6))))
     deadline = time.monotonic() + 30
     index = 0
     told = 0
@@ -626,6 +630,8 @@ REAL = textwrap.dedent(
         if len(window.outputs) > told:
             told = len(window.outputs)
             print("saved", flush=True)
+        if controls.take_seek() is not None:
+            print("sought", flush=True)
     print("ended" if window.stop_requested else "timed out", len(window.outputs), flush=True)
     window.close()
     """
@@ -657,6 +663,8 @@ def test_a_real_window_shows_saves_and_ends(tmp_path):
         subprocess.run([*find, "key", "s"], env=environment, check=True, timeout=20)
         # Of keys that come while the program is busy, OpenCV reports the last one only.
         assert program.stdout.readline() == "saved\n"
+        subprocess.run([*find, "key", "Right"], env=environment, check=True, timeout=20)
+        assert program.stdout.readline() == "sought\n"
         subprocess.run([*find, "key", "Escape"], env=environment, check=True, timeout=20)
         output, complaints = program.communicate(timeout=40)
         assert output == "ended 1\n", complaints
