@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -62,6 +63,10 @@ class LineCrossings:
     first: float | None = None
     last: float | None = None
 
+    def include(self, other: LineCrossings) -> None:
+        """Add the crossings of this line in another recording; the times stay."""
+        self.counts.update(other.counts)
+
 
 @dataclass(slots=True)
 class ZoneStays:
@@ -71,6 +76,26 @@ class ZoneStays:
     dwell_s: array[float] = field(default_factory=lambda: array("d"))
     longest_s: float = 0.0
     longest_until: float = 0.0
+
+    def include(self, other: ZoneStays) -> None:
+        """Add the stays in this zone in another recording; `longest_until` stays."""
+        self.entered += other.entered
+        self.dwell_s.extend(other.dwell_s)
+        self.longest_s = max(self.longest_s, other.longest_s)
+
+
+Place = TypeVar("Place", LineCrossings, ZoneStays)
+
+
+def summed(recordings: Iterable[Mapping[str, Place]]) -> dict[str, Place]:
+    """The lines, or the zones, of several recordings, those of one name added up."""
+    found: dict[str, Place] = {}
+    for places in recordings:
+        for name, place in places.items():
+            if name not in found:
+                found[name] = type(place)()
+            found[name].include(place)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -58,6 +58,8 @@ def test_several_recordings():
     assert "3 recordings, 0:30 of video" in text
     assert "3 people and 3 buses in 3 recordings." in text
     assert "At most 2 at once: clip 0 at 0:02.0." in text
+    assert "door: 21 crossed, 12 in and 9 out." in text
+    assert "desk: 0 entered, stayed 3.0 s on average, 5.0 s at most." in text
     assert "1 recording failed; the reasons are below." in text
     assert "processed in1:40rate3.0 fpsworkers2network, a frame31 ms" in text
     assert "clip afailedclip is damaged" in text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from pipeline.report.detection_lines import read_frames
-from pipeline.report.statistics import RecordingStatistics, Track
+from pipeline.report.statistics import LineCrossings, RecordingStatistics, Track, ZoneStays, summed
 from pipeline.scene import Direction
 from tests.pipeline.report.stored import HEIGHT, RUN, WIDTH, line, one, write
 
@@ -134,3 +135,18 @@ def test_the_longest_tracks_are_kept(tmp_path, monkeypatch):
     found = result(tmp_path, *lines)
     assert [track.track_id for track in found.tracks] == [2, 3]
     assert found.track_count == 3
+
+
+def test_lines_and_zones_of_several_recordings():
+    first = {"door": LineCrossings(Counter({Direction.IN: 2}), 1.0, 3.0)}
+    second = {"door": LineCrossings(Counter({Direction.IN: 1, Direction.OUT: 4})), "gate": LineCrossings()}
+    lines = summed([first, second])
+    assert {name: line.counts for name, line in lines.items()} == {
+        "door": {Direction.IN: 3, Direction.OUT: 4},
+        "gate": {},
+    }
+    stays = summed(
+        [{"desk": ZoneStays(3, array("d", [1.0, 5.0]), 5.0)}, {"desk": ZoneStays(1, array("d", [2.0]), 2.0)}]
+    )
+    assert (stays["desk"].entered, list(stays["desk"].dwell_s), stays["desk"].longest_s) == (4, [1.0, 5.0, 2.0], 5.0)
+    assert first["door"].counts == {Direction.IN: 2}
