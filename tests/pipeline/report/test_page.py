@@ -86,7 +86,7 @@ async def _look(tmp_path, width):
         await page.ask("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         assert await page.ask("document.documentElement.scrollWidth") <= width
         shown = "[...document.querySelectorAll('.plot svg')].filter(one => one.getBoundingClientRect().width > 0)"
-        assert await page.ask(f"{shown}.length") == 8
+        assert await page.ask(f"{shown}.length") == 10
         # A pixel of the plot is about a pixel of the page, so that its text can be read.
         assert await page.ask(
             f"{shown}.every(one => Math.abs(one.getBoundingClientRect().width / one.viewBox.baseVal.width - 1) < 0.15)"

@@ -98,10 +98,22 @@ def test_crossings_and_stays(tmp_path):
     assert (found.lines["gate"].first, found.lines["gate"].counts.total()) == (None, 0)
     desk = found.zones["desk"]
     assert (desk.entered, list(desk.dwell_s), desk.longest_s, desk.longest_until) == (3, [0.4, 0.7], 0.7, 1.0)
+    assert desk.inside == {3: 1.0}
     assert found.has_events
     inward = found.crossings.values["in door"]
     assert np.flatnonzero(inward).tolist() == [0, 2]
     assert found.crossings.values["out door"].sum() == 1
+
+
+def test_the_longest_stay_may_not_have_ended(tmp_path):
+    lines = [
+        line(0, events=[event("entered", 0.0, 1, zone="desk"), event("entered", 0.0, 2, zone="desk")]),
+        line(5, events=[event("left", 0.5, 2, zone="desk", dwell_s=0.5)]),
+        line(30, events=[]),
+    ]
+    desk = result(tmp_path, *lines).zones["desk"]
+    assert (desk.entered, list(desk.dwell_s), desk.inside) == (2, [0.5], {1: 0.0})
+    assert (desk.longest_s, desk.longest_until) == (3.0, 3.0)
 
 
 def test_images_are_numbered(tmp_path):
@@ -146,7 +158,10 @@ def test_lines_and_zones_of_several_recordings():
         "gate": {},
     }
     stays = summed(
-        [{"desk": ZoneStays(3, array("d", [1.0, 5.0]), 5.0)}, {"desk": ZoneStays(1, array("d", [2.0]), 2.0)}]
+        [
+            {"desk": ZoneStays(3, array("d", [1.0, 5.0]), {}, 5.0)},
+            {"desk": ZoneStays(1, array("d", [2.0]), {4: 1.0}, 2.0)},
+        ]
     )
     assert (stays["desk"].entered, list(stays["desk"].dwell_s), stays["desk"].longest_s) == (4, [1.0, 5.0, 2.0], 5.0)
     assert first["door"].counts == {Direction.IN: 2}
