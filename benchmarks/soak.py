@@ -210,9 +210,10 @@ def make_settings(url: str, folder: Path, port: int, duration_s: float, share_s:
                 "path": str(folder / "soak.mp4"),
                 "segment_s": max(2.0, duration_s / 20),
                 "preset": "ultrafast",
+                "record_dir": str(folder),
             },
             "detections": {"path": str(folder / "soak.jsonl"), "masks": False, "events": True},
-            "serve": {"address": f"127.0.0.1:{port}", "record_dir": str(folder)},
+            "serve": {"address": f"127.0.0.1:{port}"},
             "window": {"mode": "off"},
         }
     )

@@ -69,6 +69,11 @@ class Join:
     def close(self) -> None:
         """Count a frame that is still held as lost; after the last `next`, in the same thread."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether every frame that was inferred was also taken, and no more will come."""
+        return self._results.closed and len(self._results) == 0
+
 
 class SmoothJoin(Join):
     """Presents every captured frame that reaches it, with the newest result that is not from its future.

@@ -94,7 +94,8 @@ class Inputs:
         weights = None
         with contextlib.suppress(InputError):
             weights = find_weights(settings.model.weights).path
-        pictures = (settings.background.picture, settings.attract.picture)
+        attract = settings.attract
+        pictures = (settings.background.picture, attract.picture, attract.video, attract.logo)
         others = (weights, settings.model.labels, settings.loaded_from, *pictures)
         files: list[Path] = []
         with contextlib.suppress(InputError):  # opening the source says what is wrong with it

@@ -231,7 +231,7 @@ class Recorder(Sink):
             self._outputs.release(self._path)
 
     def _finalize(self) -> None:
-        recording, self._recording = self._recording, None
+        recording = self._recording
         if recording is None:
             return
         failed_before = recording.file.error is not None
@@ -241,6 +241,13 @@ class Recorder(Sink):
             if not failed_before:
                 raise RunError(self._failure(recording.file.error or error)) from (recording.file.error or error)
             log.debug("closing %s after its failure: %s", self._name, error)
+        finally:
+            self._recording = None
+
+    @property
+    def current(self) -> str | None:
+        """The file that is being written; None when none is. From any thread."""
+        return str(self._name) if self._recording is not None else None
 
     @property
     def outputs(self) -> Sequence[str]:

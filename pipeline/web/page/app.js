@@ -1,6 +1,7 @@
 // The page: pictures over a WebSocket, status as server-sent events, controls as POST requests.
 
-import { Plot, element } from "/plots.js";
+import { Plot, element } from "./plots.js";
+import { Recordings } from "./recordings.js";
 
 const byId = (id) => document.getElementById(id);
 const canvas = byId("picture");
@@ -19,7 +20,7 @@ let retryPicture_s = 0.5;
 
 function watch() {
   if (socket || document.hidden) return;
-  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
+  const opened = new WebSocket(new URL("live", location.href.replace(/^http/, "ws")));
   socket = opened;
   opened.binaryType = "blob";
   opened.onmessage = async ({ data }) => {
@@ -67,28 +68,33 @@ const plots = {
   objects: new Plot(byId("objects"), "nothing seen yet"),
   drops: new Plot(byId("drops"), "none"),
 };
-let lastDrops = new Map();
+let lastDrops = null; // counts of the sample before
 let events = null;
 
 function listen() {
-  events = new EventSource("/api/events");
+  events = new EventSource("api/events");
   events.onmessage = ({ data }) => {
     run.ended = false;
     run.refused = "";
     run.statusAt = now();
     run.status = JSON.parse(data);
+    plot([run.status]);
     showNumbers(run.status);
     showControls(run.status);
   };
+  events.addEventListener("history", ({ data }) => {
+    lastDrops = null;
+    for (const one of Object.values(plots)) one.clear();
+    plot(JSON.parse(data));
+  });
   events.addEventListener("end", () => {
     run.ended = true;
   });
   events.onerror = async () => {
     events.close();
     run.statusAt = -Infinity;
-    lastDrops = new Map();
     try {
-      const answer = await fetch("/api/status", { cache: "no-store" });
+      const answer = await fetch("api/status", { cache: "no-store" });
       run.refused = answer.ok ? "" : (await answer.json()).error;
     } catch {
       run.refused = "";
@@ -100,18 +106,27 @@ function listen() {
 const rate = (number) => (number === null ? "–" : number.toFixed(1));
 const ms = (number) => (number === null ? "–" : number.toFixed(0));
 
-function showNumbers(status) {
-  const { fps, latency_ms: latency } = status;
-  plots.rates.add(["capture", "inference", "display"].map((name) => [name, fps[name], rate(fps[name])]));
-  plots.latency.add([["median", latency.p50], ["95 % within", latency.p95]].map(([name, took]) => [name, took, ms(took)]));
-  const objects = Object.entries(status.objects).sort((a, b) => b[1] - a[1]);
-  plots.objects.add(objects.map(([name, count]) => [name, count, String(count)]));
-  const drops = new Map(status.drops.map(({ stage, cause, count }) => [`before ${stage}: ${cause}`, count]));
-  for (const [sink, count] of Object.entries(status.sink_drops)) drops.set(`${sink}: too slow`, count);
-  plots.drops.add([...drops].map(([name, count]) => [name, Math.max(0, count - (lastDrops.get(name) ?? count)), String(count)]));
+// Adds samples to the plots, the oldest first; each has the parts of a status that are plotted.
+function plot(samples) {
+  plots.rates.add(samples.map(({ fps }) => ["capture", "inference", "display"].map((name) => [name, fps[name], rate(fps[name])])));
+  plots.latency.add(samples.map(({ latency_ms: { p50, p95 } }) => [["median", p50, ms(p50)], ["95 % within", p95, ms(p95)]]));
+  plots.objects.add(samples.map(({ objects }) => byCount(objects).map(([name, count]) => [name, count, String(count)])));
+  plots.drops.add(samples.map(newDrops));
+}
+
+const byCount = (objects) => Object.entries(objects).sort((a, b) => b[1] - a[1]);
+
+function newDrops(sample) {
+  const drops = new Map(sample.drops.map(({ stage, cause, count }) => [`before ${stage}: ${cause}`, count]));
+  for (const [sink, count] of Object.entries(sample.sink_drops)) drops.set(`${sink}: too slow`, count);
+  const before = lastDrops ?? drops;
   lastDrops = drops;
+  return [...drops].map(([name, count]) => [name, Math.max(0, count - (before.get(name) ?? 0)), String(count)]);
+}
+
+function showNumbers(status) {
   showFacts(status);
-  const seen = objects.filter(([, count]) => count).map(([name, count]) => `${count} ${name}`);
+  const seen = byCount(status.objects).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`);
   canvas.setAttribute("aria-label", `Live picture: ${seen.join(", ") || "no objects"}`);
 }
 
@@ -128,7 +143,7 @@ function showFacts(status) {
     ["Viewers", String(status.viewers)],
     ["Reconnects", String(status.reconnects)],
   ];
-  const list = byId("facts").querySelector("dl");
+  const list = byId("facts");
   if (!list.children.length) {
     for (const [name] of facts) list.append(element("dt", "", name), element("dd"));
   }
@@ -182,20 +197,29 @@ function showState() {
 
 const lastMoved = new Map(); // control → when the user last moved it; until then, the server's status does not move it back
 
-async function post(path, change) {
+// Returns the answer, or null after an error, which it shows.
+async function post(path, values) {
   try {
     const answer = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Stream-Segment": "1" },
-      body: JSON.stringify(change),
+      body: JSON.stringify(values),
     });
     const body = await answer.json();
     showMessage(answer.ok ? "" : body.error);
-    if (answer.ok) showControls(body);
+    return answer.ok ? body : null;
   } catch {
     showMessage("The server did not respond: nothing was changed.");
+    return null;
   }
 }
+
+async function change(path, values) {
+  const status = await post(path, values);
+  if (status) showControls(status);
+}
+
+const recordings = new Recordings(byId("recordings"), post);
 
 function showMessage(text) {
   byId("message").textContent = text;
@@ -218,23 +242,24 @@ function showControls({ display, recording }) {
   button.disabled = !recording.possible;
   button.setAttribute("aria-pressed", String(recording.on));
   button.textContent = recording.on ? "Stop recording" : "Start recording";
-  const line = byId("recording");
+  const line = byId("saved");
   const saved = recording.saved ? `Saved as ${recording.saved}` : "";
   const text = recording.file ? `Recording to ${recording.file}` : recording.error ? `Recording ended: ${recording.error}` : saved;
   if (line.textContent !== text) line.textContent = text;
   line.hidden = !text;
+  recordings.follow(recording);
 }
 
 for (const control of document.querySelectorAll("[data-switch]")) {
   control.addEventListener("change", () => {
     lastMoved.set(control, now());
-    post("/api/overlay", { [control.dataset.switch]: control.checked });
+    change("api/overlay", { [control.dataset.switch]: control.checked });
   });
 }
 
 byId("color-by").addEventListener("change", ({ target }) => {
   lastMoved.set(target, now());
-  post("/api/overlay", { color_by: target.value });
+  change("api/overlay", { color_by: target.value });
 });
 
 let sendThreshold = 0;
@@ -243,16 +268,16 @@ byId("threshold").addEventListener("input", ({ target }) => {
   byId("threshold-value").textContent = Number(target.value).toFixed(2);
   clearTimeout(sendThreshold);
   const least = Number(target.value) <= Number(target.min); // the run's own threshold is enough
-  sendThreshold = setTimeout(() => post("/api/overlay", { min_score: least ? 0 : Number(target.value) }), 80);
+  sendThreshold = setTimeout(() => change("api/overlay", { min_score: least ? 0 : Number(target.value) }), 80);
 });
 
 byId("record").addEventListener("click", ({ currentTarget }) => {
-  post("/api/recording", { on: currentTarget.getAttribute("aria-pressed") !== "true" });
+  change("api/recording", { on: currentTarget.getAttribute("aria-pressed") !== "true" });
 });
 
 byId("snapshot").addEventListener("click", async () => {
   try {
-    const answer = await fetch("/snapshot.jpg", { cache: "no-store" });
+    const answer = await fetch("snapshot.jpg", { cache: "no-store" });
     if (!answer.ok) return showMessage((await answer.json()).error);
     const link = element("a");
     link.href = URL.createObjectURL(await answer.blob());

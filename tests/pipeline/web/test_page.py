@@ -68,17 +68,50 @@ async def try_switches(page, run):
 
 async def try_recording(page, run, folder):
     await page.ask("record.click()")
-    await page.until("recording.textContent.startsWith('Recording to ')")
+    await page.until("saved.textContent.startsWith('Recording to ')")
     assert await page.ask("record.textContent") == "Stop recording"
     await page.ask("record.click()")
-    await page.until("recording.textContent.startsWith('Saved as ') && record.textContent === 'Start recording'")
-    assert len(list(folder.glob("*.mp4"))) == 1
+    await page.until("saved.textContent.startsWith('Saved as ') && record.textContent === 'Start recording'")
+    (recording,) = folder.glob("*.mp4")
+    rows = "[...document.querySelectorAll('#recordings li')]"
+    await page.until(f"{rows}.length === 1 && {rows}[0].querySelector('a[download]') !== null")
+    assert await page.ask(f"{rows}[0].querySelector('.name').textContent") == recording.name
+    assert (
+        await page.ask(f"{rows}[0].querySelector('a[download]').getAttribute('href')") == f"recordings/{recording.name}"
+    )
+    # A player seeks in it: behind what it has loaded, with a range.
+    await page.ask(
+        "window.player = Object.assign(document.createElement('video'), "
+        "{ preload: 'metadata', muted: true, src: document.querySelector('#recordings a').href })"
+    )
+    await page.until("player.readyState >= 1 && player.duration > 0 && player.seekable.end(0) > 0")
+    await page.ask("player.currentTime = player.duration * 0.8")
+    await page.until("!player.seeking && player.readyState >= 2")
+    assert await page.ask("[player.videoWidth, player.videoHeight]") == [322, 180]
+    await page.ask("player.removeAttribute('src'); player.load()")
+    page.accepts = False
+    await page.ask(f"{rows}[0].querySelector('button').click()")
+    assert page.dialogs[0].startswith(f"Delete {recording.name} (")
+    assert recording.exists()
+    page.accepts = True
+    await page.ask(f"{rows}[0].querySelector('button').click()")
+    await page.until("document.getElementById('recordings').hidden && saved.hidden")
+    assert not recording.exists()
+
+
+async def try_history(page, run):
+    """A page that is opened late shows what was before, at once."""
+    await page.until("document.querySelector('#rates polyline').getAttribute('points').split(' ').length > 4")
+    await page.call("Page.reload")
+    await page.until("window.player === undefined && document.querySelectorAll('#rates polyline').length === 3")
+    assert await page.ask("document.querySelector('#rates polyline').getAttribute('points').split(' ').length") > 4
+    await page.until(f"{STATE}.textContent === 'Live'")
 
 
 async def try_silence(page, run):
     """The server keeps the connections open but sends nothing."""
     release = threading.Event()
-    run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
+    run.sink.page._server._loop.call_soon_threadsafe(release.wait, 20)
     await page.until(f"{STATE}.dataset.state === 'bad'")
     await page.until(f"{STATE}.textContent === 'Connection lost, retrying …'")
     release.set()
@@ -104,6 +137,7 @@ def test_the_page_in_a_browser(tmp_path):
             assert page.problems == []  # nothing blocked, nothing missing, nothing thrown
             await try_switches(page, run)
             await try_recording(page, run, folder)
+            await try_history(page, run)
             await try_stall(page, run)
             await try_silence(page, run)
             assert page.problems == []
@@ -114,7 +148,7 @@ def test_the_page_in_a_browser(tmp_path):
             )
             assert min(await page.ask(heights)) >= 44  # a finger's width
 
-    with served(serve={"record_dir": str(folder)}, overlay={"status": False}) as run:
+    with served(output={"record_dir": str(folder)}, overlay={"status": False}) as run:
         asyncio.run(everything(run))
 
 
@@ -141,7 +175,7 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             await page.open(run.url)
             assert "A token is required" in await page.ask("document.body.innerText")
-            await page.open(f"{run.url}?token={run.sink.token}")
+            await page.open(f"{run.url}?token={run.sink.page.token}")
             await page.until(f"{STATE}.textContent === 'Live'")
             assert await page.ask("location.href") == run.url
             assert await page.ask("document.cookie") == ""  # no script can read it

@@ -1,0 +1,85 @@
+"""What request handlers share: bodies, JSON answers, errors, long responses to viewers that may stop reading."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from pipeline.settings.messages import reason
+from pipeline.settings.section import Section
+
+SEND_TIMEOUT_S = 10.0
+"""A viewer that reads nothing for this long is disconnected."""
+BODY_TIMEOUT_S = 10.0
+MAX_BODY_BYTES = 4096
+Change = TypeVar("Change", bound=Section)
+
+
+class RequestError(Exception):
+    """A request cannot be answered as asked.
+
+    Args:
+        status: of HTTP.
+        text: why.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+async def send_all(
+    request: web.Request, response: web.StreamResponse, parts: AsyncGenerator[bytes]
+) -> web.StreamResponse:
+    """Sends all parts, until the viewer disconnects or stops reading."""
+    async with contextlib.aclosing(parts):
+        try:
+            async for part in parts:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await response.write(part)
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            abort(request)
+        return response
+
+
+def limit_send_buffer(request: web.Request) -> None:
+    """Makes a slow viewer skip pictures instead of lagging: the system's default buffer holds seconds of them."""
+    transport = request.transport
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
+
+
+def abort(request: web.Request) -> None:
+    """Closes a connection without sending the rest of its buffer."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def read_body(request: web.Request, kind: type[Change]) -> Change:
+    """The change that a request asks for, as JSON. Raises RequestError."""
+    if request.content_type != "application/json":
+        raise RequestError(415, "expected JSON (Content-Type: application/json)")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+        return kind.model_validate_json(body, strict=True)
+    except TimeoutError:
+        raise RequestError(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RequestError(400, f"{where}: {reason(first)}" if where else reason(first)) from None
+
+
+def json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
+    """An answer of these values."""
+    return web.json_response(values, status=status, headers=headers)

@@ -1,0 +1,225 @@
+"""The request handlers of one run: pictures, status, metrics, controls, recordings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pipeline.controls import DisplayChange
+from pipeline.settings.section import Section
+from pipeline.web.feed import Feed
+from pipeline.web.prometheus import Metrics
+from pipeline.web.recordings import RecordingRoutes
+from pipeline.web.responses import (
+    SEND_TIMEOUT_S,
+    RequestError,
+    abort,
+    json_response,
+    limit_send_buffer,
+    read_body,
+    send_all,
+)
+from pipeline.web.view import SAMPLE_EVERY_S
+
+STILL_TIMEOUT_S = 3.0
+_BOUNDARY = "stream_segment_frame"
+
+
+class RecordingChange(Section):
+    """Starts or stops a recording."""
+
+    on: bool
+
+
+class RunRoutes:
+    """The request handlers; all run in the server's event loop.
+
+    Args:
+        feed: pictures and state of the run.
+        ending: set when the server ends.
+    """
+
+    def __init__(self, feed: Feed, ending: asyncio.Event) -> None:
+        self.feed = feed
+        self._monitor = feed.monitor
+        self._ending = ending
+        self._metrics = Metrics({"": feed})
+        self._recordings = RecordingRoutes(lambda: feed.monitor.view)
+
+    # -- pictures -----------------------------------------------------------------------------------------------------
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
+        with self.feed.pictures.watching():
+            viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)
+            await viewer.prepare(request)
+            shown = asyncio.Event()
+            sender = asyncio.create_task(self._send_pictures(viewer, request, shown))
+            try:
+                async for message in viewer:
+                    if message.type is not web.WSMsgType.TEXT:
+                        break
+                    shown.set()
+            finally:
+                sender.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await sender
+            return viewer
+
+    async def _send_pictures(self, viewer: web.WebSocketResponse, request: web.Request, shown: asyncio.Event) -> None:
+        number = 0
+        try:
+            while (newer := await self.feed.pictures.newer_than(number)) is not None:
+                number, picture = newer
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await viewer.send_bytes(picture)
+                    await shown.wait()
+                shown.clear()
+        except (TimeoutError, ConnectionError):
+            abort(request)
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(1.0):
+                await viewer.close(code=1001, message=b"the run has ended")
+
+    async def mjpeg(self, request: web.Request) -> web.StreamResponse:
+        """Sends pictures as Motion JPEG, for <img>, VLC, OBS and other programs."""
+        with self.feed.pictures.watching():
+            response = web.StreamResponse(
+                headers={"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}", "Connection": "close"}
+            )
+            await response.prepare(request)
+            limit_send_buffer(request)
+            return await send_all(request, response, self._parts())
+
+    async def _parts(self) -> AsyncGenerator[bytes]:
+        number = 0
+        # Browsers show a part only once they have received the boundary after it.
+        yield f"--{_BOUNDARY}\r\n".encode()
+        while (newer := await self.feed.pictures.newer_than(number)) is not None:
+            number, picture = newer
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            yield b"".join((head.encode(), picture, f"\r\n--{_BOUNDARY}\r\n".encode()))
+
+    async def snapshot(self, request: web.Request) -> web.Response:
+        """Sends the next frame at its full size."""
+        newer = None
+        with self.feed.stills.watching(), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STILL_TIMEOUT_S):
+                newer = await self.feed.stills.newer_than(0)
+        if newer is None:
+            reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
+            raise RequestError(503, f"no picture: {reason}")
+        name = f"snapshot_{datetime.now():%Y-%m-%d_%H-%M-%S}.jpg"
+        return web.Response(
+            body=newer[1], content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        )
+
+    # -- status --------------------------------------------------------------------------------------------------------
+
+    async def status(self, _: web.Request) -> web.Response:
+        """Sends everything the page shows, as JSON."""
+        return web.json_response(self._status())
+
+    def _status(self) -> dict[str, Any]:
+        return self._monitor.status(self.feed.pictures.count) | {"max_viewers": self.feed.pictures.limit}
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Sends server-sent events: the history first, the status twice per second, "end" when the run ends."""
+        with self.feed.listeners.watching():
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            return await send_all(request, response, self._status_events())
+
+    async def _status_events(self) -> AsyncGenerator[bytes]:
+        yield event(self._monitor.history, "history")
+        while not self._ending.is_set():
+            yield event(self._status())
+            await until_next_sample(self._ending)
+        yield event({}, "end")
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Answers 200 while frames are being presented, otherwise 503 with the kind of trouble; needs no token."""
+        health = self._monitor.health()
+        return json_response(200 if health.ok else 503, ok=health.ok, reason=health.trouble)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Sends the metrics for Prometheus."""
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": self._metrics.content_type})
+
+    # -- controls -----------------------------------------------------------------------------------------------------
+
+    async def overlay(self, request: web.Request) -> web.Response:
+        """Changes what is drawn."""
+        self._monitor.view.controls.change_display(await read_body(request, DisplayChange))
+        return await self.status(request)
+
+    async def recording(self, request: web.Request) -> web.Response:
+        """Starts or stops a recording."""
+        change = await read_body(request, RecordingChange)
+        if not self._monitor.can_record:
+            raise RequestError(409, "the source consists of images, which cannot be recorded as a video")
+        self._monitor.view.controls.set_recording(change.on)
+        return await self.status(request)
+
+    async def recordings(self, request: web.Request) -> web.Response:
+        """Lists what was recorded."""
+        return await self._recordings.listing(request)
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """Sends a recording."""
+        return await self._recordings.download(request)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Deletes a recording."""
+        return await self._recordings.delete(request)
+
+
+def run_routes(of: Callable[[web.Request], RunRoutes], prefix: str = "/") -> list[web.RouteDef]:
+    """The routes of a run, or of all cameras of one.
+
+    Args:
+        of: returns the run that a request is for. May raise RequestError.
+        prefix: of their paths.
+    """
+
+    def to(method: Callable[[RunRoutes, web.Request], Awaitable[web.StreamResponse]]) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await method(of(request), request)
+
+        return handle
+
+    return [
+        web.get(f"{prefix}live", to(RunRoutes.live), allow_head=False),
+        web.get(f"{prefix}stream.mjpg", to(RunRoutes.mjpeg), allow_head=False),
+        web.get(f"{prefix}snapshot.jpg", to(RunRoutes.snapshot), allow_head=False),
+        web.get(f"{prefix}api/status", to(RunRoutes.status)),
+        web.get(f"{prefix}api/events", to(RunRoutes.events), allow_head=False),
+        web.post(f"{prefix}api/overlay", to(RunRoutes.overlay)),
+        web.post(f"{prefix}api/recording", to(RunRoutes.recording)),
+        web.get(f"{prefix}api/recordings", to(RunRoutes.recordings)),
+        web.post(f"{prefix}api/recordings/delete", to(RunRoutes.delete)),
+        web.get(f"{prefix}recordings/{{name}}", to(RunRoutes.download), allow_head=False),
+        web.get(f"{prefix}healthz", to(RunRoutes.healthz)),
+        web.get(f"{prefix}metrics", to(RunRoutes.metrics)),
+    ]
+
+
+async def until_next_sample(ending: asyncio.Event) -> None:
+    """Waits until the history gets its next sample, or the server ends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SAMPLE_EVERY_S):
+            await ending.wait()
+
+
+def event(content: object, kind: str = "") -> bytes:
+    """A server-sent event."""
+    head = f"event: {kind}\n" if kind else ""
+    return f"{head}data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()
