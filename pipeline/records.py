@@ -102,6 +102,7 @@ class Frame:
         captured_at_s: when the frame was handed over by the source, seconds on the run's monotonic clock.
         image_bgr: uint8 (H, W, 3), upright, read-only.
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
+        camera: the name of the camera in a run with several; None in a run with one source.
     """
 
     source_id: str
@@ -111,6 +112,7 @@ class Frame:
     captured_at_s: float
     image_bgr: NDArray[np.uint8] = field(repr=False)
     duration: int | None = None
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         image = self.image_bgr
@@ -255,9 +257,18 @@ class UnredactedFrame(_FrameWithInstances):
         frame: the frame as it was captured.
         instances, instances_index, times: see `SegmentedFrame`.
         detections: what the instances come from; None before the first result, and for a frame that the network lost.
+
+    Raises:
+        ValueError: the detections are of another camera's frame.
     """
 
     detections: Detections | None = None
+
+    def __post_init__(self) -> None:
+        if self.detections is not None and self.detections.frame.camera != self.frame.camera:
+            raise ValueError(
+                f"a frame of camera {self.frame.camera} came with detections of camera {self.detections.frame.camera}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

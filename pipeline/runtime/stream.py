@@ -24,18 +24,18 @@ from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.image_instances import ImageInstances
-from pipeline.runtime.inference import InferenceStage, segmenter_for
+from pipeline.runtime.inference import InferenceStage, SegmenterFor, segmenter_for
+from pipeline.runtime.inference_service import NetworkShare, ScheduledInference
 from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.wiring import wire
-from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks
-from pipeline.sinks.switched_recorder import SwitchedRecorder
+from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
@@ -59,11 +59,15 @@ class Stream:
     Args:
         settings: everything about the run; sinks are made as `output`, `detections` and `window` say. Or the source
             alone, a path or another `source.uri`: nothing is shown or written then.
-        source, segmenter: used in place of those that the settings describe.
+        source: used in place of the one that the settings describe.
+        segmenter: used in place of the one that the settings describe; or what makes it once the source is open.
         clock: seconds, monotonic.
+        camera: the name of this camera in a run with several (see `Cameras`): its frames and results carry it, and the
+            page and the service manager are the run's.
 
     Attributes:
         opened: whether `open` has succeeded (and stays True after `close`).
+        view: what viewers may read of the run, also before it is open.
     """
 
     def __init__(
@@ -71,8 +75,9 @@ class Stream:
         settings: Settings | str | Path,
         *,
         source: Source | None = None,
-        segmenter: Segmenter | None = None,
+        segmenter: Segmenter | SegmenterFor | None = None,
         clock: Clock = time.monotonic,
+        camera: str | None = None,
     ) -> None:
         if not isinstance(settings, Settings):
             settings = Settings.model_validate({"source": {"uri": str(settings)}, "window": {"mode": "off"}})
@@ -82,7 +87,8 @@ class Stream:
         self.clock = clock
         self.opened = False
         self._source = source if source is not None else make_source(settings.source, clock)
-        self._own_segmenter = segmenter
+        self._segmenter_for = (lambda *_: segmenter) if isinstance(segmenter, Segmenter) else segmenter or segmenter_for
+        self._camera = camera
         self._own_sinks: list[Sink] = []
         self._workers: list[SinkWorker] = []
         self._opening_began = False
@@ -90,6 +96,18 @@ class Stream:
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
+        self.view = RunView(
+            self.ledger,
+            self.controls,
+            clock,
+            source=lambda: self._plan.source if self.opened else None,
+            live=lambda: not self.opened or self._plan.live,
+            model=lambda: self._segmenter.description if self.opened else "",
+            least_score=lambda: self._segmenter.detections.high_score if self.opened else 0.0,
+            waiting_for=lambda: self._waiting_for() if self.opened else "",
+            reconnects=lambda: self._source.state.reconnects,
+            recordings=self._recordings,
+        )
 
     def add_sink(self, sink: Sink) -> None:
         """Add a sink of your own; before the stream is opened."""
@@ -129,55 +147,42 @@ class Stream:
         settings, plan, ledger = self.settings, self._plan, self.ledger
         if plan.audio_withheld and (settings.output.path is not None or settings.serve.address is not None):
             logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
-        segmenter, detections = self._own_segmenter, DetectionFilter()
-        if segmenter is None:
-            segmenter, detections = segmenter_for(self._run_plan, plan)
+        segmenter = self._segmenter_for(self._run_plan, plan)
         # Live runs restart a network that fails or hangs, if the settings say so.
-        self._supervised = None
         if settings.supervision.restart and plan.live:
-            self._supervised = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
-        self._segmenter = segmenter = self._supervised or segmenter
-        self._presenter = Presenter(
-            settings, plan, segmenter.labels, self.controls, ledger, self.clock, detections.high_score
-        )
-        self._open_sinks(detections.high_score)
+            segmenter = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
+        self._segmenter, high_score = segmenter, segmenter.detections.high_score
+        self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock, high_score)
+        self._open_sinks()
         self._wiring = wiring = wire(plan, settings.motion, ledger)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss
-        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s)
-        tracker = Tracker(plan.tracking, detections.high_score) if plan.tracking is not None else None
-        inference = InferenceStage(segmenter, detections, tracker, wiring, plan.batching, ledger, self.clock)
+        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._camera)
+        tracker = Tracker(plan.tracking, high_score) if plan.tracking is not None else None
+        stage = ScheduledInference if isinstance(segmenter, NetworkShare) else InferenceStage
+        inference = stage(segmenter, tracker, wiring, plan.batching, ledger, self.clock)
         inlets, outlets = (wiring.to_inference,), (wiring.results,)
         self._stages = [
             Stage("capture", read, self._errors, outlets=wiring.frame_slots),
             Stage("inference", inference.run, self._errors, inlets, outlets),
         ]
 
-    def _open_sinks(self, least_score: float) -> None:
+    def _open_sinks(self) -> None:
         source = self._plan.source
-        planned = make_sinks(self.settings, source, controls=self.controls)
-        if self.settings.serve.address is not None:
+        planned = make_sinks(self.settings, source, controls=self.controls, alone=self._camera is None)
+        if self.settings.serve.address is not None and self._camera is None:
             from pipeline.web.sink import WebSink
 
-            recorder = next((sink for sink in planned if isinstance(sink, SwitchedRecorder)), None)
-            view = RunView(
-                self.ledger,
-                self.controls,
-                self.clock,
-                source=lambda: self._plan.source,
-                live=lambda: self._plan.live,
-                model=lambda: self._segmenter.description,
-                least_score=lambda: least_score,
-                waiting_for=self._waiting_for,
-                reconnects=lambda: self._source.state.reconnects,
-                recordings=tuple if recorder is None else recorder.recordings,
-            )
-            planned.append(WebSink(self.settings.serve, view))
+            planned.append(WebSink(self.settings.serve, self.view))
         context = RunContext(source, self._segmenter.labels)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
             worker.open(context)
+
+    def _recordings(self) -> Sequence[Recording]:
+        recorders = [worker.sink for worker in tuple(self._workers) if isinstance(worker.sink, SwitchedRecorder)]
+        return [recording for recorder in recorders for recording in recorder.recordings()]
 
     def _replan(self, source: SourceInfo) -> None:
         """The source was reopened as something else: replace its plan, between two frames."""
@@ -240,7 +245,7 @@ class Stream:
         slate, gone = self.settings.slate, self._source.state.text
         if gone:
             return slate.source or gone
-        if self._supervised is not None and self._supervised.restarting:
+        if self._segmenter.restarting:
             return slate.restarting
         return slate.loading if self.ledger.loading else ""
 
@@ -323,6 +328,11 @@ class Stream:
         return self.plan.source
 
     @property
+    def offline(self) -> bool:
+        """Whether the source is lost at present, or was not there yet."""
+        return bool(self._source.state.text)
+
+    @property
     def labels(self) -> Sequence[str]:
         """Class names by class id; labels[0] is "BG"."""
         self._check_opened()
@@ -343,7 +353,7 @@ class Stream:
             model=self._segmenter.description,
             stats=self.ledger.overall(),
             reconnects=self._source.state.reconnects,
-            restarts=self._supervised.restarts if self._supervised is not None else 0,
+            restarts=self._segmenter.restarts,
             outputs=[path for sink in self.sinks for path in sink.outputs],
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self.clock() - self._opened_at_s,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import Instances
+from pipeline.segmentation.detection_filter import DetectionFilter
 
 
 class Segmenter(ABC):
@@ -17,7 +18,16 @@ class Segmenter(ABC):
     Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`,
     `segment_batch` and `close` are called in the inference thread, `segment_batch` in others as well if there are
     several `workers`. `labels` and `description` are valid from construction on.
+
+    Attributes:
+        detections: which of the reported detections count.
+        restarts: how often the network was restarted after it had failed or hung.
+        restarting: whether it has not answered since it was lost.
     """
+
+    detections = DetectionFilter()
+    restarts: int = 0
+    restarting: bool = False
 
     @property
     @abstractmethod

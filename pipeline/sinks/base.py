@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -105,3 +105,46 @@ class Sink(ABC):
     def outputs(self) -> Sequence[str]:
         """Paths of the files written, for the summary."""
         return ()
+
+
+class CamerasViewer(ABC):
+    """Shows all cameras of a run in one place, such as a mosaic in a window. Set with `Cameras.set_viewer`.
+
+    All methods run in the thread that iterates the `Cameras`, or is in `Cameras.run`: the main thread, as GUI toolkits
+    require. They must be quick. Pictures are redacted, as for every sink.
+
+    Attributes:
+        wants_overlay: whether it needs frames with the overlay drawn.
+        stop_requested: whether the user ended the run (closed the window, pressed q).
+    """
+
+    wants_overlay: bool = True
+    stop_requested: bool = False
+
+    @abstractmethod
+    def open(self, cameras: Sequence[str]) -> None:
+        """Acquire the screen; before the first frame.
+
+        Args:
+            cameras: the names, in the order of the settings. Later ones come with `idle`.
+
+        Raises:
+            InputError: there is no screen.
+        """
+
+    @abstractmethod
+    def write(self, camera: str, presentation: Presentation) -> None:
+        """Take a camera's newest frame; those between two calls are left out."""
+
+    @abstractmethod
+    def idle(self, states: Mapping[str, str]) -> None:
+        """Poll keys and refresh the screen; about 30 times a second, and after each frame.
+
+        Args:
+            states: for each camera what keeps frames from coming, such as "offline since 14:03", "disabled" or "loading
+                the model"; "" while they come. Cameras that are added or removed come and go here.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the screen. May be called twice, and without `open`."""

@@ -114,10 +114,12 @@ def frame_record(
     """One frame's line as a JSON-serializable dict; masks are None if `mask_threshold` is None.
 
     Returns:
-        source, frame, pts (seconds), width, height and objects with class_id, label, score, box (x1, y1, x2, y2 in
-        pixels), mask (COCO compressed RLE) and track_id.
+        camera (in a run with several), source, frame, pts (seconds), width, height and objects with class_id, label,
+        score, box (x1, y1, x2, y2 in pixels), mask (COCO compressed RLE) and track_id.
     """
+    camera = {} if frame.camera is None else {"camera": utf8_name(frame.camera)}
     return {
+        **camera,
         "source": utf8_name(frame.source_id),
         "frame": frame.index,
         "pts": round(frame.pts_s, 6),

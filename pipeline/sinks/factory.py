@@ -34,6 +34,7 @@ def make_sinks(
     source: SourceInfo,
     screen: Callable[[], tuple[bool, str]] = screen_available,
     controls: Controls | None = None,
+    alone: bool = True,
 ) -> list[Sink]:
     """Returns the unopened sinks of a run.
 
@@ -42,6 +43,7 @@ def make_sinks(
         source: the open source: stills are recorded as images, everything else as a video.
         screen: returns whether a window can be opened, and the reason if not.
         controls: switch the recording of a served run on and off.
+        alone: whether this is the whole run, and no camera of several: these leave the service manager to the run.
 
     Raises:
         InputError: a window is required on a machine without a screen.
@@ -63,7 +65,7 @@ def make_sinks(
         sinks.append(Detections(detections, outputs, settings.overlay.mask_threshold))
     if settings.virtual_camera.device is not None:
         sinks.append(VirtualCamera(settings.virtual_camera))
-    notifier = make_systemd_notifier()
+    notifier = make_systemd_notifier() if alone else None
     # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
     return sinks if notifier is None else [notifier, *sinks]
 
