@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.file_names import user_path
@@ -37,6 +37,9 @@ from pipeline.sinks.paths import Inputs
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
+
+if TYPE_CHECKING:
+    from pipeline.web.camera_pages import CameraPages
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +127,12 @@ class Cameras(CameraHost):
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
+        self._pages: CameraPages | None = None
+        if self.settings.serve.address is not None:
+            from pipeline.web.camera_pages import CameraPages
+
+            self._pages = CameraPages(self.settings.serve, self)
+            self.add_sinks(self._pages.make_sink)
         own = {camera.name: _settings_of(self.settings, camera) for camera in self.settings.cameras}
         _check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
@@ -162,12 +171,17 @@ class Cameras(CameraHost):
         """Load the network and start the cameras that are enabled; waits for neither.
 
         Raises:
-            InputError: the viewer cannot be opened, or a window is required, and there is no viewer.
+            InputError: the viewer or the page cannot be opened, or a window is required, and there is no viewer.
         """
-        if self._viewer is not None:
-            self._viewer.open(list(self.entries))
-        elif self.settings.window.mode is WindowMode.ON:
-            raise InputError("window.mode is on, but a run with several cameras has no window: set it to off")
+        with contextlib.ExitStack() as undo:
+            if self._pages is not None:
+                self._pages.open()
+                undo.callback(self._pages.close)
+            if self._viewer is not None:
+                self._viewer.open(list(self.entries))
+            elif self.settings.window.mode is WindowMode.ON:
+                raise InputError("window.mode is on, but a run with several cameras has no window: set it to off")
+            undo.pop_all()
         self._opened_at_s = self.clock()
         self._network.start()
         for camera in self._enabled():
@@ -216,6 +230,8 @@ class Cameras(CameraHost):
         with contextlib.ExitStack() as closing:
             if self._viewer is not None:
                 closing.callback(self._viewer.close)
+            if self._pages is not None:
+                closing.callback(self._pages.close)
             closing.callback(self._network.close)
             for entry in self.entries.values():
                 closing.callback(entry.join)
@@ -273,8 +289,13 @@ class Cameras(CameraHost):
             _check_outputs(own)
             self._network.check(added.name, own[added.name])
             entry = CameraEntry(added.name, own[added.name], self)
-            entry.prepare()
-            self.settings, self.entries = settings, {**self.entries, added.name: entry}
+            before, self.settings = self.settings, settings
+            try:
+                entry.prepare()
+            except InputError:
+                self.settings = before
+                raise
+            self.entries = {**self.entries, added.name: entry}
             if added.enabled and not self._stopping:
                 entry.start()
 
@@ -405,8 +426,6 @@ def _check_run(settings: Settings) -> None:
     if not any(camera.enabled for camera in settings.cameras):
         what = "all cameras are disabled" if settings.cameras else "there are no cameras"
         raise InputError(f"{what}: name at least one in `cameras`, with enabled: true")
-    if settings.serve.address is not None:
-        raise InputError("--serve (serve.address) shows one source so far: leave it out with several cameras")
 
 
 def _settings_of(settings: Settings, camera: CameraSettings) -> Settings:
