@@ -13,6 +13,7 @@ from pipeline.controls import Controls
 from pipeline.ledger import RunLedger, RunSummary
 from pipeline.records import SegmentedFrame
 from pipeline.runtime.stream import Stream
+from pipeline.settings.camera_settings import CameraSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.switched_recorder import Recording
@@ -49,21 +50,27 @@ class CameraEntry:
     Enabled, it runs a `Stream` in a thread of its own; each time that it is enabled, a new one.
 
     Args:
-        name: of the camera.
+        camera: its entry in the settings.
         settings: its own, complete.
         host: the run.
         wall_clock: local time, for texts.
 
     Attributes:
+        name, weight: of the camera.
+        settings: its own, complete.
         enabled: whether it is to run; `Cameras.enable` and `disable` change it.
         error: what ended its last run; None while all is well.
         summaries: of its runs that have ended.
     """
 
     def __init__(
-        self, name: str, settings: Settings, host: CameraHost, wall_clock: Callable[[], datetime] = datetime.now
+        self,
+        camera: CameraSettings,
+        settings: Settings,
+        host: CameraHost,
+        wall_clock: Callable[[], datetime] = datetime.now,
     ) -> None:
-        self.name, self.settings = name, settings
+        self.name, self.weight, self.settings = camera.name, camera.weight, settings
         self.enabled = False
         self.error: BaseException | None = None
         self.summaries: list[RunSummary] = []

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.errors import InputError, StreamSegmentError
+from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.ledger import RunSummary
 from pipeline.records import Clock, SegmentedFrame
@@ -136,7 +136,9 @@ class Cameras(CameraHost):
         own = {camera.name: _settings_of(self.settings, camera) for camera in self.settings.cameras}
         _check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
-        self.entries: Mapping[str, CameraEntry] = {name: CameraEntry(name, each, self) for name, each in own.items()}
+        self.entries: Mapping[str, CameraEntry] = {
+            camera.name: CameraEntry(camera, own[camera.name], self) for camera in self.settings.cameras
+        }
         for camera in self._enabled():
             self.entries[camera].prepare()
 
@@ -201,12 +203,17 @@ class Cameras(CameraHost):
                 ended = False
         self._network.raise_if_lost()
 
-    def run(self) -> None:
-        """Present everything to sinks and viewer until the end; raises the network's error."""
+    def run(self, watch: Callable[[], None] = lambda: None) -> None:
+        """Present everything to sinks and viewer until the end; raises the network's error.
+
+        Args:
+            watch: called about 30 times a second.
+        """
         self._check_opened()
         self._begun.set()
         while not self._ended:
             self._refresh(POLL_S)
+            watch()
         self._network.raise_if_lost()
 
     def stop(self) -> None:
@@ -272,7 +279,7 @@ class Cameras(CameraHost):
             InputError: there is no camera of this name.
         """
         with self._lock:
-            self._named(camera).disable()
+            self._disable(camera)
 
     def add(self, camera: CameraSettings | Mapping[str, Any]) -> None:
         """Add a camera, and start it if it is enabled; from any thread.
@@ -288,14 +295,9 @@ class Cameras(CameraHost):
             own = {each.name: _settings_of(settings, each) for each in settings.cameras}
             _check_outputs(own)
             self._network.check(added.name, own[added.name])
-            entry = CameraEntry(added.name, own[added.name], self)
-            before, self.settings = self.settings, settings
-            try:
-                entry.prepare()
-            except InputError:
-                self.settings = before
-                raise
-            self.entries = {**self.entries, added.name: entry}
+            entry = CameraEntry(added, own[added.name], self)
+            entry.prepare()
+            self.settings, self.entries = settings, {**self.entries, added.name: entry}
             if added.enabled and not self._stopping:
                 entry.start()
 
@@ -307,11 +309,20 @@ class Cameras(CameraHost):
             StageStuckError: its run does not end.
         """
         with self._lock:
-            entry = self._named(camera)
-            entry.disable()
+            entry = self._disable(camera)
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
             self.entries = {name: each for name, each in self.entries.items() if name != camera}
         entry.join()
+
+    @property
+    def opened(self) -> bool:
+        """Whether `open` has begun (and stays True after `close`)."""
+        return self._opened_at_s is not None
+
+    @property
+    def output_closed(self) -> bool:
+        """Whether nobody reads standard output any more."""
+        return any(isinstance(entry.error, OutputClosedError) for entry in self.entries.values())
 
     def summary(self) -> CamerasSummary:
         """What the run did so far; final after `close`."""
@@ -328,12 +339,11 @@ class Cameras(CameraHost):
 
     def make_stream(self, entry: CameraEntry, settings: Settings) -> Stream:
         """See `CameraHost.make_stream`."""
-        weight = next(camera.weight for camera in self.settings.cameras if camera.name == entry.name)
         try:
             source = self._source_of(entry.name, settings.source)
         except InputError as error:
             raise InputError(f"camera {entry.name}: {error}") from None
-        segmenter_for = self._network.share_of(weight)
+        segmenter_for = self._network.share_of(entry.weight)
         return Stream(settings, source=source, segmenter=segmenter_for, clock=self.clock, camera=entry.name)
 
     def make_sinks(self, entry: CameraEntry) -> Sequence[Sink]:
@@ -350,7 +360,8 @@ class Cameras(CameraHost):
 
     def on_failure(self, entry: CameraEntry) -> None:
         """See `CameraHost.on_failure`."""
-        if entry.error is not self._network.error:  # that one is everybody's, and raised
+        # The network's error is everybody's, and raised; who reads standard output has left, needs no line.
+        if entry.error is not self._network.error and not isinstance(entry.error, OutputClosedError):
             logger.error("camera %s has ended: %s", entry.name, entry.error)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -362,6 +373,12 @@ class Cameras(CameraHost):
         if camera not in self.entries:
             raise InputError(f"there is no camera {camera}; the cameras are {', '.join(self.entries)}")
         return self.entries[camera]
+
+    def _disable(self, camera: str) -> CameraEntry:
+        entry = self._named(camera)
+        entry.disable()
+        self._handed.forget(camera)  # the thread that iterates may be this one, and take no more for now
+        return entry
 
     @property
     def _ended(self) -> bool:
@@ -393,7 +410,7 @@ class Cameras(CameraHost):
             entry.stop()
 
     def _check_opened(self) -> None:
-        if self._opened_at_s is None:
+        if not self.opened:
             raise RuntimeError("the cameras are not open: use them in a `with` block")
 
 

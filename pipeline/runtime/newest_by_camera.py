@@ -33,6 +33,12 @@ class NewestByCamera(Generic[T]):
             self._changed.notify_all()
             return camera, self._items.pop(camera)
 
+    def forget(self, camera: str) -> None:
+        """Drop the item of a camera, which may wait with the next one while nobody takes any."""
+        with self._changed:
+            self._items.pop(camera, None)
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Let nobody wait any more."""
         with self._changed:

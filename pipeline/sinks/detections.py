@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +22,8 @@ from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, write_all
 
+_one_writer = threading.Lock()
+"""Several cameras may write to standard output, which may take a line in parts."""
 STDOUT = "-"
 """The path that stands for standard output."""
 
@@ -66,8 +70,9 @@ class Detections(Sink):
         try:
             if self._file is None:
                 self._file = self._opened()
-            write_all(self._file, line)
-            self._file.flush()
+            with _one_writer if self._path is None else nullcontext():
+                write_all(self._file, line)
+                self._file.flush()
         except BrokenPipeError as error:
             if self._path is None:
                 raise OutputClosedError("nobody reads the detections any more") from error

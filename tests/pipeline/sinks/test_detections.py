@@ -257,3 +257,11 @@ def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, 
         sink.open(context())
     assert (tmp_path / "input.mp4").read_bytes() == b"the input"
     assert len(os.listdir(tmp_path)) == 2
+
+
+def test_frames_of_several_cameras_name_theirs():
+    frame = presentation(0).segmented.frame
+    record = frame_record(replace(frame, camera="hall"), some_instances(), LABELS, None)
+    assert next(iter(record)) == "camera"
+    assert record["camera"] == "hall"
+    assert "camera" not in frame_record(frame, some_instances(), LABELS, None)
