@@ -260,6 +260,10 @@ class Cameras(CameraHost):
 
     # -- while it runs ------------------------------------------------------------------------------------------------
 
+    def is_enabled(self, camera: str) -> bool:
+        """Whether a camera is to run. Raises InputError if there is none of this name."""
+        return self._named(camera).enabled
+
     def enable(self, camera: str) -> None:
         """Start a camera that is disabled, has failed or has ended; from any thread.
 

@@ -74,6 +74,9 @@ class ServeSettings(Section):
     max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
     stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
     record_dir: LocalPath = "."
+    edit_cameras: bool = False
+    camera_sources: tuple[str, ...] = ()
+    cameras_file: LocalPath | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from pipeline.errors import StreamSegmentError
 from pipeline.labels import plural
 from pipeline.settings.section import Section
 from pipeline.web.access import Access
+from pipeline.web.camera_editing import CameraEditing, EditableCameras
 from pipeline.web.feed import Feed
 from pipeline.web.prometheus import Metrics
 from pipeline.web.responses import (
@@ -54,7 +55,7 @@ class ServedCamera(Protocol):
         """Its present run, or the last one."""
 
 
-class ServedCameras(Protocol):
+class ServedCameras(EditableCameras, Protocol):
     """The cameras of a run."""
 
     @property
@@ -85,6 +86,9 @@ class CameraRoutes:
     """
 
     def __init__(self, cameras: ServedCameras, site: Site, tiles: Tiles) -> None:
+        settings = cameras.settings.serve
+        editing = CameraEditing(settings, cameras, self.status)
+        self._is_editable = settings.edit_cameras
         self._cameras = cameras
         self._site = site
         self._tiles = tiles
@@ -101,6 +105,9 @@ class CameraRoutes:
                 web.get("/api/status", self.status),
                 web.get("/api/events", self.events, allow_head=False),
                 web.post("/api/cameras", self.change),
+                web.post("/api/cameras/add", editing.add),
+                web.post("/api/cameras/change", editing.change),
+                web.post("/api/cameras/remove", editing.remove),
                 web.get("/healthz", self.healthz),
                 web.get("/metrics", self.metrics),
                 web.get("/cameras/{camera}/", self.page),
@@ -151,6 +158,7 @@ class CameraRoutes:
             "cameras": [_camera_status(entry, feed) for entry, feed in entries],
             "viewers": self._tiles.viewers.count,
             "max_viewers": self._tiles.viewers.limit,
+            "editable": self._is_editable,
         }
 
     async def events(self, request: web.Request) -> web.StreamResponse:

@@ -37,15 +37,35 @@ class Tile {
     own.href = link.href;
     title.append(own);
     line.append(title, this.numbers, label);
-    this.root.append(link, line);
+    this.root.append(link, line, this.#editor());
+  }
+
+  #editor() {
+    this.edit = element("details");
+    this.edit.hidden = true;
+    const form = element("form");
+    const address = element("input");
+    Object.assign(address, { name: "uri", required: true, maxLength: 2048, autocomplete: "off", placeholder: "new address" });
+    address.setAttribute("aria-label", `New address of ${this.name}`);
+    const save = element("button", "plain", "Change");
+    const remove = element("button", "plain", "Remove");
+    remove.type = "button";
+    remove.addEventListener("click", () => {
+      if (confirm(`Remove ${this.name} from this run?`)) change("api/cameras/remove", { camera: this.name });
+    });
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      if (await change("api/cameras/change", { camera: this.name, uri: address.value.trim() })) this.edit.open = false;
+    });
+    form.append(address, save, remove);
+    this.edit.append(element("summary", "", "Edit"), form);
+    return this.edit;
   }
 
   async #enable(enabled) {
     this.changing = true;
-    const [status, error] = await post("api/cameras", { camera: this.name, enabled });
+    await change("api/cameras", { camera: this.name, enabled });
     this.changing = false;
-    showMessage(error);
-    if (status) showStatus(status);
   }
 
   async draw(jpeg) {
@@ -68,7 +88,16 @@ class Tile {
   }
 }
 
-function showStatus({ cameras }) {
+// Returns whether the server did it; shows why not.
+async function change(path, values) {
+  const [status, error] = await post(path, values);
+  byId("message").textContent = error;
+  byId("message").hidden = !error;
+  if (status) showStatus(status);
+  return status !== null;
+}
+
+function showStatus({ cameras, editable }) {
   const names = new Set(cameras.map(({ name }) => name));
   for (const [name, tile] of tiles) {
     if (names.has(name)) continue;
@@ -82,7 +111,9 @@ function showStatus({ cameras }) {
       byId("grid").append(tile.root);
     }
     tiles.get(status.name).show(status);
+    tiles.get(status.name).edit.hidden = !editable;
   }
+  byId("add").hidden = !editable;
   const wanted = cameras.filter(({ enabled }) => enabled);
   run.wanted = wanted.length;
   run.coming = wanted.filter(({ state }) => !state).length;
@@ -134,9 +165,11 @@ function showState() {
   byId("grid").classList.toggle("lost", now() - run.statusAt > STATUS_TIMEOUT_S);
 }
 
-function showMessage(text) {
-  byId("message").textContent = text;
-  byId("message").hidden = !text;
-}
+byId("add").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const { name, uri } = Object.fromEntries(new FormData(form));
+  if (await change("api/cameras/add", { name: name.trim(), uri: uri.trim() })) form.reset();
+});
 
 setInterval(showState, 250);

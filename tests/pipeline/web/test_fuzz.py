@@ -25,7 +25,8 @@ ROUTES = (
     "/ /app.js /cameras.js /connection.js /plots.js /recordings.js /style.css /icon.svg /live /stream.mjpg "
     "/snapshot.jpg /api/status /api/events /api/overlay /api/recording /api/recordings /api/recordings/delete "
     "/recordings/x.mp4 /healthz /metrics /api/cameras /cameras/hall/ /cameras/hall/live /cameras/hall/api/status "
-    "/cameras/hall/api/overlay /cameras/hall/recordings/x.mp4 /cameras/absent/ /cameras/absent/api/recording"
+    "/api/cameras/add /api/cameras/change /api/cameras/remove /cameras/hall/api/overlay "
+    "/cameras/hall/recordings/x.mp4 /cameras/absent/ /cameras/absent/api/recording"
 ).split()
 OWN_PATH = r"/([A-Za-z0-9%._~-]+/?)*"
 """A path of this site: percent-encoded, no empty segment."""
@@ -124,6 +125,7 @@ BODY = st.one_of(
                 b"5\r\n{}",
                 b"a" * 5000,
             ),
+            *(b'{"name": "x", "uri": "file:///etc/passwd"}', b'{"camera": "gate", "uri": "0"}', b'{"camera": "gate"}'),
             *(b'{"camera": "hall", "enabled": true}', b'{"camera": "..", "enabled": 1}'),
             *(b'{"name": "../../etc/passwd"}', b'{"name": ""}', b'{"name": "\\ud800"}', b'{"name": "a\\u0000"}'),
         ]
@@ -178,7 +180,7 @@ def one_source(serve):
 
 @contextlib.contextmanager
 def several_cameras(serve):
-    with served_cameras("hall", "gate", serve=serve) as run:
+    with served_cameras("hall", "gate", serve={**serve, "edit_cameras": True}) as run:
         run.until(lambda: run.get("/healthz")[0] == 200)
         yield run
 
