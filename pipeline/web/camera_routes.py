@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -110,6 +111,7 @@ class CameraRoutes:
                 web.post("/api/cameras/remove", editing.remove),
                 web.get("/healthz", self.healthz),
                 web.get("/metrics", self.metrics),
+                web.get("/cameras/{camera}", self.slash),
                 web.get("/cameras/{camera}/", self.page),
                 *run_routes(self._of, "/cameras/{camera}/"),
             ]
@@ -141,6 +143,11 @@ class CameraRoutes:
         """Sends the page of a camera."""
         self._of(request)
         return await self._run_page(request)
+
+    async def slash(self, request: web.Request) -> web.Response:
+        """Leads to the page of a camera, whose requests are relative to its address."""
+        self._of(request)
+        return web.Response(status=303, headers={"Location": f"/cameras/{quote(request.match_info['camera'])}/"})
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """Sends the small pictures of all cameras over a WebSocket: see `Tiles`."""

@@ -5,7 +5,7 @@ import { element } from "./plots.js";
 
 const byId = (id) => document.getElementById(id);
 const tiles = new Map(); // camera's name → Tile
-const run = { statusAt: -Infinity, ended: false, refused: "", coming: 0, wanted: 0 };
+const run = { statusAt: -Infinity, ended: false, refused: "", coming: 0, wanted: 0, limit: 0 };
 
 class Tile {
   constructor(name) {
@@ -97,7 +97,7 @@ async function change(path, values) {
   return status !== null;
 }
 
-function showStatus({ cameras, editable }) {
+function showStatus({ cameras, editable, viewers, max_viewers: limit }) {
   const names = new Set(cameras.map(({ name }) => name));
   for (const [name, tile] of tiles) {
     if (names.has(name)) continue;
@@ -117,13 +117,13 @@ function showStatus({ cameras, editable }) {
   const wanted = cameras.filter(({ enabled }) => enabled);
   run.wanted = wanted.length;
   run.coming = wanted.filter(({ state }) => !state).length;
+  run.limit = viewers >= limit ? limit : 0;
 }
 
 listen({
   status(status) {
     Object.assign(run, { ended: false, refused: "", statusAt: now() });
     showStatus(status);
-    showState();
   },
   end() {
     run.ended = true;
@@ -135,7 +135,7 @@ listen({
 });
 
 // A message: the length of a JSON list of [camera, size], 4 bytes; that list; the JPEGs in its order.
-new PictureSocket(async (message) => {
+const pictures = new PictureSocket(async (message) => {
   const length = new DataView(await message.slice(0, 4).arrayBuffer()).getUint32(0);
   let at = 4 + length;
   const drawn = [];
@@ -153,6 +153,7 @@ function connectionState() {
     if (run.ended) return ["bad", "The run has ended. Waiting for the next one …"];
     return run.wanted ? ["bad", "Connection lost, retrying …"] : ["wait", "Connecting …"];
   }
+  if (!pictures.isOpen) return run.limit ? ["bad", `The limit of ${run.limit} viewers is reached`] : ["wait", "Waiting for the pictures …"];
   if (run.coming === run.wanted) return ["good", run.wanted ? "Live" : "All disabled"];
   return ["bad", `${run.coming} of ${run.wanted} live`];
 }

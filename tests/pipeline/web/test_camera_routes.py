@@ -44,6 +44,12 @@ def test_pages(run, path):
     assert (b"cameras.js" in body) == (path == "/")
 
 
+def test_the_slash_at_the_end_may_be_left_out(run):
+    status, headers, _ = run.get("/cameras/Stra%C3%9Fe")
+    assert (status, headers["Location"]) == (303, "/cameras/Stra%C3%9Fe/")
+    assert run.get("/cameras/absent")[0] == 404
+
+
 def test_what_a_run_with_one_source_has_each_camera_has(run):
     assert run.json("/cameras/hall/api/status")["source"]["name"] == "camera <1>"
     assert run.json("/cameras/Stra%C3%9Fe/api/status")["waiting_for"] == ""
