@@ -214,6 +214,7 @@ class WindowSettings(Section):
     fullscreen: bool = False
     monitor: Annotated[int, Field(ge=0, le=63)] | None = None
     cursor: bool = True
+    rotate_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None
     title: str = "stream_segment"
     stills_dir: LocalPath = "."
 

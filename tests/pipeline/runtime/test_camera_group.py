@@ -321,7 +321,8 @@ class Wall(CamerasViewer):
     def open(self, cameras):
         self.calls.append(("open", tuple(cameras)))
 
-    def write(self, camera, presentation):
+    def write(self, camera, presentation, context):
+        assert context.labels[0] == "BG"
         assert threading.current_thread() is threading.main_thread()
         assert presentation.drawn
         self.shown[camera].append(presentation.segmented.frame.index)
