@@ -105,7 +105,7 @@ def ready(settings: Settings) -> Iterator[MaskRCNNSegmenter]:
     """The segmenter that a run with these settings makes for itself, loaded; runs neither load nor close it."""
     with make_source(settings.source) as source:
         plan = plan_run(settings)
-        segmenter, _ = segmenter_for(plan, plan.for_source(source.open()))
+        segmenter = segmenter_for(plan, plan.for_source(source.open()))
     segmenter.open()
     models.say(f"ready: {segmenter.description}")
     close, segmenter.close = segmenter.close, lambda: None

@@ -14,6 +14,7 @@ from pipeline.records import Clock, Detections, Frame, Instances, StageTimes, Un
 from pipeline.runtime.plan import Batching, Filling, RunPlan, SourcePlan
 from pipeline.runtime.wiring import Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
+from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.segmenter import Segmenter
@@ -48,8 +49,8 @@ class _Batch:
     is_answered: Callable[[], bool]
 
 
-def segmenter_for(run: RunPlan, source: SourcePlan) -> tuple[MaskRCNNSegmenter, DetectionFilter]:
-    """The segmenter that the plans call for, and the thresholds that go with it.
+def segmenter_for(run: RunPlan, source: SourcePlan, machine: Machine | None = None) -> MaskRCNNSegmenter:
+    """The segmenter that the plans call for, on this machine or on another one.
 
     Raises:
         InputError: weights or labels are missing or do not fit, or the engine, backend or device is not there.
@@ -57,7 +58,7 @@ def segmenter_for(run: RunPlan, source: SourcePlan) -> tuple[MaskRCNNSegmenter, 
     model = read_model(run.settings.model)
     low_score = source.tracking.low_score if source.tracking is not None else None
     detections = model.detection_filter(low_score, run.redaction_score)
-    return MaskRCNNSegmenter(model, detections, source.workers), detections
+    return MaskRCNNSegmenter(model, detections, source.workers, machine)
 
 
 class InferenceStage:

@@ -29,7 +29,6 @@ from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.wiring import wire
-from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
@@ -128,9 +127,8 @@ class Stream:
         settings, plan, ledger = self.settings, self._plan, self.ledger
         if plan.audio_withheld and (settings.output.path is not None or settings.serve.address is not None):
             logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
-        segmenter, detections = self._own_segmenter, DetectionFilter()
-        if segmenter is None:
-            segmenter, detections = segmenter_for(self._run_plan, plan)
+        segmenter: Segmenter = self._own_segmenter or segmenter_for(self._run_plan, plan)
+        detections = segmenter.detections
         # Live runs restart a network that fails or hangs, if the settings say so.
         self._supervised = None
         if settings.supervision.restart and plan.live:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import Instances
+from pipeline.segmentation.detection_filter import DetectionFilter
 
 
 class Segmenter(ABC):
@@ -28,6 +29,11 @@ class Segmenter(ABC):
     @abstractmethod
     def description(self) -> str:
         """One line for the user: which network, weights, backend and device."""
+
+    @property
+    def detections(self) -> DetectionFilter:
+        """Which of the reported instances count; all, unless there are thresholds."""
+        return DetectionFilter()
 
     @property
     def workers(self) -> int:

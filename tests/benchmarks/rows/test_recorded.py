@@ -5,7 +5,6 @@ import pytest
 from benchmarks import footage
 from benchmarks.measuring import RowReport
 from benchmarks.rows import recorded
-from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.engine_pool import ANOTHER_ENGINE
 from pipeline.threads.stage import THREAD_PREFIX
 from tests.benchmarks.rows.fakes import Engine, by_name, opening
@@ -19,7 +18,7 @@ def side_by_side(monkeypatch):
     def segmenter_for(run, plan):
         assert (plan.tracking.smoothing, plan.source.width, plan.source.height, plan.live) == (0.0, 96, 64, False)
         made.append(Engine({}, 2))
-        return made[-1], DetectionFilter()
+        return made[-1]
 
     monkeypatch.setattr(Engine, "workers", 2)
     monkeypatch.setattr(recorded, "segmenter_for", segmenter_for)
