@@ -111,7 +111,7 @@ def _differences(kept: object, now: object, key: str) -> Iterator[str]:
 
 
 def _short(value: object) -> str:
-    text = "missing" if value is None else str(value)
+    text = "not set" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 

@@ -66,6 +66,8 @@ class BatchProgress(ProgressDisplay):
     def update(self, state: BatchState) -> None:
         """Show how far the batch is."""
         now_s = self._clock()
+        if not state.frames:
+            self._recent.clear()
         self._recent.append((now_s, state.frames))
         while len(self._recent) > 2 and self._recent[1][0] < now_s - RATE_WINDOW_S:
             self._recent.pop(0)
@@ -148,8 +150,9 @@ def plan_text(found: Found, state: BatchState, to_do: int, to_do_bytes: int) -> 
 def end_text(state: BatchState, wall_s: float, reasons: Callable[[], Mapping[str, str]], summary: str) -> str:
     """What a batch did: every input is done, skipped or failed."""
     rate = f", {state.frames / wall_s:.1f} fps" if wall_s > 0 else ""
+    inputs = plural(state.inputs, "recording")
     lines = [
-        f"batch: {plural(state.inputs, 'recording')}: {state.done} done, {state.skipped} skipped, {state.failed} failed",
+        f"batch: {inputs}: {state.done} done, {state.skipped} skipped, {state.failed} failed",
         f"  this run   {plural(state.frames, 'frame')} in {duration_text(wall_s)}{rate}",
     ]
     failures = reasons() if state.failed else {}
