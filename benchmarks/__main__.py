@@ -25,7 +25,7 @@ from benchmarks.measuring import RowReport
 from benchmarks.options import Options
 from benchmarks.report import as_markdown, last_line, measured, read_json, show, target_text, write_json
 from benchmarks.row_process import run_row
-from benchmarks.rows import CPU_ROWS, GPU_ROWS, TORCHVISION_ROWS
+from benchmarks.rows import CPU_ROWS, GPU_ROWS, PEER_ROWS
 from pipeline.commands.main import print_any_text
 from pipeline.commands.program import Parser
 from pipeline.errors import InputError, StreamSegmentError
@@ -60,7 +60,7 @@ def _main(argv: Sequence[str], runner: Callable[..., RowReport]) -> int:
         record["machine"]["gpu"] = ", ".join(sorted(set(seen.values())))
         rows = [(name, {"KERAS_BACKEND": backend}) for backend in seen for name in GPU_ROWS]
     else:
-        rows = [(name, {}) for name in rows_from(arguments.only, options.torchvision is not None)]
+        rows = [(name, {}) for name in rows_from(arguments.only, options)]
     reports = []
     for name, environment in rows:
         print(f"{name} …", file=sys.stderr, flush=True)
@@ -81,7 +81,7 @@ def _main(argv: Sequence[str], runner: Callable[..., RowReport]) -> int:
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
     it = Parser(prog="python -m benchmarks", description="Measures speed and accuracy against targets.")
-    it.add_argument("--only", metavar="ROW,…", help=f"some of {', '.join(CPU_ROWS + TORCHVISION_ROWS)}")
+    it.add_argument("--only", metavar="ROW,…", help=f"some of {', '.join((*CPU_ROWS, *PEER_ROWS))}")
     it.add_argument("--quick", action="store_true", help="fewer rounds, to test that everything runs")
     it.add_argument("--json", type=Path, metavar="FILE", help="write everything, with machine, versions and settings")
     it.add_argument("--markdown", action="store_true", help="print Markdown")
@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--weights", metavar="FILE", help="ResNet-101 weights with 81 classes")
     it.add_argument("--original", metavar="PYTHON", help="an interpreter that has Matterport's package: time it too")
     it.add_argument("--torchvision", metavar="PYTHON", help="an interpreter that has torchvision: compare with it")
+    it.add_argument("--ultralytics", metavar="PYTHON", help="an interpreter that has ultralytics: compare with it")
     it.add_argument("--coco-images", metavar="DIR", help="photographs, for the AP of the small model")
     it.add_argument("--coco-annotations", metavar="FILE", help="their COCO annotations")
     it.add_argument(
@@ -102,7 +103,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
     """The options of the rows. Raises InputError: a file is missing, or a setting is not one of the model."""
     if (arguments.coco_images is None) != (arguments.coco_annotations is None):
         raise InputError("--coco-images and --coco-annotations are given together")
-    flags = ("weights", "original", "torchvision", "coco_images", "coco_annotations")
+    flags = ("weights", "original", "torchvision", "ultralytics", "coco_images", "coco_annotations")
     for flag, path in {f"--{name.replace('_', '-')}": vars(arguments)[name] for name in flags}.items():
         if path is not None and not Path(path).exists():
             raise InputError(f"{flag} {path}: there is no such file")
@@ -124,22 +125,23 @@ def options_from(arguments: argparse.Namespace) -> Options:
         weights=absolute(arguments.weights),
         original=absolute(arguments.original),
         torchvision=absolute(arguments.torchvision),
+        ultralytics=absolute(arguments.ultralytics),
         coco_images=absolute(arguments.coco_images),
         coco_annotations=absolute(arguments.coco_annotations),
         model=model,
     )
 
 
-def rows_from(only: str | None, torchvision: bool) -> Sequence[str]:
+def rows_from(only: str | None, options: Options) -> Sequence[str]:
     """Names of rows, in the order of the table. Raises InputError for an unknown one.
 
     Args:
         only: what --only says.
-        torchvision: whether an interpreter that has it is named.
+        options: which packages there is an interpreter for.
     """
-    every = CPU_ROWS + TORCHVISION_ROWS
+    every = (*CPU_ROWS, *PEER_ROWS)
     if only is None:
-        return every if torchvision else CPU_ROWS
+        return (*CPU_ROWS, *(name for name, package in PEER_ROWS.items() if vars(options)[package] is not None))
     names = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in names if name not in every]
     if unknown or not names:

@@ -14,9 +14,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks import footage
 from benchmarks.options import Options
+from mrcnn.engines.base import EngineError
+from mrcnn.engines.calibration import write_calibration
+from mrcnn.engines.quantize import quantize
 from mrcnn.weights.user_cache import user_cache
 from pipeline.errors import InputError
+from pipeline.segmentation.canvas import fit_canvas
+from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, weights_dir
@@ -25,6 +31,7 @@ from pipeline.settings.model_settings import ModelSettings
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "tests" / "data"
 """Scripts that make weights."""
+CALIBRATION_FRAMES, CALIBRATION_WH = 12, (1280, 720)
 ORIGINAL_S = 4.9
 """Seconds per frame of Matterport's package (Keras 2.2.5, TensorFlow 1.15.5) at 1024 px on two cores, measured once."""
 
@@ -96,6 +103,25 @@ def keras_square(weights: Weights, max_dim: int | None) -> dict[str, Any]:
 def best(weights: Weights, max_dim: int | None, options: Options) -> dict[str, Any]:
     """The program's own choice, overridden by the command line of the benchmark."""
     return {**settings_for(weights, max_dim), **options.model}
+
+
+def precisions(settings: dict[str, Any]) -> list[str]:
+    """What OpenVINO may compute a model in here; int8 is calibrated for it on the sample where it is not yet."""
+    model, machine = read_model(ModelSettings.model_validate(settings)), Machine()
+    if not machine.int8_is_prepared(model):
+        say("calibrating int8")
+        pictures = footage.frames(CALIBRATION_FRAMES, CALIBRATION_WH, every=23)
+        fits = [
+            fit_canvas(picture.shape[0], picture.shape[1], model.config, model.settings.canvas) for picture in pictures
+        ]
+        canvases = [fit.place(picture) for fit, picture in zip(fits, pictures, strict=True)]
+        try:
+            calibration = quantize(model.weights.path, model.config, canvases, [fit.window for fit in fits])
+            write_calibration(model.weights.path, calibration)
+        except EngineError as error:
+            say(f"without int8: {error}")
+    names = ["int8"] if machine.int8_is_prepared(model) else []
+    return [*names, *(["bfloat16"] if machine.has_bfloat16() else []), "float32"]
 
 
 @contextlib.contextmanager

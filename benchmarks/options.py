@@ -15,7 +15,7 @@ class Options:
         quick: fewer rounds, to test that everything runs; the numbers scatter more.
         weights: ResNet-101 weights with 81 classes; None: COCO's if they are installed, else seeded ones.
         original: a Python interpreter with Matterport's package; None: its stored time is used.
-        torchvision: a Python interpreter with torchvision; None: left out.
+        torchvision, ultralytics: Python interpreters that have these packages; None: left out.
         coco_images, coco_annotations: photographs with COCO annotations, for the AP of the small model; None: left out.
         model: settings of the measured engine that override the automatic choice.
     """
@@ -24,6 +24,7 @@ class Options:
     weights: str | None = None
     original: str | None = None
     torchvision: str | None = None
+    ultralytics: str | None = None
     coco_images: str | None = None
     coco_annotations: str | None = None
     model: dict[str, Any] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 MATTERPORT = Path(__file__).with_name("peer_matterport.py")
 TORCHVISION = Path(__file__).with_name("peer_torchvision.py")
+ULTRALYTICS = Path(__file__).with_name("peer_ultralytics.py")
 """Scripts that the other interpreter runs. Each takes the file of a frame (.npy, uint8 RGB) and further arguments,
 prints "ready" when its model is loaded, and for every line on standard input segments the frame and prints the
 seconds."""
@@ -27,7 +28,7 @@ class Peer:
 
     Args:
         python: an interpreter that can import the package.
-        script: `MATTERPORT` or `TORCHVISION`.
+        script: `MATTERPORT`, `TORCHVISION` or `ULTRALYTICS`.
         image_bgr: uint8 (H, W, 3).
         arguments: of the script, after the frame.
     """

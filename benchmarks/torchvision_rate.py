@@ -14,22 +14,15 @@ from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, 
 from benchmarks.models import Weights
 from benchmarks.options import Options
 from benchmarks.peer import TORCHVISION, Peer
-from mrcnn.engines.base import EngineError
-from mrcnn.engines.calibration import write_calibration
-from mrcnn.engines.quantize import quantize
 from mrcnn.weights.user_cache import user_cache
 from mrcnn.weights.whole_file import write_whole
 from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
-from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.machine import Machine
-from pipeline.segmentation.network_model import read_model
-from pipeline.settings.model_settings import ModelSettings
 
 FRAME_WH = (1280, 720)
 OBJECTS = 7
 """A frame, by the threshold: about as many as photographs of COCO have."""
-CALIBRATION_FRAMES = 12
 FASTEST_TARGET, FLOAT32_TARGET = at_least(6), at_least(2)
 NOTE = (
     "random weights, with which rounding decides about detections: their agreement says nothing about trained "
@@ -50,7 +43,7 @@ def torchvision_row(name: str, title: str, flavor: str, function: str, options: 
     pictures = footage.frames(4, FRAME_WH, every=70)
     settings = models.settings_for(weights, None, engine="openvino")
     settings["min_score"] = _threshold(settings, pictures)
-    ours = {precision: {**settings, "precision": precision} for precision in _precisions(settings)}
+    ours = {precision: {**settings, "precision": precision} for precision in models.precisions(settings)}
     arguments = weights.path, function, settings["min_score"], Machine().cores()
     with contextlib.ExitStack() as stack:
         engines = {label: stack.enter_context(models.opened(chosen)) for label, chosen in ours.items()}
@@ -84,27 +77,6 @@ def torchvision_row(name: str, title: str, flavor: str, function: str, options: 
     count = statistics.mean(map(len, found["float32"]))
     facts = {"engine": description, "weights": weights.what, "frames": "1280x720", "objects a frame": count}
     return RowReport(name, title, values, {**facts, "model": settings}, [NOTE])
-
-
-def _precisions(settings: dict[str, Any]) -> list[str]:
-    """What OpenVINO may compute in here; int8 is calibrated for it."""
-    model = read_model(ModelSettings.model_validate(settings))
-    machine, names = Machine(), []
-    if not machine.int8_is_prepared(model):
-        models.say("calibrating int8")
-        pictures = footage.frames(CALIBRATION_FRAMES, FRAME_WH, every=23)
-        fits = [fit_canvas(FRAME_WH[1], FRAME_WH[0], model.config, model.settings.canvas) for _ in pictures]
-        canvases = [fit.place(picture) for fit, picture in zip(fits, pictures, strict=True)]
-        try:
-            calibration = quantize(model.weights.path, model.config, canvases, [fit.window for fit in fits])
-            write_calibration(model.weights.path, calibration)
-        except EngineError as error:
-            models.say(f"without int8: {error}")
-    if machine.int8_is_prepared(model):
-        names.append("int8")
-    if machine.has_bfloat16():
-        names.append("bfloat16")
-    return [*names, "float32"]
 
 
 def _threshold(settings: dict[str, Any], pictures: Sequence[Image]) -> float:

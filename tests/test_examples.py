@@ -1,6 +1,7 @@
 """The example script, with a fake network: what it asks of the package, what it draws, how it refuses."""
 
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
@@ -193,3 +194,22 @@ def test_shapes_are_the_same_each_time_and_none_hides_another(monkeypatch):
         np.testing.assert_array_equal(dataset.load_image(image_id), script.shapes(30).load_image(image_id))
         found |= {(len(class_ids), class_id) for class_id in class_ids.tolist()}
     assert found == {(count, class_id) for count in (1, 2, 3) for class_id in (1, 2)}
+
+
+@pytest.mark.slow
+def test_every_cell_of_the_notebook_runs(monkeypatch, capsys):
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names = {"__name__": "__main__"}
+    for cell in json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None), "kept without outputs"
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(names["people"]) > 0
+    assert "<img " in names["people"]._repr_html_()
+    assert len(names["times"]) == len(names["counts"]) > 90
+    assert f"{len(names['times'])} frames, {len(names['ids'] - {0})} people by track" in lines
+    assert str(names["largest"].picture.shape) in lines
+    assert names["axes"].lines
+    names["plt"].close(names["figure"])

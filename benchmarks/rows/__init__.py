@@ -17,8 +17,8 @@ CPU_ROWS = (
     "memory",
     "accuracy",
 )
-TORCHVISION_ROWS = ("coco_r50", "coco_r50_v2")
-"""Measured only where they are named, or an interpreter that has torchvision is."""
+PEER_ROWS = {"coco_r50": "torchvision", "coco_r50_v2": "torchvision", "yolo": "ultralytics"}
+"""Measured only where they are named, or an interpreter is that has this package."""
 GPU_ROWS = ("gpu",)
 
 

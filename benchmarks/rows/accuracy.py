@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from benchmarks import coco, footage, models
 from benchmarks.agreement_targets import OTHER_CANVAS_IOU, OTHER_CANVAS_PERCENT, PERCENT, SAME_CANVAS_IOU
 from benchmarks.footage import Image
-from benchmarks.measuring import RowReport, Spread, Value, at_least
+from benchmarks.measuring import RowReport, Spread, Value, at_least, at_most
 from benchmarks.models import Weights
 from benchmarks.options import Options
 from pipeline.errors import StreamSegmentError
@@ -26,6 +28,9 @@ RESNET_PICTURES = 20
 """For ResNet-101, which is slow."""
 SEEDED_PICTURES = 6
 """For seeded weights, which detect many objects in each."""
+SHIFTED_PICTURES = 20
+"""For int8 beside a shift of the picture: in these, seeded weights find more than 500 objects."""
+SHIFT_TARGET = at_most(1.2)
 AP_LOSS = 0.5
 """Points of AP that an engine may lose."""
 
@@ -85,6 +90,9 @@ def measure(options: Options) -> RowReport:
             target = None if variant.percent is None else at_least(variant.percent)
             note = f"box IoU at least {variant.iou_threshold:g}, {matched.text}"
             values.append(Value(f"{name}: {variant.label}", Spread.one(100 * matched.f1), "%", target, note))
+    values += shift_values(
+        resnet, [*footage.photographs(options.coco_images, 2 if options.quick else SHIFTED_PICTURES)]
+    )
     values += average_precision(options, missing)
     if resnet.seeded:
         missing.append(SEEDED)
@@ -113,6 +121,43 @@ def found_by(model: dict[str, Any], pictures: Sequence[Image]) -> list[Instances
     """The detections of a model on each picture."""
     with models.opened(model) as segmenter:
         return [segmenter.segment_batch([picture])[0] for picture in pictures]
+
+
+def shift_values(weights: Weights, pictures: Sequence[Image]) -> list[Value]:
+    """How much of what ResNet-101 finds changes with int8, and with float32 when the picture is moved by a pixel.
+
+    A network that does not agree with itself on the same scene one pixel further says little about int8: the quotient
+    of both disagreements does.
+    """
+    exact = models.settings_for(weights, MAX_DIM, engine="openvino", precision="float32")
+    if "int8" not in models.precisions(exact):
+        return []
+    reference = found_by(exact, pictures)
+    moved = [_moved(found, -1.0) for found in found_by(exact, [_shifted(picture) for picture in pictures])]
+    shares = {}
+    for label, found in (
+        ("float32, moved by a pixel", moved),
+        ("int8", found_by({**exact, "precision": "int8"}, pictures)),
+    ):
+        shares[label] = agreement(reference, found, SAME_CANVAS_IOU)
+    values = [
+        Value(f"ResNet-101: {label}, against float32", Spread.one(100 * matched.f1), "%", None, matched.text)
+        for label, matched in shares.items()
+    ]
+    apart = [1 - matched.f1 for matched in shares.values()]
+    if apart[0] > 0:
+        name = "ResNet-101: disagreement of int8, over that of float32 moved by a pixel"
+        values.append(Value(name, Spread.one(apart[1] / apart[0]), "x", SHIFT_TARGET))
+    return values
+
+
+def _shifted(picture: Image) -> Image:
+    """The picture moved to the right by a pixel; its first column stays."""
+    return np.concatenate([picture[:, :1], picture[:, :-1]], axis=1)
+
+
+def _moved(found: Instances, x: float) -> Instances:
+    return replace(found, boxes_xyxy=found.boxes_xyxy + np.array([x, 0, x, 0], np.float32))
 
 
 def average_precision(options: Options, missing: list[str]) -> list[Value]:

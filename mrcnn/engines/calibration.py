@@ -14,7 +14,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,26 @@ class Calibration:
         return self.facts.get("admissible") is True
 
 
+@dataclass(frozen=True, slots=True)
+class LayerGroup:
+    """Consecutive layers of a part, which may stay in higher precision together.
+
+    Attributes:
+        part: see `Calibration.parts`.
+        number, count: the `number`th of `count` groups of the part, from 1 on.
+        first, last: the part's changes from `first` to before `last`.
+    """
+
+    part: str
+    number: int
+    count: int
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.part.split('_')[0]} {self.number}/{self.count}"
+
+
 class CalibrationFault(EngineError):
     """A calibration is not there, or does not fit; the message says why."""
 
@@ -148,6 +168,44 @@ def write_calibration(weights: Path, calibration: Calibration) -> Path:
         write_whole(cached, content.getvalue())
         return cached
     return beside
+
+
+def layer_groups(calibration: Calibration, count: int) -> list[LayerGroup]:
+    """The quantized layers in about `count` groups of about as many each, in the order of computation."""
+    ends = {
+        part: [index + 1 for index, change in enumerate(changes) if change.kind == WEIGHTS]
+        for part, changes in calibration.parts.items()
+    }
+    layers = sum(map(len, ends.values()))
+    groups = []
+    for part, of_part in ends.items():
+        if of_part:
+            in_part = min(len(of_part), max(1, round(count * len(of_part) / layers)))
+            lasts = [of_part[round(number * len(of_part) / in_part) - 1] for number in range(1, in_part + 1)]
+            lasts[-1] = len(calibration.parts[part])
+            firsts = [0, *lasts[:-1]]
+            spans = enumerate(zip(firsts, lasts, strict=True), start=1)
+            groups += [LayerGroup(part, number, in_part, *span) for number, span in spans]
+    return groups
+
+
+def without(calibration: Calibration, groups: Sequence[LayerGroup]) -> Calibration:
+    """The calibration with the layers of these groups left as they are in the exported network."""
+    parts = {}
+    for part, changes in calibration.parts.items():
+        weighted = {name for change in changes if change.kind == WEIGHTS for name, _ in change.targets}
+        left_out = [change for one in groups if one.part == part for change in changes[one.first : one.last]]
+        layers = {
+            name
+            for change in left_out
+            for name, _ in change.targets
+            if change.kind == WEIGHTS or (change.kind == ACTIVATION and name not in weighted)
+        }
+        corrections = [id(change) for change in left_out if change.kind == CONSTANT]
+        kept = [change for change in changes if id(change) not in corrections]
+        narrowed = [replace(one, targets=[target for target in one.targets if target[0] not in layers]) for one in kept]
+        parts[part] = [change for change in narrowed if change.targets]
+    return replace(calibration, parts=parts, digest="")
 
 
 def changes_between(original: Any, quantized: Any) -> Iterator[Change]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import logging
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrcnn.coco.average_precision import Kind, paired_difference
+from mrcnn.coco.average_precision import Kind, PairedDifference, paired_difference
 from pipeline.commands.program import (
     MODEL_FLAGS,
     VERBOSE_FLAG,
@@ -28,6 +29,7 @@ from pipeline.commands.program import (
 )
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.agreement import Agreement, mask_agreement
+from pipeline.evaluation.loss_bound import Trade, keep_until_within
 from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
 from pipeline.installation import install_command, program_name, shipped_file
 from pipeline.segmentation.canvas import fit_canvas
@@ -39,12 +41,26 @@ from pipeline.settings.model_settings import EngineKind, ModelSettings, Precisio
 from pipeline.sources.factory import sample_frames, spread_frames
 
 if TYPE_CHECKING:
-    from mrcnn.engines.calibration import Calibration
+    from mrcnn.engines.calibration import Calibration, LayerGroup
 
 logger = logging.getLogger("pipeline.commands.optimize")
 
 ENOUGH_FRAMES = 1000
 SAMPLE = shipped_file("samples/people.mp4")
+LAYER_GROUPS = 8
+"""The layers are kept in higher precision by so many groups, as each is evaluated at least once."""
+
+
+def _points(text: str) -> float:
+    try:
+        points = float(text)
+    except ValueError:
+        points = -1.0
+    if not 0.0 <= points <= 100.0:
+        raise argparse.ArgumentTypeError(f"expected points of mask AP, 0 to 100, got {text!r}")
+    return points
+
+
 FLAGS: dict[str, dict[str, Any]] = {
     "--source": {"metavar": "URI", "help": "camera, video, folder of images to calibrate on (the sample)"},
     "--frames": {
@@ -61,6 +77,11 @@ FLAGS: dict[str, dict[str, Any]] = {
     },
     "--images": {"metavar": "DIR", "type": Path, "help": "annotated images, to compare the AP of both as well"},
     "--annotations": {"metavar": "FILE", "type": Path, "help": "their COCO instances, .json"},
+    "--most-loss": {
+        "metavar": "POINTS",
+        "type": _points,
+        "help": "with annotated images: layers stay in higher precision until int8 loses at most so many of mask AP",
+    },
     "--verbose": VERBOSE_FLAG,
 }
 ENOUGH_MATCHES, MATCH_IOU = 0.97, 0.9
@@ -93,6 +114,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"int8 needs the package nncf: {install_command('optimize')}")
     if (arguments.images is None) != (arguments.annotations is None):
         raise InputError("--images and --annotations are given together")
+    if arguments.most_loss is not None and arguments.annotations is None:
+        raise InputError("--most-loss is measured on annotated images: name them with --images and --annotations")
     model = MaskRCNNSegmenter.of(_with(settings.model, Precision.FLOAT32)).model
     truth = None if arguments.annotations is None else read_ground_truth(arguments.annotations)
     if truth is not None:
@@ -102,13 +125,18 @@ def run(argv: Sequence[str]) -> int:
     if len(images) < 2:
         raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
     calibration = _calibrated(model, images, settings.source.uri.name)
-    facts = dict(calibration.facts)
     _write(model, calibration)
+    compare = None
+    if truth is not None and arguments.most_loss is not None:
+        compare = _Comparison(settings.model, truth, arguments.images)
+        calibration = _bounded(model, calibration, arguments.most_loss / 100, compare)
+    facts = dict(calibration.facts)
     known = {image.tobytes() for image in images}
     others = (image for image in spread_frames(settings.source, arguments.check) if image.tobytes() not in known)
     facts |= _compared(settings.model, others)
     if truth is not None:
-        facts |= _compared_ap(settings.model, truth, lambda segmenter: evaluate(segmenter, truth, arguments.images))
+        compare = compare or _Comparison(settings.model, truth, arguments.images)
+        facts |= compare.facts()
     facts["admissible"] = _is_admissible(facts)
     path = _write(model, replace(calibration, facts=facts))
     print(f"int8 calibration: {path}")
@@ -172,24 +200,63 @@ def _compared(model: ModelSettings, images: Iterable[NDArray[np.uint8]]) -> dict
     return {"frames": frames, "objects": same.expected, "found": same.found, "matched": same.matched}
 
 
-def _compared_ap(
-    model: ModelSettings, truth: GroundTruth, evaluated: Callable[[MaskRCNNSegmenter], Evaluation]
-) -> dict[str, Any]:
-    """Mask AP of both precisions, and the interval of the difference; printed, and returned for the file."""
-    counted = model.model_copy(update={"min_score": MIN_SCORE})
-    evaluations = []
-    for precision in (Precision.FLOAT32, Precision.INT8):
-        with _opened(_with(counted, precision)) as segmenter:
-            evaluations.append(evaluated(segmenter))
-    exact, int8 = evaluations
-    category_ids = list(exact.classes.names)
-    apart = paired_difference(truth.annotations, exact.found, int8.found, category_ids)
-    exact_ap, int8_ap = (one.by_area[Kind.MASK.value]["all"].ap for one in evaluations)
-    print(
-        f"mask AP on {exact.images} images: float32 {exact_ap:.3f}, int8 {int8_ap:.3f}; difference {apart.mean:+.4f}, "
-        f"95 % interval {apart.low:+.4f} to {apart.high:+.4f}"
-    )
-    return {"images": exact.images, "ap": [exact_ap, int8_ap], "ap_interval": [apart.low, apart.high]}
+class _Comparison:
+    """Compares int8 with float32, which is evaluated once, on annotated images."""
+
+    def __init__(self, model: ModelSettings, truth: GroundTruth, images: Path) -> None:
+        self._model = model.model_copy(update={"min_score": MIN_SCORE})
+        self._truth, self._images = truth, images
+        self._exact = self._evaluated(Precision.FLOAT32)
+
+    def int8(self) -> tuple[Evaluation, PairedDifference]:
+        """The int8 network as its calibration says now, and its difference from float32."""
+        int8 = self._evaluated(Precision.INT8)
+        found = self._exact.found, int8.found
+        return int8, paired_difference(self._truth.annotations, *found, list(self._exact.classes.names))
+
+    def facts(self) -> dict[str, Any]:
+        """Mask AP of both precisions, and the interval of the difference; printed, and returned for the file."""
+        int8, apart = self.int8()
+        exact_ap, int8_ap = (one.by_area[Kind.MASK.value]["all"].ap for one in (self._exact, int8))
+        print(
+            f"mask AP on {self._exact.images} images: float32 {exact_ap:.3f}, int8 {int8_ap:.3f}; difference "
+            f"{apart.mean:+.4f}, 95 % interval {apart.low:+.4f} to {apart.high:+.4f}"
+        )
+        return {"images": self._exact.images, "ap": [exact_ap, int8_ap], "ap_interval": [apart.low, apart.high]}
+
+    def _evaluated(self, precision: Precision) -> Evaluation:
+        with _opened(_with(self._model, precision)) as segmenter:
+            return evaluate(segmenter, self._truth, self._images)
+
+
+def _bounded(model: NetworkModel, calibration: Calibration, most_loss: float, compare: _Comparison) -> Calibration:
+    """The calibration with as many layers left out as the bound of the loss demands; it is written."""
+    from mrcnn.engines.calibration import layer_groups, without
+
+    def with_kept(kept: Sequence[LayerGroup]) -> Calibration:
+        facts = {"higher_precision": [str(group) for group in kept], "most_loss": most_loss}
+        return replace(without(calibration, kept), facts={**calibration.facts, **facts})
+
+    def measured(kept: Sequence[LayerGroup]) -> Trade:
+        _write(model, with_kept(kept))
+        int8, apart = compare.int8()
+        return Trade(-apart.mean, int8.image_ms)
+
+    def tell(kept: Sequence[LayerGroup], trade: Trade) -> None:
+        what = f"all but {', '.join(map(str, kept))}" if kept else "all layers"
+        print(f"int8 in {what}: {-100 * trade.loss:+.2f} points of mask AP, {trade.image_ms:.1f} ms an image")
+
+    groups = layer_groups(calibration, LAYER_GROUPS)
+    kept = keep_until_within(most_loss, groups, measured, tell)
+    if kept is None:
+        _write(model, calibration)
+        raise RunError(
+            f"on these images no choice of layers loses at most {100 * most_loss:g} points: what is left is rounding "
+            "outside int8; give more images or a larger bound. int8 is prepared in all layers"
+        )
+    chosen = with_kept(kept)
+    _write(model, chosen)
+    return chosen
 
 
 def _is_admissible(facts: Mapping[str, Any]) -> bool:

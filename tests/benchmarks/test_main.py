@@ -8,7 +8,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import gpu_probe
 from benchmarks.measuring import RowReport, Spread, Value, at_least
-from benchmarks.rows import CPU_ROWS, GPU_ROWS, TORCHVISION_ROWS, load
+from benchmarks.rows import CPU_ROWS, GPU_ROWS, PEER_ROWS, load
 
 
 class Runner:
@@ -43,13 +43,16 @@ def test_all_rows_in_the_order_of_the_table(tmp_path, capsys):
     assert f"{len(CPU_ROWS) - 1} targets reached, 1 missed" in out.err
 
 
-def test_an_interpreter_with_torchvision_adds_its_rows(capsys):
+@pytest.mark.parametrize(
+    ("package", "rows"), [("torchvision", ("coco_r50", "coco_r50_v2")), ("ultralytics", ("yolo",))]
+)
+def test_an_interpreter_with_another_package_adds_its_rows(package, rows, capsys):
     runner = Runner()
-    assert command.main(["--torchvision", sys.executable], runner) == 0
-    assert tuple(runner.ran) == CPU_ROWS + TORCHVISION_ROWS
-    assert runner.options.torchvision == sys.executable
-    assert command.main(["--only", "coco_r50,small"], runner) == 0
-    assert runner.ran[-2:] == ["small", "coco_r50"]
+    assert command.main([f"--{package}", sys.executable], runner) == 0
+    assert tuple(runner.ran) == CPU_ROWS + rows
+    assert vars(runner.options)[package] == sys.executable
+    assert command.main(["--only", f"{rows[0]},small"], runner) == 0
+    assert runner.ran[-2:] == ["small", rows[0]]
 
 
 def test_a_row_that_fails_is_exit_code_1_and_the_others_still_run(capsys):
@@ -119,7 +122,7 @@ def test_gpu_runs_under_each_backend_that_sees_it(monkeypatch, tmp_path):
     assert json.loads(path.read_text())["machine"]["gpu"] == "NVIDIA H100"
 
 
-@pytest.mark.parametrize("name", [*CPU_ROWS, *TORCHVISION_ROWS, *GPU_ROWS])
+@pytest.mark.parametrize("name", [*CPU_ROWS, *PEER_ROWS, *GPU_ROWS])
 def test_every_row_has_a_title_and_can_be_measured(name):
     row = load(name)
     assert row.TITLE

@@ -18,7 +18,7 @@ TIMES = {"float32": 0.5, "bfloat16": 0.2, "int8": 0.1, "torchvision, float32": 1
 @pytest.fixture
 def engines(monkeypatch):
     monkeypatch.setattr(torchvision_rate, "_weights", lambda flavor: Weights(Path("w.pkl"), f"random {flavor}", True))
-    monkeypatch.setattr(torchvision_rate, "_precisions", lambda settings: ["int8", "bfloat16", "float32"])
+    monkeypatch.setattr(torchvision_rate.models, "precisions", lambda settings: ["int8", "bfloat16", "float32"])
     monkeypatch.setattr(torchvision_rate, "_threshold", lambda settings, pictures: 0.4)
     monkeypatch.setattr(
         torchvision_rate, "alternate", lambda sides, rounds: {label: [TIMES[label]] * rounds for label in sides}

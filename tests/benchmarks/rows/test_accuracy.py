@@ -1,8 +1,15 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from benchmarks.measuring import at_most
+from benchmarks.models import Weights
 from benchmarks.options import Options
 from benchmarks.rows import accuracy
 from tests.benchmarks.rows.fakes import by_name, opening
+from tests.pipeline.fakes import make_instances
 
 
 @pytest.fixture
@@ -10,6 +17,7 @@ def engines(monkeypatch, tmp_path):
     choices = {"engine": ["keras", "other"], "precision": ["float32", "int8"]}
     monkeypatch.setattr(accuracy.models, "choices", choices.__getitem__)
     monkeypatch.setattr(accuracy.models, "seeded_file", lambda: tmp_path / "seeded.h5")
+    monkeypatch.setattr(accuracy.models, "precisions", lambda settings: ["float32"])
     monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
     return opening(monkeypatch, accuracy, refused=["int8"])
 
@@ -63,3 +71,23 @@ def test_ap_that_was_not_measured_is_said(engines):
     missing = []
     assert accuracy.average_precision(Options(), missing) == []
     assert "give --coco-images" in missing[0]
+
+
+def test_int8_is_measured_by_what_a_pixel_changes(monkeypatch):
+    """Of ten objects, float32 loses two when the picture moves, and int8 three; F1 is 2 · 8 / 18 and 2 · 7 / 17."""
+    monkeypatch.setattr(accuracy.models, "precisions", lambda settings: ["int8", "float32"])
+    pictures = [np.arange(24, dtype=np.uint8).reshape(2, 4, 3)]
+
+    def found_by(model, given):
+        moved = given[0][0, 1, 0] == 0
+        assert moved == (given[0][1, 3, 0] != pictures[0][1, 3, 0])
+        found = make_instances(8 if moved else 7 if model["precision"] == "int8" else 10)
+        boxes = found.boxes_xyxy + np.float32([1, 0, 1, 0]) if moved else found.boxes_xyxy
+        return [replace(found, boxes_xyxy=boxes)]
+
+    monkeypatch.setattr(accuracy, "found_by", found_by)
+    moved, int8, quotient = accuracy.shift_values(Weights(Path("w.h5"), "some"), pictures)
+    assert moved.spread.median == pytest.approx(1600 / 18)
+    assert int8.spread.median == pytest.approx(1400 / 17)
+    assert quotient.spread.median == pytest.approx((3 / 17) / (2 / 18))
+    assert (quotient.target, quotient.reached) == (at_most(1.2), False)

@@ -19,8 +19,10 @@ from mrcnn.engines.calibration import (
     apply_changes,
     calibration_path,
     changes_between,
+    layer_groups,
     name_operations,
     read_calibration,
+    without,
     write_calibration,
 )
 
@@ -105,6 +107,55 @@ def test_what_else_a_quantization_does_is_an_error():
 def test_another_network_is_refused(targets):
     with pytest.raises(CalibrationFault, match="does not fit the exported network"):
         apply_changes(network(), [Change(CONSTANT, targets, [np.zeros(1, np.float32)])])
+
+
+def change(kind, *targets):
+    return Change(kind, list(targets), [np.ones(1, np.float32)], 256)
+
+
+BODY = [
+    change(ACTIVATION, ("a", 0), ("skip", 0)),
+    change(WEIGHTS, ("a", 1)),
+    change(CONSTANT, ("a bias", 1)),
+    change(ACTIVATION, ("add", 0)),
+    change(ACTIVATION, ("b", 0), ("c", 0)),
+    change(WEIGHTS, ("b", 1)),
+    change(WEIGHTS, ("c", 1)),
+    change(WEIGHTS, ("skip", 1)),
+]
+HEAD = [change(ACTIVATION, ("product", 0)), change(WEIGHTS, ("product", 1)), change(CONSTANT, ("product bias", 1))]
+
+
+def test_groups_of_layers_share_all_changes_out():
+    groups = layer_groups(Calibration({"features_body": BODY, "boxes_head": HEAD}), 5)
+    spans = [(str(one), one.part, one.first, one.last) for one in groups]
+    assert spans == [
+        ("features 1/4", "features_body", 0, 2),
+        ("features 2/4", "features_body", 2, 6),
+        ("features 3/4", "features_body", 6, 7),
+        ("features 4/4", "features_body", 7, 8),
+        ("boxes 1/1", "boxes_head", 0, 3),
+    ]
+    assert [str(one) for one in layer_groups(Calibration({"features_body": BODY, "boxes_head": HEAD}), 2)] == [
+        "features 1/2",
+        "features 2/2",
+        "boxes 1/1",
+    ]
+    assert layer_groups(Calibration({}), 8) == []
+
+
+def test_a_group_left_out_leaves_other_readers_of_its_inputs_quantized():
+    whole = Calibration({"features_body": BODY, "boxes_head": HEAD}, {"canvases": 3}, "digest")
+    first, second, _, _, head = layer_groups(whole, 5)
+    kept = without(whole, [first])
+    assert kept.parts["features_body"][0].targets == [("skip", 0)], "skip reads the same value, and stays int8"
+    assert [one.targets for one in kept.parts["features_body"][1:]] == [one.targets for one in BODY[2:]]
+    assert (kept.parts["boxes_head"], kept.facts, kept.digest) == (HEAD, {"canvases": 3}, "")
+    kept = without(whole, [second, head])
+    expected = [[("a", 0), ("skip", 0)], [("a", 1)], [("c", 0)], [("c", 1)], [("skip", 1)]]
+    assert [one.targets for one in kept.parts["features_body"]] == expected
+    assert kept.parts["boxes_head"] == []
+    assert without(whole, []).parts == whole.parts
 
 
 @pytest.fixture

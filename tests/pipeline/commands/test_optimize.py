@@ -13,7 +13,7 @@ import stream_segment
 from mrcnn.coco.average_precision import PairedDifference
 from mrcnn.engines import calibration, quantize
 from mrcnn.engines.base import EngineError
-from mrcnn.engines.calibration import Calibration
+from mrcnn.engines.calibration import WEIGHTS, Calibration, Change
 from pipeline.commands import optimize as command
 from pipeline.records import Instances
 from pipeline.segmentation.machine import Machine
@@ -155,6 +155,55 @@ def test_annotated_images_decide_as_well(
     assert known[3][-1].facts["ap_interval"] == [low, 0.004]
 
 
+LAYERS = {part: [Change(WEIGHTS, [(part + name, 1)], [np.ones(1, np.float32)]) for name in "12345678"] for part in "a"}
+
+
+@pytest.mark.parametrize(
+    ("bound", "kept", "lines"),
+    [
+        (9, [], ["all layers: -8.00"]),
+        (7.5, ["a 8/8"], ["all layers: -8.00", "all but a 1/8: -7.90", "all but a 8/8: -7.20"]),
+        (6.6, ["a 8/8", "a 7/8"], ["all but a 8/8, a 7/8: -6.50"]),
+    ],
+)
+def test_layers_stay_in_higher_precision_until_the_bound_holds(
+    capsys, known, monkeypatch, photographs, seeded_small_weights, tmp_path, bound, kept, lines
+):
+    """Layer n of eight loses n tenths of a point, and what all lose together is 4.4 more."""
+    losses = {f"a{n}": n / 1000 for n in range(1, 9)}
+
+    def difference(*_):
+        left = {name for change in known[3][-1].parts["a"] for name, _ in change.targets}
+        return PairedDifference(-0.044 - sum(losses[name] for name in left), -0.2, 0.1)
+
+    evaluation = SimpleNamespace(
+        images=2,
+        classes=SimpleNamespace(names={1: "person"}),
+        found=(),
+        image_ms=5.0,
+        by_area={"mask": {"all": SimpleNamespace(ap=0.3)}},
+    )
+    monkeypatch.setattr(quantize, "quantize", lambda *_: Calibration(LAYERS, {"canvases": 4}))
+    monkeypatch.setattr(command, "evaluate", lambda segmenter, truth, folder: evaluation)
+    monkeypatch.setattr(command, "match_classes", lambda *_: None)
+    monkeypatch.setattr(command, "paired_difference", difference)
+    (tmp_path / "annotated").mkdir()
+    annotations = write(tmp_path / "annotated", annotation(SMALL))
+    asked = ("--source", photographs, "--weights", seeded_small_weights, "--frames", "4")
+    asked += ("--images", annotations.parent, "--annotations", annotations)
+    code, out, err = run_main(capsys, *asked, "--most-loss", bound)
+    assert code == 0, err
+    assert [line for line in lines if f"int8 in {line} points of mask AP, 5.0 ms an image\n" not in out] == []
+    last = known[3][-1]
+    assert (last.facts["higher_precision"], last.facts["most_loss"]) == (kept, bound / 100)
+    assert len(last.parts["a"]) == 8 - len(kept)
+
+    code, out, err = run_main(capsys, *asked, "--most-loss", 4)
+    assert code == 1
+    assert "no choice of layers loses at most 4 points" in err.splitlines()[-1]
+    assert known[3][-1].parts == LAYERS
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -170,6 +219,9 @@ def test_annotated_images_decide_as_well(
         (["--source", "one.png"], ["one.png has 1 frames: 2 or more are needed"]),
         (["--images", "."], ["--images and --annotations are given together"]),
         (["--check", "0"], ["--check", "got '0'"]),
+        (["--most-loss", "0.5"], ["--most-loss is measured on annotated images", "--images"]),
+        (["--most-loss", "-1"], ["--most-loss", "0 to 100, got '-1'"]),
+        (["--most-loss", "few"], ["--most-loss", "0 to 100, got 'few'"]),
         (["--presicion", "int8"], ["--presicion", "optimize --help"]),
     ],
 )
