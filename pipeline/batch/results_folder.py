@@ -314,14 +314,16 @@ class Drivers:
         self.token = uuid.uuid4().hex[:16]
         self.card = folder.drivers / f"{self.token}{CARD}"
         """A file that holds the token: claims are links to it, so that each holds its owner from the start."""
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._beats = 0
+        self._seen: dict[str, tuple[object, float]] = {}
         self._next_beat_s = -1.0
 
     def beat(self) -> None:
         """Show that this driver is alive, if that is due."""
         if self._clock() >= self._next_beat_s:
             replace_file(self.card, self.token.encode("ascii"))
-            replace_file(self._folder / self.token, _bytes_of(_process(os.getpid())))
+            self._beats += 1
+            replace_file(self._folder / self.token, _bytes_of({**_process(os.getpid()), "beat": self._beats}))
             self._next_beat_s = self._clock() + BEAT_S
 
     def leave(self) -> None:
@@ -333,13 +335,11 @@ class Drivers:
         """Whether a driver works no more, and neither do its workers as far as anybody can tell."""
         if token == self.token:
             return False
-        path = self._folder / token
-        try:
-            beat = path.stat().st_mtime_ns
-        except OSError:
-            return True  # it has left
-        if _has_ended(_read(path) or {}):
+        # Its content, not its time: what a network drive says of a file is fresh only once the file is opened.
+        process = _read(self._folder / token)
+        if process is None or _has_ended(process):
             return True
+        beat = process.get("beat")
         last, since_s = self._seen.get(token, (None, 0.0))
         if beat != last:
             self._seen[token] = beat, self._clock()

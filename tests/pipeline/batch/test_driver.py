@@ -35,8 +35,10 @@ class Scene:
     def driver(self, recordings, script, workers=1, patience=None, limit=None, retry_failed=False):
         plan = plan_batch(recordings, self.folder, limit, retry_failed)
         self.executor = InProcess(None, workers, script)
-        note = lambda what, **fields: self.notes.append((what, fields))
-        return Driver(plan, self.folder, (), self.executor, patience or Patience(), self.clock, note)
+        return Driver(plan, self.folder, (), self.executor, patience or Patience(), self.clock, self.note)
+
+    def note(self, what, **fields):
+        self.notes.append((what, fields))
 
     def tick(self, state):
         self.states.append(state)
@@ -230,7 +232,9 @@ def test_an_endless_recording_is_stopped_at_the_limit(scene):
     frames = itertools.count()
 
     def script(worker, claim):
-        more = lambda: [Progressed(worker, next(frames), None)]
+        def more():
+            return [Progressed(worker, next(frames), None)]
+
         scene.executor._queue.extend([more] * 200)
         return more()
 

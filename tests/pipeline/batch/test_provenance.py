@@ -67,7 +67,7 @@ def test_the_same_weights_elsewhere_are_the_same(weights, tmp_path):
 
 def test_many_changes_are_counted(weights, tmp_path):
     values = {"output": {"crf": 30, "preset": "slow"}, "source": {"start_s": 1.0, "max_frames": 3}}
-    with pytest.raises(InputError, match="and 1 more. Give another"):
+    with pytest.raises(InputError, match=r"and 1 more\. Give another"):
         check_unchanged(made(weights), made(weights, **values), tmp_path)
 
 
