@@ -20,10 +20,8 @@ POLL_S = 0.25
 """How often the driver looks at its clocks while no worker says anything."""
 LOOK_AGAIN_S = 1.0
 """How often it looks what became of recordings that another driver has claimed."""
-START_LIMIT_S = 900.0
-"""How long a worker may take to load its network, which exports it the first time."""
 MOST_STARTS = 3
-"""So many workers in a row that end before they are ready end the batch."""
+"""After so many workers in a row that end before they are ready, no further one is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +230,7 @@ class Driver:
         self._claimed: dict[str, Claim] = {}
         self._attempts: dict[int, _Attempt] = {}
         self._idle: set[int] = set()
-        self._starting: dict[int, float] = {}
+        self._starting: set[int] = set()
         self._ended_early = 0
         self._frames = _Frames()
         self._frames.unopened_bytes = sum(recording.size for recording in plan.to_do)
@@ -297,7 +295,7 @@ class Driver:
     # -- giving -------------------------------------------------------------------------------------------------------
 
     def _start(self, worker: int) -> None:
-        self._starting[worker] = self._clock()
+        self._starting.add(worker)
         self._executor.start(worker)
 
     def _give(self) -> None:
@@ -349,7 +347,7 @@ class Driver:
     def _take(self, event: Event) -> None:
         match event:
             case Ready(worker):
-                self._starting.pop(worker, None)
+                self._starting.discard(worker)
                 self._idle.add(worker)
                 self._ended_early = 0
                 self._note("ready", worker=worker)
@@ -363,7 +361,6 @@ class Driver:
                 if attempt is not None:
                     self._finish(attempt, outcome)
             case Died(worker, reason):
-                self._idle.discard(worker)
                 self._died(worker, reason)
 
     def _progress(self, worker: int, frames: int, total: int | None) -> None:
@@ -392,11 +389,13 @@ class Driver:
         self._note("worker_ended", worker=worker, reason=reason)
         if attempt is not None:
             self._fail(attempt, f"the worker ended: {reason}", may_pass=True)
-        elif self._starting.pop(worker, None) is not None:
-            self._ended_early += 1
-            if self._ended_early >= MOST_STARTS:
-                raise RunError(f"{MOST_STARTS} workers in a row ended before they were ready, the last one: {reason}")
-        self._start(worker)
+        self._ended_early += worker in self._starting
+        self._starting.discard(worker)
+        self._idle.discard(worker)
+        if self._ended_early < MOST_STARTS:
+            self._start(worker)
+        elif not (self._attempts or self._idle or self._starting):
+            raise RunError(f"{MOST_STARTS} workers in a row ended before they were ready, the last one: {reason}")
 
     def _fail(self, attempt: _Attempt, reason: str, may_pass: bool) -> None:
         recording, number = attempt.claim.recording, attempt.number
@@ -433,17 +432,13 @@ class Driver:
     # -- watching -----------------------------------------------------------------------------------------------------
 
     def _check_time(self) -> None:
-        """Give up attempts that stand still or take too long, and workers that do not get ready."""
+        """Give up attempts that stand still or take too long."""
         now_s, patience = self._clock(), self._patience
         for worker, attempt in list(self._attempts.items()):
             if now_s - attempt.moved_s >= patience.stall_s:
                 self._give_up(worker, f"no frame for {patience.stall_s:g} s")
             elif patience.limit_s is not None and now_s - attempt.began_s >= patience.limit_s:
                 self._give_up(worker, f"not done after {patience.limit_s:g} s")
-        for worker, since_s in list(self._starting.items()):
-            if now_s - since_s >= START_LIMIT_S:
-                self._executor.stop(worker)
-                self._died(worker, f"its network was not loaded after {START_LIMIT_S:g} s")
 
     def _give_up(self, worker: int, reason: str) -> None:
         self._executor.stop(worker)

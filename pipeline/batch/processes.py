@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -25,6 +26,8 @@ from pipeline.settings.model_settings import Device
 from pipeline.settings.schema import Settings
 
 CORES_OF_A_WORKER = 2
+START_LIMIT_S = 900.0
+"""How long a worker may take to load its network, which exports it the first time."""
 END_DEADLINE_S = 10.0
 """How long a process may take to end after it was killed."""
 
@@ -90,10 +93,12 @@ class Processes(Executor):
         self.workers = workers
         self._plan = plan
         self._running: dict[int, _Process] = {}
+        self._starting: dict[int, float] = {}
 
     def start(self, worker: int) -> None:
         """See `Executor.start`."""
         self._running[worker] = _start(_work, self._plan, worker)
+        self._starting[worker] = time.monotonic()
 
     def give(self, worker: int, claim: Claim) -> None:
         """See `Executor.give`."""
@@ -102,22 +107,29 @@ class Processes(Executor):
 
     def stop(self, worker: int) -> None:
         """See `Executor.stop`."""
+        self._starting.pop(worker, None)
         started = self._running.pop(worker, None)
         if started is not None:
             _end(started)
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         """See `Executor.events`."""
-        by_connection = {started.connection: number for number, started in self._running.items()}
         found: list[Event] = []
+        for worker, since_s in list(self._starting.items()):
+            if time.monotonic() - since_s > START_LIMIT_S:
+                self.stop(worker)
+                found.append(Died(worker, f"its network was not loaded after {START_LIMIT_S:g} s"))
+        by_connection = {started.connection: number for number, started in self._running.items()}
         for connection in wait(list(by_connection), timeout_s):
             assert isinstance(connection, Connection)
             worker = by_connection[connection]
             try:
                 while connection.poll():
                     found.append(connection.recv())
+                    self._starting.pop(worker, None)
             except (EOFError, OSError):
                 started = self._running.pop(worker)
+                self._starting.pop(worker, None)
                 started.process.join(END_DEADLINE_S)
                 found.append(Died(worker, self._how_it_ended(worker, started.process)))
                 _end(started)

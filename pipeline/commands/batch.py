@@ -16,6 +16,7 @@ from pipeline.batch.batch_run import Batch, BatchRequest, Shard
 from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine, default_processes
+from pipeline.batch.ray_cluster import RayCluster
 from pipeline.batch.worker import DETECTIONS, VIDEO
 from pipeline.commands.program import (
     SET_FLAG,
@@ -88,6 +89,10 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
             "type": partial(whole_number, least=1, most=4096),
             "help": "processes, each with a network of its own (default: as many as the cores feed)",
         },
+        "--ray": {
+            "metavar": "ADDRESS",
+            "help": "workers on a Ray cluster: auto (the one that runs here), HOST:PORT, or local (start one)",
+        },
         "--shard": {"metavar": "K/N", "type": shard, "help": "only the Kth of N parts, for the jobs of an array"},
         "--limit": {"metavar": "N", "type": partial(whole_number, least=1), "help": "only the first N that are to do"},
         "--dry-run": {"action": "store_true", "help": "print what is to do, and end"},
@@ -143,7 +148,6 @@ def run(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
     set_up_logging(arguments.verbose)
     request = request_from(arguments)
-    place = place_from(arguments, request.settings)
     batch = Batch(request, time.monotonic)
     to_do = batch.plan.to_do
     size = sum(recording.size for recording in to_do)
@@ -152,7 +156,7 @@ def run(argv: Sequence[str]) -> int:
         for recording in sorted(to_do):
             print(utf8_name(recording.path))
         return 0
-    return _run(batch, place, request.settings.progress, arguments.events)
+    return _run(batch, place_from(arguments, request.settings), request.settings.progress, arguments.events)
 
 
 def _run(batch: Batch, place: Place, mode: ProgressMode, events: str | None) -> int:
@@ -227,5 +231,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
 
 
 def place_from(arguments: argparse.Namespace, settings: Settings) -> Place:
-    """Where the workers run."""
+    """Where the workers run. Raises InputError if that is a cluster that is not there."""
+    if arguments.ray is not None:
+        return RayCluster(arguments.ray, arguments.workers, settings)
     return ThisMachine(arguments.workers or default_processes(settings))
