@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
@@ -34,6 +34,9 @@ from pipeline.sinks.factory import make_cameras_window
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
+
+if TYPE_CHECKING:
+    from pipeline.web.camera_pages import CameraPages
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,12 @@ class Cameras(CameraHost):
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
+        self._pages: CameraPages | None = None
+        if self.settings.serve.address is not None:
+            from pipeline.web.camera_pages import CameraPages
+
+            self._pages = CameraPages(self.settings.serve, self)
+            self.add_sinks(self._pages.make_sink)
         own = {camera.name: settings_of(self.settings, camera) for camera in self.settings.cameras}
         check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
@@ -127,12 +136,17 @@ class Cameras(CameraHost):
         """Load the network and start the cameras that are enabled; waits for neither.
 
         Raises:
-            InputError: the viewer cannot be opened, or a window is required on a machine without a screen.
+            InputError: the viewer or the page cannot be opened, or a window is required on a machine without a screen.
         """
         if self._viewer is None:
             self._viewer = make_cameras_window(self.settings, self._controls_of)
-        if self._viewer is not None:
-            self._viewer.open(list(self.entries))
+        with contextlib.ExitStack() as undo:
+            if self._pages is not None:
+                self._pages.open()
+                undo.callback(self._pages.close)
+            if self._viewer is not None:
+                self._viewer.open(list(self.entries))
+            undo.pop_all()
         self._opened_at_s = self.clock()
         self._network.start()
         for camera in self._enabled():
@@ -186,6 +200,8 @@ class Cameras(CameraHost):
         with contextlib.ExitStack() as closing:
             if self._viewer is not None:
                 closing.callback(self._viewer.close)
+            if self._pages is not None:
+                closing.callback(self._pages.close)
             closing.callback(self._network.close)
             for entry in self.entries.values():
                 closing.callback(entry.join)
@@ -206,6 +222,10 @@ class Cameras(CameraHost):
             logger.debug("while closing after %r", error, exc_info=True)
 
     # -- while it runs ------------------------------------------------------------------------------------------------
+
+    def is_enabled(self, camera: str) -> bool:
+        """Whether a camera is to run. Raises InputError if there is none of this name."""
+        return self._named(camera).enabled
 
     def enable(self, camera: str) -> None:
         """Start a camera that is disabled, has failed or has ended; from any thread.

@@ -41,8 +41,8 @@ class SwitchedRecorder(Sink):
     """Records while the controls are set to recording.
 
     The first recording goes to `settings.path`, if set, and later ones next to it (out-2.mp4). Without a path,
-    recordings are named after the time at which they begin, in `folder`, behind the name of the camera where there are
-    several. Names that are taken get a number.
+    recordings are named after the time at which they begin, and the camera in a run with several, in `folder`. Names
+    that are taken get a number.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
     show the reason.
@@ -142,7 +142,7 @@ class SwitchedRecorder(Sink):
                 check_folder(self._folder, "The recording cannot start")
                 # segments have the time in their names already
                 name = f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}" if self._settings.segment_s is None else "recording"
-                path = self._folder / (f"{name}.mp4" if camera is None else f"{camera}_{name}.mp4")
+                path = self._folder / f"{name if camera is None else f'{camera}_{name}'}.mp4"
             if self._requested is not None and not self._recorders:
                 self._recorder = self._requested
             else:

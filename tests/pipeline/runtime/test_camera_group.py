@@ -100,7 +100,7 @@ def test_results_that_are_mixed_on_purpose_show_nothing():
     cameras = group([Shades(number, None, SourceKind.LIVE) for number in (1, 2)], values={"presentation": "smooth"})
     with cameras:
         a, b = (cameras.entries[name] for name in "ab")
-        while not (a.view and b.view):
+        while not (a.view.source() and b.view.source()):
             threading.Event().wait(0.001)
         joins = [entry._stream._wiring.join for entry in (a, b)]
         joins[0]._results, joins[1]._results = joins[1]._results, joins[0]._results
