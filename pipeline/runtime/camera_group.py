@@ -25,11 +25,12 @@ from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.newest_by_camera import NewestByCamera
 from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
+from pipeline.runtime.viewer_feed import ViewerFeed
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.camera_settings import CameraSettings
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
-from pipeline.sinks.base import CamerasViewer, Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.base import CamerasViewer, Presentation, RunContext, Sink
 from pipeline.sinks.factory import make_cameras_window
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
@@ -324,7 +325,7 @@ class Cameras(CameraHost):
     def make_sinks(self, entry: CameraEntry) -> Sequence[Sink]:
         """See `CameraHost.make_sinks`."""
         made = [make(entry) for make in self._sink_makers]
-        viewer = [] if self._viewer is None else [_ToViewer(entry.name, self._viewer, self._shown)]
+        viewer = [] if self._viewer is None else [ViewerFeed(entry.name, self._viewer, self._shown)]
         return [*self._own_sinks[entry.name], *made, *viewer]
 
     def present(self, entry: CameraEntry, segmented: SegmentedFrame) -> None:
@@ -379,7 +380,8 @@ class Cameras(CameraHost):
         with contextlib.suppress(TimeoutError):
             for number in range(len(states)):
                 camera, shown = self._shown.get(0.0 if number else wait_s)
-                self._viewer.write(camera, *shown)
+                if camera in self.entries:  # not a last frame of one that was removed meanwhile
+                    self._viewer.write(camera, *shown)
         self._viewer.idle(states)
         if self._viewer.stop_requested:
             self.stop()
@@ -392,34 +394,3 @@ class Cameras(CameraHost):
     def _check_opened(self) -> None:
         if not self.opened:
             raise RuntimeError("the cameras are not open: use them in a `with` block")
-
-
-class _ToViewer(Sink):
-    """Hands a camera's frames to the viewer of all cameras."""
-
-    name = "viewer"
-    delivery = Delivery.MAIN_THREAD  # it only stores the frame: a thread of its own would do no more
-
-    def __init__(
-        self, camera: str, viewer: CamerasViewer, shown: NewestByCamera[tuple[Presentation, RunContext]]
-    ) -> None:
-        self._camera, self._viewer, self._shown = camera, viewer, shown
-        self._context: RunContext | None = None
-        self.wants_overlay, self.paced = viewer.wants_overlay, viewer.paced
-
-    @property
-    def paused(self) -> bool:  # type: ignore[override]
-        """Whether the viewer is."""
-        return self._viewer.paused
-
-    def open(self, context: RunContext) -> None:
-        """Keep the context: the run opens the viewer."""
-        self._context = context
-
-    def write(self, presentation: Presentation) -> None:
-        """Store the frame in place of the one before."""
-        assert self._context is not None, "opened before"
-        self._shown.put(self._camera, (presentation, self._context), waits=False)
-
-    def close(self) -> None:
-        """Does nothing: the run closes the viewer."""

@@ -458,6 +458,17 @@ def test_a_viewer_of_all_cameras_runs_in_the_main_thread():
     assert wall.states["b"].removeprefix("offline since ").replace(":", "").isdecimal()
 
 
+def test_a_last_frame_of_a_removed_camera_is_not_shown():
+    wall = Wall(lambda _: False)
+    cameras = group([Shades(0, None), Shades(1, None)])
+    cameras.set_viewer(wall)
+    with cameras:
+        cameras.remove("a")
+        cameras._shown.put("a", (None, None), waits=False)
+        cameras._refresh(0.0)
+    assert "a" not in wall.shown
+
+
 def test_nobody_reads_standard_output(caplog):
     cameras = group([Shades(0, None)])
 
