@@ -326,7 +326,7 @@ class Cameras(CameraHost):
         """See `CameraHost.make_sinks`."""
         made = [make(entry) for make in self._sink_makers]
         viewer = [] if self._viewer is None else [ViewerFeed(entry.name, self._viewer, self._shown)]
-        return [*self._own_sinks[entry.name], *made, *viewer]
+        return [*self._own_sinks.get(entry.name, ()), *made, *viewer]
 
     def present(self, entry: CameraEntry, segmented: SegmentedFrame) -> None:
         """See `CameraHost.present`."""
