@@ -20,7 +20,7 @@ from pipeline.report.export import Export
 from pipeline.report.page import page
 from pipeline.report.parquet_export import ParquetExport
 from pipeline.report.plots import check_library
-from pipeline.report.results_folder import Sources, find_sources
+from pipeline.report.report_input import Sources, find_sources
 from pipeline.report.youtube_vis_export import YoutubeVisExport
 from pipeline.sinks.paths import Inputs, Outputs
 

@@ -10,7 +10,7 @@ from pipeline.report.detection_lines import read_frames
 from pipeline.report.export import Export, Origin
 from pipeline.report.page import Report, Row
 from pipeline.report.pictures import find_pictures
-from pipeline.report.results_folder import Source, Sources
+from pipeline.report.report_input import Source, Sources
 from pipeline.report.statistics import Recording, RecordingStatistics
 
 MOST_DETAILS = 12

@@ -11,7 +11,7 @@ from pipeline.report import collect as collect_module
 from pipeline.report.collect import collect
 from pipeline.report.export import Export
 from pipeline.report.page import Problem
-from pipeline.report.results_folder import Source, Sources
+from pipeline.report.report_input import Source, Sources
 from tests.pipeline.report.stored import line, one, write
 
 
