@@ -100,6 +100,7 @@ def draw_title(canvas: Image, text: str, center_y: float) -> None:
             break
     if not any(lines):
         return
+    lines = _balanced(text, lines, size)
     panel_wh = _widest(lines, size) + round(size), len(lines) * _row_height(size) + round(0.5 * size)
     x, y = (width - panel_wh[0]) // 2, round(center_y - panel_wh[1] / 2)
     _shade(canvas, (x, y), panel_wh, 0.35 * size, 0.5, BLACK)
@@ -121,6 +122,15 @@ def wrapped(text: str, size: float, width: float) -> list[str]:
             line = longer
         lines.append(line)
     return lines
+
+
+def _balanced(text: str, lines: list[str], size: float) -> list[str]:
+    """As many lines, as narrow as they can be: no word is left alone in the last one."""
+    while True:
+        narrower = wrapped(text, size, _widest(lines, size) - 1)
+        if len(narrower) > len(lines) or _widest(narrower, size) >= _widest(lines, size):
+            return lines
+        lines = narrower
 
 
 def write(canvas: Image, text: str, at: tuple[int, int], size: float, color_bgr: ColorBgr) -> None:
