@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.report.detection_lines import read_frames
 from pipeline.report.export import Export, Origin
 from pipeline.report.page import Report, Row
-from pipeline.report.pictures import PictureSource, find_pictures
+from pipeline.report.pictures import find_pictures
 from pipeline.report.results_folder import Source, Sources
 from pipeline.report.statistics import Recording, RecordingStatistics
 
@@ -37,19 +37,21 @@ def collect(
         InputError: a file is damaged, the named video must not be used, or an export cannot hold what is there.
     """
     rows: list[Row] = []
-    details: list[tuple[int, int, Recording, PictureSource]] = []  # a heap: its first has the fewest objects
+    details: list[tuple[int, int, Recording, Source]] = []  # a heap: its first has the fewest objects
     for done, source in enumerate(sources.files, start=1):
         for recording in _recordings(source, exports):
             rows.append(Row.of(recording))
-            pictures = find_pictures(recording, source.path, video or source.video, video is not None)
-            heapq.heappush(details, (recording.counts.total(), -len(rows), recording, pictures))
+            heapq.heappush(details, (recording.counts.total(), -len(rows), recording, source))
             if len(details) > MOST_DETAILS:
                 heapq.heappop(details)
         on_file(done)
     for export in exports:
         export.complete()
     in_order = sorted(details, key=lambda detail: -detail[1])
-    shown = [(recording, pictures) for _, _, recording, pictures in in_order]
+    shown = [
+        (recording, find_pictures(recording, source.path, video or source.video, video is not None))
+        for _, _, recording, source in in_order
+    ]
     return Report(title, rows, shown, sources.problems, sources.speed)
 
 

@@ -27,6 +27,8 @@ MAX_LINE_BYTES = 1 << 26
 
 EXPECTED = "expected the lines that a run writes with --detections"
 
+Seconds = Annotated[float, Field(ge=-1e10, le=1e10)]
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 Side = Annotated[int, Field(ge=1, le=16384)]
 Id = Annotated[int, Field(ge=1, lt=1 << 31)]
 
@@ -59,8 +61,8 @@ class StoredObject(_Record):
 
     class_id: Id
     label: str
-    score: float
-    box: tuple[float, float, float, float]
+    score: Annotated[float, Field(ge=0.0, le=1.0)]
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
     mask: StoredMask | None = None
     track_id: Id | None = None
 
@@ -82,14 +84,14 @@ class StoredEvent(_Record):
     """An event of one object; the fields are those of `pipeline.scene.Event.record`."""
 
     event: EventKind
-    pts: float
+    pts: Seconds
     track_id: int
     class_id: int
     label: str
     line: str | None = None
     zone: str | None = None
     direction: Direction | None = None
-    dwell_s: float | None = None
+    dwell_s: Annotated[Seconds, Field(ge=0.0)] | None = None
 
 
 class StoredRun(_Record):
@@ -106,13 +108,13 @@ class StoredFrame(_Record):
 
     source: str
     frame: Annotated[int, Field(ge=0, lt=1 << 62)]
-    pts: float
+    pts: Seconds
     width: Side
     height: Side
     objects: tuple[StoredObject, ...]
     events: tuple[StoredEvent, ...] | None = None
     camera: str | None = None
-    latency_ms: float | None = None
+    latency_ms: Annotated[Seconds, Field(ge=0.0)] | None = None
     run: StoredRun | None = None
 
     @model_validator(mode="after")

@@ -43,7 +43,7 @@ def _candidates(recording: Recording) -> Iterator[Moment]:
         if line.first is not None:
             yield Moment(line.first, f"first to cross {name}")
     for name, zone in recording.zones.items():
-        if zone.dwell_s:
+        if zone.longest_s > 0:
             middle = max(0.0, zone.longest_until - zone.longest_s / 2)
             yield Moment(middle, f"longest stay in {name}: {zone.longest_s:.1f} s")
     for one in classes:

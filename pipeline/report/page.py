@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -11,8 +11,8 @@ from pipeline.labels import plural
 from pipeline.report.markup import Markup, element, note, numbers, section, table
 from pipeline.report.pictures import PictureSource
 from pipeline.report.plots import clock_text
-from pipeline.report.sections import answer, counts_text, facts, sections
-from pipeline.report.statistics import Recording
+from pipeline.report.sections import answer, counts_text, crossings_text, facts, sections, stays_text
+from pipeline.report.statistics import LineCrossings, Recording, ZoneStays, summed
 from pipeline.version import __version__
 
 MOMENTS, MOMENTS_OF_SEVERAL = 12, 4
@@ -31,6 +31,7 @@ class Row:
         frames, duration: how many, and the seconds from the first to the last.
         counts: see `Recording.counts`.
         most, most_at: the most at once, and when.
+        lines, zones: by name.
     """
 
     name: str
@@ -39,17 +40,27 @@ class Row:
     counts: Counter[str]
     most: int
     most_at: float
+    lines: Mapping[str, LineCrossings]
+    zones: Mapping[str, ZoneStays]
 
     @classmethod
     def of(cls, recording: Recording) -> Row:
         """The row of a recording."""
-        duration = 0.0 if recording.stills else recording.duration
-        return cls(recording.name, recording.frames, duration, recording.counts, recording.most, recording.most_at)
+        return cls(
+            name=recording.name,
+            frames=recording.frames,
+            duration=0.0 if recording.stills else recording.duration,
+            counts=recording.counts,
+            most=recording.most,
+            most_at=recording.most_at,
+            lines=recording.lines,
+            zones=recording.zones,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A recording without results: "failed" or "skipped", and the reason."""
+    """A recording that "failed", was "skipped", or was "done" with a warning; and the reason."""
 
     name: str
     state: str
@@ -82,7 +93,7 @@ class Report:
         title: what was reported on.
         rows: all recordings.
         details: those that are shown in detail, with the source of their pictures.
-        problems: recordings that failed or were left out.
+        problems: recordings that failed, were left out, or have warnings.
         speed: of the batch; None if it is not known.
     """
 
@@ -136,6 +147,8 @@ def _answer_of_several(report: Report) -> Markup:
     busiest = max(report.rows, key=lambda row: row.most, default=None)
     if busiest is not None and busiest.most:
         lines.append(f"At most {busiest.most} at once: {busiest.name} at {clock_text(busiest.most_at, 0.1)}.")
+    lines += [crossings_text(name, line) for name, line in summed(row.lines for row in report.rows).items()]
+    lines += [stays_text(name, zone) for name, zone in summed(row.zones for row in report.rows).items()]
     failed = sum(problem.state == "failed" for problem in report.problems)
     warning = f"{plural(failed, 'recording')} failed; the reasons are below."
     return element(
@@ -162,7 +175,7 @@ def _problems(problems: Sequence[Problem]) -> Markup | None:
     if not problems:
         return None
     rows = ([one.name, one.state, one.reason] for one in problems)
-    return section("Without results", table(["recording", "state", "reason"], rows, text_columns=3))
+    return section("Problems", table(["recording", "state", "reason"], rows, text_columns=3))
 
 
 def _recordings(report: Report) -> Markup:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WIDE_PX, NARROW_PX = 1100, 330
 """Widths at which a plot is drawn once each, so that its text has the same size on a phone and on a screen."""
+HIGH_PX, LOW_PX = 190, 86
+"""Heights of a plot by itself, and of one of several below each other."""
 MOST_LANES = 40
 _TEXT, _GRID, _GAP = "#010203", "#010204", "#010205"
 _THEME = {_TEXT: "var(--soft)", _GRID: "var(--line)", _GAP: "var(--card)"}
@@ -50,22 +52,21 @@ def class_css_color(class_id: int) -> str:
     return css_color(PALETTE[class_color(class_id)])
 
 
-def in_view_plot(series: TimeSeries, class_ids: Mapping[str, int], is_time: bool, width_px: int) -> Markup:
-    """Steps of the most objects at once, for each class named in `class_ids`."""
-    figure, axes = _figure(width_px, 190)
-    for name, class_id in reversed(list(class_ids.items())):
-        values = series.values[name]
-        edges = np.arange(len(values) + 1) * series.width
-        axes.stairs(values, edges, fill=True, color=class_css_color(class_id), alpha=0.35)
-        axes.stairs(values, edges, color=class_css_color(class_id), linewidth=1.6)
+def in_view_plot(series: TimeSeries, name: str, color: str, is_time: bool, height_px: int, width_px: int) -> Markup:
+    """Steps of the most objects at once, of one name in the series."""
+    figure, axes = _figure(width_px, height_px)
+    values = series.values[name]
+    edges = np.arange(len(values) + 1) * series.width
+    axes.stairs(values, edges, fill=True, color=color, alpha=0.35)
+    axes.stairs(values, edges, color=color, linewidth=1.6)
     _time_axis(axes, series.until, is_time, width_px)
-    _count_axis(axes)
+    _count_axis(axes, 4 if height_px == HIGH_PX else 2)
     return _svg(figure)
 
 
 def crossings_plot(series: TimeSeries, colors: Mapping[str, str], width_px: int) -> Markup:
     """Crossings so far of each line in `colors`: in, and out dashed."""
-    figure, axes = _figure(width_px, 190)
+    figure, axes = _figure(width_px, HIGH_PX)
     for name, color in colors.items():
         for direction, style in ((Direction.IN, "-"), (Direction.OUT, (0, (3, 2)))):
             values = series.values.get(crossing_name(name, direction))
@@ -79,7 +80,7 @@ def crossings_plot(series: TimeSeries, colors: Mapping[str, str], width_px: int)
 
 def dwell_plot(dwell_s: Mapping[str, Sequence[float]], colors: Mapping[str, str], width_px: int) -> Markup:
     """A histogram of dwell times, with a bar for each zone."""
-    figure, axes = _figure(width_px, 190)
+    figure, axes = _figure(width_px, HIGH_PX)
     axes.hist(
         [list(times) for times in dwell_s.values()],
         bins=min(20, max(map(len, dwell_s.values())) + 4),
@@ -165,11 +166,11 @@ def clock_text(seconds: float, step: float = 1.0) -> str:
     return f"{hours}:{minutes:02d}:{text}" if hours else f"{minutes}:{text}"
 
 
-def _count_axis(axes: Axes) -> None:
+def _count_axis(axes: Axes, ticks: int = 4) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(ticks, integer=True, min_n_ticks=1))
     axes.grid(color=_GRID, linewidth=0.8, axis="y")
 
 

@@ -29,6 +29,7 @@ class _Input(BaseModel):
     state: Literal["done", "skipped", "failed"]
     reason: str = ""
     outputs: _Outputs = _Outputs()
+    warnings: list[str] = []
     frames: int = 0
 
 
@@ -107,7 +108,10 @@ def _of_folder(folder: Path) -> Sources:
         for name, (_, one) in inputs.items()
         if one.state == "done" and one.outputs.detections is None
     ]
-    return Sources(files, sorted(problems, key=lambda one: (one.state, one.name)), _speed([s for _, s in summaries]))
+    problems += [Problem(name, one.state, text) for name, (_, one) in inputs.items() for text in one.warnings]
+    order = {"failed": 0, "skipped": 1, "done": 2}
+    problems.sort(key=lambda one: (order[one.state], one.name))
+    return Sources(files, problems, _speed([summary for _, summary in summaries]))
 
 
 def _read_summary(path: Path) -> _Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pipeline.drawing.palette import PALETTE
 from pipeline.drawing.places import LINE_BGR, ZONE_BGR
@@ -20,7 +21,7 @@ from pipeline.settings.presentation_settings import PlaceSettings
 from pipeline.tracking.watch import Point, closed, in_pixels
 
 MOST_CLASSES = 6
-"""The plot of objects over time shows as many classes, those with most objects; the table shows all."""
+"""So many classes have a plot of their objects over time, those with the most objects; the table has all."""
 LEAST_PLOTTED = 4
 """Fewer crossings or stays stand in the table only."""
 THUMBNAIL_PX = 420
@@ -52,8 +53,8 @@ def answer(recording: Recording) -> Markup:
         lines.append(
             f"At most {recording.most} at once, at {most_at}. The first in view at {first}, the last at {last}."
         )
-    lines += [_crossings_text(name, line) for name, line in recording.lines.items()]
-    lines += [_stays_text(name, zone) for name, zone in recording.zones.items()]
+    lines += [crossings_text(name, line) for name, line in recording.lines.items()]
+    lines += [stays_text(name, zone) for name, zone in recording.zones.items()]
     return element("section", *(element("p", line) for line in lines), class_="answer")
 
 
@@ -84,24 +85,32 @@ def _seen(recording: Recording) -> str:
     return f"{text} found in {where}; nothing was tracked, so that each frame counts its own."
 
 
-def _crossings_text(name: str, line: LineCrossings) -> str:
+def crossings_text(name: str, line: LineCrossings) -> str:
+    """Such as "door: 3 crossed, 2 in and 1 out."."""
     inward, outward = line.counts[Direction.IN], line.counts[Direction.OUT]
     return f"{name}: {inward + outward} crossed, {inward} in and {outward} out."
 
 
-def _stays_text(name: str, zone: ZoneStays) -> str:
-    text = f"{name}: {zone.entered} entered"
+def stays_text(name: str, zone: ZoneStays) -> str:
+    """Such as "desk: 3 entered, stayed 4.0 s on average, 9.1 s at most."."""
+    times = []
     if zone.dwell_s:
-        text += f", stayed {sum(zone.dwell_s) / len(zone.dwell_s):.1f} s on average, {zone.longest_s:.1f} s at most"
-    return f"{text}."
+        times.append(f"{sum(zone.dwell_s) / len(zone.dwell_s):.1f} s on average")
+    if zone.longest_s > 0:
+        times.append(f"{zone.longest_s:.1f} s at most")
+    return f"{name}: {zone.entered} entered" + (f", stayed {', '.join(times)}." if times else ".")
 
 
 def _over_time(recording: Recording) -> Markup | None:
     classes = sorted(recording.classes, key=lambda one: -one.found)
     if not classes:
         return None
-    shown = {one.label: one.class_id for one in classes[:MOST_CLASSES]}
-    plot = _plot(lambda width: plots.in_view_plot(recording.in_view, shown, not recording.stills, width))
+    height_px = plots.HIGH_PX if len(classes) == 1 else plots.LOW_PX
+    parts: list[Markup] = []
+    for one in classes[:MOST_CLASSES]:
+        name, color = one.label, class_css_color(one.class_id)
+        draw = partial(plots.in_view_plot, recording.in_view, name, color, not recording.stills, height_px)
+        parts += [legend([(name, color)]), _plot(draw)]
     heads = ["class", "seen" if recording.track_count else "found", "most at once", "at", "first", "last"]
     rows = [
         [
@@ -114,9 +123,8 @@ def _over_time(recording: Recording) -> Markup | None:
     ]
     return section(
         "In view",
-        legend((label, class_css_color(class_id)) for label, class_id in shown.items()),
-        plot,
-        note("The plot shows the classes with the most objects.") if len(classes) > len(shown) else None,
+        *parts,
+        note("The plots show the classes with the most objects.") if len(classes) > MOST_CLASSES else None,
         table(heads, rows) if len(classes) > 1 else None,
     )
 
@@ -213,13 +221,14 @@ def _zones(recording: Recording) -> Markup | None:
 
 
 def _stay_texts(recording: Recording, zone: ZoneStays) -> list[str]:
-    inside = str(max(0, zone.entered - len(zone.dwell_s)))
-    if not zone.dwell_s:
-        return [str(zone.entered), inside, "-", "-", "-", "-"]
-    ordered = sorted(zone.dwell_s)
-    median_s = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    times = (sum(ordered) / len(ordered), median_s, zone.longest_s)
-    return [str(zone.entered), inside, *(f"{time:.1f} s" for time in times), _when(recording, zone.longest_until)]
+    texts = ["-"] * 4
+    if zone.dwell_s:
+        ordered = sorted(zone.dwell_s)
+        median_s = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        texts[:2] = f"{sum(ordered) / len(ordered):.1f} s", f"{median_s:.1f} s"
+    if zone.longest_s > 0:
+        texts[2:] = f"{zone.longest_s:.1f} s", _when(recording, zone.longest_until)
+    return [str(zone.entered), str(len(zone.inside)), *texts]
 
 
 def _tracks(recording: Recording) -> Markup | None:

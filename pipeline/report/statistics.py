@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -62,15 +63,52 @@ class LineCrossings:
     first: float | None = None
     last: float | None = None
 
+    def include(self, other: LineCrossings) -> None:
+        """Add the crossings of this line in another recording; the times stay."""
+        self.counts.update(other.counts)
+
 
 @dataclass(slots=True)
 class ZoneStays:
-    """The stays in a zone: entries, and of those that ended the dwell times, the longest one and its end; seconds."""
+    """The stays in a zone.
+
+    Attributes:
+        entered: how many began.
+        dwell_s: dwell times of those that ended, seconds.
+        inside: when those that have not ended began, by track id.
+        longest_s, longest_until: the longest of both, seconds, and when it ended.
+    """
 
     entered: int = 0
     dwell_s: array[float] = field(default_factory=lambda: array("d"))
+    inside: dict[int, float] = field(default_factory=dict)
     longest_s: float = 0.0
     longest_until: float = 0.0
+
+    def compare(self, dwell_s: float, until: float) -> None:
+        """Take a stay for the longest, if it is."""
+        if dwell_s > self.longest_s:
+            self.longest_s, self.longest_until = dwell_s, until
+
+    def include(self, other: ZoneStays) -> None:
+        """Add the stays in this zone in another recording; `longest_until` stays."""
+        self.entered += other.entered
+        self.dwell_s.extend(other.dwell_s)
+        self.longest_s = max(self.longest_s, other.longest_s)
+
+
+Place = TypeVar("Place", LineCrossings, ZoneStays)
+
+
+def summed(recordings: Iterable[Mapping[str, Place]]) -> dict[str, Place]:
+    """The lines, or the zones, of several recordings, those of one name added up."""
+    found: dict[str, Place] = {}
+    for places in recordings:
+        for name, place in places.items():
+            if name not in found:
+                found[name] = type(place)()
+            found[name].include(place)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +226,7 @@ class RecordingStatistics:
         self._count(now, at)
         self._heat.add(frame, at)
         if frame.latency_ms is not None:
-            self._latency.add(max(0.0, frame.latency_ms) / 1000)
+            self._latency.add(frame.latency_ms / 1000)
         self._has_events |= frame.events is not None
         for event in frame.events or ():
             self._note(event)
@@ -230,14 +268,18 @@ class RecordingStatistics:
             self._crossings.add(at, crossing_name(event.line, event.direction), 1)
         elif event.event is EventKind.ENTERED and event.zone is not None:
             self._zones[event.zone].entered += 1
+            self._zones[event.zone].inside[event.track_id] = at
         elif event.event is EventKind.LEFT and event.zone is not None and event.dwell_s is not None:
             zone = self._zones[event.zone]
-            if event.dwell_s > zone.longest_s:
-                zone.longest_s, zone.longest_until = event.dwell_s, at
+            zone.inside.pop(event.track_id, None)
             zone.dwell_s.append(event.dwell_s)
+            zone.compare(event.dwell_s, at)
 
     def result(self) -> Recording:
         """The sums so far."""
+        for zone in self._zones.values():
+            for entered_at in zone.inside.values():
+                zone.compare(self._duration - entered_at, self._duration)
         by_class = Counter(track.class_id for track in self._tracks.values())
         longest = sorted(self._tracks.values(), key=lambda track: track.first - track.last)[:LONGEST_TRACKS]
         return Recording(

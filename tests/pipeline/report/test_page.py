@@ -58,6 +58,8 @@ def test_several_recordings():
     assert "3 recordings, 0:30 of video" in text
     assert "3 people and 3 buses in 3 recordings." in text
     assert "At most 2 at once: clip 0 at 0:02.0." in text
+    assert "door: 21 crossed, 12 in and 9 out." in text
+    assert "desk: 0 entered, stayed 3.0 s on average, 5.0 s at most." in text
     assert "1 recording failed; the reasons are below." in text
     assert "processed in1:40rate3.0 fpsworkers2network, a frame31 ms" in text
     assert "clip afailedclip is damaged" in text
@@ -84,7 +86,7 @@ async def _look(tmp_path, width):
         await page.ask("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         assert await page.ask("document.documentElement.scrollWidth") <= width
         shown = "[...document.querySelectorAll('.plot svg')].filter(one => one.getBoundingClientRect().width > 0)"
-        assert await page.ask(f"{shown}.length") == 8
+        assert await page.ask(f"{shown}.length") == 10
         # A pixel of the plot is about a pixel of the page, so that its text can be read.
         assert await page.ask(
             f"{shown}.every(one => Math.abs(one.getBoundingClientRect().width / one.viewBox.baseVal.width - 1) < 0.15)"

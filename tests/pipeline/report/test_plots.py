@@ -13,6 +13,8 @@ from pipeline.drawing.palette import PALETTE
 from pipeline.errors import InputError
 from pipeline.report import plots
 from pipeline.report.plots import (
+    HIGH_PX,
+    LOW_PX,
     NARROW_PX,
     WIDE_PX,
     class_css_color,
@@ -38,8 +40,8 @@ def drawn():
 def _drawn():
     found = eventful(label=NASTY, line_name=NASTY, zone_name=NASTY)
     for width in (WIDE_PX, NARROW_PX):
-        yield width, in_view_plot(found.in_view, {NASTY: 1, "bus": 2}, True, width)
-        yield width, in_view_plot(found.in_view, {"bus": 2}, False, width)
+        yield width, in_view_plot(found.in_view, NASTY, "#123456", True, HIGH_PX, width)
+        yield width, in_view_plot(found.in_view, "bus", "#123456", False, LOW_PX, width)
         yield width, crossings_plot(found.crossings, {NASTY: "#123456"}, width)
         yield width, dwell_plot({NASTY: found.zones[NASTY].dwell_s}, {NASTY: "#123456"}, width)
         yield width, tracks_plot(found.tracks, found.duration, width)
@@ -76,8 +78,7 @@ def test_the_same_plot_has_the_same_bytes():
 def test_a_class_has_the_color_that_it_has_in_the_video():
     blue, green, red = PALETTE[1]
     assert class_css_color(2) == f"#{red:02x}{green:02x}{blue:02x}"
-    found = eventful()
-    assert class_css_color(2) in in_view_plot(found.in_view, {"bus": 2}, True, WIDE_PX)
+    assert class_css_color(2) in tracks_plot([Track(1, 2, 0, 5)], 10, WIDE_PX)
 
 
 def bars(svg, color):

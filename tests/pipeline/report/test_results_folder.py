@@ -31,14 +31,16 @@ def test_a_batch(tmp_path):
     failed = {"name": "z.mp4", "state": "failed", "reason": "corrupt", "attempts": 3}
     skipped = {"name": "a.mp4", "state": "skipped", "reason": "--limit"}
     quiet = {"name": "c.mp4", "state": "done", "outputs": {"video": "c.mp4"}}
-    content = summary(DONE | {"outputs": OUTPUTS}, skipped, failed, quiet, timings=times, settings={"any": 1})
+    done = DONE | {"outputs": OUTPUTS, "warnings": ["corrupt data at 00:03.2"]}
+    content = summary(done, skipped, failed, quiet, timings=times, settings={"any": 1})
     (tmp_path / "summary.json").write_text(content)
     found = find_sources([tmp_path])
     assert found.files == [Source("day1/cam1.mp4", tmp_path / "day1/cam1.mp4.jsonl", tmp_path / "day1/cam1.mp4")]
     assert found.problems == [
-        Problem("c.mp4", "done", "the batch wrote no detections (--no-detections)"),
         Problem("z.mp4", "failed", "corrupt"),
         Problem("a.mp4", "skipped", "--limit"),
+        Problem("c.mp4", "done", "the batch wrote no detections (--no-detections)"),
+        Problem("day1/cam1.mp4", "done", "corrupt data at 00:03.2"),
     ]
     assert found.speed == Speed(31.2, 300, 2, 0.03)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from pipeline.report.detection_lines import read_frames
-from pipeline.report.statistics import RecordingStatistics, Track
+from pipeline.report.statistics import LineCrossings, RecordingStatistics, Track, ZoneStays, summed
 from pipeline.scene import Direction
 from tests.pipeline.report.stored import HEIGHT, RUN, WIDTH, line, one, write
 
@@ -97,10 +98,22 @@ def test_crossings_and_stays(tmp_path):
     assert (found.lines["gate"].first, found.lines["gate"].counts.total()) == (None, 0)
     desk = found.zones["desk"]
     assert (desk.entered, list(desk.dwell_s), desk.longest_s, desk.longest_until) == (3, [0.4, 0.7], 0.7, 1.0)
+    assert desk.inside == {3: 1.0}
     assert found.has_events
     inward = found.crossings.values["in door"]
     assert np.flatnonzero(inward).tolist() == [0, 2]
     assert found.crossings.values["out door"].sum() == 1
+
+
+def test_the_longest_stay_may_not_have_ended(tmp_path):
+    lines = [
+        line(0, events=[event("entered", 0.0, 1, zone="desk"), event("entered", 0.0, 2, zone="desk")]),
+        line(5, events=[event("left", 0.5, 2, zone="desk", dwell_s=0.5)]),
+        line(30, events=[]),
+    ]
+    desk = result(tmp_path, *lines).zones["desk"]
+    assert (desk.entered, list(desk.dwell_s), desk.inside) == (2, [0.5], {1: 0.0})
+    assert (desk.longest_s, desk.longest_until) == (3.0, 3.0)
 
 
 def test_images_are_numbered(tmp_path):
@@ -134,3 +147,21 @@ def test_the_longest_tracks_are_kept(tmp_path, monkeypatch):
     found = result(tmp_path, *lines)
     assert [track.track_id for track in found.tracks] == [2, 3]
     assert found.track_count == 3
+
+
+def test_lines_and_zones_of_several_recordings():
+    first = {"door": LineCrossings(Counter({Direction.IN: 2}), 1.0, 3.0)}
+    second = {"door": LineCrossings(Counter({Direction.IN: 1, Direction.OUT: 4})), "gate": LineCrossings()}
+    lines = summed([first, second])
+    assert {name: line.counts for name, line in lines.items()} == {
+        "door": {Direction.IN: 3, Direction.OUT: 4},
+        "gate": {},
+    }
+    stays = summed(
+        [
+            {"desk": ZoneStays(3, array("d", [1.0, 5.0]), {}, 5.0)},
+            {"desk": ZoneStays(1, array("d", [2.0]), {4: 1.0}, 2.0)},
+        ]
+    )
+    assert (stays["desk"].entered, list(stays["desk"].dwell_s), stays["desk"].longest_s) == (4, [1.0, 5.0, 2.0], 5.0)
+    assert first["door"].counts == {Direction.IN: 2}
