@@ -127,8 +127,10 @@ def wrapped(text: str, size: float, width: float) -> list[str]:
 def _balanced(text: str, lines: list[str], size: float) -> list[str]:
     """As many lines, as narrow as they can be: no word is left alone in the last one."""
     while True:
-        narrower = wrapped(text, size, _widest(lines, size) - 1)
-        if len(narrower) > len(lines) or _widest(narrower, size) >= _widest(lines, size):
+        widest = max(text_width(line, size) for line in lines)
+        narrower = wrapped(text, size, widest - 1)
+        # A word that is as wide as the lines were cannot be broken.
+        if len(narrower) > len(lines) or max(text_width(line, size) for line in narrower) >= widest:
             return lines
         lines = narrower
 
