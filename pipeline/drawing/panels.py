@@ -100,7 +100,13 @@ def draw_title(canvas: Image, text: str, center_y: float) -> None:
             break
     if not any(lines):
         return
-    lines = _balanced(text, lines, size)
+    # Balance the lines, so that no word is left alone in the last one. A word that fills a line cannot be broken.
+    narrower = lines
+    while len(narrower) == len(lines):
+        lines, widest = narrower, _widest(narrower, size)
+        narrower = wrapped(text, size, widest - 1)
+        if _widest(narrower, size) >= widest:
+            break
     panel_wh = _widest(lines, size) + round(size), len(lines) * _row_height(size) + round(0.5 * size)
     x, y = (width - panel_wh[0]) // 2, round(center_y - panel_wh[1] / 2)
     _shade(canvas, (x, y), panel_wh, 0.35 * size, 0.5, BLACK)
@@ -122,17 +128,6 @@ def wrapped(text: str, size: float, width: float) -> list[str]:
             line = longer
         lines.append(line)
     return lines
-
-
-def _balanced(text: str, lines: list[str], size: float) -> list[str]:
-    """As many lines, as narrow as they can be: no word is left alone in the last one."""
-    while True:
-        widest = max(text_width(line, size) for line in lines)
-        narrower = wrapped(text, size, widest - 1)
-        # A word that is as wide as the lines were cannot be broken.
-        if len(narrower) > len(lines) or max(text_width(line, size) for line in narrower) >= widest:
-            return lines
-        lines = narrower
 
 
 def write(canvas: Image, text: str, at: tuple[int, int], size: float, color_bgr: ColorBgr) -> None:
