@@ -49,10 +49,10 @@ def test_each_camera_of_a_file_is_a_recording(tmp_path):
     lines = [line(i, *[one()] * (camera == "hall"), camera=camera) for i in range(2) for camera in ("hall", "yard")]
     export = Listing()
     report = collect("all", Sources([Source("all", write(tmp_path / "all.jsonl", *lines))]), [export])
-    assert export.seen == [("all, hall", 0), ("all, yard", 0), ("all, hall", 1), ("all, yard", 1)]
+    assert export.seen == [("all/hall", 0), ("all/yard", 0), ("all/hall", 1), ("all/yard", 1)]
     assert [(row.name, row.frames, row.counts) for row in report.rows] == [
-        ("all, hall", 2, {"person": 2}),
-        ("all, yard", 2, {}),
+        ("all/hall", 2, {"person": 2}),
+        ("all/yard", 2, {}),
     ]
 
 
