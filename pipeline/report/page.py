@@ -125,7 +125,10 @@ def page(report: Report) -> str:
 
 def _of_one(report: Report) -> list[Markup | None]:
     recording, pictures = report.details[0]
-    header = _header(report.title if recording.stills else recording.source, f"{report.title}: {facts(recording)}")
+    if recording.stills:
+        header = _header(report.title, facts(recording))
+    else:
+        header = _header(recording.source, f"{report.title}: {facts(recording)}")
     return [header, answer(recording), *sections(recording, pictures, MOMENTS)]
 
 
