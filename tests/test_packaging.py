@@ -68,10 +68,11 @@ def test_a_light_environment_has_what_the_others_have_but_for_three_packages():
 
 def test_the_extras_have_the_ranges_of_the_requirement_files():
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"tensorflow", "jax", "torch", "train", "gpu", "onnx", "optimize", "report", "tables"}
+    assert set(extras) == {"tensorflow", "jax", "torch", "train", "gpu", "onnx", "optimize", "report", "tables", "ray"}
     files = ("requirements.txt", "requirements-test.txt", "requirements-gpu.txt")
     lines = {line for name in files for line in requirement_lines(name)}
-    assert {line for name, extra in extras.items() if name != "torch" for line in extra} <= lines
+    apart = ("torch", "ray")  # each a third of a whole installation: tests that need them are skipped without
+    assert {line for name, extra in extras.items() if name not in apart for line in extra} <= lines
     tested = re.search(r"^TORCH \?= torch==(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert extras["torch"][0] == f"torch>={tested.group(1)},<3"
 

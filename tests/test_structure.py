@@ -31,6 +31,7 @@ LAYERS = (
     "pipeline.evaluation  pipeline.sinks",
     "pipeline.report  pipeline.web",
     "pipeline.runtime",
+    "pipeline.batch",
     "pipeline.console",
     "pipeline.commands",
     "stream_segment",
@@ -38,7 +39,7 @@ LAYERS = (
 """A folder, or a file named here, imports from the lines above its own, and from itself. `pipeline` is every file that
 lies directly in that folder and has no line of its own."""
 
-USES_MRCNN = {"pipeline.commands", "pipeline.evaluation", "pipeline.segmentation"}
+USES_MRCNN = {"pipeline.batch", "pipeline.commands", "pipeline.evaluation", "pipeline.segmentation"}
 """The folders of `pipeline` that may import `mrcnn`; they do so when the network is needed."""
 
 RANKS = {unit: rank for rank, line in enumerate(LAYERS) for unit in line.split()}

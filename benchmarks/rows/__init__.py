@@ -14,6 +14,7 @@ CPU_ROWS = (
     "live",
     "cameras",
     "drawing",
+    "mosaic",
     "start",
     "memory",
     "accuracy",

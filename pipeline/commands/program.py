@@ -7,7 +7,7 @@ import difflib
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TextIO
 
 from pipeline.errors import InputError
@@ -17,6 +17,8 @@ from pipeline.settings.messages import KeyPath
 
 SettingFlag = tuple[str, str, str, str]
 """A flag that sets a setting: the flag, the setting's key, the metavar, and the help."""
+Switch = tuple[str, str, Any, str]
+"""A flag without a value: the flag, the settings' keys with spaces between them, what they are set to, and the help."""
 
 
 def names(text: str) -> list[str]:
@@ -79,6 +81,12 @@ class Parser(argparse.ArgumentParser):
     def add_settings(self, title: str, flags: Sequence[SettingFlag]) -> None:
         """Add a group of flags that `overrides_from` turns into settings."""
         self.add_flags(title, setting_options(flags))
+
+    def add_switches(self, switches: Iterable[Switch]) -> None:
+        """Add a group of switches that `overrides_from` turns into settings."""
+        group = self.add_argument_group("switches")
+        for flag, keys, value, text in switches:
+            group.add_argument(flag, dest=f"{flag} {keys}", action="store_const", const=value, help=text)
 
 
 def setting_options(flags: Sequence[SettingFlag]) -> dict[str, dict[str, Any]]:

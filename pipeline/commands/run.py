@@ -18,6 +18,7 @@ from pipeline.commands.program import (
     VERBOSE_FLAG,
     Parser,
     SettingFlag,
+    Switch,
     names,
     overrides_from,
     set_up_logging,
@@ -59,7 +60,7 @@ _SOURCES: dict[str, dict[str, Any]] = {
         "(default: camera 0); given several times, all at once",
     },
 }
-_SOURCE_FLAGS: tuple[SettingFlag, ...] = (
+SOURCE_FLAGS: tuple[SettingFlag, ...] = (
     ("--width", "source.width", "PX", "ask the camera for this width"),
     ("--height", "source.height", "PX", "ask the camera for this height"),
     ("--fps", "source.fps", "N", "ask the camera for this rate"),
@@ -68,12 +69,12 @@ _SOURCE_FLAGS: tuple[SettingFlag, ...] = (
     ("--max-frames", "source.max_frames", "N", "end after this many frames"),
     ("--policy", "source.policy", "P", "auto, live (newest frame wins) or recorded (every frame)"),
 )
-_NETWORK_FLAGS: tuple[SettingFlag, ...] = (
+NETWORK_FLAGS: tuple[SettingFlag, ...] = (
     *MODEL_FLAGS,
     ("--min-score", "model.min_score", "0..1", "keep objects of at least this score"),
     ("--batch-size", "model.batch_size", "N", "frames of a file that go through the network at once"),
 )
-_OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
+OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
     ("--output", "output.path", "FILE", "annotated video (.mp4, .mkv, .mov, .webm, .gif); image or folder for images"),
     ("--detections", "detections.path", "FILE", "JSON lines, one a frame; - for standard output"),
     ("--present", "presentation", "M", "auto, exact (inferred frames) or smooth (every frame)"),
@@ -91,7 +92,7 @@ _OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
     ("--serve-token", "serve.token", "TEXT", "what the page asks for (better: variable STREAM_SEGMENT_TOKEN)"),
     ("--progress", "progress", "M", "auto, bar, lines or off"),
 )
-_SWITCHES: Sequence[tuple[str, str, Any, str]] = (
+SWITCHES: tuple[Switch, ...] = (
     ("--overwrite", "output.overwrite", True, "replace existing outputs (default: a new name beside them)"),
     ("--realtime", "source.realtime", True, "play a file as if it were a camera"),
     ("--loop", "source.loop", True, "begin a video file again at its end"),
@@ -143,12 +144,10 @@ def build_parser() -> argparse.ArgumentParser:
         f"Settings: config.yaml. Keys in the window: {KEYS_HELP}.",
         allow_abbrev=False,
     )
-    parser.add_flags("source", _SOURCES | setting_options(_SOURCE_FLAGS))
-    parser.add_settings("network", _NETWORK_FLAGS)
-    parser.add_settings("output", _OUTPUT_FLAGS)
-    group = parser.add_argument_group("switches")
-    for flag, key, value, text in _SWITCHES:
-        group.add_argument(flag, dest=f"{flag} {key}", action="store_const", const=value, help=text)
+    parser.add_flags("source", _SOURCES | setting_options(SOURCE_FLAGS))
+    parser.add_settings("network", NETWORK_FLAGS)
+    parser.add_settings("output", OUTPUT_FLAGS)
+    parser.add_switches(SWITCHES)
     parser.add_flags("settings", _OTHER_FLAGS)
     return parser
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,6 +16,7 @@ from pipeline.runtime.stream import Stream
 from pipeline.settings.camera_settings import CameraSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.switched_recorder import Recording
 from pipeline.threads.stage import FirstError, Stage
 from pipeline.web.view import RunView
 
@@ -77,6 +80,8 @@ class CameraEntry:
         self._stage: Stage | None = None
         self._offline_since: datetime | None = None
         self._stop_requested = False
+        self._not_run = RunView(RunLedger(), Controls(settings.overlay), time.monotonic)
+        self._recorded: list[Recording] = []
 
     # -- for viewers --------------------------------------------------------------------------------------------------
 
@@ -91,9 +96,15 @@ class CameraEntry:
         return self._stream.controls if self._stream is not None else None
 
     @property
-    def view(self) -> RunView | None:
-        """What the page may read of its present run, or else of its last one; None until its source is open."""
-        return self._stream.view if self._stream is not None and self._stream.opened else None
+    def view(self) -> RunView:
+        """What the page may read of its present run, or else of its last one; recordings of all its runs."""
+        view = self._stream.view if self._stream is not None else self._not_run
+        return replace(view, waiting_for=lambda: self.state, recordings=self._recordings)
+
+    def _recordings(self) -> Sequence[Recording]:
+        now = self._stream.view.recordings() if self._stream is not None else ()
+        written = {recording.path for recording in now}
+        return [*(one for one in self._recorded if one.path not in written and one.path.is_file()), *now]
 
     @property
     def running(self) -> bool:
@@ -183,6 +194,7 @@ class CameraEntry:
                 for segmented in stream:
                     self._host.present(self, segmented)
         finally:
+            self._recorded = list(self._recordings())
             if stream.opened:
                 self.summaries.append(stream.summary())
 

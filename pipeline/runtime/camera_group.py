@@ -14,8 +14,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from pipeline.controls import Controls
 from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import CameraEntry, CameraHost
@@ -26,13 +27,16 @@ from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.camera_settings import CameraSettings
-from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.base import CamerasViewer, Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.factory import make_cameras_window
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
+
+if TYPE_CHECKING:
+    from pipeline.web.camera_pages import CameraPages
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +81,7 @@ class Cameras(CameraHost):
         self._sink_makers: list[Callable[[CameraEntry], Sink]] = []
         self._viewer: CamerasViewer | None = None
         self._handed: NewestByCamera[SegmentedFrame] = NewestByCamera()
-        self._shown: NewestByCamera[Presentation] = NewestByCamera()
+        self._shown: NewestByCamera[tuple[Presentation, RunContext]] = NewestByCamera()
         self._hands_over = False
         self._begun = threading.Event()
         self._lock = threading.RLock()
@@ -86,6 +90,12 @@ class Cameras(CameraHost):
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
+        self._pages: CameraPages | None = None
+        if self.settings.serve.address is not None:
+            from pipeline.web.camera_pages import CameraPages
+
+            self._pages = CameraPages(self.settings.serve, self)
+            self.add_sinks(self._pages.make_sink)
         own = {camera.name: settings_of(self.settings, camera) for camera in self.settings.cameras}
         check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
@@ -117,7 +127,7 @@ class Cameras(CameraHost):
         self._sink_makers.append(make)
 
     def set_viewer(self, viewer: CamerasViewer) -> None:
-        """Show all cameras in one place; before `open`, which opens it."""
+        """Show all cameras in one place, instead of the window of the settings; before `open`, which opens it."""
         self._viewer = viewer
 
     # -- the run ------------------------------------------------------------------------------------------------------
@@ -126,12 +136,17 @@ class Cameras(CameraHost):
         """Load the network and start the cameras that are enabled; waits for neither.
 
         Raises:
-            InputError: the viewer cannot be opened, or a window is required, and there is no viewer.
+            InputError: the viewer or the page cannot be opened, or a window is required on a machine without a screen.
         """
-        if self._viewer is not None:
-            self._viewer.open(list(self.entries))
-        elif self.settings.window.mode is WindowMode.ON:
-            raise InputError("window.mode is on, but a run with several cameras has no window: set it to off")
+        if self._viewer is None:
+            self._viewer = make_cameras_window(self.settings, self._controls_of)
+        with contextlib.ExitStack() as undo:
+            if self._pages is not None:
+                self._pages.open()
+                undo.callback(self._pages.close)
+            if self._viewer is not None:
+                self._viewer.open(list(self.entries))
+            undo.pop_all()
         self._opened_at_s = self.clock()
         self._network.start()
         for camera in self._enabled():
@@ -185,6 +200,8 @@ class Cameras(CameraHost):
         with contextlib.ExitStack() as closing:
             if self._viewer is not None:
                 closing.callback(self._viewer.close)
+            if self._pages is not None:
+                closing.callback(self._pages.close)
             closing.callback(self._network.close)
             for entry in self.entries.values():
                 closing.callback(entry.join)
@@ -205,6 +222,10 @@ class Cameras(CameraHost):
             logger.debug("while closing after %r", error, exc_info=True)
 
     # -- while it runs ------------------------------------------------------------------------------------------------
+
+    def is_enabled(self, camera: str) -> bool:
+        """Whether a camera is to run. Raises InputError if there is none of this name."""
+        return self._named(camera).enabled
 
     def enable(self, camera: str) -> None:
         """Start a camera that is disabled, has failed or has ended; from any thread.
@@ -315,6 +336,9 @@ class Cameras(CameraHost):
     def _enabled(self) -> list[str]:
         return [camera.name for camera in self.settings.cameras if camera.enabled]
 
+    def _controls_of(self, camera: str) -> Controls | None:
+        return self.entries[camera].controls if camera in self.entries else None
+
     def _named(self, camera: str) -> CameraEntry:
         if camera not in self.entries:
             raise InputError(f"there is no camera {camera}; the cameras are {', '.join(self.entries)}")
@@ -345,7 +369,8 @@ class Cameras(CameraHost):
             return
         with contextlib.suppress(TimeoutError):
             for number in range(len(states)):
-                self._viewer.write(*self._shown.get(0.0 if number else wait_s))
+                camera, shown = self._shown.get(0.0 if number else wait_s)
+                self._viewer.write(camera, *shown)
         self._viewer.idle(states)
         if self._viewer.stop_requested:
             self.stop()
@@ -366,20 +391,26 @@ class _ToViewer(Sink):
     name = "viewer"
     delivery = Delivery.MAIN_THREAD  # it only stores the frame: a thread of its own would do no more
 
-    def __init__(self, camera: str, viewer: CamerasViewer, shown: NewestByCamera[Presentation]) -> None:
+    def __init__(
+        self, camera: str, viewer: CamerasViewer, shown: NewestByCamera[tuple[Presentation, RunContext]]
+    ) -> None:
         self._camera, self._viewer, self._shown = camera, viewer, shown
+        self._context: RunContext | None = None
+        self.wants_overlay, self.paced = viewer.wants_overlay, viewer.paced
 
     @property
-    def wants_overlay(self) -> bool:  # type: ignore[override]
-        """Whether the viewer does."""
-        return self._viewer.wants_overlay
+    def paused(self) -> bool:  # type: ignore[override]
+        """Whether the viewer is."""
+        return self._viewer.paused
 
     def open(self, context: RunContext) -> None:
-        """Does nothing: the run opens the viewer."""
+        """Keep the context: the run opens the viewer."""
+        self._context = context
 
     def write(self, presentation: Presentation) -> None:
         """Store the frame in place of the one before."""
-        self._shown.put(self._camera, presentation, waits=False)
+        assert self._context is not None, "opened before"
+        self._shown.put(self._camera, (presentation, self._context), waits=False)
 
     def close(self) -> None:
         """Does nothing: the run closes the viewer."""

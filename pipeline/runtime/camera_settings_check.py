@@ -19,8 +19,6 @@ def check_run(settings: Settings) -> None:
     if not any(camera.enabled for camera in settings.cameras):
         what = "all cameras are disabled" if settings.cameras else "there are no cameras"
         raise InputError(f"{what}: name at least one in `cameras`, with enabled: true")
-    if settings.serve.address is not None:
-        raise InputError("--serve (serve.address) shows one source so far: leave it out with several cameras")
 
 
 def settings_of(settings: Settings, camera: CameraSettings) -> Settings:

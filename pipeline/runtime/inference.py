@@ -14,6 +14,7 @@ from pipeline.records import Clock, Detections, Frame, Instances, StageTimes, Un
 from pipeline.runtime.plan import Batching, Filling, RunPlan, SourcePlan
 from pipeline.runtime.wiring import Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
+from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import NetworkModel, read_model
 from pipeline.segmentation.segmenter import Segmenter
@@ -52,14 +53,14 @@ SegmenterFor = Callable[[RunPlan, SourcePlan], Segmenter]
 """Makes the segmenter that the plans call for, with the thresholds that go with it."""
 
 
-def segmenter_for(run: RunPlan, source: SourcePlan) -> MaskRCNNSegmenter:
-    """The segmenter that the plans call for, with the thresholds that go with it.
+def segmenter_for(run: RunPlan, source: SourcePlan, machine: Machine | None = None) -> MaskRCNNSegmenter:
+    """The segmenter that the plans call for, with the thresholds that go with it, on this machine or on another one.
 
     Raises:
         InputError: weights or labels are missing or do not fit, or the engine, backend or device is not there.
     """
     model = read_model(run.settings.model)
-    return MaskRCNNSegmenter(model, filter_for(model, run, source), source.workers)
+    return MaskRCNNSegmenter(model, filter_for(model, run, source), source.workers, machine)
 
 
 def filter_for(model: NetworkModel, run: RunPlan, source: SourcePlan) -> DetectionFilter:

@@ -36,7 +36,7 @@ from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
 from pipeline.sinks.factory import make_sinks, make_window
-from pipeline.sinks.switched_recorder import SwitchedRecorder
+from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
 from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
@@ -69,7 +69,7 @@ class Stream:
 
     Attributes:
         opened: whether `open` has succeeded (and stays True after `close`).
-        view: what viewers may read of the run; once it is open.
+        view: what viewers may read of the run, also before it is open.
     """
 
     def __init__(
@@ -99,6 +99,18 @@ class Stream:
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
+        self.view = RunView(
+            self.ledger,
+            self.controls,
+            clock,
+            source=lambda: self._plan.source if self.opened else None,
+            live=lambda: not self.opened or self._plan.live,
+            model=lambda: self._segmenter.description if self.opened else "",
+            least_score=lambda: self._segmenter.detections.high_score if self.opened else 0.0,
+            waiting_for=lambda: self._waiting_for() if self.opened else "",
+            reconnects=lambda: self._source.state.reconnects,
+            recordings=self._recordings,
+        )
 
     def add_sink(self, sink: Sink) -> None:
         """Add a sink of your own; before the stream is opened."""
@@ -168,19 +180,6 @@ class Stream:
         source = self._plan.source
         window = self._window or make_window(self.settings, self.controls)
         planned = make_sinks(self.settings, source, self.controls, window, alone=self._camera is None)
-        recorder = next((sink for sink in planned if isinstance(sink, SwitchedRecorder)), None)
-        self.view = RunView(
-            self.ledger,
-            self.controls,
-            self.clock,
-            source=lambda: self._plan.source,
-            live=lambda: self._plan.live,
-            model=lambda: self._segmenter.description,
-            least_score=lambda: self._segmenter.detections.high_score,
-            waiting_for=self._waiting_for,
-            reconnects=lambda: self._source.state.reconnects,
-            recordings=tuple if recorder is None else recorder.recordings,
-        )
         if self.settings.serve.address is not None and self._camera is None:
             from pipeline.web.sink import WebSink
 
@@ -191,6 +190,10 @@ class Stream:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
             worker.open(context)
+
+    def _recordings(self) -> Sequence[Recording]:
+        recorders = [worker.sink for worker in tuple(self._workers) if isinstance(worker.sink, SwitchedRecorder)]
+        return [recording for recorder in recorders for recording in recorder.recordings()]
 
     def _replan(self, source: SourceInfo) -> None:
         """The source was reopened as something else: replace its plan, between two frames."""

@@ -25,7 +25,7 @@ class Segmenter(ABC):
         restarting: whether it has not answered since it was lost.
     """
 
-    detections = DetectionFilter()
+    detections: DetectionFilter = DetectionFilter()
     restarts: int = 0
     restarting: bool = False
 

@@ -74,6 +74,9 @@ class ServeSettings(Section):
     max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280
     max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
     stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
+    edit_cameras: bool = False
+    camera_sources: tuple[str, ...] = ()
+    cameras_file: LocalPath | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -211,6 +214,7 @@ class WindowSettings(Section):
     fullscreen: bool = False
     monitor: Annotated[int, Field(ge=0, le=63)] | None = None
     cursor: bool = True
+    rotate_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None
     title: str = "stream_segment"
     stills_dir: LocalPath = "."
 

@@ -128,10 +128,13 @@ class CamerasViewer(ABC):
     Attributes:
         wants_overlay: whether it needs frames with the overlay drawn.
         stop_requested: whether the user ended the run (closed the window, pressed q).
+        paused, paced: as of a `Sink`, for all cameras.
     """
 
     wants_overlay: bool = True
     stop_requested: bool = False
+    paused: bool = False
+    paced: bool = False
 
     @abstractmethod
     def open(self, cameras: Sequence[str]) -> None:
@@ -145,8 +148,14 @@ class CamerasViewer(ABC):
         """
 
     @abstractmethod
-    def write(self, camera: str, presentation: Presentation) -> None:
-        """Take a camera's newest frame; those between two calls are left out."""
+    def write(self, camera: str, presentation: Presentation, context: RunContext) -> None:
+        """Take a camera's newest frame; those between two calls are left out.
+
+        Args:
+            camera: its name.
+            presentation: of this camera.
+            context: of its run.
+        """
 
     @abstractmethod
     def idle(self, states: Mapping[str, str]) -> None:

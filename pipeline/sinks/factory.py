@@ -14,6 +14,7 @@ from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
+from pipeline.sinks.cameras_window import CamerasWindow
 from pipeline.sinks.detections import Detections
 from pipeline.sinks.images import ENCODING, Images
 from pipeline.sinks.paths import Inputs, Outputs
@@ -52,6 +53,26 @@ def make_window(
     return Window(settings.window, controls, settings.attract, desktop, is_alone)
 
 
+def make_cameras_window(
+    settings: Settings,
+    controls_of: Callable[[str], Controls | None],
+    screen: Callable[[], tuple[bool, str]] = screen_available,
+) -> CamerasWindow | None:
+    """Returns the unopened window of a run with several cameras, if it has one.
+
+    Args:
+        settings: the settings of the run.
+        controls_of: what viewers can change of a camera, by its name; None before its first run.
+        screen: returns whether a window can be opened, and the reason if not.
+
+    Raises:
+        InputError: a window is required on a machine without a screen.
+    """
+    if not _window_wanted(settings.window.mode, screen):
+        return None
+    return CamerasWindow(settings.window, controls_of, settings.attract, Desktop(screen=lambda: (True, "")))
+
+
 def make_sinks(
     settings: Settings,
     source: SourceInfo,
@@ -64,13 +85,14 @@ def make_sinks(
     Args:
         settings: the settings of the run.
         source: the open source: stills are recorded as images, everything else as a video.
-        controls: switch the recording of a run with a window or a page on and off.
+        controls: switch the recording of a run with a window or a page on and off, and of a camera of several.
         window: one of the sinks, if the run has one.
         alone: whether this is the whole run, and no camera of several: these leave the service manager to the run.
     """
     outputs = Outputs(Inputs.of_run(settings), settings.output.overwrite)
     sinks: list[Sink] = [] if window is None else [window]
-    switched = (settings.serve.address is not None or window is not None) and source.kind is not SourceKind.STILLS
+    has_viewers = settings.serve.address is not None or window is not None or not alone
+    switched = has_viewers and source.kind is not SourceKind.STILLS
     if switched and controls is not None:
         record_dir = user_path(settings.output.record_dir, "output.record_dir")
         sinks.append(SwitchedRecorder(settings.output, record_dir, controls, outputs))

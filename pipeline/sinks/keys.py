@@ -82,6 +82,23 @@ KEYS = (
     Key(_ESCAPE, Action.LEAVE, "leave full screen, else quit", {}),
     Key("q", Action.QUIT, "quit", {}),
 )
+CAMERAS_KEYS = (
+    ("1 … 9", "one camera (or click on it)"),
+    ("0", "all cameras"),
+    ("← →", "the camera before, the next one"),
+    ("h", "show or hide the keys"),
+    ("m b l t", "masks, boxes, labels, track ids of the cameras in view"),
+    ("i", "describe the next object of a camera (or click on it)"),
+    ("d", "rate and counts of a camera that is seen alone"),
+    (_SPACE, "pause"),
+    ("r", "start or end recordings of the cameras in view"),
+    ("s", "save a still"),
+    ("f", "full screen"),
+    (_ESCAPE, "back to all cameras, leave full screen, else quit"),
+    ("q", "quit"),
+)
+"""Keys of a window with several cameras, and what they do."""
+_DIGITS = tuple("0123456789")
 KEYS_HELP = "h shows them all; q quits, f toggles full screen, s saves a still, r records, space pauses"
 _ACTIONS = {key.name: key.action for key in KEYS}
 
@@ -92,6 +109,12 @@ def action_of(code: int) -> Action | None:
     if name is None and code >= 0 and code & 0xFF00 == 0 and code & 0xFF:
         name = _NAMED.get(code & 0xFF) or chr(code & 0xFF).lower()
     return None if name is None else _ACTIONS.get(name, Action.OTHER)
+
+
+def number_of(code: int) -> int | None:
+    """The digit of a number key, from its code; None for another key."""
+    char = chr(code & 0xFF) if code >= 0 and code & 0xFF00 == 0 else ""
+    return int(char) if char in _DIGITS else None
 
 
 def help_rows(kind: SourceKind) -> list[tuple[str, str]]:

@@ -41,7 +41,8 @@ class SwitchedRecorder(Sink):
     """Records while the controls are set to recording.
 
     The first recording goes to `settings.path`, if set, and later ones next to it (out-2.mp4). Without a path,
-    recordings are named after the time at which they begin, in `folder`. Names that are taken get a number.
+    recordings are named after the time at which they begin, and the camera in a run with several, in `folder`. Names
+    that are taken get a number.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
     show the reason.
@@ -99,7 +100,7 @@ class SwitchedRecorder(Sink):
             return  # switched on after this frame was drawn without an overlay; the next one has it
         if controls.take != self._take:
             self._take = controls.take
-            self._start()
+            self._start(presentation.segmented.frame.camera)
         if self._recorder is not None:  # None after a failure
             self._guarded(lambda recorder: self._write(recorder, presentation))
 
@@ -132,7 +133,7 @@ class SwitchedRecorder(Sink):
         current = {recorder.current for recorder in tuple(self._recorders)}
         return [Recording(Path(path), path in current) for path in self.outputs]
 
-    def _start(self) -> None:
+    def _start(self, camera: str | None) -> None:
         if self._context is None:
             raise RuntimeError("SwitchedRecorder.write needs open() first")
         path = None if self._settings.path is None else user_path(self._settings.path, "--output")
@@ -141,7 +142,7 @@ class SwitchedRecorder(Sink):
                 check_folder(self._folder, "The recording cannot start")
                 # segments have the time in their names already
                 name = f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}" if self._settings.segment_s is None else "recording"
-                path = self._folder / f"{name}.mp4"
+                path = self._folder / f"{name if camera is None else f'{camera}_{name}'}.mp4"
             if self._requested is not None and not self._recorders:
                 self._recorder = self._requested
             else:

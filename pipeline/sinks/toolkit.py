@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.records import Clock, Image
 from pipeline.settings.output_settings import WindowSettings
-from pipeline.sinks.keys import Action, action_of
+from pipeline.sinks.keys import Action, action_of, number_of
 from pipeline.sinks.screen import Monitor, hide_pointer, list_monitors, screen_available
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,12 @@ class Input:
     Attributes:
         action: of the key that was pressed; None for none.
         click: where the picture was clicked, in its pixels; None for nowhere.
+        number: of the number key that was pressed; None for another key.
     """
 
     action: Action | None = None
     click: tuple[int, int] | None = None
+    number: int | None = None
 
 
 class ToolkitWindow:
@@ -150,7 +152,7 @@ class ToolkitWindow:
         """Let the toolkit work, and report what the user did."""
         self._click = None
         code = self._gui.waitKeyEx(1)
-        return Input(action_of(code), self._click)
+        return Input(action_of(code), self._click, number_of(code))
 
     def set_suffix(self, suffix: str) -> None:
         """Set what stands behind the title."""

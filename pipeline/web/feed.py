@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import cv2
@@ -26,6 +27,7 @@ class Feed:
         monitor: reports the state of the run.
         pictures, stills: distribute JPEGs for live viewing, and in full size for snapshots.
         listeners: those who receive the state as events.
+        ended: set when the run, or its page, has ended.
     """
 
     def __init__(self, settings: ServeSettings, view: Callable[[], RunView]) -> None:
@@ -33,6 +35,7 @@ class Feed:
         self.monitor = RunMonitor(view, settings.stalled_after_s)
         self.pictures, self.listeners = Viewers(settings.max_viewers), Viewers(settings.max_viewers)
         self.stills = Viewers(limit=4)
+        self.ended = asyncio.Event()
 
     @property
     def is_watched(self) -> bool:
@@ -51,12 +54,13 @@ class Feed:
             self.stills.publish(jpeg(presentation.annotated_bgr, quality=95))
 
     def bind(self) -> None:
-        """Bind to the running event loop."""
+        """Bind to the running event loop. May be called twice."""
         for viewers in (self.pictures, self.stills, self.listeners):
             viewers.bind()
 
     def close(self) -> None:
         """End all streams; in the event loop's thread."""
+        self.ended.set()
         for viewers in (self.pictures, self.stills, self.listeners):
             viewers.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncGenerator
 from typing import TypeVar
@@ -50,6 +51,42 @@ async def send_all(
         return response
 
 
+async def send_acknowledged(request: web.Request, pictures: AsyncGenerator[bytes]) -> web.StreamResponse:
+    """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
+    viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)
+    await viewer.prepare(request)
+    shown = asyncio.Event()
+    sender = asyncio.create_task(_send_each(viewer, request, pictures, shown))
+    try:
+        async for message in viewer:
+            if message.type is not web.WSMsgType.TEXT:
+                break
+            shown.set()
+    finally:
+        sender.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sender
+    return viewer
+
+
+async def _send_each(
+    viewer: web.WebSocketResponse, request: web.Request, pictures: AsyncGenerator[bytes], shown: asyncio.Event
+) -> None:
+    async with contextlib.aclosing(pictures):
+        try:
+            async for picture in pictures:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await viewer.send_bytes(picture)
+                    await shown.wait()
+                shown.clear()
+        except (TimeoutError, ConnectionError):
+            abort(request)
+            return
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(1.0):
+            await viewer.close(code=1001, message=b"the run has ended")
+
+
 def limit_send_buffer(request: web.Request) -> None:
     """Makes a slow viewer skip pictures instead of lagging: the system's default buffer holds seconds of them."""
     transport = request.transport
@@ -83,3 +120,16 @@ async def read_body(request: web.Request, kind: type[Change]) -> Change:
 def json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
     """An answer of these values."""
     return web.json_response(values, status=status, headers=headers)
+
+
+def event(content: object, kind: str = "") -> bytes:
+    """A server-sent event."""
+    head = f"event: {kind}\n" if kind else ""
+    return f"{head}data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()
+
+
+async def until_set(end: asyncio.Event, timeout_s: float) -> None:
+    """Waits for a moment, but not beyond an end."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await end.wait()

@@ -12,8 +12,9 @@ from aiohttp.typedefs import Handler
 
 from pipeline.web.access import Access, Refusal
 from pipeline.web.feed import Feed
-from pipeline.web.responses import MAX_BODY_BYTES, RequestError, json_response
-from pipeline.web.run_routes import RunRoutes, run_routes, until_next_sample
+from pipeline.web.responses import MAX_BODY_BYTES, RequestError, json_response, until_set
+from pipeline.web.run_routes import RunRoutes, run_routes
+from pipeline.web.view import SAMPLE_EVERY_S
 from pipeline.web.viewers import TooManyViewers
 
 RUN_PAGE = "index.html"
@@ -21,6 +22,8 @@ _FILES = {
     "/app.js": "text/javascript",
     "/plots.js": "text/javascript",
     "/recordings.js": "text/javascript",
+    "/connection.js": "text/javascript",
+    "/cameras.js": "text/javascript",
     "/style.css": "text/css",
     "/icon.svg": "image/svg+xml",
 }
@@ -47,7 +50,6 @@ class Site:
 
     Attributes:
         app: the application.
-        ending: set when the server ends.
     """
 
     def __init__(self, access: Access, feeds: Callable[[], Mapping[str, Feed]]) -> None:
@@ -55,7 +57,7 @@ class Site:
         self._feeds = feeds
         self._sampler: asyncio.Task[None] | None = None
         self._folder = resources.files("pipeline.web") / "page"
-        self.ending = asyncio.Event()
+        self._ending = asyncio.Event()
         self.app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
         self.app.on_startup.append(self._start)
         self.app.on_shutdown.append(self._end)
@@ -71,23 +73,28 @@ class Site:
 
         return send
 
-    async def _start(self, _: web.Application) -> None:
-        for feed in self._feeds().values():
+    def feeds(self) -> Mapping[str, Feed]:
+        """The feeds, bound to the event loop."""
+        feeds = self._feeds()
+        for feed in feeds.values():
             feed.bind()
+        return feeds
+
+    async def _start(self, _: web.Application) -> None:
         self._sampler = asyncio.create_task(self._sample())
 
     async def _end(self, _: web.Application) -> None:
-        self.ending.set()
-        for feed in self._feeds().values():
+        self._ending.set()
+        for feed in self.feeds().values():
             feed.close()
         if self._sampler is not None:
             await self._sampler
 
     async def _sample(self) -> None:
-        while not self.ending.is_set():
-            for feed in self._feeds().values():
+        while not self._ending.is_set():
+            for feed in self.feeds().values():
                 feed.monitor.sample()
-            await until_next_sample(self.ending)
+            await until_set(self._ending, SAMPLE_EVERY_S)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -143,7 +150,7 @@ def make_app(feed: Feed, access: Access) -> web.Application:
         access: accepts or refuses requests.
     """
     site = Site(access, lambda: {"": feed})
-    routes = RunRoutes(feed, site.ending)
+    routes = RunRoutes(feed)
     site.app.add_routes([web.get("/", site.file(RUN_PAGE)), *run_routes(lambda _: routes)])
     return site.app
 

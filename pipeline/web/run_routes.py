@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -18,13 +17,14 @@ from pipeline.web.feed import Feed
 from pipeline.web.prometheus import Metrics
 from pipeline.web.recordings import RecordingRoutes
 from pipeline.web.responses import (
-    SEND_TIMEOUT_S,
     RequestError,
-    abort,
+    event,
     json_response,
     limit_send_buffer,
     read_body,
+    send_acknowledged,
     send_all,
+    until_set,
 )
 from pipeline.web.view import SAMPLE_EVERY_S
 
@@ -43,14 +43,13 @@ class RunRoutes:
 
     Args:
         feed: pictures and state of the run.
-        ending: set when the server ends.
+        camera: its name, in a run with several.
     """
 
-    def __init__(self, feed: Feed, ending: asyncio.Event) -> None:
+    def __init__(self, feed: Feed, camera: str = "") -> None:
         self.feed = feed
         self._monitor = feed.monitor
-        self._ending = ending
-        self._metrics = Metrics({"": feed})
+        self._metrics = Metrics({camera: feed})
         self._recordings = RecordingRoutes(lambda: feed.monitor.view)
 
     # -- pictures -----------------------------------------------------------------------------------------------------
@@ -58,36 +57,13 @@ class RunRoutes:
     async def live(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
         with self.feed.pictures.watching():
-            viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)
-            await viewer.prepare(request)
-            shown = asyncio.Event()
-            sender = asyncio.create_task(self._send_pictures(viewer, request, shown))
-            try:
-                async for message in viewer:
-                    if message.type is not web.WSMsgType.TEXT:
-                        break
-                    shown.set()
-            finally:
-                sender.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await sender
-            return viewer
+            return await send_acknowledged(request, self._pictures())
 
-    async def _send_pictures(self, viewer: web.WebSocketResponse, request: web.Request, shown: asyncio.Event) -> None:
+    async def _pictures(self) -> AsyncGenerator[bytes]:
         number = 0
-        try:
-            while (newer := await self.feed.pictures.newer_than(number)) is not None:
-                number, picture = newer
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await viewer.send_bytes(picture)
-                    await shown.wait()
-                shown.clear()
-        except (TimeoutError, ConnectionError):
-            abort(request)
-            return
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(1.0):
-                await viewer.close(code=1001, message=b"the run has ended")
+        while (newer := await self.feed.pictures.newer_than(number)) is not None:
+            number, picture = newer
+            yield picture
 
     async def mjpeg(self, request: web.Request) -> web.StreamResponse:
         """Sends pictures as Motion JPEG, for <img>, VLC, OBS and other programs."""
@@ -100,13 +76,12 @@ class RunRoutes:
             return await send_all(request, response, self._parts())
 
     async def _parts(self) -> AsyncGenerator[bytes]:
-        number = 0
         # Browsers show a part only once they have received the boundary after it.
         yield f"--{_BOUNDARY}\r\n".encode()
-        while (newer := await self.feed.pictures.newer_than(number)) is not None:
-            number, picture = newer
-            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-            yield b"".join((head.encode(), picture, f"\r\n--{_BOUNDARY}\r\n".encode()))
+        async with contextlib.aclosing(self._pictures()) as pictures:
+            async for picture in pictures:
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+                yield b"".join((head.encode(), picture, f"\r\n--{_BOUNDARY}\r\n".encode()))
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """Sends the next frame at its full size."""
@@ -140,9 +115,9 @@ class RunRoutes:
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
         yield event(self._monitor.history, "history")
-        while not self._ending.is_set():
+        while not self.feed.ended.is_set():
             yield event(self._status())
-            await until_next_sample(self._ending)
+            await until_set(self.feed.ended, SAMPLE_EVERY_S)
         yield event({}, "end")
 
     async def healthz(self, _: web.Request) -> web.Response:
@@ -210,16 +185,3 @@ def run_routes(of: Callable[[web.Request], RunRoutes], prefix: str = "/") -> lis
         web.get(f"{prefix}healthz", to(RunRoutes.healthz)),
         web.get(f"{prefix}metrics", to(RunRoutes.metrics)),
     ]
-
-
-async def until_next_sample(ending: asyncio.Event) -> None:
-    """Waits until the history gets its next sample, or the server ends."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SAMPLE_EVERY_S):
-            await ending.wait()
-
-
-def event(content: object, kind: str = "") -> bytes:
-    """A server-sent event."""
-    head = f"event: {kind}\n" if kind else ""
-    return f"{head}data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()

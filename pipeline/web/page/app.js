@@ -1,64 +1,33 @@
 // The page: pictures over a WebSocket, status as server-sent events, controls as POST requests.
 
+import { PictureSocket, STATUS_TIMEOUT_S, listen, now, post } from "./connection.js";
 import { Plot, element } from "./plots.js";
 import { Recordings } from "./recordings.js";
 
 const byId = (id) => document.getElementById(id);
 const canvas = byId("picture");
 const context = canvas.getContext("2d", { alpha: false });
-const now = () => performance.now() / 1000;
+const camera = decodeURIComponent(/^\/cameras\/([^/]+)\//.exec(location.pathname)?.[1] ?? ""); // in a run with several
 
-const STATUS_TIMEOUT_S = 1.5; // without a status for this long, the connection counts as lost
 const MAX_PATIENCE_S = 10; // the longest wait for a picture before the run counts as stalled
 
 const run = { status: null, statusAt: -Infinity, pictureAt: -Infinity, interval: 0, ended: false, refused: "" };
 
 // -- pictures ---------------------------------------------------------------------------------------------------------
 
-let socket = null;
-let retryPicture_s = 0.5;
-
-function watch() {
-  if (socket || document.hidden) return;
-  const opened = new WebSocket(new URL("live", location.href.replace(/^http/, "ws")));
-  socket = opened;
-  opened.binaryType = "blob";
-  opened.onmessage = async ({ data }) => {
-    try {
-      const bitmap = await createImageBitmap(data);
-      if (socket === opened) show(bitmap);
-      bitmap.close();
-    } catch (error) {
-      console.warn("showing a picture failed", error);
-    }
-    if (opened.readyState === WebSocket.OPEN) opened.send("shown"); // requests the next picture
-  };
-  opened.onclose = () => {
-    if (socket !== opened) return;
-    socket = null;
-    setTimeout(watch, 1000 * retryPicture_s);
-    retryPicture_s = Math.min(4, 2 * retryPicture_s);
-  };
-}
-
-function unwatch() {
-  const open = socket;
-  socket = null;
-  open?.close();
-}
-
-function show(bitmap) {
+const pictures = new PictureSocket(async (jpeg) => {
+  const bitmap = await createImageBitmap(jpeg);
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
   }
   context.drawImage(bitmap, 0, 0);
+  bitmap.close();
   const at = now();
   const gap = at - run.pictureAt;
   if (gap < MAX_PATIENCE_S) run.interval = run.interval ? 0.9 * run.interval + 0.1 * gap : gap;
   run.pictureAt = at;
-  retryPicture_s = 0.5;
-}
+});
 
 // -- status ----------------------------------------------------------------------------------------------------------
 
@@ -69,39 +38,30 @@ const plots = {
   drops: new Plot(byId("drops"), "none"),
 };
 let lastDrops = null; // counts of the sample before
-let events = null;
 
-function listen() {
-  events = new EventSource("api/events");
-  events.onmessage = ({ data }) => {
+listen({
+  status(status) {
     run.ended = false;
     run.refused = "";
     run.statusAt = now();
-    run.status = JSON.parse(data);
-    plot([run.status]);
-    showNumbers(run.status);
-    showControls(run.status);
-  };
-  events.addEventListener("history", ({ data }) => {
+    run.status = status;
+    plot([status]);
+    showNumbers(status);
+    showControls(status);
+  },
+  history(samples) {
     lastDrops = null;
     for (const one of Object.values(plots)) one.clear();
-    plot(JSON.parse(data));
-  });
-  events.addEventListener("end", () => {
+    plot(samples);
+  },
+  end() {
     run.ended = true;
-  });
-  events.onerror = async () => {
-    events.close();
+  },
+  lost(refused) {
     run.statusAt = -Infinity;
-    try {
-      const answer = await fetch("api/status", { cache: "no-store" });
-      run.refused = answer.ok ? "" : (await answer.json()).error;
-    } catch {
-      run.refused = "";
-    }
-    setTimeout(listen, 1000);
-  };
-}
+    run.refused = refused;
+  },
+});
 
 const rate = (number) => (number === null ? "–" : number.toFixed(1));
 const ms = (number) => (number === null ? "–" : number.toFixed(0));
@@ -132,11 +92,12 @@ function showNumbers(status) {
 
 function showFacts(status) {
   const { source, frames } = status;
-  byId("source").textContent = source.name ?? "stream_segment";
-  document.title = `${source.name} – stream_segment`;
+  const name = camera || (source.name ?? "");
+  byId("source").textContent = name || "stream_segment";
+  document.title = name ? `${name} – stream_segment` : "stream_segment";
   const facts = [
     ["Model", status.model],
-    ["Source", `${source.width}×${source.height}${source.fps ? `, ${source.fps.toFixed(2)} fps` : ""}, ${source.live ? "live" : "recorded"}`],
+    ["Source", source.name ? `${camera ? `${source.name}, ` : ""}${size(source)}, ${source.live ? "live" : "recorded"}` : "not open yet"],
     ["Running for", duration(status.uptime_s)],
     ["Frames", `${frames.captured} captured, ${frames.inferred} inferred, ${frames.presented} shown`],
     ["Inference", status.inference_ms === null ? "–" : `${ms(status.inference_ms)} ms (median)`],
@@ -151,6 +112,8 @@ function showFacts(status) {
     list.children[2 * index + 1].textContent = text;
   });
 }
+
+const size = ({ width, height, fps }) => `${width}×${height}${fps ? `, ${fps.toFixed(2)} fps` : ""}`;
 
 function duration(seconds) {
   const whole = Math.floor(seconds);
@@ -172,10 +135,11 @@ function connectionState() {
   }
   if (late_s <= patience_s) return ["good", status.waiting_for ? `Live (${status.waiting_for})` : "Live"];
   const cause = status.waiting_for ? `: ${status.waiting_for}` : "";
-  if (!socket || socket.readyState !== WebSocket.OPEN) {
+  if (!pictures.isOpen) {
     if (status.viewers >= status.max_viewers) return ["bad", `The limit of ${status.max_viewers} viewers is reached`];
     return ["wait", "Waiting for the picture …"];
   }
+  if (camera && status.waiting_for) return ["bad", status.waiting_for];
   if (late_s === Infinity) return ["wait", `No picture yet${cause}`];
   return ["bad", `Stalled: no new picture for ${Math.floor(late_s)} s${cause}`];
 }
@@ -198,28 +162,18 @@ function showState() {
 const lastMoved = new Map(); // control → when the user last moved it; until then, the server's status does not move it back
 
 // Returns the answer, or null after an error, which it shows.
-async function post(path, values) {
-  try {
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Stream-Segment": "1" },
-      body: JSON.stringify(values),
-    });
-    const body = await answer.json();
-    showMessage(answer.ok ? "" : body.error);
-    return answer.ok ? body : null;
-  } catch {
-    showMessage("The server did not respond: nothing was changed.");
-    return null;
-  }
+async function request(path, values) {
+  const [answer, error] = await post(path, values);
+  showMessage(error);
+  return answer;
 }
 
 async function change(path, values) {
-  const status = await post(path, values);
+  const status = await request(path, values);
   if (status) showControls(status);
 }
 
-const recordings = new Recordings(byId("recordings"), post);
+const recordings = new Recordings(byId("recordings"), request);
 
 function showMessage(text) {
   byId("message").textContent = text;
@@ -293,11 +247,5 @@ byId("snapshot").addEventListener("click", async () => {
 byId("fullscreen").hidden = !document.fullscreenEnabled;
 byId("fullscreen").addEventListener("click", () => byId("stage").requestFullscreen());
 
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) unwatch();
-  else watch();
-});
-
-listen();
-watch();
+byId("all").hidden = !camera;
 setInterval(showState, 250);

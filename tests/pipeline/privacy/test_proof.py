@@ -416,7 +416,7 @@ class Browser:
     def __init__(self, page, progress, records):
         self._page, self._progress, self._records = page, progress, records
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._live = opener.open(page.url + "stream.mjpg", timeout=DEADLINE_S)
+        self._live = opener.open(page.page.url + "stream.mjpg", timeout=DEADLINE_S)
         self._seen, self._snapshot, self._switched = [], None, False
         self.recording_from = None
 
@@ -428,7 +428,7 @@ class Browser:
         if self._records and not self._switched and index >= RECORD_FROM:
             self._switched = True
             for on in (b"false", b"true"):
-                status, _, body = request(self._page.url + "api/recording", b'{"on": %s}' % on, CONTROL)
+                status, _, body = request(self._page.page.url + "api/recording", b'{"on": %s}' % on, CONTROL)
                 assert status == 200, body
         if self._snapshot is None and index >= SNAPSHOT_FROM:
             self._snapshot = Snapshot(self._page, index, self._progress)
@@ -453,7 +453,7 @@ class Snapshot(threading.Thread):
 
     def __init__(self, page, index, progress):
         super().__init__()
-        self._url, self._first, self._progress = page.url + "snapshot.jpg", index, progress
+        self._url, self._first, self._progress = page.page.url + "snapshot.jpg", index, progress
         self._answer = None
         self.start()
         end_s = time.monotonic() + DEADLINE_S

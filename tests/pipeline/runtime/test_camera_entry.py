@@ -49,7 +49,8 @@ def entry_of(host, **values):
 def test_a_camera_runs_from_its_start_to_the_end_of_its_source():
     host = Host(FakeSource(5))
     entry = entry_of(host)
-    assert (entry.state, entry.controls, entry.view, entry.live) == ("disabled", None, None, True)
+    assert (entry.state, entry.controls, entry.live) == ("disabled", None, True)
+    assert (entry.view.source(), entry.view.waiting_for()) == (None, "disabled")
     assert entry.ledger.overall().captured == 0
     entry.start()
     entry.join()

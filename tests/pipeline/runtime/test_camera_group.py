@@ -100,7 +100,7 @@ def test_results_that_are_mixed_on_purpose_show_nothing():
     cameras = group([Shades(number, None, SourceKind.LIVE) for number in (1, 2)], values={"presentation": "smooth"})
     with cameras:
         a, b = (cameras.entries[name] for name in "ab")
-        while not (a.view and b.view):
+        while not (a.view.source() and b.view.source()):
             threading.Event().wait(0.001)
         joins = [entry._stream._wiring.join for entry in (a, b)]
         joins[0]._results, joins[1]._results = joins[1]._results, joins[0]._results
@@ -321,7 +321,8 @@ class Wall(CamerasViewer):
     def open(self, cameras):
         self.calls.append(("open", tuple(cameras)))
 
-    def write(self, camera, presentation):
+    def write(self, camera, presentation, context):
+        assert context.labels[0] == "BG"
         assert threading.current_thread() is threading.main_thread()
         assert presentation.drawn
         self.shown[camera].append(presentation.segmented.frame.index)

@@ -17,7 +17,6 @@ from tests.pipeline.runs import HEADLESS
         ({"cameras": []}, "there are no cameras"),
         ({"cameras": [{"name": "a", "uri": "test:", "enabled": False}]}, "all cameras are disabled"),
         ({"cameras": [{"name": "a", "uri": "absent.mp4"}]}, "camera a: .*absent.mp4 does not exist"),
-        ({"cameras": [{"name": "a", "uri": "test:"}], "serve": {"address": "8080"}}, "serve.address"),
     ],
 )
 def test_what_cannot_run_is_one_line(values, message):

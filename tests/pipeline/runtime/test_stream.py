@@ -13,10 +13,11 @@ from pipeline.errors import InputError, RunError
 from pipeline.ledger import EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
+from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.window import Window
-from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource
+from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource, make_instances
 from tests.pipeline.runs import HEADLESS, assert_accounted_for, stream_of
 from tests.pipeline.sinks.fake_gui import FakeGui, desktop_of
 
@@ -68,6 +69,18 @@ def test_lines_zones_and_counts_reach_frames_pictures_and_summary():
     assert summary.zones[0].entered == 1
     assert summary.zones[0].dwell_max_s == pytest.approx(0.8, abs=0.15)  # 20 pixels
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_a_segmenter_of_ones_own_brings_its_thresholds():
+    class Choosy(FakeSegmenter):
+        detections = DetectionFilter(high_score=0.7)
+
+        def segment(self, image_bgr):
+            return make_instances(3)  # scores 0.9, 0.7, 0.5
+
+    values = {"tracking": {"enabled": False}}
+    with stream_of(FakeSource(2), Choosy(), values=values) as stream:
+        assert [len(item.instances) for item in stream] == [2, 2]
 
 
 def test_untracked_runs_have_no_scene():

@@ -22,8 +22,9 @@ from pipeline.settings.output_settings import (
 )
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
+from pipeline.sinks.cameras_window import CamerasWindow
 from pipeline.sinks.detections import Detections
-from pipeline.sinks.factory import make_sinks, make_window
+from pipeline.sinks.factory import make_cameras_window, make_sinks, make_window
 from pipeline.sinks.images import Images
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
@@ -82,6 +83,24 @@ def test_a_machine_without_a_screen_runs_without_a_window_and_says_so(caplog):
 def test_a_required_window_is_an_error_without_a_screen():
     with pytest.raises(InputError, match="DISPLAY is not set"):
         kinds(settings(WindowMode.ON), screen=NO_SCREEN)
+
+
+def test_several_cameras_have_one_window_if_there_is_a_screen():
+    def made(mode, screen):
+        return make_cameras_window(settings(mode), lambda _: None, lambda: screen)
+
+    assert type(made(WindowMode.AUTO, SCREEN)) is CamerasWindow
+    assert made(WindowMode.AUTO, NO_SCREEN) is None
+    assert made(WindowMode.OFF, SCREEN) is None
+    with pytest.raises(InputError, match=r"window\.mode is on, but no window can be opened: DISPLAY is not set"):
+        made(WindowMode.ON, NO_SCREEN)
+
+
+def test_a_camera_of_several_can_be_recorded_from_the_window_of_all():
+    wanted = settings()
+    (sink,) = make_sinks(wanted, context().source, Controls(wanted.overlay), alone=False)
+    assert type(sink) is SwitchedRecorder
+    assert make_sinks(wanted, context(kind=SourceKind.STILLS).source, Controls(wanted.overlay), alone=False) == []
 
 
 def test_the_screen_is_not_checked_without_a_window():

@@ -80,6 +80,16 @@ def test_switched_off_while_no_frames_arrive(tmp_path):
     assert list(run.sink.outputs) == [str(recording)]
 
 
+def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    made = run.frame()
+    frame = replace(made.segmented.frame, camera="hall")
+    run.sink.write(replace(made, segmented=replace(made.segmented, frame=frame)))
+    run.sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["hall_2026-03-04_12-05-06.mp4"]
+
+
 def test_two_recordings_started_while_running(tmp_path):
     run = Run(tmp_path)
     assert not run.sink.wants_overlay

@@ -8,6 +8,7 @@ import pytest
 from pipeline.settings.output_settings import ColorBy
 from tests.pipeline.web.browser import browser_page, find_browser
 from tests.pipeline.web.served import served
+from tests.pipeline.web.served_cameras import served_cameras
 
 BROWSER = find_browser()
 pytestmark = pytest.mark.browser
@@ -184,3 +185,52 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
 
     with served(serve={"token": "correct-horse-battery"}) as run:
         asyncio.run(with_token(run))
+
+
+def tile(camera, expression):
+    return f"document.querySelector('[data-camera={camera}]'){expression}"
+
+
+async def try_grid(page, run):
+    await page.open(run.url)
+    await page.until(f"{STATE}.textContent === 'Live' && document.querySelectorAll('.tile').length === 3")
+    for camera in ("hall", "gate"):
+        await page.until(f"{tile(camera, '.querySelector(`.words`)')}.hidden")
+        await page.until(f"{tile(camera, '.querySelector(`canvas`)')}.height === 180")  # a picture has come
+        await page.until(f"/fps · 1 other, 1 thing$/.test({tile(camera, '.querySelector(`.numbers`).textContent')})")
+    assert await page.ask(tile("cellar", ".querySelector('.words').textContent")) == "disabled"
+    await page.ask(tile("cellar", ".querySelector('input').click()"))
+    await page.until(f"{tile('cellar', '.querySelector(`.words`)')}.hidden")
+    await page.ask(tile("gate", ".querySelector('input').click()"))
+    await page.until(f"{tile('gate', '.querySelector(`.words`)')}.textContent === 'disabled'")
+    assert await page.ask(tile("gate", ".classList.contains('stale')"))
+    run.sources["hall"].flowing.clear()
+    await page.until(f"{STATE}.textContent === '1 of 2 live'")
+    run.sources["hall"].flowing.set()
+    await page.until(f"{STATE}.textContent === 'Live'")
+    assert page.problems == []
+    await page.resize(390, 844, mobile=True)
+    assert await page.ask("document.documentElement.scrollWidth") <= 390
+
+
+async def try_page_of_a_camera(page, run):
+    await page.ask(tile("hall", ".querySelector('h2 a').click()"))
+    await page.until("location.pathname === '/cameras/hall/'")
+    await page.until(f"{STATE}?.textContent === 'Live'")
+    assert await page.ask("document.getElementById('source').textContent") == "hall"
+    await page.ask("document.querySelector('[data-switch=boxes]').click()")
+    await page.until("fetch('api/status').then((a) => a.json()).then((s) => s.display.boxes)")
+    assert run.cameras.entries["cellar"].controls.state.overlay.boxes is False
+    assert page.problems == []
+    await page.ask("document.getElementById('all').click()")
+    await page.until("location.pathname === '/' && document.querySelectorAll('.tile').length === 3")
+
+
+def test_the_grid_and_the_page_of_a_camera(tmp_path):
+    async def everything(run):
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            await try_grid(page, run)
+            await try_page_of_a_camera(page, run)
+
+    with served_cameras("hall", "gate", "cellar", disabled=("cellar",), serve={"stalled_after_s": 1.0}) as run:
+        asyncio.run(everything(run))

@@ -168,7 +168,7 @@ def test_switches_and_threshold(run):
 
 
 def test_recording_over_the_network(tmp_path):
-    with served(serve={"record_dir": str(tmp_path)}) as run:
+    with served(output={"record_dir": str(tmp_path)}) as run:
         assert run.post("/api/recording", {"on": True})[1]["recording"]["on"] is True
         for _ in range(2000):
             name = run.status()["recording"]["file"]

@@ -1,0 +1,237 @@
+"""The command `batch`: segments many recordings, resumes where it was interrupted, and sets aside what fails."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import IO, Any
+
+from pipeline.batch.batch_run import Batch, BatchRequest, Shard
+from pipeline.batch.driver import Patience
+from pipeline.batch.executor import Place
+from pipeline.batch.processes import ThisMachine, default_processes
+from pipeline.batch.ray_cluster import RayCluster
+from pipeline.batch.worker import DETECTIONS, VIDEO
+from pipeline.commands.program import (
+    SET_FLAG,
+    VERBOSE_FLAG,
+    Parser,
+    names,
+    overrides_from,
+    set_up_logging,
+    whole_number,
+)
+from pipeline.commands.run import NETWORK_FLAGS, OUTPUT_FLAGS, SOURCE_FLAGS, SWITCHES
+from pipeline.commands.signals import StopRequest, handled
+from pipeline.console.batch_report import BatchProgress, end_text, plan_text
+from pipeline.errors import InputError
+from pipeline.file_names import user_path, utf8_name
+from pipeline.installation import program_name, shipped_file
+from pipeline.settings.loading import load_settings
+from pipeline.settings.output_settings import ProgressMode
+from pipeline.settings.schema import Settings
+
+SOME_FAILED = 3
+"""The exit code when recordings were set aside."""
+
+_OF_A_FILE = {"--start", "--duration", "--max-frames"}
+_OF_ITS_OUTPUTS = {"--present", "--infer-every", "--infer-fps", "--privacy", "--background", "--look", "--progress"}
+_NOT_OF_FILES = {"--overwrite", "--realtime", "--no-window", "--window", "--fullscreen", "--no-status"}
+
+
+def shard(text: str) -> Shard:
+    """The type of --shard: "3/40"."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected a job and the number of jobs, such as 3/40, got {text!r}")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def seconds(text: str) -> float:
+    """The type of a duration above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
+    return value
+
+
+FLAGS: dict[str, dict[str, dict[str, Any]]] = {
+    "recordings and results": {
+        "inputs": {
+            "nargs": "*",
+            "metavar": "INPUT",
+            "help": "folder (with its subfolders), file, glob, or @LIST, a file with one of these on each line",
+        },
+        "--output": {"metavar": "FOLDER", "help": "folder of the results; the same again resumes"},
+        "--video": {
+            "action": argparse.BooleanOptionalAction,
+            "default": True,
+            "help": "write annotated videos (default: yes)",
+        },
+        "--detections": {
+            "action": argparse.BooleanOptionalAction,
+            "default": True,
+            "help": "write detections, JSON lines (default: yes)",
+        },
+    },
+    "work": {
+        "--workers": {
+            "metavar": "N",
+            "type": partial(whole_number, least=1, most=4096),
+            "help": "processes, each with a network of its own (default: as many as the cores feed)",
+        },
+        "--ray": {
+            "metavar": "ADDRESS",
+            "help": "workers on a Ray cluster: auto (the one that runs here), HOST:PORT, or local (start one)",
+        },
+        "--shard": {"metavar": "K/N", "type": shard, "help": "only the Kth of N parts, for the jobs of an array"},
+        "--limit": {"metavar": "N", "type": partial(whole_number, least=1), "help": "only the first N that are to do"},
+        "--dry-run": {"action": "store_true", "help": "print what is to do, and end"},
+        "--retry-failed": {"action": "store_true", "help": "try again what was set aside"},
+        "--attempts": {
+            "metavar": "N",
+            "type": partial(whole_number, least=1, most=100),
+            "default": 3,
+            "help": "set a recording aside after so many failures that might pass (default: 3)",
+        },
+        "--stall-timeout": {
+            "metavar": "S",
+            "type": seconds,
+            "default": 600.0,
+            "help": "give up a recording without a new frame for so many seconds (default: 600)",
+        },
+        "--timeout": {"metavar": "S", "type": seconds, "help": "give up a recording after so many seconds"},
+        "--events": {"metavar": "FILE", "help": "write what happens to this file, JSON lines; - for standard output"},
+    },
+}
+_SETTINGS_FLAGS: dict[str, dict[str, Any]] = {
+    "--classes": {
+        "dest": "--classes model.classes",
+        "type": names,
+        "metavar": "A,B",
+        "help": "keep only these classes, by name or id",
+    },
+    "--config": {"metavar": "FILE", "help": "settings file (default: the program's own config.yaml)"},
+    "--set": SET_FLAG | {"help": "any setting, such as overlay.mask_alpha=0.3; may be given more than once"},
+    "--verbose": VERBOSE_FLAG,
+}
+
+
+def build_parser() -> Parser:
+    """The arguments of a batch; those of a run that concern files, and its own."""
+    parser = Parser(
+        prog=f"{program_name()} batch",
+        description="Segment many recordings. Start the same command again to resume.",
+        allow_abbrev=False,
+    )
+    for title, flags in FLAGS.items():
+        parser.add_flags(title, flags)
+    parser.add_settings("each recording", [flag for flag in SOURCE_FLAGS if flag[0] in _OF_A_FILE])
+    parser.add_settings("network", NETWORK_FLAGS)
+    parser.add_settings("each output", [flag for flag in OUTPUT_FLAGS if flag[0] in _OF_ITS_OUTPUTS])
+    parser.add_switches(switch for switch in SWITCHES if switch[0] not in _NOT_OF_FILES)
+    parser.add_flags("settings", _SETTINGS_FLAGS)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """Segment recordings until all are done or set aside; return the exit code."""
+    arguments = build_parser().parse_args(argv)
+    set_up_logging(arguments.verbose)
+    request = request_from(arguments)
+    batch = Batch(request, time.monotonic)
+    to_do = batch.plan.to_do
+    size = sum(recording.size for recording in to_do)
+    print(plan_text(batch.found, batch.state, len(to_do), size), file=sys.stderr, flush=True)
+    if arguments.dry_run:
+        for recording in sorted(to_do):
+            print(utf8_name(recording.path))
+        return 0
+    return _run(batch, place_from(arguments, request.settings), request.settings.progress, arguments.events)
+
+
+def _run(batch: Batch, place: Place, mode: ProgressMode, events: str | None) -> int:
+    def stop() -> bool:
+        batch.stop()
+        return True
+
+    stop_request = StopRequest(stop)
+    began_s = time.monotonic()
+    with _opened(events) as file, BatchProgress(mode, file) as progress:
+        with handled(stop_request.handle, signal.SIGINT, signal.SIGTERM):
+            summary = batch.run(place, progress.event, progress.update)
+        progress.event("end", **{key: getattr(batch.state, key) for key in ("inputs", "done", "skipped", "failed")})
+    output = sys.stderr if events == "-" else sys.stdout
+    wall_s = time.monotonic() - began_s
+    print(end_text(batch.state, wall_s, batch.failures, str(summary)), file=output, flush=True)
+    if batch.stopped:
+        return 128 + (stop_request.signal or signal.SIGINT)
+    return SOME_FAILED if batch.state.failed else 0
+
+
+@contextlib.contextmanager
+def _opened(events: str | None) -> Iterator[IO[str] | None]:
+    if events is None or events == "-":
+        yield None if events is None else sys.stdout
+        return
+    path = user_path(events, "--events")
+    try:
+        file = open(path, "a", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--events {path} cannot be written: {error.strerror or error}") from None
+    with file:
+        yield file
+
+
+def request_from(arguments: argparse.Namespace) -> BatchRequest:
+    """What the command line asks for. Raises InputError."""
+    if not arguments.inputs or arguments.output is None:
+        raise InputError(
+            f"give recordings and a folder for the results: {program_name()} batch recordings/ --output results/"
+        )
+    outputs = tuple(kind for kind, wanted in ((VIDEO, arguments.video), (DETECTIONS, arguments.detections)) if wanted)
+    if not outputs:
+        raise InputError("--no-video and --no-detections leave nothing to write: give one of them")
+    results = user_path(arguments.output, "--output")
+    if results.exists() and not results.is_dir():
+        raise InputError(f"--output {results} is a file, expected a folder")
+    settings = settings_from(arguments)
+    patience = Patience(
+        arguments.attempts,
+        stall_s=arguments.stall_timeout,
+        limit_s=arguments.timeout,
+        least_free_bytes=settings.output.min_free_bytes,
+    )
+    return BatchRequest(
+        settings,
+        tuple(arguments.inputs),
+        results,
+        outputs,
+        arguments.shard,
+        arguments.limit,
+        arguments.retry_failed,
+        patience,
+    )
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """Defaults, config.yaml, the user's settings file, the command line. Raises InputError."""
+    given = user_path(arguments.config, "--config") if arguments.config else None
+    shipped = shipped_file("config.yaml")
+    return load_settings(given or (shipped if shipped.is_file() else None), overrides_from(arguments))
+
+
+def place_from(arguments: argparse.Namespace, settings: Settings) -> Place:
+    """Where the workers run. Raises InputError if that is a cluster that is not there."""
+    if arguments.ray is not None:
+        return RayCluster(arguments.ray, arguments.workers, settings)
+    return ThisMachine(arguments.workers or default_processes(settings))

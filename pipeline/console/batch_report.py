@@ -1,0 +1,161 @@
+"""Progress of a batch: one bar over all frames with a line for each worker, plain lines elsewhere; its summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from rich.progress import BarColumn, TextColumn
+
+from pipeline.batch.driver import BatchState, WorkerView
+from pipeline.batch.recordings import Found, ignored_text
+from pipeline.console.progress import ProgressDisplay, duration_text, time_columns
+from pipeline.labels import plural
+from pipeline.records import Clock
+from pipeline.settings.output_settings import ProgressMode
+
+MOST_WORKERS_SHOWN = 8
+RATE_WINDOW_S = 30.0
+EVENT_EVERY_S = 5.0
+"""How often a line of events says how far the batch is."""
+
+
+class BatchProgress(ProgressDisplay):
+    """Shows how far a batch is: a bar over all frames and a line for each worker, or plain lines.
+
+    Args:
+        mode: bar, lines, off, or depending on the output stream.
+        events: a text file that gets a line of JSON for everything that happens; None for none.
+        output: the stream to write to; by default standard error.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        mode: ProgressMode,
+        events: IO[str] | None = None,
+        output: IO[str] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        super().__init__(output, None if mode is ProgressMode.AUTO else mode is ProgressMode.BAR, clock)
+        self._is_off = mode is ProgressMode.OFF
+        self.has_bar = self.has_bar and not self._is_off
+        self._events = events
+        self._next_event_s = clock()
+        self._recent: list[tuple[float, int]] = [(clock(), 0)]
+        texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("numbers", "rate")]
+        self._add_bar("batch", None, (BarColumn(), *texts, *time_columns()), fields={"numbers": "", "rate": ""})
+        self._rows = 0
+
+    def event(self, what: str, **fields: Any) -> None:
+        """Something happened: a line of the events, and one for people where it is bad news."""
+        self._write_event(what, fields)
+        if self._is_off:
+            return
+        name, reason = fields.get("name"), fields.get("reason")
+        if what == "failed":
+            self.note(f"failed: {name}: {reason}")
+        elif what == "again":
+            self.note(f"{name}: {reason}; trying again in {duration_text(fields['delay_s'])}")
+        elif what == "worker_ended" and reason:
+            self.note(f"worker {fields['worker'] + 1} ended ({reason}); starting another")
+
+    def update(self, state: BatchState) -> None:
+        """Show how far the batch is."""
+        now_s = self._clock()
+        if not state.frames:
+            self._recent.clear()
+        self._recent.append((now_s, state.frames))
+        while len(self._recent) > 2 and self._recent[1][0] < now_s - RATE_WINDOW_S:
+            self._recent.pop(0)
+        if now_s >= self._next_event_s:
+            self._next_event_s = now_s + EVENT_EVERY_S
+            self._write_event("progress", _numbers(state))
+        if self.has_bar:
+            self._show(state)
+        elif not self._is_off and self._is_line_due():
+            self.note(self._line(state))
+
+    def _show(self, state: BatchState) -> None:
+        numbers = f"{state.done}/{plural(state.inputs, 'recording')}"
+        numbers += f", {state.failed} failed" if state.failed else ""
+        self._bar.update(self._task, total=state.frames_to_do)
+        self._move_bar(state.frames, {"numbers": numbers, "rate": self._rate_text()})
+        shown = state.workers[:MOST_WORKERS_SHOWN] if len(state.workers) > 1 else ()
+        while self._rows < len(shown):
+            self._bar.add_task("", total=None, numbers="", rate="")
+            self._rows += 1
+        for task, view in zip(self._bar.task_ids[1:], shown, strict=False):
+            text = f"{view.frames}/{view.total}" if view.total else str(view.frames or "")
+            self._bar.update(
+                task, description=_doing(view), completed=view.frames, total=view.total, numbers=text, rate=""
+            )
+
+    def _line(self, state: BatchState) -> str:
+        text = f"{state.done} of {plural(state.inputs, 'recording')} done"
+        text += f", {state.failed} failed" if state.failed else ""
+        text += f", {state.frames} frames"
+        total = state.frames_to_do
+        if total:
+            text += f" of about {total} ({100 * state.frames / total:.0f} %)"
+        busy = sum(1 for view in state.workers if view.name)
+        text += f", {self._rate_text()}, {busy} of {plural(len(state.workers), 'worker')} busy"
+        rate = self._rate()
+        if total and rate:
+            text += f", {duration_text(max(0, total - state.frames) / rate)} left"
+        return text
+
+    def _rate(self) -> float:
+        (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]
+        return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
+
+    def _rate_text(self) -> str:
+        rate = self._rate()
+        return f"{rate:.1f} fps" if rate else "- fps"
+
+    def _write_event(self, what: str, fields: Mapping[str, Any]) -> None:
+        if self._events is not None:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._events.write(json.dumps({"time": now, "event": what, **fields}) + "\n")
+            self._events.flush()
+
+
+def _numbers(state: BatchState) -> dict[str, Any]:
+    keys = ("inputs", "done", "failed", "skipped", "frames", "frames_to_do")
+    workers = [{"worker": one.worker, "name": one.name, "frames": one.frames} for one in state.workers if one.name]
+    return {key: getattr(state, key) for key in keys} | {"workers": workers}
+
+
+def _doing(view: WorkerView) -> str:
+    name = view.name if len(view.name) <= 32 else f"…{view.name[-31:]}"
+    return f"  {view.worker + 1}: {name or 'waiting'}"
+
+
+def plan_text(found: Found, state: BatchState, to_do: int, to_do_bytes: int) -> str:
+    """What a batch is going to do, in a line or two."""
+    parts = [
+        f"{plural(state.inputs, 'recording')}: {to_do} to do ({to_do_bytes / 1e6:.1f} MB), {state.done} done before"
+    ]
+    parts += [f"{state.failed} set aside before (--retry-failed tries them again)"] if state.failed else []
+    left = state.skipped - to_do
+    parts += [f"{left} left out by --limit"] if left else []
+    text = ", ".join(parts)
+    ignored = ignored_text(found.ignored)
+    return f"{text}\nignored: {ignored}" if ignored else text
+
+
+def end_text(state: BatchState, wall_s: float, reasons: Callable[[], Mapping[str, str]], summary: str) -> str:
+    """What a batch did: every input is done, skipped or failed."""
+    rate = f", {state.frames / wall_s:.1f} fps" if wall_s > 0 else ""
+    inputs = plural(state.inputs, "recording")
+    lines = [
+        f"batch: {inputs}: {state.done} done, {state.skipped} skipped, {state.failed} failed",
+        f"  this run   {plural(state.frames, 'frame')} in {duration_text(wall_s)}{rate}",
+    ]
+    failures = reasons() if state.failed else {}
+    lines += [f"  failed     {name}: {reason}" for name, reason in list(failures.items())[:10]]
+    lines += [f"  failed     … and {len(failures) - 10} more: see the summary"] if len(failures) > 10 else []
+    return "\n".join([*lines, f"  summary    {summary}"])

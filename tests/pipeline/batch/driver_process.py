@@ -1,0 +1,57 @@
+"""A batch with a fake network in a process of its own, for tests that end it: IN OUT WORKERS [FRAME_S]."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.batch.batch_run import Batch
+from pipeline.batch.executor import Place
+from pipeline.batch.processes import ThisMachine
+from pipeline.batch.worker import WorkerPlan
+from tests.pipeline.batch.fakes import BySum, request_for
+
+FRAME_S = "STREAM_SEGMENT_TEST_FRAME_S"
+
+
+class Slow(BySum):
+    """Takes a while for each frame, so that there is time to end it; while `<results>/hold` exists, for ever.
+
+    Not for the frame on which the engine is chosen.
+    """
+
+    def __init__(self, results: Path) -> None:
+        super().__init__()
+        self._hold, self._chosen = results / "hold", results / ".stream_segment" / "batch.json"
+
+    def segment(self, image_bgr: np.ndarray):
+        time.sleep(float(os.environ.get(FRAME_S, "0")))
+        while self._hold.exists() and self._chosen.exists():
+            time.sleep(0.01)
+        return super().segment(image_bgr)
+
+
+def make_slow(plan: WorkerPlan) -> Slow:
+    return Slow(plan.results)
+
+
+def run(recordings: Path, results: Path, place: Place) -> Batch:
+    """A whole batch; what happens is printed, a word and a name on each line."""
+
+    def note(what: str, **fields: object) -> None:
+        print(what, fields.get("name", fields.get("worker")), flush=True)
+
+    batch = Batch(request_for(recordings, results), time.monotonic, make_slow)
+    batch.run(place, note, lambda state: None)
+    return batch
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    if len(given) > 3:
+        os.environ[FRAME_S] = given[3]
+    run(Path(given[0]), Path(given[1]), ThisMachine(int(given[2])))

@@ -1,0 +1,166 @@
+"""kill -9 of workers, of the driver, of everything: the next start ends as an undisturbed batch does."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.batch import results_folder
+from pipeline.batch.results_folder import ResultsFolder
+from tests.pipeline.batch.driver_process import run
+from tests.pipeline.batch.fakes import Here, outputs_in, summary_in, write_recordings
+from tests.syntax_trees import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the processes in /proc"),
+]
+DEADLINE_S = 60.0
+NAMES = tuple(f"{folder}/{name}.mp4" for folder in ("d", "e") for name in "abcd")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return write_recordings(tmp_path_factory.mktemp("in"), *NAMES)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recordings, tmp_path_factory):
+    results = tmp_path_factory.mktemp("whole")
+    run(recordings, results, Here())
+    return outputs_in(results), summary_in(results)
+
+
+@contextlib.contextmanager
+def batch_process(recordings, results, workers=2, frame_s=0.02):
+    """A driver in a session of its own, so that it and its workers can be ended together."""
+    command = [sys.executable, "-m", "tests.pipeline.batch.driver_process", recordings, results]
+    process = subprocess.Popen(
+        [*map(str, command), str(workers), str(frame_s)],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE_S)
+        process.stdout.close()
+
+
+def lines_until(process, word):
+    """The lines that a driver prints, up to one that begins with a word."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line.split())
+        if lines[-1][0] == word:
+            return lines
+    raise AssertionError(f"{word!r} was not printed: {lines}")
+
+
+def workers_of(process):
+    """The processes that segment: the children of the driver that hold a pipe to it."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, command in commands.items() if b"spawn_main" in command]
+
+
+def assert_undisturbed(results, undisturbed):
+    assert outputs_in(results) == undisturbed[0]
+    assert summary_in(results) == undisturbed[1]
+    folder = ResultsFolder(results)
+    assert [path for part in (folder.work, folder.claims) for path in part.rglob("*") if path.is_file()] == []
+
+
+def test_a_killed_worker_costs_its_recording_and_nothing_else(recordings, undisturbed, tmp_path):
+    with batch_process(recordings, tmp_path / "out") as process:
+        lines_until(process, "started")
+        os.kill(workers_of(process)[0], signal.SIGKILL)
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert output.count("worker_ended") == 1
+    assert_undisturbed(tmp_path / "out", undisturbed)
+
+
+def test_workers_end_with_a_killed_driver(recordings, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/hold").touch()
+    with batch_process(recordings, tmp_path / "out") as process:
+        lines_until(process, "started")
+        workers = workers_of(process)
+        process.kill()
+        process.wait(DEADLINE_S)
+        until = time.monotonic() + DEADLINE_S
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < until, "workers outlive their driver"
+
+
+@pytest.mark.parametrize("whom", ["driver", "everything"])
+def test_killed_ten_times_in_a_row(recordings, undisturbed, tmp_path, whom):
+    """Each time at another moment: while it starts, works, or commits. Nothing that is done is done again."""
+    moments = random.Random(f"kill {whom}")
+    results, done = tmp_path / "out", set()
+    for _ in range(10):
+        with batch_process(recordings, results, frame_s=0.05) as process:
+            before = ResultsFolder(results).done()
+            begun = []
+            with contextlib.suppress(AssertionError):  # it may have ended already
+                begun = lines_until(process, "started")
+            process.poll()
+            time.sleep(moments.uniform(0.0, 0.3))  # the moment is what this test is about
+            (process.kill if whom == "driver" else lambda: os.killpg(process.pid, signal.SIGKILL))()
+            begun += [line.split() for line in process.communicate(timeout=DEADLINE_S)[0].splitlines()]
+        assert done <= before
+        names_done = {record["name"] for record in records_in(results, before)}
+        assert not names_done & {line[1] for line in begun if line[0] == "started"}
+        done = before
+    with batch_process(recordings, results) as process:
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert_undisturbed(results, undisturbed)
+
+
+def records_in(results, keys):
+    folder = ResultsFolder(results)
+    return [results_folder._read(folder.records / key[:2] / f"{key}.json") for key in keys]
+
+
+def test_two_drivers_share_a_folder(recordings, undisturbed, tmp_path):
+    results = tmp_path / "out"
+    with batch_process(recordings, results, 1) as one, batch_process(recordings, results, 1) as two:
+        outputs = [process.communicate(timeout=DEADLINE_S)[0] for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), outputs
+    done = [line for output in outputs for line in output.splitlines() if line.startswith("done")]
+    assert sorted(done) == sorted(f"done {name}" for name in NAMES)
+    assert_undisturbed(results, undisturbed)
+
+
+def test_a_driver_that_was_paused_past_its_lease_wakes_up_too_late(recordings, undisturbed, tmp_path, monkeypatch):
+    """It and its workers are stopped (SIGSTOP) in the middle of a recording and go on (SIGCONT) when all is done."""
+    monkeypatch.setattr(results_folder, "LEASE_S", 2.0)
+    results = tmp_path / "out"
+    results.mkdir()
+    (results / "hold").touch()
+    with batch_process(recordings, results, 2) as process:
+        lines_until(process, "started")
+        os.killpg(process.pid, signal.SIGSTOP)
+        (results / "hold").unlink()
+        batch = run(recordings, results, Here())
+        assert batch.state.done == len(NAMES)
+        assert outputs_in(results) == undisturbed[0]
+        os.killpg(process.pid, signal.SIGCONT)
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert_undisturbed(results, undisturbed)

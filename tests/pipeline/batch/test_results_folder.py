@@ -1,0 +1,303 @@
+"""Claims, commits and recoveries of a folder that several drivers share; each is interrupted at every step."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.batch import results_folder
+from pipeline.batch.recordings import recording_at
+from pipeline.batch.results_folder import (
+    BEAT_S,
+    LEASE_S,
+    Drivers,
+    ResultsFolder,
+    key_of,
+    partial_hash,
+    recording_id,
+    version_of,
+)
+from tests.pipeline.fakes import FakeClock
+
+OUTPUTS = {"video": "day/a.mp4", "detections": "day/a.mp4.jsonl"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = ResultsFolder(tmp_path / "out")
+    made.make()
+    return made
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"picture after picture")
+    return recording_at("day/a.mp4", str(path))
+
+
+def driver(folder, clock=None):
+    one = Drivers(folder, clock or FakeClock())
+    one.beat()
+    return one
+
+
+def written(claim, text=b"result"):
+    """The record of an attempt that has written its outputs."""
+    claim.work.mkdir()
+    for kind, name in OUTPUTS.items():
+        claim.output(kind, name).write_bytes(text + b" " + kind.encode())
+    return {"name": claim.recording.name, "outputs": OUTPUTS, "bytes": claim.recording.size}
+
+
+def in_place(folder):
+    return {kind: (folder.root / name).read_bytes() for kind, name in OUTPUTS.items() if (folder.root / name).exists()}
+
+
+def test_a_commit_puts_the_outputs_in_place_and_is_known_afterwards(folder, recording):
+    drivers = driver(folder)
+    claim = folder.claim(recording, drivers)
+    assert not folder.is_done(recording)
+    assert folder.commit(claim, written(claim))
+    folder.release(claim)
+    assert in_place(folder) == {"video": b"result video", "detections": b"result detections"}
+    assert folder.done() == {key_of(recording)} == {f"{recording_id(recording)}-{version_of(recording)}"}
+    assert folder.is_done(recording)
+    assert folder.record_of(recording)["name"] == "day/a.mp4"
+    assert list(folder.work.iterdir()) == []
+    assert [path for path in folder.claims.rglob("*") if path.is_file()] == []
+
+
+def test_of_two_attempts_one_commits_and_the_other_leaves_nothing(folder, recording):
+    clock = FakeClock()
+    slow, fast = driver(folder), driver(folder, clock)
+    first = folder.claim(recording, slow)
+    first_record = written(first, b"slow")
+    assert folder.claim(recording, fast) is None
+    clock.now_s += LEASE_S
+    second = folder.claim(recording, fast)
+    assert (first.fence, second.fence) == (1, 2)
+    assert first.work != second.work
+    assert folder.commit(second, written(second, b"fast"))
+    assert not folder.commit(first, first_record)
+    assert in_place(folder)["video"] == b"fast video"
+    assert list(folder.work.iterdir()) == []
+
+
+def test_an_attempt_that_was_taken_for_dead_and_removed_does_not_commit(folder, recording):
+    claim = folder.claim(recording, driver(folder))
+    record = written(claim)
+    folder.discard(claim)
+    assert not folder.commit(claim, record)
+    assert folder.done() == set()
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_commit_that_was_cut_short_after_its_record_is_finished_later(folder, recording, monkeypatch, moved):
+    """The process ends before the first output is moved, between the two, or before the folder is removed."""
+    claim = folder.claim(recording, driver(folder))
+    record = written(claim)
+    replaced = []
+
+    class Killed(BaseException):
+        pass
+
+    def replace(source, target):
+        if len(replaced) == moved:
+            raise Killed
+        replaced.append(target)
+        real(source, target)
+
+    def rmtree(*args, **more):
+        raise Killed
+
+    real = os.replace
+    monkeypatch.setattr(results_folder.os, "replace", replace)
+    monkeypatch.setattr(results_folder.shutil, "rmtree", rmtree)
+    with pytest.raises(Killed):
+        folder.commit(claim, record)
+    monkeypatch.undo()
+    assert len(in_place(folder)) == moved
+    assert folder.is_done(recording)
+    folder.recover(driver(folder))
+    assert in_place(folder) == {"video": b"result video", "detections": b"result detections"}
+    assert list(folder.work.iterdir()) == []
+
+
+def test_discarding_an_attempt_that_has_committed_keeps_its_outputs(folder, recording, monkeypatch):
+    """Its worker was killed between the record and the outputs, and the driver cleans up after it."""
+    claim = folder.claim(recording, driver(folder))
+    record = written(claim)
+    monkeypatch.setattr(folder, "_move_outputs", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(OSError, match="gone"):
+        folder.commit(claim, record)
+    monkeypatch.undo()
+    folder.discard(claim)
+    assert len(in_place(folder)) == 2
+    assert list(folder.work.iterdir()) == []
+
+
+def test_a_killed_attempt_without_a_record_is_removed(folder, recording):
+    gone = driver(folder)
+    claim = folder.claim(recording, gone)
+    written(claim)
+    gone.leave()
+    folder.recover(driver(folder))
+    assert list(folder.work.iterdir()) == []
+    assert in_place(folder) == {}
+    assert folder.claim(recording, driver(folder)).fence == 1
+
+
+def test_an_attempt_of_a_live_driver_is_left_alone(folder, recording):
+    claim = folder.claim(recording, driver(folder))
+    record = written(claim)
+    folder.recover(driver(folder))
+    assert folder.commit(claim, record)
+
+
+def test_a_driver_claims_again_for_its_next_attempt(folder, recording):
+    drivers = driver(folder)
+    first, second = folder.claim(recording, drivers), folder.claim(recording, drivers)
+    assert (first.fence, second.fence) == (1, 2)
+    assert first.work != second.work
+
+
+def test_what_is_done_cannot_be_claimed(folder, recording):
+    drivers = driver(folder)
+    claim = folder.claim(recording, drivers)
+    folder.commit(claim, written(claim))
+    folder.release(claim)
+    assert folder.claim(recording, driver(folder)) is None
+    assert [path for path in folder.claims.rglob("*") if path.is_file()] == []
+
+
+def test_a_driver_is_gone_when_its_heartbeat_stands_still(folder):
+    clock = FakeClock()
+    other, own = Drivers(folder, clock), driver(folder, clock)
+    other.beat()
+    assert not own.is_gone(other.token)
+    clock.now_s += LEASE_S - 1
+    assert not own.is_gone(other.token)
+    other.beat()
+    clock.now_s += 1
+    assert not own.is_gone(other.token)  # it has moved
+    clock.now_s += LEASE_S - 1
+    assert not own.is_gone(other.token)
+    clock.now_s += 1
+    assert own.is_gone(other.token)
+    assert not own.is_gone(own.token)
+    assert own.is_gone("0123456789abcdef")
+
+
+def test_a_heartbeat_is_written_when_it_is_due(folder):
+    clock = FakeClock()
+    drivers = Drivers(folder, clock)
+    drivers.beat()
+    path = folder.drivers / drivers.token
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    clock.now_s += BEAT_S - 0.1
+    drivers.beat()
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+    clock.now_s += 0.1
+    drivers.beat()
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) != before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can a process be asked for")
+def test_a_driver_of_this_machine_is_gone_as_soon_as_its_process_is(folder):
+    code = (
+        "import sys; from pathlib import Path; from pipeline.batch.results_folder import *\n"
+        "drivers = Drivers(ResultsFolder(Path(sys.argv[1])), lambda: 0.0); drivers.beat()\n"
+        "print(drivers.token, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        token = process.stdout.readline().strip()
+        own = driver(folder)
+        assert not own.is_gone(token)
+        process.kill()
+        process.stdin.close()
+        process.wait(30)
+    assert own.is_gone(token)
+    folder.recover(own)
+    assert not (folder.drivers / token).exists()
+
+
+def test_an_output_of_somebody_else_is_noticed(folder, recording):
+    assert folder.foreign_output(recording, OUTPUTS) is None
+    (folder.root / "day").mkdir()
+    (folder.root / "day/a.mp4").write_bytes(b"holiday")
+    assert folder.foreign_output(recording, OUTPUTS) == "day/a.mp4"
+
+
+def test_a_recording_that_has_changed_replaces_its_own_results(folder, recording, tmp_path):
+    claim = folder.claim(recording, driver(folder))
+    folder.commit(claim, written(claim, b"old"))
+    folder.release(claim)
+    (tmp_path / "a.mp4").write_bytes(b"longer than before, by far")
+    changed = recording.again()
+    assert not folder.adopt(changed, key_of(recording))
+    assert not folder.is_done(changed)
+    assert folder.foreign_output(changed, OUTPUTS) is None
+    again = folder.claim(changed, driver(folder))
+    assert folder.commit(again, written(again, b"new"))
+    assert in_place(folder)["video"] == b"new video"
+    assert folder.done() == {key_of(changed)}
+
+
+def test_only_a_new_time_is_no_change(folder, recording, tmp_path):
+    claim = folder.claim(recording, driver(folder))
+    record = {**written(claim), "partial_hash": partial_hash(recording.path)}
+    folder.commit(claim, record)
+    os.utime(tmp_path / "a.mp4", ns=(1, 2))
+    touched = recording.again()
+    assert key_of(touched) != key_of(recording)
+    assert folder.adopt(touched, key_of(recording))
+    assert folder.is_done(touched)
+
+
+def test_partial_hash_covers_size_beginning_and_end(tmp_path):
+    path = tmp_path / "file"
+    head, middle, tail = b"h" * 65536, b"m" * 100_000, b"t" * 65536
+    path.write_bytes(head + middle + tail)
+    assert partial_hash(path) == hashlib.sha256(b"231072 " + head + tail).hexdigest()
+    path.write_bytes(b"short")
+    assert partial_hash(path) == hashlib.sha256(b"5 short").hexdigest()
+    path.write_bytes(head + b"tail")
+    assert partial_hash(path) == hashlib.sha256(b"65540 " + head + b"tail").hexdigest()
+
+
+def test_failures_are_kept_until_they_are_forgotten(folder, recording):
+    folder.set_aside(recording, "no picture", 3)
+    assert folder.failed() == {key_of(recording)}
+    assert folder.failure_of(recording) == {"name": "day/a.mp4", "reason": "no picture", "attempts": 3}
+    folder.forget_failure(recording)
+    folder.forget_failure(recording)
+    assert folder.failed() == set()
+
+
+def test_the_first_batch_decides_what_the_folder_depends_on(folder):
+    assert folder.depends_on() is None
+    assert folder.keep_depends_on({"score": 1}) == {"score": 1}
+    assert folder.keep_depends_on({"score": 2}) == {"score": 1}
+    assert json.loads((folder.state / "batch.json").read_text(encoding="ascii")) == {"score": 1}
+    assert sorted(path.name for path in folder.state.iterdir() if path.is_file()) == ["batch.json"]
+
+
+def test_file_systems_without_links(folder, recording, monkeypatch):
+    def link(source, target):
+        raise OSError(results_folder.errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(results_folder.os, "link", link)
+    drivers = driver(folder)
+    claim = folder.claim(recording, drivers)
+    assert folder.claim(recording, driver(folder)) is None
+    assert folder.commit(claim, written(claim))
+    folder.release(claim)
+    assert len(in_place(folder)) == 2
+    other = folder.claim(recording, driver(folder))
+    assert other is None

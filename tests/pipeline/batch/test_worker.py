@@ -1,0 +1,263 @@
+"""One recording after the other with one network: the results of single runs, and what fails."""
+
+import json
+
+import pytest
+
+from pipeline.batch import worker as worker_module
+from pipeline.batch.provenance import versions
+from pipeline.batch.recordings import recording_at
+from pipeline.batch.results_folder import Drivers, ResultsFolder
+from pipeline.batch.worker import (
+    KeptSegmenter,
+    ShareOfMachine,
+    State,
+    Worker,
+    WorkerPlan,
+    choose_engine,
+    make_segmenter,
+    output_names,
+    with_engine,
+)
+from pipeline.errors import InputError
+from pipeline.runtime.stream import Stream
+from pipeline.settings.model_settings import EngineKind, Precision
+from tests.pipeline.batch.fakes import BySum, make_by_sum, settings_of
+from tests.pipeline.fakes import FakeClock, FakeSegmenter
+from tests.pipeline.sources.clips import write_clip
+
+BOTH = ("video", "detections")
+
+
+def plan_of(results, make=make_by_sum, outputs=BOTH, **values):
+    return WorkerPlan(settings_of(**values), results, outputs, 1, None, versions(), make)
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = ResultsFolder(tmp_path / "out")
+    folder.make()
+    return folder
+
+
+@pytest.fixture
+def attempt(results):
+    """Claims a recording and lets a worker make the attempt."""
+    drivers = Drivers(results, FakeClock())
+    drivers.beat()
+
+    def attempt(worker, name, path, report=lambda frames, total: None):
+        claim = results.claim(recording_at(name, str(path)), drivers)
+        outcome = worker.run(claim, report)
+        results.release(claim)
+        return outcome
+
+    return attempt
+
+
+def test_the_results_are_those_of_single_runs(tmp_path, results, attempt):
+    worker = Worker(plan_of(results.root))
+    for number in (1, 2):
+        path = write_clip(tmp_path / f"{number}.mp4", 5 + number, sound_s=0.2)
+        single = {"output": {"path": str(tmp_path / "single.mp4"), "overwrite": True, "min_free_bytes": 0}}
+        single["detections"] = {"path": str(tmp_path / "single.jsonl")}
+        with Stream(settings_of(source={"uri": str(path)}, **single), segmenter=BySum()) as stream:
+            frames = list(stream)
+        outcome = attempt(worker, f"day/{number}.mp4", path)
+        assert outcome.state is State.DONE
+        for name, suffix in (("single.mp4", ""), ("single.jsonl", ".jsonl")):
+            assert (results.root / f"day/{number}.mp4{suffix}").read_bytes() == (tmp_path / name).read_bytes()
+        assert outcome.record["frames"] == len(frames) == 5 + number
+        assert outcome.record["objects"] == sum(len(frame.instances) for frame in frames)
+
+
+def test_the_record_says_what_a_recording_gave(tmp_path, results, attempt):
+    line = {"name": "door", "points": [[0.5, 0.0], [0.5, 1.0]]}
+    worker = Worker(plan_of(results.root, lines=[line], outputs=("detections",)))
+    path = write_clip(tmp_path / "a.avi", 6)
+    outcome = attempt(worker, "a.avi", path)
+    record = dict(outcome.record)
+    timings = record.pop("timings")
+    assert set(timings) == {"wall_s", "inference_p50_s", "display_fps", "host", "finished_at_s"}
+    assert record.pop("partial_hash")
+    assert record == {
+        "name": "a.avi",
+        "source": str(path),
+        "bytes": path.stat().st_size,
+        "outputs": {"detections": "a.avi.jsonl"},
+        "frames": 6,
+        "objects": record["objects"],
+        "width": 96,
+        "height": 64,
+        "fps": 25.0,
+        "duration_s": pytest.approx(0.24),
+        "seen": record["seen"],
+        "lines": [{"name": "door", "crossed_in": 0, "crossed_out": 0}],
+        "zones": [],
+        "warnings": [],
+    }
+    lines = (results.root / "a.avi.jsonl").read_text(encoding="ascii").splitlines()
+    objects = [one for line in lines for one in json.loads(line)["objects"]]
+    assert record["objects"] == len(objects) > 0
+    assert sum(record["seen"].values()) == len({one["track_id"] for one in objects} - {None})
+    assert not (results.root / "a.avi.mp4").exists()
+
+
+def test_the_network_is_opened_once_and_closed_at_the_end(tmp_path, results, attempt):
+    opened = []
+    made = FakeSegmenter(opening=lambda: opened.append(1))
+    worker = Worker(plan_of(results.root, make=lambda plan: made))
+    for name in ("a.mp4", "b.mp4"):
+        attempt(worker, name, write_clip(tmp_path / name, 3))
+    assert (len(opened), made.closed) == (1, 0)
+    worker.close()
+    assert made.closed == 1
+
+
+def test_progress_says_frames_and_total(tmp_path, results, attempt, monkeypatch):
+    monkeypatch.setattr(worker_module, "REPORT_EVERY_S", 0.0)
+    reports = []
+    attempt(Worker(plan_of(results.root)), "a.mp4", write_clip(tmp_path / "a.mp4", 4), lambda *now: reports.append(now))
+    assert reports == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_recording_that_is_no_video_fails_for_good(tmp_path, results, attempt):
+    (tmp_path / "a.mp4").write_bytes(b"no video at all")
+    outcome = attempt(Worker(plan_of(results.root)), "a.mp4", tmp_path / "a.mp4")
+    assert (outcome.state, outcome.may_pass) == (State.FAILED, False)
+    assert "not a readable video" in outcome.reason
+    assert list(results.work.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["missing", "locked"])
+def test_a_recording_that_cannot_be_read_may_come_back(tmp_path, results, attempt, how, monkeypatch):
+    path = tmp_path / "a.mp4"
+    if how == "locked":
+        write_clip(path, 3)
+
+        def locked(path):
+            raise PermissionError(13, "Permission denied", path)
+
+        monkeypatch.setattr(worker_module, "partial_hash", locked)
+    outcome = attempt(Worker(plan_of(results.root)), "a.mp4", path)
+    assert (outcome.state, outcome.may_pass) == (State.FAILED, True)
+    expected = {"missing": "No such file or directory", "locked": "Permission denied"}[how]
+    assert outcome.reason == f"{path}: {expected}"
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_recording_that_grows_is_given_up_at_once(tmp_path, results, attempt, monkeypatch, after):
+    """An endless recording is one that grows as fast as it is read."""
+    monkeypatch.setattr(worker_module, "REPORT_EVERY_S", 0.0)
+    path = write_clip(tmp_path / "a.mp4", 6)
+
+    def grow(frames, total):
+        if frames == after:
+            with open(path, "ab") as file:
+                file.write(b"more")
+
+    outcome = attempt(Worker(plan_of(results.root)), "a.mp4", path, grow)
+    assert (outcome.state, outcome.may_pass) == (State.FAILED, True)
+    assert "is it still being written?" in outcome.reason
+    assert list(results.work.iterdir()) == []
+    assert not (results.root / "a.mp4").exists()
+
+
+def test_a_failure_of_the_network_may_pass(tmp_path, results, attempt):
+    def fail(index):
+        raise RuntimeError("out of memory")
+
+    worker = Worker(plan_of(results.root, make=lambda plan: FakeSegmenter(before=fail)))
+    outcome = attempt(worker, "a.mp4", write_clip(tmp_path / "a.mp4", 3))
+    assert (outcome.state, outcome.may_pass) == (State.FAILED, True)
+    assert outcome.reason == "inference failed: RuntimeError: out of memory"
+
+
+def test_the_second_of_two_attempts_is_lost(tmp_path, results):
+    drivers = Drivers(results, FakeClock())
+    drivers.beat()
+    recording = recording_at("a.mp4", str(write_clip(tmp_path / "a.mp4", 3)))
+    claims = [results.claim(recording, drivers) for _ in range(2)]
+    worker = Worker(plan_of(results.root))
+    states = [worker.run(claim, lambda *_: None).state for claim in claims]
+    assert states == [State.DONE, State.LOST]
+    assert list(results.work.iterdir()) == []
+
+
+def test_warnings_of_source_and_sinks_are_kept(tmp_path, results, attempt):
+    path = write_clip(tmp_path / "a.mp4", 40, options={"g": "5"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 600] = b"\xff" * 600
+    path.write_bytes(bytes(content))
+    outcome = attempt(Worker(plan_of(results.root, outputs=("detections",))), "a.mp4", path)
+    assert outcome.state is State.DONE
+    assert any("corrupt data" in text for text in outcome.record["warnings"])
+
+
+def test_another_version_of_a_library_stops_a_worker(results):
+    plan = plan_of(results.root)
+    with pytest.raises(InputError, match="other versions than the batch"):
+        Worker(WorkerPlan(plan.settings, plan.results, plan.outputs, 1, None, {"numpy": "0.1"}, plan.make_segmenter))
+
+
+def test_a_share_of_the_machine():
+    assert (ShareOfMachine(4).cores(), ShareOfMachine(4).threads(1), ShareOfMachine(4).threads(2)) == (4, 4, 2)
+    assert ShareOfMachine(1).threads(4) == 1
+    assert ShareOfMachine(4, own_threads=3).threads(2) == 3
+
+
+def test_settings_of_a_run_write_nothing_else(tmp_path, results):
+    values = {"serve": {"address": "8080"}, "virtual_camera": {"device": "auto"}, "output": {"segment_s": 5.0}}
+    values["source"] = {"realtime": True, "start_s": 1.0}
+    drivers = Drivers(results, FakeClock())
+    drivers.beat()
+    claim = results.claim(recording_at("d/a.avi", str(tmp_path / "a.avi")), drivers)
+    settings = plan_of(results.root, **values).settings_for(claim)
+    assert (settings.serve.address, settings.virtual_camera.device, settings.output.segment_s) == (None, None, None)
+    assert (settings.source.uri.reveal(), settings.source.realtime) == (str(tmp_path / "a.avi"), False)
+    assert settings.source.start_s == 1.0
+    assert settings.output.path == str(claim.work / "video.mp4")
+    assert settings.detections.path == str(claim.work / "detections.jsonl")
+    assert output_names(claim.recording, BOTH) == {"video": "d/a.avi.mp4", "detections": "d/a.avi.jsonl"}
+
+
+def test_a_kept_segmenter_is_the_one_inside():
+    inner = BySum()
+    kept = KeptSegmenter(inner)
+    assert (kept.labels, kept.description, kept.workers) == (inner.labels, inner.description, 1)
+    assert kept.detections == inner.detections
+
+
+def test_the_engine_that_was_chosen_is_every_workers(results):
+    chosen = {"engine": "openvino", "precision": "bfloat16", "backend": "auto", "workers": 2, "threads": 3}
+    plan = with_engine(plan_of(results.root), chosen)
+    model = plan.settings.model
+    assert (model.engine, model.precision, model.workers) == (EngineKind.OPENVINO, Precision.BFLOAT16, 2)
+    assert plan.threads == 3
+    assert with_engine(plan, {"model": "fake"}) is plan
+
+
+def test_choosing_skips_recordings_that_cannot_be_read(tmp_path, results):
+    made = FakeSegmenter()
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    write_clip(tmp_path / "b.mp4", 3)
+    recordings = [recording_at(name, str(tmp_path / name)) for name in ("a.mp4", "b.mp4")]
+    chosen = choose_engine(plan_of(results.root, make=lambda plan: made), recordings)
+    assert chosen == {"model": "fake segmenter", "labels": ["BG", "thing", "other", "third"]}
+    assert (len(made.seen), made.closed) == (1, 1)
+
+
+@pytest.mark.slow
+def test_the_shipped_network_is_chosen_once_and_made_alike(tmp_path, results):
+    write_clip(tmp_path / "a.mp4", 3)
+    plan = plan_of(results.root, make=make_segmenter, model={"precision": "float32", "workers": 1})
+    chosen = choose_engine(plan, [recording_at("a.mp4", str(tmp_path / "a.mp4"))])
+    assert (chosen["engine"], chosen["precision"], chosen["workers"], chosen["threads"]) == (
+        "openvino",
+        "float32",
+        1,
+        1,
+    )
+    segmenter = make_segmenter(with_engine(plan, chosen))
+    assert segmenter.description == chosen["model"]
