@@ -1,4 +1,4 @@
-"""Eight cameras at 640x360 and 15 frames a second with one network of 80 ms; and one camera through `Cameras`."""
+"""Eight cameras at 640x360 and 15 frames a second with one network of 80 ms; one of several that fails; one alone."""
 
 import tempfile
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import footage, playback
+from benchmarks import footage, isolation, playback
 from benchmarks.measuring import RowReport, Spread, Value, at_least, at_most, ratios
 from benchmarks.options import Options
 from benchmarks.rows.live import FrameLog, thread_seconds
@@ -22,6 +22,8 @@ COUNT, SIZE_WH, RATE, TAKES_S, OBJECTS = 8, (640, 360), 15, 0.080, 4
 WARM_S = 3.0
 ROUNDS = 6
 """Of the comparison of one camera, alternately by itself and as the only one of `Cameras`."""
+ALTERNATIONS, PART_S = 10, 8.0
+"""Of calm parts and parts in which one camera fails, and how long each is."""
 
 
 class LoggingScreen(playback.Screen):
@@ -69,7 +71,8 @@ def measure(options: Options) -> RowReport:
     """Files played as cameras, so that decoding is part of it; drawn for screens that show nothing."""
     seconds = 5.0 if options.quick else 30.0
     pictures, truths = playback.scene(60, OBJECTS, SIZE_WH)
-    length = round((seconds + WARM_S + 4) * RATE)
+    parts = isolation.Parts(options.rounds(ALTERNATIONS), PART_S)
+    length = round((max(seconds, parts.seconds) + WARM_S + 10) * RATE)
     with tempfile.TemporaryDirectory() as folder:
         shown = [pictures[i] for i in playback.ping_pong(len(pictures), length)]
         clip = footage.write_clip(Path(folder) / "camera.mp4", shown, RATE)
@@ -77,6 +80,7 @@ def measure(options: Options) -> RowReport:
         alone = run(clip, 1, playback.ScriptedSegmenter(truths, TAKES_S), seconds / 3)
         all_of_them = run(clip, COUNT, playback.ScriptedSegmenter(truths, TAKES_S), seconds)
         values = values_of(alone, all_of_them)
+        values += isolation.measure(clip, parts)
         values += one_camera(clip, truths, seconds / 3, options.rounds(ROUNDS))
     share = {name: round(100 * s / all_of_them.seconds, 1) for name, s in all_of_them.threads.items()}
     return RowReport("cameras", TITLE, values, {"threads_percent_of_a_core": share, "seconds": round(seconds, 1)})

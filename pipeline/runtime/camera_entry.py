@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pipeline.controls import Controls
+from pipeline.errors import StageStuckError
 from pipeline.ledger import RunLedger, RunSummary
 from pipeline.records import SegmentedFrame
 from pipeline.runtime.stream import Stream
@@ -79,7 +80,7 @@ class CameraEntry:
         self._stream: Stream | None = None
         self._stage: Stage | None = None
         self._offline_since: datetime | None = None
-        self._stop_requested = False
+        self._stopped: Stream | None = None
         self._not_run = RunView(RunLedger(), Controls(settings.overlay), time.monotonic)
         self._recorded: list[Recording] = []
 
@@ -150,15 +151,14 @@ class CameraEntry:
         """
         if self.enabled and self.running:
             return
-        if self._stage is not None:
-            self._stage.join(END_DEADLINE_S)
+        self.join()
         if self._stream is None or self._stage is not None:
             self.prepare()
         stream = self._stream
         assert stream is not None
         for sink in (_OfflineWatch(self, stream), *self._host.make_sinks(self)):
             stream.add_sink(sink)
-        self.error, self._offline_since, self._stop_requested = None, None, False
+        self.error, self._offline_since = None, None
         errors = FirstError(on_first=lambda: self._fail(errors.error, stream))
         self._stage = Stage(f"camera {self.name}", partial(self._run, stream), errors)
         self._stage.start()
@@ -171,14 +171,27 @@ class CameraEntry:
 
     def stop(self) -> None:
         """Let its run end; from any thread or signal handler."""
-        self._stop_requested = True
-        if self._stream is not None:
-            self._stream.stop()
+        self._stopped = stream = self._stream
+        if stream is not None:
+            stream.stop()
 
-    def join(self) -> None:
-        """Wait for the thread to end. Raises StageStuckError."""
-        if self._stage is not None:
-            self._stage.join(END_DEADLINE_S)
+    @property
+    def stopped(self) -> bool:
+        """Whether its present or last run was stopped."""
+        return self._stream is not None and self._stopped is self._stream
+
+    def join(self, until_s: float | None = None) -> None:
+        """Wait for the thread to end.
+
+        Args:
+            until_s: on `time.monotonic`; None: END_DEADLINE_S from now on.
+
+        Raises:
+            StageStuckError: it does not.
+        """
+        left_s = END_DEADLINE_S if until_s is None else max(0.0, until_s - time.monotonic())
+        if self._stage is not None and not self._stage.wait(left_s):
+            raise StageStuckError(f"camera {self.name} did not end within {END_DEADLINE_S:g} s: it is left behind")
 
     def note_offline(self, is_offline: bool, frame_age_s: float | None) -> None:
         """Note whether the source is lost; the first time, since when no frame came."""
@@ -200,7 +213,7 @@ class CameraEntry:
 
     def _fail(self, error: BaseException | None, stream: Stream) -> None:
         """Keep what ended the run; that it was stopped before its source was open is no failure."""
-        if stream.opened or not self._stop_requested:
+        if stream.opened or self._stopped is not stream:
             self.error = error
             self._host.on_failure(self)
 

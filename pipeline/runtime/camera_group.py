@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline.controls import Controls
 from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
 from pipeline.records import Clock, SegmentedFrame
-from pipeline.runtime.camera_entry import CameraEntry, CameraHost
+from pipeline.runtime.camera_entry import END_DEADLINE_S, CameraEntry, CameraHost
 from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
 from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.newest_by_camera import NewestByCamera
 from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
+from pipeline.runtime.viewer_feed import ViewerFeed
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.camera_settings import CameraSettings
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
-from pipeline.sinks.base import CamerasViewer, Delivery, Presentation, RunContext, Sink
+from pipeline.sinks.base import CamerasViewer, Presentation, RunContext, Sink
 from pipeline.sinks.factory import make_cameras_window
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
@@ -148,9 +149,12 @@ class Cameras(CameraHost):
                 self._viewer.open(list(self.entries))
             undo.pop_all()
         self._opened_at_s = self.clock()
-        self._network.start()
-        for camera in self._enabled():
-            self.entries[camera].start()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self._network.start()
+            for camera in self._enabled():
+                self.entries[camera].start()
+            undo.pop_all()
 
     def __iter__(self) -> Iterator[tuple[str, SegmentedFrame]]:
         """Presented frames, each with the name of its camera; raises the network's error at the end."""
@@ -193,8 +197,11 @@ class Cameras(CameraHost):
         if self._opened_at_s is None or self._wall_s is not None:
             return
         self._stop_all()
+        with self._lock:  # what another thread has started meanwhile ends as well; from here on, nothing starts
+            self._stop_all()
         self._handed.close()
-        self._begun.set()
+        self._network.stop()
+        until_s = time.monotonic() + END_DEADLINE_S
         if self._notifier is not None:
             self._notifier.close()
         with contextlib.ExitStack() as closing:
@@ -204,7 +211,7 @@ class Cameras(CameraHost):
                 closing.callback(self._pages.close)
             closing.callback(self._network.close)
             for entry in self.entries.values():
-                closing.callback(entry.join)
+                closing.callback(entry.join, until_s)  # all end at the same time
         self._wall_s = self.clock() - self._opened_at_s
 
     def __enter__(self) -> Self:
@@ -245,6 +252,7 @@ class Cameras(CameraHost):
         Raises:
             InputError: there is no camera of this name.
         """
+        self._check_opened()
         with self._lock:
             self._disable(camera)
 
@@ -275,6 +283,7 @@ class Cameras(CameraHost):
             InputError: there is no camera of this name.
             StageStuckError: its run does not end.
         """
+        self._check_opened()
         with self._lock:
             entry = self._disable(camera)
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
@@ -316,12 +325,13 @@ class Cameras(CameraHost):
     def make_sinks(self, entry: CameraEntry) -> Sequence[Sink]:
         """See `CameraHost.make_sinks`."""
         made = [make(entry) for make in self._sink_makers]
-        viewer = [] if self._viewer is None else [_ToViewer(entry.name, self._viewer, self._shown)]
+        viewer = [] if self._viewer is None else [ViewerFeed(entry.name, self._viewer, self._shown)]
         return [*self._own_sinks[entry.name], *made, *viewer]
 
     def present(self, entry: CameraEntry, segmented: SegmentedFrame) -> None:
         """See `CameraHost.present`."""
-        self._begun.wait()
+        while not (self._begun.wait(POLL_S) or entry.stopped):
+            pass  # nobody takes frames yet
         if self._hands_over:
             self._handed.put(entry.name, segmented, waits=not entry.live)
 
@@ -370,7 +380,8 @@ class Cameras(CameraHost):
         with contextlib.suppress(TimeoutError):
             for number in range(len(states)):
                 camera, shown = self._shown.get(0.0 if number else wait_s)
-                self._viewer.write(camera, *shown)
+                if camera in self.entries:  # not a last frame of one that was removed meanwhile
+                    self._viewer.write(camera, *shown)
         self._viewer.idle(states)
         if self._viewer.stop_requested:
             self.stop()
@@ -383,34 +394,3 @@ class Cameras(CameraHost):
     def _check_opened(self) -> None:
         if not self.opened:
             raise RuntimeError("the cameras are not open: use them in a `with` block")
-
-
-class _ToViewer(Sink):
-    """Hands a camera's frames to the viewer of all cameras."""
-
-    name = "viewer"
-    delivery = Delivery.MAIN_THREAD  # it only stores the frame: a thread of its own would do no more
-
-    def __init__(
-        self, camera: str, viewer: CamerasViewer, shown: NewestByCamera[tuple[Presentation, RunContext]]
-    ) -> None:
-        self._camera, self._viewer, self._shown = camera, viewer, shown
-        self._context: RunContext | None = None
-        self.wants_overlay, self.paced = viewer.wants_overlay, viewer.paced
-
-    @property
-    def paused(self) -> bool:  # type: ignore[override]
-        """Whether the viewer is."""
-        return self._viewer.paused
-
-    def open(self, context: RunContext) -> None:
-        """Keep the context: the run opens the viewer."""
-        self._context = context
-
-    def write(self, presentation: Presentation) -> None:
-        """Store the frame in place of the one before."""
-        assert self._context is not None, "opened before"
-        self._shown.put(self._camera, (presentation, self._context), waits=False)
-
-    def close(self) -> None:
-        """Does nothing: the run closes the viewer."""

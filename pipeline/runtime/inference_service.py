@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -46,12 +46,20 @@ class _Request:
     Attributes:
         share: the camera's.
         frames: those taken so far, in their order.
-        answer: the result.
+        answer: the result, or why there is none.
     """
 
     share: NetworkShare
     frames: list[Frame] = field(default_factory=list)
     answer: Future[Answer] = field(default_factory=Future)
+
+    def end(self, outcome: Answer | BaseException) -> None:
+        """Answer it. What comes after the first answer has no effect: its camera was interrupted meanwhile."""
+        with suppress(InvalidStateError):
+            if isinstance(outcome, BaseException):
+                self.answer.set_exception(outcome)
+            else:
+                self.answer.set_result(outcome)
 
 
 class InferenceService:
@@ -72,7 +80,7 @@ class InferenceService:
         self._shares: list[NetworkShare] = []
         self._changed = threading.Condition()
         self._opened = self._closed = False
-        self._busy = 0
+        self._under_way: list[_Request] = []
         self._errors = FirstError(on_first=self._end)
         # Named as in a run with one source, so that errors are the same.
         self._stage = Stage("inference", self._open_and_work, self._errors)
@@ -128,13 +136,13 @@ class InferenceService:
             self._shares.append(share)
 
     def leave(self, share: NetworkShare) -> None:
-        """Let a share compete no more, and end its requests that have not begun."""
+        """Let a share compete no more, and end its requests. What the network still computes for it is discarded."""
         with self._changed:
             if share in self._shares:
                 self._shares.remove(share)
-            dropped = share.drop_requests()
+            dropped = [*share.drop_requests(), *(request for request in self._under_way if request.share is share)]
         for request in dropped:
-            request.answer.set_exception(SlotClosed())
+            request.end(SlotClosed())
 
     def submit(self, share: NetworkShare, request: _Request) -> None:
         """Let a share wait for its turn; at the end, the request ends at once."""
@@ -144,7 +152,7 @@ class InferenceService:
                 share.requests.append(request)
                 self._changed.notify_all()
         if ends:
-            request.answer.set_exception(self.error or SlotClosed())
+            request.end(self.error or SlotClosed())
 
     def wake(self) -> None:
         """Something changed: a frame came, a request was made, a slot was closed."""
@@ -181,7 +189,7 @@ class InferenceService:
                 self._run(request)
             finally:
                 with self._changed:
-                    self._busy -= 1
+                    self._under_way.remove(request)
                     self._changed.notify_all()
 
     def _next(self) -> _Request:
@@ -189,8 +197,8 @@ class InferenceService:
         with self._changed:
             while not self._closed:
                 self._end_finished()
-                if self._busy < self.segmenter.workers and (request := self._pick()) is not None:
-                    self._busy += 1
+                if len(self._under_way) < self.segmenter.workers and (request := self._pick()) is not None:
+                    self._under_way.append(request)
                     return request
                 self._changed.wait()
         raise SlotClosed
@@ -209,30 +217,30 @@ class InferenceService:
         for share in self._shares:
             if share.is_finished():
                 for request in share.drop_requests():
-                    request.answer.set_exception(SlotClosed())
+                    request.end(SlotClosed())
 
     def _run(self, request: _Request) -> None:
         started_at_s = self._clock()
         try:
             found = self.segmenter.segment_batch([frame.image_bgr for frame in request.frames])
-        except (SegmenterLostError, SlotClosed) as error:
-            request.answer.set_exception(error)
-        except BaseException as error:
-            self._errors.report("inference", error)
-            request.answer.set_exception(self.error or error)
-            raise
-        else:
             ended_at_s = self._clock()
             reported = [request.share.detections.reported(each) for each in found]
-            request.answer.set_result((reported, started_at_s, ended_at_s))
+        except (SegmenterLostError, SlotClosed) as error:
+            request.end(error)
+        except BaseException as error:
+            self._errors.report("inference", error)  # which ends all requests
+            raise
+        else:
+            request.end((reported, started_at_s, ended_at_s))
 
     def _end(self) -> None:
         with self._changed:
             self._closed = True
-            dropped = [request for share in self._shares for request in share.drop_requests()]
+            waiting = [request for share in self._shares for request in share.drop_requests()]
+            dropped = [*waiting, *self._under_way]
             self._changed.notify_all()
         for request in dropped:
-            request.answer.set_exception(self.error or SlotClosed())
+            request.end(self.error or SlotClosed())
 
 
 class NetworkShare(Segmenter):
@@ -289,7 +297,7 @@ class NetworkShare(Segmenter):
         return [self.detections.reported(found) for found in self._service.segmenter.segment_batch(images_bgr)]
 
     def interrupt(self) -> None:
-        """End this camera's requests that have not begun; from any thread."""
+        """End this camera's requests, also those that the network computes; from any thread."""
         self.interrupted = True
         self._service.leave(self)
         self._service.wake()

@@ -63,6 +63,10 @@ class SharedNetwork:
         """Load the network, in a thread."""
         self._service.start()
 
+    def stop(self) -> None:
+        """Let it end, without waiting for it."""
+        self._service.stop()
+
     def close(self) -> None:
         """Release it."""
         self._service.close()

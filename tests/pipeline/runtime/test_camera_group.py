@@ -3,17 +3,20 @@
 import itertools
 import logging
 import threading
+import time
 from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, OutputClosedError, RunError
+from pipeline.errors import InputError, OutputClosedError, RunError, StageStuckError
 from pipeline.ledger import EndReason
 from pipeline.records import SourceKind, UnredactedFrame
+from pipeline.runtime import camera_entry, inference_service
 from pipeline.runtime.camera_group import Cameras
-from pipeline.sinks.base import CamerasViewer
+from pipeline.sinks.base import CamerasViewer, Delivery
+from pipeline.threads.stage import Stage
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource, make_instances
 
 HEADLESS = {"window": {"mode": "off"}, "tracking": {"enabled": False}}
@@ -311,6 +314,110 @@ def test_stop_reaches_a_source_that_is_being_opened():
     assert cameras.entries["a"].error is None
 
 
+def presented(cameras, camera):
+    """Wait until a camera's thread holds a frame for the loop, while nobody takes any."""
+    ledger = cameras.entries[camera].ledger
+    until_s = time.monotonic() + DEADLINE_S
+    while not ledger.overall().presented:
+        assert time.monotonic() < until_s
+        threading.Event().wait(0.001)
+
+
+def test_cameras_go_and_come_back_before_anybody_takes_frames():
+    sources = [(Shades(number, None) for _ in itertools.count()) for number in range(3)]
+    cameras = group(sources)
+    with cameras:
+        for name in "abc":
+            presented(cameras, name)
+        cameras.remove("a")
+        cameras.disable("b")
+        cameras.enable("b")  # waits for the end of its first run
+        until_seen(iter(cameras), {"b", "c"})
+    assert [len(one.runs) for one in cameras.summary().cameras] == [2, 1]
+    assert_accounted_for(cameras)
+
+
+def test_stop_before_the_run_is_open_is_no_failure(caplog):
+    cameras = group([Shades(number, None) for number in range(3)])
+    cameras.stop()
+    with cameras:
+        assert list(cameras) == []
+    assert [(one.runs, one.error) for one in cameras.summary().cameras] == [((), None)] * 3
+    assert caplog.messages == []
+
+
+def test_a_run_that_cannot_be_opened_leaves_nothing_behind():
+    def make(entry):
+        if entry.name == "c":
+            raise InputError("the port is taken")
+        return FakeSink()
+
+    segmenter = Reader()
+    cameras = group([Shades(number, None) for number in range(3)], segmenter)
+    cameras.add_sinks(make)
+    with pytest.raises(InputError, match="the port is taken"), cameras:
+        raise AssertionError("it must not be open")
+    assert not any(entry.running for entry in cameras.entries.values())
+    assert segmenter.closed == 1
+
+
+def test_nothing_starts_once_the_run_ends():
+    cameras = group([(Shades(number, None) for _ in itertools.count()) for number in range(2)])
+    with cameras:
+        cameras.disable("a")
+        cameras.entries["a"].join()
+        cameras.stop()
+        cameras.enable("a")
+        assert not cameras.entries["a"].running
+    cameras.enable("a")
+    assert not cameras.entries["a"].running
+
+
+def test_a_network_that_hangs_makes_no_camera_fail(monkeypatch, caplog):
+    monkeypatch.setattr(inference_service, "CLOSE_DEADLINE_S", 0.05)
+    hangs, back = threading.Event(), threading.Event()
+
+    def hang(index):
+        hangs.set()
+        back.wait(DEADLINE_S)
+
+    cameras = group([Shades(number, None) for number in range(2)], FakeSegmenter(hang))
+    with cameras:
+        assert hangs.wait(DEADLINE_S)
+    assert [one.error for one in cameras.summary().cameras] == [None, None]
+    assert caplog.messages == ["inference did not end within 0.05 s; the program ends without it"]
+    back.set()
+    assert_accounted_for(cameras)
+
+
+def test_several_cameras_that_are_stuck_have_one_deadline_together(monkeypatch):
+    monkeypatch.setattr(camera_entry, "END_DEADLINE_S", 0.2)
+    monkeypatch.setattr("pipeline.runtime.camera_group.END_DEADLINE_S", 0.2)
+    waits, wait = [], Stage.wait
+
+    def record(stage, timeout_s):
+        if stage.name.startswith("camera ") and timeout_s:
+            waits.append(timeout_s)
+        return wait(stage, timeout_s)
+
+    gate, stuck = threading.Event(), threading.Semaphore(0)
+    cameras = group([Shades(number, None, SourceKind.LIVE) for number in range(2)])
+    for name in "ab":
+        cameras.add_sink(
+            name, FakeSink(Delivery.MAIN_THREAD, on_write=lambda _: stuck.release() or gate.wait(DEADLINE_S))
+        )
+    cameras.open()
+    for _ in "ab":
+        assert stuck.acquire(timeout=DEADLINE_S)
+    monkeypatch.setattr(Stage, "wait", record)
+    with pytest.raises(StageStuckError, match=r"camera a did not end within 0\.2 s"):
+        cameras.close()
+    assert len(waits) == 1  # nothing of the 0.2 s was left for the other one
+    gate.set()
+    for name in "ab":
+        cameras.entries[name].join(time.monotonic() + DEADLINE_S)
+
+
 class Wall(CamerasViewer):
     """Counts what it is shown; asks for the end when each camera was shown and is in a state of interest."""
 
@@ -349,6 +456,17 @@ def test_a_viewer_of_all_cameras_runs_in_the_main_thread():
     assert sorted(wall.shown["a"]) == wall.shown["a"]
     assert wall.states["c"] == "disabled"
     assert wall.states["b"].removeprefix("offline since ").replace(":", "").isdecimal()
+
+
+def test_a_last_frame_of_a_removed_camera_is_not_shown():
+    wall = Wall(lambda _: False)
+    cameras = group([Shades(0, None), Shades(1, None)])
+    cameras.set_viewer(wall)
+    with cameras:
+        cameras.remove("a")
+        cameras._shown.put("a", (None, None), waits=False)
+        cameras._refresh(0.0)
+    assert "a" not in wall.shown
 
 
 def test_nobody_reads_standard_output(caplog):

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import RunError
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import Instances
+from pipeline.runtime import inference_service
 from pipeline.runtime.inference_service import InferenceService, ScheduledInference
 from pipeline.runtime.plan import Batching, Filling
 from pipeline.runtime.wiring import Join, Wiring
@@ -289,6 +290,46 @@ def test_a_camera_that_is_interrupted_neither_waits_nor_stops_others(make_servic
     segmenter.let()
     assert a.result() == 2
     assert segmenter.began == [1, 2]
+
+
+def test_an_interrupted_camera_does_not_wait_for_what_the_network_computes_for_it(make_service):
+    segmenter = Gated()
+    service, a, b = make_service(segmenter, 2)
+    a.give(1)
+    segmenter.wait_entered()
+    a.share.interrupt()
+    a.stage.join(DEADLINE_S)
+    assert a.errors.error is None
+    assert a.ledger.overall().dropped_total == 1  # the frame that the network still has
+    b.give(2)
+    segmenter.let(2)
+    assert b.result() == 2
+    assert service.error is None
+
+
+def test_the_end_does_not_wait_for_a_network_that_hangs(make_service, monkeypatch, caplog):
+    monkeypatch.setattr(inference_service, "CLOSE_DEADLINE_S", 0.05)
+    segmenter = Gated()
+    service, a = make_service(segmenter, 1)
+    a.give(1)
+    segmenter.wait_entered()
+    service.close()
+    a.stage.join(DEADLINE_S)
+    assert a.errors.error is None
+    assert caplog.messages == ["inference did not end within 0.05 s; the program ends without it"]
+
+
+def test_a_failure_after_the_network_has_answered_reaches_the_camera_as_well(make_service):
+    class Fails(DetectionFilter):
+        def reported(self, found):
+            raise MemoryError("too many")
+
+    (service,) = make_service(FakeSegmenter())
+    a, b = Camera(service, detections=Fails()), Camera(service)
+    a.give(1)
+    for camera in (a, b):
+        camera.stage.join(DEADLINE_S)
+        assert str(camera.errors.error) == "inference failed: MemoryError: too many"
 
 
 def test_a_camera_may_be_interrupted_while_the_network_loads():
