@@ -277,7 +277,7 @@ class Cameras(CameraHost):
                 entry.start()
 
     def remove(self, camera: str) -> None:
-        """End a camera's run, with its outputs finished, and forget it; from any thread.
+        """End a camera's run, with its outputs finished, and forget it; from any thread but the camera's own.
 
         Raises:
             InputError: there is no camera of this name.
