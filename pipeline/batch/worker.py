@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.batch.inputs import Recording
 from pipeline.batch.provenance import check_same_versions
-from pipeline.batch.recordings import Recording
 from pipeline.batch.results_folder import Claim, Record, ResultsFolder, partial_hash
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.ledger import RunSummary

@@ -20,7 +20,7 @@ from pipeline.report.export import Export
 from pipeline.report.page import page
 from pipeline.report.parquet_export import ParquetExport
 from pipeline.report.plots import check_library
-from pipeline.report.results_folder import Sources, find_sources
+from pipeline.report.report_input import Sources, find_sources
 from pipeline.report.youtube_vis_export import YoutubeVisExport
 from pipeline.sinks.paths import Inputs, Outputs
 
@@ -46,6 +46,22 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--overwrite": {"action": "store_true", "help": "replace existing files (default: a new name beside them)"},
     "--verbose": VERBOSE_FLAG,
 }
+
+
+class _ReadProgress(CountProgress):
+    """Shows how much of the detections is read, in megabytes."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._bytes = 0
+        size = sum(file.path.stat().st_size for file in sources.files if file.path.is_file())
+        super().__init__("MB", max(1, size // 1_000_000))
+
+    def advance(self, size: int) -> None:
+        """Show that so many more bytes are read."""
+        before = self._bytes // 1_000_000
+        self._bytes += size
+        if self._bytes // 1_000_000 > before:
+            self.set(self._bytes // 1_000_000)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -104,8 +120,8 @@ def _write(
             names = {flag: stack.enter_context(outputs.reserved(path)) for flag, path in wanted.items()}
             files = {flag: stack.enter_context(whole_file(names[flag])) for flag in EXPORTS if flag in names}
             exports = [stack.enter_context(contextlib.closing(EXPORTS[flag](file))) for flag, file in files.items()]
-            with CountProgress("files", len(sources.files)) as progress:
-                report = collect(title, sources, exports, video, progress.set)
+            with _ReadProgress(sources) as progress:
+                report = collect(title, sources, exports, video, progress.advance)
             if "--output" in names:
                 write_whole(names["--output"], page(report))
     except OSError as error:

@@ -100,6 +100,13 @@ def draw_title(canvas: Image, text: str, center_y: float) -> None:
             break
     if not any(lines):
         return
+    # Balance the lines, so that no word is left alone in the last one. A word that fills a line cannot be broken.
+    narrower = lines
+    while len(narrower) == len(lines):
+        lines, widest = narrower, _widest(narrower, size)
+        narrower = wrapped(text, size, widest - 1)
+        if _widest(narrower, size) >= widest:
+            break
     panel_wh = _widest(lines, size) + round(size), len(lines) * _row_height(size) + round(0.5 * size)
     x, y = (width - panel_wh[0]) // 2, round(center_y - panel_wh[1] / 2)
     _shade(canvas, (x, y), panel_wh, 0.35 * size, 0.5, BLACK)

@@ -10,7 +10,7 @@ from pipeline.report.detection_lines import read_frames
 from pipeline.report.export import Export, Origin
 from pipeline.report.page import Report, Row
 from pipeline.report.pictures import find_pictures
-from pipeline.report.results_folder import Source, Sources
+from pipeline.report.report_input import Source, Sources
 from pipeline.report.statistics import Recording, RecordingStatistics
 
 MOST_DETAILS = 12
@@ -22,7 +22,7 @@ def collect(
     sources: Sources,
     exports: Sequence[Export],
     video: Path | None = None,
-    on_file: Callable[[int], None] = lambda done: None,
+    on_bytes: Callable[[int], None] = lambda size: None,
 ) -> Report:
     """Read all detections.
 
@@ -31,20 +31,19 @@ def collect(
         sources: the detections files.
         exports: get every frame, and are completed.
         video: where the pictures come from, if the user names it.
-        on_file: called with the number of files that are done.
+        on_bytes: called with the size of each line that was read.
 
     Raises:
         InputError: a file is damaged, the named video must not be used, or an export cannot hold what is there.
     """
     rows: list[Row] = []
     details: list[tuple[int, int, Recording, Source]] = []  # a heap: its first has the fewest objects
-    for done, source in enumerate(sources.files, start=1):
-        for recording in _recordings(source, exports):
+    for source in sources.files:
+        for recording in _recordings(source, exports, on_bytes):
             rows.append(Row.of(recording))
             heapq.heappush(details, (recording.counts.total(), -len(rows), recording, source))
             if len(details) > MOST_DETAILS:
                 heapq.heappop(details)
-        on_file(done)
     for export in exports:
         export.complete()
     in_order = sorted(details, key=lambda detail: -detail[1])
@@ -55,10 +54,10 @@ def collect(
     return Report(title, rows, shown, sources.problems, sources.speed)
 
 
-def _recordings(source: Source, exports: Sequence[Export]) -> list[Recording]:
+def _recordings(source: Source, exports: Sequence[Export], on_bytes: Callable[[int], None]) -> list[Recording]:
     """The recordings of a file: one, or one for each camera."""
     found: dict[str | None, tuple[Origin, RecordingStatistics]] = {}
-    for frame in read_frames(source.path):
+    for frame in read_frames(source.path, on_bytes):
         if frame.camera not in found:
             origin = Origin.of(source.name, frame)
             found[frame.camera] = origin, RecordingStatistics(origin.name, frame)

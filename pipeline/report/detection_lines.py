@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -125,10 +125,14 @@ class StoredFrame(_Record):
         return self
 
 
-def read_frames(path: Path) -> Iterator[StoredFrame]:
+def read_frames(path: Path, on_bytes: Callable[[int], None] = lambda size: None) -> Iterator[StoredFrame]:
     """The frames of a detections file, in order.
 
     A last line that the end of the file cuts off is left out, with a warning.
+
+    Args:
+        path: the file.
+        on_bytes: called with the size of each line that was read.
 
     Raises:
         InputError: the file cannot be read or has no frames, or a line is damaged or of another format.
@@ -138,6 +142,7 @@ def read_frames(path: Path) -> Iterator[StoredFrame]:
         with open(path, "rb") as file:
             while line := file.readline(MAX_LINE_BYTES):
                 number += 1
+                on_bytes(len(line))
                 is_cut = not line.endswith(b"\n")
                 try:
                     frame = _frame(line)

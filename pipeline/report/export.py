@@ -32,7 +32,7 @@ class Origin:
     @classmethod
     def of(cls, name: str, first: StoredFrame) -> Origin:
         """The origin of a recording that begins with this frame."""
-        name = name if first.camera is None else f"{name}, {first.camera}"
+        name = name if first.camera in (None, name) else f"{name}/{first.camera}"
         return cls(name, first.run is not None and first.run.kind is SourceKind.STILLS)
 
     def image_name(self, frame: StoredFrame) -> str:

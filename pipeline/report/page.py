@@ -17,6 +17,8 @@ from pipeline.version import __version__
 
 MOMENTS, MOMENTS_OF_SEVERAL = 12, 4
 """Most pictures of one recording, and of each of several."""
+MOST_OPEN = 3
+"""The details of more recordings are folded away."""
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """The page needs no script and no other file, and a browser refuses what is not needed."""
@@ -123,14 +125,18 @@ def page(report: Report) -> str:
 
 def _of_one(report: Report) -> list[Markup | None]:
     recording, pictures = report.details[0]
-    header = _header(report.title if recording.stills else recording.source, f"{report.title}: {facts(recording)}")
+    if recording.stills:
+        header = _header(report.title, facts(recording))
+    else:
+        header = _header(recording.source, f"{report.title}: {facts(recording)}")
     return [header, answer(recording), *sections(recording, pictures, MOMENTS)]
 
 
 def _of_several(report: Report) -> list[Markup | None]:
     length = clock_text(sum(row.duration for row in report.rows))
     header = _header(report.title, f"{plural(len(report.rows), 'recording')}, {length} of video")
-    folded = [_folded(recording, pictures) for recording, pictures in report.details]
+    is_open = len(report.details) <= MOST_OPEN
+    folded = [_folded(recording, pictures, is_open) for recording, pictures in report.details]
     return [header, _answer_of_several(report), _problems(report.problems), _recordings(report), *folded]
 
 
@@ -198,7 +204,8 @@ def _recordings(report: Report) -> Markup:
     )
 
 
-def _folded(recording: Recording, pictures: PictureSource) -> Markup:
+def _folded(recording: Recording, pictures: PictureSource, is_open: bool) -> Markup:
     parts = sections(recording, pictures, MOMENTS_OF_SEVERAL)
     remark = note(f"{recording.source}: {facts(recording)}")
-    return element("details", element("summary", recording.name), remark, answer(recording), *parts)
+    summary = element("summary", recording.name)
+    return element("details", summary, remark, answer(recording), *parts, open="" if is_open else None)

@@ -56,10 +56,14 @@ def in_view_plot(series: TimeSeries, name: str, color: str, is_time: bool, heigh
     """Steps of the most objects at once, of one name in the series."""
     figure, axes = _figure(width_px, height_px)
     values = series.values[name]
-    edges = np.arange(len(values) + 1) * series.width
+    start = 0.0 if is_time else 0.5  # the step of image 1 is around 1
+    edges = np.arange(len(values) + 1) * series.width + start
     axes.stairs(values, edges, fill=True, color=color, alpha=0.35)
     axes.stairs(values, edges, color=color, linewidth=1.6)
-    _time_axis(axes, series.until, is_time, width_px)
+    if is_time:
+        _time_axis(axes, series.until, width_px)
+    else:
+        _image_axis(axes, start, series.until + start, width_px)
     _count_axis(axes, 4 if height_px == HIGH_PX else 2)
     return _svg(figure)
 
@@ -73,7 +77,7 @@ def crossings_plot(series: TimeSeries, colors: Mapping[str, str], width_px: int)
             if values is not None:
                 edges = np.arange(len(values) + 1) * series.width
                 axes.stairs(np.cumsum(values), edges, baseline=None, color=color, linewidth=2, linestyle=style)
-    _time_axis(axes, series.until, True, width_px)
+    _time_axis(axes, series.until, width_px)
     _count_axis(axes)
     return _svg(figure)
 
@@ -121,7 +125,7 @@ def tracks_plot(tracks: Sequence[Track], until: float, width_px: int) -> Markup:
     axes.set_ylim(len(lanes) - 0.4, -0.6)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    _time_axis(axes, until, True, width_px)
+    _time_axis(axes, until, width_px)
     return _svg(figure)
 
 
@@ -144,18 +148,26 @@ def _figure(width_px: int, height_px: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _time_axis(axes: Axes, until: float, is_time: bool, width_px: int) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+def _time_axis(axes: Axes, until: float, width_px: int) -> None:
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     axes.set_xlim(0, max(until, 1e-3))
-    ticks = 10 if width_px == WIDE_PX else 5
-    if not is_time:
-        axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
-        axes.set_xlabel("image", color=_TEXT)
-        return
+    ticks = _tick_count(width_px)
     step = next((step for step in _STEPS_S if until / step <= ticks), until / ticks)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: clock_text(at, step)))
+
+
+def _image_axis(axes: Axes, first: float, last: float, width_px: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(first, last)
+    axes.xaxis.set_major_locator(MaxNLocator(_tick_count(width_px), integer=True))
+    axes.set_xlabel("image", color=_TEXT)
+
+
+def _tick_count(width_px: int) -> int:
+    return 10 if width_px == WIDE_PX else 5
 
 
 def clock_text(seconds: float, step: float = 1.0) -> str:

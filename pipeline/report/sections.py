@@ -46,7 +46,9 @@ def counts_text(counts: Counter[str], most: int = MOST_CLASSES) -> str:
 def answer(recording: Recording) -> Markup:
     """What a reader wants to know first, in a few sentences."""
     lines = [_seen(recording)]
-    if recording.most:
+    if recording.most and recording.stills:
+        lines.append(f"At most {recording.most} in one image, the first of them {_when(recording, recording.most_at)}.")
+    elif recording.most:
         first = _when(recording, min(one.first for one in recording.classes))
         last = _when(recording, max(one.last for one in recording.classes))
         most_at = _when(recording, recording.most_at)
@@ -81,7 +83,9 @@ def _seen(recording: Recording) -> str:
     text = counts_text(recording.counts)
     if recording.track_count:
         return f"{text} seen."
-    where = plural(recording.frames, "image" if recording.stills else "frame")
+    if recording.stills:
+        return f"{text} in {plural(recording.frames, 'image')}."
+    where = plural(recording.frames, "frame")
     return f"{text} found in {where}; nothing was tracked, so that each frame counts its own."
 
 
@@ -143,13 +147,13 @@ def _moments(recording: Recording, pictures: PictureSource, most: int) -> Markup
 
 
 def _where(recording: Recording, pictures: PictureSource) -> Markup | None:
-    if recording.heat is None or not recording.heat.max() > 0:
-        return None
-    ground = None if recording.stills else pictures.picture(recording.fewest_at)
+    if recording.stills or recording.heat is None or not recording.heat.max() > 0:
+        return None  # images show different scenes
+    ground = pictures.picture(recording.fewest_at)
     image = element("img", src=heat_uri(recording.heat, ground), alt="heat map")
-    most = f"{recording.heat.max():.0%} of the {'images' if recording.stills else 'time'}"
+    most = f"{recording.heat.max():.0%} of the time"
     scale = element("div", "0 %", element("i", style=f"background: {heat_scale()}"), most, class_="scale")
-    remark = None if ground is not None or recording.stills else note(f"No pictures: {pictures.text}.")
+    remark = None if ground is not None else note(f"No pictures: {pictures.text}.")
     return section("Where", element("div", image, _outlines(recording), class_="heat"), scale, remark)
 
 

@@ -172,7 +172,10 @@ class Recording:
     @property
     def counts(self) -> Counter[str]:
         """Distinct objects by class; where nothing was tracked, objects added up over all frames."""
-        return Counter({one.label: one.tracks if self.track_count else one.found for one in self.classes})
+        counts: Counter[str] = Counter()
+        for one in self.classes:
+            counts[one.label] += one.tracks if self.track_count else one.found
+        return counts
 
 
 def crossing_name(line: str, direction: Direction) -> str:
@@ -244,7 +247,9 @@ class RecordingStatistics:
             if count > of_class.most:
                 of_class.most, of_class.most_at = count, at
         self._hold_until(at)
-        by_name = Counter({self._classes[class_id].label: count for class_id, count in now.items()})
+        by_name: Counter[str] = Counter()
+        for class_id, count in now.items():
+            by_name[self._classes[class_id].label] += count
         for name, count in by_name.items():
             self._in_view.add(at, name, count)
         self._before = at, by_name

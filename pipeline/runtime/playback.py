@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.controls import Controls
 from pipeline.records import Clock, Frame, SourceKind
@@ -23,17 +23,25 @@ class Playback:
         plan: live frames are not delayed.
         sinks: pause, or want a file at its own speed.
         controls: hold the seek that a viewer has requested.
+        discard: drops the frames that wait for inference.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, source: Source, plan: SourcePlan, sinks: Sequence[Sink], controls: Controls, clock: Clock
+        self,
+        source: Source,
+        plan: SourcePlan,
+        sinks: Sequence[Sink],
+        controls: Controls,
+        discard: Callable[[], None],
+        clock: Clock,
     ) -> None:
         self._source = source
         self._live = plan.live
         self._paced = not plan.live and plan.source.kind is SourceKind.RECORDED and any(sink.paced for sink in sinks)
         self._sinks = sinks
         self._controls = controls
+        self._discard = discard
         self._clock = clock
         self._pacer = Pacer(clock)
 
@@ -46,6 +54,7 @@ class Playback:
         """Seek where a viewer wants to; a source that has ended stays there."""
         position_s = self._controls.take_seek()
         if position_s is not None:
+            self._discard()  # first: what comes afterwards may be from there already
             self._source.seek(position_s)
             self._pacer = Pacer(self._clock)
 

@@ -208,7 +208,8 @@ class Stream:
         The `instances` of each are `ImageInstances`.
         """
         self._check_opened()
-        playback = Playback(self._source, self._plan, self.sinks, self.controls, self.clock)
+        discard = self._discard_waiting
+        playback = Playback(self._source, self._plan, self.sinks, self.controls, discard, self.clock)
         held: UnredactedFrame | None = None
         while not self._stopping:
             playback.seek_if_requested()
@@ -236,6 +237,11 @@ class Stream:
             time.sleep(POLL_S)
         self._halt()
         self._errors.raise_if_any()
+
+    def _discard_waiting(self) -> None:
+        """Drop what was read before a seek and is not inferred yet."""
+        for _ in range(self._wiring.discard_waiting()):
+            self.ledger.dropped(DropStage.INFERENCE, DropCause.SEEK)
 
     def draw(self, segmented: SegmentedFrame) -> Image:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""

@@ -178,6 +178,15 @@ class Wiring:
     on_capture_loss: Callable[[], None]
     on_inference_loss: Callable[[], None]
 
+    def discard_waiting(self) -> int:
+        """Take away the frames that wait for inference, unless the join waits for their results; returns how many."""
+        if isinstance(self.join, SmoothJoin):
+            return 0
+        try:
+            return len(self.to_inference.get_all())
+        except SlotClosed:
+            return 0
+
     def close(self) -> None:
         """Wake every stage; what is between them is lost, and counted."""
         for slot in self.frame_slots:

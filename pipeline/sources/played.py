@@ -15,8 +15,9 @@ from pipeline.sources.base import Source, SourceWarnings
 
 log = logging.getLogger(__name__)
 
-SEEK_GAP_S = 10.0
-"""By how much the time of the frames advances over a seek: tracked objects are forgotten, and get new ids."""
+SEEK_GAP_S = 61.0
+"""By how much the time of the frames advances over a seek: longer than any setting keeps an object or its mask (60 s),
+so that nothing is carried over."""
 END_MARGIN_S = 1.0
 """A seek leads no closer to the end than this, so that there is something to see."""
 DEFAULT_FPS = 25.0

@@ -15,7 +15,7 @@ from pipeline.controls import DisplayChange
 from pipeline.settings.section import Section
 from pipeline.web.feed import Feed
 from pipeline.web.prometheus import Metrics
-from pipeline.web.recordings import RecordingRoutes
+from pipeline.web.recording_routes import RecordingRoutes
 from pipeline.web.responses import (
     RequestError,
     event,

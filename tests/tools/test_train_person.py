@@ -24,10 +24,13 @@ from tools.train_person import (
     HELD_OUT_PEOPLE,
     MASK_LOGIT_SHIFT,
     Stage,
-    all_stages,
+    average,
     both_sets,
     finish,
+    first_stages,
     held_out,
+    last_stage,
+    main,
     only_held_out,
     person_config,
     train,
@@ -40,11 +43,12 @@ def test_finished_file_is_half_as_large_and_loads_by_itself(tmp_path):
     variance = network.layers_by_name()["mrcnn_class_bn1"].moving_variance
     variance.assign(np.full(variance.shape, 70000.0))  # more than float16 holds
     save_weights(network, tmp_path / "whole.h5")
-    finish(tmp_path / "whole.h5", tmp_path / "person.h5")
+    finish(tmp_path / "whole.h5", tmp_path / "person.h5", person_config(0.6), MASK_LOGIT_SHIFT)
     assert (tmp_path / "person.h5").stat().st_size < 0.6 * (tmp_path / "whole.h5").stat().st_size
 
     metadata = read_metadata(tmp_path / "person.h5")
     assert class_names_from_metadata(metadata) == ["BG", "person"]
+    assert config_from_metadata(metadata).DETECTION_MIN_CONFIDENCE == 0.6
     again = MaskRCNNNetwork(config_from_metadata(metadata))
     load_weights(again, tmp_path / "person.h5")
     bias = again.layers_by_name()["mrcnn_mask"].bias
@@ -86,8 +90,36 @@ def test_both_sets_leave_the_held_out_photographs_aside():
     assert [image.is_complete for image in people] == [image.image_id >= 1000 for image in people]
 
 
+def test_weights_are_averaged_by_their_shares(tmp_path):
+    for name, kernel, bias in (("one.h5", 4.0, 1.0), ("other.h5", 1.0, 100001.0)):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["layer/layer/kernel:0"] = np.full((2, 3), kernel, np.float32)
+            file["layer/layer/bias:0"] = np.full(3, bias, np.float32)
+    average(tmp_path / "one.h5", tmp_path / "other.h5", 0.75, tmp_path / "mean.h5")
+    with h5py.File(tmp_path / "mean.h5") as file:
+        np.testing.assert_allclose(file["layer/layer/kernel:0"][...], np.full((2, 3), 3.25))
+        np.testing.assert_allclose(file["layer/layer/bias:0"][...], np.full(3, 25001.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--backbone", "b.h5", "--people-images", "x"], "are given together"),
+        (["--start", "person.h5"], "--start needs the second set"),
+        ([], "one of the arguments --backbone --start is required"),
+    ],
+)
+def test_arguments_that_do_not_fit_together(given, message, monkeypatch, capsys):
+    always = ["train_person.py", "--images", "i", "--annotations", "a.json", "--output", "o"]
+    monkeypatch.setattr("sys.argv", always + given)
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err
+
+
 def test_every_stage_has_a_valid_schedule_and_begins_where_the_last_one_ended():
-    stages = all_stages(None, None)
+    stages = first_stages(None)
+    stages.append(last_stage(stages[-1], None))
     assert [stage.name for stage in stages] == ["stage1", "stage2", "stage3", "stage4"]
     assert [stage.from_average for stage in stages] == [False, False, True, True]
     assert all(stage.settings.warmup_steps < (stage.last_step or stage.settings.steps) for stage in stages)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.batch.batch_run import Batch
+from pipeline.batch.driver import Note
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.worker import WorkerPlan
@@ -39,12 +40,13 @@ def make_slow(plan: WorkerPlan) -> Slow:
     return Slow(plan.results)
 
 
-def run(recordings: Path, results: Path, place: Place) -> Batch:
-    """A whole batch; what happens is printed, a word and a name on each line."""
+def printed(what: str, **fields: object) -> None:
+    """Something happened: a word and a name, on a line."""
+    print(what, fields.get("name", fields.get("worker")), flush=True)
 
-    def note(what: str, **fields: object) -> None:
-        print(what, fields.get("name", fields.get("worker")), flush=True)
 
+def run(recordings: Path, results: Path, place: Place, note: Note = printed) -> Batch:
+    """A whole batch."""
     batch = Batch(request_for(recordings, results), time.monotonic, make_slow)
     batch.run(place, note, lambda state: None)
     return batch

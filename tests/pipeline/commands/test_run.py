@@ -90,7 +90,6 @@ def test_a_settings_file_and_its_mistakes(capsys, tmp_path):
             ["--source=1", "--source=2", "--output=o.mp4"],
             ["output.path of the cameras camera-1 and camera-2 is the same"],
         ),
-        (["--source=1", "--source=2", "--serve=8080"], ["--serve", "one source"]),
         (["--source=1", "--source=absent.mp4"], ["absent.mp4 does not exist"]),
         (["clip.mp4", "--source", "0"], ["clip.mp4 and --source are both sources"]),
         (["wieghts", "list"], ["wieghts is no source; did you mean the command weights?"]),

@@ -98,6 +98,18 @@ def test_text_is_broken_at_spaces():
     assert panels.wrapped("", 20, 100) == [""]
 
 
+def test_the_lines_of_a_title_are_of_similar_length(monkeypatch):
+    written = []
+    monkeypatch.setattr(panels, "write", lambda canvas, text, at, size, color: written.append((text, size)))
+    panels.draw_title(canvas_of((1920, 1080)), "Camera not found, trying again …", 540)
+    assert written == [("Camera not found,", 108.0), ("trying again …", 108.0)]
+    written.clear()
+    panels.draw_title(canvas_of((400, 360)), "Supercalifragilisticexpialidocious", 180)
+    ((word, size),) = written
+    assert word == "Supercalifragilisticexpialidocious"
+    assert text_width(word, size) < 0.92 * 400 < text_width(word, 36)
+
+
 def test_written_text_has_its_color_and_is_cropped():
     canvas = canvas_of((60, 40), 0)
     panels.write(canvas, "HHHH", (-10, -3), 40, (10, 200, 30))

@@ -11,7 +11,7 @@ from pipeline.report import collect as collect_module
 from pipeline.report.collect import collect
 from pipeline.report.export import Export
 from pipeline.report.page import Problem
-from pipeline.report.results_folder import Source, Sources
+from pipeline.report.report_input import Source, Sources
 from tests.pipeline.report.stored import line, one, write
 
 
@@ -31,9 +31,9 @@ class Listing(Export):
 
 def test_every_frame_goes_to_every_export_once(tmp_path):
     files = [Source(name, write(tmp_path / f"{name}.jsonl", line(0, one()), line(1))) for name in ("a", "b")]
-    exports, done = [Listing(), Listing()], []
+    exports, sizes = [Listing(), Listing()], []
     problem = Problem("c", "failed", "corrupt")
-    report = collect("both", Sources(files, [problem]), exports, on_file=done.append)
+    report = collect("both", Sources(files, [problem]), exports, on_bytes=sizes.append)
     for export in exports:
         assert export.seen == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
         assert export.is_complete
@@ -42,17 +42,18 @@ def test_every_frame_goes_to_every_export_once(tmp_path):
         ("b", 2, {"person": 1}),
     ]
     assert [recording.name for recording, _ in report.details] == ["a", "b"]
-    assert (report.title, report.problems, done) == ("both", [problem], [1, 2])
+    assert (report.title, report.problems) == ("both", [problem])
+    assert sum(sizes) == sum(file.path.stat().st_size for file in files)
 
 
 def test_each_camera_of_a_file_is_a_recording(tmp_path):
     lines = [line(i, *[one()] * (camera == "hall"), camera=camera) for i in range(2) for camera in ("hall", "yard")]
     export = Listing()
     report = collect("all", Sources([Source("all", write(tmp_path / "all.jsonl", *lines))]), [export])
-    assert export.seen == [("all, hall", 0), ("all, yard", 0), ("all, hall", 1), ("all, yard", 1)]
+    assert export.seen == [("all/hall", 0), ("all/yard", 0), ("all/hall", 1), ("all/yard", 1)]
     assert [(row.name, row.frames, row.counts) for row in report.rows] == [
-        ("all, hall", 2, {"person": 2}),
-        ("all, yard", 2, {}),
+        ("all/hall", 2, {"person": 2}),
+        ("all/yard", 2, {}),
     ]
 
 

@@ -24,7 +24,8 @@ def stored(**more):
     ("more", "name"),
     [
         ({}, "clip/000017.jpg"),
-        ({"camera": "hall"}, "clip, hall/000017.jpg"),
+        ({"camera": "hall"}, "clip/hall/000017.jpg"),
+        ({"camera": "clip"}, "clip/000017.jpg"),
         ({"run": RUN | {"kind": "stills"}, "source": "photo.png"}, "photo.png"),
     ],
 )

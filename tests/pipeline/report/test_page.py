@@ -64,7 +64,13 @@ def test_several_recordings():
     assert "processed in1:40rate3.0 fpsworkers2network, a frame31 ms" in text
     assert "clip afailedclip is damaged" in text
     assert "Those with the most objects follow in detail" in text
-    assert several().count("<details>") == 2
+    assert several().count('<details open="">') == 2
+
+
+def test_many_recordings_are_folded_away():
+    found = eventful()
+    html = page(Report("results", [Row.of(found)] * 4, [(found, NOTHING)] * 4))
+    assert html.count("<details>") == 4
 
 
 def test_nothing_but_failures():

@@ -57,7 +57,7 @@ def test_a_row_for_each_object_and_frame():
         (17, "bus", True),
         (19, "person", False),
     ]
-    assert (rows[2]["camera"], rows[2]["recording"]) == ("hall", "clip, hall")
+    assert (rows[2]["camera"], rows[2]["recording"]) == ("hall", "clip/hall")
     types = {field.name: str(field.type) for field in file.schema_arrow}
     assert types == {name: {"float64": "double"}.get(kind, kind) for name, kind in COLUMNS.items()}
 

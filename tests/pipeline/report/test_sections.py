@@ -55,7 +55,9 @@ def test_without_tracks_objects_are_counted_by_frame():
 def test_images_have_numbers_and_no_times():
     images = recording(line(0, run=RUN | {"kind": "stills"}), line(1, one(), one()), line(2, one()))
     assert facts(images) == "3 images"
-    assert "At most 2 at once, at image 2. The first in view at image 2, the last at image 3." in answer(images)
+    assert Reader(answer(images)).text == "3 people in 3 images.At most 2 in one image, the first of them image 2."
+    headings = [Reader(part).text[:7] for part in sections(images, NO_PICTURES, 12) if part is not None]
+    assert headings == ["In view", "Framesi"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ def test_classes_and_tracks(tmp_path):
     assert found.fps == pytest.approx(8.0)
 
 
+def test_classes_of_one_name_count_together(tmp_path):
+    found = result(tmp_path, line(0, one(track_id=1), one(class_id=4, track_id=2), one(class_id=4, track_id=3)))
+    assert found.counts == {"person": 3}
+    assert found.in_view.values["person"].tolist() == [3]
+
+
 def test_the_result_can_be_had_twice(tmp_path):
     (frame,) = read_frames(write(tmp_path / "x.jsonl", line(0, one(track_id=1))))
     statistics = RecordingStatistics("clip", frame)

@@ -17,14 +17,15 @@ from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sources.base import SourceState
-from tests.pipeline.fakes import FakeClock, FakeSink, FakeSource, make_frame
+from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, FakeSink, FakeSource, make_frame
 from tests.pipeline.runs import assert_accounted_for, stream_of
 
 
-def playback_of(*sinks, kind=SourceKind.RECORDED, clock=None, source=None, controls=None):
+def playback_of(*sinks, kind=SourceKind.RECORDED, clock=None, source=None, controls=None, discard=None):
     source = source or FakeSource(1, kind)
     plan = plan_run(Settings()).for_source(source.open())
-    return Playback(source, plan, sinks, controls or Controls(OverlaySettings()), clock or FakeClock())
+    discard = (lambda: None) if discard is None else discard
+    return Playback(source, plan, sinks, controls or Controls(OverlaySettings()), discard, clock or FakeClock())
 
 
 def viewer(paced=True, paused=False):
@@ -76,19 +77,21 @@ def test_a_seek_is_passed_on_once_and_what_was_read_before_is_stale():
         state = SourceState()
 
         def seek(self, position_s):
-            sought.append(position_s)
+            steps.append(position_s)
             self.state.fresh_from = sys.maxsize
             return True
 
-    sought, source, controls, clock = [], Seekable(1), Controls(OverlaySettings()), FakeClock(100.0)
-    playback = playback_of(viewer(), source=source, controls=controls, clock=clock)
+    steps, source, controls, clock = [], Seekable(1), Controls(OverlaySettings()), FakeClock(100.0)
+    playback = playback_of(
+        viewer(), source=source, controls=controls, clock=clock, discard=lambda: steps.append("discard")
+    )
     playback.wait_s(make_frame(0))
     playback.seek_if_requested()
     controls.seek(3.0)
     controls.seek(7.0)
     playback.seek_if_requested()
     playback.seek_if_requested()
-    assert sought == [7.0]
+    assert steps == ["discard", 7.0]
     assert playback.is_stale(make_frame(4))
     source.state.fresh_from = 5
     assert [playback.is_stale(make_frame(i)) for i in (4, 5, 6)] == [True, False, False]
@@ -162,8 +165,8 @@ def test_closing_the_window_over_the_last_image_interrupts_nothing(given, end):
 class SeekableSource(FakeSource):
     """Numbers from 0 on; after a seek those from 100 on, with the indices continued."""
 
-    def __init__(self, count):
-        super().__init__(count)
+    def __init__(self, count, **more):
+        super().__init__(count, **more)
         self._state = SourceState()
         self._requested = threading.Event()
 
@@ -196,7 +199,35 @@ def test_after_a_seek_nothing_of_before_is_shown_and_everything_is_accounted_for
     assert 5 <= fresh < 60
     assert rest == list(range(fresh, 60))
     dropped = stream.summary().stats.dropped
-    assert dropped == ({(DropStage.DISPLAY, DropCause.SEEK): fresh - 5} if fresh > 5 else {})
+    assert sum(dropped.values()) == fresh - 5
+    assert {cause for _, cause in dropped} <= {DropCause.SEEK}
+    assert_accounted_for(stream)
+
+
+def test_a_seek_does_not_wait_for_what_is_not_inferred_yet():
+    """The network holds frame 1 when the seek comes; frames 2 to 4 wait for it, and are never inferred."""
+    queued, go_on = threading.Event(), threading.Event()
+
+    def before(index):
+        assert index != 1 or go_on.wait(DEADLINE_S)
+
+    def gate(index):
+        if index == 5:
+            queued.set()
+        return True
+
+    source = SeekableSource(30, gate=gate)
+    segmenter, sink = FakeSegmenter(before), FakeSink(Delivery.MAIN_THREAD)
+    with stream_of(source, segmenter, [sink], {"model": {"workers": 1}}) as stream:
+        frames = iter(stream)
+        next(frames)
+        assert queued.wait(DEADLINE_S)
+        stream.controls.seek(1.0)
+        sink.idle = lambda message: go_on.set()
+        rest = [segmented.frame.index for segmented in frames]
+    assert rest == list(range(source.state.fresh_from, 30))
+    assert not {2, 3, 4} & set(segmenter.seen)
+    assert stream.summary().stats.dropped[DropStage.INFERENCE, DropCause.SEEK] >= 3
     assert_accounted_for(stream)
 
 

@@ -98,6 +98,17 @@ def test_add_change_and_remove():
         assert run.cameras.entries["hall"].ledger is shown  # the others ran on
 
 
+def test_a_camera_that_gets_another_source_keeps_its_own_settings():
+    with editable() as run:
+        run.cameras.add({"name": "vault", "uri": "test:", "weight": 2.0, "privacy": {"mode": "blur"}})
+        assert run.post("/api/cameras/change", {"camera": "vault", "uri": "test:320x240"})[0] == 200
+        entry = run.cameras.entries["vault"]
+        assert entry.settings.source.uri.reveal() == "test:320x240"
+        assert entry.settings.privacy.mode.value == "blur"
+        assert run.cameras.settings.cameras[-1].weight == 2.0
+        assert entry.enabled
+
+
 @pytest.mark.parametrize(
     ("path", "change", "status", "text"),
     [

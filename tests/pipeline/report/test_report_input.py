@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.report.page import Problem, Speed
-from pipeline.report.results_folder import Source, find_sources
+from pipeline.report.report_input import Source, find_sources
 from tests.pipeline.report.stored import line, write
 
 DONE = {"name": "day1/cam1.mp4", "state": "done", "frames": 300}
