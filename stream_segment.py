@@ -13,6 +13,9 @@ From Python:
     with stream_segment.Stream("clip.mp4") as stream:
         for segmented in stream:
             print(segmented.frame.pts_s, segmented.instances.names)
+    with stream_segment.Cameras(stream_segment.load_settings("cameras.yaml")) as cameras:
+        for camera, segmented in cameras:
+            print(camera, segmented.instances.names)
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from pipeline.commands.main import main
 from pipeline.console.run_report import with_progress
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceInfo
+from pipeline.runtime.camera_group import Cameras
 from pipeline.runtime.image_instances import ImageInstances, segment
 from pipeline.runtime.stream import Stream
 from pipeline.scene import Event, EventKind, Scene
@@ -38,6 +42,7 @@ from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.version import __version__ as __version__
 
 __all__ = [
+    "Cameras",
     "Delivery",
     "Event",
     "EventKind",

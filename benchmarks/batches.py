@@ -24,8 +24,8 @@ from benchmarks import footage
 from pipeline.batch.batch_run import Batch, BatchRequest
 from pipeline.batch.driver import BatchState, Driver, Patience, plan_batch
 from pipeline.batch.executor import Event, Executor, Finished, Progressed, Ready
+from pipeline.batch.inputs import Recording, find_recordings
 from pipeline.batch.processes import ThisMachine
-from pipeline.batch.recordings import Recording, find_recordings
 from pipeline.batch.results_folder import Claim, ResultsFolder
 from pipeline.batch.worker import DETECTIONS, VIDEO, Outcome, State, WorkerPlan, make_segmenter
 from pipeline.records import Instances

@@ -1,7 +1,7 @@
 """An HTTP camera (multipart JPEG) in a process of its own, with scripted faults.
 
-It stalls with the connection open, cuts the connection, closes its port and returns with another picture size, or
-changes its picture size on the open connection. Afterwards it reports what it did, and when.
+It stalls with the connection open, cuts the connection, closes its port and returns with another picture size,
+changes its picture size on the open connection, or sends corrupt pictures. Afterwards it reports what it did, and when.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from enum import Enum
 from multiprocessing.connection import Connection
 
 import cv2
+import numpy as np
 
 from benchmarks.helper_process import HelperProcess
 from benchmarks.moving_scene import MovingScene
 
 SIZES_WH = ((640, 360), (480, 360), (512, 288))
 FPS = 15.0
+KEPT_BYTES = 200
+"""Of a corrupt picture: a part of its header."""
 PICTURES = 24
 """Pictures of each size, played forwards and backwards."""
 
@@ -37,11 +40,13 @@ class FaultKind(Enum):
     """The pictures change their size on the open connection."""
     AWAY = "away"
     """The connection is cut and the port closed for a while; afterwards the pictures have another size."""
+    CORRUPT = "corrupt"
+    """The pictures are noise behind their first bytes, for a while."""
 
     @property
     def loses_connection(self) -> bool:
         """Whether clients must reconnect."""
-        return self is not FaultKind.SIZE
+        return self in (FaultKind.STALL, FaultKind.DROP, FaultKind.AWAY)
 
     @property
     def changes_size(self) -> bool:
@@ -131,6 +136,7 @@ class _Camera:
         self._writers: set[asyncio.StreamWriter] = set()
         self._plays = asyncio.Event()
         self._plays.set()
+        self._spoils = False
         self._done: list[FaultDone] = []
         self._pictures = self._connections = 0
 
@@ -180,6 +186,10 @@ class _Camera:
             self._plays.clear()
             await asyncio.sleep(fault.lasts_s)
             self._plays.set()
+        elif fault.kind is FaultKind.CORRUPT:
+            self._spoils = True
+            await asyncio.sleep(fault.lasts_s)
+            self._spoils = False
         elif fault.kind is FaultKind.DROP:
             self._cut()
         elif fault.kind is FaultKind.AWAY:
@@ -199,16 +209,24 @@ class _Camera:
             for number in itertools.cycle([*range(PICTURES), *range(PICTURES - 2, 0, -1)]):
                 await self._plays.wait()
                 body = self._reels[self._reel][number]
+                if self._spoils:
+                    body = spoiled(body)
                 writer.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body))
                 writer.write(body + b"\r\n")
                 await writer.drain()
                 self._pictures += 1
                 await asyncio.sleep(1 / FPS)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the other side went away, or was cut off
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the other side went away, or was cut off, or the process ends
         finally:
             self._writers.discard(writer)
             writer.close()
+
+
+def spoiled(jpeg: bytes) -> bytes:
+    """A picture of the same length with its header and noise behind it."""
+    noise = np.random.default_rng(len(jpeg)).bytes(len(jpeg) - KEPT_BYTES)
+    return jpeg[:KEPT_BYTES] + noise
 
 
 def _reel(width: int, height: int) -> list[bytes]:

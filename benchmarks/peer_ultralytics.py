@@ -70,9 +70,9 @@ def calibration_set(frame):
     os.makedirs("set/labels", exist_ok=True)
     for number in range(CALIBRATION_COPIES):
         cv2.imwrite(f"set/images/{number}.png", frame)
-        with open(f"set/labels/{number}.txt", "w") as labels:
+        with open(f"set/labels/{number}.txt", "w", encoding="utf-8") as labels:
             labels.write("0 0.2 0.2 0.4 0.2 0.4 0.6 0.2 0.6\n")
-    with open("set.yaml", "w") as description:
+    with open("set.yaml", "w", encoding="utf-8") as description:
         description.write(f"path: {os.getcwd()}/set\ntrain: images\nval: images\nnames: {{0: person}}\n")
     return "set.yaml"
 

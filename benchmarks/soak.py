@@ -3,6 +3,7 @@
     python -m benchmarks.soak                                  # ten minutes, a hundred faults, the shipped weights
     python -m benchmarks.soak --minutes 0.5 --faults 8 --fake  # quickly, without a network
     python -m benchmarks.soak --json soak.json --keep out      # numbers and recordings to look at
+    python -m benchmarks.soak --cameras 6                      # six that fail, others are added and removed
 
 Exit code 0: every frame is accounted for, memory is flat within 2 %, threads and file handles are back to their number,
 all recordings can be played, and every fault of the camera was noticed. 1: a check failed; it is named. 2: usage.
@@ -16,31 +17,25 @@ of samples over a tenth of the run, in its warm and in its final part. Linux onl
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import os
-import re
 import socket
-import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import av
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks import soak_cameras
+from benchmarks.drifting_boxes import DriftingBoxes
 from benchmarks.faulty_camera import FaultyCamera, plan
-from benchmarks.soak_verdict import Check, Footprint, Measured, Recording, verdict
+from benchmarks.process_state import Sampler, check_system, footprint, median, release_memory, settled
+from benchmarks.recorded_files import decoded, whole_lines
+from benchmarks.soak_cameras import CamerasMeasured, CamerasPlan
+from benchmarks.soak_verdict import Check, Measured, verdict
 from benchmarks.watchers import Watchers
 from pipeline.errors import InputError, RunError, StreamSegmentError
-from pipeline.records import Instances, SegmentedFrame
+from pipeline.records import SegmentedFrame
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings
@@ -49,50 +44,9 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "stream_segment_pers
 LONGEST_FAULT_S = 2.2
 SHORTEST_SHARE_S = 2.0
 """Least time between faults: the run must notice one before the next."""
-WARM_FROM, WARM_TO, END_FROM = 0.2, 0.3, 0.9
-"""Bounds of the warm and the final part, as shares of the run."""
-SAMPLES = 10
-"""Memory samples in each part."""
 REHEARSAL_FRAMES = 30
 READY_DEADLINE_S = 180.0
 """Deadline of the first result: the network is loaded, and the machine may be busy."""
-SETTLE_DEADLINE_S = 5.0
-"""Deadline for threads and handles to end after the run: a server's sockets close asynchronously."""
-
-
-class DriftingBoxes(Segmenter):
-    """Returns two boxes that drift from left to right, after the delay of a network."""
-
-    def __init__(self, takes_s: float = 0.05) -> None:
-        self._takes_s = takes_s
-        self._closed = threading.Event()
-        self._count = 0
-
-    @property
-    def labels(self) -> Sequence[str]:
-        return ("BG", "person")
-
-    @property
-    def description(self) -> str:
-        return "two boxes, no network"
-
-    def open(self) -> None:
-        self._closed.clear()
-
-    def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        return [self._segment(image_bgr) for image_bgr in images_bgr]
-
-    def _segment(self, image_bgr: NDArray[np.uint8]) -> Instances:
-        self._closed.wait(self._takes_s)
-        self._count += 1
-        height, width = image_bgr.shape[:2]
-        x = 0.1 * width + 0.002 * width * (self._count % 100)
-        boxes = np.array([(x, 20, x + 60, height - 20), (x + 0.5 * width, 40, x + 0.5 * width + 50, height - 10)])
-        masks = np.ones((2, 28, 28), np.float32)
-        return Instances(boxes.astype(np.float32), np.array([1, 1], np.int32), np.array([0.95, 0.9], np.float32), masks)
-
-    def close(self) -> None:
-        self._closed.set()
 
 
 @dataclass
@@ -124,80 +78,6 @@ class RunLog:
         self._size_wh = size_wh
 
 
-class Sampler:
-    """A thread that samples the memory and ends the run; a context manager, started by `begin`."""
-
-    def __init__(self, duration_s: float, end: Callable[[], None]) -> None:
-        self._duration_s = duration_s
-        self._end = end
-        self._leave = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="soak sampler")
-        self.warm: list[tuple[int, int]] = []
-        self.last: list[tuple[int, int]] = []
-        """Resident bytes before and after `release_memory`."""
-
-    def __enter__(self) -> Sampler:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._leave.set()
-        if self._thread.ident is not None:
-            self._thread.join(30.0)
-
-    def begin(self) -> None:
-        """Start the clock of the run."""
-        self._thread.start()
-
-    def _run(self) -> None:
-        began_s = time.monotonic()
-        spans = ((WARM_FROM, WARM_TO, self.warm), (END_FROM, 1.0, self.last))
-        for first, last, samples in spans:
-            for share in np.linspace(first, last, SAMPLES, endpoint=False):
-                if self._leave.wait(max(0.0, began_s + share * self._duration_s - time.monotonic())):
-                    return
-                raw = resident_bytes()
-                release_memory()
-                samples.append((raw, resident_bytes()))
-        if not self._leave.wait(max(0.0, began_s + self._duration_s - time.monotonic())):
-            self._end()
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process."""
-    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def release_memory() -> None:
-    """Collect garbage, and hand the allocator's free pages back to the system where the C library can."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def footprint() -> Footprint:
-    """The threads and handles of this process."""
-    handles = []
-    for handle in os.listdir("/proc/self/fd"):
-        try:
-            handles.append(re.sub(r"\d{2,}", "N", os.readlink(f"/proc/self/fd/{handle}")))
-        except FileNotFoundError:
-            continue  # the handle of the listing itself
-    threads = sorted(thread.name for thread in threading.enumerate())
-    return Footprint(tuple(threads), tuple(sorted(handles)), len(os.listdir("/proc/self/task")))
-
-
-def settled(wanted: Footprint) -> Footprint:
-    """The footprint, once it is no larger than wanted or the deadline has passed."""
-    until_s = time.monotonic() + SETTLE_DEADLINE_S
-    while True:
-        now = footprint()
-        fits = len(now.threads) <= len(wanted.threads) and len(now.handles) <= len(wanted.handles)
-        if (fits and now.system_threads <= wanted.system_threads) or time.monotonic() > until_s:
-            return now
-        time.sleep(0.1)
-
-
 def make_settings(url: str, folder: Path, port: int, duration_s: float, share_s: float) -> Settings:
     """A run that records in segments, serves, tracks and writes detections; `share_s`: from fault to fault."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,9 +90,10 @@ def make_settings(url: str, folder: Path, port: int, duration_s: float, share_s:
                 "path": str(folder / "soak.mp4"),
                 "segment_s": max(2.0, duration_s / 20),
                 "preset": "ultrafast",
+                "record_dir": str(folder),
             },
             "detections": {"path": str(folder / "soak.jsonl"), "masks": False, "events": True},
-            "serve": {"address": f"127.0.0.1:{port}", "record_dir": str(folder)},
+            "serve": {"address": f"127.0.0.1:{port}"},
             "window": {"mode": "off"},
         }
     )
@@ -306,10 +187,10 @@ def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measure
         sent=did.pictures - sent_before,
         recordings=[decoded(path) for path in sorted((folder / "run").glob("*.mp4"))],
         detection_lines=whole_lines(folder / "run" / "soak.jsonl"),
-        warm_raw_bytes=_median(raw for raw, _ in sampler.warm),
-        warm_bytes=_median(tidy for _, tidy in sampler.warm),
-        end_raw_bytes=_median(raw for raw, _ in sampler.last),
-        end_bytes=_median(tidy for _, tidy in sampler.last),
+        warm_raw_bytes=median(raw for raw, _ in sampler.warm),
+        warm_bytes=median(tidy for _, tidy in sampler.warm),
+        end_raw_bytes=median(raw for raw, _ in sampler.last),
+        end_bytes=median(tidy for _, tidy in sampler.last),
         before=before,
         after=after,
         watched=watched,
@@ -317,38 +198,13 @@ def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measure
     )
 
 
-def _median(values: Iterable[int]) -> float:
-    found = list(values)
-    return float(statistics.median(found)) if found else float("nan")
-
-
-def decoded(path: Path) -> Recording:
-    """Decode a file to its end with OpenCV, and count with PyAV the frames that its container lists."""
-    video, count = cv2.VideoCapture(str(path)), 0
-    while video.read()[0]:
-        count += 1
-    video.release()
-    try:
-        with av.open(str(path)) as container:
-            listed = sum(packet.size > 0 for packet in container.demux(video=0))
-    except av.FFmpegError as error:
-        return Recording(path.name, count, 0, f"cannot be opened: {error.strerror}")
-    return Recording(path.name, count, listed)
-
-
-def whole_lines(path: Path) -> int:
-    """Lines of a JSON Lines file; raises ValueError where one is no JSON."""
-    if not path.is_file():
-        return 0
-    with path.open(encoding="utf-8") as lines:
-        return sum(1 for line in lines if json.loads(line))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="duration (default: 10)")
     parser.add_argument("--faults", type=int, default=100, help="number of faults of the camera (default: 100)")
+    parser.add_argument("--cameras", type=int, metavar="N", help="this many cameras in one run, without the page")
+    parser.add_argument("--changes", type=int, default=50, help="with --cameras: one more comes and goes (default: 50)")
     parser.add_argument("--fake", action="store_true", help="without a network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep recordings and detections, in a new folder")
@@ -357,11 +213,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(arguments)
         with tempfile.TemporaryDirectory(prefix="soak") as scratch:
             folder = arguments.keep or Path(scratch)
-            measured = soak(60 * arguments.minutes, arguments.faults, folder, fake=arguments.fake)
+            measured, checks = _soak(arguments, folder)
     except StreamSegmentError as error:
         print(f"benchmarks.soak: error: {error}", file=sys.stderr)
         return error.exit_code
-    checks = verdict(measured)
     passed = all(check.passed for check in checks)
     if arguments.json:
         record = {"passed": passed, "checks": [asdict(check) for check in checks], "measured": asdict(measured)}
@@ -372,16 +227,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if passed else 1
 
 
-def check_system() -> None:
-    """Raises InputError where memory cannot be measured."""
-    if not Path("/proc/self/statm").exists():
-        raise InputError("memory, threads and handles are read from /proc, which this system does not have: use Linux")
+def _soak(arguments: argparse.Namespace, folder: Path) -> tuple[Measured | CamerasMeasured, list[Check]]:
+    duration_s, faults, fake = 60 * arguments.minutes, arguments.faults, arguments.fake
+    if arguments.cameras is None:
+        one = soak(duration_s, faults, folder, fake=fake)
+        return one, verdict(one)
+    plans = CamerasPlan(arguments.cameras, faults, arguments.changes, duration_s, WEIGHTS)
+    several = soak_cameras.soak_cameras(plans, DriftingBoxes() if fake else None, folder)
+    return several, soak_cameras.verdict(several)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     check_system()
     if arguments.faults < 1:
         raise InputError(f"--faults is at least 1, got {arguments.faults}")
+    if arguments.cameras is not None and (arguments.cameras < 1 or arguments.changes < 0):
+        raise InputError(f"--cameras is at least 1 and --changes 0, got {arguments.cameras} and {arguments.changes}")
     share_s = 60 * arguments.minutes / arguments.faults
     if not share_s >= SHORTEST_SHARE_S:
         raise InputError(

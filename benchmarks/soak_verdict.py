@@ -35,12 +35,36 @@ class Recording:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The measurements of one soak test.
+@dataclass(frozen=True, kw_only=True)
+class ProcessMeasured:
+    """How the process was during one soak test.
 
     Attributes:
         duration_s: from the start of the faults to the end.
+        warm_bytes, end_bytes: medians of the resident memory after collecting garbage and trimming.
+        warm_raw_bytes, end_raw_bytes: medians before that.
+        before, after: the process before and after the run.
+    """
+
+    duration_s: float
+    warm_bytes: float
+    end_bytes: float
+    warm_raw_bytes: float
+    end_raw_bytes: float
+    before: Footprint
+    after: Footprint
+
+    @property
+    def growth(self) -> float:
+        """Growth of memory from the warm part to the end, as a share."""
+        return self.end_bytes / self.warm_bytes - 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(ProcessMeasured):
+    """The measurements of one soak test with one camera.
+
+    Attributes:
         captured, presented, dropped, inferred: the run's counts; `dropped` by stage and cause.
         sink_dropped: frames that a sink could not take, by its name.
         seen: frames that the caller's loop got.
@@ -52,14 +76,10 @@ class Measured:
         sent: pictures that the camera handed to the network.
         recordings: every recorded file.
         detection_lines: lines of the detections file that are whole.
-        warm_bytes, end_bytes: medians of the resident memory after collecting garbage and trimming.
-        warm_raw_bytes, end_raw_bytes: medians before that.
-        before, after: the process before and after the run.
         watched: the viewers' report.
         error: ended the run early; "" if none.
     """
 
-    duration_s: float
     captured: int
     presented: int
     inferred: int
@@ -75,19 +95,8 @@ class Measured:
     sent: int
     recordings: Sequence[Recording]
     detection_lines: int
-    warm_bytes: float
-    end_bytes: float
-    warm_raw_bytes: float
-    end_raw_bytes: float
-    before: Footprint
-    after: Footprint
     watched: WatchReport
     error: str = ""
-
-    @property
-    def growth(self) -> float:
-        """Growth of memory from the warm part to the end, as a share."""
-        return self.end_bytes / self.warm_bytes - 1.0
 
 
 @dataclass(frozen=True)
@@ -105,8 +114,8 @@ def verdict(measured: Measured) -> list[Check]:
         Check("run", not measured.error, measured.error or f"ran for {measured.duration_s:.0f} s without an error"),
         *_frames(measured),
         *_recordings(measured),
-        _memory(measured),
-        *_footprint(measured),
+        memory(measured),
+        *footprint(measured),
         *_faults(measured),
         *_viewers(measured),
     ]
@@ -118,7 +127,7 @@ def _frames(measured: Measured) -> Iterator[Check]:
         "frames",
         measured.captured == measured.presented + dropped and measured.presented == measured.seen > 0,
         f"captured {measured.captured} = presented {measured.presented} + dropped {dropped} was expected"
-        f"{_parts(measured.dropped)}, and {measured.presented} received by the caller: {measured.seen} came",
+        f"{parts(measured.dropped)}, and {measured.presented} received by the caller: {measured.seen} came",
     )
     yield Check(
         "sent", measured.sent >= measured.captured, f"no more than the {measured.sent} sent: {measured.captured} came"
@@ -127,9 +136,9 @@ def _frames(measured: Measured) -> Iterator[Check]:
 
 
 def _recordings(measured: Measured) -> Iterator[Check]:
-    bad = [recording for recording in measured.recordings if _problem(recording)]
+    bad = [recording for recording in measured.recordings if problem_of(recording)]
     text = f"all of {len(measured.recordings)} files decoded to their end"
-    text = "; ".join(f"{recording.path}: {_problem(recording)}" for recording in bad) or text
+    text = "; ".join(f"{recording.path}: {problem_of(recording)}" for recording in bad) or text
     yield Check("playable", bool(measured.recordings) and not bad, text)
     lost = measured.sink_dropped.get("recorder", 0)
     recorded = sum(recording.decoded for recording in measured.recordings)
@@ -148,7 +157,8 @@ def _recordings(measured: Measured) -> Iterator[Check]:
     )
 
 
-def _problem(recording: Recording) -> str:
+def problem_of(recording: Recording) -> str:
+    """What is wrong with a recorded file; "" if nothing."""
     if recording.problem:
         return recording.problem
     if recording.decoded == 0 or recording.decoded != recording.listed:
@@ -156,7 +166,8 @@ def _problem(recording: Recording) -> str:
     return ""
 
 
-def _memory(measured: Measured) -> Check:
+def memory(measured: ProcessMeasured) -> Check:
+    """The check of its growth."""
     text = (
         f"at most {100 * MEMORY_BOUND:+.0f} % expected: {measured.warm_bytes / 1e6:.1f} MB when warm, "
         f"{measured.end_bytes / 1e6:.1f} MB at the end, {100 * measured.growth:+.2f} % "
@@ -167,7 +178,8 @@ def _memory(measured: Measured) -> Check:
     return Check("memory", measured.growth <= MEMORY_BOUND, text)
 
 
-def _footprint(measured: Measured) -> Iterator[Check]:
+def footprint(measured: ProcessMeasured) -> Iterator[Check]:
+    """The checks that threads and handles are back."""
     before, after = measured.before, measured.after
     for name, was, came in (("threads", before.threads, after.threads), ("handles", before.handles, after.handles)):
         text = f"{len(was)} expected, {len(came)} came"
@@ -216,7 +228,8 @@ def _viewers(measured: Measured) -> Iterator[Check]:
     )
 
 
-def _parts(counts: Mapping[str, int]) -> str:
+def parts(counts: Mapping[str, int]) -> str:
+    """Counts in words; "" for none."""
     return f" ({', '.join(f'{count} {cause}' for cause, count in counts.items())})" if counts else ""
 
 

@@ -40,7 +40,7 @@ class ControlState:
         recording: whether frames are to be recorded.
         take: how often recording was switched on; each take is a separate file.
         file: the recording that is being written; None when none is.
-        saved: the last recording that was finished; None before the first.
+        saved: the last recording that was finished; None before the first, and when it was deleted.
         error: why the last recording failed; "" if it did not.
     """
 
@@ -66,6 +66,7 @@ class Controls:
 
     def __init__(self, overlay: OverlaySettings, recording: bool = False) -> None:
         self._lock = threading.Lock()
+        self._seek_s: float | None = None
         self.state = ControlState(overlay, recording=recording, take=int(recording))
 
     def change_display(self, change: DisplayChange) -> ControlState:
@@ -87,10 +88,27 @@ class Controls:
                 self.state = replace(state, recording=False)
             return self.state
 
-    def recording_started(self, file: str) -> None:
-        """The recorder has begun to write this file."""
+    def seek(self, position_s: float) -> None:
+        """Request that a file continues at this position, within `SourceInfo.seekable_s`."""
         with self._lock:
-            self.state = replace(self.state, file=file)
+            self._seek_s = position_s
+
+    def take_seek(self) -> float | None:
+        """The position that was requested last, once; None if there is no new one."""
+        with self._lock:
+            position_s, self._seek_s = self._seek_s, None
+            return position_s
+
+    def recording_to(self, file: str | None) -> None:
+        """The recorder has begun to write this file, and finished the one before; None while it pauses."""
+        with self._lock:
+            self.state = replace(self.state, file=file, saved=self.state.file or self.state.saved)
+
+    def recording_deleted(self, file: str) -> None:
+        """A finished recording is gone."""
+        with self._lock:
+            if self.state.saved == file:
+                self.state = replace(self.state, saved=None)
 
     def recording_ended(self, take: int, error: str = "") -> None:
         """The recorder has finished the file of this take; an error switches the recording off, if it is still that."""

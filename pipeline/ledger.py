@@ -36,6 +36,7 @@ class DropCause(Enum):
     BUSY = "busy"
     FAILED = "inference failed"
     STOPPED = "run stopped"
+    SEEK = "seek"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +211,10 @@ class RunLedger:
             self._latency.add(times.latency_s)
             self._recent_latency.append((times.presented_at_s, times.latency_s))
 
-    def dropped(self, stage: DropStage) -> None:
-        """A captured frame will never be presented."""
+    def dropped(self, stage: DropStage, cause: DropCause | None = None) -> None:
+        """A captured frame will never be presented; the cause, where it is not that of the moment."""
         with self._lock:
-            self._dropped[stage, self._cause] += 1
+            self._dropped[stage, cause or self._cause] += 1
 
     def sink_dropped(self, sink_name: str) -> None:
         """A presented frame did not reach one sink."""

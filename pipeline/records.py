@@ -67,6 +67,7 @@ class SourceInfo:
         sample_aspect_ratio: width / height of one pixel.
         audio: where the source's sound lies; None if it has none or cannot be copied.
         description: one line for the user: what was opened and what it really gives.
+        seekable_s: the first and the last position that `Source.seek` accepts, seconds; None if it accepts none.
     """
 
     source_id: str
@@ -80,6 +81,7 @@ class SourceInfo:
     sample_aspect_ratio: Fraction = Fraction(1, 1)
     audio: AudioTrack | None = None
     description: str = ""
+    seekable_s: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -102,6 +104,8 @@ class Frame:
         captured_at_s: when the frame was handed over by the source, seconds on the run's monotonic clock.
         image_bgr: uint8 (H, W, 3), upright, read-only.
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
+        shift: ticks by which `pts` is later than in the file, because that was repeated or continued elsewhere.
+        camera: the name of the camera in a run with several; None in a run with one source.
     """
 
     source_id: str
@@ -111,6 +115,8 @@ class Frame:
     captured_at_s: float
     image_bgr: NDArray[np.uint8] = field(repr=False)
     duration: int | None = None
+    shift: int = 0
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         image = self.image_bgr
@@ -125,6 +131,11 @@ class Frame:
         """Presentation time in seconds."""
         # As float(pts * time_base), without making a fraction.
         return self.pts * self.time_base.numerator / self.time_base.denominator
+
+    @property
+    def position_s(self) -> float:
+        """Where the frame lies in its file, seconds; `pts_s` unless that was repeated or continued elsewhere."""
+        return (self.pts - self.shift) * self.time_base.numerator / self.time_base.denominator
 
     @property
     def height(self) -> int:
@@ -255,9 +266,18 @@ class UnredactedFrame(_FrameWithInstances):
         frame: the frame as it was captured.
         instances, instances_index, times: see `SegmentedFrame`.
         detections: what the instances come from; None before the first result, and for a frame that the network lost.
+
+    Raises:
+        ValueError: the detections are of another camera's frame.
     """
 
     detections: Detections | None = None
+
+    def __post_init__(self) -> None:
+        if self.detections is not None and self.detections.frame.camera != self.frame.camera:
+            raise ValueError(
+                f"a frame of camera {self.frame.camera} came with detections of camera {self.detections.frame.camera}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

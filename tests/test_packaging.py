@@ -68,7 +68,7 @@ def test_a_light_environment_has_what_the_others_have_but_for_three_packages():
 
 def test_the_extras_have_the_ranges_of_the_requirement_files():
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"tensorflow", "jax", "torch", "train", "gpu", "onnx", "optimize", "ray"}
+    assert set(extras) == {"tensorflow", "jax", "torch", "train", "gpu", "onnx", "optimize", "report", "tables", "ray"}
     files = ("requirements.txt", "requirements-test.txt", "requirements-gpu.txt")
     lines = {line for name in files for line in requirement_lines(name)}
     apart = ("torch", "ray")  # each a third of a whole installation: tests that need them are skipped without

@@ -343,7 +343,8 @@ import stream_segment, sys
 settings = stream_segment.Settings.model_validate(
     {{
         "source": {{"uri": sys.argv[1], "max_frames": {FRAMES}}},
-        "serve": {{"address": "127.0.0.1:0", "record_dir": sys.argv[2]}},
+        "serve": {{"address": "127.0.0.1:0"}},
+        "output": {{"record_dir": sys.argv[2]}},
         "window": {{"mode": "off"}},
     }}
 )

@@ -20,7 +20,7 @@ from tests.pipeline.sources.mjpeg_server import MjpegServer
 from tests.pipeline.web.served import served
 
 PATH_SETTINGS = (
-    *("output.path", "detections.path", "serve.record_dir", "window.stills_dir"),
+    *("output.path", "detections.path", "output.record_dir", "window.stills_dir"),
     *("model.weights", "model.labels", "background.picture", "attract.picture"),
 )
 TOKEN = f"token-{SECRET}-of-the-page"
@@ -112,7 +112,7 @@ def test_printed_settings_name_a_variable_and_can_be_read_back(uri, exits, tmp_p
 @pytest.mark.parametrize("uri", ADDRESSES)
 def test_a_camera_that_is_not_there(uri, exits, monkeypatch):
     """The page, its API and what is logged while the program tries to connect."""
-    monkeypatch.setattr("pipeline.web.routes.STILL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("pipeline.web.run_routes.STILL_TIMEOUT_S", 0.05)
     source_settings = {"uri": uri, "reconnect": {"at_start": True, "read_timeout_s": 0.5, "first_delay_s": 0.05}}
     source = make_source(SourceSettings.model_validate(source_settings))
     with served(source, serve={"stalled_after_s": 0.1}, source=source_settings) as run:

@@ -59,7 +59,7 @@ def test_help_and_version(capsys):
         assert caught.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "0.1.0" in shown
-    assert "Keys in the window: q or Esc quits" in shown
+    assert "Keys in the window: h shows them all; q quits" in shown
 
 
 def test_python_names():

@@ -29,7 +29,7 @@ LAYERS = (
     "pipeline.drawing",
     "pipeline.privacy",
     "pipeline.evaluation  pipeline.sinks",
-    "pipeline.web",
+    "pipeline.report  pipeline.web",
     "pipeline.runtime",
     "pipeline.batch",
     "pipeline.console",

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import playback
 from benchmarks.measuring import RowReport, Spread, Value, at_most
 from benchmarks.options import Options
-from benchmarks.soak import check_system, release_memory, resident_bytes
+from benchmarks.process_state import check_system, release_memory, resident_bytes
 from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
 

@@ -72,6 +72,8 @@ class AnnotatedImage:
         crowd_boxes: float32 (m, 4), (y1, x1, y2, x2) in pixels: regions of uncounted objects, neither object nor
             background.
         crowds: the same regions with class and mask, where they are known.
+        is_complete: False where only objects of the classes are annotated: what else it shows is neither object nor
+            background for the region proposals and for the classifier of all categories.
     """
 
     image_id: int
@@ -81,6 +83,7 @@ class AnnotatedImage:
     instances: tuple[Instance, ...]
     crowd_boxes: np.ndarray
     crowds: tuple[Instance, ...] = ()
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,22 @@ def _annotated(
         (crowds if one.is_crowd else objects).append(Instance(*numbers[one.category_id], box, mask))
     crowd_boxes = np.array([crowd.box for crowd in crowds], np.float32).reshape(-1, 4)
     return AnnotatedImage(image.image_id, path, image.height, image.width, tuple(objects), crowd_boxes, tuple(crowds))
+
+
+def concatenate(parts: Sequence[AnnotatedImages]) -> AnnotatedImages:
+    """One set of the images of several; a set that is named twice counts twice.
+
+    Raises:
+        ValueError: they differ in classes or categories, or in the order of these.
+    """
+    first = parts[0]
+    for other in parts[1:]:
+        if (other.class_names, other.category_names) != (first.class_names, first.category_names):
+            raise ValueError(
+                f"the sets must have the same classes and categories in the same order, got {first.class_names} of "
+                f"{len(first.category_names)} categories and {other.class_names} of {len(other.category_names)}"
+            )
+    return replace(first, images=tuple(image for part in parts for image in part.images))
 
 
 VALIDATION_SHARE = 0.1

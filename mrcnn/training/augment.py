@@ -29,6 +29,7 @@ class AugmentSettings:
         shorter_side: pixels; the shorter side that such an image has at most; 0: no limit.
         flip: probability of a horizontal flip.
         color: strength of the changes of brightness, contrast, saturation and hue; 0 keeps the colors.
+        degrade: probability of each of blur, noise and JPEG artifacts, as cameras and video codecs add them.
         pastes: maximum number of objects that are pasted from other images.
         focus: probability that the window is centered near an object; otherwise its place is uniform.
         padding_rgb: color around images that are smaller than the window, 0 … 255.
@@ -44,6 +45,7 @@ class AugmentSettings:
     longer_side: int = 0
     shorter_side: int = 0
     padding_rgb: tuple[int, int, int] = (0, 0, 0)
+    degrade: float = 0.0
 
     @classmethod
     def for_network(cls, config: Config, **settings: Any) -> AugmentSettings:
@@ -72,11 +74,13 @@ class Window:
         image_rgb: uint8 (window, window, 3).
         instances: its objects in pixels of the window, at least `SMALLEST_VISIBLE` on each side.
         ignored_boxes: float32 (m, 4): crowd regions and objects that are hardly visible.
+        is_complete: see `AnnotatedImage`.
     """
 
     image_rgb: np.ndarray
     instances: tuple[Instance, ...]
     ignored_boxes: np.ndarray
+    is_complete: bool = True
 
 
 SMALLEST_VISIBLE = 4
@@ -273,3 +277,23 @@ def change_colors(image_rgb, strength: float, rng):
     hsv[..., 0] = (hsv[..., 0].astype(np.int32) + hue) % 180
     hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(saturation), 0, 255).astype(np.uint8)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def degrade(image_rgb, probability: float, rng):
+    """Blur, then noise, then JPEG artifacts, each with this probability: uint8 (H, W, 3).
+
+    Args:
+        image_rgb: uint8 (H, W, 3).
+        probability: 0 … 1.
+        rng: numpy Generator.
+    """
+    wanted = rng.random(3) < probability
+    if wanted[0]:
+        image_rgb = cv2.GaussianBlur(image_rgb, (0, 0), rng.uniform(0.4, 1.5))
+    if wanted[1]:
+        noise = rng.normal(0, rng.uniform(2, 12), image_rgb.shape)
+        image_rgb = np.clip(np.round(image_rgb + noise), 0, 255).astype(np.uint8)
+    if wanted[2]:
+        _, coded = cv2.imencode(".jpg", image_rgb, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
+        image_rgb = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return image_rgb

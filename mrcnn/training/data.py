@@ -20,7 +20,7 @@ from mrcnn.architecture import architecture_of
 from mrcnn.coco.image_files import read_image_bgr
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages
-from mrcnn.training.augment import AugmentSettings, Window, change_colors, flip, paste_instance, place_window
+from mrcnn.training.augment import AugmentSettings, Window, change_colors, degrade, flip, paste_instance, place_window
 from mrcnn.training.targets import rpn_targets
 
 logger = logging.getLogger(__name__)
@@ -111,9 +111,10 @@ NEXT_TRY = 2**40
 """Added to the number of a window for another try: no run has so many windows."""
 
 Batch = dict[str, np.ndarray]
-"""images uint8 (B, H, W, 3) RGB; rpn_match int32 (B, A); rpn_deltas float32 (B, A, 4); gt_boxes float32 (B, G, 4)
-normalized; gt_class_ids, gt_categories int32 (B, G); gt_used float32 (B, G); mini_masks float32 (B, G, m, m);
-ignored_boxes float32 (B, C, 4) normalized; noise float32 (B, proposals + G)."""
+"""images uint8 (B, H, W, 3) RGB; is_complete float32 (B,), 0 or 1 (see `AnnotatedImage`); rpn_match int32 (B, A);
+rpn_deltas float32 (B, A, 4); gt_boxes float32 (B, G, 4) normalized; gt_class_ids, gt_categories int32 (B, G); gt_used
+float32 (B, G); mini_masks float32 (B, G, m, m); ignored_boxes float32 (B, C, 4) normalized; noise float32 (B,
+proposals + G)."""
 
 
 class WindowMaker:
@@ -167,7 +168,10 @@ class WindowMaker:
             window = self._paste(window, rng)
         if rng.random() < self.augment.flip:
             window = flip(window)
-        return replace(window, image_rgb=change_colors(window.image_rgb, self.augment.color, rng))
+        picture = change_colors(window.image_rgb, self.augment.color, rng)
+        if self.augment.degrade:
+            picture = degrade(picture, self.augment.degrade, rng)
+        return replace(window, image_rgb=picture, is_complete=image.is_complete)
 
     def _paste(self, window: Window, rng: np.random.Generator) -> Window:
         use_class = not self._other_pastes or rng.random() < CLASS_PASTE_SHARE
@@ -211,11 +215,15 @@ class BatchMaker:
         class_ids = np.array([one.class_id for one in instances], np.int32)
         categories = np.array([one.category for one in instances], np.int32)
         masks = np.array([mini_mask(one.mask) for one in instances], np.float32)
+        targets = target_row(
+            self._config, window.image_rgb.shape, boxes, class_ids, window.ignored_boxes, OBJECT_SLOTS, rng
+        )
+        if not window.is_complete:
+            targets["rpn_match"] = np.maximum(targets["rpn_match"], 0)  # it may lie on an object of another category
         return {
             "images": window.image_rgb,
-            **target_row(
-                self._config, window.image_rgb.shape, boxes, class_ids, window.ignored_boxes, OBJECT_SLOTS, rng
-            ),
+            **targets,
+            "is_complete": np.float32(window.is_complete),
             "gt_categories": padded(categories, OBJECT_SLOTS),
             "mini_masks": padded(masks.reshape(-1, MINI_MASK_SIDE, MINI_MASK_SIDE), OBJECT_SLOTS),
         }

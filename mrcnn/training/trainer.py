@@ -44,14 +44,17 @@ class TrainSettings:
     Attributes:
         steps: optimizer steps in all.
         batch: windows per step.
+        accumulate: steps whose gradients are averaged into one update of the weights: as a batch so many times
+            larger, in the memory of one step.
         learning_rate: peak, for the layers behind the backbone.
         backbone_factor: the backbone's share of it. Adam moves every weight by about the learning rate, however small
             its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.
         warmup_steps: steps of rising learning rate.
         weight_decay: AdamW's.
-        average: momentum of the moving average of the weights, 0 … 1; the weight files hold the average.
+        average: momentum of the moving average of the weights, per step, 0 … 1; the weight files hold the average.
         layers: which layers are trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
         mask_regions: regions per window whose masks are trained.
+        dice_weight: see `TrainingModel`.
         seed: of all random choices.
         log_every: steps.
         save_every: steps from checkpoint to checkpoint.
@@ -61,6 +64,7 @@ class TrainSettings:
 
     steps: int = 10000
     batch: int = 4
+    accumulate: int = 1
     learning_rate: float = 1e-3
     backbone_factor: float = 0.05
     warmup_steps: int = 200
@@ -68,6 +72,7 @@ class TrainSettings:
     average: float = 0.999
     layers: str = "3+"
     mask_regions: int = 16
+    dice_weight: float = 0.0
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
@@ -116,7 +121,10 @@ class Trainer:
         set_trainable(network, layer_pattern(settings.layers, network.config.BACKBONE))
         categories = len(windows.data.category_names)
         self._model = TrainingModel(
-            network, categories if categories >= len(windows.data.class_names) else 0, settings.mask_regions
+            network,
+            categories if categories >= len(windows.data.class_names) else 0,
+            settings.mask_regions,
+            settings.dice_weight,
         )
         self._batches = BatchMaker(windows, network.config, settings.batch, settings.seed)
         self._model(self._batches.make(0))  # builds the layers that are built lazily
@@ -288,6 +296,7 @@ def build_optimizer(network: MaskRCNNNetwork, settings: TrainSettings) -> keras.
         global_clipnorm=float(network.config.GRADIENT_CLIP_NORM),
         use_ema=settings.average > 0,
         ema_momentum=settings.average if settings.average > 0 else 0.99,
+        gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
     )
     # the normalization is folded into EfficientNet-Lite0's weights, or frozen: decay would change their scale
     optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])

@@ -49,6 +49,7 @@ class TrainingModel(keras.Model):
         network: MaskRCNNNetwork,
         categories: int,
         mask_regions: int,
+        dice_weight: float = 0.0,
         category_weight: float = 0.5,
         weight_decay: float = 0.0,
     ):
@@ -58,6 +59,7 @@ class TrainingModel(keras.Model):
             network: its weights are trained.
             categories: Q; 0 for no second classifier.
             mask_regions: M, at most the regions for objects (TRAIN_ROIS_PER_IMAGE * ROI_POSITIVE_RATIO).
+            dice_weight: weight of the Dice loss beside the cross-entropy in the masks' loss.
             category_weight: weight of the second classifier's loss.
             weight_decay: factor of the L2 penalty in the loss, see `losses.weight_decay`; 0 where the optimizer
                 decays.
@@ -81,6 +83,7 @@ class TrainingModel(keras.Model):
         self.sampled = int(config.TRAIN_ROIS_PER_IMAGE)
         self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
         self.mask_regions = min(mask_regions, self.objects)
+        self.dice_weight = dice_weight
         weights = dict(config.LOSS_WEIGHTS, category_loss=category_weight)
         self.loss_weights = {name: float(weights.get(name, 1.0)) for name in LOSS_NAMES}
         self.weight_decay = weight_decay
@@ -167,7 +170,8 @@ class TrainingModel(keras.Model):
             category_logits = ops.reshape(self.category_classifier(features), (batch_size, self.sampled, -1))
             of_object = ops.take_along_axis(batch["gt_categories"], regions.object_indices, axis=1)
             categories = of_object * ops.cast(regions.is_object, "int32")
-            result["category_loss"] = losses.class_loss(categories, regions.counts, category_logits)
+            counts = regions.counts * ops.maximum(batch["is_complete"][:, None], regions.is_object)
+            result["category_loss"] = losses.class_loss(categories, counts, category_logits)
         return result
 
     def _mask_loss(self, batch, pyramid, regions, image_shape, training):
@@ -184,7 +188,10 @@ class TrainingModel(keras.Model):
             boxes, masks = batch["gt_boxes"], batch["mini_masks"]
             sampled = [mask_targets(rois[i], boxes[i], masks[i], indices[i], side) for i in images]
         targets = ops.stack(sampled)
-        return losses.mask_loss(regions.class_ids[:, :count], regions.is_object[:, :count], targets, mask_logits)
+        logits = losses.own_class(regions.class_ids[:, :count], mask_logits)
+        is_object = regions.is_object[:, :count]
+        loss = losses.mask_loss(is_object, targets, logits)
+        return loss + self.dice_weight * losses.dice_loss(is_object, targets, logits) if self.dice_weight else loss
 
 
 HEADS = r"mrcnn_.*|rpn_.*|fpn_.*"

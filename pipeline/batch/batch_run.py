@@ -12,8 +12,8 @@ from typing import Any
 from mrcnn.weights.whole_file import whole_file
 from pipeline.batch.driver import BatchPlan, BatchState, Driver, Note, Patience, plan_batch
 from pipeline.batch.executor import Place
+from pipeline.batch.inputs import Found, Recording, find_recordings
 from pipeline.batch.provenance import check_unchanged, depends_on
-from pipeline.batch.recordings import Found, Recording, find_recordings
 from pipeline.batch.results_folder import Record, ResultsFolder, recording_id
 from pipeline.batch.worker import WorkerPlan, choose_engine, make_segmenter, with_engine
 from pipeline.errors import RunError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.batch.executor import Died, Event, Executor, Finished, Progressed, Ready, Unusable
-from pipeline.batch.recordings import Recording
+from pipeline.batch.inputs import Recording
 from pipeline.batch.results_folder import Claim, Drivers, ResultsFolder, key_of, recording_id
 from pipeline.batch.worker import Outcome, State, output_names
 from pipeline.errors import InputError, RunError

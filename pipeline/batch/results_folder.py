@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch.recordings import Recording
+from pipeline.batch.inputs import Recording
 from pipeline.errors import InputError
 from pipeline.records import Clock
 from pipeline.sinks.paths import replace_file

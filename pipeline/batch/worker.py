@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.batch.inputs import Recording
 from pipeline.batch.provenance import check_same_versions
-from pipeline.batch.recordings import Recording
 from pipeline.batch.results_folder import Claim, Record, ResultsFolder, partial_hash
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.ledger import RunSummary
@@ -26,7 +26,6 @@ from pipeline.runtime.inference import segmenter_for
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.stream import Stream
 from pipeline.safe_uri import SourceUri
-from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.segmenter import Segmenter
@@ -171,6 +170,7 @@ class KeptSegmenter(Segmenter):
 
     def __init__(self, inner: Segmenter) -> None:
         self._inner = inner
+        self.detections = inner.detections
         self._is_open = False
 
     @property
@@ -182,11 +182,6 @@ class KeptSegmenter(Segmenter):
     def description(self) -> str:
         """See `Segmenter.description`."""
         return self._inner.description
-
-    @property
-    def detections(self) -> DetectionFilter:
-        """See `Segmenter.detections`."""
-        return self._inner.detections
 
     @property
     def workers(self) -> int:

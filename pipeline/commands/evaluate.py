@@ -8,16 +8,19 @@ import importlib.metadata
 import itertools
 import json
 import logging
+import math
 import os
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from mrcnn.coco.average_precision import paired_difference
 from mrcnn.weights.digest import sha256_of
 from mrcnn.weights.published import MODELS
 from mrcnn.weights.whole_file import write_whole
@@ -34,6 +37,7 @@ from pipeline.commands.program import (
 from pipeline.console.progress import CountProgress
 from pipeline.errors import InputError, RunError
 from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
+from pipeline.evaluation.shown import shown_objects
 from pipeline.evaluation.tables import PLOT_FORMATS, Measured, comparison_plot, comparison_table, tables
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
@@ -66,6 +70,18 @@ PACKAGES = (
 )
 """Packages whose versions the JSON file lists, where they are installed."""
 
+
+def share(text: str) -> float:
+    """The type of a flag with a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
 FLAGS: dict[str, dict[str, Any]] = {
     "--images": {"metavar": "DIR", "type": Path, "required": True, "help": "folder of the images"},
     "--annotations": {"metavar": "FILE", "type": Path, "required": True, "help": "COCO instances, .json"},
@@ -89,6 +105,11 @@ FLAGS: dict[str, dict[str, Any]] = {
         "help": "compare precisions, such as float32,int8",
     },
     "--plot": {"metavar": "FILE", "help": "with a comparison: draw mask AP against time, .png, .svg or .pdf"},
+    "--shown-score": {
+        "metavar": "0..1",
+        "type": share,
+        "help": "also count what a run with this score threshold shows, and its false alarms",
+    },
     "--json": {"metavar": "FILE", "help": "also write the numbers to this file"},
     "--overwrite": {"action": "store_true", "help": "replace existing files"},
     "--set": SET_FLAG
@@ -128,12 +149,15 @@ def run(argv: Sequence[str]) -> int:
         assert measured.evaluation is not None
         _print(measured.evaluation, measured.description, settings.model.min_score)
         content = report(truth, settings) | record_of(measured, weights[0])
+        content |= _print_shown([measured], truth, arguments.shown_score)[0]
     else:
         lines = [_measure_or_say_why(one, truth, arguments) for one in combined]
         if not any(line.evaluation for line in lines):
             raise InputError(lines[0].reason)
         Console(file=sys.stdout, highlight=False).print(comparison_table(lines))
-        results = [record_of(line, path) for line, path in zip(lines, weights, strict=True)]
+        records = [record_of(line, path) for line, path in zip(lines, weights, strict=True)]
+        more = zip(_print_shown(lines, truth, arguments.shown_score), _print_differences(lines, truth), strict=True)
+        results = [record | one | other for record, (one, other) in zip(records, more, strict=True)]
         content = report(truth, settings) | {"results": results}
     if json_path is not None:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -201,6 +225,39 @@ def _measure_or_say_why(settings: Settings, truth: GroundTruth, arguments: argpa
     except InputError as error:
         model = settings.model
         return Measured(_name_of(settings), model.engine.value, model.precision.value, reason=str(error))
+
+
+def _print_shown(lines: Sequence[Measured], truth: GroundTruth, score: float | None) -> list[dict[str, Any]]:
+    """Print what a run with the threshold shows; return it for JSON, line by line."""
+    records: list[dict[str, Any]] = []
+    for line in lines:
+        records.append({})
+        if score is None or line.evaluation is None:
+            continue
+        names = line.evaluation.classes.names
+        annotations = [record for record in truth.annotations if record["category_id"] in names]
+        shown = shown_objects(truth.images, annotations, line.evaluation.found, score)
+        print(f"{line.name}: {shown.text}" if len(lines) > 1 else shown.text)
+        records[-1] = {"shown": shown.record()}
+    return records
+
+
+def _print_differences(lines: Sequence[Measured], truth: GroundTruth) -> list[dict[str, Any]]:
+    """Print how much mask AP each line gains over the first one that was measured, in the classes that both have."""
+    first = next(line for line in lines if line.evaluation is not None)
+    records: list[dict[str, Any]] = []
+    for line in lines:
+        records.append({})
+        if line is first or line.evaluation is None or first.evaluation is None:
+            continue
+        both = [one for one in first.evaluation.classes.names if one in line.evaluation.classes.names]
+        apart = paired_difference(truth.annotations, first.evaluation.found, line.evaluation.found, both)
+        print(
+            f"{line.name}: mask AP {apart.mean:+.4f} against {first.name}, 95 % interval {apart.low:+.4f} to "
+            f"{apart.high:+.4f}"
+        )
+        records[-1] = {"against_first": asdict(apart)}
+    return records
 
 
 def _name_of(settings: Settings) -> str:

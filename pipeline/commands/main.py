@@ -17,6 +17,7 @@ from typing import NoReturn
 from pipeline.commands import COMMANDS
 from pipeline.commands.signals import Terminated, handled, leave, unwind
 from pipeline.errors import OutputClosedError, StreamSegmentError
+from pipeline.sinks.screen import start_probe
 
 _PRINTABLE = "stream_segment.printable"
 _ASCII = {"…": "...", "²": "^2"}
@@ -26,6 +27,9 @@ _ASCII = {"…": "...", "²": "^2"}
 def program() -> NoReturn:
     """Run `main`, then end the process, which a thread that is stuck in a driver cannot keep alive."""
     with handled(leave, signal.SIGINT, signal.SIGTERM):
+        arguments = sys.argv[1:]
+        if "--no-window" not in arguments and not (arguments and arguments[0] in COMMANDS):
+            start_probe()  # while the rest is imported
         importlib.import_module("pipeline.commands.run")
         from pipeline.runtime.stream import Stream
 

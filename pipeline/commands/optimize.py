@@ -185,7 +185,7 @@ def _compared(model: ModelSettings, images: Iterable[NDArray[np.uint8]]) -> dict
                 started = time.perf_counter()
                 found.append(segmenter.segment_batch([image])[0])
                 times[precision].append(1000 * (time.perf_counter() - started))
-            same += mask_agreement(found[0], found[1], image.shape[0], image.shape[1], MATCH_IOU)
+            same += mask_agreement(found[0], found[1], image.shape[:2], MATCH_IOU)
             frames += 1
     if not same.expected + same.found:
         print(f"on {frames} other frames neither float32 nor int8 found anything to compare")

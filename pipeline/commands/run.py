@@ -25,31 +25,24 @@ from pipeline.commands.program import (
     setting_options,
 )
 from pipeline.commands.signals import StopRequest, handled
+from pipeline.console.cameras_report import cameras_text, run_with_progress
 from pipeline.console.run_report import summary_text, with_progress
-from pipeline.errors import InputError, OutputClosedError
+from pipeline.errors import InputError, OutputClosedError, RunError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.installation import program_name, shipped_file
 from pipeline.ledger import EndReason
+from pipeline.runtime.camera_group import Cameras
+from pipeline.runtime.camera_summaries import CamerasSummary
 from pipeline.runtime.stream import Stream
 from pipeline.safe_uri import safe_name
 from pipeline.settings.loading import dump_settings, load_settings, preset_overrides
 from pipeline.settings.schema import Settings
 from pipeline.sinks.factory import is_without_sinks, with_output_beside
-from pipeline.sinks.window import KEYS_HELP
-from pipeline.sources.uri import Target, UriKind, parse_uri
+from pipeline.sinks.keys import KEYS_HELP
+from pipeline.sources.uri import Target, UriKind, camera_names, parse_uri
 from pipeline.version import __version__
 
 logger = logging.getLogger(__name__)
-
-
-class _Once(argparse.Action):
-    """Stores a value, and refuses a second one."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *given: Any) -> None:
-        value, flag = given
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{flag} is given twice: several files go without it, as in {parser.prog} a.mp4 b.mp4")
-        setattr(namespace, self.dest, value)
 
 
 _SOURCES: dict[str, dict[str, Any]] = {
@@ -61,10 +54,10 @@ _SOURCES: dict[str, dict[str, Any]] = {
     },
     "--source": {
         "dest": "--source source.uri",
-        "action": _Once,
+        "action": "append",
         "metavar": "URI",
         "help": "camera index or device, video file, RTSP/HTTP URL, image, folder or glob of images, test:WxH@FPS "
-        "(default: camera 0)",
+        "(default: camera 0); given several times, all at once",
     },
 }
 SOURCE_FLAGS: tuple[SettingFlag, ...] = (
@@ -102,9 +95,11 @@ OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
 SWITCHES: tuple[Switch, ...] = (
     ("--overwrite", "output.overwrite", True, "replace existing outputs (default: a new name beside them)"),
     ("--realtime", "source.realtime", True, "play a file as if it were a camera"),
+    ("--loop", "source.loop", True, "begin a video file again at its end"),
     ("--no-window", "window.mode", "off", "open no window"),
     ("--window", "window.mode", "on", "open a window, or fail if there is no screen"),
     ("--fullscreen", "window.fullscreen", True, "fill the screen"),
+    ("--full-speed", "window.speed", "full", "show a file as fast as it is segmented, not at its own speed"),
     ("--no-masks", "overlay.masks", False, "draw no masks"),
     ("--boxes", "overlay.boxes", True, "draw boxes as well"),
     ("--no-boxes", "overlay.boxes", False, "draw no boxes, which stand in for masks with --no-masks"),
@@ -167,12 +162,18 @@ def settings_from(arguments: argparse.Namespace, source: str | None = None) -> S
     given = user_path(arguments.config, "--config") if arguments.config else None
     preset = preset_overrides("kiosk", given) if arguments.kiosk else {}
     shipped = shipped_file("config.yaml")
-    overrides = overrides_from(arguments)
+    overrides, key = overrides_from(arguments), ("source", "uri")
+    flag, given_uris = overrides.pop(key, ("SOURCE", []))
+    uris = given_uris if isinstance(given_uris, list) else [given_uris]  # of --source, else of --set
     if source is not None:
-        key = ("source", "uri")
-        if key in overrides:
-            raise InputError(f"{safe_name(source)} and {overrides[key][0]} are both sources: leave out the flag")
-        overrides[key] = ("SOURCE", source)
+        if uris:
+            raise InputError(f"{safe_name(source)} and {flag} are both sources: leave out the flag")
+        uris = [source]
+    if len(uris) == 1:
+        overrides |= {key: (flag, uris[0]), ("cameras",): (flag, [])}
+    elif uris:
+        cameras = [{"name": name, "uri": uri} for name, uri in zip(camera_names(uris), uris, strict=True)]
+        overrides[("cameras",)] = (flag, cameras)
     return load_settings(given or (shipped if shipped.is_file() else None), {**preset, **overrides})
 
 
@@ -190,6 +191,8 @@ def settings_of_runs(arguments: argparse.Namespace) -> list[Settings]:
         for source, target in zip(arguments.sources, targets, strict=True):
             if target.kind not in (UriKind.VIDEO, UriKind.IMAGES):
                 raise InputError(f"{target.name} may never end: give it by itself, as --source {safe_name(source)}")
+        if runs[0].source.loop:
+            raise InputError("--loop goes with one source: of several, the first would never end")
         if runs[0].output.overwrite:
             raise InputError("--overwrite goes with one source: of several, one could replace what another has written")
     if is_without_sinks(runs[0]):
@@ -220,7 +223,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     code = 0
     for settings in settings_of_runs(parsed):
-        code = code or _run(settings)
+        code = code or (_run_cameras(settings) if settings.cameras else _run(settings))
     return code
 
 
@@ -247,9 +250,49 @@ def _run(settings: Settings) -> int:
             summary = stream.summary()
             results_on_stdout = settings.detections.path == "-"
             print(summary_text(summary), file=sys.stderr if results_on_stdout else sys.stdout, flush=True)
-            if summary.end is EndReason.STOPPED and not summary.live:
+            if summary.end is EndReason.STOPPED and not summary.live and not settings.source.loop:
                 interrupted_code = 128 + (request.signal or signal.SIGINT)
     return interrupted_code
+
+
+def _run_cameras(settings: Settings) -> int:
+    """Segment several cameras at once, and print their summaries. Returns the exit code: see `exit_code`."""
+    cameras = Cameras(settings)
+
+    def stop() -> bool:
+        if cameras.opened:
+            cameras.stop()
+        return cameras.opened
+
+    request = StopRequest(stop)
+    try:
+        with handled(request.handle, signal.SIGINT, signal.SIGTERM), cameras:
+            run_with_progress(cameras)
+    finally:
+        if cameras.opened and not cameras.output_closed:
+            results_on_stdout = any(entry.settings.detections.path == "-" for entry in cameras.entries.values())
+            text = cameras_text(cameras.summary())
+            print(text, file=sys.stderr if results_on_stdout else sys.stdout, flush=True)
+    return exit_code(cameras.summary(), request.signal)
+
+
+def exit_code(summary: CamerasSummary, stopped_by: int | None) -> int:
+    """The exit code of a run with several cameras: of the worst of them.
+
+    141 when nobody reads standard output any more, 1 when one failed while running, 2 when one could not be started,
+    130 or 143 when a signal came before a file had ended, otherwise 0.
+
+    Args:
+        summary: of the run.
+        stopped_by: the number of the signal that stopped it; None without one.
+    """
+    failed = {one.error.exit_code for one in summary.cameras if isinstance(one.error, StreamSegmentError)}
+    worst = next((code for code in (OutputClosedError.exit_code, RunError.exit_code) if code in failed), 0)
+    if worst or failed:
+        return worst or InputError.exit_code
+    runs = [run for one in summary.cameras for run in one.runs]
+    is_cut_short = any(run.end is EndReason.STOPPED and not run.live for run in runs)
+    return 128 + stopped_by if is_cut_short and stopped_by is not None else 0
 
 
 def _present_all(stream: Stream) -> None:

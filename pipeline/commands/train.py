@@ -52,11 +52,21 @@ TRIAL_S = 20.0
 LEARNING_RATES = {"new": 1e-3, "small": 5e-4, "large": 1e-4}
 """Peaks: for new layers behind an ImageNet backbone, for a trained small network, for a trained ResNet."""
 
+# the scales of the shipped model's first stages: 0.45 to 1.3 of images of 640 pixels, for a network size of 512
+FULL: dict[str, Any] = {"smallest_scale": 0.56, "largest_scale": 1.6, "pastes": 2}
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
-    # the shipped model's scales: 0.45 to 1.3 of images of 640 pixels, for a network size of 512
-    "full": {"smallest_scale": 0.56, "largest_scale": 1.6, "pastes": 2},
+    "full": FULL,
+    "video": FULL | {"degrade": 0.15},
     "mild": {"smallest_scale": 0.8, "largest_scale": 1.25, "pastes": 0, "color": 0.5},
-    "off": {"smallest_scale": 1.0, "largest_scale": 1.0, "pastes": 0, "color": 0.0, "flip": 0.0, "focus": 1.0},
+    "off": {
+        "smallest_scale": 1.0,
+        "largest_scale": 1.0,
+        "pastes": 0,
+        "color": 0.0,
+        "degrade": 0.0,
+        "flip": 0.0,
+        "focus": 1.0,
+    },
 }
 
 
@@ -258,6 +268,8 @@ class TrainRun:
         return TrainSettings(
             steps=steps,
             batch=settings.batch,
+            accumulate=settings.accumulate,
+            dice_weight=settings.dice,
             learning_rate=settings.learning_rate or rate,
             warmup_steps=min(200, max(1, steps // 10)),
             average=min(0.999, max(0.9, 1 - 10 / steps)),  # over about a tenth of the run

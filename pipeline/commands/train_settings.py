@@ -52,13 +52,26 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         "--epochs": {"type": float, "metavar": "N", "help": "passes over the images (default: 40)"},
         "--steps": {"type": int, "metavar": "N", "help": "the length in steps instead"},
         "--batch": {"type": int, "metavar": "N", "help": "windows per step (default 4)"},
+        "--accumulate": {
+            "type": int,
+            "metavar": "N",
+            "help": "average the gradients of N steps: a batch N times as large in the same memory (default 1)",
+        },
         "--window": {"type": int, "metavar": "PIXELS", "help": "side of a training window (default: 5/8 of the size)"},
         "--learning-rate": {
             "type": float,
             "metavar": "RATE",
             "help": "its peak (default: by network and weights)",
         },
-        "--augmentation": {"choices": ["full", "mild", "off"], "help": "default: full"},
+        "--augmentation": {
+            "choices": ["video", "full", "mild", "off"],
+            "help": "video: full, with blur, noise and compression (default: full)",
+        },
+        "--dice": {
+            "type": float,
+            "metavar": "WEIGHT",
+            "help": "of the Dice loss of the masks, 0.5 for example (default 0)",
+        },
         "--validate-every": {"type": int, "metavar": "STEPS", "help": "default: 15 times in a run"},
         "--seed": {"type": int, "metavar": "N", "help": "of all random choices (default 1)"},
         "--resume": {"action": "store_true", "help": "resume the run in --output; needs no other option"},
@@ -76,10 +89,10 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """The command line's flags by group. Those that name a field of `RunSettings` have no default but the field's."""
 LIMITS: dict[str, tuple[float, int | None, str]] = {
-    **dict.fromkeys(("batch", "steps", "validate_every"), (1, None, "1 or more")),
+    **dict.fromkeys(("batch", "accumulate", "steps", "validate_every"), (1, None, "1 or more")),
     **dict.fromkeys(("epochs", "learning_rate"), (math.ulp(0.0), None, "a positive number")),
     **dict.fromkeys(("size", "window"), (64, 64, "a multiple of 64 (320, 512, 640 …)")),
-    "seed": (0, None, "0 or more"),
+    **dict.fromkeys(("dice", "seed"), (0, None, "0 or more")),
 }
 """Of an option: the least value, what it is a multiple of, if of anything, and both in words."""
 
@@ -96,11 +109,13 @@ class RunSettings:
         classes: None takes all.
         epochs, steps: length of the run; at most one is given.
         batch: windows per step.
+        accumulate: steps per update of the weights.
         size: longer side of the network's input, pixels.
         window: side of a training window, pixels.
         learning_rate: peak.
         layers: which layers are trained.
-        augmentation: "full", "mild" or "off".
+        augmentation: "video", "full", "mild" or "off".
+        dice: weight of the Dice loss beside the cross-entropy of the masks.
         precision: "auto", "float32" or "mixed".
         validate_every: steps.
         seed: of all random choices.
@@ -116,11 +131,13 @@ class RunSettings:
     epochs: float | None = None
     steps: int | None = None
     batch: int = 4
+    accumulate: int = 1
     size: int | None = None
     window: int | None = None
     learning_rate: float | None = None
     layers: str = "4+"
     augmentation: str = "full"
+    dice: float = 0.0
     precision: str = "auto"
     validate_every: int | None = None
     seed: int = 1

@@ -93,12 +93,18 @@ def with_progress(stream: Stream) -> Iterator[SegmentedFrame]:
             yield segmented
 
 
-def summary_text(summary: RunSummary) -> str:
-    """The summary of a run: frames by stage, rates, latencies, warnings and output files."""
+def summary_text(summary: RunSummary, camera: str | None = None) -> str:
+    """The summary of a run: frames by stage, rates, latencies, warnings and output files.
+
+    Args:
+        summary: of the run.
+        camera: its name where it is one of several, which share the network.
+    """
     stats = summary.stats
+    name = summary.source.source_id if camera is None else f"{camera} ({summary.source.source_id})"
     lines = [
-        f"{summary.source.source_id}: {summary.end.value} after {duration_text(summary.wall_s)}",
-        f"  model      {summary.model}",
+        f"{name}: {summary.end.value} after {duration_text(summary.wall_s)}",
+        *([] if camera is not None else [f"  model      {summary.model}"]),
         f"  frames     captured {stats.captured}, inferred {stats.inferred}, presented {stats.presented}, "
         f"dropped {stats.dropped_total}",
     ]

@@ -115,7 +115,7 @@ def _chip(text: str, size: float, background_bgr: ColorBgr) -> _Chip:
     padding = _padding(size)
     letters = cv2.copyMakeBorder(line.coverage, 0, 0, padding, padding, cv2.BORDER_CONSTANT, value=0)
     ink = letters[:, :, None].astype(np.float32) / 255
-    ground = _OPACITY * _rounded_rectangle(letters.shape, _RADIUS * size)[:, :, None]
+    ground = _OPACITY * rounded_rectangle(letters.shape, _RADIUS * size)[:, :, None]
     weight = ink + ground * (1 - ink)  # Porter and Duff's "over"
     colors = ink * np.array(text_color(background_bgr), np.float32) + (1 - ink) * ground * np.array(
         background_bgr, np.float32
@@ -130,7 +130,7 @@ def _chip(text: str, size: float, background_bgr: ColorBgr) -> _Chip:
     return _Chip(np.floor(colors).astype(np.uint8), np.round(rest).astype(np.uint8))
 
 
-def _rounded_rectangle(size_hw: tuple[int, ...], radius: float) -> NDArray[np.float32]:
+def rounded_rectangle(size_hw: tuple[int, ...], radius: float) -> NDArray[np.float32]:
     """float32 (height, width): how much of each pixel a rectangle with rounded corners covers."""
     height, width = size_hw
     radius = min(radius, height / 2, width / 2)

@@ -19,7 +19,7 @@ from pipeline.drawing.chips import draw_chip, text_size
 from pipeline.drawing.masks import box_edges
 from pipeline.drawing.outlines import SUBPIXEL_BITS, offset_curves, outline
 from pipeline.drawing.palette import PALETTE, ColorBgr
-from pipeline.drawing.placement import LabeledObject, place_labels
+from pipeline.drawing.placement import LabeledObject, Rectangle, place_labels
 from pipeline.drawing.status import StatusLine, draw_status
 from pipeline.drawing.tutorial import draw_tutorial
 from pipeline.geometry import iou_matrix
@@ -104,13 +104,20 @@ class Overlay:
         words = [class_name(class_id, self._labels)] if self.settings.labels else []
         return words + ([f"#{track_id}"] if self.settings.ids and track_id > 0 else [])
 
-    def draw(self, frame_bgr: Image, instances: Instances, status: StatusLine | None = None) -> Image:
+    def draw(
+        self,
+        frame_bgr: Image,
+        instances: Instances,
+        status: StatusLine | None = None,
+        reserved: Sequence[Rectangle] = (),
+    ) -> Image:
         """Draws everything on a copy of the frame, smaller objects on top of larger ones.
 
         Args:
             frame_bgr: uint8 (H, W, 3), not changed.
             instances: in pixels of this frame.
             status: entries of the status line; None for no line.
+            reserved: where no label may lie.
 
         Returns:
             uint8 (H, W, 3), a new writeable array.
@@ -122,12 +129,12 @@ class Overlay:
             draw_tutorial(canvas, instances, self._labels, settings)
         else:
             items = self._remembered(self._items(instances, height, width), height, width)
-            self._draw_items(canvas, items)
+            self._draw_items(canvas, items, reserved)
         if status is not None and settings.status:
             draw_status(canvas, status, settings.look is Look.DEBUG)
         return canvas
 
-    def _draw_items(self, canvas: Image, items: list[_Item]) -> None:
+    def _draw_items(self, canvas: Image, items: list[_Item], reserved: Sequence[Rectangle]) -> None:
         height, width = canvas.shape[:2]
         settings = self.settings
         line_width = settings.line_width or _line_width(min(height, width))
@@ -137,7 +144,7 @@ class Overlay:
         for item in behind_first if settings.boxes else ():
             _draw_box(canvas, item, line_width)
         size = settings.text_size or text_size(height, width)
-        place_labels([item.labeled for item in items], height, width, size)
+        place_labels([item.labeled for item in items], (height, width), size, reserved)
         for item in items:
             label = item.labeled.label
             if label is not None:

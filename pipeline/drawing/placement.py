@@ -73,23 +73,29 @@ class LabeledObject:
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
-def place_labels(objects: Sequence[LabeledObject], height: int, width: int, size: float) -> None:
+def place_labels(
+    objects: Sequence[LabeledObject], size_hw: tuple[int, int], size: float, reserved: Sequence[Rectangle] = ()
+) -> None:
     """Sets the label of each object, or None where there is no room for it.
 
     Labels of standing objects stay; then the larger objects choose first.
 
     Args:
         objects: of one frame.
-        height, width: of the frame, pixels.
+        size_hw: height and width of the frame, pixels.
         size: text size, pixels to the em.
+        reserved: where no label may lie, since names of lines and zones do.
     """
-    band = max(1.5, _DEAD_BAND * min(height, width))
+    band = max(1.5, _DEAD_BAND * min(size_hw))
     for each in objects:
         each.anchor = each.box if each.anchor is None else _dragged(each.anchor, each.box, band)
-    taken: list[Rectangle] = []
+    for each in objects:
+        if each.label is not None and hits(each.label.rectangle, reserved):
+            each.label = None  # a name has come or grown there: even the label of a standing object moves
+    taken = list(reserved)
     for each in sorted(objects, key=_priority):
-        labels = _labels(each, objects, (height, width), size)
-        each.label = next((label for label, margin in labels if not _hits(label.rectangle, taken, margin)), None)
+        labels = _labels(each, objects, size_hw, size)
+        each.label = next((label for label, margin in labels if not hits(label.rectangle, taken, margin)), None)
         if each.label is not None:
             taken.append(each.label.rectangle)
 
@@ -120,7 +126,7 @@ def _labels(
                 continue
             # Beside its object, a label must not lie on another one: it would seem to belong there.
             others = (other.box for other in objects if other is not each)
-            if was_here or _SLOTS[slot][0] not in _BESIDE or not _hits(rectangle, others):
+            if was_here or _SLOTS[slot][0] not in _BESIDE or not hits(rectangle, others):
                 # A label appears, or comes back to a better slot, where there is room to spare: it would flicker else.
                 is_better = previous is None or slot < previous.slot
                 yield Label(text, variant, rectangle, slot), chip_wh[1] // 2 if is_better else 0
@@ -145,7 +151,7 @@ def _rectangle(slot: int, box: Box, chip_wh: tuple[int, int], gap: int, size_hw:
     return (x, y, x + chip_w, y + chip_h) if 0 <= x <= width - chip_w and 0 <= y <= height - chip_h else None
 
 
-def _hits(rectangle: Rectangle, others: Iterable[Box], margin: int = 0) -> bool:
+def hits(rectangle: Rectangle, others: Iterable[Box], margin: int = 0) -> bool:
     """Whether a rectangle with a margin around it intersects one of the others."""
     x1, y1, x2, y2 = rectangle[0] - margin, rectangle[1] - margin, rectangle[2] + margin, rectangle[3] + margin
     return any(x1 < right and left < x2 and y1 < bottom and top < y2 for left, top, right, bottom in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import hypot
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.drawing.chips import chip_size, draw_chip_inside, text_size
 from pipeline.drawing.palette import ColorBgr
+from pipeline.drawing.placement import Rectangle, hits
 from pipeline.scene import LineCount, Scene, ZoneState
 from pipeline.tracking.watch import LineCounter, Point, Polyline, ZoneCounter
 
@@ -22,6 +24,23 @@ _MAX_COORDINATE = 16384.0
 Image = NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """The text of a line or zone.
+
+    Attributes:
+        text: with the present counts.
+        longest: with as many digits as are reserved.
+        point: the middle of the chip's upper edge, where that is inside the frame.
+        color: of the chip.
+    """
+
+    text: str
+    longest: str
+    point: Point
+    color: ColorBgr
+
+
 def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones: Sequence[ZoneCounter]) -> None:
     """Draws all lines and zones in place.
 
@@ -30,19 +49,57 @@ def draw_places(canvas: Image, scene: Scene, lines: Sequence[LineCounter], zones
         scene: counts and dwell times, in the order of `lines` and `zones`.
         lines, zones: with their points in pixels.
     """
-    size = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
-    width = max(1, round(size / 700))
-    texts: list[tuple[str, Point, ColorBgr]] = []
+    height, width = canvas.shape[:2]
+    size = float(np.sqrt(height * width))
+    line_width = max(1, round(size / 700))
+    for zone in zones:
+        _draw_polyline(canvas, zone.polygon, ZONE_BGR, line_width, is_closed=True)
+    for line in lines:
+        _draw_polyline(canvas, line.polyline, LINE_BGR, line_width, is_closed=False)
+        _draw_direction(canvas, line.polyline, line_width, 0.03 * size)
+    names, text_height = _names(scene, lines, zones), text_size(height, width)
+    for name, (_, y, _, _) in zip(names, _rectangles(names, height, width), strict=True):
+        x = int(name.point[0]) - chip_size(name.text, text_height)[0] // 2
+        draw_chip_inside(canvas, name.text, (x, y), text_height, name.color)
+
+
+def name_rectangles(
+    size_hw: tuple[int, int], scene: Scene, lines: Sequence[LineCounter], zones: Sequence[ZoneCounter]
+) -> list[Rectangle]:
+    """The rectangles in which `draw_places` draws names, with room for more digits, so that they stay the same.
+
+    Args:
+        size_hw: height and width of the canvas, pixels.
+        scene, lines, zones: as for `draw_places`.
+    """
+    return _rectangles(_names(scene, lines, zones), *size_hw)
+
+
+def _names(scene: Scene, lines: Sequence[LineCounter], zones: Sequence[ZoneCounter]) -> list[_Name]:
+    names = []
     for zone, state in zip(zones, scene.zones, strict=True):
-        _draw_polyline(canvas, zone.polygon, ZONE_BGR, width, is_closed=True)
-        texts.append((zone_text(state), _highest(zone.polygon), ZONE_BGR))
+        grown = replace(state, occupancy=max(99, state.occupancy), dwell_now_s=max(9999.0, state.dwell_now_s or 0.0))
+        names.append(_Name(zone_text(state), zone_text(grown), _highest(zone.polygon), ZONE_BGR))
     for line, count in zip(lines, scene.lines, strict=True):
-        _draw_polyline(canvas, line.polyline, LINE_BGR, width, is_closed=False)
-        _draw_direction(canvas, line.polyline, width, 0.03 * size)
-        texts.append((line_text(count), _highest(line.polyline), LINE_BGR))
-    height = text_size(*canvas.shape[:2])
-    for text, (x, y), color in texts:
-        draw_chip_inside(canvas, text, (int(x) - chip_size(text, height)[0] // 2, int(y)), height, color)
+        more = replace(count, crossed_in=max(999, count.crossed_in), crossed_out=max(999, count.crossed_out))
+        names.append(_Name(line_text(count), line_text(more), _highest(line.polyline), LINE_BGR))
+    return names
+
+
+def _rectangles(names: Sequence[_Name], height: int, width: int) -> list[Rectangle]:
+    """The rectangle of each name: from its point downward, or as near to that as the names before it leave room."""
+    size = text_size(height, width)
+    rectangles: list[Rectangle] = []
+    for name in names:
+        chip_w, chip_h = chip_size(name.longest, size)
+        x = max(0, min(int(name.point[0]) - chip_w // 2, width - chip_w))
+        lowest = max(0, height - chip_h)
+        first = max(0, min(int(name.point[1]), lowest))
+        beside = [y for _, top, _, bottom in rectangles for y in (top - chip_h - 1, bottom + 1) if 0 <= y <= lowest]
+        nearest_first = sorted((first, *beside), key=lambda y: abs(y - first))
+        places = [(x, y, min(x + chip_w, width), y + chip_h) for y in nearest_first]
+        rectangles.append(next((place for place in places if not hits(place, rectangles)), places[0]))
+    return rectangles
 
 
 def line_text(count: LineCount) -> str:

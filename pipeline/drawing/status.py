@@ -38,8 +38,11 @@ class StatusLine:
 
     def short(self) -> list[str]:
         """The rate and the objects, such as "25 fps" and "3 people"."""
-        texts = [] if self.display_fps is None else [f"{_rate(self.display_fps)} fps"]
-        return texts + [plural(now, name) for name, now, _ in self.counts if now > 0]
+        return self._rate() + self._objects()
+
+    def for_tile(self) -> list[str]:
+        """The rate, the age of the masks and the objects, such as "25 fps", "masks 120 ms old" and "3 people"."""
+        return self._rate() + self._mask_age() + self._objects()
 
     def details(self) -> list[str]:
         """All entries, in the order in which they are drawn."""
@@ -49,9 +52,20 @@ class StatusLine:
             texts.append(f"{plural(self.dropped, 'frame')} dropped")
         if self.latency_ms is not None:
             texts.append(f"{self.latency_ms:.0f} ms from capture to display")
-        if self.mask_age_ms is not None:
-            texts.append(f"masks {self.mask_age_ms:.0f} ms old")
-        return texts + [f"{plural(now, name)} ({total} so far)" for name, now, total in self.counts]
+        return [
+            *texts,
+            *self._mask_age(),
+            *(f"{plural(now, name)} ({total} so far)" for name, now, total in self.counts),
+        ]
+
+    def _rate(self) -> list[str]:
+        return [] if self.display_fps is None else [f"{_rate(self.display_fps)} fps"]
+
+    def _mask_age(self) -> list[str]:
+        return [] if self.mask_age_ms is None else [f"masks {self.mask_age_ms:.0f} ms old"]
+
+    def _objects(self) -> list[str]:
+        return [plural(now, name) for name, now, _ in self.counts if now > 0]
 
 
 def draw_status(canvas: NDArray[np.uint8], status: StatusLine, with_details: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -13,6 +14,11 @@ from pipeline.geometry import greedy_pairs, iou_matrix
 from pipeline.records import Instances
 
 IOU_THRESHOLD = 0.5
+MASK_THRESHOLD = 0.5
+"""Least probability of a pixel of an object."""
+
+RunLength = dict[str, Any]
+"""A mask of a whole frame as compressed run lengths, see `encode_mask`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +74,25 @@ def _matched(one: Instances, other: Instances, iou_threshold: float) -> int:
     return len(greedy_pairs(np.where(one.class_ids[:, None] == other.class_ids[None], iou, 0), iou_threshold))
 
 
-def mask_agreement(
-    expected: Instances, found: Instances, height: int, width: int, iou_threshold: float, mask_threshold: float = 0.5
-) -> Agreement:
+def mask_agreement(expected: Instances, found: Instances, size_hw: tuple[int, int], iou_threshold: float) -> Agreement:
     """Match the objects of one frame by class and the overlap of their masks, the best first.
 
     Args:
         expected, found: instances of the frame.
-        height, width: of the frame, pixels.
+        size_hw: height and width of the frame, pixels.
         iou_threshold: 0 … 1, above 0: masks that overlap less are not the same object.
-        mask_threshold: least probability of a pixel of an object.
     """
-    sides = []
-    for instances in (expected, found):
-        boxes = zip(instances.mask_probs, instances.boxes_xyxy, strict=True)
-        pasted = (paste_mask(probs, box, height, width, mask_threshold) for probs, box in boxes)
-        sides.append([encode_mask(*one, height, width) for one in pasted])
+    sides = [frame_masks(instances, size_hw) for instances in (expected, found)]
     matched = 0
     if all(sides):
         iou = np.asarray(coco_mask.iou(sides[1], sides[0], [0] * len(sides[0]))).T
         same_class = expected.class_ids[:, None] == found.class_ids[None]
         matched = len(greedy_pairs(np.where(same_class, iou, 0), iou_threshold))
     return Agreement(len(expected), len(found), matched)
+
+
+def frame_masks(instances: Instances, size_hw: tuple[int, int]) -> list[RunLength]:
+    """The masks of the instances of a frame of this height and width in pixels; an empty one for what lies outside."""
+    boxes = zip(instances.mask_probs, instances.boxes_xyxy, strict=True)
+    pasted = (paste_mask(probs, box, *size_hw, MASK_THRESHOLD) for probs, box in boxes)
+    return [encode_mask(*one, *size_hw) for one in pasted]

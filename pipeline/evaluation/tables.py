@@ -67,11 +67,16 @@ class Measured:
     evaluation: Evaluation | None = None
     reason: str = ""
 
+    @property
+    def name(self) -> str:
+        """Model, engine and precision."""
+        return f"{self.model}, {self.engine}, {self.precision}"
+
     def record(self) -> dict[str, Any]:
         """For JSON."""
         if self.evaluation is not None:
             return {"model": self.description, **self.evaluation.record()}
-        return {"model": f"{self.model}, {self.engine}, {self.precision}", "error": self.reason}
+        return {"model": self.name, "error": self.reason}
 
 
 def comparison_table(lines: Sequence[Measured]) -> Table:
@@ -80,14 +85,13 @@ def comparison_table(lines: Sequence[Measured]) -> Table:
     table = _empty("mask AP of", *columns)
     notes = ["; ".join(AREA_NAMES[size] for size in SIZES) + " pixels of the image"]
     for line in lines:
-        name = f"{line.model}, {line.engine}, {line.precision}"
         if line.evaluation is None:
-            table.add_row(name, *["-"] * len(columns))
-            notes.append(f"{name}: {line.reason}")
+            table.add_row(line.name, *["-"] * len(columns))
+            notes.append(f"{line.name}: {line.reason}")
             continue
         masks, boxes = (line.evaluation.by_area[kind.value] for kind in (Kind.MASK, Kind.BOX))
         values = [masks["all"].ap, masks["all"].ap50, *(masks[size].ap for size in SIZES), boxes["all"].ap]
-        table.add_row(name, *_texts(*values), f"{line.evaluation.image_ms:.0f}")
+        table.add_row(line.name, *_texts(*values), f"{line.evaluation.image_ms:.0f}")
     table.caption, table.caption_justify = "\n".join(notes), "left"
     return table
 
@@ -104,9 +108,8 @@ def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
         if line.evaluation is None:
             continue
         ap = 100 * line.evaluation.by_area[Kind.MASK.value]["all"].ap
-        label = f"{line.model}, {line.engine}, {line.precision}"
         style = f"{MARKERS.get(line.precision, 'x')}C{models.index(line.model) % 10}"
-        axes.plot([line.evaluation.image_ms], [ap], style, markersize=9, label=label)
+        axes.plot([line.evaluation.image_ms], [ap], style, markersize=9, label=line.name)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(ScalarFormatter())

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pipeline.geometry import iou_matrix, mask_iou
 from pipeline.motion.flow_targets import Targets
@@ -235,6 +234,8 @@ def match(displayed: Instances, detected: Instances) -> list[tuple[int, int]]:
     old = np.setdiff1d(np.arange(len(displayed)), [i for i, _ in pairs])
     new = np.setdiff1d(np.arange(len(detected)), [j for _, j in pairs])
     ious = _mask_iou_matrix(displayed.select(old), detected.select(new))
+    from scipy.optimize import linear_sum_assignment  # here, so that the window need not wait for it
+
     rows, columns = linear_sum_assignment(ious, maximize=True)
     matched = ious[rows, columns] >= MIN_IOU
     return pairs + list(zip(old[rows[matched]].tolist(), new[columns[matched]].tolist(), strict=True))

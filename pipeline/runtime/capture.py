@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 from pipeline.errors import RunError
 from pipeline.ledger import RunLedger
@@ -25,7 +26,7 @@ class Opening:
     Args:
         source: closed.
         errors: where a failure to open is reported.
-        stopped: whether the run was stopped meanwhile.
+        stopped: whether the run was stopped meanwhile; called again and again while the source is being opened.
     """
 
     def __init__(self, source: Source, errors: FirstError, stopped: Callable[[], bool]) -> None:
@@ -78,6 +79,7 @@ def capture(
     on_loss: Callable[[], None],
     on_reopened: Callable[[SourceInfo], None],
     fresh_from_s: float | None = None,
+    camera: str | None = None,
 ) -> None:
     """Read until the source ends, put each frame into every outlet, and close the source in the end.
 
@@ -91,6 +93,7 @@ def capture(
         on_reopened: called when the source came back as something else, before the first frame that it then gives.
         fresh_from_s: for live sources: frames captured before this moment waited while the run was being set up; they
             are not handed on. Seconds on the run's clock.
+        camera: the name that every frame gets; None in a run with one source.
     """
     reopened_as = None
     try:
@@ -99,6 +102,8 @@ def capture(
                 before, reopened_as = reopened_as, source.state.reopened_as
                 if reopened_as is not None and reopened_as is not before:
                     on_reopened(reopened_as)
+                if camera is not None:
+                    frame = replace(frame, camera=camera)
                 ledger.captured(frame.captured_at_s)
                 if fresh_from_s is not None and frame.captured_at_s < fresh_from_s:
                     on_loss()

@@ -16,7 +16,7 @@ from pipeline.runtime.wiring import Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
-from pipeline.segmentation.network_model import read_model
+from pipeline.segmentation.network_model import NetworkModel, read_model
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.threads.opencv_process import one_opencv_thread
@@ -30,12 +30,12 @@ POLL_S = 0.01
 """With several workers: how often to poll for a finished batch while the source has no frame ready."""
 
 
-_Answer = tuple[Sequence[Instances], float, float]
+Answer = tuple[Sequence[Instances], float, float]
 """What the segmenter reported on the frames of a batch, and when it began and ended, seconds on the run's clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Batch:
     """Frames that are in the segmenter, or enter it when the answer is requested.
 
     Attributes:
@@ -45,20 +45,28 @@ class _Batch:
     """
 
     frames: Sequence[Frame]
-    answer: Callable[[], _Answer]
+    answer: Callable[[], Answer]
     is_answered: Callable[[], bool]
 
 
+SegmenterFor = Callable[[RunPlan, SourcePlan], Segmenter]
+"""Makes the segmenter that the plans call for, with the thresholds that go with it."""
+
+
 def segmenter_for(run: RunPlan, source: SourcePlan, machine: Machine | None = None) -> MaskRCNNSegmenter:
-    """The segmenter that the plans call for, on this machine or on another one.
+    """The segmenter that the plans call for, with the thresholds that go with it, on this machine or on another one.
 
     Raises:
         InputError: weights or labels are missing or do not fit, or the engine, backend or device is not there.
     """
     model = read_model(run.settings.model)
+    return MaskRCNNSegmenter(model, filter_for(model, run, source), source.workers, machine)
+
+
+def filter_for(model: NetworkModel, run: RunPlan, source: SourcePlan) -> DetectionFilter:
+    """Which detections of a network the plans call for. Raises InputError if the settings name an unknown class."""
     low_score = source.tracking.low_score if source.tracking is not None else None
-    detections = model.detection_filter(low_score, run.redaction_score)
-    return MaskRCNNSegmenter(model, detections, source.workers, machine)
+    return model.detection_filter(low_score, run.redaction_score)
 
 
 class InferenceStage:
@@ -68,8 +76,7 @@ class InferenceStage:
     come in the order of the frames, and the tracker sees them so, in the thread of `run`.
 
     Args:
-        segmenter: opened, used and closed by `run`.
-        detections: which of the reported detections count.
+        segmenter: opened, used and closed by `run`; its `detections` say which of the reported ones count.
         tracker: gives them ids and smooths them; None where nothing is tracked.
         wiring: where frames come from and results go to.
         batching: how many frames the segmenter gets at once.
@@ -80,7 +87,6 @@ class InferenceStage:
     def __init__(
         self,
         segmenter: Segmenter,
-        detections: DetectionFilter,
         tracker: Tracker | None,
         wiring: Wiring,
         batching: Batching,
@@ -88,14 +94,14 @@ class InferenceStage:
         clock: Clock,
     ) -> None:
         self._segmenter = segmenter
-        self._detections = detections
+        self._detections = segmenter.detections
         self._tracker = tracker
         self._wiring = wiring
         self._batching = batching
         self._ledger = ledger
         self._clock = clock
         self._in_hand: deque[Frame] = deque()
-        self._batches: deque[_Batch] = deque()
+        self._batches: deque[Batch] = deque()
         self._description = ""
 
     def run(self) -> None:
@@ -123,9 +129,14 @@ class InferenceStage:
             self._ledger.failed()
             raise
         finally:
-            for _ in self._in_hand:
-                self._wiring.on_inference_loss()
-            self._segmenter.close()
+            # Closed first: until then, a network that several cameras share may take more frames.
+            with ExitStack() as closing:
+                closing.callback(self._count_losses)
+                self._segmenter.close()
+
+    def _count_losses(self) -> None:
+        for _ in self._in_hand:
+            self._wiring.on_inference_loss()
 
     def _record_engine(self) -> None:
         """Enter the engine into the ledger if it is another: the first frame, and a restart, may replace it."""
@@ -146,7 +157,7 @@ class InferenceStage:
         # Some more than workers, so that none waits for this thread to hand it the next, whichever ends first.
         return pool, workers + math.ceil(SPARE_FRAMES / self._batching.size)
 
-    def _next_batch(self, pool: ThreadPoolExecutor | None, depth: int) -> _Batch:
+    def _next_batch(self, pool: ThreadPoolExecutor | None, depth: int) -> Batch:
         """The oldest batch, with as many begun as may be; frames that come while it computes are begun too.
 
         Raises:
@@ -184,19 +195,19 @@ class InferenceStage:
         self._in_hand.append(frame)
         return frame
 
-    def _begin(self, frames: list[Frame], pool: ThreadPoolExecutor | None) -> _Batch:
+    def _begin(self, frames: list[Frame], pool: ThreadPoolExecutor | None) -> Batch:
         if pool is None:
-            return _Batch(frames, lambda: self._answer(frames), lambda: True)
+            return Batch(frames, lambda: self._answer(frames), lambda: True)
         answer = pool.submit(self._answer, frames)
-        return _Batch(frames, answer.result, answer.done)
+        return Batch(frames, answer.result, answer.done)
 
-    def _answer(self, frames: Sequence[Frame]) -> _Answer:
+    def _answer(self, frames: Sequence[Frame]) -> Answer:
         """What the segmenter reports; in any thread."""
         started_at_s = self._clock()
         reported = self._segmenter.segment_batch([frame.image_bgr for frame in frames])
         return reported, started_at_s, self._clock()
 
-    def _results_of(self, batch: _Batch) -> Iterator[UnredactedFrame]:
+    def _results_of(self, batch: Batch) -> Iterator[UnredactedFrame]:
         """A result for each frame, in order. Raises SlotClosed when the run ends under the segmenter."""
         began_at_s = self._clock()
         try:
@@ -212,7 +223,7 @@ class InferenceStage:
         for frame, reported in zip(batch.frames, answer[0], strict=True):
             yield self._result(frame, reported, answer, len(batch.frames))
 
-    def _result(self, frame: Frame, reported: Instances, answer: _Answer, batch_size: int) -> UnredactedFrame:
+    def _result(self, frame: Frame, reported: Instances, answer: Answer, batch_size: int) -> UnredactedFrame:
         began_at_s = self._clock()
         if self._tracker is None:
             instances = self._detections.high(reported)

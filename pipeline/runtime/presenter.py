@@ -8,7 +8,7 @@ from math import inf
 
 from pipeline.controls import Controls, ControlState
 from pipeline.drawing.overlay import Overlay
-from pipeline.drawing.places import draw_places
+from pipeline.drawing.places import draw_places, name_rectangles
 from pipeline.drawing.status import StatusLine
 from pipeline.ledger import RunLedger
 from pipeline.privacy.redaction import Redactor
@@ -93,9 +93,12 @@ class Presenter:
         instances = segmented.instances
         if controls.min_score > 0:
             instances = instances.select(instances.scores >= controls.min_score)
-        canvas = self._overlay.draw(segmented.frame.image_bgr, instances, status)
-        if self._watcher is not None and segmented.scene is not None and controls.overlay.places:
-            draw_places(canvas, segmented.scene, self._watcher.lines, self._watcher.zones)
+        image_bgr, scene, watcher = segmented.frame.image_bgr, segmented.scene, self._watcher
+        if watcher is None or scene is None or not controls.overlay.places:
+            return self._overlay.draw(image_bgr, instances, status)
+        names = name_rectangles(image_bgr.shape[:2], scene, watcher.lines, watcher.zones)
+        canvas = self._overlay.draw(image_bgr, instances, status, names)
+        draw_places(canvas, scene, watcher.lines, watcher.zones)
         return canvas
 
     def _status(self, segmented: SegmentedFrame) -> StatusLine:

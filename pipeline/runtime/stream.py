@@ -20,12 +20,14 @@ from typing import Self
 
 from pipeline.controls import Controls
 from pipeline.errors import RunError, StreamSegmentError
-from pipeline.ledger import DropStage, EndReason, RunLedger, RunSummary
+from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.image_instances import ImageInstances
-from pipeline.runtime.inference import InferenceStage, segmenter_for
+from pipeline.runtime.inference import InferenceStage, SegmenterFor, segmenter_for
+from pipeline.runtime.inference_service import NetworkShare, ScheduledInference
 from pipeline.runtime.plan import SourcePlan, plan_run
+from pipeline.runtime.playback import Playback
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
 from pipeline.runtime.wiring import wire
@@ -33,7 +35,9 @@ from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import RunContext, Sink
-from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.factory import make_sinks, make_window
+from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
+from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
 from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
@@ -57,11 +61,15 @@ class Stream:
     Args:
         settings: everything about the run; sinks are made as `output`, `detections` and `window` say. Or the source
             alone, a path or another `source.uri`: nothing is shown or written then.
-        source, segmenter: used in place of those that the settings describe.
+        source: used in place of the one that the settings describe.
+        segmenter: used in place of the one that the settings describe; or what makes it once the source is open.
         clock: seconds, monotonic.
+        camera: the name of this camera in a run with several (see `Cameras`): its frames and results carry it, and the
+            page and the service manager are the run's.
 
     Attributes:
         opened: whether `open` has succeeded (and stays True after `close`).
+        view: what viewers may read of the run, also before it is open.
     """
 
     def __init__(
@@ -69,8 +77,9 @@ class Stream:
         settings: Settings | str | Path,
         *,
         source: Source | None = None,
-        segmenter: Segmenter | None = None,
+        segmenter: Segmenter | SegmenterFor | None = None,
         clock: Clock = time.monotonic,
+        camera: str | None = None,
     ) -> None:
         if not isinstance(settings, Settings):
             settings = Settings.model_validate({"source": {"uri": str(settings)}, "window": {"mode": "off"}})
@@ -80,14 +89,28 @@ class Stream:
         self.clock = clock
         self.opened = False
         self._source = source if source is not None else make_source(settings.source, clock)
-        self._own_segmenter = segmenter
+        self._segmenter_for = (lambda *_: segmenter) if isinstance(segmenter, Segmenter) else segmenter or segmenter_for
+        self._camera = camera
         self._own_sinks: list[Sink] = []
+        self._window: Window | None = None
         self._workers: list[SinkWorker] = []
         self._opening_began = False
         self._wall_s: float | None = None
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
+        self.view = RunView(
+            self.ledger,
+            self.controls,
+            clock,
+            source=lambda: self._plan.source if self.opened else None,
+            live=lambda: not self.opened or self._plan.live,
+            model=lambda: self._segmenter.description if self.opened else "",
+            least_score=lambda: self._segmenter.detections.high_score if self.opened else 0.0,
+            waiting_for=lambda: self._waiting_for() if self.opened else "",
+            reconnects=lambda: self._source.state.reconnects,
+            recordings=self._recordings,
+        )
 
     def add_sink(self, sink: Sink) -> None:
         """Add a sink of your own; before the stream is opened."""
@@ -108,7 +131,13 @@ class Stream:
         self._opening_began = True
         self._opened_at_s = self.clock()
         with contextlib.ExitStack() as undo:
-            opening = Opening(self._source, self._errors, self._was_stopped)
+            if self.settings.window.fullscreen or self.settings.attract.after_s is not None:
+                # Before everything that takes its time. Another window appears when nothing can be wrong any more.
+                self._window = make_window(self.settings, self.controls)
+            if self._window is not None:
+                undo.callback(self._window.close)
+                self._window.appear(self.settings.slate.loading)
+            opening = Opening(self._source, self._errors, self._was_stopped_while_opening)
             undo.callback(opening.close)
             with self._errors.guard("start"):
                 self._plan = self._run_plan.for_source(opening.info())
@@ -127,52 +156,44 @@ class Stream:
         settings, plan, ledger = self.settings, self._plan, self.ledger
         if plan.audio_withheld and (settings.output.path is not None or settings.serve.address is not None):
             logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
-        segmenter: Segmenter = self._own_segmenter or segmenter_for(self._run_plan, plan)
-        detections = segmenter.detections
+        segmenter = self._segmenter_for(self._run_plan, plan)
         # Live runs restart a network that fails or hangs, if the settings say so.
-        self._supervised = None
         if settings.supervision.restart and plan.live:
-            self._supervised = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
-        self._segmenter = segmenter = self._supervised or segmenter
-        self._presenter = Presenter(
-            settings, plan, segmenter.labels, self.controls, ledger, self.clock, detections.high_score
-        )
-        self._open_sinks(detections.high_score)
+            segmenter = SupervisedSegmenter(segmenter, settings.supervision, lambda: self._stopping, self.clock)
+        self._segmenter, high_score = segmenter, segmenter.detections.high_score
+        self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock, high_score)
+        self._open_sinks()
         self._wiring = wiring = wire(plan, settings.motion, ledger)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss
-        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s)
-        tracker = Tracker(plan.tracking, detections.high_score) if plan.tracking is not None else None
-        inference = InferenceStage(segmenter, detections, tracker, wiring, plan.batching, ledger, self.clock)
+        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._camera)
+        tracker = Tracker(plan.tracking, high_score) if plan.tracking is not None else None
+        stage = ScheduledInference if isinstance(segmenter, NetworkShare) else InferenceStage
+        inference = stage(segmenter, tracker, wiring, plan.batching, ledger, self.clock)
         inlets, outlets = (wiring.to_inference,), (wiring.results,)
         self._stages = [
             Stage("capture", read, self._errors, outlets=wiring.frame_slots),
             Stage("inference", inference.run, self._errors, inlets, outlets),
         ]
 
-    def _open_sinks(self, least_score: float) -> None:
+    def _open_sinks(self) -> None:
         source = self._plan.source
-        planned = make_sinks(self.settings, source, controls=self.controls)
-        if self.settings.serve.address is not None:
+        window = self._window or make_window(self.settings, self.controls)
+        planned = make_sinks(self.settings, source, self.controls, window, alone=self._camera is None)
+        if self.settings.serve.address is not None and self._camera is None:
             from pipeline.web.sink import WebSink
 
-            view = RunView(
-                self.ledger,
-                self.controls,
-                self.clock,
-                source=lambda: self._plan.source,
-                live=self._plan.live,
-                model=lambda: self._segmenter.description,
-                least_score=least_score,
-                waiting_for=self._waiting_for,
-                reconnects=lambda: self._source.state.reconnects,
-            )
-            planned.append(WebSink(self.settings.serve, view))
-        context = RunContext(source, self._segmenter.labels)
+            planned.append(WebSink(self.settings.serve, self.view))
+        settings, labels, draw = self.settings, self._segmenter.labels, self._presenter.draw
+        context = RunContext(source, labels, settings.privacy.mode, settings.lines, settings.zones, draw)
         for sink in [*planned, *self._own_sinks]:
             worker = SinkWorker(sink, self._plan, self.ledger, self._errors, self._was_stopped)
             self._workers.append(worker)
             worker.open(context)
+
+    def _recordings(self) -> Sequence[Recording]:
+        recorders = [worker.sink for worker in tuple(self._workers) if isinstance(worker.sink, SwitchedRecorder)]
+        return [recording for recorder in recorders for recording in recorder.recordings()]
 
     def _replan(self, source: SourceInfo) -> None:
         """The source was reopened as something else: replace its plan, between two frames."""
@@ -187,21 +208,40 @@ class Stream:
         The `instances` of each are `ImageInstances`.
         """
         self._check_opened()
+        discard = self._discard_waiting
+        playback = Playback(self._source, self._plan, self.sinks, self.controls, discard, self.clock)
+        held: UnredactedFrame | None = None
         while not self._stopping:
-            if not self._plan.live and any(worker.sink.paused for worker in self._workers):
+            playback.seek_if_requested()
+            if held is None:
+                try:
+                    held = self._wiring.join.next(POLL_S)
+                except TimeoutError:
+                    self._idle()
+                    continue
+                except SlotClosed:
+                    break
+            if playback.is_stale(held.frame):
+                self.ledger.dropped(DropStage.DISPLAY, DropCause.SEEK)
+                held = None
+            elif playback.wait_s(held.frame) > 0:
                 self._idle()
-                time.sleep(POLL_S)
-                continue
-            try:
-                captured = self._wiring.join.next(POLL_S)
-            except TimeoutError:
-                self._idle()
-                continue
-            except SlotClosed:
-                break
-            yield self._present(captured)
+                time.sleep(min(POLL_S, playback.wait_s(held.frame)))
+            else:
+                captured, held = held, None
+                yield self._present(captured)
+        if held is not None:
+            self.ledger.dropped(DropStage.DISPLAY)
+        while not self._stopping and playback.paused:
+            self._idle()
+            time.sleep(POLL_S)
         self._halt()
         self._errors.raise_if_any()
+
+    def _discard_waiting(self) -> None:
+        """Drop what was read before a seek and is not inferred yet."""
+        for _ in range(self._wiring.discard_waiting()):
+            self.ledger.dropped(DropStage.INFERENCE, DropCause.SEEK)
 
     def draw(self, segmented: SegmentedFrame) -> Image:
         """The frame with its overlay, a new uint8 (H, W, 3) BGR image."""
@@ -235,13 +275,16 @@ class Stream:
         slate, gone = self.settings.slate, self._source.state.text
         if gone:
             return slate.source or gone
-        if self._supervised is not None and self._supervised.restarting:
+        if self._segmenter.restarting:
             return slate.restarting
         return slate.loading if self.ledger.loading else ""
 
     def _stop_if_a_sink_requests_it(self) -> None:
         if any(worker.sink.stop_requested for worker in self._workers):
-            self.stop()
+            if self._wiring.join.ended:
+                self._begin_end()  # nothing is left: this interrupts nothing
+            else:
+                self.stop()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -267,6 +310,14 @@ class Stream:
     def _was_stopped(self) -> bool:
         """Whether the run ends because of `stop()` or an error, and not with its source."""
         return self._end is EndReason.STOPPED or self._errors.error is not None
+
+    def _was_stopped_while_opening(self) -> bool:
+        """The same, while the window already shows a message and takes keys."""
+        if self._window is not None:
+            self._window.idle(self.settings.slate.loading)
+            if self._window.stop_requested:
+                self.stop()
+        return self._was_stopped()
 
     def _begin_end(self) -> None:
         self.ledger.stopped()
@@ -318,6 +369,11 @@ class Stream:
         return self.plan.source
 
     @property
+    def offline(self) -> bool:
+        """Whether the source is lost at present, or was not there yet."""
+        return bool(self._source.state.text)
+
+    @property
     def labels(self) -> Sequence[str]:
         """Class names by class id; labels[0] is "BG"."""
         self._check_opened()
@@ -338,7 +394,7 @@ class Stream:
             model=self._segmenter.description,
             stats=self.ledger.overall(),
             reconnects=self._source.state.reconnects,
-            restarts=self._supervised.restarts if self._supervised is not None else 0,
+            restarts=self._segmenter.restarts,
             outputs=[path for sink in self.sinks for path in sink.outputs],
             end=EndReason.FAILED if failed else self._end,
             wall_s=self._wall_s if self._wall_s is not None else self.clock() - self._opened_at_s,

@@ -69,6 +69,11 @@ class Join:
     def close(self) -> None:
         """Count a frame that is still held as lost; after the last `next`, in the same thread."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether every frame that was inferred was also taken, and no more will come."""
+        return self._results.closed and len(self._results) == 0
+
 
 class SmoothJoin(Join):
     """Presents every captured frame that reaches it, with the newest result that is not from its future.
@@ -172,6 +177,15 @@ class Wiring:
     join: Join
     on_capture_loss: Callable[[], None]
     on_inference_loss: Callable[[], None]
+
+    def discard_waiting(self) -> int:
+        """Take away the frames that wait for inference, unless the join waits for their results; returns how many."""
+        if isinstance(self.join, SmoothJoin):
+            return 0
+        try:
+            return len(self.to_inference.get_all())
+        except SlotClosed:
+            return 0
 
     def close(self) -> None:
         """Wake every stage; what is between them is lost, and counted."""

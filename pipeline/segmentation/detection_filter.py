@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,27 @@ class DetectionFilter:
                 "expected 0 <= report_score <= low_score <= high_score <= 1, got "
                 f"{self.report_score}, {self.low_score}, {self.high_score}"
             )
+
+    @classmethod
+    def for_all(cls, filters: Sequence[DetectionFilter]) -> DetectionFilter:
+        """A filter for which a network reports what each of these needs, and shows what any of them shows."""
+        mosts = [each.report_most or each.max_instances for each in filters]
+        return cls(
+            high_score=min(each.high_score for each in filters),
+            low_score=min(each.low_score for each in filters),
+            report_score=min(each.report_score for each in filters),
+            report_most=None if None in mosts else max(most for most in mosts if most is not None),
+        )
+
+    def needs_more_than(self, other: DetectionFilter) -> bool:
+        """Whether a network that reports what the other filter needs reports too little for this one."""
+        own, others = self.report_most or self.max_instances, other.report_most or other.max_instances
+        return self.report_score < other.report_score or (others is not None and (own is None or own > others))
+
+    def reported(self, found: Instances) -> Instances:
+        """What a network that reports for this filter alone gives, from what one gives that reports for others too."""
+        keep = np.flatnonzero(found.scores >= self.report_score)[: self.report_most or self.max_instances]
+        return found if len(keep) == len(found) else found.select(keep)
 
     def high(self, reported: Instances) -> Instances:
         """The detections above the high threshold: those to show where nothing is tracked."""

@@ -41,7 +41,7 @@ class MaskRCNNSegmenter(Segmenter):
         self, model: NetworkModel, detections: DetectionFilter, workers: int = 1, machine: Machine | None = None
     ) -> None:
         self.model = model.reporting(detections)
-        self._detections = detections
+        self.detections = detections
         self._selection = EngineSelection(self.model, machine, workers)
         self._choice = self._selection.choices[0]  # until one is made
         self._pool: EnginePool | None = None
@@ -57,11 +57,6 @@ class MaskRCNNSegmenter(Segmenter):
         """
         model = read_model(settings)
         return cls(model, model.detection_filter())
-
-    @property
-    def detections(self) -> DetectionFilter:
-        """See `Segmenter.detections`."""
-        return self._detections
 
     @property
     def labels(self) -> Sequence[str]:

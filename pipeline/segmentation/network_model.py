@@ -77,6 +77,15 @@ class NetworkModel:
         config.DETECTION_MAX_INSTANCES = detections.report_most or config.DETECTION_MAX_INSTANCES
         return replace(self, config=config)
 
+    def for_camera(self, settings: ModelSettings) -> NetworkModel:
+        """The same network with the thresholds and classes of other settings."""
+        config = copy.copy(self.config)
+        if settings.min_score is not None:
+            config.DETECTION_MIN_CONFIDENCE = settings.min_score
+        if settings.max_instances is not None:
+            config.DETECTION_MAX_INSTANCES = settings.max_instances
+        return replace(self, settings=settings, config=config)
+
 
 def read_model(settings: ModelSettings) -> NetworkModel:
     """Find the weight file and read what it says of its network. Loads no framework.

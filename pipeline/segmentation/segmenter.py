@@ -18,7 +18,16 @@ class Segmenter(ABC):
     Life: the constructor checks what can be checked cheaply (paths, labels) and raises InputError; `open`,
     `segment_batch` and `close` are called in the inference thread, `segment_batch` in others as well if there are
     several `workers`. `labels` and `description` are valid from construction on.
+
+    Attributes:
+        detections: which of the reported detections count.
+        restarts: how often the network was restarted after it had failed or hung.
+        restarting: whether it has not answered since it was lost.
     """
+
+    detections: DetectionFilter = DetectionFilter()
+    restarts: int = 0
+    restarting: bool = False
 
     @property
     @abstractmethod
@@ -29,11 +38,6 @@ class Segmenter(ABC):
     @abstractmethod
     def description(self) -> str:
         """One line for the user: which network, weights, backend and device."""
-
-    @property
-    def detections(self) -> DetectionFilter:
-        """Which of the reported instances count; all, unless there are thresholds."""
-        return DetectionFilter()
 
     @property
     def workers(self) -> int:

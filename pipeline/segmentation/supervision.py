@@ -110,6 +110,7 @@ class SupervisedSegmenter(Segmenter):
         close_deadline_s: float = CLOSE_DEADLINE_S,
     ) -> None:
         self._segmenter = segmenter
+        self.detections = segmenter.detections
         self._close_deadline_s = close_deadline_s
         self._settings = settings
         self._stopped = stopped
@@ -118,8 +119,8 @@ class SupervisedSegmenter(Segmenter):
         self._started = 0
         self._lost_at_s: deque[float] = deque()
         self._warm_shapes: set[tuple[int, ...]] = set()
-        self._restarting = False
-        self._restarts = 0
+        self.restarting = False
+        self.restarts = 0
 
     @property
     def labels(self) -> Sequence[str]:
@@ -130,16 +131,6 @@ class SupervisedSegmenter(Segmenter):
     def description(self) -> str:
         """See `Segmenter.description`."""
         return self._segmenter.description
-
-    @property
-    def restarts(self) -> int:
-        """How often the segmenter was restarted."""
-        return self._restarts
-
-    @property
-    def restarting(self) -> bool:
-        """Whether no segmenter has answered since the last one was lost."""
-        return self._restarting
 
     def open(self) -> None:
         """Start for the first time; raises what the segmenter's `open` raises."""
@@ -153,7 +144,7 @@ class SupervisedSegmenter(Segmenter):
     def segment_batch(self, images_bgr: Images) -> list[Instances]:
         """See `Segmenter.segment_batch`. Raises SegmenterLostError, RunError, SlotClosed."""
         if self._thread is None:
-            self._restarts += 1
+            self.restarts += 1
             self._start()
             if reason := self._wait_until_open():
                 self._lose(reason)
@@ -170,7 +161,7 @@ class SupervisedSegmenter(Segmenter):
             self._lose(reason)
         assert found is not None
         self._warm_shapes |= shapes
-        self._restarting = False
+        self.restarting = False
         return found
 
     def interrupt(self) -> None:
@@ -219,7 +210,7 @@ class SupervisedSegmenter(Segmenter):
     def _lose(self, reason: str) -> None:
         """Abandon the thread. Raises SegmenterLostError, or RunError when that happened once too often."""
         self._drop()
-        self._restarting = True
+        self.restarting = True
         now_s = self._clock()
         self._lost_at_s.append(now_s)
         while self._lost_at_s[0] < now_s - self._settings.within_s:

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.errors import InputError
 from pipeline.safe_uri import mask_uris, safe_name
+from pipeline.settings.camera_settings import OF_MODEL, SECTIONS, CameraSettings
 from pipeline.settings.messages import SECRETS, KeyPath
 from pipeline.settings.schema import Settings
 
@@ -101,7 +102,30 @@ def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
             values[section][f"{key}_env"] = variable
         if values[section][f"{key}_env"] is not None:
             del values[section][key]
+    values["cameras"] = [_camera_values(settings, number) for number in range(len(settings.cameras))]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=is_utf8)
+
+
+def _camera_values(settings: Settings, index: int) -> dict[str, Any]:
+    """A camera's entry: its own keys, and each section that differs from the run's, whole."""
+    camera = settings.cameras[index]
+    values = camera.model_dump(mode="json", include=set(CameraSettings.model_fields))
+    if camera.uri.is_secret and camera.uri_env is None:
+        values["uri_env"] = f"{SECRETS['source', 'uri']}_{index + 1}"
+    if values["uri_env"] is not None:
+        del values["uri"]
+    own, shared = (each.model_dump(mode="json") for each in (settings.of_camera(camera), settings))
+    for name in sorted(SECTIONS):
+        section, below = own[name], shared[name]
+        if name == "source":
+            section, below = (
+                {key: each[key] for key in each if key not in ("uri", "uri_env")} for each in (section, below)
+            )
+        elif name == "model":
+            section, below = ({key: each[key] for key in sorted(OF_MODEL)} for each in (section, below))
+        if section != below:
+            values[name] = section
+    return values
 
 
 def parse_assignment(text: str) -> tuple[KeyPath, Any]:

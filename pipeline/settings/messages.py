@@ -21,6 +21,9 @@ SECRETS: Mapping[KeyPath, str] = {
 }
 """The settings that may hold a secret, and the environment variable that stands for it where settings are printed."""
 
+_HELD_BACK = frozenset((*SECRETS, ("cameras", "uri")))
+"""Settings whose values no message shows."""
+
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "bool": lambda _: "true or false",
     "int": lambda _: "a whole number",
@@ -83,9 +86,10 @@ def describe(detail: ErrorDetails, settings: type[BaseModel], where: Callable[[K
 
 def _shown(location: KeyPath, value: Any) -> str:
     """A rejected value, unless it may be a secret."""
-    if location in SECRETS:
+    location = tuple(part for part in location if not part.isdecimal())  # the number of an item in a list
+    if location in _HELD_BACK:
         return f"{len(value)} characters" if isinstance(value, str) else f"a value of type {type(value).__name__}"
-    if any(location == key[: len(location)] for key in SECRETS):
+    if any(location == key[: len(location)] for key in _HELD_BACK):
         return f"a value of type {type(value).__name__}"
     plain = value.value if isinstance(value, Enum) else value
     return repr(safe_name(plain)) if isinstance(plain, str) else mask_uris(repr(plain))

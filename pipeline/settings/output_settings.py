@@ -52,6 +52,7 @@ class RecorderSettings(Section):
     keep_bytes: Annotated[int, Field(ge=1_000_000)] | None = None
     keep_s: Annotated[float, Field(ge=1.0)] | None = None
     min_free_bytes: Annotated[int, Field(ge=0)] = 500_000_000
+    record_dir: LocalPath = "."
 
 
 class DetectionsSettings(Section):
@@ -73,7 +74,9 @@ class ServeSettings(Section):
     max_width: Annotated[int, Field(ge=64, le=16384)] | None = 1280
     max_viewers: Annotated[int, Field(ge=1, le=1000)] = 32
     stalled_after_s: Annotated[float, Field(ge=0.1, le=3600.0)] = 10.0
-    record_dir: LocalPath = "."
+    edit_cameras: bool = False
+    camera_sources: tuple[str, ...] = ()
+    cameras_file: LocalPath | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -120,6 +123,15 @@ class WindowMode(Enum):
     ON = "on"
     """Open one, or fail without a screen."""
     OFF = "off"
+
+
+class PlaySpeed(Enum):
+    """How fast the window plays a video file."""
+
+    FILE = "file"
+    """At its own speed, or slower where the machine needs longer."""
+    FULL = "full"
+    """As fast as it is segmented."""
 
 
 class ColorBy(Enum):
@@ -197,10 +209,12 @@ class WindowSettings(Section):
     """The window on this machine's screen."""
 
     mode: WindowMode = WindowMode.AUTO
+    speed: PlaySpeed = PlaySpeed.FILE
     status: bool = True
     fullscreen: bool = False
     monitor: Annotated[int, Field(ge=0, le=63)] | None = None
     cursor: bool = True
+    rotate_s: Annotated[float, Field(ge=1.0, le=86400.0)] | None = None
     title: str = "stream_segment"
     stills_dir: LocalPath = "."
 
@@ -220,3 +234,5 @@ class AttractSettings(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = ("person",)
     text: str = "Come closer!"
     picture: LocalPath | None = None
+    video: LocalPath | None = None
+    logo: LocalPath | None = None

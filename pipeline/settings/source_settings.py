@@ -48,6 +48,7 @@ class SourceSettings(Section):
     height: Annotated[int, Field(ge=16, le=16384)] | None = None
     fps: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
     realtime: bool = False
+    loop: bool = False
     policy: Policy = Policy.AUTO
     start_s: Seconds = 0.0
     duration_s: Annotated[float, Field(gt=0.0)] | None = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.controls import ControlState
 from pipeline.drawing.status import StatusLine
 from pipeline.records import Image, SegmentedFrame, SourceInfo
+from pipeline.settings.presentation_settings import LineSettings, PrivacyMode, ZoneSettings
 
 
 class Delivery(Enum):
@@ -54,10 +55,17 @@ class RunContext:
     Attributes:
         source: description of the open source.
         labels: class names by class id; labels[0] is "BG".
+        privacy: how the frames are redacted.
+        lines, zones: the places where objects are counted.
+        draw: draws the overlay on a copy of a presented frame, as the controls are now; None if you open the sink.
     """
 
     source: SourceInfo
     labels: Sequence[str]
+    privacy: PrivacyMode = PrivacyMode.OFF
+    lines: Sequence[LineSettings] = ()
+    zones: Sequence[ZoneSettings] = ()
+    draw: Callable[[SegmentedFrame], Image] | None = None
 
 
 class Sink(ABC):
@@ -70,7 +78,10 @@ class Sink(ABC):
         delivery: how frames reach it.
         wants_overlay: whether it needs frames with the overlay drawn.
         stop_requested: whether the user ended the run through this sink (closed the window, pressed q).
-        paused: whether the user paused through this sink: a recorded source waits, a live one continues.
+        paused: whether the user paused through this sink: a recorded source waits, a live one continues. After the last
+            frame, the run waits as well.
+        paced: whether a video file is to be played at its own speed for this sink, or slower, rather than as fast as
+            possible.
     """
 
     name: str = "sink"
@@ -78,6 +89,7 @@ class Sink(ABC):
     wants_overlay: bool = True
     stop_requested: bool = False
     paused: bool = False
+    paced: bool = False
 
     @abstractmethod
     def open(self, context: RunContext) -> None:
@@ -105,3 +117,55 @@ class Sink(ABC):
     def outputs(self) -> Sequence[str]:
         """Paths of the files written, for the summary."""
         return ()
+
+
+class CamerasViewer(ABC):
+    """Shows all cameras of a run in one place, such as a mosaic in a window. Set with `Cameras.set_viewer`.
+
+    All methods run in the thread that iterates the `Cameras`, or is in `Cameras.run`: the main thread, as GUI toolkits
+    require. They must be quick. Pictures are redacted, as for every sink.
+
+    Attributes:
+        wants_overlay: whether it needs frames with the overlay drawn.
+        stop_requested: whether the user ended the run (closed the window, pressed q).
+        paused, paced: as of a `Sink`, for all cameras.
+    """
+
+    wants_overlay: bool = True
+    stop_requested: bool = False
+    paused: bool = False
+    paced: bool = False
+
+    @abstractmethod
+    def open(self, cameras: Sequence[str]) -> None:
+        """Acquire the screen; before the first frame.
+
+        Args:
+            cameras: the names, in the order of the settings. Later ones come with `idle`.
+
+        Raises:
+            InputError: there is no screen.
+        """
+
+    @abstractmethod
+    def write(self, camera: str, presentation: Presentation, context: RunContext) -> None:
+        """Take a camera's newest frame; those between two calls are left out.
+
+        Args:
+            camera: its name.
+            presentation: of this camera.
+            context: of its run.
+        """
+
+    @abstractmethod
+    def idle(self, states: Mapping[str, str]) -> None:
+        """Poll keys and refresh the screen; about 30 times a second, and after each frame.
+
+        Args:
+            states: for each camera what keeps frames from coming, such as "offline since 14:03", "disabled" or "loading
+                the model"; "" while they come. Cameras that are added or removed come and go here.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the screen. May be called twice, and without `open`."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,11 +17,13 @@ from pipeline.drawing.masks import encode_mask, paste_mask
 from pipeline.errors import OutputClosedError, RunError
 from pipeline.file_names import user_path, utf8_name
 from pipeline.labels import class_name
-from pipeline.records import Frame, Instances
+from pipeline.records import Frame, Instances, SourceKind
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, write_all
 
+_one_writer = threading.Lock()
+"""Several cameras may write to standard output, which may take a line in parts."""
 STDOUT = "-"
 """The path that stands for standard output."""
 
@@ -46,6 +50,8 @@ class Detections(Sink):
         self._name: Path | None = None
         self._mask_threshold = mask_threshold
         self._labels: Sequence[str] = ()
+        self._run: dict[str, Any] | None = None
+        self._live = False
         self._file: BinaryIO | None = None
 
     def open(self, context: RunContext) -> None:
@@ -53,6 +59,8 @@ class Detections(Sink):
         if self._path is not None:
             self._outputs.claim_file(self._path, "--detections")
         self._labels = context.labels
+        self._run = run_record(context)
+        self._live = context.source.kind is SourceKind.LIVE
 
     def write(self, presentation: Presentation) -> None:
         """Write one frame's line. Raises RunError if that fails (disk full …)."""
@@ -61,13 +69,18 @@ class Detections(Sink):
         record = frame_record(segmented.frame, segmented.instances, self._labels, threshold)
         if self._settings.events:
             record["events"] = [event.record() for event in segmented.scene.events] if segmented.scene else []
+        if self._live and segmented.times.latency_s is not None:
+            record["latency_ms"] = round(1000 * segmented.times.latency_s, 1)
+        if self._run is not None:
+            record["run"], self._run = self._run, None
         # ASCII only: file names may contain bytes that are not text, and readers may not expect UTF-8.
         line = json.dumps(record, ensure_ascii=True, separators=(", ", ": ")).encode("ascii") + b"\n"
         try:
             if self._file is None:
                 self._file = self._opened()
-            write_all(self._file, line)
-            self._file.flush()
+            with _one_writer if self._path is None else nullcontext():
+                write_all(self._file, line)
+                self._file.flush()
         except BrokenPipeError as error:
             if self._path is None:
                 raise OutputClosedError("nobody reads the detections any more") from error
@@ -108,16 +121,28 @@ def _standard_output() -> BinaryIO:
     return open(descriptor, "wb", buffering=0, closefd=False)
 
 
+def run_record(context: RunContext) -> dict[str, Any]:
+    """What the first line says of the whole run, as a JSON-serializable dict: kind, privacy, lines and zones."""
+    return {
+        "kind": context.source.kind.value,
+        "privacy": context.privacy.value,
+        "lines": [line.model_dump(mode="json") for line in context.lines],
+        "zones": [zone.model_dump(mode="json") for zone in context.zones],
+    }
+
+
 def frame_record(
     frame: Frame, instances: Instances, labels: Sequence[str], mask_threshold: float | None
 ) -> dict[str, Any]:
     """One frame's line as a JSON-serializable dict; masks are None if `mask_threshold` is None.
 
     Returns:
-        source, frame, pts (seconds), width, height and objects with class_id, label, score, box (x1, y1, x2, y2 in
-        pixels), mask (COCO compressed RLE) and track_id.
+        camera (in a run with several), source, frame, pts (seconds), width, height and objects with class_id, label,
+        score, box (x1, y1, x2, y2 in pixels), mask (COCO compressed RLE) and track_id.
     """
+    camera = {} if frame.camera is None else {"camera": utf8_name(frame.camera)}
     return {
+        **camera,
         "source": utf8_name(frame.source_id),
         "frame": frame.index,
         "pts": round(frame.pts_s, 6),

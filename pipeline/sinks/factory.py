@@ -14,6 +14,7 @@ from pipeline.records import SourceInfo, SourceKind
 from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Sink
+from pipeline.sinks.cameras_window import CamerasWindow
 from pipeline.sinks.detections import Detections
 from pipeline.sinks.images import ENCODING, Images
 from pipeline.sinks.paths import Inputs, Outputs
@@ -22,6 +23,7 @@ from pipeline.sinks.screen import screen_available
 from pipeline.sinks.segments import make_recorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
 from pipeline.sinks.systemd import make_systemd_notifier
+from pipeline.sinks.toolkit import Desktop
 from pipeline.sinks.virtual_camera import VirtualCamera
 from pipeline.sinks.window import Window
 from pipeline.sources.uri import Target, UriKind
@@ -29,30 +31,70 @@ from pipeline.sources.uri import Target, UriKind
 log = logging.getLogger(__name__)
 
 
-def make_sinks(
+def make_window(
     settings: Settings,
-    source: SourceInfo,
+    controls: Controls,
     screen: Callable[[], tuple[bool, str]] = screen_available,
-    controls: Controls | None = None,
-) -> list[Sink]:
-    """Returns the unopened sinks of a run.
+) -> Window | None:
+    """Returns the unopened window of a run, if it has one.
 
     Args:
         settings: the settings of the run.
-        source: the open source: stills are recorded as images, everything else as a video.
+        controls: what viewers can change.
         screen: returns whether a window can be opened, and the reason if not.
-        controls: switch the recording of a served run on and off.
 
     Raises:
         InputError: a window is required on a machine without a screen.
     """
+    if not _window_wanted(settings.window.mode, screen):
+        return None
+    desktop = Desktop(screen=lambda: (True, ""))
+    is_alone = settings.output.path is None and settings.detections.path is None
+    return Window(settings.window, controls, settings.attract, desktop, is_alone)
+
+
+def make_cameras_window(
+    settings: Settings,
+    controls_of: Callable[[str], Controls | None],
+    screen: Callable[[], tuple[bool, str]] = screen_available,
+) -> CamerasWindow | None:
+    """Returns the unopened window of a run with several cameras, if it has one.
+
+    Args:
+        settings: the settings of the run.
+        controls_of: what viewers can change of a camera, by its name; None before its first run.
+        screen: returns whether a window can be opened, and the reason if not.
+
+    Raises:
+        InputError: a window is required on a machine without a screen.
+    """
+    if not _window_wanted(settings.window.mode, screen):
+        return None
+    return CamerasWindow(settings.window, controls_of, settings.attract, Desktop(screen=lambda: (True, "")))
+
+
+def make_sinks(
+    settings: Settings,
+    source: SourceInfo,
+    controls: Controls | None = None,
+    window: Window | None = None,
+    alone: bool = True,
+) -> list[Sink]:
+    """Returns the sinks of a run, unopened.
+
+    Args:
+        settings: the settings of the run.
+        source: the open source: stills are recorded as images, everything else as a video.
+        controls: switch the recording of a run with a window or a page on and off, and of a camera of several.
+        window: one of the sinks, if the run has one.
+        alone: whether this is the whole run, and no camera of several: these leave the service manager to the run.
+    """
     outputs = Outputs(Inputs.of_run(settings), settings.output.overwrite)
-    sinks: list[Sink] = []
-    if _window_wanted(settings.window.mode, screen):
-        sinks.append(Window(settings.window, screen=lambda: (True, ""), attract=settings.attract))
-    switched = settings.serve.address is not None and source.kind is not SourceKind.STILLS
+    sinks: list[Sink] = [] if window is None else [window]
+    has_viewers = settings.serve.address is not None or window is not None or not alone
+    switched = has_viewers and source.kind is not SourceKind.STILLS
     if switched and controls is not None:
-        record_dir = user_path(settings.serve.record_dir, "serve.record_dir")
+        record_dir = user_path(settings.output.record_dir, "output.record_dir")
         sinks.append(SwitchedRecorder(settings.output, record_dir, controls, outputs))
     elif settings.output.path is not None:
         stills = source.kind is SourceKind.STILLS
@@ -63,7 +105,7 @@ def make_sinks(
         sinks.append(Detections(detections, outputs, settings.overlay.mask_threshold))
     if settings.virtual_camera.device is not None:
         sinks.append(VirtualCamera(settings.virtual_camera))
-    notifier = make_systemd_notifier()
+    notifier = make_systemd_notifier() if alone else None
     # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
     return sinks if notifier is None else [notifier, *sinks]
 

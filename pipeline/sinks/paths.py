@@ -94,7 +94,8 @@ class Inputs:
         weights = None
         with contextlib.suppress(InputError):
             weights = find_weights(settings.model.weights).path
-        pictures = (settings.background.picture, settings.attract.picture)
+        attract = settings.attract
+        pictures = (settings.background.picture, attract.picture, attract.video, attract.logo)
         others = (weights, settings.model.labels, settings.loaded_from, *pictures)
         files: list[Path] = []
         with contextlib.suppress(InputError):  # opening the source says what is wrong with it
@@ -332,20 +333,21 @@ def create_new(paths: Iterable[Path]) -> Path:
     raise FileExistsError(f"{path} exists")
 
 
-def replace_file(path: Path, data: bytes, durable: bool = False) -> None:
+def replace_file(path: Path, data: bytes, durable: bool = False, mode: int = 0o666) -> None:
     """Write a whole file atomically: readers see the old one or the new one.
 
     Args:
         path: the file; its folder must exist.
         data: its new content.
         durable: whether this holds after a power cut too, which costs an fsync.
+        mode: permissions of the file, before the umask.
 
     Raises:
         OSError: it cannot be written; the old file is unchanged.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             if durable:
                 file.flush()

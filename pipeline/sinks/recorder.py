@@ -29,6 +29,7 @@ from pipeline.sinks.audio import AudioFeed
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.gif import GifRecording
 from pipeline.sinks.paths import Outputs, free_bytes, is_exempt, write_all
+from pipeline.sinks.recording_tag import recording_tag
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]
@@ -160,6 +161,7 @@ class Recorder(Sink):
         self._free_bytes = free_bytes
         self._next_check_s = 0.0
         self._source: SourceInfo | None = None
+        self._tag: dict[str, str] = {}
         self._recording: _Recording | GifRecording | None = None
 
     def open(self, context: RunContext) -> None:
@@ -181,6 +183,7 @@ class Recorder(Sink):
                 raise InputError(f"--output {self._path}: {problem}: free some, or lower output.min_free_bytes.")
         self._next_check_s = self._clock() + CHECK_EVERY_S
         self._source = context.source
+        self._tag = recording_tag(context.privacy)
 
     def write(self, presentation: Presentation) -> None:
         """Encode one frame. Raises RunError if the file cannot be written, or the disk is nearly full."""
@@ -196,7 +199,7 @@ class Recorder(Sink):
                         height, width = presentation.annotated_bgr.shape[:2]
                         self._recording = GifRecording(file, (width, height), self._source.fps)
                     else:
-                        self._recording = _Recording(self._settings, self._source, file, presentation)
+                        self._recording = _Recording(self._settings, self._source, file, presentation, self._tag)
                     undo.pop_all()
             if self._clock() >= self._next_check_s:
                 self._next_check_s = self._clock() + CHECK_EVERY_S
@@ -228,7 +231,7 @@ class Recorder(Sink):
             self._outputs.release(self._path)
 
     def _finalize(self) -> None:
-        recording, self._recording = self._recording, None
+        recording = self._recording
         if recording is None:
             return
         failed_before = recording.file.error is not None
@@ -238,6 +241,13 @@ class Recorder(Sink):
             if not failed_before:
                 raise RunError(self._failure(recording.file.error or error)) from (recording.file.error or error)
             log.debug("closing %s after its failure: %s", self._name, error)
+        finally:
+            self._recording = None
+
+    @property
+    def current(self) -> str | None:
+        """The file that is being written; None when none is. From any thread."""
+        return str(self._name) if self._recording is not None else None
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -253,7 +263,12 @@ class _Recording:
     """The open file: encoder, container and audio."""
 
     def __init__(
-        self, settings: RecorderSettings, source: SourceInfo, file: MediaFile, presentation: Presentation
+        self,
+        settings: RecorderSettings,
+        source: SourceInfo,
+        file: MediaFile,
+        presentation: Presentation,
+        tag: dict[str, str],
     ) -> None:
         first = presentation.segmented.frame
         suffix = Path(settings.path or "").suffix.lower()
@@ -273,6 +288,7 @@ class _Recording:
         self._output = av.open(
             file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)
         )
+        self._output.metadata.update(tag)
         self._stream = self._add_video(settings, source, suffix)
         self._audio: AudioFeed | None = None
         if source.audio is not None and settings.audio is not AudioMode.OFF:

@@ -15,6 +15,7 @@ import cv2
 
 _PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
 _PROBE_LIMIT_S = 20.0
+_DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
 
 
 def screen_available(
@@ -43,18 +44,38 @@ def screen_available(
     display = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
     if not display:
         return False, "DISPLAY is not set"
-    problem = _problem(tuple(command), tuple(environment.items()))
+    problem = _problem(tuple(command), _display_of(environment))
     return problem == "", problem and f"the display {display} {problem}"
 
 
+def start_probe(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> None:
+    """Begin what `screen_available` waits for, so that it is done when that is called."""
+    display = _display_of(environment)
+    if display and platform not in ("win32", "darwin") and has_gui():
+        _probe((sys.executable, "-c", _PROBE), display)
+
+
+def _display_of(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, environment[name]) for name in _DISPLAY_VARIABLES if environment.get(name))
+
+
 @lru_cache(maxsize=1)
-def _problem(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) -> str:
-    """Why the command fails, "" if it does not. In another process: Qt aborts its own if a display does not respond."""
+def _probe(command: tuple[str, ...], display: tuple[tuple[str, str], ...]) -> subprocess.Popen[bytes]:
+    """The running command. In another process: Qt aborts its own if a display does not respond."""
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, env={**os.environ, **dict(display)}, stdin=quiet, stdout=quiet, stderr=quiet)
+
+
+@lru_cache(maxsize=1)
+def _problem(command: tuple[str, ...], display: tuple[tuple[str, str], ...]) -> str:
+    """Why the command fails, "" if it does not."""
+    probe = _probe(command, display)
     try:
-        done = subprocess.run(command, env=dict(environment), capture_output=True, timeout=_PROBE_LIMIT_S, check=False)
+        return "" if probe.wait(_PROBE_LIMIT_S) == 0 else "cannot be opened"
     except subprocess.TimeoutExpired:
+        probe.kill()
+        probe.wait()
         return "does not respond"
-    return "" if done.returncode == 0 else "cannot be opened"
 
 
 def has_gui() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.file_names import user_path
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.paths import Outputs, check_folder
+from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import make_recorder
 
 log = logging.getLogger(__name__)
@@ -22,11 +24,25 @@ _FAILURES = (StreamSegmentError, OSError, ValueError)
 """What a recording can fail with: PyAV raises ValueError and OSError besides."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording of this run.
+
+    Attributes:
+        path: the file.
+        writing: whether it is still being written.
+    """
+
+    path: Path
+    writing: bool
+
+
 class SwitchedRecorder(Sink):
     """Records while the controls are set to recording.
 
     The first recording goes to `settings.path`, if set, and later ones next to it (out-2.mp4). Without a path,
-    recordings are named after the time at which they begin, in `folder`. Names that are taken get a number.
+    recordings are named after the time at which they begin, and the camera in a run with several, in `folder`. Names
+    that are taken get a number.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
     show the reason.
@@ -50,7 +66,7 @@ class SwitchedRecorder(Sink):
         controls: Controls,
         outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
-        make: Callable[[RecorderSettings, Outputs], Sink] = make_recorder,
+        make: Callable[[RecorderSettings, Outputs], Recorder] = make_recorder,
     ) -> None:
         self._settings = settings
         self._folder = folder
@@ -58,9 +74,9 @@ class SwitchedRecorder(Sink):
         self._outputs = outputs or Outputs()
         self._wall_clock, self._make = wall_clock, make
         self._context: RunContext | None = None
-        self._recorder: Sink | None = None
-        self._requested: Sink | None = None
-        self._recorders: list[Sink] = []
+        self._recorder: Recorder | None = None
+        self._requested: Recorder | None = None
+        self._recorders: list[Recorder] = []
         self._take = 0
 
     @property
@@ -84,9 +100,14 @@ class SwitchedRecorder(Sink):
             return  # switched on after this frame was drawn without an overlay; the next one has it
         if controls.take != self._take:
             self._take = controls.take
-            self._start()
+            self._start(presentation.segmented.frame.camera)
         if self._recorder is not None:  # None after a failure
-            self._guarded(lambda recorder: recorder.write(presentation))
+            self._guarded(lambda recorder: self._write(recorder, presentation))
+
+    def _write(self, recorder: Recorder, presentation: Presentation) -> None:
+        recorder.write(presentation)
+        if recorder.current != self._controls.state.file:
+            self._controls.recording_to(recorder.current)
 
     def idle(self, message: str) -> None:
         """Finish a recording that was switched off while no frames arrive. Raises RunError as `write` does."""
@@ -105,32 +126,33 @@ class SwitchedRecorder(Sink):
     @property
     def outputs(self) -> Sequence[str]:
         """The recordings, in the order of their beginning."""
-        return tuple(dict.fromkeys(path for recorder in self._recorders for path in recorder.outputs))
+        return tuple(dict.fromkeys(path for recorder in tuple(self._recorders) for path in recorder.outputs))
 
-    def _start(self) -> None:
+    def recordings(self) -> Sequence[Recording]:
+        """The recordings that exist, in the order of their beginning. From any thread; looks for each file."""
+        current = {recorder.current for recorder in tuple(self._recorders)}
+        return [Recording(Path(path), path in current) for path in self.outputs]
+
+    def _start(self, camera: str | None) -> None:
         if self._context is None:
             raise RuntimeError("SwitchedRecorder.write needs open() first")
-        outputs, are_segments = self._outputs, self._settings.segment_s is not None
         path = None if self._settings.path is None else user_path(self._settings.path, "--output")
         try:
             if path is None:
                 check_folder(self._folder, "The recording cannot start")
-                name = "recording" if are_segments else f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}"
-                path = self._folder / f"{name}.mp4"
+                # segments have the time in their names already
+                name = f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}" if self._settings.segment_s is None else "recording"
+                path = self._folder / f"{name if camera is None else f'{camera}_{name}'}.mp4"
             if self._requested is not None and not self._recorders:
                 self._recorder = self._requested
             else:
-                outputs = Outputs(self._outputs.inputs, reports=False)
                 settings = self._settings.model_copy(update={"path": str(path)})
-                self._recorder = self._make(settings, outputs)
+                self._recorder = self._make(settings, Outputs(self._outputs.inputs, reports=False))
                 self._recorder.open(self._context)
-            if not are_segments:  # they number themselves
-                path = outputs.name_of(path)
         except _FAILURES as error:
             self._fail(error)
             return
         self._recorders.append(self._recorder)
-        self._controls.recording_started(str(path))
 
     def _finish(self) -> None:
         if self._recorder is None:
@@ -139,7 +161,7 @@ class SwitchedRecorder(Sink):
         self._recorder = None
         self._controls.recording_ended(self._take)
 
-    def _guarded(self, action: Callable[[Sink], None]) -> None:
+    def _guarded(self, action: Callable[[Recorder], None]) -> None:
         """Call the recorder; a failure of any recording but the one to `settings.path` ends only that recording."""
         recorder = self._recorder
         assert recorder is not None

@@ -1,92 +1,27 @@
-"""A window on this machine's screen, and the attract screen that a kiosk shows in it; `KEYS_HELP` lists its keys."""
+"""A window on this machine's screen; `keys.py` lists its keys."""
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-
-from pipeline.drawing.chips import draw_banner
-from pipeline.drawing.status import draw_status
-from pipeline.errors import InputError
-from pipeline.labels import resolve_classes
-from pipeline.privacy.redaction import read_picture, scale_to_fill
-from pipeline.records import Frame, Image, SegmentedFrame, SourceKind
-from pipeline.settings.output_settings import AttractSettings, WindowSettings
+from pipeline.controls import Controls, ControlState, DisplayChange
+from pipeline.drawing.letterbox import letterbox
+from pipeline.records import Frame, SourceKind
+from pipeline.settings.output_settings import AttractSettings, OverlaySettings, PlaySpeed, WindowSettings
+from pipeline.sinks.album import Album
+from pipeline.sinks.attract import AttractScreen, AttractTimer
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import create_new, numbered
-from pipeline.sinks.screen import Monitor, hide_pointer, list_monitors, screen_available
+from pipeline.sinks.inspector import Inspector
+from pipeline.sinks.keys import SEEK_STEP_S, Action, help_rows
+from pipeline.sinks.still import save_still, still_name
+from pipeline.sinks.toolkit import Desktop, Input, ToolkitWindow
+from pipeline.sinks.viewport import Viewport
+from pipeline.sources.base import position_text
 
-log = logging.getLogger(__name__)
-
-_STALE_AFTER_S = 5.0
-"""An older result does not say who is there now: the network hangs, or is too slow for an attract screen."""
-
-
-class AttractScreen:
-    """Decides frame by frame whether to show the attract screen, and draws it.
-
-    Args:
-        settings: the delay, the classes to look for, and what to show.
-        labels: class names by class id.
-
-    Raises:
-        InputError: the model lacks one of the classes, or the picture cannot be read.
-    """
-
-    def __init__(self, settings: AttractSettings, labels: Sequence[str]) -> None:
-        if settings.after_s is None:
-            raise ValueError("AttractScreen needs after_s")
-        self._after_s = settings.after_s
-        self._text = settings.text
-        self._class_ids = sorted(resolve_classes(settings.classes, labels, "attract.classes"))
-        self._picture = read_picture("attract.picture", settings.picture) if settings.picture else None
-        self._seen_at_s: float | None = None
-        self._screen: Image | None = None
-
-    def apply(self, segmented: SegmentedFrame, image_bgr: Image) -> Image:
-        """Returns the image itself, or the attract screen in its size after results showed nobody for `after_s`.
-
-        Without a recent result somebody may be there, so that the image itself is shown.
-
-        Args:
-            segmented: a presented frame; its capture time serves as the clock.
-            image_bgr: uint8 (H, W, 3), what is shown otherwise.
-        """
-        now_s = segmented.frame.captured_at_s
-        inferred_at_s = segmented.times.inference_started_at_s
-        result_s = now_s if inferred_at_s is None else min(now_s, inferred_at_s)
-        unknown = segmented.instances_index is None or now_s - result_s > _STALE_AFTER_S
-        if self._seen_at_s is None or unknown or np.isin(segmented.instances.class_ids, self._class_ids).any():
-            self._seen_at_s = now_s
-        if result_s - self._seen_at_s < self._after_s:
-            return image_bgr
-        if self._picture is None:
-            return _with_text(np.asarray(cv2.convertScaleAbs(image_bgr, alpha=0.45), np.uint8), self._text)
-        if self._screen is None or self._screen.shape != image_bgr.shape:
-            filled = scale_to_fill(self._picture, image_bgr.shape[0], image_bgr.shape[1])
-            self._screen = _with_text(filled, self._text)
-        return self._screen
-
-
-def _with_text(image_bgr: Image, text: str) -> Image:
-    if text:
-        draw_banner(image_bgr, text)
-    return image_bgr
-
-
-KEYS_HELP = "q or Esc quits, f toggles full screen, s saves a still, d shows details, space pauses"
-
-_ESCAPE = 27
-_MAX_INITIAL_WH = (1280, 720)
-_SLATE_GRAY = 40
+_SWITCHES = {Action.MASKS: "masks", Action.BOXES: "boxes", Action.LABELS: "labels", Action.IDS: "ids"}
 
 
 class Window(Sink):
@@ -94,12 +29,10 @@ class Window(Sink):
 
     Args:
         settings: title, full screen, folder of stills.
-        gui: a module with cv2's window functions.
-        screen: returns whether a window can be opened, and the reason if not.
-        now: local time, for the names of a live source's stills.
+        controls: what keys switch, and other viewers too; None: keys switch nothing.
         attract: settings of the attract screen.
-        monitors: lists this machine's monitors.
-        hide: hides the mouse pointer and returns a function that shows it again.
+        desktop: this machine.
+        is_alone: whether nothing is written: then each image waits for a key, and a file can be sought in.
     """
 
     name = "window"
@@ -108,231 +41,273 @@ class Window(Sink):
     def __init__(
         self,
         settings: WindowSettings,
-        gui: Any = cv2,
-        screen: Callable[[], tuple[bool, str]] = screen_available,
-        now: Callable[[], datetime] = datetime.now,
+        controls: Controls | None = None,
         attract: AttractSettings | None = None,
-        monitors: Callable[[], list[Monitor]] = list_monitors,
-        hide: Callable[[], Callable[[], None]] = hide_pointer,
+        desktop: Desktop | None = None,
+        is_alone: bool = True,
     ) -> None:
         self._settings = settings
-        self._gui = gui
-        self._screen = screen
-        self._now = now
+        self._controls = controls or Controls(OverlaySettings())
         self._attract_settings = attract or AttractSettings()
-        self._attract: AttractScreen | None = None
-        self._monitors = monitors
-        self._hide = hide
-        self._show_pointer: Callable[[], None] | None = None
-        self._title = settings.title or "stream_segment"
-        self._kind = SourceKind.LIVE
-        self._pixel_aspect = 1.0
-        self._open = False
-        self._was_visible = False
-        self.paused = False
+        self._desktop = desktop or Desktop()
+        self.is_alone = is_alone
+        self.paced = settings.speed is PlaySpeed.FILE
         self.stop_requested = False
-        self._details = False
-        self._fullscreen = False
-        self._shown: Image | None = None
-        self._frame: Frame | None = None
-        self._slate = ""
+        self._toolkit = ToolkitWindow(settings, self._desktop)
+        self._view = Viewport()
+        self._context: RunContext | None = None
+        self._attract: AttractScreen | None = None
+        self._timer: AttractTimer | None = None
+        self._album = Album()
+        self._paused = self._holds_image = False
+        self._sought_s: float | None = None
+        self._size_wh: tuple[int, int] | None = None
+        self._drawn: ControlState | None = None
+        self._seen = self._controls.state
         self._stills: list[str] = []
 
-    def open(self, context: RunContext) -> None:
-        """Open the window. Raises InputError if the machine has no screen."""
-        available, reason = self._screen()
-        if not available:
-            raise InputError(f"No window can be opened: {reason}. Run without one (--no-window), or set up a screen.")
+    # -- opening and closing ------------------------------------------------------------------------------------------
+
+    def appear(self, message: str) -> None:
+        """Open the window, before the source is known, with a message in it.
+
+        Raises:
+            InputError: the machine has no screen, or not the monitor of the settings; or what the attract screen shows
+                cannot be read.
+        """
         if self._attract_settings.after_s is not None:
-            self._attract = AttractScreen(self._attract_settings, context.labels)
-        monitor = self._monitor()
-        # Qt warns about fonts that are not used here.
-        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-        gui = self._gui
-        # Scales with its aspect ratio, without the toolkit's toolbar.
-        gui.namedWindow(self._title, gui.WINDOW_NORMAL | gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL)
-        scale = min(1.0, *(limit / side for limit, side in zip(_MAX_INITIAL_WH, _size_wh(context), strict=True)))
-        width, height = (max(1, round(side * scale)) for side in _size_wh(context))
-        gui.resizeWindow(self._title, width, height)
-        self._open, self._was_visible = True, False
-        self._kind = context.source.kind
-        self._pixel_aspect = float(context.source.sample_aspect_ratio)
-        if monitor is not None and self._settings.monitor is not None:
-            gui.moveWindow(self._title, monitor.x, monitor.y)
-        if monitor is not None and self._settings.fullscreen:
-            # Without a window manager, as on some kiosks, nothing else resizes it to the screen.
-            gui.resizeWindow(self._title, monitor.width, monitor.height)
-        if self._settings.fullscreen:
-            self._toggle_fullscreen()
-        if not self._settings.cursor:
-            try:
-                self._show_pointer = self._hide()
-            except OSError as error:
-                log.warning("the mouse pointer cannot be hidden: %s", error)
+            self._attract = AttractScreen(self._attract_settings)
+        self._view = Viewport(attract=self._attract)
+        self._view.has_status = self._settings.status
+        self._toolkit.open()
+        self.idle(message)
 
-    def write(self, presentation: Presentation) -> None:
-        """Show one frame, unless paused, and handle keys."""
-        if self._open and not self.paused:
-            self._shown = _with_square_pixels(presentation.annotated_bgr, self._pixel_aspect)
-            self._frame = presentation.segmented.frame
-            self._slate = ""
-            attract = self._attract
-            shown = attract.apply(presentation.segmented, self._shown) if attract else self._shown
-            self._show(self._with_status(presentation, shown) if shown is self._shown else shown)
-        self._poll()
-
-    def idle(self, message: str) -> None:
-        """Handle keys; show `message` over the dimmed last frame."""
-        if self._open and not self.paused and message and message != self._slate:
-            self._slate = message
-            self._show(slate(self._shown, message))
-        self._poll()
+    def open(self, context: RunContext) -> None:
+        """Give the window the size of the source; open it if it has not appeared yet. Raises InputError as `appear`."""
+        if not self._toolkit.is_open:
+            self.appear("")
+        self._context = context
+        self._view.pixel_aspect = float(context.source.sample_aspect_ratio)
+        self._view.inspector = Inspector(context.labels)
+        if self._attract is not None:
+            self._timer = AttractTimer(self._attract_settings, context.labels)
+        self._toolkit.fit_to(context.source.width * self._view.pixel_aspect, context.source.height)
 
     def close(self) -> None:
         """Close the window."""
-        if self._show_pointer is not None:
-            self._show_pointer()
-            self._show_pointer = None
-        if self._open:
-            self._open = False
-            try:
-                self._gui.destroyWindow(self._title)
-                # Some toolkits close a window only while they process events.
-                self._gui.waitKey(1)
-            except cv2.error as error:
-                log.debug("closing the window: %s", error)
+        self._toolkit.close()
+        if self._attract is not None:
+            self._attract.close()
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    def write(self, presentation: Presentation) -> None:
+        """Show one frame, unless a live source is paused, and handle keys."""
+        view, frame = self._view, presentation.segmented.frame
+        if self._toolkit.is_open and not (self._paused and self._kind is SourceKind.LIVE):
+            self._sought_s = None
+            is_still = self._kind is SourceKind.STILLS
+            if is_still:
+                self._album.add(presentation)
+                self._holds_image = self.is_alone or self._is_last(frame)
+            view.slate = ""
+            view.attracts = self._timer is not None and self._timer.is_due(presentation.segmented)
+            view.take(presentation, continues=not is_still)
+            self._drawn = presentation.controls
+            self._note_recordings()
+            self._refresh()
+        self._poll()
+
+    def idle(self, message: str) -> None:
+        """Handle keys; show `message` over the dimmed last frame, and what else has changed while no frame came."""
+        if self._toolkit.is_open:
+            changed = [self._note_recordings(), self._redraw(), self._view.note_ends(self._desktop.clock())]
+            changed.append(self._toolkit.size_wh() != self._size_wh)
+            if message and not self._paused:
+                changed.append(message != self._view.slate)
+                self._view.slate = message
+            if any(changed) or self._view.moves:
+                self._refresh()
+        self._poll()
+
+    @property
+    def paused(self) -> bool:  # type: ignore[override]
+        """Whether a recorded source waits: paused, or while an image is looked at; not for the frame after a seek."""
+        holds = (self._paused and self._sought_s is None) or self._holds_image
+        return self._toolkit.is_open and not self.stop_requested and holds
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Paths of the saved stills."""
         return tuple(self._stills)
 
-    def _monitor(self) -> Monitor | None:
-        """The configured monitor, or the only one. Raises InputError if the configured one does not exist."""
-        index = self._settings.monitor
-        if index is None and not self._settings.fullscreen:
-            return None
-        try:
-            monitors = self._monitors()
-        except OSError as error:
-            if index is None:
-                return None
-            raise InputError(f"window.monitor: this machine's monitors cannot be listed: {error}") from None
-        if index is None:
-            return monitors[0] if len(monitors) == 1 else None
-        if index >= len(monitors):
-            available = ", ".join(f"{number}: {monitor}" for number, monitor in enumerate(monitors)) or "none"
-            raise InputError(f"window.monitor: there is no monitor {index}; available: {available}")
-        return monitors[index]
+    @property
+    def _kind(self) -> SourceKind:
+        return self._context.source.kind if self._context is not None else SourceKind.LIVE
 
-    def _show(self, image_bgr: Image) -> None:
-        if not self._closed_by_user():
-            self._gui.imshow(self._title, image_bgr)
+    def _is_last(self, frame: Frame) -> bool:
+        return self._context is not None and frame.index + 1 == self._context.source.frame_count
 
-    def _with_status(self, presentation: Presentation, shown: Image) -> Image:
-        """The picture with the status line, which stills do not have; unless the picture has one already."""
-        status, controls = presentation.status, presentation.controls
-        is_drawn = presentation.drawn and controls is not None and controls.overlay.status
-        if status is None or is_drawn or not (self._settings.status or self._details):
-            return shown
-        canvas = shown.copy()
-        draw_status(canvas, status, self._details)
-        return canvas
+    def _refresh(self) -> None:
+        self._size_wh = self._toolkit.size_wh()
+        self._toolkit.show(self._view.render(self._size_wh, self._desktop.clock()))
+
+    def _redraw(self) -> bool:
+        """Draws a frame that stays again if what is drawn was switched; whether it was."""
+        context, presentation, state = self._context, self._view.presentation, self._controls.state
+        if not self.paused or presentation is None or context is None or context.draw is None or self._drawn is None:
+            return False
+        if (state.overlay, state.min_score) == (self._drawn.overlay, self._drawn.min_score):
+            return False
+        self._drawn = state
+        self._view.picture_bgr = context.draw(presentation.segmented)
+        return True
+
+    def _note_recordings(self) -> bool:
+        """Notes what became of recordings; whether anything did."""
+        before, now = self._seen, self._controls.state
+        self._seen = now
+        self._view.is_recording = now.recording and self._kind is not SourceKind.STILLS
+        if now.error and now.error != before.error:
+            self._note(f"the recording ended: {now.error}")
+        elif now.saved is not None and now.saved != before.saved:
+            self._note(f"saved {Path(now.saved).name}")
+        return now is not before
+
+    # -- input --------------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        if not self._open:
+        if not self._toolkit.is_open:
             return
-        code = self._gui.waitKey(1)
-        if self._closed_by_user():
+        given = self._toolkit.poll()
+        if self._toolkit.closed_by_user:
             self.stop_requested = True
+        elif given != Input():
+            self._handle(given)
+            if not self.stop_requested:
+                self._redraw()
+                self._refresh()
+
+    def _handle(self, given: Input) -> None:
+        view = self._view
+        if given.click is not None:
+            point = view.frame_point(*given.click, self._size_wh or view.own_size_wh())
+            if point is not None:
+                view.inspector.choose_at(*point)
+        if given.action is not None:
+            self._effects[given.action]()
+
+    @cached_property
+    def _effects(self) -> Mapping[Action, Callable[[], object]]:
+        """What each action does."""
+        return {
+            Action.HELP: self._toggle_help,
+            Action.MASKS: partial(self._switch, "masks"),
+            Action.BOXES: partial(self._switch, "boxes"),
+            Action.LABELS: partial(self._switch, "labels"),
+            Action.IDS: partial(self._switch, "ids"),
+            Action.INSPECT: lambda: self._view.inspector.choose_next(),
+            Action.DETAILS: self._toggle_details,
+            Action.BACK: partial(self._step, -1),
+            Action.FORWARD: partial(self._step, 1),
+            Action.PAUSE: self._pause,
+            Action.RECORD: self._record,
+            Action.SAVE: self._save_still,
+            Action.FULLSCREEN: self._toolkit.toggle_fullscreen,
+            Action.LEAVE: self._leave,
+            Action.QUIT: self._quit,
+            Action.OTHER: self._leave_image,
+        }
+
+    def _toggle_help(self) -> None:
+        self._view.keys = () if self._view.keys else help_rows(self._kind)
+
+    def _toggle_details(self) -> None:
+        self._view.has_details = not self._view.has_details
+
+    def _pause(self) -> None:
+        if self._kind is SourceKind.STILLS:
+            self._leave_image()
+        else:
+            self._view.is_paused = self._paused = not self._paused
+            self._toolkit.set_suffix(" (paused)" if self._paused else "")
+
+    def _leave(self) -> None:
+        if self._toolkit.fullscreen:
+            self._toolkit.toggle_fullscreen()
+        else:
+            self._quit()
+
+    def _quit(self) -> None:
+        self.stop_requested = True
+
+    def _leave_image(self) -> None:
+        """Go to the next image; leaves the last one."""
+        if self._kind is SourceKind.STILLS and not self._show_image(1):
+            self._holds_image = False
+
+    def _switch(self, name: str) -> None:
+        on = not getattr(self._controls.state.overlay, name)
+        self._controls.change_display(DisplayChange.model_validate({name: on}))
+        self._note(f"{'track ids' if name == 'ids' else name} {'on' if on else 'off'}")
+
+    def _step(self, direction: int) -> None:
+        """Go to the image before or after this one, or to another place of a file."""
+        presentation = self._view.presentation
+        if self._kind is not SourceKind.STILLS:
+            self._seek(direction * SEEK_STEP_S)
+        elif presentation is None or self._show_image(direction):
             return
-        if code >= 0:
-            self._handle_key(code & 0xFF)
+        elif direction < 0:
+            is_first = presentation.segmented.frame.index == 0
+            self._note("the first image" if is_first else "images before this one are no longer kept")
+        elif self._is_last(presentation.segmented.frame):
+            self._note("the last image: q quits")
+        else:
+            self._holds_image = False
 
-    def _closed_by_user(self) -> bool:
-        """Whether the window was visible and no longer is; showing a frame would reopen it."""
-        try:
-            visible = self._gui.getWindowProperty(self._title, self._gui.WND_PROP_VISIBLE) >= 1
-        except cv2.error:
-            visible = False
-        self._was_visible = self._was_visible or visible
-        return self._was_visible and not visible
+    def _show_image(self, direction: int) -> bool:
+        """Show the image before or after this one again; whether there is one that was shown."""
+        shown = self._album.step(direction)
+        if shown is not None:
+            self._drawn = shown.controls
+            self._view.take(shown, continues=False)
+        return shown is not None
 
-    def _handle_key(self, code: int) -> None:
-        key = chr(code).lower()
-        if key == "q" or code == _ESCAPE:
-            self.stop_requested = True
-        elif key == "f":
-            self._toggle_fullscreen()
-        elif key == "s":
-            self._save_still()
-        elif key == "d":
-            self._details = not self._details
-        elif key == " ":
-            self.paused = not self.paused
-            self._gui.setWindowTitle(self._title, f"{self._title} (paused)" if self.paused else self._title)
+    def _seek(self, by_s: float) -> None:
+        """Continue a file earlier or later, while it is not written."""
+        seekable_s = self._context.source.seekable_s if self._context is not None else None
+        if seekable_s is None or self._view.presentation is None:
+            self._note("only a video file can be sought in")
+        elif not self.is_alone or self._controls.state.recording:
+            self._note("no seeking while the video is written")
+        else:
+            here_s = self._view.presentation.segmented.frame.position_s if self._sought_s is None else self._sought_s
+            there_s = min(max(here_s + by_s, seekable_s[0]), seekable_s[1])
+            if math.copysign(1, there_s - here_s) != math.copysign(1, by_s) or there_s == here_s:
+                self._note("the end" if by_s > 0 else "the beginning")
+                return
+            self._sought_s = there_s
+            self._controls.seek(there_s)
+            self._note(position_text(there_s))
 
-    def _toggle_fullscreen(self) -> None:
-        gui = self._gui
-        self._fullscreen = not self._fullscreen
-        mode = gui.WINDOW_FULLSCREEN if self._fullscreen else gui.WINDOW_NORMAL
-        gui.setWindowProperty(self._title, gui.WND_PROP_FULLSCREEN, mode)
+    def _record(self) -> None:
+        if self._kind is SourceKind.STILLS:
+            self._note("images are not recorded: s saves one")
+        else:
+            self._controls.set_recording(not self._controls.state.recording)
 
     def _save_still(self) -> None:
         """Save the current picture as a PNG; a failure is logged and does not end the run."""
-        if self._shown is None or self._frame is None:
+        view = self._view
+        if view.picture_bgr is None or view.presentation is None:
             return
-        name = self._still_name(self._frame)
-        folder = Path(self._settings.stills_dir).expanduser()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = create_new(numbered(folder / f"{name}.png"))
-            path.write_bytes(cv2.imencode(".png", self._shown)[1].tobytes())
-        except (OSError, cv2.error) as error:
-            log.warning("saving the still %s failed: %s", folder / name, error)
-            return
-        self._stills.append(str(path))
-        log.info("saved %s", path)
+        picture = letterbox(view.picture_bgr, view.own_size_wh(), view.pixel_aspect)
+        name = still_name(view.presentation.segmented.frame, self._kind, self._desktop.now())
+        path = save_still(picture, Path(self._settings.stills_dir).expanduser(), name)
+        if path is not None:
+            self._stills.append(str(path))
+        self._note(f"saved {path.name}" if path is not None else "the still cannot be saved: see the log")
 
-    def _still_name(self, frame: Frame) -> str:
-        """A file name from source and time, without suffix: "clip-00-01-23.480", "camera-0-20260314-150926"."""
-        source = frame.source_id if self._kind is SourceKind.LIVE else Path(frame.source_id).stem
-        source = re.sub(r"[^\w.-]+", "-", source).strip("-.") or "still"
-        if self._kind is SourceKind.STILLS:
-            return source
-        if self._kind is SourceKind.LIVE:
-            return f"{source}-{self._now():%Y%m%d-%H%M%S}"
-        minutes, milliseconds = divmod(round(frame.pts_s * 1000), 60_000)
-        hours, minutes = divmod(minutes, 60)
-        return f"{source}-{hours:02d}-{minutes:02d}-{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
-
-
-def slate(last_bgr: Image | None, message: str) -> Image:
-    """A slate for while no frames arrive: the dimmed last frame, or plain gray, with a message.
-
-    Args:
-        last_bgr: uint8 (H, W, 3), or None before the first frame.
-        message: one line.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
-    if last_bgr is None:
-        image = np.full((360, 640, 3), _SLATE_GRAY, np.uint8)
-    else:
-        image = np.asarray(cv2.convertScaleAbs(last_bgr, alpha=0.35), np.uint8)
-    draw_banner(image, message)
-    return image
-
-
-def _size_wh(context: RunContext) -> tuple[int, int]:
-    """The display size of the source, with non-square pixels stretched."""
-    source = context.source
-    return max(1, round(source.width * source.sample_aspect_ratio)), source.height
-
-
-def _with_square_pixels(image_bgr: Image, pixel_aspect: float) -> Image:
-    if pixel_aspect == 1.0:
-        return image_bgr
-    size_wh = (max(1, round(image_bgr.shape[1] * pixel_aspect)), image_bgr.shape[0])
-    return np.asarray(cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
+    def _note(self, text: str) -> None:
+        self._view.note(text, self._desktop.clock())

@@ -67,17 +67,19 @@ def position_text(seconds: float) -> str:
 
 @dataclass(slots=True)
 class SourceState:
-    """What became of a source since `open`; written by the capture thread only.
+    """What became of a source since `open`; written by the capture thread, and by `Source.seek`.
 
     Attributes:
         text: one line for the screen while no frames arrive ("camera 0 is disconnected, retrying …"), otherwise "".
         reopened_as: what the source is since it was last reopened; None while it is as `open` returned it.
         reconnects: how often the source was lost and reconnected.
+        fresh_from: frames with a lower index were read before the last seek; `sys.maxsize` until that is done.
     """
 
     text: str = ""
     reopened_as: SourceInfo | None = None
     reconnects: int = 0
+    fresh_from: int = 0
 
 
 class Source(ABC):
@@ -104,6 +106,10 @@ class Source(ABC):
     @abstractmethod
     def interrupt(self) -> None:
         """Make a pending or later `read()` return None well within a second. May be called repeatedly."""
+
+    def seek(self, position_s: float) -> bool:
+        """Continue at a position within `SourceInfo.seekable_s`; returns whether the source can still do that."""
+        return False
 
     @cached_property
     def state(self) -> SourceState:
@@ -213,16 +219,21 @@ class Pacer:
         return False
 
     def until_due(self, pts_s: float, max_lag_s: float = math.inf) -> bool:
-        """Wait until a frame is due, counting from the first one. Returns False if `interrupt()` ended the wait.
+        """Wait until a frame is due. Returns False if `interrupt()` ended the wait. See `lead_s` for the arguments."""
+        return self.until(self.clock() + self.lead_s(pts_s, max_lag_s, max_lag_s))
+
+    def lead_s(self, pts_s: float, max_lag_s: float, max_lead_s: float = math.inf) -> float:
+        """How long it takes until a frame is due, counting from the first one, seconds; negative when it is late.
 
         Args:
             pts_s: presentation time of the frame, seconds.
-            max_lag_s: a frame that is earlier or later than this resynchronizes, rather than catching up.
+            max_lag_s, max_lead_s: a frame that is later or earlier than this is due now: those after it follow it,
+                rather than catching up.
         """
         now_s = self.clock()
-        if self._offset_s is None or abs(self._offset_s + pts_s - now_s) > max_lag_s:
+        if self._offset_s is None or not -max_lag_s <= self._offset_s + pts_s - now_s <= max_lead_s:
             self._offset_s = now_s - pts_s
-        return self.until(self._offset_s + pts_s)
+        return self._offset_s + pts_s - now_s
 
     def interrupt(self) -> None:
         """End the current and every later wait at once."""

@@ -8,17 +8,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
 from pipeline.settings.source_settings import Policy, SourceSettings
-from pipeline.sources.base import ROUNDING_S, Source
+from pipeline.sources.base import ROUNDING_S, Source, SourceWarnings
 from pipeline.sources.camera import CameraDevice
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.pattern import DEFAULT_RATE, DEFAULT_SIZE_WH, PatternSource
+from pipeline.sources.played import PlayedSource
 from pipeline.sources.uri import Target, UriKind, is_video_address, parse_uri
 from pipeline.sources.video import StreamDevice, VideoFile
 
@@ -39,6 +41,8 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
         InputError: the URI is invalid, or the file or folder does not exist.
     """
     target = parse_uri(settings.uri.reveal())
+    if settings.loop and target.kind is not UriKind.VIDEO:
+        raise InputError(f"source.loop repeats a video file, and {target.name} is none: leave it out")
     location, name, recorded = target.location, target.name, settings.policy is Policy.RECORDED
     source: Source
     match target.kind:
@@ -53,8 +57,9 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
                 clock=clock,
             )
         case UriKind.VIDEO:
-            kind = SourceKind.LIVE if settings.realtime or settings.policy is Policy.LIVE else SourceKind.RECORDED
-            source = VideoFile(location, name, start_s=settings.start_s, kind=kind, clock=clock)
+            # The parts begin and end where they should; what is left to limit is the number of frames.
+            source = PlayedSource(partial(_part_of_file, target, settings, clock), settings.start_s, settings.loop)
+            settings = settings.model_copy(update={"start_s": 0.0, "duration_s": None})
         case UriKind.NETWORK if recorded and is_video_address(location):
             timeout_s = settings.reconnect.read_timeout_s
             source = VideoFile(location, name, start_s=settings.start_s, clock=clock, timeout_s=timeout_s)
@@ -62,6 +67,19 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
             source = _live_source(target, settings, clock)
     limited = settings.start_s > 0 or settings.duration_s is not None or settings.max_frames is not None
     return LimitedSource(source, settings) if limited else source
+
+
+def _part_of_file(
+    target: Target, settings: SourceSettings, clock: Clock, start_s: float, warnings: SourceWarnings
+) -> Source:
+    """A video file from `start_s` on, up to the end that the settings give."""
+    kind = SourceKind.LIVE if settings.realtime or settings.policy is Policy.LIVE else SourceKind.RECORDED
+    video = VideoFile(target.location, target.name, start_s=start_s, kind=kind, clock=clock)
+    video.warnings = warnings
+    if settings.duration_s is None:
+        return video
+    left_s = settings.start_s + settings.duration_s - start_s
+    return LimitedSource(video, SourceSettings(start_s=start_s, duration_s=left_s))
 
 
 def _live_source(target: Target, settings: SourceSettings, clock: Clock) -> Source:
@@ -138,6 +156,10 @@ class LimitedSource(Source):
 
     def interrupt(self) -> None:
         self._inner.interrupt()
+
+    def seek(self, position_s: float) -> bool:
+        """See `Source.seek`."""
+        return self._inner.seek(position_s)
 
     def _limited(self, info: SourceInfo) -> SourceInfo:
         duration_s, frame_count = info.duration_s, info.frame_count

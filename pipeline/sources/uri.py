@@ -6,6 +6,7 @@ import difflib
 import glob
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,8 @@ from urllib.request import url2pathname
 
 from pipeline.errors import InputError
 from pipeline.file_names import user_path
-from pipeline.safe_uri import safe_name
+from pipeline.safe_uri import MASK, safe_name
+from pipeline.settings.camera_settings import unique_names
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .exr .hdr .avif".split()
@@ -75,6 +77,29 @@ def parse_uri(uri: str) -> Target:
     if scheme in NETWORK_SCHEMES:
         raise InputError(f"{safe_name(text)} is not a valid address: two slashes must follow {scheme}:")
     return _parse_path(text)
+
+
+def camera_names(uris: Sequence[str]) -> list[str]:
+    """A name for each of several sources, without secrets, all different: "camera-0", "192.168.1.20", "clip".
+
+    Raises:
+        InputError: one is no source, or is not there.
+    """
+    return unique_names([_camera_name(parse_uri(uri)) for uri in uris])
+
+
+def _camera_name(target: Target) -> str:
+    match target.kind:
+        case UriKind.CAMERA:
+            name = f"camera-{target.location}" if target.location.isdecimal() else Path(target.location).name
+        case UriKind.PATTERN:
+            name = "test"
+        case UriKind.NETWORK:  # from what may be shown of it
+            authority = target.name.partition("://")[2].partition("/")[0].rpartition("@")[2]
+            name = "stream" if MASK in authority else authority.partition(":")[0]
+        case _:
+            name = Path(target.location).stem
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "camera"
 
 
 def is_image_name(path: Path) -> bool:

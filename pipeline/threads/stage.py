@@ -41,6 +41,8 @@ class Slot(Generic[T]):
 
     Attributes:
         closed: True once `close` was called, whatever is still inside.
+        on_change: called, outside the lock, after an item went in and after `close`, for a consumer that waits for
+            several slots; None without one.
 
     After `close()` every blocked or later `put` raises SlotClosed at once. `get` first hands out what is inside, then
     raises SlotClosed; after `close(discard=True)` it raises at once.
@@ -54,6 +56,7 @@ class Slot(Generic[T]):
         self._on_loss = on_loss
         self._items: deque[T] = deque()
         self.closed = False
+        self.on_change: Callable[[], None] | None = None
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
@@ -80,6 +83,8 @@ class Slot(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
         self._count(lost)
+        if self.on_change is not None:
+            self.on_change()
 
     def get(self, timeout_s: float | None = None) -> T:
         """The oldest item. Waits until there is one; raises TimeoutError after `timeout_s`, SlotClosed at the end."""
@@ -111,6 +116,8 @@ class Slot(Generic[T]):
                 self._items.clear()
             self._changed.notify_all()
         self._count(lost)
+        if self.on_change is not None:
+            self.on_change()
 
     def _count(self, lost: int) -> None:
         if self._on_loss is not None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pipeline.geometry import iou_matrix, mask_iou
 from pipeline.records import Instances
@@ -136,6 +135,8 @@ def _assign(
     """The pairs with the largest sum of scores, of those with a score above the threshold."""
     if len(rows) == 0 or len(columns) == 0:
         return []
+    from scipy.optimize import linear_sum_assignment  # here, so that the window need not wait for it
+
     # Scores below the threshold gain nothing: they must not push two good pairs apart.
     gains = np.where(scores[np.ix_(rows, columns)] > threshold, scores[np.ix_(rows, columns)] - threshold, 0)
     chosen_rows, chosen_columns = linear_sum_assignment(gains, maximize=True)

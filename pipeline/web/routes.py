@@ -1,40 +1,31 @@
-"""The HTTP routes: page, pictures, status, metrics, controls."""
+"""The page of a run: its files, the routes, and who may use them."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import socket
-from collections.abc import AsyncGenerator
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any, TypeVar
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import ValidationError
 
-from pipeline.controls import DisplayChange
-from pipeline.settings.messages import reason
-from pipeline.settings.section import Section
 from pipeline.web.access import Access, Refusal
-from pipeline.web.prometheus import Metrics
-from pipeline.web.view import RunMonitor
-from pipeline.web.viewers import TooManyViewers, Viewers
+from pipeline.web.feed import Feed
+from pipeline.web.responses import MAX_BODY_BYTES, RequestError, json_response, until_set
+from pipeline.web.run_routes import RunRoutes, run_routes
+from pipeline.web.view import SAMPLE_EVERY_S
+from pipeline.web.viewers import TooManyViewers
 
-SEND_TIMEOUT_S = 10.0
-"""A viewer that reads nothing for this long is disconnected."""
-STILL_TIMEOUT_S = 3.0
-BODY_TIMEOUT_S = 10.0
-MAX_BODY_BYTES = 4096
-_BOUNDARY = "stream_segment_frame"
-_PAGE_FILES = {
-    "/": ("index.html", "text/html"),
-    "/app.js": ("app.js", "text/javascript"),
-    "/plots.js": ("plots.js", "text/javascript"),
-    "/style.css": ("style.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+RUN_PAGE = "index.html"
+_FILES = {
+    "/app.js": "text/javascript",
+    "/plots.js": "text/javascript",
+    "/recordings.js": "text/javascript",
+    "/connection.js": "text/javascript",
+    "/cameras.js": "text/javascript",
+    "/style.css": "text/css",
+    "/icon.svg": "image/svg+xml",
 }
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'none'; "
@@ -48,96 +39,85 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Server": "stream_segment",
 }
-Change = TypeVar("Change", bound=Section)
 
 
-class RecordingChange(Section):
-    """Starts or stops a recording."""
-
-    on: bool
-
-
-def make_app(monitor: RunMonitor, access: Access, pictures: Viewers, stills: Viewers) -> web.Application:
-    """Returns the web application of one run.
+class Site:
+    """The web application of a run: a guard before all handlers, the page's files, the history of all feeds.
 
     Args:
-        monitor: reports the state of the run.
         access: accepts or refuses requests.
-        pictures, stills: distribute JPEGs for live viewing, and in full size for snapshots.
+        feeds: returns the feeds of the run by the name of their cameras; in the event loop's thread.
+
+    Attributes:
+        app: the application.
     """
-    routes = Routes(monitor, access, pictures, stills)
-    app = web.Application(middlewares=[routes.guard], client_max_size=MAX_BODY_BYTES)
-    app.on_startup.append(routes.start)
-    app.on_shutdown.append(routes.end)
-    app.on_response_prepare.append(_add_headers)
-    app.add_routes(
-        [
-            *(web.get(path, routes.page) for path in _PAGE_FILES),
-            web.get("/live", routes.live, allow_head=False),
-            web.get("/stream.mjpg", routes.mjpeg, allow_head=False),
-            web.get("/snapshot.jpg", routes.snapshot, allow_head=False),
-            web.get("/api/status", routes.status),
-            web.get("/api/events", routes.events, allow_head=False),
-            web.post("/api/overlay", routes.overlay),
-            web.post("/api/recording", routes.recording),
-            web.get("/healthz", routes.healthz),
-            web.get("/metrics", routes.metrics),
-        ]
-    )
-    return app
 
-
-class _RequestError(Exception):
-    """A request cannot be answered as asked: HTTP status, and why."""
-
-
-class Routes:
-    """The request handlers; all run in the server's event loop."""
-
-    def __init__(self, monitor: RunMonitor, access: Access, pictures: Viewers, stills: Viewers) -> None:
-        self._monitor = monitor
+    def __init__(self, access: Access, feeds: Callable[[], Mapping[str, Feed]]) -> None:
         self._access = access
-        self._pictures = pictures
-        self._stills = stills
-        self._listeners = Viewers(pictures.limit)
-        self._metrics = Metrics(monitor, lambda: pictures.count)
-        self._ending = asyncio.Event()
+        self._feeds = feeds
+        self._sampler: asyncio.Task[None] | None = None
         self._folder = resources.files("pipeline.web") / "page"
-        self._files = {path: (self._folder / name).read_bytes() for path, (name, _) in _PAGE_FILES.items()}
+        self._ending = asyncio.Event()
+        self.app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
+        self.app.on_startup.append(self._start)
+        self.app.on_shutdown.append(self._end)
+        self.app.on_response_prepare.append(_add_headers)
+        self.app.add_routes([web.get(path, self.file(path[1:], kind)) for path, kind in _FILES.items()])
 
-    async def start(self, _: web.Application) -> None:
-        """Called when the server starts."""
-        for viewers in (self._pictures, self._stills, self._listeners):
-            viewers.bind()
+    def file(self, name: str, kind: str = "text/html") -> Handler:
+        """A handler that sends a file of the page."""
+        body = (self._folder / name).read_bytes()
 
-    async def end(self, _: web.Application) -> None:
-        """Called when the run ends; ends all streams."""
+        async def send(_: web.Request) -> web.Response:
+            return web.Response(body=body, content_type=kind, charset="utf-8")
+
+        return send
+
+    def feeds(self) -> Mapping[str, Feed]:
+        """The feeds, bound to the event loop."""
+        feeds = self._feeds()
+        for feed in feeds.values():
+            feed.bind()
+        return feeds
+
+    async def _start(self, _: web.Application) -> None:
+        self._sampler = asyncio.create_task(self._sample())
+
+    async def _end(self, _: web.Application) -> None:
         self._ending.set()
-        for viewers in (self._pictures, self._stills, self._listeners):
-            viewers.close()
+        for feed in self.feeds().values():
+            feed.close()
+        if self._sampler is not None:
+            await self._sampler
+
+    async def _sample(self) -> None:
+        while not self._ending.is_set():
+            for feed in self.feeds().values():
+                feed.monitor.sample()
+            await until_set(self._ending, SAMPLE_EVERY_S)
 
     @web.middleware
-    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answers a request that is refused or fails, and one that brings the token in its query."""
         refusal = self._access.refusal(request)
         if refusal is not None:
             return self._refused(request, refusal)
         token, resource = request.query.get("token"), request.match_info.route.resource
         if token is not None and request.method == "GET" and resource is not None:
-            return self._without_token(request, token, resource.canonical)
+            values = {name: quote(value, safe="") for name, value in request.match_info.items()}
+            return self._without_token(request, token, resource.canonical.format(**values))
         try:
             return await handler(request)
         except TooManyViewers as error:
-            return _json_response(503, error=f"the limit of {error} viewers is reached (serve.max_viewers)")
-        except _RequestError as error:
-            status, text = error.args
-            return _json_response(status, error=text)
+            return json_response(503, error=f"the limit of {error} viewers is reached (serve.max_viewers)")
+        except RequestError as error:
+            return json_response(error.status, error=str(error))
 
     def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
         status, text = refusal.value
         headers = {"WWW-Authenticate": "Bearer"} if refusal is Refusal.TOKEN else {}
         if "text/html" not in request.headers.get("Accept", ""):
-            return _json_response(status, headers, error=text)
+            return json_response(status, headers, error=text)
         page = (self._folder / "refused.html").read_text(encoding="utf-8").replace("{{reason}}", text)
         return web.Response(text=page, content_type="text/html", status=status, headers=headers)
 
@@ -147,7 +127,7 @@ class Routes:
         Args:
             request: the request.
             token: the one in the query.
-            path: that of the route, never the requested one, which could lead to another site.
+            path: that of the route, filled in; never the requested one, which could lead to another site.
         """
         response = web.Response(status=303, headers={"Location": path})
         if self._access.matches(token):
@@ -161,179 +141,19 @@ class Routes:
             )
         return response
 
-    # -- page and pictures --------------------------------------------------------------------------------------------
 
-    async def page(self, request: web.Request) -> web.Response:
-        """Serves the page's files."""
-        return web.Response(body=self._files[request.path], content_type=_PAGE_FILES[request.path][1], charset="utf-8")
+def make_app(feed: Feed, access: Access) -> web.Application:
+    """Returns the web application of a run with one source.
 
-    async def live(self, request: web.Request) -> web.StreamResponse:
-        """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
-        with self._pictures.watching():
-            viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)
-            await viewer.prepare(request)
-            shown = asyncio.Event()
-            sender = asyncio.create_task(self._send_pictures(viewer, request, shown))
-            try:
-                async for message in viewer:
-                    if message.type is not web.WSMsgType.TEXT:
-                        break
-                    shown.set()
-            finally:
-                sender.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await sender
-            return viewer
-
-    async def _send_pictures(self, viewer: web.WebSocketResponse, request: web.Request, shown: asyncio.Event) -> None:
-        number = 0
-        try:
-            while (newer := await self._pictures.newer_than(number)) is not None:
-                number, picture = newer
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await viewer.send_bytes(picture)
-                    await shown.wait()
-                shown.clear()
-        except (TimeoutError, ConnectionError):
-            _abort(request)
-            return
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(1.0):
-                await viewer.close(code=1001, message=b"the run has ended")
-
-    async def mjpeg(self, request: web.Request) -> web.StreamResponse:
-        """Sends pictures as Motion JPEG, for <img>, VLC, OBS and other programs."""
-        with self._pictures.watching():
-            response = web.StreamResponse(
-                headers={"Content-Type": f"multipart/x-mixed-replace; boundary={_BOUNDARY}", "Connection": "close"}
-            )
-            await response.prepare(request)
-            _limit_send_buffer(request)
-            return await _send_all(request, response, self._parts())
-
-    async def _parts(self) -> AsyncGenerator[bytes]:
-        number = 0
-        # Browsers show a part only once they have received the boundary after it.
-        yield f"--{_BOUNDARY}\r\n".encode()
-        while (newer := await self._pictures.newer_than(number)) is not None:
-            number, picture = newer
-            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-            yield b"".join((head.encode(), picture, f"\r\n--{_BOUNDARY}\r\n".encode()))
-
-    async def snapshot(self, request: web.Request) -> web.Response:
-        """Sends the next frame at its full size."""
-        newer = None
-        with self._stills.watching(), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STILL_TIMEOUT_S):
-                newer = await self._stills.newer_than(0)
-        if newer is None:
-            reason = self._monitor.view.waiting_for() or f"no frame arrived within {STILL_TIMEOUT_S:g} s"
-            raise _RequestError(503, f"no picture: {reason}")
-        name = f"snapshot_{datetime.now():%Y-%m-%d_%H-%M-%S}.jpg"
-        return web.Response(
-            body=newer[1], content_type="image/jpeg", headers={"Content-Disposition": f'attachment; filename="{name}"'}
-        )
-
-    # -- status --------------------------------------------------------------------------------------------------------
-
-    async def status(self, _: web.Request) -> web.Response:
-        """Sends everything the page shows, as JSON."""
-        return web.json_response(self._status())
-
-    def _status(self) -> dict[str, Any]:
-        return self._monitor.status(self._pictures.count) | {"max_viewers": self._pictures.limit}
-
-    async def events(self, request: web.Request) -> web.StreamResponse:
-        """Sends the status twice per second as server-sent events, and "end" when the run ends."""
-        with self._listeners.watching():
-            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-            await response.prepare(request)
-            return await _send_all(request, response, self._status_events())
-
-    async def _status_events(self) -> AsyncGenerator[bytes]:
-        while not self._ending.is_set():
-            yield f"data: {json.dumps(self._status(), separators=(',', ':'))}\n\n".encode()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await self._ending.wait()
-        yield b"event: end\ndata: {}\n\n"
-
-    async def healthz(self, _: web.Request) -> web.Response:
-        """Answers 200 while frames are being presented, otherwise 503 with the kind of trouble; needs no token."""
-        health = self._monitor.health()
-        return _json_response(200 if health.ok else 503, ok=health.ok, reason=health.trouble)
-
-    async def metrics(self, _: web.Request) -> web.Response:
-        """Sends the metrics for Prometheus."""
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": self._metrics.content_type})
-
-    # -- controls -----------------------------------------------------------------------------------------------------
-
-    async def overlay(self, request: web.Request) -> web.Response:
-        """Changes what is drawn."""
-        self._monitor.view.controls.change_display(await _body(request, DisplayChange))
-        return await self.status(request)
-
-    async def recording(self, request: web.Request) -> web.Response:
-        """Starts or stops a recording."""
-        change = await _body(request, RecordingChange)
-        if not self._monitor.can_record:
-            raise _RequestError(409, "the source consists of images, which cannot be recorded as a video")
-        self._monitor.view.controls.set_recording(change.on)
-        return await self.status(request)
-
-
-# -- requests and responses --------------------------------------------------------------------------------------------
+    Args:
+        feed: pictures and state of the run.
+        access: accepts or refuses requests.
+    """
+    site = Site(access, lambda: {"": feed})
+    routes = RunRoutes(feed)
+    site.app.add_routes([web.get("/", site.file(RUN_PAGE)), *run_routes(lambda _: routes)])
+    return site.app
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
-
-
-async def _send_all(
-    request: web.Request, response: web.StreamResponse, parts: AsyncGenerator[bytes]
-) -> web.StreamResponse:
-    """Sends all parts, until the viewer disconnects or stops reading."""
-    async with contextlib.aclosing(parts):
-        try:
-            async for part in parts:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await response.write(part)
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await response.write_eof()
-        except (TimeoutError, ConnectionError):
-            _abort(request)
-        return response
-
-
-def _limit_send_buffer(request: web.Request) -> None:
-    """Makes a slow viewer skip pictures instead of lagging: the system's default buffer holds seconds of them."""
-    transport = request.transport
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
-
-
-def _abort(request: web.Request) -> None:
-    """Closes a connection without sending the rest of its buffer."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-async def _body(request: web.Request, kind: type[Change]) -> Change:
-    if request.content_type != "application/json":
-        raise _RequestError(415, "expected JSON (Content-Type: application/json)")
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await request.read()
-        return kind.model_validate_json(body, strict=True)
-    except TimeoutError:
-        raise _RequestError(408, f"the request did not arrive within {BODY_TIMEOUT_S:g} s") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _RequestError(400, f"{where}: {reason(first)}" if where else reason(first)) from None
-
-
-def _json_response(status: int, headers: dict[str, str] | None = None, **values: object) -> web.Response:
-    return web.json_response(values, status=status, headers=headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -17,9 +17,14 @@ from pipeline.labels import class_name
 from pipeline.ledger import RunLedger, RunStats
 from pipeline.records import Clock, SourceInfo, SourceKind
 from pipeline.sinks.base import Presentation
+from pipeline.sinks.switched_recorder import Recording
 
 SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
 """The parts of the overlay that the page can switch."""
+SAMPLE_EVERY_S = 0.5
+HISTORY_S = 60.0
+_PLOTTED = ("fps", "latency_ms", "objects", "drops", "sink_drops")
+"""The parts of the status that the page plots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +36,24 @@ class RunView:
         controls: what can be changed during the run.
         clock: the run's monotonic clock, seconds.
         source: returns the source as it is open now, None before it is.
-        live: whether the newest frame wins, rather than every frame being processed.
+        live: returns whether the newest frame wins, rather than every frame being processed.
         model: returns the segmenter's one-line description, which changes after a fallback to another engine.
-        least_score: objects below it are never drawn.
+        least_score: returns the score below which objects are never drawn.
         waiting_for: returns why no frames arrive ("loading the model"), otherwise "".
         reconnects: returns how often the source was lost and reconnected.
+        recordings: returns what the run has recorded and is still there; looks for each file.
     """
 
     ledger: RunLedger
     controls: Controls
     clock: Clock
     source: Callable[[], SourceInfo | None] = lambda: None
-    live: bool = True
+    live: Callable[[], bool] = lambda: True
     model: Callable[[], str] = str
-    least_score: float = 0.0
+    least_score: Callable[[], float] = float
     waiting_for: Callable[[], str] = str
     reconnects: Callable[[], int] = int
+    recordings: Callable[[], Sequence[Recording]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +77,26 @@ class RunMonitor:
     """Reports the state of a run, including the objects on the frame presented last.
 
     Args:
-        view: the run.
+        view: returns the run: of a camera that is disabled and enabled again, the present one.
         stalled_after_s: the run counts as stalled if no frame was presented for this long.
 
     Attributes:
         labels: class names by class id; empty until the run begins.
     """
 
-    def __init__(self, view: RunView, stalled_after_s: float) -> None:
-        self.view = view
+    def __init__(self, view: Callable[[], RunView], stalled_after_s: float) -> None:
+        self._view = view
         self._stalled_after_s = stalled_after_s
-        self._opened_at_s = view.clock()
+        self._opened_at_s = self.view.clock()
         self._lock = threading.Lock()
         self._objects: Counter[str] = Counter()
+        self._history: deque[dict[str, Any]] = deque(maxlen=round(HISTORY_S / SAMPLE_EVERY_S))
         self.labels: Sequence[str] = ()
+
+    @property
+    def view(self) -> RunView:
+        """The run, as it is now."""
+        return self._view()
 
     @property
     def can_record(self) -> bool:
@@ -107,15 +120,26 @@ class RunMonitor:
         with self._lock:
             return dict(sorted(self._objects.items()))
 
+    def sample(self) -> None:
+        """Keep what the page plots; called every SAMPLE_EVERY_S."""
+        status = self.status(viewers=0)
+        self._history.append({name: status[name] for name in _PLOTTED})
+
+    @property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """The samples of the last minute, the oldest first: parts of `status`. In the thread of `sample`."""
+        return list(self._history)
+
     def health(self) -> Health:
         """Whether frames are being presented now."""
-        now_s = self.view.clock()
-        last_s = self.view.ledger.latency(now_s).last_presented_s
+        view = self.view
+        now_s = view.clock()
+        last_s = view.ledger.latency(now_s).last_presented_s
         age_s = None if last_s is None else now_s - last_s
         if age_s is not None and age_s <= self._stalled_after_s:
             return Health(True, "", "", age_s)
         trouble = "no frame shown yet" if age_s is None else f"no frame shown for {age_s:.0f} s"
-        cause = self.view.waiting_for()
+        cause = view.waiting_for()
         return Health(False, trouble, f"{trouble}: {cause}" if cause else trouble, age_s)
 
     def status(self, viewers: int) -> dict[str, Any]:
@@ -126,7 +150,7 @@ class RunMonitor:
         source_record: dict[str, Any] = {}
         if source is not None:
             size = {"width": source.width, "height": source.height}
-            source_record = {"name": utf8_name(source.source_id), "live": view.live, **size, "fps": source.fps}
+            source_record = {"name": utf8_name(source.source_id), "live": view.live(), **size, "fps": source.fps}
         return {
             "source": source_record,
             "model": view.model(),
@@ -146,8 +170,8 @@ class RunMonitor:
             "display": {
                 **{name: getattr(state.overlay, name) for name in SWITCHES},
                 "color_by": state.overlay.color_by.value,
-                "min_score": max(state.min_score, view.least_score),
-                "least_score": view.least_score,
+                "min_score": max(state.min_score, view.least_score()),
+                "least_score": view.least_score(),
             },
             "recording": {
                 "possible": self.can_record,

@@ -36,9 +36,10 @@ class Viewers:
         self._changed: asyncio.Event | None = None
 
     def bind(self) -> None:
-        """Bind to the running event loop."""
-        self._loop = asyncio.get_running_loop()
-        self._changed = asyncio.Event()
+        """Bind to the running event loop. May be called twice."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._changed = asyncio.Event()
 
     def publish(self, picture: bytes) -> None:
         """Replace the newest picture, from any thread. Without viewers, it is discarded."""

@@ -7,17 +7,27 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.faulty_camera import SIZES_WH, Fault, FaultKind, FaultyCamera, plan
+from benchmarks.faulty_camera import SIZES_WH, Fault, FaultKind, FaultyCamera, plan, spoiled
 
 DEADLINE_S = 20.0
 
 
 def test_faults_are_spread_evenly_each_kind_in_turn():
     faults = plan(6, 24.0, longest_s=1.5)
-    assert [fault.kind.value for fault in faults] == ["stall", "drop", "size", "away", "stall", "drop"]
+    assert [fault.kind.value for fault in faults] == ["stall", "drop", "size", "away", "corrupt", "stall"]
     assert [fault.at_s for fault in faults] == pytest.approx([1.0, 5.0, 9.0, 13.0, 17.0, 21.0])
     assert {fault.lasts_s for fault in faults} == {1.5}
     assert plan(10, 20.0, longest_s=1.5)[0].lasts_s == pytest.approx(0.9)
+
+
+def test_a_corrupt_picture_keeps_its_length_and_cannot_be_decoded_as_it_was():
+    picture = np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8)
+    whole = cv2.imencode(".jpg", picture)[1].tobytes()
+    corrupt = spoiled(whole)
+    assert len(corrupt) == len(whole)
+    assert corrupt[:4] == whole[:4]
+    decoded = cv2.imdecode(np.frombuffer(corrupt, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is None or not np.array_equal(decoded, cv2.imdecode(np.frombuffer(whole, np.uint8), 1))
 
 
 class Viewer:

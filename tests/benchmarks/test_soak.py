@@ -1,15 +1,11 @@
 """A short soak without a network, and what its parts measure."""
 
 import json
-import os
 
-import cv2
-import numpy as np
 import pytest
 
 from benchmarks import soak
-from benchmarks.soak import RunLog, decoded, footprint, main, resident_bytes, whole_lines
-from benchmarks.soak_verdict import Recording
+from benchmarks.soak import RunLog, main
 from pipeline.records import SegmentedFrame, StageTimes
 from tests.pipeline.fakes import make_frame, make_instances
 
@@ -69,38 +65,3 @@ def test_watch_notes_ids_reconnects_and_changes_of_size():
     assert watch.with_ids == 0
     assert watch.reconnected_at_s == [11.3, 11.3], "a frame that was captured before it lost the camera tells of it"
     assert watch.sizes == [(12.0, (96, 48))]
-
-
-def test_recordings_are_decoded_and_counted(tmp_path):
-    path = tmp_path / "seven.mp4"
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
-    for number in range(7):
-        video.write(np.full((48, 64, 3), 30 * number, np.uint8))
-    video.release()
-    assert decoded(path) == Recording("seven.mp4", 7, 7)
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(path.read_bytes()[:200])
-    assert decoded(broken).decoded == 0
-    assert decoded(broken).problem.startswith("cannot be opened")
-
-
-def test_lines_that_are_no_json_are_not_counted_over(tmp_path):
-    path = tmp_path / "lines.jsonl"
-    assert whole_lines(path) == 0
-    path.write_text('{"frame": 0}\n{"frame": 1}\n')
-    assert whole_lines(path) == 2
-    path.write_text('{"frame": 0}\n{"fra')
-    with pytest.raises(ValueError, match="Unterminated"):
-        whole_lines(path)
-
-
-def test_footprint_sees_a_new_handle_and_memory_that_is_used(tmp_path):
-    before, used = footprint(), resident_bytes()
-    with open(tmp_path / "held", "wb"):
-        after = footprint()
-        block = np.ones(8 * 2**20)  # 64 MB
-        assert resident_bytes() - used > 32e6
-    assert len(after.handles) == len(before.handles) + 1
-    assert any(name.endswith(f"{os.sep}held") for name in after.handles)
-    assert "MainThread" in before.threads
-    del block

@@ -44,10 +44,7 @@ def infer(segmenter, frames, results, *, ledger=None, clock=None, on_loss=None, 
         raise AssertionError("a frame was lost")
 
     wiring = Wiring((frames.put,), (frames,), frames, results, Join(results), no_loss, on_loss or no_loss)
-    detections, tracker = more.pop("detections", DetectionFilter()), more.pop("tracker", None)
+    segmenter.detections, tracker = more.pop("detections", DetectionFilter()), more.pop("tracker", None)
     batching = more.pop("batching", Batching())
     assert not more, more
-    stage = InferenceStage(
-        segmenter, detections, tracker, wiring, batching, ledger or RunLedger(), clock or FakeClock()
-    )
-    stage.run()
+    InferenceStage(segmenter, tracker, wiring, batching, ledger or RunLedger(), clock or FakeClock()).run()

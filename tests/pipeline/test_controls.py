@@ -40,17 +40,31 @@ def test_each_recording_is_a_take_of_its_own():
 def test_what_the_recorder_tells():
     controls = Controls(OverlaySettings())
     take = controls.set_recording(True).take
-    controls.recording_started("a.mp4")
+    controls.recording_to("a.mp4")
     assert controls.state.file == "a.mp4"
     controls.recording_ended(take, "disk full")
     assert (controls.state.recording, controls.state.file, controls.state.error) == (False, None, "disk full")
     assert controls.state.saved is None
     take = controls.set_recording(True).take
     assert controls.state.error == ""
-    controls.recording_started("b.mp4")
+    controls.recording_to("b.mp4")
     controls.recording_ended(take)
     assert controls.state.saved == "b.mp4"
     assert controls.state.recording  # the recorder's file ended, the wish did not
+
+
+def test_segments_are_saved_one_by_one_and_may_be_deleted():
+    controls = Controls(OverlaySettings())
+    take = controls.set_recording(True).take
+    for file, saved in (("1.mp4", None), ("2.mp4", "1.mp4"), (None, "2.mp4"), ("3.mp4", "2.mp4")):
+        controls.recording_to(file)
+        assert (controls.state.file, controls.state.saved) == (file, saved)
+    controls.recording_deleted("1.mp4")
+    assert controls.state.saved == "2.mp4"
+    controls.recording_deleted("2.mp4")
+    assert controls.state.saved is None
+    controls.recording_ended(take)
+    assert controls.state.saved == "3.mp4"
 
 
 def test_a_late_failure_does_not_end_the_next_take():
@@ -78,3 +92,12 @@ def test_changes_from_many_threads_are_all_kept():
     for thread in threads:
         thread.join(10)
     assert not any(getattr(controls.state.overlay, name) for name in switches)
+
+
+def test_of_the_requested_seeks_the_last_is_taken_once():
+    controls = Controls(OverlaySettings())
+    assert controls.take_seek() is None
+    controls.seek(3.0)
+    controls.seek(0.0)
+    assert controls.take_seek() == 0.0
+    assert controls.take_seek() is None

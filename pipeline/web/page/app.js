@@ -1,63 +1,33 @@
 // The page: pictures over a WebSocket, status as server-sent events, controls as POST requests.
 
-import { Plot, element } from "/plots.js";
+import { PictureSocket, STATUS_TIMEOUT_S, listen, now, post } from "./connection.js";
+import { Plot, element } from "./plots.js";
+import { Recordings } from "./recordings.js";
 
 const byId = (id) => document.getElementById(id);
 const canvas = byId("picture");
 const context = canvas.getContext("2d", { alpha: false });
-const now = () => performance.now() / 1000;
+const camera = decodeURIComponent(/^\/cameras\/([^/]+)\//.exec(location.pathname)?.[1] ?? ""); // in a run with several
 
-const STATUS_TIMEOUT_S = 1.5; // without a status for this long, the connection counts as lost
 const MAX_PATIENCE_S = 10; // the longest wait for a picture before the run counts as stalled
 
 const run = { status: null, statusAt: -Infinity, pictureAt: -Infinity, interval: 0, ended: false, refused: "" };
 
 // -- pictures ---------------------------------------------------------------------------------------------------------
 
-let socket = null;
-let retryPicture_s = 0.5;
-
-function watch() {
-  if (socket || document.hidden) return;
-  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live`);
-  socket = opened;
-  opened.binaryType = "blob";
-  opened.onmessage = async ({ data }) => {
-    try {
-      const bitmap = await createImageBitmap(data);
-      if (socket === opened) show(bitmap);
-      bitmap.close();
-    } catch (error) {
-      console.warn("showing a picture failed", error);
-    }
-    if (opened.readyState === WebSocket.OPEN) opened.send("shown"); // requests the next picture
-  };
-  opened.onclose = () => {
-    if (socket !== opened) return;
-    socket = null;
-    setTimeout(watch, 1000 * retryPicture_s);
-    retryPicture_s = Math.min(4, 2 * retryPicture_s);
-  };
-}
-
-function unwatch() {
-  const open = socket;
-  socket = null;
-  open?.close();
-}
-
-function show(bitmap) {
+const pictures = new PictureSocket(async (jpeg) => {
+  const bitmap = await createImageBitmap(jpeg);
   if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
     canvas.width = bitmap.width;
     canvas.height = bitmap.height;
   }
   context.drawImage(bitmap, 0, 0);
+  bitmap.close();
   const at = now();
   const gap = at - run.pictureAt;
   if (gap < MAX_PATIENCE_S) run.interval = run.interval ? 0.9 * run.interval + 0.1 * gap : gap;
   run.pictureAt = at;
-  retryPicture_s = 0.5;
-}
+});
 
 // -- status ----------------------------------------------------------------------------------------------------------
 
@@ -67,68 +37,74 @@ const plots = {
   objects: new Plot(byId("objects"), "nothing seen yet"),
   drops: new Plot(byId("drops"), "none"),
 };
-let lastDrops = new Map();
-let events = null;
+let lastDrops = null; // counts of the sample before
 
-function listen() {
-  events = new EventSource("/api/events");
-  events.onmessage = ({ data }) => {
+listen({
+  status(status) {
     run.ended = false;
     run.refused = "";
     run.statusAt = now();
-    run.status = JSON.parse(data);
-    showNumbers(run.status);
-    showControls(run.status);
-  };
-  events.addEventListener("end", () => {
+    run.status = status;
+    plot([status]);
+    showNumbers(status);
+    showControls(status);
+  },
+  history(samples) {
+    lastDrops = null;
+    for (const one of Object.values(plots)) one.clear();
+    plot(samples);
+  },
+  end() {
     run.ended = true;
-  });
-  events.onerror = async () => {
-    events.close();
+  },
+  lost(refused) {
     run.statusAt = -Infinity;
-    lastDrops = new Map();
-    try {
-      const answer = await fetch("/api/status", { cache: "no-store" });
-      run.refused = answer.ok ? "" : (await answer.json()).error;
-    } catch {
-      run.refused = "";
-    }
-    setTimeout(listen, 1000);
-  };
-}
+    run.refused = refused;
+  },
+});
 
 const rate = (number) => (number === null ? "–" : number.toFixed(1));
 const ms = (number) => (number === null ? "–" : number.toFixed(0));
 
-function showNumbers(status) {
-  const { fps, latency_ms: latency } = status;
-  plots.rates.add(["capture", "inference", "display"].map((name) => [name, fps[name], rate(fps[name])]));
-  plots.latency.add([["median", latency.p50], ["95 % within", latency.p95]].map(([name, took]) => [name, took, ms(took)]));
-  const objects = Object.entries(status.objects).sort((a, b) => b[1] - a[1]);
-  plots.objects.add(objects.map(([name, count]) => [name, count, String(count)]));
-  const drops = new Map(status.drops.map(({ stage, cause, count }) => [`before ${stage}: ${cause}`, count]));
-  for (const [sink, count] of Object.entries(status.sink_drops)) drops.set(`${sink}: too slow`, count);
-  plots.drops.add([...drops].map(([name, count]) => [name, Math.max(0, count - (lastDrops.get(name) ?? count)), String(count)]));
+// Adds samples to the plots, the oldest first; each has the parts of a status that are plotted.
+function plot(samples) {
+  plots.rates.add(samples.map(({ fps }) => ["capture", "inference", "display"].map((name) => [name, fps[name], rate(fps[name])])));
+  plots.latency.add(samples.map(({ latency_ms: { p50, p95 } }) => [["median", p50, ms(p50)], ["95 % within", p95, ms(p95)]]));
+  plots.objects.add(samples.map(({ objects }) => byCount(objects).map(([name, count]) => [name, count, String(count)])));
+  plots.drops.add(samples.map(newDrops));
+}
+
+const byCount = (objects) => Object.entries(objects).sort((a, b) => b[1] - a[1]);
+
+function newDrops(sample) {
+  const drops = new Map(sample.drops.map(({ stage, cause, count }) => [`before ${stage}: ${cause}`, count]));
+  for (const [sink, count] of Object.entries(sample.sink_drops)) drops.set(`${sink}: too slow`, count);
+  const before = lastDrops ?? drops;
   lastDrops = drops;
+  return [...drops].map(([name, count]) => [name, Math.max(0, count - (before.get(name) ?? 0)), String(count)]);
+}
+
+function showNumbers(status) {
   showFacts(status);
-  const seen = objects.filter(([, count]) => count).map(([name, count]) => `${count} ${name}`);
+  const seen = byCount(status.objects).filter(([, count]) => count).map(([name, count]) => `${count} ${name}`);
   canvas.setAttribute("aria-label", `Live picture: ${seen.join(", ") || "no objects"}`);
 }
 
 function showFacts(status) {
   const { source, frames } = status;
-  byId("source").textContent = source.name ?? "stream_segment";
-  document.title = `${source.name} – stream_segment`;
+  const name = camera || (source.name ?? "");
+  byId("source").textContent = name || "stream_segment";
+  document.title = name ? `${name} – stream_segment` : "stream_segment";
   const facts = [
     ["Model", status.model],
-    ["Source", `${source.width}×${source.height}${source.fps ? `, ${source.fps.toFixed(2)} fps` : ""}, ${source.live ? "live" : "recorded"}`],
+    ["Source", source.name ? `${camera ? `${source.name}, ` : ""}${size(source)}, ${source.live ? "live" : "recorded"}` : "not open yet"],
     ["Running for", duration(status.uptime_s)],
     ["Frames", `${frames.captured} captured, ${frames.inferred} inferred, ${frames.presented} shown`],
     ["Inference", status.inference_ms === null ? "–" : `${ms(status.inference_ms)} ms (median)`],
     ["Viewers", String(status.viewers)],
     ["Reconnects", String(status.reconnects)],
   ];
-  const list = byId("facts").querySelector("dl");
+  const list = byId("facts");
   if (!list.children.length) {
     for (const [name] of facts) list.append(element("dt", "", name), element("dd"));
   }
@@ -136,6 +112,8 @@ function showFacts(status) {
     list.children[2 * index + 1].textContent = text;
   });
 }
+
+const size = ({ width, height, fps }) => `${width}×${height}${fps ? `, ${fps.toFixed(2)} fps` : ""}`;
 
 function duration(seconds) {
   const whole = Math.floor(seconds);
@@ -157,10 +135,11 @@ function connectionState() {
   }
   if (late_s <= patience_s) return ["good", status.waiting_for ? `Live (${status.waiting_for})` : "Live"];
   const cause = status.waiting_for ? `: ${status.waiting_for}` : "";
-  if (!socket || socket.readyState !== WebSocket.OPEN) {
+  if (!pictures.isOpen) {
     if (status.viewers >= status.max_viewers) return ["bad", `The limit of ${status.max_viewers} viewers is reached`];
     return ["wait", "Waiting for the picture …"];
   }
+  if (camera && status.waiting_for) return ["bad", status.waiting_for];
   if (late_s === Infinity) return ["wait", `No picture yet${cause}`];
   return ["bad", `Stalled: no new picture for ${Math.floor(late_s)} s${cause}`];
 }
@@ -182,20 +161,19 @@ function showState() {
 
 const lastMoved = new Map(); // control → when the user last moved it; until then, the server's status does not move it back
 
-async function post(path, change) {
-  try {
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Stream-Segment": "1" },
-      body: JSON.stringify(change),
-    });
-    const body = await answer.json();
-    showMessage(answer.ok ? "" : body.error);
-    if (answer.ok) showControls(body);
-  } catch {
-    showMessage("The server did not respond: nothing was changed.");
-  }
+// Returns the answer, or null after an error, which it shows.
+async function request(path, values) {
+  const [answer, error] = await post(path, values);
+  showMessage(error);
+  return answer;
 }
+
+async function change(path, values) {
+  const status = await request(path, values);
+  if (status) showControls(status);
+}
+
+const recordings = new Recordings(byId("recordings"), request);
 
 function showMessage(text) {
   byId("message").textContent = text;
@@ -218,23 +196,24 @@ function showControls({ display, recording }) {
   button.disabled = !recording.possible;
   button.setAttribute("aria-pressed", String(recording.on));
   button.textContent = recording.on ? "Stop recording" : "Start recording";
-  const line = byId("recording");
+  const line = byId("saved");
   const saved = recording.saved ? `Saved as ${recording.saved}` : "";
   const text = recording.file ? `Recording to ${recording.file}` : recording.error ? `Recording ended: ${recording.error}` : saved;
   if (line.textContent !== text) line.textContent = text;
   line.hidden = !text;
+  recordings.follow(recording);
 }
 
 for (const control of document.querySelectorAll("[data-switch]")) {
   control.addEventListener("change", () => {
     lastMoved.set(control, now());
-    post("/api/overlay", { [control.dataset.switch]: control.checked });
+    change("api/overlay", { [control.dataset.switch]: control.checked });
   });
 }
 
 byId("color-by").addEventListener("change", ({ target }) => {
   lastMoved.set(target, now());
-  post("/api/overlay", { color_by: target.value });
+  change("api/overlay", { color_by: target.value });
 });
 
 let sendThreshold = 0;
@@ -243,16 +222,16 @@ byId("threshold").addEventListener("input", ({ target }) => {
   byId("threshold-value").textContent = Number(target.value).toFixed(2);
   clearTimeout(sendThreshold);
   const least = Number(target.value) <= Number(target.min); // the run's own threshold is enough
-  sendThreshold = setTimeout(() => post("/api/overlay", { min_score: least ? 0 : Number(target.value) }), 80);
+  sendThreshold = setTimeout(() => change("api/overlay", { min_score: least ? 0 : Number(target.value) }), 80);
 });
 
 byId("record").addEventListener("click", ({ currentTarget }) => {
-  post("/api/recording", { on: currentTarget.getAttribute("aria-pressed") !== "true" });
+  change("api/recording", { on: currentTarget.getAttribute("aria-pressed") !== "true" });
 });
 
 byId("snapshot").addEventListener("click", async () => {
   try {
-    const answer = await fetch("/snapshot.jpg", { cache: "no-store" });
+    const answer = await fetch("snapshot.jpg", { cache: "no-store" });
     if (!answer.ok) return showMessage((await answer.json()).error);
     const link = element("a");
     link.href = URL.createObjectURL(await answer.blob());
@@ -268,11 +247,5 @@ byId("snapshot").addEventListener("click", async () => {
 byId("fullscreen").hidden = !document.fullscreenEnabled;
 byId("fullscreen").addEventListener("click", () => byId("stage").requestFullscreen());
 
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) unwatch();
-  else watch();
-});
-
-listen();
-watch();
+byId("all").hidden = !camera;
 setInterval(showState, 250);

@@ -22,8 +22,17 @@ export class Plot {
     card.append(this.top, this.svg, this.list);
   }
 
-  // `rows`: [name, number to plot or null, text]; a series without a row ends.
-  add(rows) {
+  // `samples`: the oldest first, each a list of rows [name, number to plot or null, text]; a series without a row ends.
+  add(samples) {
+    for (const rows of samples) this.#addRows(rows);
+    this.#draw();
+  }
+
+  clear() {
+    for (const [name, entry] of this.series) this.#end(name, entry);
+  }
+
+  #addRows(rows) {
     this.time += 1;
     for (const [name, number, text] of rows) {
       const entry = this.series.get(name) ?? this.#begin(name);
@@ -31,6 +40,9 @@ export class Plot {
       entry.points.push([this.time, number]);
       entry.value.textContent = text;
     }
+  }
+
+  #draw() {
     let highest = 0;
     for (const [name, entry] of this.series) {
       while (entry.points.length && entry.points[0][0] <= this.time - SAMPLES) entry.points.shift();

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import soak
+from benchmarks import process_state
 from benchmarks.options import Options
 from benchmarks.rows import memory
 from pipeline.errors import InputError
@@ -23,7 +23,7 @@ def test_samples_are_taken_at_both_ends(monkeypatch):
 
 
 def test_a_system_that_does_not_tell_memory_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(soak, "Path", lambda path: tmp_path / path.removeprefix("/"))
+    monkeypatch.setattr(process_state, "Path", lambda path: tmp_path / path.removeprefix("/"))
     with pytest.raises(InputError, match="read from /proc, which this system does not have: use Linux"):
         memory.measure(Options(quick=True))
 

@@ -1,13 +1,22 @@
 """Annotation files: masks as drawn, crowd regions, and every way in which a file can be wrong."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from mrcnn.coco.annotation_file import AnnotationError
-from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, EmptyClass, Instance, load_coco, split
+from mrcnn.training.annotated_images import (
+    AnnotatedImage,
+    AnnotatedImages,
+    EmptyClass,
+    Instance,
+    concatenate,
+    load_coco,
+    split,
+)
 
 HEIGHT, WIDTH = 30, 50
 
@@ -186,3 +195,23 @@ def test_few_images_are_not_split():
     assert split(data, seed=1) == (data, data)
     alone = images(*[[2]], *[[]] * 11)
     assert split(alone, seed=1) == (alone, alone)
+
+
+def test_sets_are_concatenated_in_order_and_repeated_where_named_twice():
+    parts = [
+        AnnotatedImages(
+            ("BG", "cup"),
+            ("dog", "cup"),
+            tuple(AnnotatedImage(number, Path(f"{number}.png"), 9, 9, (), np.zeros((0, 4))) for number in numbers),
+        )
+        for numbers in ((4, 2), (9,))
+    ]
+    found = concatenate([parts[0], parts[1], parts[0]])
+    assert [image.image_id for image in found.images] == [4, 2, 9, 4, 2]
+    assert (found.class_names, found.category_names) == (("BG", "cup"), ("dog", "cup"))
+
+
+def test_sets_of_other_categories_are_not_concatenated():
+    one = AnnotatedImages(("BG", "cup"), ("dog", "cup"), ())
+    with pytest.raises(ValueError, match="same classes and categories in the same order"):
+        concatenate([one, AnnotatedImages(("BG", "cup"), ("cup", "dog"), ())])

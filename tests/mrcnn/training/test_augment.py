@@ -10,6 +10,7 @@ from mrcnn.training.augment import (
     AugmentSettings,
     Window,
     change_colors,
+    degrade,
     flip,
     paste_instance,
     place_window,
@@ -179,3 +180,26 @@ def test_windows_show_pictures_as_their_network_sees_them(architecture, sides, p
 def test_one_mean_for_all_channels_is_a_gray_padding():
     config = type("Gray", (Config,), {"ARCHITECTURE": "torchvision", "MEAN_PIXEL": np.array([99.6])})()
     assert AugmentSettings.for_network(config).padding_rgb == (100, 100, 100)
+
+
+def test_nothing_is_degraded_without_probability():
+    picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(degrade(picture, 0.0, np.random.default_rng(1)), picture)
+
+
+def test_degraded_pictures_lose_detail_and_keep_their_mean():
+    picture = np.zeros((64, 48, 3), np.uint8)
+    picture[:, ::2] = 200
+    for seed in range(5):
+        found = degrade(picture, 1.0, np.random.default_rng(seed))
+        assert found.shape == picture.shape
+        assert found.dtype == np.uint8
+        assert found.mean() == pytest.approx(100, abs=4)
+        assert found.std() < 0.95 * picture.std()
+
+
+def test_each_kind_of_degradation_comes_at_its_share():
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    rng = np.random.default_rng(1)
+    same = sum(np.array_equal(degrade(picture, 0.5, rng), picture) for _ in range(800))
+    assert 63 <= same <= 137  # none of three: an eighth, 100; four standard deviations are 37

@@ -1,5 +1,7 @@
 """Batches: shapes, repeatability, and the thread that makes them ahead."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -96,6 +98,7 @@ def test_batch_has_the_shapes_that_the_model_expects(batches):
     shapes = {name: array.shape for name, array in batch.items()}
     assert shapes == {
         "images": (2, 128, 128, 3),
+        "is_complete": (2,),
         "rpn_match": (2, anchors),
         "rpn_deltas": (2, anchors, 4),
         "gt_boxes": (2, slots, 4),
@@ -111,6 +114,29 @@ def test_batch_has_the_shapes_that_the_model_expects(batches):
     assert not batch["gt_boxes"][~used].any()
     assert (batch["gt_boxes"][used][:, 2:] > batch["gt_boxes"][used][:, :2]).all()
     assert (batch["gt_categories"][used] > 0).all()
+
+
+def test_what_is_not_annotated_is_no_background_for_the_proposals(data):
+    batches = [
+        BatchMaker(WindowMaker(replace(data, images=images), AUGMENT, 3), SmallAnchors(), 2, 3).make(0)
+        for images in (data.images, tuple(replace(image, is_complete=False) for image in data.images))
+    ]
+    complete, incomplete = batches
+    assert complete["is_complete"].tolist() == [1, 1]
+    assert incomplete["is_complete"].tolist() == [0, 0]
+    assert (complete["rpn_match"] == -1).any()
+    assert (complete["rpn_match"] == 1).any()
+    np.testing.assert_array_equal(incomplete["rpn_match"], np.where(complete["rpn_match"] == 1, 1, 0))
+    for name in complete.keys() - {"is_complete", "rpn_match"}:
+        np.testing.assert_array_equal(incomplete[name], complete[name])
+
+
+def test_windows_are_degraded_last_and_only_where_asked(data):
+    plain, degraded = (WindowMaker(data, replace(AUGMENT, degrade=share), 3) for share in (0.0, 1.0))
+    for number in range(3):
+        before, after = plain.make(number), degraded.make(number)
+        assert (before.image_rgb != after.image_rgb).any()
+        assert [one.box.tolist() for one in before.instances] == [one.box.tolist() for one in after.instances]
 
 
 @pytest.mark.parametrize(

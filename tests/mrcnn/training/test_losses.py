@@ -69,22 +69,39 @@ def test_box_loss_reads_the_own_class_only():
     assert value(losses.box_loss, class_ids, is_object, target, deltas) == pytest.approx((0.125 + 1.5) / 4, rel=1e-5)
 
 
-def test_mask_loss_is_binary_cross_entropy_of_the_own_class():
-    class_ids = np.array([[1, 0]], "int32")
+def test_masks_are_trained_in_the_own_class():
+    logits = np.arange(1 * 2 * 1 * 2 * 3, dtype="float32").reshape(1, 2, 1, 2, 3)
+    found = ops.convert_to_numpy(losses.own_class(np.array([[2, 0]], "int32"), logits))
+    np.testing.assert_array_equal(found, [[[[2, 5]], [[6, 9]]]])
+
+
+def test_mask_loss_is_binary_cross_entropy():
     is_object = np.array([[1, 0]], "float32")
-    logits = np.full((1, 2, 2, 2, 2), 50, "float32")
-    logits[0, 0, ..., 1] = np.log([[1.0, 3.0], [1.0, 3.0]])  # probabilities 1/2, 3/4
+    logits = np.full((1, 2, 2, 2), 50, "float32")
+    logits[0, 0] = np.log([[1.0, 3.0], [1.0, 3.0]])  # probabilities 1/2, 3/4
     target = np.zeros((1, 2, 2, 2), "float32")
     target[0, 0] = [[1, 1], [0, 0]]
     expected = -(math.log(1 / 2) + math.log(3 / 4) + math.log(1 / 2) + math.log(1 / 4)) / 4
-    assert value(losses.mask_loss, class_ids, is_object, target, logits) == pytest.approx(expected, rel=1e-5)
+    assert value(losses.mask_loss, is_object, target, logits) == pytest.approx(expected, rel=1e-5)
 
 
-def test_mask_loss_survives_huge_logits():
-    logits = np.array([[[[[1000.0]]], [[[-1000.0]]]]], "float32")
-    target = np.array([[[[0.0]], [[0.0]]]], "float32")
-    found = value(losses.mask_loss, np.zeros((1, 2), "int32"), np.ones((1, 2), "float32"), target, logits)
-    assert found == pytest.approx(500.0)
+def test_dice_loss_is_one_minus_the_smoothed_coefficient():
+    is_object = np.array([[1, 1, 0]], "float32")
+    logits = np.full((1, 3, 2, 2), 50, "float32")
+    logits[0, 0] = np.log([[1.0, 3.0], [1.0, 3.0]])  # probabilities 1/2, 3/4: squares 1/4, 9/16
+    target = np.zeros((1, 3, 2, 2), "float32")
+    target[0, 0] = [[1, 1], [0, 0]]
+    target[0, 1] = 1  # found completely
+    first = 1 - (2 * (1 / 2 + 3 / 4) + 1) / (2 * (1 / 4 + 9 / 16) + 2 + 1)
+    assert value(losses.dice_loss, is_object, target, logits) == pytest.approx(first / 2, rel=1e-5)
+
+
+def test_mask_losses_survive_huge_logits():
+    logits = np.array([[[[1000.0]], [[-1000.0]]]], "float32")
+    target = np.zeros((1, 2, 1, 1), "float32")
+    assert value(losses.mask_loss, np.ones((1, 2), "float32"), target, logits) == pytest.approx(500.0)
+    # (0 + 1) / (1 + 0 + 1) and (0 + 1) / (0 + 0 + 1)
+    assert value(losses.dice_loss, np.ones((1, 2), "float32"), target, logits) == pytest.approx(0.25)
 
 
 def test_losses_are_zero_where_nothing_counts():
@@ -94,9 +111,8 @@ def test_losses_are_zero_where_nothing_counts():
     assert value(losses.rpn_box_loss, ids, np.ones((1, 2, 4), "float32"), np.zeros((1, 2, 4), "float32")) == 0
     assert value(losses.class_loss, ids, none, np.ones((1, 2, 3), "float32")) == 0
     assert value(losses.box_loss, ids, none, np.ones((1, 2, 4), "float32"), np.zeros((1, 2, 3, 4), "float32")) == 0
-    assert (
-        value(losses.mask_loss, ids, none, np.ones((1, 2, 3, 3), "float32"), np.zeros((1, 2, 3, 3, 2), "float32")) == 0
-    )
+    for loss in (losses.mask_loss, losses.dice_loss):
+        assert value(loss, none, np.ones((1, 2, 3, 3), "float32"), np.zeros((1, 2, 3, 3), "float32")) == 0
 
 
 def test_regions_taken_for_a_class_of_another_source_do_not_count():

@@ -204,6 +204,46 @@ def test_schedule_rises_falls_and_stays(step, expected):
     assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_accumulated_gradients_are_one_step_of_their_mean_on_the_schedule_of_single_steps():
+    network = tiny_network()
+    network.config.GRADIENT_CLIP_NORM = 1e9
+    common = {"learning_rate": 0.1, "weight_decay": 0.0, "average": 0.0}
+    optimizer = build_optimizer(network, TrainSettings(steps=300, warmup_steps=100, accumulate=2, **common))
+    single = build_optimizer(network, TrainSettings(steps=300, warmup_steps=100, **common))
+    variable = network.layers_by_name()["mrcnn_mask"].kernel
+    before = ops.convert_to_numpy(variable).copy()
+    optimizer.build([variable])
+    single.build([keras.Variable(np.ones(2))])
+    # the rate of step 1 of 100 between a tenth of the peak and the peak
+    for gradient, moved in ((0.75, 0.0), (-0.25, 0.0109)):
+        optimizer.apply([ops.ones(variable.shape) * gradient], [variable])
+        np.testing.assert_allclose(before - ops.convert_to_numpy(variable), moved, rtol=1e-3, atol=1e-7)
+    for step in (50, 100, 200, 300):
+        rates = []
+        for one in (optimizer, single):
+            one._iterations.assign(step)
+            rates.append(float(ops.convert_to_numpy(one.learning_rate)))
+        assert rates[0] == pytest.approx(rates[1], rel=1e-5)
+
+
+def test_accumulation_and_loss_scaling_go_together():
+    if keras.backend.backend() == "jax":
+        pytest.skip("under JAX Keras scales losses inside its own compiled step only")
+    network = tiny_network()
+    settings = TrainSettings(
+        steps=100, learning_rate=0.1, warmup_steps=0, weight_decay=0.0, accumulate=2, loss_scaling=True
+    )
+    optimizer = build_optimizer(network, settings)
+    variable = network.layers_by_name()["mrcnn_mask"].kernel
+    before = ops.convert_to_numpy(variable).copy()
+    optimizer.build([variable])
+    scale = float(ops.convert_to_numpy(optimizer.scale_loss(1.0)))
+    for gradient, has_moved in ((0.75, False), (-0.25, True)):
+        optimizer.apply([ops.ones(variable.shape) * gradient * scale], [variable])
+        assert (ops.convert_to_numpy(variable) < before).all() == has_moved
+        assert (ops.convert_to_numpy(variable) == before).all() != has_moved
+
+
 @pytest.mark.parametrize("loss_scaling", [False, True])
 def test_the_backbone_moves_less_and_loss_scaling_changes_nothing_else(loss_scaling):
     if loss_scaling and keras.backend.backend() == "jax":

@@ -53,6 +53,34 @@ def test_weights_of_the_losses_are_the_configs(tiny_config, batch):
     assert total == pytest.approx(3.0 * float(ops.convert_to_numpy(found["mrcnn_mask_loss"])), rel=1e-5)
 
 
+def test_the_dice_loss_joins_the_masks_loss(tiny_config, batch):
+    network = MaskRCNNNetwork(tiny_config)
+    layer = network.layers_by_name()["mrcnn_mask"]
+    layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    found = [
+        float(ops.convert_to_numpy(TrainingModel(network, 0, 4, dice_weight=weight)(batch)["mrcnn_mask_loss"]))
+        for weight in (0.0, 2.0, 4.0)
+    ]
+    assert found[0] == pytest.approx(np.log(2), rel=1e-4)
+    assert 0 < found[1] - found[0] < 2  # a Dice loss is below 1
+    assert found[2] - found[1] == pytest.approx(found[1] - found[0], rel=1e-4)
+
+
+def test_background_of_an_incomplete_image_teaches_no_category(tiny_config, batch):
+    network = MaskRCNNNetwork(tiny_config)
+    model = TrainingModel(network, categories=2, mask_regions=4)
+    model(batch)
+    kernel, _ = model.category_classifier.get_weights()
+    model.category_classifier.set_weights([np.zeros_like(kernel), np.array([9.0, 0.0, 0.0], np.float32)])
+    # objects cost 9 and more, background next to nothing: the mean rises where background does not count
+    complete, incomplete = (
+        float(ops.convert_to_numpy(model(dict(batch, is_complete=np.full(2, share, np.float32)))["category_loss"]))
+        for share in (1.0, 0.0)
+    )
+    assert incomplete == pytest.approx(9, abs=0.01)
+    assert complete < 8
+
+
 def test_batch_without_any_object_has_no_box_and_no_mask_loss(tiny_config, batch):
     empty = dict(batch, gt_used=np.zeros_like(batch["gt_used"]), gt_boxes=np.zeros_like(batch["gt_boxes"]))
     empty["rpn_match"] = np.minimum(batch["rpn_match"], 0)

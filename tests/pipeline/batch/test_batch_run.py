@@ -129,7 +129,7 @@ def test_shards_share_the_work_and_write_summaries_of_their_own(tmp_path, record
 
 
 def test_shards_are_parts_of_similar_size_without_overlap():
-    from pipeline.batch.recordings import Recording
+    from pipeline.batch.inputs import Recording
 
     recordings = [Recording(f"{number}.mp4", "", 0, 0) for number in range(4000)]
     shards = [Shard(number, 4) for number in range(1, 5)]

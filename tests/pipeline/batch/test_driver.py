@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.batch.driver import Driver, Patience, plan_batch
 from pipeline.batch.executor import Died, Finished, Progressed, Ready, Unusable
-from pipeline.batch.recordings import recording_at
+from pipeline.batch.inputs import recording_at
 from pipeline.batch.results_folder import LEASE_S, Drivers, ResultsFolder
 from pipeline.batch.worker import Outcome, State
 from pipeline.errors import InputError, RunError

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from pipeline.batch.executor import Died, Finished, Progressed, Ready, Unusable
+from pipeline.batch.inputs import recording_at
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.provenance import versions
-from pipeline.batch.recordings import recording_at
 from pipeline.batch.results_folder import Drivers, ResultsFolder
 from pipeline.batch.worker import State, WorkerPlan
 from pipeline.errors import InputError

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pipeline.batch import results_folder
-from pipeline.batch.recordings import recording_at
+from pipeline.batch.inputs import recording_at
 from pipeline.batch.results_folder import (
     BEAT_S,
     LEASE_S,

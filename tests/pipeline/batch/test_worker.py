@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pipeline.batch import worker as worker_module
+from pipeline.batch.inputs import recording_at
 from pipeline.batch.provenance import versions
-from pipeline.batch.recordings import recording_at
 from pipeline.batch.results_folder import Drivers, ResultsFolder
 from pipeline.batch.worker import (
     KeptSegmenter,

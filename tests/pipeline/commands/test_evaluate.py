@@ -89,6 +89,24 @@ def test_what_is_asked_for_reaches_the_settings(capsys, dataset, known):
     assert (known[1][0].engine.value, known[1][0].precision.value) == ("openvino", "float32")
 
 
+def test_what_a_run_would_show_is_counted_at_its_threshold(capsys, dataset, known, tmp_path):
+    target = tmp_path / "numbers.json"
+    flags = ("--shown-score", "0.8", "--json", target)
+    code, out, _ = run_main(capsys, *dataset, *known[0], *flags, "--classes", "person")
+    assert code == 0
+    assert "at a score of 0.8, 1 objects are shown, 1 of them right (mask IoU 0.5), of 1; 0 on the 1 images" in out
+    assert json.loads(target.read_text(encoding="utf-8"))["shown"] == {
+        "score": 0.8,
+        "objects": 1,
+        "shown": 1,
+        "right": 1,
+        "empty_images": 1,
+        "false_alarms": 0,
+    }
+    code, out, _ = run_main(capsys, *dataset, *known[0], "--shown-score", "0.3")
+    assert "2 objects are shown, 1 of them right (mask IoU 0.5), of 2; 0 on the 0 images without any" in out
+
+
 def test_every_flag_is_a_setting_of_the_model():
     assert {key for _, key, _, _ in command.SETTING_FLAGS} <= {f"model.{name}" for name in ModelSettings.model_fields}
 
@@ -98,6 +116,8 @@ def test_every_flag_is_a_setting_of_the_model():
     [
         ([], ["--images", "evaluate --help"]),
         (["--limit", "0"], ["--limit", "from 1 on, got '0'"]),
+        (["--shown-score", "1.5"], ["--shown-score", "from 0 to 1, got '1.5'"]),
+        (["--shown-score", "high"], ["--shown-score", "from 0 to 1, got 'high'"]),
         (["--min-score", "2"], ["--min-score", "expected at most 1"]),
         (["--set", "source.uri=3"], ["--set source.uri:", "only the model's settings"]),
         (["--set", "model.nms=3"], ["--set model.nms:", "unknown setting model.nms"]),
@@ -181,6 +201,7 @@ def test_several_models_are_compared(capsys, monkeypatch, dataset, tmp_path):
     bad.write_bytes(b"bad")
     monkeypatch.setattr(command.MaskRCNNSegmenter, "of", make)
     flags = ["--models", f"{good},{bad}", "--precisions", "float32,int8", "--json", target, "--plot", plot]
+    flags += ["--shown-score", "0.5"]
     code, out, _ = run_main(capsys, *dataset, *flags)
     assert code == 0
     assert tried == [(str(path), precision) for path in (good, bad) for precision in ("float32", "int8")]
@@ -189,6 +210,12 @@ def test_several_models_are_compared(capsys, monkeypatch, dataset, tmp_path):
     assert first["weights"] == {"file": "good.h5", "sha256": hashlib.sha256(b"good").hexdigest()}
     assert (first["mask"]["by_size"]["all"]["AP"], third["mask"]["by_size"]["all"]["AP"]) == (0.5, 0)
     assert (second["weights"]["file"], second["error"]) == ("good.h5", "int8 is not prepared")
+    # the person's AP falls from 1 to 0, the dog's is 0 in both
+    assert third["against_first"]["mean"] == -0.5
+    assert -1 <= third["against_first"]["low"] <= third["against_first"]["high"] <= 0
+    assert "bad.h5, openvino, float32: mask AP -0.5000 against good.h5, openvino, float32, 95 % interval -" in out
+    assert (first["shown"]["right"], third["shown"]["right"]) == (1, 0)
+    assert "against_first" not in first | second
     assert plot.read_text().startswith("<?xml")
     assert out.endswith(f"written: {target}\nwritten: {plot}\n")
 

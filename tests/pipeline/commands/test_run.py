@@ -1,13 +1,17 @@
 """The arguments of a run: what they set, and one clear line for every mistake. Whole runs are in test_end_to_end.py."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 import stream_segment
-from pipeline.commands.run import build_parser, settings_of_runs
-from pipeline.errors import InputError
+from pipeline.commands.run import build_parser, exit_code, settings_of_runs
+from pipeline.errors import InputError, OutputClosedError, RunError
+from pipeline.ledger import EndReason, RunLedger, RunSummary
+from pipeline.records import SourceInfo, SourceKind
+from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.settings.schema import Settings
 
 
@@ -81,7 +85,12 @@ def test_a_settings_file_and_its_mistakes(capsys, tmp_path):
     [
         (["--nonsense"], ["--nonsense", "--help"]),
         (["--sorce", "clip.mp4"], ["--sorce; did you mean --source?"]),
-        (["--source=1", "--source=2"], ["--source is given twice", "a.mp4 b.mp4"]),
+        (["--source=1", "--source=2", "--realtime"], ["--realtime: source.realtime is a setting of one source"]),
+        (
+            ["--source=1", "--source=2", "--output=o.mp4"],
+            ["output.path of the cameras camera-1 and camera-2 is the same"],
+        ),
+        (["--source=1", "--source=absent.mp4"], ["absent.mp4 does not exist"]),
         (["clip.mp4", "--source", "0"], ["clip.mp4 and --source are both sources"]),
         (["wieghts", "list"], ["wieghts is no source; did you mean the command weights?"]),
         (["clip.mp4"], ["clip.mp4"]),
@@ -223,6 +232,7 @@ def test_a_given_output_is_that_of_every_run(files):
         (("rtsp://joe:secret@host/live", "a.mp4"), "as --source rtsp://***@host/live"),
         (("a.mp4", "absent.mp4"), "absent.mp4 does not exist"),
         (("a.mp4", "b.avi", "--overwrite"), "--overwrite goes with one source"),
+        (("a.mp4", "b.avi", "--loop"), "--loop goes with one source"),
     ],
 )
 def test_several_sources_must_end_and_keep_what_the_others_write(files, arguments, message):
@@ -238,6 +248,49 @@ def test_a_folder_named_like_a_command_has_its_own_mistake(files):
         runs_of("trains", "--no-window")
 
 
+def cameras_of(*arguments):
+    (settings,) = runs_of(*arguments, "--no-window")
+    return [(camera.name, camera.uri.reveal()) for camera in settings.cameras]
+
+
+def test_several_sources_with_flags_are_cameras(files):
+    uris = ["0", "rtsp://joe:secret@10.0.0.7:554/live", "http://10.0.0.7/a", "test:", "a.mp4", "a.mp4"]
+    names = ["camera-0", "10.0.0.7", "10.0.0.7-2", "test", "a", "a-2"]
+    assert cameras_of(*(f"--source={uri}" for uri in uris)) == list(zip(names, uris, strict=True))
+
+
+def test_a_source_on_the_command_line_takes_the_place_of_the_cameras_in_the_file(files):
+    (files / "cameras.yaml").write_text("cameras: [{name: hall, uri: 0}, {name: gate, uri: 1}]")
+    assert cameras_of("--config=cameras.yaml") == [("hall", "0"), ("gate", "1")]
+    assert cameras_of("--config=cameras.yaml", "--source=a.mp4") == []
+    assert cameras_of("--config=cameras.yaml", "a.mp4") == []
+    assert cameras_of("--config=cameras.yaml", "--source=test:", "--source=1") == [("test", "test:"), ("camera-1", "1")]
+
+
+def summary_of(*errors, end=EndReason.FINISHED, live=True):
+    kind = SourceKind.LIVE if live else SourceKind.RECORDED
+    run = RunSummary(SourceInfo("s", kind, 8, 8), live, "m", RunLedger().overall(), 0, [], end, 1.0)
+    cameras = tuple(CameraSummary(str(number), (run,), error) for number, error in enumerate(errors))
+    return CamerasSummary(cameras, "m", 0, 1.0, end is EndReason.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("summary", "signal", "code"),
+    [
+        (summary_of(None, None), None, 0),
+        (summary_of(None, RunError("x")), None, 1),
+        (summary_of(InputError("x"), None), None, 2),
+        (summary_of(InputError("x"), RunError("x")), None, 1),
+        (summary_of(RunError("x"), OutputClosedError("x")), None, 141),
+        (summary_of(None, end=EndReason.STOPPED), 2, 0),
+        (summary_of(None, end=EndReason.STOPPED, live=False), 15, 143),
+        (summary_of(InputError("x"), end=EndReason.STOPPED, live=False), 2, 2),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst_camera(summary, signal, code):
+    assert exit_code(summary, signal) == code
+
+
 @pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((130, 0), 130), ((0, 1), 1)])
 def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, codes, code):
     sources = []
@@ -249,6 +302,37 @@ def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, cod
     monkeypatch.setattr("pipeline.commands.run._run", run_one)
     assert stream_segment.main(["a.mp4", "b.avi", "--no-window"]) == code
     assert sources == (["a.mp4"] if codes[0] else ["a.mp4", "b.avi"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "live", "end", "code"),
+    [
+        ([], False, EndReason.STOPPED, 130),
+        (["--loop"], False, EndReason.STOPPED, 0),  # nothing else ends it
+        ([], True, EndReason.STOPPED, 0),
+        ([], False, EndReason.FINISHED, 0),
+    ],
+)
+def test_a_file_that_was_stopped_was_interrupted_unless_it_repeats(files, monkeypatch, flags, live, end, code):
+    class StubStream:
+        opened, sinks = True, ["a sink"]
+
+        def __init__(self, settings):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def summary(self):
+            return SimpleNamespace(live=live, end=end)
+
+    monkeypatch.setattr("pipeline.commands.run.Stream", StubStream)
+    monkeypatch.setattr("pipeline.commands.run.with_progress", lambda stream: [])
+    monkeypatch.setattr("pipeline.commands.run.summary_text", lambda summary: "")
+    assert stream_segment.main(["a.mp4", "--no-window", *flags]) == code
 
 
 def test_no_labels_leaves_no_scores_either(capsys):

@@ -179,10 +179,15 @@ def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch,
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
+    more = ["--accumulate", "2", "--dice", "0.5", "--augmentation", "video"]
     with monkeypatch.context() as patch:
         patch.setattr(TrainProgress, "report", stop_at_the_first_step)
-        assert train.run([*data, *small(tiny_weights)]) == 143
+        assert train.run([*data, *small(tiny_weights), *more]) == 143
     output = tmp_path / "run"
+    with np.load(output / "checkpoint.npz") as file:
+        state = json.loads(str(file["state"]))
+    assert (state["settings"]["accumulate"], state["settings"]["dice_weight"]) == (2, 0.5)
+    assert (state["augment"]["degrade"], state["augment"]["pastes"]) == (0.15, 2)
     text = capsys.readouterr().out
     assert "train: 3 images, 4 objects of 2 classes (cup, dog)" in text
     assert "warning: 1 x object without area, left out: 9" in text
@@ -193,7 +198,7 @@ def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch,
     assert signal.getsignal(signal.SIGTERM) is before
 
     with pytest.raises(InputError, match=r"other settings: --seed was 1, is 2"):
-        train.run([*data, *small(tiny_weights), "--seed", "2"])
+        train.run([*data, *small(tiny_weights), *more, "--seed", "2"])
     assert train.run(["--resume", "--output", str(output), "--float16"]) == 0
     captured = capsys.readouterr()
     assert f"resuming the run in {output} at step 1 of 2" in captured.out

@@ -52,6 +52,8 @@ def test_without_weights_the_shipped_ones_are_taken(given, tmp_path):
         ({"val_images": "x"}, "--val-images and --val-annotations go together"),
         ({"epochs": 2.0, "steps": 5}, "give one"),
         ({"batch": 0}, "--batch must be 1 or more, got 0"),
+        ({"accumulate": 0}, "--accumulate must be 1 or more, got 0"),
+        ({"dice": -0.5}, "--dice must be 0 or more, got -0.5"),
         ({"validate_every": 0}, "--validate-every must be 1 or more"),
         ({"learning_rate": 0.0}, "--learning-rate must be a positive number, got 0.0"),
         ({"epochs": float("nan")}, "--epochs must be a positive number"),

@@ -20,8 +20,8 @@ def labeled(box, texts=("person 98%", "person"), before=None):
     return each
 
 
-def place(*objects):
-    place_labels(objects, HEIGHT, WIDTH, SIZE)
+def place(*objects, reserved=()):
+    place_labels(objects, (HEIGHT, WIDTH), SIZE, reserved)
     return [each.label and each.label.rectangle for each in objects]
 
 
@@ -82,6 +82,26 @@ def test_a_standing_label_stays_when_a_larger_object_comes_by():
         assert moves is None or not intersect(moves, stays)
 
 
+def test_a_label_avoids_a_name():
+    ((x1, y1, x2, y2),) = place(labeled((400, 300, 500, 600)))
+    name = (x1 - 30, y1 + 3, x2 - 60, y2 + 3)
+    (beside,) = place(labeled((400, 300, 500, 600)), reserved=[name])
+    assert not intersect(beside, name)
+    assert place(labeled((400, 300, 500, 600)), reserved=[(0, 0, WIDTH, HEIGHT)]) == [None]
+
+
+def test_a_standing_label_moves_once_when_a_name_appears_there_and_stays():
+    before = labeled((400, 300, 500, 600))
+    (start,) = place(before)
+    before = labeled((400, 300, 500, 600), before=before)
+    (moved,) = place(before, reserved=[start])
+    assert moved is not None
+    assert not intersect(moved, start)
+    for _ in range(3):
+        before = labeled((400, 300, 500, 600), before=before)
+        assert place(before, reserved=[start]) == [moved]
+
+
 @pytest.mark.parametrize(
     ("height", "width", "size", "count"),
     [(144, 176, 10.0, 6), (360, 640, 10.0, 12), (1080, 1920, 23.5, 40), (2160, 3840, 40.0, 30)],
@@ -94,6 +114,8 @@ def test_a_thousand_frames(height, width, size, count):
     sizes = rng.uniform(20, 260, (count, 2)) * size / 16 * [0.5, 1.0]
     velocities = rng.uniform(-9, 9, (count, 2)) * scale
     velocities[::3] = 0.0
+    names = [(round(x * width), round(y * height)) for x, y in rng.uniform(0, 0.8, (4, 2))]
+    reserved = [(x, y, x + round(9 * size), y + round(1.3 * size)) for x, y in names]
     before: list[LabeledObject | None] = [None] * count
     shown = 0
     for index in range(250):
@@ -107,14 +129,14 @@ def test_a_thousand_frames(height, width, size, count):
         boxes = np.clip(boxes, 0, [width, height, width, height])
         visible = (boxes[:, 2:] - boxes[:, :2] > 1).all(axis=1)
         objects = {i: labeled(boxes[i], before=before[i]) for i in rng.permutation(np.flatnonzero(visible)).tolist()}
-        place_labels(list(objects.values()), height, width, size)
+        place_labels(list(objects.values()), (height, width), size, reserved)
         rectangles = [each.label.rectangle for each in objects.values() if each.label is not None]
         shown += len(rectangles)
         for x1, y1, x2, y2 in rectangles:
             assert 0 <= x1 < x2 <= width
             assert 0 <= y1 < y2 <= height
         for i, rectangle in enumerate(rectangles):
-            assert not any(intersect(rectangle, other) for other in rectangles[i + 1 :])
+            assert not any(intersect(rectangle, other) for other in [*rectangles[i + 1 :], *reserved])
         for i, each in objects.items():
             earlier = before[i]
             if earlier is None or earlier.label is None or each.label is None:

@@ -19,6 +19,11 @@ def test_the_short_line():
     assert StatusLine(latency_ms=9.0).short() == []
 
 
+def test_a_tile_has_the_age_of_its_masks_as_well():
+    assert FULL.for_tile() == ["25 fps", "masks 96 ms old", "3 people", "1 bus"]
+    assert StatusLine(mask_age_ms=9.0).for_tile() == ["masks 9 ms old"]
+
+
 def test_the_details_say_what_they_are():
     assert FULL.details() == [
         "capture 30 fps",

@@ -74,12 +74,12 @@ def test_masks_must_overlap_not_boxes(threshold, matched):
     probs = np.ones((1, 28, 28), np.float32)
     probs[:, :, 14:] = 0
     half = Instances(whole.boxes_xyxy, whole.class_ids, whole.scores, probs)
-    assert mask_agreement(whole, half, 60, 80, threshold) == Agreement(1, 1, matched)
+    assert mask_agreement(whole, half, (60, 80), threshold) == Agreement(1, 1, matched)
     assert agreement([whole], [half], 0.99).matched == 1
 
 
 def test_masks_of_another_class_or_of_nothing_match_nothing():
     one, none = instances((0, 0, 40, 30)), instances()
-    assert mask_agreement(one, instances((0, 0, 40, 30), class_ids=[2]), 60, 80, 0.5).matched == 0
-    assert mask_agreement(one, none, 60, 80, 0.5) == Agreement(1, 0, 0)
-    assert mask_agreement(none, none, 60, 80, 0.5) == Agreement(0, 0, 0)
+    assert mask_agreement(one, instances((0, 0, 40, 30), class_ids=[2]), (60, 80), 0.5).matched == 0
+    assert mask_agreement(one, none, (60, 80), 0.5) == Agreement(1, 0, 0)
+    assert mask_agreement(none, none, (60, 80), 0.5) == Agreement(0, 0, 0)

@@ -31,8 +31,8 @@ from pipeline.sinks.window import Window
 from pipeline.sources.images import ImagesSource
 from pipeline.web.sink import WebSink
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
+from tests.pipeline.sinks.fake_gui import FakeGui, desktop_of
 from tests.pipeline.sinks.test_virtual_camera import FakeLibrary
-from tests.pipeline.sinks.test_window import FakeGui
 from tests.pipeline.web.served import CONTROL, request
 
 HEIGHT, WIDTH, FRAMES, FPS = 200, 320, 60, 25
@@ -308,7 +308,7 @@ class IndexedWindow(Window):
 
     def __init__(self, stills_dir):
         self.gui, self.shown, self.stills, self._index = FakeGui(), [], [], 0
-        super().__init__(WindowSettings(stills_dir=str(stills_dir)), self.gui, lambda: (True, ""))
+        super().__init__(WindowSettings(stills_dir=str(stills_dir)), desktop=desktop_of(self.gui))
 
     def write(self, presentation):
         self._index = presentation.segmented.frame.index
@@ -316,6 +316,8 @@ class IndexedWindow(Window):
         self._keep()
 
     def idle(self, message):
+        if self.paused:
+            self.gui.press(" ")  # an image stays until a key
         super().idle(message)
         self._keep()
 
@@ -369,9 +371,9 @@ def run(folder, engine_type, light, footage, mode="silhouette"):
             "overlay": {"status": False, "labels": False},
             "privacy": {"mode": mode, "classes": ["thing"], "late_after_s": 1.0},
             "supervision": {"restart": supervised, "timeout_s": 0.3, "start_timeout_s": 0.3, "restarts": 1000},
-            "output": {"path": f"{folder}/{output}", "crf": 4, "preset": "ultrafast"},
+            "output": {"path": f"{folder}/{output}", "crf": 4, "preset": "ultrafast", "record_dir": str(folder)},
             "detections": {"path": str(folder / "out.jsonl")},
-            "serve": {"address": "0", "jpeg_quality": 95, "record_dir": str(folder)},
+            "serve": {"address": "0", "jpeg_quality": 95},
             **footage.settings,
         }
     )
@@ -414,7 +416,7 @@ class Browser:
     def __init__(self, page, progress, records):
         self._page, self._progress, self._records = page, progress, records
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._live = opener.open(page.url + "stream.mjpg", timeout=DEADLINE_S)
+        self._live = opener.open(page.page.url + "stream.mjpg", timeout=DEADLINE_S)
         self._seen, self._snapshot, self._switched = [], None, False
         self.recording_from = None
 
@@ -426,7 +428,7 @@ class Browser:
         if self._records and not self._switched and index >= RECORD_FROM:
             self._switched = True
             for on in (b"false", b"true"):
-                status, _, body = request(self._page.url + "api/recording", b'{"on": %s}' % on, CONTROL)
+                status, _, body = request(self._page.page.url + "api/recording", b'{"on": %s}' % on, CONTROL)
                 assert status == 200, body
         if self._snapshot is None and index >= SNAPSHOT_FROM:
             self._snapshot = Snapshot(self._page, index, self._progress)
@@ -451,11 +453,11 @@ class Snapshot(threading.Thread):
 
     def __init__(self, page, index, progress):
         super().__init__()
-        self._url, self._first, self._progress = page.url + "snapshot.jpg", index, progress
+        self._url, self._first, self._progress = page.page.url + "snapshot.jpg", index, progress
         self._answer = None
         self.start()
         end_s = time.monotonic() + DEADLINE_S
-        while page.stills.count == 0 and self.is_alive() and time.monotonic() < end_s:
+        while page.feed.stills.count == 0 and self.is_alive() and time.monotonic() < end_s:
             self.join(0.002)  # until the page has the request: the next frame answers it
 
     def run(self):

@@ -168,3 +168,9 @@ def test_stop_before_the_opening_holds():
     stream.stop()
     with pytest.raises(RunError, match="stopped before the source was open"):
         stream.open()
+
+
+def test_frames_get_the_name_of_their_camera():
+    slot = Slot(10, Overflow.WAIT)
+    capture(FakeSource(2), [slot.put], RunLedger(), no_loss, lambda info: None, camera="hall")
+    assert [frame.camera for frame in slot.get_all()] == ["hall", "hall"]

@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.controls import Controls, DisplayChange
 from pipeline.drawing.overlay import Overlay
+from pipeline.drawing.places import name_rectangles
 from pipeline.errors import InputError
 from pipeline.ledger import RunLedger
-from pipeline.records import Detections, SegmentedFrame, SourceInfo, SourceKind, StageTimes, UnredactedFrame
+from pipeline.records import Detections, Instances, SegmentedFrame, SourceInfo, SourceKind, StageTimes, UnredactedFrame
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.presenter import Presenter
 from pipeline.scene import Scene
@@ -156,3 +157,33 @@ def test_redaction_covers_and_leaves_no_way_back():
 def test_a_class_that_is_not_there_is_named():
     with pytest.raises(InputError, match="horse"):
         presenter_of(privacy={"mode": "blur", "classes": ["horse"]})
+
+
+def test_labels_keep_away_from_the_names_of_lines_and_zones():
+    places = {
+        "zones": [{"name": "desk", "points": [[0.1, 0.3], [0.5, 0.3], [0.5, 0.9], [0.1, 0.9]]}],
+        "lines": [{"name": "door", "points": [[0.7, 0.25], [0.7, 0.9]]}],
+    }
+    overlay = {"masks": False, "boxes": False}
+    labeled, _, _ = presenter_of(**places, overlay=overlay)
+    bare, _, _ = presenter_of(**places, overlay=overlay | {"labels": False, "scores": False})
+    frame = make_frame(0, 480, 640)
+    shown = 0
+    for index in range(100):
+        x = 6.0 * index - 40
+        boxes = [[x, 170, x + 90, 420], [600 - x, 155, 680 - x, 400]]  # they pass below both names
+        people = Instances(
+            np.array(boxes, np.float32),
+            np.array([1, 1], np.int32),
+            np.array([0.9, 0.8], np.float32),
+            np.ones((2, 28, 28), np.float32),
+            np.array([1, 2], np.int32),
+        )
+        captured = SegmentedFrame(replace(frame, index=index, pts=index), people, index, StageTimes(104.0))
+        with_labels, without = (each.present(captured, overlay_wanted=True) for each in (labeled, bare))
+        scene, watcher = with_labels.segmented.scene, labeled._watcher
+        differs = (with_labels.annotated_bgr != without.annotated_bgr).any(axis=2)
+        shown += differs.any()
+        for x1, y1, x2, y2 in name_rectangles((480, 640), scene, watcher.lines, watcher.zones):
+            assert not differs[y1:y2, x1:x2].any()
+    assert shown == 100

@@ -2,21 +2,24 @@
 
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.controls import DisplayChange
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.ledger import EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
+from pipeline.sinks.window import Window
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource, make_instances
 from tests.pipeline.runs import HEADLESS, assert_accounted_for, stream_of
+from tests.pipeline.sinks.fake_gui import FakeGui, desktop_of
 
 
 def test_recorded_every_frame_in_order_with_its_own_instances():
@@ -230,3 +233,70 @@ def test_a_path_is_enough_for_a_stream(tmp_path):
     assert stream.settings.window.mode.value == "off"
     with pytest.raises(InputError, match=r"absent\.mp4 does not exist"):
         Stream("absent.mp4")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_early"),
+    [
+        ({"window": {"fullscreen": True}}, True),
+        ({"attract": {"after_s": 5.0, "classes": ["thing"]}}, True),
+        ({}, False),
+    ],
+)
+def test_the_window_of_a_kiosk_is_there_before_the_source_is_open(monkeypatch, settings, is_early):
+    drawn, shown_while_opening = threading.Event(), []
+
+    class WatchedGui(FakeGui):
+        def imshow(self, title, image):
+            super().imshow(title, image)
+            if image.any():  # more than the black of the beginning
+                drawn.set()
+
+    class SlowSource(FakeSource):
+        def open(self):
+            shown_while_opening.append(drawn.wait(DEADLINE_S if is_early else 0))
+            return super().open()
+
+    gui = WatchedGui()
+
+    settings = {"slate": {"loading": "Just a moment"}, **settings}
+    window = window_on(gui, Settings.model_validate(settings))
+    monkeypatch.setattr("pipeline.runtime.stream.make_window", lambda *_: window)
+    with stream_of(SlowSource(2), values=settings) as stream:
+        assert stream.sinks[0] is window
+        assert len(list(stream)) == 2
+    assert shown_while_opening == [is_early]
+    assert not gui.windows
+
+
+def test_a_window_that_appeared_early_is_closed_when_nothing_can_be_opened(monkeypatch):
+    class Missing(FakeSource):
+        def open(self):
+            raise InputError("camera 7 does not exist")
+
+    gui, settings = FakeGui(), {"window": {"fullscreen": True}}
+    window = window_on(gui, Settings.model_validate(settings))
+    monkeypatch.setattr("pipeline.runtime.stream.make_window", lambda *_: window)
+    with pytest.raises(InputError, match="camera 7"):
+        stream_of(Missing(1), values=settings).open()
+    assert gui.shown
+    assert not gui.windows
+
+
+def test_q_ends_a_run_whose_source_is_still_being_opened(monkeypatch):
+    class Stuck(FakeSource):
+        def open(self):
+            self.interrupted.wait(DEADLINE_S)
+            raise InputError("interrupted")
+
+    gui, settings = FakeGui(), {"window": {"fullscreen": True}}
+    window = window_on(gui, Settings.model_validate(settings))
+    monkeypatch.setattr("pipeline.runtime.stream.make_window", lambda *_: window)
+    gui.press(-1, "q")
+    with pytest.raises(RunError, match="stopped before the source was open"):
+        stream_of(Stuck(None), values=settings).open()
+    assert not gui.windows
+
+
+def window_on(gui, settings):
+    return Window(settings.window, attract=settings.attract, desktop=desktop_of(gui, clock=time.monotonic))

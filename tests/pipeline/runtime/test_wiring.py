@@ -113,6 +113,19 @@ def keys_of(keys, frames):
     return [frame.index for frame in frames if keys.is_key(frame)]
 
 
+def test_frames_that_wait_for_inference_can_be_discarded_unless_the_join_waits_for_their_results():
+    for values, discarded in (({}, 2), ({"motion": {"infer_every": 2}}, 0)):
+        wiring, _ = wired(live=False, values=values)
+        for index in range(3):
+            for put in wiring.outlets:
+                put(make_frame(index))
+        wiring.to_inference.get()
+        assert wiring.discard_waiting() == discarded
+        assert wiring.discard_waiting() == 0
+        wiring.close()
+        assert wiring.discard_waiting() == 0
+
+
 def test_every_frame_by_default():
     assert keys_of(Keyframes(), map(make_frame, range(4))) == [0, 1, 2, 3]
 

@@ -54,3 +54,24 @@ def test_as_many_as_the_network_may_report_are_perhaps_not_all():
     assert not DetectionFilter().truncates(reported())
     assert not DetectionFilter(complete_below=len(SCORES) + 1).truncates(reported())
     assert DetectionFilter(complete_below=len(SCORES)).truncates(reported())
+
+
+def test_what_a_network_for_one_filter_reports_of_what_one_for_several_reports():
+    instances = reported()
+    assert DetectionFilter(0.5, 0.4, report_score=0.3).reported(instances).scores.tolist() == SCORES[:4].tolist()
+    assert DetectionFilter(report_most=2, max_instances=1).reported(instances).scores.tolist() == SCORES[:2].tolist()
+    assert DetectionFilter(max_instances=1).reported(instances).scores.tolist() == SCORES[:1].tolist()
+    assert DetectionFilter().reported(instances) is instances
+
+
+def test_a_filter_for_all_reports_what_each_needs():
+    one = DetectionFilter(0.7, 0.5, max_instances=10, report_score=0.4)
+    other = DetectionFilter(0.6, 0.6, max_instances=10, report_score=0.5, report_most=50)
+    both = DetectionFilter.for_all([one, other])
+    assert (both.high_score, both.low_score, both.report_score, both.report_most) == (0.6, 0.5, 0.4, 50)
+    assert not one.needs_more_than(both)
+    assert not other.needs_more_than(both)
+    assert one.needs_more_than(other)
+    assert other.needs_more_than(one)
+    assert DetectionFilter.for_all([one, DetectionFilter()]).report_most is None
+    assert DetectionFilter().needs_more_than(both)

@@ -19,9 +19,10 @@ from pycocotools import mask as coco_mask
 
 from mrcnn.utils import unmold_mask
 from pipeline.errors import InputError, OutputClosedError, RunError
-from pipeline.records import Instances
+from pipeline.records import Instances, SourceKind
 from pipeline.scene import Direction, Event, EventKind, Scene
 from pipeline.settings.output_settings import DetectionsSettings
+from pipeline.settings.presentation_settings import Anchor, LineSettings, PrivacyMode, ZoneSettings
 from pipeline.sinks.detections import Detections, frame_record
 from pipeline.sinks.paths import Inputs, Outputs
 from tests.pipeline.sinks.presentations import LABELS, context, presentation
@@ -64,7 +65,7 @@ def test_events_are_on_their_frames_line_if_enabled(tmp_path):
     assert all("events" not in json.loads(line) for line in (tmp_path / "off.jsonl").read_text().splitlines())
     write(tmp_path / "on.jsonl", items, events=True)
     lines = [json.loads(line) for line in (tmp_path / "on.jsonl").read_text().splitlines()]
-    assert [list(line)[-1] for line in lines] == ["events", "events"]
+    assert [list(line)[6:] for line in lines] == [["events", "run"], ["events"]]
     assert lines[0]["events"] == [
         {
             "event": "crossed",
@@ -92,7 +93,7 @@ def test_a_line_has_exactly_the_promised_keys_in_order(tmp_path):
     text = path.read_text()
     assert text.endswith("\n")
     line = json.loads(text)
-    assert list(line) == ["source", "frame", "pts", "width", "height", "objects"]
+    assert list(line) == ["source", "frame", "pts", "width", "height", "objects", "run"]
     assert {key: line[key] for key in list(line)[:5]} == {
         "source": "clip.mp4",
         "frame": 17,
@@ -110,6 +111,39 @@ def test_a_line_has_exactly_the_promised_keys_in_order(tmp_path):
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[5:45, 10:40] = 1
     assert (coco_mask.decode(found["mask"]) == expected).all()
+
+
+def test_the_first_line_tells_about_the_run(tmp_path):
+    line = LineSettings(name="door", points=((0, 0.5), (1, 0.5)), classes=("person",))
+    zone = ZoneSettings(name="desk", points=((10, 10), (40, 10), (40, 30)), anchor=Anchor.CENTER)
+    run = replace(context(), privacy=PrivacyMode.PIXELATE, lines=(line,), zones=(zone,))
+    sink = Detections(DetectionsSettings(path=str(tmp_path / "out.jsonl")))
+    sink.open(run)
+    for i in range(3):
+        sink.write(item(i))
+    sink.close()
+    first, *others = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert first["run"] == {
+        "kind": "recorded",
+        "privacy": "pixelate",
+        "lines": [{"name": "door", "classes": ["person"], "anchor": "bottom", "points": [[0.0, 0.5], [1.0, 0.5]]}],
+        "zones": [
+            {"name": "desk", "classes": [], "anchor": "center", "points": [[10.0, 10.0], [40.0, 10.0], [40.0, 30.0]]}
+        ],
+    }
+    assert ["run" in other or "latency_ms" in other for other in others] == [False, False]
+
+
+def test_frames_of_live_sources_have_their_latency(tmp_path):
+    sink = Detections(DetectionsSettings(path=str(tmp_path / "out.jsonl")))
+    sink.open(context(kind=SourceKind.LIVE))
+    for i, presented_at_s in enumerate((0.04567, None)):
+        one = item(i)
+        times = replace(one.segmented.times, captured_at_s=0.0, presented_at_s=presented_at_s)
+        sink.write(replace(one, segmented=replace(one.segmented, times=times)))
+    sink.close()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line.get("latency_ms") for line in lines] == [45.7, None]
 
 
 def test_masks_decode_to_the_networks_masks():
@@ -257,3 +291,11 @@ def test_impossible_paths_are_errors_before_anything_is_written(tmp_path, name, 
         sink.open(context())
     assert (tmp_path / "input.mp4").read_bytes() == b"the input"
     assert len(os.listdir(tmp_path)) == 2
+
+
+def test_frames_of_several_cameras_name_theirs():
+    frame = presentation(0).segmented.frame
+    record = frame_record(replace(frame, camera="hall"), some_instances(), LABELS, None)
+    assert next(iter(record)) == "camera"
+    assert record["camera"] == "hall"
+    assert "camera" not in frame_record(frame, some_instances(), LABELS, None)

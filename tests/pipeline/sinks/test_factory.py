@@ -22,8 +22,9 @@ from pipeline.settings.output_settings import (
 )
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
+from pipeline.sinks.cameras_window import CamerasWindow
 from pipeline.sinks.detections import Detections
-from pipeline.sinks.factory import make_sinks
+from pipeline.sinks.factory import make_cameras_window, make_sinks, make_window
 from pipeline.sinks.images import Images
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.switched_recorder import SwitchedRecorder
@@ -45,7 +46,9 @@ def settings(window=WindowMode.OFF, output=None, detections=None, uri="0"):
 
 
 def kinds(wanted, kind=SourceKind.RECORDED, screen=SCREEN):
-    return [type(sink) for sink in make_sinks(wanted, context(kind=kind).source, lambda: screen)]
+    controls = Controls(wanted.overlay)
+    window = make_window(wanted, controls, lambda: screen)
+    return [type(sink) for sink in make_sinks(wanted, context(kind=kind).source, controls, window)]
 
 
 def test_no_sinks():
@@ -54,9 +57,21 @@ def test_no_sinks():
 
 def test_all_sinks(tmp_path):
     wanted = settings(WindowMode.AUTO, tmp_path / "out.mp4", tmp_path / "out.jsonl")
-    assert kinds(wanted) == [Window, Recorder, Detections]
-    assert kinds(wanted, SourceKind.LIVE) == [Window, Recorder, Detections]
+    # The window's key r ends a recording and starts another.
+    assert kinds(wanted) == [Window, SwitchedRecorder, Detections]
+    assert kinds(wanted, SourceKind.LIVE) == [Window, SwitchedRecorder, Detections]
     assert kinds(wanted, SourceKind.STILLS) == [Window, Images, Detections]
+    assert kinds(wanted, screen=NO_SCREEN) == [Recorder, Detections]
+    assert kinds(settings(WindowMode.AUTO)) == [Window, SwitchedRecorder]
+    assert kinds(settings(WindowMode.AUTO), SourceKind.STILLS) == [Window]
+
+
+@pytest.mark.parametrize(
+    ("files", "is_alone"), [({}, True), ({"output": "a.mp4"}, False), ({"detections": "-"}, False)]
+)
+def test_the_window_is_alone_where_nothing_is_written(files, is_alone):
+    wanted = settings(WindowMode.ON, **files)
+    assert make_window(wanted, Controls(wanted.overlay), lambda: SCREEN).is_alone == is_alone
 
 
 def test_a_machine_without_a_screen_runs_without_a_window_and_says_so(caplog):
@@ -70,11 +85,30 @@ def test_a_required_window_is_an_error_without_a_screen():
         kinds(settings(WindowMode.ON), screen=NO_SCREEN)
 
 
+def test_several_cameras_have_one_window_if_there_is_a_screen():
+    def made(mode, screen):
+        return make_cameras_window(settings(mode), lambda _: None, lambda: screen)
+
+    assert type(made(WindowMode.AUTO, SCREEN)) is CamerasWindow
+    assert made(WindowMode.AUTO, NO_SCREEN) is None
+    assert made(WindowMode.OFF, SCREEN) is None
+    with pytest.raises(InputError, match=r"window\.mode is on, but no window can be opened: DISPLAY is not set"):
+        made(WindowMode.ON, NO_SCREEN)
+
+
+def test_a_camera_of_several_can_be_recorded_from_the_window_of_all():
+    wanted = settings()
+    (sink,) = make_sinks(wanted, context().source, Controls(wanted.overlay), alone=False)
+    assert type(sink) is SwitchedRecorder
+    assert make_sinks(wanted, context(kind=SourceKind.STILLS).source, Controls(wanted.overlay), alone=False) == []
+
+
 def test_the_screen_is_not_checked_without_a_window():
     def looked():
         raise AssertionError
 
-    assert make_sinks(settings(WindowMode.OFF), context().source, looked) == []
+    wanted = settings(WindowMode.OFF)
+    assert make_window(wanted, Controls(wanted.overlay), looked) is None
 
 
 def test_outputs_must_differ(tmp_path, monkeypatch):

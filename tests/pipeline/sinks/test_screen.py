@@ -97,3 +97,18 @@ def test_without_a_display_the_monitors_cannot_be_listed(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":987")
     with pytest.raises(OSError, match=r"display|not installed"):
         list_monitors()
+
+
+def test_a_probe_that_was_started_is_the_one_that_is_waited_for(tmp_path, monkeypatch):
+    count = f"import pathlib; pathlib.Path({str(tmp_path)!r}, 'runs').open('a').write('x')"
+    monkeypatch.setattr(screen, "_PROBE", count)
+    monkeypatch.setenv("DISPLAY", ":7")
+    screen.start_probe(platform="linux")
+    assert screen_available(platform="linux", command=(sys.executable, "-c", count), modules=()) == (True, "")
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_no_probe_is_started_without_a_display_or_where_none_is_needed(monkeypatch):
+    monkeypatch.setattr(screen, "_probe", lambda *given: pytest.fail("started"))
+    screen.start_probe({}, "linux")
+    screen.start_probe({"DISPLAY": ":0"}, "darwin")

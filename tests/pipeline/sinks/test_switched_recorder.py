@@ -12,7 +12,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.settings.output_settings import OverlaySettings, RecorderSettings
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import SegmentRecorder
-from pipeline.sinks.switched_recorder import SwitchedRecorder
+from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
 from tests.pipeline.sinks.presentations import context, presentation
 
 NOON = datetime(2026, 3, 4, 12, 5, 6)
@@ -80,6 +80,16 @@ def test_switched_off_while_no_frames_arrive(tmp_path):
     assert list(run.sink.outputs) == [str(recording)]
 
 
+def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
+    run = Run(tmp_path)
+    run.controls.set_recording(True)
+    made = run.frame()
+    frame = replace(made.segmented.frame, camera="hall")
+    run.sink.write(replace(made, segmented=replace(made.segmented, frame=frame)))
+    run.sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["hall_2026-03-04_12-05-06.mp4"]
+
+
 def test_two_recordings_started_while_running(tmp_path):
     run = Run(tmp_path)
     assert not run.sink.wants_overlay
@@ -97,6 +107,42 @@ def test_two_recordings_started_while_running(tmp_path):
     names = ["2026-03-04_12-05-06.mp4", "2026-03-04_12-05-06-2.mp4"]
     assert list(run.sink.outputs) == [str(tmp_path / name) for name in names]
     assert [frames_in(tmp_path / name) for name in names] == [4, 6]
+
+
+def test_recordings_are_listed_while_they_are_written_and_until_they_are_deleted(tmp_path):
+    run = Run(tmp_path)
+    assert run.sink.recordings() == []
+    run.controls.set_recording(True)
+    run.frames(2)
+    first, second = tmp_path / "2026-03-04_12-05-06.mp4", tmp_path / "2026-03-04_12-05-06-2.mp4"
+    assert run.sink.recordings() == [Recording(first, True)]
+    run.controls.set_recording(False)
+    run.frames(1)
+    run.controls.set_recording(True)
+    run.frames(2)
+    assert run.sink.recordings() == [Recording(first, False), Recording(second, True)]
+    first.unlink()
+    assert run.sink.recordings() == [Recording(second, True)]
+    run.controls.set_recording(False)
+    run.frames(1)
+    run.controls.set_recording(True)
+    run.frames(1)  # takes the name that has become free
+    assert run.sink.recordings() == [Recording(first, True), Recording(second, False)]
+    run.sink.close()
+    assert run.sink.recordings() == [Recording(first, False), Recording(second, False)]
+
+
+def test_segments_are_listed_one_by_one(tmp_path):
+    run = Run(tmp_path, segment_s=1.0)
+    run.controls.set_recording(True)
+    run.frames(25)  # a second
+    run.frames(1)
+    listed = [(recording.path.name[-8:], recording.writing) for recording in run.sink.recordings()]
+    assert listed == [("0001.mp4", False), ("0002.mp4", True)]
+    state = run.controls.state
+    assert [state.saved, state.file] == [str(recording.path) for recording in run.sink.recordings()]
+    run.sink.close()
+    assert [recording.writing for recording in run.sink.recordings()] == [False, False]
 
 
 def test_the_path_in_the_settings_then_numbered_siblings(tmp_path):

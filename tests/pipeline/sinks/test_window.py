@@ -1,4 +1,4 @@
-"""The window: keys, pause, stills, slate, the end; with a fake toolkit, and once with a real X server."""
+"""The window: keys, pause, images, stills, seeking, the end; with a fake toolkit, and once with a real X server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,67 +15,16 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.controls import Controls, DisplayChange
 from pipeline.drawing.status import StatusLine
 from pipeline.errors import InputError
-from pipeline.records import SegmentedFrame, SourceKind, StageTimes
-from pipeline.settings.output_settings import AttractSettings, WindowSettings
+from pipeline.records import SourceKind
+from pipeline.settings.output_settings import AttractSettings, OverlaySettings, PlaySpeed, WindowSettings
 from pipeline.sinks.base import Delivery
-from pipeline.sinks.window import AttractScreen, Window, slate
-from tests.pipeline.fakes import make_frame, make_instances
+from pipeline.sinks.window import Window
+from tests.pipeline.fakes import FakeClock, make_instances
+from tests.pipeline.sinks.fake_gui import LEFT, RIGHT, FakeGui, desktop_of
 from tests.pipeline.sinks.presentations import context, picture, presentation
-
-
-class FakeGui:
-    """The window functions of cv2, with a screen and a keyboard that tests can inspect and use."""
-
-    WINDOW_NORMAL, WINDOW_KEEPRATIO, WINDOW_GUI_NORMAL, WINDOW_FULLSCREEN = 0, 256, 16, 1
-    WND_PROP_FULLSCREEN, WND_PROP_VISIBLE = 0, 4
-
-    def __init__(self):
-        self.windows = {}
-        self.shown = []
-        self.keys = []
-        self.fullscreen = []
-        self.titles = []
-        self.sizes = []
-        self.moves = []
-
-    def namedWindow(self, title, flags):
-        self.windows[title] = flags
-
-    def resizeWindow(self, title, width, height):
-        self.sizes.append((width, height))
-
-    def moveWindow(self, title, x, y):
-        assert not self.fullscreen, "a window that fills a screen is not moved to another"
-        self.moves.append((x, y))
-
-    def imshow(self, title, image):
-        assert title in self.windows, "showing a frame would bring the closed window back"
-        self.shown.append(np.array(image))
-
-    def waitKey(self, delay):
-        return self.keys.pop(0) if self.keys else -1
-
-    def getWindowProperty(self, title, name):
-        if title not in self.windows:
-            raise cv2.error("NULL window")
-        return 1.0
-
-    def setWindowProperty(self, title, name, value):
-        assert name == self.WND_PROP_FULLSCREEN
-        self.fullscreen.append(value)
-
-    def setWindowTitle(self, title, text):
-        self.titles.append(text)
-
-    def destroyWindow(self, title):
-        if title not in self.windows:
-            raise cv2.error("NULL window")
-        del self.windows[title]
-
-    def press(self, *keys):
-        self.keys += [key if isinstance(key, int) else ord(key) for key in keys]
 
 
 @pytest.fixture
@@ -84,16 +32,13 @@ def gui():
     return FakeGui()
 
 
-def opened(gui, run=None, tmp_path=None, **settings):
+def opened(gui, run=None, tmp_path=None, controls=None, is_alone=True, clock=None, **settings):
     if tmp_path is not None:
         settings["stills_dir"] = str(tmp_path)
-    window = Window(
-        WindowSettings(**settings),
-        gui=gui,
-        screen=lambda: (True, ""),
-        now=lambda: datetime(2026, 3, 14, 15, 9, 26),
-    )
+    desktop = desktop_of(gui, clock=clock or FakeClock())
+    window = Window(WindowSettings(**settings), controls, desktop=desktop, is_alone=is_alone)
     window.open(run or context())
+    gui.shown.clear()  # the window appears black
     return window
 
 
@@ -102,7 +47,7 @@ def test_it_runs_in_the_main_thread():
 
 
 def test_a_machine_without_a_screen_is_an_error(gui):
-    window = Window(WindowSettings(), gui=gui, screen=lambda: (False, "DISPLAY is not set"))
+    window = Window(WindowSettings(), desktop=desktop_of(gui, screen=lambda: (False, "DISPLAY is not set")))
     with pytest.raises(InputError, match="No window can be opened: DISPLAY is not set"):
         window.open(context())
     window.close()
@@ -122,8 +67,31 @@ def test_it_is_resizable_keeps_the_aspect_ratio_and_starts_no_larger_than_a_scre
     opened(gui, context((640, 272)))
     opened(gui, context((1080, 1920)))
     opened(gui, context((720, 576), sample_aspect_ratio=Fraction(64, 45)))
-    assert gui.sizes == [(1280, 720), (640, 272), (405, 720), (1024, 576)]
-    assert gui.windows["stream_segment"] == gui.WINDOW_KEEPRATIO | gui.WINDOW_GUI_NORMAL
+    opened(gui, context((160, 120)))
+    assert gui.sizes[1::2] == [(1280, 720), (640, 272), (405, 720), (1024, 576), (480, 360)]
+    assert gui.sizes[::2] == [(1280, 720)] * 5  # while the source is unknown
+    assert gui.windows["stream_segment"] == gui.WINDOW_FREERATIO | gui.WINDOW_GUI_NORMAL
+
+
+def test_the_picture_has_the_size_of_the_window_with_black_bars():
+    gui = FakeGui((200, 64))
+    window = opened(gui)
+    window.write(presentation(3))
+    assert gui.shown[0].shape == (64, 200, 3)
+    np.testing.assert_array_equal(gui.shown[0][:, 52:148], picture(3))
+    assert not gui.shown[0][:, :52].any()
+    assert not gui.shown[0][:, 148:].any()
+
+
+def test_a_window_that_is_resized_while_no_frame_comes_is_drawn_anew():
+    gui = FakeGui((96, 64))
+    window = opened(gui)
+    window.write(presentation(0))
+    window.idle("")
+    assert len(gui.shown) == 1
+    gui.size_wh = (192, 128)
+    window.idle("")
+    assert [image.shape for image in gui.shown] == [(64, 96, 3), (128, 192, 3)]
 
 
 def test_non_square_pixels_are_stretched(gui):
@@ -150,8 +118,8 @@ def test_keys_work_while_no_frames_arrive(gui):
 
 def test_other_keys_do_nothing(gui):
     window = opened(gui)
-    gui.press("x", 13, 0, 255)
-    for i in range(4):
+    gui.press("x", 13, 0, 255, 65505, 65513)  # the last two: Shift, Alt
+    for i in range(6):
         window.write(presentation(i))
     assert not window.stop_requested
     assert not window.paused
@@ -181,20 +149,56 @@ def test_full_screen_from_the_start(gui):
     assert gui.fullscreen == [gui.WINDOW_FULLSCREEN]
 
 
+def test_escape_leaves_full_screen_first_and_q_does_not(gui):
+    window = opened(gui, fullscreen=True)
+    gui.press(27)
+    window.idle("")
+    assert gui.fullscreen == [gui.WINDOW_FULLSCREEN, gui.WINDOW_NORMAL]
+    assert not window.stop_requested
+    gui.press(27)
+    window.idle("")
+    assert window.stop_requested
+    other = opened(FakeGui(), fullscreen=True)
+    other._toolkit._gui.press("q")
+    other.idle("")
+    assert other.stop_requested
+
+
 def test_space_pauses_and_resumes(gui):
     window = opened(gui)
     gui.press(" ")
     window.write(presentation(0))
     assert window.paused
-    window.write(presentation(1))
+    np.testing.assert_array_equal(gui.shown[0], picture(0))
+    assert (gui.shown[-1] != picture(0)).any()  # "paused"
+    shown = len(gui.shown)
     window.idle("camera 0 is gone")
-    assert len(gui.shown) == 1
+    assert len(gui.shown) == shown
     gui.press(" ")
     window.idle("")
     assert not window.paused
     window.write(presentation(2))
     assert (gui.shown[-1] == picture(2)).all()
     assert gui.titles == ["stream_segment (paused)", "stream_segment"]
+
+
+def test_a_live_source_goes_on_behind_a_paused_picture(gui):
+    window = opened(gui, context(kind=SourceKind.LIVE))
+    gui.press(" ")
+    window.write(presentation(0))
+    shown = len(gui.shown)
+    window.write(presentation(1))
+    assert len(gui.shown) == shown
+    gui.press(" ")
+    window.write(presentation(2))
+    np.testing.assert_array_equal(gui.shown[-1], picture(0))
+    window.write(presentation(3))
+    np.testing.assert_array_equal(gui.shown[-1], picture(3))
+
+
+def test_a_file_plays_at_its_own_speed_unless_the_settings_say_otherwise():
+    assert Window(WindowSettings()).paced
+    assert not Window(WindowSettings(speed=PlaySpeed.FULL)).paced
 
 
 def test_the_status_is_in_the_window_and_in_no_still(gui, tmp_path):
@@ -205,7 +209,6 @@ def test_the_status_is_in_the_window_and_in_no_still(gui, tmp_path):
     window.write(shown)
     short = (gui.shown[-1] != image).any(axis=2).sum()
     gui.press("d")
-    window.write(shown)
     window.write(shown)
     details = (gui.shown[-1] != image).any(axis=2).sum()
     assert details > 3 * short > 0
@@ -289,11 +292,288 @@ def test_a_message_is_shown_over_the_dimmed_last_frame_once(gui):
     assert len(gui.shown) == 5
 
 
-def test_a_slate_without_a_frame_is_gray_with_a_message():
-    image = slate(None, "loading the model")
-    assert image.shape == (360, 640, 3)
-    assert np.median(image) < 60
-    assert image.max() > 200
+def switched_draw(controls, calls):
+    """Stands for the presenter: the picture is as bright as the score threshold, and black without masks."""
+
+    def draw(segmented):
+        calls.append(segmented.frame.index)
+        state = controls.state
+        return np.full((64, 96, 3), round(200 * state.min_score) if state.overlay.masks else 0, np.uint8)
+
+    return draw
+
+
+def test_keys_switch_what_is_drawn_for_everybody(gui):
+    controls = Controls(OverlaySettings())
+    window = opened(gui, controls=controls)
+    overlay = controls.state.overlay
+    assert (overlay.masks, overlay.boxes, overlay.labels, overlay.ids) == (True, False, True, False)
+    gui.press("m", "b", "L", "t")
+    for i in range(4):
+        window.write(presentation(i))
+    overlay = controls.state.overlay
+    assert (overlay.masks, overlay.boxes, overlay.labels, overlay.ids) == (False, True, False, True)
+    gui.press("m")
+    window.idle("")
+    assert controls.state.overlay.masks
+
+
+@pytest.mark.parametrize("kind", [SourceKind.RECORDED, SourceKind.STILLS])
+def test_a_picture_that_stays_is_drawn_anew_after_every_switch_from_wherever_it_comes(gui, kind):
+    controls, calls = Controls(OverlaySettings()), []
+    run = replace(context(kind=kind), draw=switched_draw(controls, calls))
+    window = opened(gui, run, controls=controls)
+    window.write(replace(presentation(5), controls=controls.state))
+    if kind is SourceKind.RECORDED:
+        gui.press(" ")
+        window.idle("")
+    window.idle("")
+    assert calls == []
+    gui.press("m")
+    window.idle("")
+    assert calls == [5]
+    assert not gui.shown[-1][40:].any()
+    controls.change_display(DisplayChange(masks=True, min_score=0.5))  # as the page does
+    window.idle("")
+    window.idle("")
+    assert calls == [5, 5]
+    assert (gui.shown[-1][40:] == 100).all()
+
+
+def test_a_note_says_what_a_key_did_for_a_while(gui):
+    clock = FakeClock()
+    window = opened(gui, clock=clock)
+    gui.press("m")
+    window.write(presentation(0))
+    assert (gui.shown[-1] != picture(0)).any()
+    clock.now_s += 2.4
+    window.write(presentation(0))
+    assert (gui.shown[-1] != picture(0)).any()
+    shown = len(gui.shown)
+    window.idle("")
+    assert len(gui.shown) == shown
+    clock.now_s += 0.2
+    window.idle("")
+    np.testing.assert_array_equal(gui.shown[-1], picture(0))
+
+
+def test_h_shows_the_keys_until_it_is_pressed_again(gui):
+    window = opened(gui, context((640, 360)))
+    image = picture(0, (640, 360))
+    gui.press("h")
+    window.write(presentation(0, image=image))
+    changed = (gui.shown[-1] != image).any(axis=2)
+    assert changed[100:260, 250:390].mean() > 0.9  # a panel in the middle
+    assert not changed[:, :100].any()
+    gui.press("h")
+    window.idle("")
+    np.testing.assert_array_equal(gui.shown[-1], image)
+
+
+def test_r_records_and_the_window_says_so(gui):
+    controls = Controls(OverlaySettings())
+    window = opened(gui, controls=controls)
+    gui.press("r")
+    window.write(presentation(0))
+    assert (controls.state.recording, controls.state.take) == (True, 1)
+    window.write(presentation(1))
+    assert has_red_chip(gui.shown[-1])
+    gui.press("r")
+    window.idle("")
+    assert not controls.state.recording
+    controls.recording_to("/videos/take.mp4")
+    controls.recording_ended(1)
+    window.write(presentation(2))
+    assert (gui.shown[-1] != picture(2)).any()  # "saved take.mp4"
+    assert not has_red_chip(gui.shown[-1])
+
+
+def has_red_chip(image_bgr):
+    blue, _, red = np.moveaxis(image_bgr.astype(int), 2, 0)
+    return ((red - blue)[:30, 40:] > 100).sum() > 100
+
+
+def test_images_are_not_recorded(gui):
+    controls = Controls(OverlaySettings(), recording=True)  # they are written
+    window = opened(gui, context(kind=SourceKind.STILLS), controls=controls)
+    window.write(presentation(0))
+    np.testing.assert_array_equal(gui.shown[-1], picture(0))
+    gui.press("r")
+    window.idle("")
+    assert controls.state.take == 1
+
+
+def test_a_click_describes_an_object_and_i_the_next_one(gui):
+    instances = make_instances(2)  # (5, 4, 15, 30) and (17, 4, 27, 30)
+    window = opened(gui)
+    item = presentation(0, instances=instances)
+    gui.press((20, 20))
+    window.write(item)
+    assert window._view.inspector.chosen().box_xyxy == (17, 4, 27, 30)
+    assert window._view.inspector.chosen().text == "dog · 50%"
+    assert (gui.shown[-1][4, 17:27] != picture(0)[4, 17:27]).any()
+    gui.press((60, 50))
+    window.write(item)
+    assert window._view.inspector.chosen() is None
+    gui.press("i", "i", "i")
+    texts = []
+    for _ in range(3):
+        window.idle("")
+        chosen = window._view.inspector.chosen()
+        texts.append(chosen and chosen.text)
+    assert texts == ["person · 90%", "dog · 50%", None]
+
+
+def stills(count, gui, **more):
+    return opened(gui, context(kind=SourceKind.STILLS, frame_count=count), **more)
+
+
+@pytest.mark.parametrize("key", [" ", 13, "x", RIGHT])
+def test_an_image_stays_until_a_key(gui, key):
+    window = stills(2, gui)
+    window.write(presentation(0))
+    window.idle("")
+    assert window.paused
+    gui.press(key)
+    window.idle("")
+    assert not window.paused
+    window.write(presentation(1))
+    assert window.paused
+    assert not window.stop_requested
+
+
+def test_the_last_image_stays_until_a_key_but_an_arrow(gui):
+    window = stills(1, gui)
+    window.write(presentation(0))
+    gui.press(RIGHT, 65505)
+    window.idle("")
+    window.idle("")
+    assert window.paused
+    gui.press(13)
+    window.idle("")
+    assert not window.paused
+    assert not window.stop_requested
+
+
+def test_images_that_are_written_pass_and_the_last_one_stays(gui):
+    window = stills(2, gui, is_alone=False)
+    window.write(presentation(0))
+    assert not window.paused
+    window.write(presentation(1))
+    assert window.paused
+
+
+def test_arrows_step_through_the_images_and_back(gui, tmp_path):
+    window = stills(3, gui, tmp_path=tmp_path)
+    seen = []
+
+    def press(key):
+        gui.press(key)
+        window.idle("")
+        shown = [i for i in range(3) if (gui.shown[-1][40:] == picture(i)[40:]).all()]
+        seen.append((shown, window.paused))
+
+    for i in range(3):
+        window.write(presentation(i, source_id=f"{i}.jpg"))
+        if i < 2:
+            press(RIGHT)
+    for key in (LEFT, LEFT, LEFT, RIGHT, "s", RIGHT, RIGHT):
+        press(key)
+    # The first two presses let the next image come; then everything is there already.
+    assert seen[:2] == [([0], False), ([1], False)]
+    assert seen[2:] == [([1], True), ([0], True), ([0], True), ([1], True), ([1], True), ([2], True), ([2], True)]
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "1.png")), picture(1))
+
+
+def playing(gui, controls, **more):
+    run = context()
+    run = replace(run, source=replace(run.source, seekable_s=(2.0, 20.0)))
+    return opened(gui, run, controls=controls, **more)
+
+
+def test_arrows_seek_in_a_file(gui):
+    controls = Controls(OverlaySettings())
+    window = playing(gui, controls)
+    gui.press(RIGHT)
+    window.write(presentation(0, pts=4000))
+    assert controls.take_seek() == 9.0
+    gui.press(RIGHT, RIGHT, LEFT)
+    for expected in (14.0, 19.0, 14.0):  # from where it will be, since the frame is not there yet
+        window.idle("")
+        assert controls.take_seek() == expected
+    frame = replace(presentation(1, pts=34_000), segmented=shifted(34_000, 20_000))
+    window.write(frame)
+    gui.press(LEFT)
+    window.idle("")
+    assert controls.take_seek() == 9.0  # 34 s of playing is 14 s in the file
+
+
+def shifted(pts, shift):
+    segmented = presentation(1, pts=pts).segmented
+    return replace(segmented, frame=replace(segmented.frame, shift=shift))
+
+
+def test_a_seek_ends_at_the_ends_of_the_file(gui):
+    controls = Controls(OverlaySettings())
+    window = playing(gui, controls)
+    gui.press(RIGHT, RIGHT, LEFT)
+    window.write(presentation(0, pts=18_000))
+    assert controls.take_seek() == 20.0
+    window.idle("")
+    assert controls.take_seek() is None
+    window.write(presentation(1, pts=3_000))
+    assert controls.take_seek() == 2.0
+
+
+def test_a_file_that_is_written_cannot_be_sought_in(gui):
+    controls = Controls(OverlaySettings())
+    window = playing(gui, controls, is_alone=False)
+    gui.press(RIGHT)
+    window.write(presentation(0, pts=4000))
+    assert controls.take_seek() is None
+    assert (gui.shown[-1] != picture(0)).any()  # the reason
+    window = playing(FakeGui(), controls)
+    controls.set_recording(True)
+    window._toolkit._gui.press(RIGHT)
+    window.write(presentation(0, pts=4000))
+    assert controls.take_seek() is None
+
+
+def test_a_paused_file_shows_the_frame_after_a_seek(gui):
+    window = playing(gui, Controls(OverlaySettings()))
+    gui.press(" ", RIGHT)
+    window.write(presentation(0, pts=4000))
+    assert window.paused
+    window.idle("")
+    assert not window.paused
+    window.write(presentation(1, pts=9000))
+    assert window.paused
+    assert (gui.shown[-1][50:] == picture(1)[50:]).all()
+
+
+def test_the_window_appears_before_the_source_is_known(gui):
+    window = Window(WindowSettings(), desktop=desktop_of(gui))
+    window.appear("Just a moment …")
+    assert gui.shown[-1].shape == (360, 640, 3)
+    assert np.median(gui.shown[-1]) < 60
+    assert gui.shown[-1].max() > 200
+    window.open(context())
+    window.write(presentation(0))
+    np.testing.assert_array_equal(gui.shown[-1], picture(0))
+    assert len(gui.windows) == 1
+
+
+def test_the_attract_screen_is_shown_at_the_start_and_moves(gui):
+    clock = FakeClock(0.0)
+    attract = AttractSettings(after_s=5.0)
+    window = Window(WindowSettings(), attract=attract, desktop=desktop_of(gui, clock=clock))
+    window.appear("Just a moment …")
+    clock.now_s = 1.5
+    window.idle("Just a moment …")
+    first, second = gui.shown[-2:]
+    assert (first != second).any()
+    tops = [np.flatnonzero((image > 200).any(axis=(1, 2)))[0] for image in (first, second)]
+    assert tops[1] - tops[0] == pytest.approx(0.012 * 360, abs=1)  # a quarter of the period: sin = 1
 
 
 def test_closing_twice_and_unopened_is_fine(gui):
@@ -304,25 +584,54 @@ def test_closing_twice_and_unopened_is_fine(gui):
     window.idle("x")
     assert not gui.windows
     assert not gui.shown
-    Window(WindowSettings(), gui=gui).close()
+    Window(WindowSettings(), desktop=desktop_of(gui)).close()
+
+
+def test_the_window_shows_the_attract_screen_and_saves_the_picture(gui, tmp_path):
+    attract = AttractSettings(after_s=0.001, text="Hello")
+    window = Window(WindowSettings(stills_dir=str(tmp_path)), attract=attract, desktop=desktop_of(gui))
+    window.open(context())
+    image = np.full((64, 96, 3), 200, np.uint8)
+    window.write(presentation(0, image=image))
+    np.testing.assert_array_equal(gui.shown[-1], image)
+    gui.press("s")
+    window.write(later(presentation(1, image=image)))
+    assert (gui.shown[-2][0, 0] == 90).all()
+    np.testing.assert_array_equal(cv2.imread(window.outputs[0]), image)
+
+
+def later(given):
+    """The same presentation, captured a second later."""
+    frame = replace(given.segmented.frame, captured_at_s=given.segmented.frame.captured_at_s + 1.0)
+    return replace(given, segmented=replace(given.segmented, frame=frame))
 
 
 REAL = textwrap.dedent(
     """
     import sys, time
-    from pipeline.settings.schema import WindowSettings
+    from dataclasses import replace
+    from pipeline.controls import Controls
+    from pipeline.settings.schema import OverlaySettings, WindowSettings
     from pipeline.sinks.window import Window
     from tests.pipeline.sinks.presentations import context, presentation
     import cv2
-    window = Window(WindowSettings(stills_dir=sys.argv[1]))
-    window.open(context((320, 240)))
+    controls = Controls(OverlaySettings())
+    window = Window(WindowSettings(stills_dir=sys.argv[1]), controls)
+    run = context((320, 240))
+    window.open(replace(run, source=replace(run.source, seekable_s=(0.0, 1e6))))
     deadline = time.monotonic() + 30
     index = 0
+    told = 0
     while not window.stop_requested and time.monotonic() < deadline:
         window.write(presentation(index))
         index += 1
         if index == 20:
             print("shown", flush=True)
+        if len(window.outputs) > told:
+            told = len(window.outputs)
+            print("saved", flush=True)
+        if controls.take_seek() is not None:
+            print("sought", flush=True)
     print("ended" if window.stop_requested else "timed out", len(window.outputs), flush=True)
     window.close()
     """
@@ -352,6 +661,10 @@ def test_a_real_window_shows_saves_and_ends(tmp_path):
         assert program.stdout.readline() == "shown\n", program.communicate()[1]
         find = ["xdotool", "search", "--sync", "--name", "stream_segment", "windowfocus", "--sync"]
         subprocess.run([*find, "key", "s"], env=environment, check=True, timeout=20)
+        # Of keys that come while the program is busy, OpenCV reports the last one only.
+        assert program.stdout.readline() == "saved\n"
+        subprocess.run([*find, "key", "Right"], env=environment, check=True, timeout=20)
+        assert program.stdout.readline() == "sought\n"
         subprocess.run([*find, "key", "Escape"], env=environment, check=True, timeout=20)
         output, complaints = program.communicate(timeout=40)
         assert output == "ended 1\n", complaints
@@ -360,79 +673,3 @@ def test_a_real_window_shows_saves_and_ends(tmp_path):
     finally:
         server.terminate()
         server.wait(10)
-
-
-LABELS = ("BG", "thing", "other")
-
-
-def seen(at_s, people=0):
-    frame = make_frame(9, captured_at_s=at_s)
-    return SegmentedFrame(frame, make_instances(people), 9, StageTimes(at_s))
-
-
-def test_the_attract_screen_appears_after_the_delay_and_goes_when_somebody_comes():
-    attract = AttractScreen(AttractSettings(after_s=5.0, classes=("thing",), text="Hello"), LABELS)
-    shown = []
-    for at_s, people in ((100.0, 0), (104.9, 0), (105.0, 0), (106.0, 1), (110.9, 0), (111.0, 0)):
-        item = seen(at_s, people)
-        shown.append(attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr)
-    assert shown == [True, True, False, True, True, False]
-
-
-def test_no_attract_screen_before_the_first_result():
-    attract = AttractScreen(AttractSettings(after_s=5.0, classes=("thing",)), LABELS)
-    for at_s in (100.0, 120.0):
-        item = replace(seen(at_s), instances_index=None)
-        assert attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr
-
-
-def test_unknown_is_not_nobody():
-    """A network that hangs leaves its last result, in which nobody was there yet."""
-    attract = AttractScreen(AttractSettings(after_s=3.0, classes=("thing",)), LABELS)
-    shown = []
-    results = (
-        (100.0, 100.0),
-        (104.0, 104.0),
-        (108.0, 104.0),
-        (109.1, 104.0),
-        (110.0, 110.0),
-        (112.9, 112.9),
-        (114.0, 114.0),
-    )
-    for at_s, inferred_at_s in results:
-        item = replace(seen(at_s), times=StageTimes(at_s, inferred_at_s, inferred_at_s))
-        shown.append(attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr)
-    # From 109.1 on nobody is known of; results show nobody again for 3 seconds from 109.1 to 112.1.
-    assert shown == [True, False, False, True, True, False, False]
-
-
-def test_results_and_not_time_alone_show_that_nobody_was_there():
-    attract = AttractScreen(AttractSettings(after_s=3.0, classes=("thing",)), LABELS)
-    for at_s, inferred_at_s, live in ((100.0, 100.0, True), (103.5, 101.0, True), (104.0, 103.0, False)):
-        item = replace(seen(at_s), times=StageTimes(at_s, inferred_at_s, inferred_at_s))
-        assert (attract.apply(item, item.frame.image_bgr) is item.frame.image_bgr) == live
-
-
-def test_the_attract_screen_is_the_dark_picture_with_the_text_or_a_picture(tmp_path):
-    item = seen(100.0)
-    image = np.full((240, 320, 3), 200, np.uint8)
-    attract = AttractScreen(AttractSettings(after_s=1.0, classes=("thing",), text="Hello"), LABELS)
-    attract.apply(item, image)
-    dark = attract.apply(seen(101.0), image)
-    assert (dark[5, 5] == 90).all()
-    assert (dark[110:130] > 200).any()
-    assert (image == 200).all()
-    cv2.imwrite(str(tmp_path / "poster.png"), np.full((50, 70, 3), (1, 2, 3), np.uint8))
-    settings = AttractSettings(after_s=1.0, classes=("thing",), text="", picture=str(tmp_path / "poster.png"))
-    poster = AttractScreen(settings, LABELS)
-    poster.apply(item, image)
-    screen = poster.apply(seen(101.0), image)
-    assert screen.shape == image.shape
-    assert (screen == (1, 2, 3)).all()
-
-
-def test_attract_needs_a_delay_and_known_classes():
-    with pytest.raises(ValueError, match="after_s"):
-        AttractScreen(AttractSettings(), LABELS)
-    with pytest.raises(InputError, match=r"attract\.classes"):
-        AttractScreen(AttractSettings(after_s=1.0), LABELS)

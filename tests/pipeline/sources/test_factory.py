@@ -19,6 +19,7 @@ from pipeline.sources.factory import LimitedSource, make_source, sample_frames, 
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.pattern import PatternSource, read_frame_number
+from pipeline.sources.played import PlayedSource
 from pipeline.sources.video import VideoFile
 from tests.pipeline import fakes
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock
@@ -37,7 +38,7 @@ def test_kinds(tmp_path: Path) -> None:
     assert isinstance(made("rtsp://cam/live"), ReconnectingSource)
     assert isinstance(made("test:"), PatternSource)
     assert isinstance(made(tmp_path), ImagesSource)
-    assert isinstance(made(clip), VideoFile)
+    assert isinstance(made(clip), PlayedSource)
 
 
 def test_policy_and_realtime(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_policy_and_realtime(tmp_path: Path) -> None:
         ({"realtime": True}, SourceKind.LIVE),
     ]:
         with made(clip, **arguments) as source:
-            assert isinstance(source, VideoFile)
+            assert isinstance(source, PlayedSource)
         assert made(clip, **arguments).open().kind is kind
     assert isinstance(made("0", policy=Policy.RECORDED), LiveSource), "a recording must not have a hole"
     assert isinstance(made("0", reconnect=ReconnectSettings(enabled=False)), LiveSource)

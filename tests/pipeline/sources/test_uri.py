@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.uri import Target, UriKind, is_video_address, natural_key, parse_uri
+from pipeline.sources.uri import Target, UriKind, camera_names, is_video_address, natural_key, parse_uri
 
 
 @pytest.fixture
@@ -173,3 +173,26 @@ def test_a_camera_by_its_serial_number() -> None:
     assert (target.kind, target.location, target.name) == (UriKind.CAMERA, "serial:AB12", "camera serial:AB12")
     with pytest.raises(InputError, match="serial: is incomplete"):
         parse_uri("serial: ")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("0", "camera-0"),
+        ("/dev/video7", "video7"),
+        ("serial:AB 12", "serial-AB-12"),
+        ("test:640x360@30", "test"),
+        ("rtsp://joe:hunter2@cam.example.com:554/live", "cam.example.com"),
+        ("rtsp://host/key@hunter2/live", "stream"),
+        ("http://[fe80::1]:8080/video", "fe80"),
+        ("udp://@:5000", "camera"),
+    ],
+)
+def test_a_source_gives_its_camera_a_name_without_secrets(uri, name):
+    assert camera_names([uri]) == [name]
+
+
+def test_names_of_cameras_differ(tmp_path):
+    clip = tmp_path / "a b.mp4"
+    clip.write_bytes(b"x")
+    assert camera_names([str(clip), "test:", str(clip), "test:8x8"]) == ["a-b", "test", "a-b-2", "test-2"]

@@ -199,3 +199,13 @@ def test_discarding_reports_what_was_inside():
 def test_a_slot_needs_room():
     with pytest.raises(ValueError, match="at least 1"):
         Slot(0, Overflow.WAIT)
+
+
+def test_a_slot_tells_when_something_came_and_when_it_was_closed():
+    told, slot = [], Slot(1, Overflow.DROP_OLDEST)
+    slot.on_change = lambda: told.append((len(slot), slot.closed))
+    slot.put(1)
+    slot.put(2)
+    slot.get()
+    slot.close(discard=True)
+    assert told == [(1, False), (1, False), (0, True)]

@@ -33,13 +33,20 @@ def find_browser() -> str | None:
 
 
 class Page:
-    """One open page."""
+    """One open page.
+
+    Attributes:
+        problems: what was blocked, missing or thrown.
+        dialogs: what the page asked in dialogs, each answered with `accepts`.
+    """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._number = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.problems: list[str] = []
+        self.dialogs: list[str] = []
+        self.accepts = True
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -49,6 +56,9 @@ class Page:
                 self._answers.pop(values["id"]).set_result(values)
             elif values["method"] == "Runtime.exceptionThrown":
                 self.problems.append(values["params"]["exceptionDetails"]["exception"].get("description", "exception"))
+            elif values["method"] == "Page.javascriptDialogOpening":
+                self.dialogs.append(values["params"]["message"])
+                self._answering = asyncio.create_task(self.call("Page.handleJavaScriptDialog", accept=self.accepts))
             elif values["method"] == "Log.entryAdded":
                 entry = values["params"]["entry"]
                 self.problems.append(f"{entry['text']} {entry.get('url', '')}")

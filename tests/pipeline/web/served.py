@@ -72,7 +72,7 @@ class Served:
         self.stream = stream
         self.camera = camera
         (self.sink,) = [sink for sink in stream.sinks if isinstance(sink, WebSink)]
-        self.url = self.sink.url
+        self.url = self.sink.page.url
         self.port = int(self.url.rsplit(":", 1)[1].rstrip("/"))
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

@@ -8,6 +8,7 @@ import pytest
 from pipeline.settings.output_settings import ColorBy
 from tests.pipeline.web.browser import browser_page, find_browser
 from tests.pipeline.web.served import served
+from tests.pipeline.web.served_cameras import served_cameras
 
 BROWSER = find_browser()
 pytestmark = pytest.mark.browser
@@ -68,17 +69,50 @@ async def try_switches(page, run):
 
 async def try_recording(page, run, folder):
     await page.ask("record.click()")
-    await page.until("recording.textContent.startsWith('Recording to ')")
+    await page.until("saved.textContent.startsWith('Recording to ')")
     assert await page.ask("record.textContent") == "Stop recording"
     await page.ask("record.click()")
-    await page.until("recording.textContent.startsWith('Saved as ') && record.textContent === 'Start recording'")
-    assert len(list(folder.glob("*.mp4"))) == 1
+    await page.until("saved.textContent.startsWith('Saved as ') && record.textContent === 'Start recording'")
+    (recording,) = folder.glob("*.mp4")
+    rows = "[...document.querySelectorAll('#recordings li')]"
+    await page.until(f"{rows}.length === 1 && {rows}[0].querySelector('a[download]') !== null")
+    assert await page.ask(f"{rows}[0].querySelector('.name').textContent") == recording.name
+    assert (
+        await page.ask(f"{rows}[0].querySelector('a[download]').getAttribute('href')") == f"recordings/{recording.name}"
+    )
+    # A player seeks in it: behind what it has loaded, with a range.
+    await page.ask(
+        "window.player = Object.assign(document.createElement('video'), "
+        "{ preload: 'metadata', muted: true, src: document.querySelector('#recordings a').href })"
+    )
+    await page.until("player.readyState >= 1 && player.duration > 0 && player.seekable.end(0) > 0")
+    await page.ask("player.currentTime = player.duration * 0.8")
+    await page.until("!player.seeking && player.readyState >= 2")
+    assert await page.ask("[player.videoWidth, player.videoHeight]") == [322, 180]
+    await page.ask("player.removeAttribute('src'); player.load()")
+    page.accepts = False
+    await page.ask(f"{rows}[0].querySelector('button').click()")
+    assert page.dialogs[0].startswith(f"Delete {recording.name} (")
+    assert recording.exists()
+    page.accepts = True
+    await page.ask(f"{rows}[0].querySelector('button').click()")
+    await page.until("document.getElementById('recordings').hidden && saved.hidden")
+    assert not recording.exists()
+
+
+async def try_history(page, run):
+    """A page that is opened late shows what was before, at once."""
+    await page.until("document.querySelector('#rates polyline').getAttribute('points').split(' ').length > 4")
+    await page.open(run.url)
+    await page.until("window.player === undefined && document.querySelectorAll('#rates polyline').length === 3")
+    assert await page.ask("document.querySelector('#rates polyline').getAttribute('points').split(' ').length") > 4
+    await page.until(f"{STATE}.textContent === 'Live'")
 
 
 async def try_silence(page, run):
     """The server keeps the connections open but sends nothing."""
     release = threading.Event()
-    run.sink._server._loop.call_soon_threadsafe(release.wait, 20)
+    run.sink.page._server._loop.call_soon_threadsafe(release.wait, 20)
     await page.until(f"{STATE}.dataset.state === 'bad'")
     await page.until(f"{STATE}.textContent === 'Connection lost, retrying …'")
     release.set()
@@ -104,6 +138,7 @@ def test_the_page_in_a_browser(tmp_path):
             assert page.problems == []  # nothing blocked, nothing missing, nothing thrown
             await try_switches(page, run)
             await try_recording(page, run, folder)
+            await try_history(page, run)
             await try_stall(page, run)
             await try_silence(page, run)
             assert page.problems == []
@@ -114,7 +149,7 @@ def test_the_page_in_a_browser(tmp_path):
             )
             assert min(await page.ask(heights)) >= 44  # a finger's width
 
-    with served(serve={"record_dir": str(folder)}, overlay={"status": False}) as run:
+    with served(output={"record_dir": str(folder)}, overlay={"status": False}) as run:
         asyncio.run(everything(run))
 
 
@@ -141,7 +176,7 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
         async with browser_page(BROWSER, tmp_path / "profile") as page:
             await page.open(run.url)
             assert "A token is required" in await page.ask("document.body.innerText")
-            await page.open(f"{run.url}?token={run.sink.token}")
+            await page.open(f"{run.url}?token={run.sink.page.token}")
             await page.until(f"{STATE}.textContent === 'Live'")
             assert await page.ask("location.href") == run.url
             assert await page.ask("document.cookie") == ""  # no script can read it
@@ -150,3 +185,51 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
 
     with served(serve={"token": "correct-horse-battery"}) as run:
         asyncio.run(with_token(run))
+
+
+def tile(camera, expression):
+    return f"document.querySelector('[data-camera={camera}]'){expression}"
+
+
+async def try_grid(page, run):
+    await page.open(run.url)
+    await page.until(f"{STATE}.textContent === 'Live' && document.querySelectorAll('.tile').length === 3")
+    for camera in ("hall", "gate"):
+        await page.until(f"{tile(camera, '.querySelector(`.words`)')}.hidden")
+        await page.until(f"{tile(camera, '.querySelector(`canvas`)')}.height === 180")  # a picture has come
+        await page.until(f"/fps · 1 other, 1 thing$/.test({tile(camera, '.querySelector(`.numbers`).textContent')})")
+    assert await page.ask(tile("cellar", ".querySelector('.words').textContent")) == "disabled"
+    await page.ask(tile("cellar", ".querySelector('input').click()"))
+    await page.until(f"{tile('cellar', '.querySelector(`.words`)')}.hidden")
+    await page.ask(tile("gate", ".querySelector('input').click()"))
+    await page.until(f"{tile('gate', '.querySelector(`.words`)')}.textContent === 'disabled'")
+    assert await page.ask(tile("gate", ".classList.contains('stale')"))
+    run.sources["hall"].flowing.clear()
+    await page.until(f"{STATE}.textContent === '1 of 2 live'")
+    run.sources["hall"].flowing.set()
+    await page.until(f"{STATE}.textContent === 'Live'")
+    assert page.problems == []
+    await page.resize(390, 844, mobile=True)
+    assert await page.ask("document.documentElement.scrollWidth") <= 390
+
+
+async def try_page_of_a_camera(page, run):
+    await page.open(await page.ask(tile("hall", ".querySelector('h2 a').href")))
+    assert await page.ask("location.pathname") == "/cameras/hall/"
+    await page.until(f"{STATE}.textContent === 'Live'")
+    assert await page.ask("document.getElementById('source').textContent") == "hall"
+    await page.ask("document.querySelector('[data-switch=boxes]').click()")
+    await page.until("fetch('api/status').then((a) => a.json()).then((s) => s.display.boxes)")
+    assert run.cameras.entries["cellar"].controls.state.overlay.boxes is False
+    assert page.problems == []
+    assert await page.ask("document.getElementById('all').href") == run.url
+
+
+def test_the_grid_and_the_page_of_a_camera(tmp_path):
+    async def everything(run):
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            await try_grid(page, run)
+            await try_page_of_a_camera(page, run)
+
+    with served_cameras("hall", "gate", "cellar", disabled=("cellar",), serve={"stalled_after_s": 1.0}) as run:
+        asyncio.run(everything(run))

@@ -27,7 +27,8 @@ def test_what_prometheus_reads():
     run.ledger.dropped(DropStage.INFERENCE)
     run.ledger.sink_dropped("recorder")
     run.controls.set_recording(True)
-    read, kinds = samples(Metrics(run.monitor, lambda: 7))
+    with run.feed.pictures.watching():
+        read, kinds = samples(Metrics({"": run.feed}))
     assert read["frames_total", "capture"] == 5
     assert read["frames_total", "inference"] == 1
     assert read["frames_total", "display"] == 4
@@ -46,7 +47,7 @@ def test_what_prometheus_reads():
     ]
     assert read["inference_seconds_median",] == pytest.approx(0.04, rel=0.01)
     assert read["objects", "person"] == read["objects", "dog"] == 1
-    assert (read["viewers",], read["recording",], read["healthy",]) == (7, 1, 1)
+    assert (read["viewers",], read["recording",], read["healthy",]) == (1, 1, 1)
     assert read["source_reconnects_total",] == 3
     assert kinds["stream_segment_latency_seconds"] == "histogram"
     assert kinds["stream_segment_frames"] == "counter"
@@ -56,13 +57,28 @@ def test_buckets_are_cumulative():
     run = Watched()
     for power in range(60):
         run.present(latency_s=0.001 * 1.2**power)
-    read, _ = samples(Metrics(run.monitor, int))
+    read, _ = samples(Metrics({"": run.feed}))
     buckets = [value for key, value in read.items() if key[0] == "latency_seconds_bucket"]
     assert buckets == sorted(buckets)
     assert buckets[-1] == 60
 
 
 def test_before_the_first_frame():
-    read, _ = samples(Metrics(Watched().monitor, int))
+    read, _ = samples(Metrics({"": Watched().feed}))
     assert read["frames_total", "display"] == 0
     assert read["healthy",] == 0
+
+
+def test_the_metrics_of_several_cameras_have_their_name():
+    hall, gate = Watched(), Watched()
+    hall.present(count=1)
+    gate.ledger.dropped(DropStage.INFERENCE)
+    text = Metrics({"hall": hall.feed, "gate": gate.feed}).text().decode()
+    families = list(text_string_to_metric_families(text))
+    assert len({family.name for family in families}) == len(families)  # each metric once
+    found = {(s.name, s.labels.get("camera"), s.labels.get("stage")): s.value for f in families for s in f.samples}
+    assert found["stream_segment_frames_total", "hall", "display"] == 1
+    assert found["stream_segment_frames_total", "gate", "display"] == 0
+    assert found["stream_segment_frames_dropped_total", "gate", "inference"] == 1
+    assert ("stream_segment_frames_dropped_total", "hall", "inference") not in found
+    assert [found["stream_segment_healthy", camera, None] for camera in ("hall", "gate")] == [1, 0]

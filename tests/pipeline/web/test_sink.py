@@ -1,7 +1,6 @@
 """The sink behind the page: the cost of viewers, none without them, and errors before the run."""
 
 import contextlib
-import logging
 import selectors
 import socket
 import struct
@@ -13,10 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.controls import Controls
-from pipeline.errors import InputError, RunError
 from pipeline.ledger import RunLedger
 from pipeline.settings.output_settings import OverlaySettings, ServeSettings
-from pipeline.web.server import listen
 from pipeline.web.sink import WebSink
 from pipeline.web.view import RunView
 from tests.pipeline.fakes import DEADLINE_S
@@ -85,24 +82,24 @@ def test_a_stalled_viewer_holds_up_neither_the_display_nor_the_others():
         stats = run.stream.ledger
         until(lambda: stats.overall().presented > 10)
         with Crowd(run.port, VIEWERS, stalled=1) as crowd:
-            until(lambda: run.sink.pictures.count == VIEWERS)
+            until(lambda: run.sink.feed.pictures.count == VIEWERS)
             until(lambda: min(crowd.received[1:]) > 0)
             seen, shown = min(crowd.received[1:]), stats.overall().presented
             until(lambda: min(crowd.received[1:]) > seen + FPS)
             until(lambda: stats.overall().presented > shown + FPS)
-        until(lambda: run.sink.pictures.count == 0)
+        until(lambda: run.sink.feed.pictures.count == 0)
 
 
 def test_a_viewer_that_reads_nothing_is_disconnected(monkeypatch):
-    monkeypatch.setattr("pipeline.web.routes.SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pipeline.web.responses.SEND_TIMEOUT_S", 0.3)
     with served(Camera(FPS, size_wh=(640, 360)), serve={"jpeg_quality": 100}) as run:
         noisy = np.random.default_rng(3).integers(0, 256, (360, 640, 3), np.uint8)
         with contextlib.closing(Crowd.connect(run.port, tiny=True)):
-            until(lambda: run.sink.pictures.count == 1)
+            until(lambda: run.sink.feed.pictures.count == 1)
             end_s = time.monotonic() + DEADLINE_S
-            while run.sink.pictures.count == 1:
+            while run.sink.feed.pictures.count == 1:
                 # Much data, so that the system's buffers fill soon.
-                run.sink.pictures.publish(noisy.tobytes())
+                run.sink.feed.pictures.publish(noisy.tobytes())
                 assert time.monotonic() < end_s
                 threading.Event().wait(0.01)
 
@@ -141,69 +138,10 @@ def test_without_viewers_nothing_is_drawn_or_encoded(monkeypatch):
     made = presentation(0)
     assert not one.wants_overlay
     one.write(made)
-    with one.pictures.watching():
+    with one.feed.pictures.watching():
         assert one.wants_overlay
         one.write(made)  # bare: drawn before the viewer came
         with pytest.raises(AssertionError):
             one.write(type(made)(made.segmented, made.annotated_bgr.copy()))
     one.close()
     one.close()
-
-
-def sent(monkeypatch, height, width, **values):
-    """Height and width of what a viewer gets of a picture."""
-    one, offered = sink_of(**values), []
-    one.open(context())
-    with contextlib.closing(one), one.pictures.watching():
-        monkeypatch.setattr(one.pictures, "publish", offered.append)
-        made = presentation(0, image=np.zeros((height, width, 3), np.uint8))
-        one.write(type(made)(made.segmented, made.annotated_bgr.copy()))
-    return cv2.imdecode(np.frombuffer(offered[0], np.uint8), cv2.IMREAD_COLOR).shape[:2]
-
-
-def test_wide_pictures_are_sent_smaller_and_none_larger_than_it_is(monkeypatch):
-    assert sent(monkeypatch, 101, 400, max_width=200) == (50, 200)
-    assert sent(monkeypatch, 101, 400, max_width=400) == (101, 400)
-    assert sent(monkeypatch, 101, 400, max_width=None) == (101, 400)
-    assert sent(monkeypatch, 1, 4000, max_width=200) == (1, 200)
-
-
-def test_a_picture_too_large_for_jpeg_is_an_error_with_a_way_out(monkeypatch):
-    with pytest.raises(RunError, match=r"serve\.max_width"):
-        sent(monkeypatch, 1, 70000, max_width=None)
-
-
-def test_a_port_in_use_is_an_input_error():
-    with contextlib.closing(listen("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        one = sink_of(address=str(port))
-        with pytest.raises(InputError, match=f"port {port} is in use"):
-            one.open(context())
-        one.close()
-
-
-def test_the_address_is_logged_and_the_token_only_if_generated(caplog, monkeypatch):
-    monkeypatch.delenv("STREAM_SEGMENT_TOKEN", raising=False)
-    caplog.set_level(logging.INFO)
-    cases = (
-        ("127.0.0.1:0", None, "page: {url}"),
-        ("0.0.0.0:0", None, "page: {url}?token={token}"),
-        ("0.0.0.0:0", "correct-horse-battery", "page: {url} (requires the token)"),
-        ("127.0.0.1:0", "correct-horse-battery", "page: {url} (requires the token)"),
-    )
-    for address, token, text in cases:
-        caplog.clear()
-        one = sink_of(address=address, token=token)
-        one.open(context())
-        one.close()
-        assert caplog.messages == [text.format(url=one.url, token=one.token)]
-        assert (one.token is None) == (text == "page: {url}")
-
-
-def test_a_short_token_in_the_environment_leaves_no_socket_behind(monkeypatch):
-    monkeypatch.setenv("STREAM_SEGMENT_TOKEN", "short")
-    with contextlib.closing(listen("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with pytest.raises(InputError, match="STREAM_SEGMENT_TOKEN"):
-        sink_of(address=str(port)).open(context())
-    listen("127.0.0.1", port).close()

@@ -6,9 +6,10 @@ import pytest
 from pipeline.controls import Controls, DisplayChange
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import SegmentedFrame, SourceKind, StageTimes
-from pipeline.settings.output_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings, ServeSettings
 from pipeline.sinks.base import Presentation
-from pipeline.web.view import RunMonitor, RunView
+from pipeline.web.feed import Feed
+from pipeline.web.view import RunView
 from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 from tests.pipeline.sinks.presentations import context
 
@@ -25,11 +26,12 @@ class Watched:
             self.clock,
             source=lambda: opened.source,
             model=lambda: "a model",
-            least_score=0.7,
+            least_score=lambda: 0.7,
             waiting_for=lambda: self.waiting,
             reconnects=lambda: 3,
         )
-        self.monitor = RunMonitor(view, stalled_after_s=5.0)
+        self.feed = Feed(ServeSettings(stalled_after_s=5.0), lambda: view)
+        self.monitor = self.feed.monitor
         self.monitor.labels = opened.labels
 
     def present(self, count=2, latency_s=0.25):
@@ -84,7 +86,7 @@ def test_status_is_complete_and_json():
     run.ledger.dropped(DropStage.INFERENCE)
     run.ledger.sink_dropped("recorder")
     run.controls.set_recording(True)
-    run.controls.recording_started("/home/somebody/films/a.mp4")
+    run.controls.recording_to("/home/somebody/films/a.mp4")
     run.clock.now_s += 1.0
     status = json.loads(json.dumps(run.monitor.status(viewers=4)))
     assert status["source"] == {"name": "camera 0", "live": True, "width": 96, "height": 64, "fps": 25.0}
@@ -121,3 +123,21 @@ def test_the_threshold_is_at_least_that_of_the_run():
         run.controls.change_display(DisplayChange(min_score=given))
         display = run.monitor.status(0)["display"]
         assert (display["min_score"], display["least_score"]) == (shown, 0.7)
+
+
+def test_the_history_is_the_last_minute_of_what_is_plotted():
+    run = Watched()
+    assert run.monitor.history == []
+    for second in range(100):
+        run.clock.now_s += 1.0
+        run.present(count=second % 3)
+        run.ledger.dropped(DropStage.DISPLAY)
+        for _ in range(2):  # twice a second
+            run.monitor.sample()
+    history = json.loads(json.dumps(run.monitor.history))
+    assert len(history) == 120
+    assert [sample["drops"][0]["count"] for sample in history] == [count for count in range(41, 101) for _ in range(2)]
+    assert history[-1]["objects"] == {"dog": 0, "person": 0}  # 99 % 3 is 0
+    assert history[-3]["objects"] == {"dog": 1, "person": 1}
+    status = run.monitor.status(0)
+    assert history[-1] == {name: status[name] for name in ("fps", "latency_ms", "objects", "drops", "sink_drops")}

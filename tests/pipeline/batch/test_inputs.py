@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch.recordings import Recording, find_recordings, ignored_text
+from pipeline.batch.inputs import Recording, find_recordings, ignored_text
 from pipeline.errors import InputError
 
 

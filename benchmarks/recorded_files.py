@@ -1,0 +1,33 @@
+"""What a soak test finds in the files that a run has written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+
+from benchmarks.soak_verdict import Recording
+
+
+def decoded(path: Path) -> Recording:
+    """Decode a file to its end with OpenCV, and count with PyAV the frames that its container lists."""
+    video, count = cv2.VideoCapture(str(path)), 0
+    while video.read()[0]:
+        count += 1
+    video.release()
+    try:
+        with av.open(str(path)) as container:
+            listed = sum(packet.size > 0 for packet in container.demux(video=0))
+    except av.FFmpegError as error:
+        return Recording(path.name, count, 0, f"cannot be opened: {error.strerror}")
+    return Recording(path.name, count, listed)
+
+
+def whole_lines(path: Path) -> int:
+    """Lines of a JSON Lines file; raises ValueError where one is no JSON."""
+    if not path.is_file():
+        return 0
+    with path.open(encoding="utf-8") as lines:
+        return sum(1 for line in lines if json.loads(line))

@@ -1,0 +1,1 @@
+"""Reports and exports from the detections that runs have written."""

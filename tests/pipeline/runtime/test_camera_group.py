@@ -1,0 +1,489 @@
+"""Whole runs with several cameras: real threads, fakes at both ends."""
+
+import itertools
+import logging
+import threading
+import time
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError, OutputClosedError, RunError, StageStuckError
+from pipeline.ledger import EndReason
+from pipeline.records import SourceKind, UnredactedFrame
+from pipeline.runtime import camera_entry, inference_service
+from pipeline.runtime.camera_group import Cameras
+from pipeline.sinks.base import CamerasViewer, Delivery
+from pipeline.threads.stage import Stage
+from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource, make_instances
+
+HEADLESS = {"window": {"mode": "off"}, "tracking": {"enabled": False}}
+TENS = 25
+"""How many shades each camera has: camera k's frames are 10 k, 10 k + 1 … 10 k + 9, again and again."""
+
+
+class Shades(FakeSource):
+    """Frames of one camera's own shades."""
+
+    def __init__(self, number, count, kind=SourceKind.RECORDED, **more):
+        super().__init__(count, kind, **more)
+        self.number = number
+
+    def read(self):
+        frame = super().read()
+        if frame is None:
+            return None
+        shade = 10 * self.number + frame.index % 10
+        return replace(frame, image_bgr=np.full((HEIGHT, WIDTH, 3), shade, np.uint8))
+
+
+class Reader(FakeSegmenter):
+    """Finds one object, whose x is the frame's shade."""
+
+    def segment(self, image_bgr):
+        super().segment(image_bgr)
+        return make_instances(1, x=float(image_bgr[0, 0, 0]))
+
+
+def group(sources, segmenter=None, values=None, entries=None):
+    """Cameras a, b, c …, one for each source; `entries` are settings of single ones, by name."""
+    names = [chr(97 + number) for number in range(len(sources))]
+    by_name = dict(zip(names, sources, strict=True))
+    own = entries or {}
+    cameras = [{"name": name, "uri": "test:"} | own.get(name, {}) for name in names]
+    made = lambda name, _: by_name[name] if isinstance(by_name[name], FakeSource) else next(by_name[name])  # noqa: E731
+    return Cameras({**HEADLESS, **(values or {}), "cameras": cameras}, segmenter=segmenter or Reader(), source_of=made)
+
+
+def assert_accounted_for(cameras):
+    for camera in cameras.summary().cameras:
+        for run in camera.runs:
+            assert run.stats.captured == run.stats.presented + run.stats.dropped_total
+
+
+def collect(cameras):
+    found = defaultdict(list)
+    with cameras:
+        for name, segmented in cameras:
+            found[name].append(segmented)
+    return found
+
+
+def test_files_give_every_frame_in_order_with_their_own_instances():
+    cameras = group([Shades(number, 30 + number) for number in range(4)])
+    found = collect(cameras)
+    for number, name in enumerate("abcd"):
+        assert [each.frame.index for each in found[name]] == list(range(30 + number))
+        assert {each.frame.camera for each in found[name]} == {name}
+        shades = [10 * number + index % 10 for index in range(30 + number)]
+        assert [each.instances.boxes_xyxy[0, 0] for each in found[name]] == shades
+    summary = cameras.summary()
+    assert [(one.name, one.error) for one in summary.cameras] == [(name, None) for name in "abcd"]
+    assert [run.end for one in summary.cameras for run in one.runs] == [EndReason.FINISHED] * 4
+    assert not summary.stopped
+    assert_accounted_for(cameras)
+
+
+@pytest.mark.parametrize("presentation", ["exact", "smooth"])
+def test_live_cameras_show_only_their_own_instances(presentation):
+    cameras = group(
+        [Shades(number, 200, SourceKind.LIVE) for number in range(5)], values={"presentation": presentation}
+    )
+    with cameras:
+        for name, segmented in cameras:
+            for x in segmented.instances.boxes_xyxy[:, 0]:
+                assert int(x) // 10 == ord(name) - 97
+    assert_accounted_for(cameras)
+
+
+def test_results_that_are_mixed_on_purpose_show_nothing():
+    """Each camera's join is given the other's results: no frame is presented with them."""
+    cameras = group([Shades(number, None, SourceKind.LIVE) for number in (1, 2)], values={"presentation": "smooth"})
+    with cameras:
+        a, b = (cameras.entries[name] for name in "ab")
+        while not (a.view.source() and b.view.source()):
+            threading.Event().wait(0.001)
+        joins = [entry._stream._wiring.join for entry in (a, b)]
+        joins[0]._results, joins[1]._results = joins[1]._results, joins[0]._results
+        for name, segmented in cameras:
+            for x in segmented.instances.boxes_xyxy[:, 0]:
+                assert int(x) // 10 == {"a": 1, "b": 2}[name]
+            if a.error or b.error:  # whose frames are behind the other's results uses none of them
+                cameras.stop()
+    errors = [str(one.error) for one in cameras.summary().cameras if one.error is not None]
+    assert errors
+    assert all("came with detections of camera" in error for error in errors)
+
+
+def test_a_frame_refuses_another_cameras_detections():
+    cameras = group([Shades(1, 1), Shades(2, 1)])
+    kept = {}
+    redacted = []
+    for name in "ab":
+        stream = cameras.entries[name]._stream
+        redact = stream._redacted
+        stream._redacted = lambda captured, name=name, redact=redact: (kept.update({name: captured}), redact(captured))[
+            1
+        ]
+    collect(cameras)
+    a, b = kept["a"], kept["b"]
+    with pytest.raises(ValueError, match="a frame of camera a came with detections of camera b"):
+        redacted.append(UnredactedFrame(a.frame, b.instances, 0, a.times, b.detections))
+    assert redacted == []
+
+
+def test_a_camera_that_fails_ends_alone(caplog):
+    def fail(index):
+        if index == 3:
+            raise RunError("the disk is full")
+
+    others = [Shades(number, 40) for number in (1, 2)]
+    cameras = group([Shades(0, 40), *others])
+    cameras.add_sink("a", FakeSink(on_write=fail))
+    kept = FakeSink()
+    cameras.add_sink("b", kept)
+    with caplog.at_level(logging.ERROR):
+        found = collect(cameras)
+    assert kept.written == [each.frame.index for each in found["c"]] == list(range(40))
+    assert str(cameras.entries["a"].error) == "the disk is full"
+    assert cameras.entries["a"].state == "failed: the disk is full"
+    assert [cameras.entries[name].error for name in "bc"] == [None, None]
+    assert caplog.messages == ["camera a has ended: the disk is full"]
+    assert_accounted_for(cameras)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"error": RunError("corrupt")},
+        {"gate": lambda index: index < 5 or bool(time_stands_still.wait(DEADLINE_S))},
+    ],
+)
+def test_trouble_of_one_source_is_none_of_another(trouble):
+    """A source that fails, and one that stands still until the others have ended."""
+    time_stands_still.clear()
+    cameras = group([Shades(0, 8 if "error" in trouble else None, **trouble), Shades(1, 60), Shades(2, 60)])
+    found = defaultdict(list)
+    with cameras:
+        for name, segmented in cameras:
+            found[name].append(segmented.frame.index)
+            if len(found["b"]) == len(found["c"]) == 60:
+                time_stands_still.set()
+                cameras.stop()
+    assert found["b"] == found["c"] == list(range(60))
+    assert_accounted_for(cameras)
+
+
+time_stands_still = threading.Event()
+
+
+def test_a_stuck_sink_of_one_camera_holds_up_no_other():
+    gate = threading.Event()
+    cameras = group([Shades(0, 500), Shades(1, 60)])
+    cameras.add_sink("a", FakeSink(on_write=lambda _: gate.wait(DEADLINE_S)))
+    count = 0
+    with cameras:
+        for name, _ in cameras:
+            count += name == "b"
+            if count == 60:
+                gate.set()
+                cameras.stop()
+    assert count == 60
+
+
+def test_the_networks_failure_is_everybodys():
+    def fail(index):
+        if index == 11:
+            raise ValueError("out of memory")
+
+    cameras = group([Shades(0, None), Shades(1, None), Shades(2, None)], FakeSegmenter(fail))
+    with pytest.raises(RunError, match=r"^inference failed: ValueError: out of memory$"), cameras:
+        cameras.run()
+    errors = {str(one.error) for one in cameras.summary().cameras if one.error is not None}  # one may not be open yet
+    assert errors == {"inference failed: ValueError: out of memory"}
+
+
+def test_a_lost_network_is_restarted_once_for_all():
+    failed = []
+
+    def fail(index):
+        if index == 11 and not failed:
+            failed.append(index)
+            raise ValueError("lost")
+
+    cameras = group(
+        [Shades(number, 40) for number in range(3)], FakeSegmenter(fail), {"supervision": {"restart": True}}
+    )
+    found = collect(cameras)
+    assert [len(found[name]) for name in "abc"] == [40] * 3
+    assert cameras.summary().restarts == 1
+    empty = [(name, each.frame.index) for name in "abc" for each in found[name] if not len(each.instances)]
+    assert empty == [("b", 1)]
+
+
+def test_cameras_are_disabled_and_enabled_while_others_run():
+    sources = [itertools.repeat(None), Shades(1, None)]
+    sources[0] = (Shades(0, None) for _ in itertools.count())
+    cameras = group(sources)
+    seen = FakeSink()
+    cameras.add_sink("a", seen)
+    steps = iter(("disable", "enable", "disable"))
+    with cameras:
+        done = 0
+        for name, segmented in cameras:
+            entry = cameras.entries["a"]
+            if name == "a" and segmented.frame.index == 3 and entry.enabled:
+                getattr(cameras, next(steps))("a")
+            elif not entry.enabled and not entry.running and name == "b":
+                assert entry.state == "disabled"
+                done += 1
+                if done == 2:
+                    break
+                getattr(cameras, next(steps))("a")
+    a, b = cameras.summary().cameras
+    assert (len(a.runs), len(b.runs)) == (2, 1)
+    assert a.error is None
+    assert seen.closed == 2
+    assert_accounted_for(cameras)
+
+
+def until_seen(frames, names):
+    """Take frames until there was one of each of these cameras."""
+    missing = set(names)
+    while missing:
+        missing.discard(next(frames)[0])
+
+
+def test_cameras_come_and_go():
+    cameras = group([Shades(0, None), Shades(1, None)])
+    cameras._source_of = lambda name, _: Shades(ord(name) - 97, None)
+    made = []
+    cameras.add_sinks(lambda entry: made.append(entry.name) or FakeSink())
+    with cameras:
+        frames = iter(cameras)
+        until_seen(frames, {"a", "b"})
+        cameras.add({"name": "c", "uri": "test:"})
+        with pytest.raises(InputError, match="two are named c"):
+            cameras.add({"name": "c", "uri": "test:"})
+        with pytest.raises(InputError, match="camera d: unknown setting overlai"):
+            cameras.add({"name": "d", "uri": "test:", "overlai": {}})
+        until_seen(frames, {"c"})
+        cameras.remove("a")
+        until_seen(frames, {"b", "c"})
+    assert list(cameras.entries) == ["b", "c"]
+    assert [camera.name for camera in cameras.settings.cameras] == ["b", "c"]
+    assert made == ["a", "b", "c"]
+    with pytest.raises(InputError, match="there is no camera a; the cameras are b, c"):
+        cameras.disable("a")
+
+
+def test_a_run_with_all_cameras_disabled_waits_for_one_to_be_enabled():
+    cameras = group([(Shades(0, 5) for _ in itertools.count()), Shades(1, 5)], entries={"b": {"enabled": False}})
+    assert cameras.entries["b"].state == "disabled"
+    with cameras:
+        cameras.disable("a")
+        cameras.entries["a"].join()
+        assert not cameras._ended
+        cameras.enable("b")
+        assert {name for name, _ in cameras} >= {"b"}
+
+
+def test_stop_ends_all_also_before_anybody_iterates():
+    cameras = group([Shades(number, None) for number in range(3)])
+    with cameras:
+        cameras.stop()
+    assert all(not entry.running for entry in cameras.entries.values())
+    assert cameras.summary().stopped
+    assert_accounted_for(cameras)
+
+
+def test_stop_reaches_a_source_that_is_being_opened():
+    class Slow(Shades):
+        def open(self):
+            assert self.interrupted.wait(DEADLINE_S)
+            raise InputError("interrupted")
+
+    cameras = group([Slow(0, None), Shades(1, None)])
+    with cameras:
+        for name, _ in cameras:
+            assert name == "b"
+            assert cameras.entries["a"].state == "connecting"
+            cameras.stop()
+    assert cameras.entries["a"].error is None
+
+
+def presented(cameras, camera):
+    """Wait until a camera's thread holds a frame for the loop, while nobody takes any."""
+    ledger = cameras.entries[camera].ledger
+    until_s = time.monotonic() + DEADLINE_S
+    while not ledger.overall().presented:
+        assert time.monotonic() < until_s
+        threading.Event().wait(0.001)
+
+
+def test_cameras_go_and_come_back_before_anybody_takes_frames():
+    sources = [(Shades(number, None) for _ in itertools.count()) for number in range(3)]
+    cameras = group(sources)
+    with cameras:
+        for name in "abc":
+            presented(cameras, name)
+        cameras.remove("a")
+        cameras.disable("b")
+        cameras.enable("b")  # waits for the end of its first run
+        until_seen(iter(cameras), {"b", "c"})
+    assert [len(one.runs) for one in cameras.summary().cameras] == [2, 1]
+    assert_accounted_for(cameras)
+
+
+def test_stop_before_the_run_is_open_is_no_failure(caplog):
+    cameras = group([Shades(number, None) for number in range(3)])
+    cameras.stop()
+    with cameras:
+        assert list(cameras) == []
+    assert [(one.runs, one.error) for one in cameras.summary().cameras] == [((), None)] * 3
+    assert caplog.messages == []
+
+
+def test_a_run_that_cannot_be_opened_leaves_nothing_behind():
+    def make(entry):
+        if entry.name == "c":
+            raise InputError("the port is taken")
+        return FakeSink()
+
+    segmenter = Reader()
+    cameras = group([Shades(number, None) for number in range(3)], segmenter)
+    cameras.add_sinks(make)
+    with pytest.raises(InputError, match="the port is taken"), cameras:
+        raise AssertionError("it must not be open")
+    assert not any(entry.running for entry in cameras.entries.values())
+    assert segmenter.closed == 1
+
+
+def test_nothing_starts_once_the_run_ends():
+    cameras = group([(Shades(number, None) for _ in itertools.count()) for number in range(2)])
+    with cameras:
+        cameras.disable("a")
+        cameras.entries["a"].join()
+        cameras.stop()
+        cameras.enable("a")
+        assert not cameras.entries["a"].running
+    cameras.enable("a")
+    assert not cameras.entries["a"].running
+
+
+def test_a_network_that_hangs_makes_no_camera_fail(monkeypatch, caplog):
+    monkeypatch.setattr(inference_service, "CLOSE_DEADLINE_S", 0.05)
+    hangs, back = threading.Event(), threading.Event()
+
+    def hang(index):
+        hangs.set()
+        back.wait(DEADLINE_S)
+
+    cameras = group([Shades(number, None) for number in range(2)], FakeSegmenter(hang))
+    with cameras:
+        assert hangs.wait(DEADLINE_S)
+    assert [one.error for one in cameras.summary().cameras] == [None, None]
+    assert caplog.messages == ["inference did not end within 0.05 s; the program ends without it"]
+    back.set()
+    assert_accounted_for(cameras)
+
+
+def test_several_cameras_that_are_stuck_have_one_deadline_together(monkeypatch):
+    monkeypatch.setattr(camera_entry, "END_DEADLINE_S", 0.2)
+    monkeypatch.setattr("pipeline.runtime.camera_group.END_DEADLINE_S", 0.2)
+    waits, wait = [], Stage.wait
+
+    def record(stage, timeout_s):
+        if stage.name.startswith("camera ") and timeout_s:
+            waits.append(timeout_s)
+        return wait(stage, timeout_s)
+
+    gate, stuck = threading.Event(), threading.Semaphore(0)
+    cameras = group([Shades(number, None, SourceKind.LIVE) for number in range(2)])
+    for name in "ab":
+        cameras.add_sink(
+            name, FakeSink(Delivery.MAIN_THREAD, on_write=lambda _: stuck.release() or gate.wait(DEADLINE_S))
+        )
+    cameras.open()
+    for _ in "ab":
+        assert stuck.acquire(timeout=DEADLINE_S)
+    monkeypatch.setattr(Stage, "wait", record)
+    with pytest.raises(StageStuckError, match=r"camera a did not end within 0\.2 s"):
+        cameras.close()
+    assert len(waits) == 1  # nothing of the 0.2 s was left for the other one
+    gate.set()
+    for name in "ab":
+        cameras.entries[name].join(time.monotonic() + DEADLINE_S)
+
+
+class Wall(CamerasViewer):
+    """Counts what it is shown; asks for the end when each camera was shown and is in a state of interest."""
+
+    def __init__(self, until):
+        self.shown, self.states, self.calls = defaultdict(list), {}, []
+        self._until = until
+
+    def open(self, cameras):
+        self.calls.append(("open", tuple(cameras)))
+
+    def write(self, camera, presentation, context):
+        assert context.labels[0] == "BG"
+        assert threading.current_thread() is threading.main_thread()
+        assert presentation.drawn
+        self.shown[camera].append(presentation.segmented.frame.index)
+
+    def idle(self, states):
+        self.states = dict(states)
+        self.stop_requested = self._until(self)
+
+    def close(self):
+        self.calls.append(("close",))
+
+
+def test_a_viewer_of_all_cameras_runs_in_the_main_thread():
+    lost = Shades(1, None, SourceKind.LIVE)
+    lost.text = "gone"
+    lost._gate = lambda _: lost.interrupted.wait(DEADLINE_S) and False
+    wall = Wall(lambda wall: len(wall.shown["a"]) > 3 and wall.states["b"].startswith("offline"))
+    cameras = group([Shades(0, None, SourceKind.LIVE), lost, Shades(2, 1)], entries={"c": {"enabled": False}})
+    cameras.set_viewer(wall)
+    with cameras:
+        cameras.run()
+    assert wall.calls == [("open", ("a", "b", "c")), ("close",)]
+    assert set(wall.shown) == {"a"}
+    assert sorted(wall.shown["a"]) == wall.shown["a"]
+    assert wall.states["c"] == "disabled"
+    assert wall.states["b"].removeprefix("offline since ").replace(":", "").isdecimal()
+
+
+def test_a_last_frame_of_a_removed_camera_is_not_shown():
+    wall = Wall(lambda _: False)
+    cameras = group([Shades(0, None), Shades(1, None)])
+    cameras.set_viewer(wall)
+    with cameras:
+        cameras.remove("a")
+        cameras._shown.put("a", (None, None), waits=False)
+        cameras._refresh(0.0)
+    assert "a" not in wall.shown
+
+
+def test_nobody_reads_standard_output(caplog):
+    cameras = group([Shades(0, None)])
+
+    def leave(index):
+        raise OutputClosedError("gone")
+
+    cameras.add_sink("a", FakeSink(on_write=leave))
+    with caplog.at_level(logging.ERROR), cameras:
+        cameras.run()
+    assert cameras.output_closed
+    assert caplog.messages == []
+
+
+def test_a_group_that_is_not_open_says_how_to_use_it():
+    cameras = group([Shades(0, 1)])
+    for use in (lambda: next(iter(cameras)), cameras.run, lambda: cameras.enable("a")):
+        with pytest.raises(RuntimeError, match="`with` block"):
+            use()

@@ -1,0 +1,191 @@
+"""Adding, changing and removing cameras: what is allowed, what is not, and what is written back."""
+
+import stat
+import sys
+
+import pytest
+import yaml
+
+from pipeline.errors import InputError
+from pipeline.settings.loading import load_settings
+from pipeline.web.camera_editing import is_allowed
+from tests.pipeline.web.served import CONTROL
+from tests.pipeline.web.served_cameras import served_cameras
+
+ALLOWED = ("rtsp://192.168.1.20", "http://cam.lan:8080", "rtsps://[fe80::1]/", "0", "test:320x240")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://192.168.1.20",
+        "rtsp://192.168.1.20/live?channel=1",
+        "RTSP://192.168.1.20:554/live",
+        "rtsp://user:p%40ss@192.168.1.20/live@2",
+        "http://CAM.lan:8080/video.mjpg",
+        "rtsps://[FE80::1]:322/x",
+        "0",
+        "test:320x240",
+    ],
+)
+def test_allowed(uri):
+    assert is_allowed(uri, ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://192.168.1.21/live",
+        "rtsp://192.168.1.20:8554/live",
+        "http://192.168.1.20/live",
+        "http://cam.lan/video.mjpg",  # port 80
+        "rtsp://192.168.1.20@evil.example/live",
+        "rtsp://evil.example/@192.168.1.20",
+        "rtsp://evil.example#@192.168.1.20/",
+        "rtsp://evil.example?@192.168.1.20/",
+        "rtsp://evil.example\\@192.168.1.20/",
+        "rtsp://a@evil.example@192.168.1.20/",
+        "rtsp://192.168.1.20\n/live",
+        "rtsp://192.168.1.20 /live",
+        "rtsp://192.168.1.20/li ve",
+        "rtsp://192.168.1.20.evil.example/",
+        "rtsp://192.168.1.20:554:80/",
+        "rtsp://xn--cam.lan/",
+        "rtsp://cam\N{CYRILLIC SMALL LETTER A}.lan/",
+        "concat:rtsp://192.168.1.20/a",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "1",
+        " 0",
+        "",
+        "test:",
+        "rtsp://",
+    ],
+)
+def test_not_allowed(uri):
+    assert not is_allowed(uri, ALLOWED)
+
+
+def test_nothing_is_allowed_by_default():
+    assert not any(is_allowed(uri, ()) for uri in ("0", "rtsp://192.168.1.20/", ""))
+
+
+def editable(tmp_path=None, **values):
+    file = {} if tmp_path is None else {"cameras_file": str(tmp_path / "cameras.yaml")}
+    serve = {"edit_cameras": True, "camera_sources": ["test:320x240", "rtsp://cam.lan"], **file, **values}
+    return served_cameras("hall", "gate", serve=serve)
+
+
+def names(run):
+    return [one["name"] for one in run.json("/api/status")["cameras"]]
+
+
+def test_add_change_and_remove():
+    with editable() as run:
+        run.until_state("hall", "")
+        shown = run.cameras.entries["hall"].ledger
+        status, answer = run.post("/api/cameras/add", {"name": "roof", "uri": "test:320x240", "weight": 2.0})
+        assert status == 200
+        assert [one["name"] for one in answer["cameras"]] == ["hall", "gate", "roof"]
+        assert answer["editable"] is True
+        run.until_state("roof", "")
+        assert run.get("/cameras/roof/")[0] == 200
+        assert run.post("/api/cameras/change", {"camera": "gate", "uri": "rtsp://cam.lan/live"})[0] == 200
+        (gate,) = [camera for camera in run.cameras.settings.cameras if camera.name == "gate"]
+        assert gate.uri.reveal() == "rtsp://cam.lan/live"
+        assert run.post("/api/cameras/remove", {"camera": "roof"})[0] == 200
+        assert sorted(names(run)) == ["gate", "hall"]
+        assert run.cameras.entries["hall"].ledger is shown  # the others ran on
+
+
+def test_a_camera_that_gets_another_source_keeps_its_own_settings():
+    with editable() as run:
+        run.cameras.add({"name": "vault", "uri": "test:", "weight": 2.0, "privacy": {"mode": "blur"}})
+        assert run.post("/api/cameras/change", {"camera": "vault", "uri": "test:320x240"})[0] == 200
+        entry = run.cameras.entries["vault"]
+        assert entry.settings.source.uri.reveal() == "test:320x240"
+        assert entry.settings.privacy.mode.value == "blur"
+        assert run.cameras.settings.cameras[-1].weight == 2.0
+        assert entry.enabled
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "status", "text"),
+    [
+        ("add", {"name": "x", "uri": "/etc/passwd"}, 403, "serve.camera_sources"),
+        ("add", {"name": "x", "uri": "0"}, 403, "serve.camera_sources"),
+        ("add", {"name": "hall", "uri": "test:320x240"}, 409, "two are named hall"),
+        ("add", {"name": "../x", "uri": "test:320x240"}, 409, "expected a name"),
+        ("add", {"name": "x", "uri": "test:320x240", "weight": 0.0}, 409, "0.01"),
+        ("add", {"name": "x", "uri": "test:320x240", "output": {"path": "/tmp/x.mp4"}}, 400, "output"),
+        ("add", {"name": "x"}, 400, "uri"),
+        ("change", {"camera": "absent", "uri": "test:320x240"}, 404, "no camera"),
+        ("change", {"camera": "hall", "uri": "http://evil.example/"}, 403, "serve.camera_sources"),
+        ("change", {"camera": "hall", "weight": -1.0}, 409, "0.01"),
+        ("remove", {"camera": "absent"}, 404, "no camera"),
+    ],
+)
+def test_what_is_refused_changes_nothing(path, change, status, text):
+    with editable() as run:
+        before, entries = run.cameras.settings, run.cameras.entries
+        got, answer = run.post(f"/api/cameras/{path}", change)
+        assert (got, text in answer["error"]) == (status, True), answer
+        assert run.cameras.settings is before
+        assert run.cameras.entries is entries
+
+
+def test_editing_is_off_by_default_and_refused_to_other_sites():
+    changes = {"add": {"name": "x", "uri": "test:320x240"}, "change": {"camera": "hall"}, "remove": {"camera": "hall"}}
+    with served_cameras("hall", serve={"camera_sources": ["test:320x240"]}) as run:
+        for path, change in changes.items():
+            status, answer = run.post(f"/api/cameras/{path}", change)
+            assert (status, answer["error"].partition(":")[0]) == (403, "cameras cannot be edited here")
+        assert run.json("/api/status")["editable"] is False
+    with editable() as run:
+        for path, change in changes.items():
+            for headers in ({"Content-Type": "application/json"}, CONTROL | {"Origin": "http://evil.example"}):
+                assert run.post(f"/api/cameras/{path}", change, headers)[0] == 403
+        assert names(run) == ["hall", "gate"]
+
+
+def test_changes_are_written_back(tmp_path):
+    file = tmp_path / "cameras.yaml"
+    with editable(tmp_path) as run:
+        assert not file.exists()
+        secret = "rtsp://user:secret-word@cam.lan/live"
+        run.post("/api/cameras/add", {"name": "roof", "uri": secret, "weight": 0.5})
+        run.post("/api/cameras", {"camera": "gate", "enabled": False})
+        run.post("/api/cameras/remove", {"camera": "hall"})
+        assert b"secret-word" not in run.get("/api/status")[2] + run.get("/cameras/roof/api/status")[2]
+    if sys.platform != "win32":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    settings = load_settings(file)
+    read = [(camera.name, camera.uri.reveal(), camera.enabled, camera.weight) for camera in settings.cameras]
+    assert read == [("gate", "test:", False, 1.0), ("roof", secret, True, 0.5)]
+    assert settings.serve.edit_cameras
+    assert not settings.tracking.enabled  # everything else too
+    with editable(tmp_path) as run:  # the next run may replace what the program has written
+        run.post("/api/cameras/remove", {"camera": "gate"})
+    assert [camera["name"] for camera in yaml.safe_load(file.read_text())["cameras"]] == ["hall"]
+
+
+def test_a_file_of_the_user_is_not_replaced(tmp_path):
+    file = tmp_path / "cameras.yaml"
+    file.write_text("cameras: []  # mine\n")
+    with pytest.raises(InputError, match="the program did not write it"), editable(tmp_path):
+        pass
+    assert file.read_text() == "cameras: []  # mine\n"
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with editable(tmp_path) as run:
+        monkeypatch.setattr("pipeline.web.camera_editing.replace_file", refuse)
+        status, answer = run.post("/api/cameras/remove", {"camera": "gate"})
+        assert (status, answer["error"]) == (
+            500,
+            "done, but serve.cameras_file cannot be written: No space left on device",
+        )
+        assert names(run) == ["hall"]
