@@ -264,7 +264,8 @@ class Driver:
                 self._check_disk()
                 self._give()
                 for event in self._executor.events(POLL_S):
-                    self._take(event)
+                    if not self._stopping:  # Ctrl-C reaches the workers too
+                        self._take(event)
                 self._check_time()
                 on_tick(self.state())
         finally:

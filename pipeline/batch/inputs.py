@@ -144,6 +144,8 @@ class _Search:
     def add(self, text: str, must_exist: bool) -> None:
         """Add a folder, a file or what a glob matches."""
         path = str(user_path(text, "input"))
+        if os.path.isdir(path) and _folder_identity(Path(path)) == self._results:
+            raise InputError(f"{safe_name(path)} has the recordings and gets the results: give another --output")
         if os.path.isdir(path):
             self._add_folder(path)
         elif os.path.lexists(path):

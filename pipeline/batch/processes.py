@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batch.executor import Died, Event, Executor, Finished, Place, Progressed, Ready, Unusable
-from pipeline.batch.results_folder import STATE, Claim
+from pipeline.batch.results_folder import Claim, ResultsFolder
 from pipeline.batch.worker import Worker, WorkerPlan
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.segmentation.machine import Machine
 from pipeline.settings.model_settings import Device
 from pipeline.settings.schema import Settings
+from pipeline.sinks.paths import remove_empty
 
 CORES_OF_A_WORKER = 2
 START_LIMIT_S = 900.0
@@ -141,6 +142,8 @@ class Processes(Executor):
             started.process.kill()
         for worker in list(self._running):
             self.stop(worker)
+        for worker in range(self.workers):
+            remove_empty(_log_file(self._plan, worker))
 
     def _how_it_ended(self, worker: int, process: BaseProcess) -> str:
         with contextlib.suppress(OSError):
@@ -218,7 +221,7 @@ def _prepare() -> None:
 def _log_file(plan: WorkerPlan, worker: int) -> Path:
     """What a worker of this process prints."""
     driver = multiprocessing.parent_process() or multiprocessing.current_process()
-    return plan.results / STATE / "logs" / f"{socket.gethostname()}-{driver.pid}-{worker}.log"
+    return ResultsFolder(plan.results).logs / f"{socket.gethostname()}-{driver.pid}-{worker}.log"
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -34,12 +34,16 @@ PACKAGES = (
 )
 """What decodes, computes, tracks and encodes; the rest leaves results alone."""
 _NOT_PART: dict[str, Any] = {
-    "source": dict.fromkeys(("uri", "uri_env", "policy", "realtime", "reconnect", "rtsp_transport"), True),
-    "output": dict.fromkeys(("path", "overwrite", "segment_s", "keep_bytes", "keep_s", "min_free_bytes"), True),
+    "source": dict.fromkeys(("uri", "uri_env", "policy", "realtime", "loop", "reconnect", "rtsp_transport"), True),
+    "output": dict.fromkeys(
+        ("path", "overwrite", "record_dir", "segment_s", "keep_bytes", "keep_s", "min_free_bytes"), True
+    ),
     "detections": {"path": True},
     "model": {"weights": True, "labels": True},
     "background": {"picture": True},
-    **dict.fromkeys(("window", "virtual_camera", "slate", "attract", "supervision", "serve", "progress"), True),
+    **dict.fromkeys(
+        ("window", "virtual_camera", "slate", "attract", "supervision", "serve", "progress", "cameras"), True
+    ),
 }
 """Settings that change nothing in the results of a file, or name a file whose content counts."""
 _OTHER_CODE = {"commands", "console", "evaluation", "report", "web", "training", "matterport"}

@@ -7,6 +7,7 @@
         claims/ab/<id>.<fence>           who works on a recording; the highest fence holds
         drivers/<token>                  a driver's heartbeat
         work/<id>.<fence>.<token>/       what a worker is writing
+        logs/                            what processes printed that crashed
 
 Everything rests on three operations that shared file systems have: creating a file that must not exist, linking to a
 name that must not exist, renaming. A commit is the link of a complete, flushed record: of several workers that did the
@@ -107,11 +108,12 @@ class ResultsFolder:
         self.claims = self.state / "claims"
         self.drivers = self.state / "drivers"
         self.work = self.state / "work"
+        self.logs = self.state / "logs"
 
     def make(self) -> None:
         """Create what is missing. Raises InputError."""
         try:
-            for folder in (self.records, self.failures, self.claims, self.drivers, self.work):
+            for folder in (self.records, self.failures, self.claims, self.drivers, self.work, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--output {self.root} cannot be created: {error.strerror or error}") from None

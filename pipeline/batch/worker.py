@@ -89,7 +89,7 @@ class WorkerPlan:
         """The settings of the run that segments a recording into the folder of its claim."""
         settings, names = self.settings, output_names(claim.recording, self.outputs)
         paths = {kind: str(claim.output(kind, name)) for kind, name in names.items()}
-        source = {"uri": SourceUri(claim.recording.path), "policy": Policy.RECORDED, "realtime": False}
+        source = {"uri": SourceUri(claim.recording.path), "policy": Policy.RECORDED, "realtime": False, "loop": False}
         output = {"path": paths.get(VIDEO), "overwrite": False, "segment_s": None}
         return settings.model_copy(
             update={

@@ -42,7 +42,7 @@ SOME_FAILED = 3
 
 _OF_A_FILE = {"--start", "--duration", "--max-frames"}
 _OF_ITS_OUTPUTS = {"--present", "--infer-every", "--infer-fps", "--privacy", "--background", "--look", "--progress"}
-_NOT_OF_FILES = {"--overwrite", "--realtime", "--no-window", "--window", "--fullscreen", "--no-status"}
+_DRAWN = {"--no-masks", "--boxes", "--no-boxes", "--no-labels", "--no-scores", "--status", "--no-audio"}
 
 
 def shard(text: str) -> Shard:
@@ -138,7 +138,7 @@ def build_parser() -> Parser:
     parser.add_settings("each recording", [flag for flag in SOURCE_FLAGS if flag[0] in _OF_A_FILE])
     parser.add_settings("network", NETWORK_FLAGS)
     parser.add_settings("each output", [flag for flag in OUTPUT_FLAGS if flag[0] in _OF_ITS_OUTPUTS])
-    parser.add_switches(switch for switch in SWITCHES if switch[0] not in _NOT_OF_FILES)
+    parser.add_switches(switch for switch in SWITCHES if switch[0] in _DRAWN)
     parser.add_flags("settings", _SETTINGS_FLAGS)
     return parser
 

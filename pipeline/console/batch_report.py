@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn
 
 from pipeline.batch.driver import BatchState, WorkerView
 from pipeline.batch.inputs import Found, ignored_text
-from pipeline.console.progress import ProgressDisplay, duration_text, time_columns
+from pipeline.console.progress import ProgressDisplay, duration_text
 from pipeline.labels import plural
 from pipeline.records import Clock
 from pipeline.settings.output_settings import ProgressMode
@@ -47,7 +47,7 @@ class BatchProgress(ProgressDisplay):
         self._next_event_s = clock()
         self._recent: list[tuple[float, int]] = [(clock(), 0)]
         texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("numbers", "rate")]
-        self._add_bar("batch", None, (BarColumn(), *texts, *time_columns()), fields={"numbers": "", "rate": ""})
+        self._add_bar("batch", None, (BarColumn(bar_width=24), *texts), fields={"numbers": "", "rate": ""})
         self._rows = 0
 
     def event(self, what: str, **fields: Any) -> None:
@@ -82,8 +82,9 @@ class BatchProgress(ProgressDisplay):
     def _show(self, state: BatchState) -> None:
         numbers = f"{state.done}/{plural(state.inputs, 'recording')}"
         numbers += f", {state.failed} failed" if state.failed else ""
+        numbers += f", {plural(state.frames, 'frame')}"
         self._bar.update(self._task, total=state.frames_to_do)
-        self._move_bar(state.frames, {"numbers": numbers, "rate": self._rate_text()})
+        self._move_bar(state.frames, {"numbers": numbers, "rate": self._pace(state)})
         shown = state.workers[:MOST_WORKERS_SHOWN] if len(state.workers) > 1 else ()
         while self._rows < len(shown):
             self._bar.add_task("", total=None, numbers="", rate="")
@@ -102,19 +103,17 @@ class BatchProgress(ProgressDisplay):
         if total:
             text += f" of about {total} ({100 * state.frames / total:.0f} %)"
         busy = sum(1 for view in state.workers if view.name)
-        text += f", {self._rate_text()}, {busy} of {plural(len(state.workers), 'worker')} busy"
-        rate = self._rate()
-        if total and rate:
-            text += f", {duration_text(max(0, total - state.frames) / rate)} left"
-        return text
+        return f"{text}, {busy} of {plural(len(state.workers), 'worker')} busy, {self._pace(state)}"
 
-    def _rate(self) -> float:
+    def _pace(self, state: BatchState) -> str:
+        """The rate over the last half minute, and the time left at it."""
         (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]
-        return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
-
-    def _rate_text(self) -> str:
-        rate = self._rate()
-        return f"{rate:.1f} fps" if rate else "- fps"
+        rate = max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
+        if not rate:
+            return "- fps"
+        if state.frames_to_do is None:
+            return f"{rate:.1f} fps"
+        return f"{rate:.1f} fps, {duration_text(max(0, state.frames_to_do - state.frames) / rate)} left"
 
     def _write_event(self, what: str, fields: Mapping[str, Any]) -> None:
         if self._events is not None:

@@ -272,6 +272,20 @@ def test_stop_ends_soon_and_leaves_no_claims(scene):
     assert leftovers(scene.folder) == []
 
 
+def test_workers_that_end_with_the_batch_are_no_news(scene):
+    """Ctrl-C goes to all processes of a terminal."""
+
+    def script(worker, claim):
+        driver.stop()
+        return [Died(worker, "SIGINT")]
+
+    driver = scene.driver(scene.recordings(), script)
+    driver.run(scene.tick)
+    assert scene.happened("worker_ended", "reason") == []
+    assert (scene.executor.started, driver.state().skipped) == ([0], 3)
+    assert leftovers(scene.folder) == []
+
+
 def test_a_file_of_somebody_else_is_not_replaced(scene):
     (scene.root / "out/a.mp4").write_bytes(b"holiday")
     recordings = scene.recordings("a")

@@ -96,6 +96,15 @@ def make_refused(plan):
     return Refused()
 
 
+class Broken(BySum):
+    def open(self):
+        raise ValueError("boom")
+
+
+def make_broken(plan):
+    return Broken()
+
+
 def fail(text):
     raise InputError(text)
 
@@ -149,6 +158,15 @@ def test_a_network_that_cannot_be_loaded_is_said(results, make_place):
     try:
         executor.start(0)
         assert Attempts(results, executor).until(Unusable, 0).reason == "no weights"
+    finally:
+        executor.close()
+
+
+def test_a_worker_that_crashes_says_why(results, make_place):
+    executor = make_place().executor(plan_of(results, make_broken))
+    try:
+        executor.start(0)
+        assert Attempts(results, executor).until(Died, 0).reason.endswith("ValueError: boom")
     finally:
         executor.close()
 

@@ -94,6 +94,12 @@ def test_two_recordings_that_give_one_video_are_an_error(tmp_path):
         find_recordings([str(tmp_path)], tmp_path / "out")
 
 
+def test_results_beside_the_recordings_are_an_error(tmp_path):
+    tree(tmp_path, "a.mp4")
+    with pytest.raises(InputError, match="has the recordings and gets the results: give another --output"):
+        find_recordings([f"{tmp_path}{os.sep}."], tmp_path)
+
+
 def test_nothing_found(tmp_path):
     tree(tmp_path / "in", "a.txt")
     with pytest.raises(InputError, match=r"no recordings found in .*in; left out: 1 files .* 1 \.txt"):

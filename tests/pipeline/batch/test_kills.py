@@ -92,6 +92,7 @@ def test_a_killed_worker_costs_its_recording_and_nothing_else(recordings, undist
     assert process.returncode == 0, output
     assert output.count("worker_ended") == 1
     assert_undisturbed(tmp_path / "out", undisturbed)
+    assert list(ResultsFolder(tmp_path / "out").logs.iterdir()) == []
 
 
 def test_workers_end_with_a_killed_driver(recordings, tmp_path):

@@ -68,11 +68,15 @@ def test_a_node_that_is_killed_costs_what_it_had_under_way(tmp_path, monkeypatch
         place = RayCluster(cluster.address, 2, settings_of(model={"device": "cpu"}))
         assert place.workers == 2
         happened = []
+        hold = tmp_path / "out" / "hold"
 
         def note(what, **fields):
             happened.append((what, fields.get("name")))
             if what == "done" and len(nodes) == 2:
+                hold.touch()  # nobody finishes before Ray has noticed
                 cluster.remove_node(nodes.pop(), allow_graceful=False)
+            if what == "worker_ended":
+                hold.unlink(missing_ok=True)
 
         batch = run(recordings, tmp_path / "out", place, note)
     finally:

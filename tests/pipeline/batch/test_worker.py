@@ -209,13 +209,14 @@ def test_a_share_of_the_machine():
 
 def test_settings_of_a_run_write_nothing_else(tmp_path, results):
     values = {"serve": {"address": "8080"}, "virtual_camera": {"device": "auto"}, "output": {"segment_s": 5.0}}
-    values["source"] = {"realtime": True, "start_s": 1.0}
+    values["source"] = {"realtime": True, "loop": True, "start_s": 1.0}
     drivers = Drivers(results, FakeClock())
     drivers.beat()
     claim = results.claim(recording_at("d/a.avi", str(tmp_path / "a.avi")), drivers)
     settings = plan_of(results.root, **values).settings_for(claim)
     assert (settings.serve.address, settings.virtual_camera.device, settings.output.segment_s) == (None, None, None)
     assert (settings.source.uri.reveal(), settings.source.realtime) == (str(tmp_path / "a.avi"), False)
+    assert not settings.source.loop
     assert settings.source.start_s == 1.0
     assert settings.output.path == str(claim.work / "video.mp4")
     assert settings.detections.path == str(claim.work / "detections.jsonl")
