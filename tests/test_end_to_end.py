@@ -100,7 +100,8 @@ def test_recorded_file_with_video_sound_and_detections(clip, seeded_small_weight
     assert [record["frame"] for record in records] == list(range(40))
     assert records[21]["pts"] == pytest.approx((21 * 1001 + 30000) / 30000, abs=1e-3)
     first = records[0]
-    assert list(first) == ["source", "frame", "pts", "width", "height", "objects"]
+    assert list(first) == ["source", "frame", "pts", "width", "height", "objects", "run"]
+    assert list(records[1]) == ["source", "frame", "pts", "width", "height", "objects"]
     assert (first["source"], first["width"], first["height"]) == ("a clip.mp4", 160, 90)
     assert first["objects"]
     for found in first["objects"]:

@@ -110,7 +110,7 @@ class CameraEntry:
     @property
     def running(self) -> bool:
         """Whether its thread runs."""
-        return self._stage is not None and not self._stage.wait(0.0)
+        return self._stage is not None and self._stage.running
 
     @property
     def live(self) -> bool:

@@ -277,7 +277,7 @@ class Cameras(CameraHost):
                 entry.start()
 
     def remove(self, camera: str) -> None:
-        """End a camera's run, with its outputs finished, and forget it; from any thread.
+        """End a camera's run, with its outputs finished, and forget it; from any thread but the camera's own.
 
         Raises:
             InputError: there is no camera of this name.
@@ -326,7 +326,7 @@ class Cameras(CameraHost):
         """See `CameraHost.make_sinks`."""
         made = [make(entry) for make in self._sink_makers]
         viewer = [] if self._viewer is None else [ViewerFeed(entry.name, self._viewer, self._shown)]
-        return [*self._own_sinks[entry.name], *made, *viewer]
+        return [*self._own_sinks.get(entry.name, ()), *made, *viewer]
 
     def present(self, entry: CameraEntry, segmented: SegmentedFrame) -> None:
         """See `CameraHost.present`."""

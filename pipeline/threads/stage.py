@@ -213,6 +213,11 @@ class Stage:
         """Start the thread."""
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread runs; from any thread, also from this one."""
+        return self._thread.is_alive()
+
     def wait(self, timeout_s: float) -> bool:
         """Wait up to `timeout_s` for the thread to end; returns whether it has, or was never started."""
         if self._thread.ident is None:

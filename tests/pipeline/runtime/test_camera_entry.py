@@ -106,6 +106,20 @@ def test_a_lost_source_is_offline_since_its_last_frame():
     assert entry.state == "disabled"
 
 
+def test_its_own_thread_may_read_its_state():
+    states = []
+    host = Host(FakeSource(3))
+    entry = entry_of(host)
+    host.sinks = [
+        FakeSink(FakeSink().delivery.MAIN_THREAD, on_write=lambda _: states.append((entry.running, entry.state)))
+    ]
+    entry.start()
+    entry.join()
+    assert entry.error is None
+    assert [running for running, _ in states] == [True] * 3
+    assert "ended" not in {state for _, state in states}
+
+
 def test_a_failure_is_kept_and_told():
     host = Host(FakeSource(3, error=InputError("broken")), FakeSource(2))
     entry = entry_of(host)

@@ -209,3 +209,19 @@ def test_a_slot_tells_when_something_came_and_when_it_was_closed():
     slot.get()
     slot.close(discard=True)
     assert told == [(1, False), (1, False), (0, True)]
+
+
+def test_a_stage_says_whether_it_runs_also_in_its_own_thread():
+    gate, inside = threading.Event(), []
+
+    def work():
+        inside.append(stage.running)
+        assert gate.wait(DEADLINE_S)
+
+    stage = Stage("work", work, FirstError())
+    assert not stage.running
+    stage.start()
+    assert stage.running
+    gate.set()
+    stage.join(DEADLINE_S)
+    assert (stage.running, inside) == (False, [True])
