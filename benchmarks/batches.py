@@ -103,9 +103,9 @@ class ClockExecutor(Executor):
         """Nothing to end."""
 
 
-def entries(folder: Path) -> None:
+def entries(folder: Path, counts: Sequence[int] = (1_000, 10_000, 100_000)) -> None:
     """List, plan, and resume folders of many files."""
-    for count in (1_000, 10_000, 100_000):
+    for count in counts:
         inputs, results = folder / f"in{count}", ResultsFolder(folder / f"out{count}")
         results.make()
         for number in range(count):
@@ -147,9 +147,9 @@ def _all_done(results: ResultsFolder, recordings: Sequence[Recording]) -> None:
         path.write_text(json.dumps(record), encoding="ascii")
 
 
-def cluster(folder: Path) -> None:
-    """A driver of 1,000 workers."""
-    for workers in (100, 1000):
+def cluster(folder: Path, sizes: Sequence[int] = (100, 1000)) -> None:
+    """A driver of so many workers."""
+    for workers in sizes:
         recordings = [Recording(f"{number}.mp4", f"/in/{number}.mp4", number, number) for number in range(10 * workers)]
         results = ResultsFolder(folder / f"out{workers}")
         results.make()

@@ -144,7 +144,10 @@ class Batch:
             RunError: the results cannot be written, or workers do not start.
         """
         self._folder.make()
-        plan, made_with = self._worker_plan(place)
+        try:
+            plan, made_with = self._worker_plan(place)
+        except OSError as error:
+            raise RunError(f"{self._request.results} cannot be written: {error.strerror or error}") from error
         executor = place.executor(plan)
         driver = Driver(self.plan, self._folder, plan.outputs, executor, self._request.patience, self._clock, note)
         self._driver = driver

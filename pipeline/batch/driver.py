@@ -18,8 +18,8 @@ from pipeline.sinks.paths import free_bytes
 
 POLL_S = 0.25
 """How often the driver looks at its clocks while no worker says anything."""
-LOOK_AGAIN_S = 1.0
-"""How often it looks what became of recordings that another driver has claimed."""
+LOOK_AGAIN_S, MOST_LOOKED_AT = 1.0, 100
+"""How often it looks what became of recordings that another driver has claimed, and at how many at a time."""
 MOST_STARTS = 3
 """After so many workers in a row that end before they are ready, no further one is started."""
 
@@ -309,13 +309,14 @@ class Driver:
             self._attempt(self._to_do.popleft(), 0)
         if self._idle and self._elsewhere and now_s >= self._look_at_s:
             self._look_at_s = now_s + LOOK_AGAIN_S
-            for _ in range(len(self._elsewhere)):
+            for _ in range(min(MOST_LOOKED_AT, len(self._elsewhere))):
                 if not self._idle:
                     return
                 self._attempt(self._elsewhere.popleft(), 0)
 
     def _attempt(self, recording: Recording, attempts: int) -> None:
         """Claim a recording and give it to an idle worker, unless it is done or somebody else has it."""
+        self._drivers.beat()  # another driver may have all of very many
         if attempts:
             recording = self.recordings[recording.name] = recording.again()
         claim = self._folder.claim(recording, self._drivers)

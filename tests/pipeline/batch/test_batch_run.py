@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.batch.batch_run import Batch, Shard
 from pipeline.batch.executor import Died
-from pipeline.errors import InputError
+from pipeline.batch.results_folder import ResultsFolder
+from pipeline.errors import InputError, RunError
 from tests.pipeline.batch.fakes import (
     Here,
     make_by_sum,
@@ -170,6 +171,17 @@ def test_a_results_folder_that_cannot_be_made(tmp_path, recordings):
     (tmp_path / "file").write_bytes(b"")
     batch = Batch(request_for(recordings, tmp_path / "file" / "out"), time.monotonic, make_by_sum)
     with pytest.raises(InputError, match="cannot be created: Not a directory"):
+        batch.run(Here(), lambda what, **fields: None, lambda state: None)
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path, recordings, monkeypatch):
+    batch = Batch(request_for(recordings, tmp_path / "out"), time.monotonic, make_by_sum)
+
+    def keep(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ResultsFolder, "keep_depends_on", keep)
+    with pytest.raises(RunError, match="out cannot be written: No space left on device"):
         batch.run(Here(), lambda what, **fields: None, lambda state: None)
 
 

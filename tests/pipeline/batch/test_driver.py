@@ -355,6 +355,33 @@ def test_what_another_driver_has_is_left_to_it(scene):
     assert driver.done == {"a", "b"}
 
 
+def test_a_driver_shows_that_it_is_alive_while_all_is_elsewhere(scene, monkeypatch):
+    """Looking at each of many recordings may take longer than a lease."""
+    recordings = scene.recordings("abcdef")
+    other = another(scene)
+    claims = [scene.folder.claim(recording, other) for recording in recordings]
+    driver = scene.driver(recordings, commits(scene.folder))
+    real, beats = scene.folder.claim, []
+
+    def slow(recording, drivers):
+        scene.clock.now_s += LEASE_S / 3
+        beats.append((scene.folder.drivers / drivers.token).read_bytes())
+        other.beat()
+        return real(recording, drivers)
+
+    def tick(state):
+        scene.tick(state)
+        if len(scene.states) == 3:
+            for claim in claims:
+                commits(scene.folder)(0, claim)
+
+    monkeypatch.setattr(scene.folder, "claim", slow)
+    driver.run(tick)
+    assert scene.executor.given == []
+    assert len(driver.done) == 6
+    assert len(set(beats[:6])) == 6
+
+
 def test_what_another_driver_has_set_aside_stays_so(scene):
     recordings = scene.recordings("ab")
     other = another(scene)
