@@ -17,6 +17,7 @@ from pipeline.report.statistics import Recording
 from pipeline.settings.presentation_settings import PrivacyMode
 from pipeline.sinks.recorder import FORMATS
 from pipeline.sinks.recording_tag import tagged_privacy
+from pipeline.sources.decoder import open_input
 from pipeline.sources.video import VideoFile
 
 JPEG_QUALITY = 80
@@ -88,7 +89,7 @@ def _candidates(recording: Recording, detections: Path) -> Iterable[Path]:
 def _usable(recording: Recording, path: Path) -> PictureSource | str:
     """Pictures from a video, or why it must not be used."""
     try:
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+        with open_input(str(path.absolute())) as container:
             video = container.streams.video
             size_wh = (video[0].codec_context.width, video[0].codec_context.height) if video else (0, 0)
             privacy = tagged_privacy(container.metadata)
