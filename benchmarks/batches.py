@@ -148,7 +148,7 @@ def _all_done(results: ResultsFolder, recordings: Sequence[Recording]) -> None:
 
 
 def cluster(folder: Path, sizes: Sequence[int] = (100, 1000)) -> None:
-    """A driver of so many workers."""
+    """A driver with this number of workers."""
     for workers in sizes:
         recordings = [Recording(f"{number}.mp4", f"/in/{number}.mp4", number, number) for number in range(10 * workers)]
         results = ResultsFolder(folder / f"out{workers}")

@@ -135,7 +135,7 @@ def latency_s(measured: Measured) -> float:
 
 
 def run(clip: Path, count: int, segmenter: playback.ScriptedSegmenter, seconds: float) -> Measured:
-    """One run with so many cameras; 0: a `Stream`."""
+    """One run with this number of cameras; 0: a `Stream`."""
     source = {"uri": str(clip), "realtime": True}
     values = {"window": {"mode": "off"}, "progress": "off"}
     screens: dict[str, LoggingScreen] = {}

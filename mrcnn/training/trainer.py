@@ -44,8 +44,8 @@ class TrainSettings:
     Attributes:
         steps: optimizer steps in all.
         batch: windows per step.
-        accumulate: steps whose gradients are averaged into one update of the weights: as a batch so many times
-            larger, in the memory of one step.
+        accumulate: number of steps whose gradients are averaged into one update of the weights, which equals a batch
+            larger by this factor in the memory of one step.
         learning_rate: peak, for the layers behind the backbone.
         backbone_factor: the backbone's share of it. Adam moves every weight by about the learning rate, however small
             its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.

@@ -48,7 +48,7 @@ logger = logging.getLogger("pipeline.commands.optimize")
 ENOUGH_FRAMES = 1000
 SAMPLE = shipped_file("samples/people.mp4")
 LAYER_GROUPS = 8
-"""The layers are kept in higher precision by so many groups, as each is evaluated at least once."""
+"""Number of groups in which layers are kept in higher precision: each group is evaluated at least once."""
 
 
 def _points(text: str) -> float:
@@ -80,7 +80,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--most-loss": {
         "metavar": "POINTS",
         "type": _points,
-        "help": "with annotated images: layers stay in higher precision until int8 loses at most so many of mask AP",
+        "help": "with annotated images: keep layers in higher precision until int8 loses no more mask AP than this",
     },
     "--verbose": VERBOSE_FLAG,
 }

@@ -40,7 +40,7 @@ class MosaicView:
 
     Args:
         clock: that of the cameras' streams.
-        rotate_s: shows one camera after the other instead of all, each for so many seconds; None for all of them.
+        rotate_s: seconds for which each camera is shown in turn, instead of all at once; None for all of them.
 
     Attributes:
         has_status: whether a camera that is seen alone has its rate and counts above it; a grid always has them.
