@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn.weights.whole_file import whole_file
-from pipeline.batch.driver import BatchPlan, BatchState, Driver, Note, Patience, plan_batch
+from pipeline.batch.batch_plan import BatchPlan, plan_batch
+from pipeline.batch.batch_state import BatchState
+from pipeline.batch.driver import Driver, Note, Patience
 from pipeline.batch.executor import Place
 from pipeline.batch.inputs import Found, Recording, find_recordings
 from pipeline.batch.provenance import check_unchanged, depends_on
-from pipeline.batch.results_folder import Record, ResultsFolder, recording_id
-from pipeline.batch.worker import WorkerPlan, choose_engine, make_segmenter, with_engine
+from pipeline.batch.results_folder import ResultsFolder, recording_id
+from pipeline.batch.shared_files import Record
+from pipeline.batch.worker_plan import WorkerPlan, choose_engine, make_segmenter, with_engine
 from pipeline.errors import RunError
 from pipeline.records import Clock
 from pipeline.segmentation.segmenter import Segmenter

@@ -5,13 +5,17 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pipeline.batch.batch_plan import BatchPlan
+from pipeline.batch.batch_state import BatchState, Frames, WorkerView
 from pipeline.batch.executor import Died, Event, Executor, Finished, Progressed, Ready, Unusable
 from pipeline.batch.inputs import Recording
-from pipeline.batch.results_folder import Claim, Drivers, ResultsFolder, key_of, recording_id
-from pipeline.batch.worker import Outcome, State, output_names
+from pipeline.batch.leases import Drivers
+from pipeline.batch.results_folder import Claim, ResultsFolder
+from pipeline.batch.worker import Outcome, State
+from pipeline.batch.worker_plan import output_names
 from pipeline.errors import InputError, RunError
 from pipeline.records import Clock
 from pipeline.sinks.paths import free_bytes
@@ -47,58 +51,6 @@ class Patience:
         return float(self.first_delay_s * 3 ** (attempts - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
-    """What is known of the inputs before a run.
-
-    Attributes:
-        recordings: all inputs, by name.
-        done: names of those that earlier runs have done.
-        failed: names of those that earlier runs have set aside, and this one does not try again.
-        to_do: the rest, as far as the limit goes: the largest first, so that no worker is left alone with a large one.
-        retried: of these, what was set aside before.
-    """
-
-    recordings: Mapping[str, Recording]
-    done: frozenset[str]
-    failed: frozenset[str]
-    to_do: Sequence[Recording]
-    retried: Sequence[Recording]
-
-
-def plan_batch(
-    recordings: Sequence[Recording], folder: ResultsFolder, limit: int | None, retry_failed: bool
-) -> BatchPlan:
-    """Find out what is to do; opens only recordings whose time has changed since they were done.
-
-    Args:
-        recordings: all inputs.
-        folder: of the results.
-        limit: at most so many are to do; None for all.
-        retry_failed: what was set aside is to do as well.
-    """
-    done_keys, failed_keys = folder.done(), folder.failed()
-    earlier = {key.partition("-")[0]: key for key in done_keys}
-    done, failed, to_do = set(), set(), []
-    for recording in recordings:
-        key = key_of(recording)
-        known = earlier.get(recording_id(recording))
-        if key in done_keys or (known is not None and folder.adopt(recording, known)):
-            done.add(recording.name)
-        elif key in failed_keys and not retry_failed:
-            failed.add(recording.name)
-        else:
-            to_do.append(recording)
-    to_do = sorted(to_do[:limit], key=lambda recording: -recording.size)
-    return BatchPlan(
-        {recording.name: recording for recording in recordings},
-        frozenset(done),
-        frozenset(failed),
-        to_do,
-        [recording for recording in to_do if key_of(recording) in failed_keys],
-    )
-
-
 @dataclass(slots=True)
 class _Attempt:
     """A recording that a worker has."""
@@ -109,80 +61,6 @@ class _Attempt:
     moved_s: float
     frames: int = 0
     total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """What a worker does.
-
-    Attributes:
-        worker: its number.
-        name: of its recording; "" while it loads its network or waits.
-        frames: done of it.
-        total: how many it has, if that is known.
-    """
-
-    worker: int
-    name: str = ""
-    frames: int = 0
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchState:
-    """How far a batch is.
-
-    Attributes:
-        inputs: recordings.
-        done: of them, by this run and earlier ones.
-        failed: set aside.
-        frames: done by this run.
-        frames_to_do: of this run, those done included, estimated from bytes where a recording was not opened yet;
-            None before the first.
-        workers: what each does.
-    """
-
-    inputs: int
-    done: int
-    failed: int
-    frames: int
-    frames_to_do: int | None
-    workers: Sequence[WorkerView]
-
-    @property
-    def skipped(self) -> int:
-        """Inputs that are neither done nor set aside."""
-        return self.inputs - self.done - self.failed
-
-
-class _Frames:
-    """Frames done and to do; of recordings that were not opened they are estimated by bytes."""
-
-    def __init__(self) -> None:
-        self.done = 0
-        self.unopened_bytes = 0
-        self._total = 0
-        self._bytes = 0
-        self._expected: dict[str, int] = {}
-
-    def expect(self, recording: Recording, total: int) -> None:
-        """A recording says how many frames it has."""
-        if recording.name not in self._expected:
-            self._expected[recording.name] = total
-            self._total += total
-            self._bytes += recording.size
-            self.unopened_bytes -= recording.size
-
-    def settle(self, recording: Recording, frames: int) -> None:
-        """A recording had so many frames; none where it was set aside."""
-        self.expect(recording, frames)
-        self._total += frames - self._expected[recording.name]
-        self._expected[recording.name] = frames
-        self.done += frames
-
-    def to_do(self) -> int | None:
-        """All frames of this run; None while nothing is known."""
-        return round(self._total * (1 + max(0, self.unopened_bytes) / self._bytes)) if self._bytes else None
 
 
 Note = Callable[..., None]
@@ -220,7 +98,7 @@ class Driver:
         self.done, self.failed = set(plan.done), set(plan.failed)
         self._plan, self._folder, self._outputs = plan, folder, outputs
         self._executor, self._patience, self._clock, self._note = executor, patience, clock, note
-        self._drivers = Drivers(folder, clock)
+        self._drivers = Drivers(folder.drivers, clock)
         self._stopping = False
         self._to_do = deque(plan.to_do)
         self._later: list[tuple[float, int, Recording, int]] = []
@@ -232,7 +110,7 @@ class Driver:
         self._idle: set[int] = set()
         self._starting: set[int] = set()
         self._ended_early = 0
-        self._frames = _Frames()
+        self._frames = Frames()
         self._frames.unopened_bytes = sum(recording.size for recording in plan.to_do)
 
     def run(self, on_tick: Callable[[BatchState], None]) -> None:

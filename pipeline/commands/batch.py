@@ -17,7 +17,7 @@ from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine, default_processes
 from pipeline.batch.ray_cluster import RayCluster
-from pipeline.batch.worker import DETECTIONS, VIDEO
+from pipeline.batch.worker_plan import DETECTIONS, VIDEO
 from pipeline.commands.program import (
     SET_FLAG,
     VERBOSE_FLAG,

@@ -13,7 +13,7 @@ from pipeline.batch.batch_run import Batch
 from pipeline.batch.driver import Note
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine
-from pipeline.batch.worker import WorkerPlan
+from pipeline.batch.worker_plan import WorkerPlan
 from tests.pipeline.batch.fakes import BySum, request_for
 
 FRAME_S = "STREAM_SEGMENT_TEST_FRAME_S"

@@ -13,7 +13,8 @@ from pipeline.batch.batch_run import BatchRequest
 from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Event, Executor, Finished, Place, Progressed, Ready
 from pipeline.batch.results_folder import Claim
-from pipeline.batch.worker import DETECTIONS, VIDEO, Worker, WorkerPlan
+from pipeline.batch.worker import Worker
+from pipeline.batch.worker_plan import DETECTIONS, VIDEO, WorkerPlan
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import FakeSegmenter, make_instances
 from tests.pipeline.sources.clips import write_clip

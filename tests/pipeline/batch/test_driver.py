@@ -4,10 +4,12 @@ import itertools
 
 import pytest
 
-from pipeline.batch.driver import Driver, Patience, plan_batch
+from pipeline.batch.batch_plan import plan_batch
+from pipeline.batch.driver import Driver, Patience
 from pipeline.batch.executor import Died, Finished, Progressed, Ready, Unusable
 from pipeline.batch.inputs import recording_at
-from pipeline.batch.results_folder import LEASE_S, Drivers, ResultsFolder
+from pipeline.batch.leases import LEASE_S, Drivers
+from pipeline.batch.results_folder import ResultsFolder
 from pipeline.batch.worker import Outcome, State
 from pipeline.errors import InputError, RunError
 from tests.pipeline.batch.fakes import InProcess
@@ -333,7 +335,7 @@ def test_totals_are_estimated_from_bytes_and_refined(scene):
 
 
 def another(scene):
-    drivers = Drivers(scene.folder, scene.clock)
+    drivers = Drivers(scene.folder.drivers, scene.clock)
     drivers.beat()
     return drivers
 

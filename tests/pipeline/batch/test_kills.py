@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch import results_folder
+from pipeline.batch import leases
 from pipeline.batch.results_folder import ResultsFolder
+from pipeline.batch.shared_files import read_record
 from tests.pipeline.batch.driver_process import run
 from tests.pipeline.batch.fakes import Here, outputs_in, summary_in, write_recordings
 from tests.syntax_trees import ROOT
@@ -135,7 +136,7 @@ def test_killed_ten_times_in_a_row(recordings, undisturbed, tmp_path, whom):
 
 def records_in(results, keys):
     folder = ResultsFolder(results)
-    return [results_folder._read(folder.records / key[:2] / f"{key}.json") for key in keys]
+    return [read_record(folder.records / key[:2] / f"{key}.json") for key in keys]
 
 
 def test_two_drivers_share_a_folder(recordings, undisturbed, tmp_path):
@@ -150,7 +151,7 @@ def test_two_drivers_share_a_folder(recordings, undisturbed, tmp_path):
 
 def test_a_driver_that_was_paused_past_its_lease_wakes_up_too_late(recordings, undisturbed, tmp_path, monkeypatch):
     """It and its workers are stopped (SIGSTOP) in the middle of a recording and go on (SIGCONT) when all is done."""
-    monkeypatch.setattr(results_folder, "LEASE_S", 2.0)
+    monkeypatch.setattr(leases, "LEASE_S", 2.0)
     results = tmp_path / "out"
     results.mkdir()
     (results / "hold").touch()

@@ -1,25 +1,16 @@
 """Claims, commits and recoveries of a folder that several drivers share; each is interrupted at every step."""
 
+import errno
 import hashlib
 import json
 import os
-import subprocess
-import sys
+import shutil
 
 import pytest
 
-from pipeline.batch import results_folder
 from pipeline.batch.inputs import recording_at
-from pipeline.batch.results_folder import (
-    BEAT_S,
-    LEASE_S,
-    Drivers,
-    ResultsFolder,
-    key_of,
-    partial_hash,
-    recording_id,
-    version_of,
-)
+from pipeline.batch.leases import LEASE_S, Drivers
+from pipeline.batch.results_folder import ResultsFolder, key_of, partial_hash, recording_id, version_of
 from tests.pipeline.fakes import FakeClock
 
 OUTPUTS = {"video": "day/a.mp4", "detections": "day/a.mp4.jsonl"}
@@ -40,7 +31,7 @@ def recording(tmp_path):
 
 
 def driver(folder, clock=None):
-    one = Drivers(folder, clock or FakeClock())
+    one = Drivers(folder.drivers, clock or FakeClock())
     one.beat()
     return one
 
@@ -115,8 +106,8 @@ def test_a_commit_that_was_cut_short_after_its_record_is_finished_later(folder, 
         raise Killed
 
     real = os.replace
-    monkeypatch.setattr(results_folder.os, "replace", replace)
-    monkeypatch.setattr(results_folder.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
     with pytest.raises(Killed):
         folder.commit(claim, record)
     monkeypatch.undo()
@@ -172,59 +163,6 @@ def test_what_is_done_cannot_be_claimed(folder, recording):
     folder.release(claim)
     assert folder.claim(recording, driver(folder)) is None
     assert [path for path in folder.claims.rglob("*") if path.is_file()] == []
-
-
-def test_a_driver_is_gone_when_its_heartbeat_stands_still(folder):
-    clock = FakeClock()
-    other, own = Drivers(folder, clock), driver(folder, clock)
-    other.beat()
-    assert not own.is_gone(other.token)
-    clock.now_s += LEASE_S - 1
-    assert not own.is_gone(other.token)
-    other.beat()
-    clock.now_s += 1
-    assert not own.is_gone(other.token)  # it has moved
-    clock.now_s += LEASE_S - 1
-    assert not own.is_gone(other.token)
-    clock.now_s += 1
-    assert own.is_gone(other.token)
-    assert not own.is_gone(own.token)
-    assert own.is_gone("0123456789abcdef")
-
-
-def test_a_heartbeat_is_written_when_it_is_due(folder):
-    clock = FakeClock()
-    drivers = Drivers(folder, clock)
-    drivers.beat()
-    path = folder.drivers / drivers.token
-    before = path.stat().st_mtime_ns, path.stat().st_ino
-    clock.now_s += BEAT_S - 0.1
-    drivers.beat()
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
-    clock.now_s += 0.1
-    drivers.beat()
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) != before
-
-
-@pytest.mark.skipif(os.name != "posix", reason="only there can a process be asked for")
-def test_a_driver_of_this_machine_is_gone_as_soon_as_its_process_is(folder):
-    code = (
-        "import sys; from pathlib import Path; from pipeline.batch.results_folder import *\n"
-        "drivers = Drivers(ResultsFolder(Path(sys.argv[1])), lambda: 0.0); drivers.beat()\n"
-        "print(drivers.token, flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        token = process.stdout.readline().strip()
-        own = driver(folder)
-        assert not own.is_gone(token)
-        process.kill()
-        process.stdin.close()
-        process.wait(30)
-    assert own.is_gone(token)
-    folder.recover(own)
-    assert not (folder.drivers / token).exists()
 
 
 def test_an_output_of_somebody_else_is_noticed(folder, recording):
@@ -290,9 +228,9 @@ def test_the_first_batch_decides_what_the_folder_depends_on(folder):
 
 def test_file_systems_without_links(folder, recording, monkeypatch):
     def link(source, target):
-        raise OSError(results_folder.errno.EPERM, "Operation not permitted")
+        raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(results_folder.os, "link", link)
+    monkeypatch.setattr(os, "link", link)
     drivers = driver(folder)
     claim = folder.claim(recording, drivers)
     assert folder.claim(recording, driver(folder)) is None
