@@ -24,9 +24,10 @@ from benchmarks import footage
 from pipeline.batch.batch_plan import plan_batch
 from pipeline.batch.batch_run import Batch, BatchRequest
 from pipeline.batch.batch_state import BatchState
-from pipeline.batch.driver import Driver, Patience
+from pipeline.batch.driver import Driver
 from pipeline.batch.executor import Event, Executor, Finished, Progressed, Ready
 from pipeline.batch.inputs import Recording, find_recordings
+from pipeline.batch.patience import Patience
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.results_folder import Claim, ResultsFolder
 from pipeline.batch.worker import Outcome, State

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.batch.inputs import Recording
 from pipeline.batch.results_folder import ResultsFolder, key_of, recording_id
+from pipeline.batch.stretches import Splitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class BatchPlan:
         failed: names of those that earlier runs have set aside, and this one does not try again.
         to_do: the rest, as far as the limit goes: the largest first, so that no worker is left alone with a large one.
         retried: of these, what was set aside before.
+        split: which recordings are split; None for none.
     """
 
     recordings: Mapping[str, Recording]
@@ -26,6 +28,7 @@ class BatchPlan:
     failed: frozenset[str]
     to_do: Sequence[Recording]
     retried: Sequence[Recording]
+    split: Splitting | None = None
 
 
 def plan_batch(

@@ -61,6 +61,7 @@ class Frames:
         self._total = 0
         self._bytes = 0
         self._expected: dict[str, int] = {}
+        self._of_stretches: dict[str, int] = {}
 
     def expect(self, recording: Recording, total: int) -> None:
         """A recording says how many frames it has."""
@@ -70,12 +71,25 @@ class Frames:
             self._bytes += recording.size
             self.unopened_bytes -= recording.size
 
+    def advance(self, recording: Recording, frames: int) -> None:
+        """A stretch of a recording is done, which had so many frames."""
+        self.done += frames
+        self._of_stretches[recording.name] = self._of_stretches.get(recording.name, 0) + frames
+
     def settle(self, recording: Recording, frames: int) -> None:
-        """A recording had so many frames; none where it was set aside."""
+        """A recording had so many frames; none where it was set aside. Those of its stretches are not counted again."""
         self.expect(recording, frames)
         self._total += frames - self._expected[recording.name]
         self._expected[recording.name] = frames
-        self.done += frames
+        self.done += frames - self._of_stretches.pop(recording.name, 0)
+
+    def settle_joined(self, recording: Recording) -> None:
+        """A recording was put together: it had the frames that this run has done of its stretches."""
+        self.settle(recording, self._of_stretches.get(recording.name, 0))
+
+    def restart(self, recording: Recording) -> None:
+        """The frames of a recording's stretches are to be done again."""
+        self.done -= self._of_stretches.pop(recording.name, 0)
 
     def to_do(self) -> int | None:
         """All frames of this run; None while nothing is known."""

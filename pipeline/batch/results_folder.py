@@ -4,7 +4,10 @@
         batch.json                       what the results depend on (`provenance.py`)
         records/ab/<id>-<version>.json   one for each recording that is done: its commit, and what it gave
         failures/ab/<id>-<version>.json  one for each that was set aside
-        claims/ab/<id>.<fence>           who works on a recording; the highest fence holds
+        claims/ab/<id>.<fence>           who works on a recording, or on a stretch of one; the highest fence holds
+        stretches/<id>-<version>/        of a recording that is split, until it is done:
+            split.json                   where it is cut
+            <number>.json, <number>.bin  of a stretch that is done: its commit, and what the network reported
         drivers/<token>                  a driver's heartbeat
         work/<id>.<fence>.<token>/       what a worker is writing
         logs/                            what processes printed that crashed
@@ -21,7 +24,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +41,12 @@ from pipeline.batch.shared_files import (
     read_record,
     write_record,
 )
+from pipeline.batch.stretches import Splitting, Stretch, Unit, recording_of, stretches_between
 from pipeline.errors import InputError
 from pipeline.sinks.paths import replace_file
 
 STATE = ".stream_segment"
+SPLIT = "split.json"
 PARTIAL_BYTES = 65536
 """How much of the beginning and of the end of a recording its hash covers."""
 
@@ -49,6 +54,12 @@ PARTIAL_BYTES = 65536
 def recording_id(recording: Recording) -> str:
     """Identifies a recording in the folder: a hash of its name."""
     return hashlib.sha256(os.fsencode(recording.name)).hexdigest()[:24]
+
+
+def unit_id(unit: Unit) -> str:
+    """Identifies a recording or a stretch in the folder, whatever its content."""
+    number = recording_id(recording_of(unit))
+    return f"{number}-{unit.number}" if isinstance(unit, Stretch) else number
 
 
 def version_of(recording: Recording) -> str:
@@ -70,17 +81,26 @@ def partial_hash(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a recording, until somebody holds a higher fence.
+    """The right to work on a recording or a stretch of one, until somebody holds a higher fence.
 
     Attributes:
-        recording: the recording.
+        unit: the recording or stretch.
         fence: 1 for the first attempt of anybody, then one more for each.
         work: the folder for what the attempt writes; never used by another one.
+        splitting: of a recording: how to split it, if it is long enough; None: not at all.
+        joins: of a recording: its stretches, which are all done.
     """
 
-    recording: Recording
+    unit: Unit
     fence: int
     work: Path
+    splitting: Splitting | None = None
+    joins: Sequence[Stretch] = ()
+
+    @property
+    def recording(self) -> Recording:
+        """The recording, also where the claim is about a stretch."""
+        return recording_of(self.unit)
 
     def output(self, kind: str, name: str) -> Path:
         """Where the attempt writes an output, given its kind and its final name."""
@@ -105,6 +125,7 @@ class ResultsFolder:
         self.records = self.state / "records"
         self.failures = self.state / "failures"
         self.claims = self.state / "claims"
+        self.stretches = self.state / "stretches"
         self.drivers = self.state / "drivers"
         self.work = self.state / "work"
         self.logs = self.state / "logs"
@@ -112,8 +133,8 @@ class ResultsFolder:
     def make(self) -> None:
         """Create what is missing. Raises InputError."""
         try:
-            for folder in (self.records, self.failures, self.claims, self.drivers, self.work, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            for name in ("records", "failures", "claims", "stretches", "drivers", "work", "logs"):
+                (self.state / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--output {self.root} cannot be created: {error.strerror or error}") from None
 
@@ -143,9 +164,9 @@ class ResultsFolder:
         """What a recording gave, if it is done."""
         return read_record(path_in(self.records, key_of(recording)))
 
-    def is_done(self, recording: Recording) -> bool:
-        """Whether a recording is done, as far as its size and time tell."""
-        return path_in(self.records, key_of(recording)).exists()
+    def is_done(self, unit: Unit) -> bool:
+        """Whether a recording, or a stretch of one, is done, as far as its size and time tell."""
+        return self._record_path(key_of(unit)).exists()
 
     def adopt(self, recording: Recording, earlier_key: str) -> bool:
         """Whether only the time of a recording has changed since it was done, which is recorded then.
@@ -192,7 +213,7 @@ class ResultsFolder:
         return next((name for name in there if name not in own), None)
 
     def commit(self, claim: Claim, record: Record) -> bool:
-        """Make what an attempt wrote the result of its recording; False if another attempt was first.
+        """Make what an attempt wrote the result of its recording or stretch; False if another attempt was first.
 
         Args:
             claim: the attempt; its folder holds the outputs, see `Claim.output`.
@@ -201,8 +222,8 @@ class ResultsFolder:
         Raises:
             OSError: the folder cannot be written.
         """
-        key = key_of(claim.recording)
-        path = path_in(self.records, key)
+        key, is_recording = key_of(claim.unit), isinstance(claim.unit, Recording)
+        path = self._record_path(key)
         try:
             for kind, name in record["outputs"].items():
                 flush(claim.output(kind, name))
@@ -210,16 +231,19 @@ class ResultsFolder:
             write_record(part, {**record, "key": key, "work": claim.work.name})
             flush(claim.work)
             flush(self.work)
-            path.parent.mkdir(exist_ok=True)
+            if is_recording:
+                path.parent.mkdir(exist_ok=True)
             is_first = link_new(part, path)
-        except FileNotFoundError:  # somebody has taken the attempt for dead and removed it
+        except FileNotFoundError:  # somebody has taken the attempt for dead and removed it, or is done without it
             return False
         if is_first:
             flush(path.parent)
             self._move_outputs(claim.work, record)
+        if is_first and is_recording:
             for other in self._record_paths(claim.recording):
                 if other != path:
                     other.unlink(missing_ok=True)
+            self._remove_stretches(claim.recording)
         shutil.rmtree(claim.work, ignore_errors=True)
         return is_first
 
@@ -235,10 +259,61 @@ class ResultsFolder:
         number = recording_id(recording)
         return (self.records / number[:2]).glob(f"{number}-*.json")
 
+    def _record_path(self, key: str) -> Path:
+        return self.stretches / f"{key}.json" if "/" in key else path_in(self.records, key)
+
+    # -- splitting ----------------------------------------------------------------------------------------------------
+
+    def split_of(self, recording: Recording) -> Record | None:
+        """How a recording is split: `seams_ms`, none for one piece, and `frames`; None if nobody has decided that."""
+        return read_record(self.stretches / key_of(recording) / SPLIT)
+
+    def stretches_of(self, recording: Recording) -> Sequence[Stretch]:
+        """The stretches that a recording is split into; none if it is one piece, or nobody has decided that."""
+        return stretches_between(recording, (self.split_of(recording) or {}).get("seams_ms", ()))
+
+    def keep_split(self, recording: Recording, seams_ms: Sequence[int], frames: int | None) -> None:
+        """Decide where a recording is cut, if nobody has. Raises OSError."""
+        path = self.stretches / key_of(recording) / SPLIT
+        part = path.with_suffix(f".{uuid.uuid4().hex}.part")
+        path.parent.mkdir(exist_ok=True)
+        write_record(part, {"seams_ms": list(seams_ms), "frames": frames})
+        link_new(part, path)
+        part.unlink(missing_ok=True)
+
+    def keep_whole(self, recording: Recording, reason: str) -> None:
+        """Decide that a recording is one piece, and remove what its stretches gave. Raises OSError."""
+        path = self.stretches / key_of(recording) / SPLIT
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, bytes_of({"seams_ms": [], "frames": None, "reason": reason}), durable=True)
+        for other in entries_in(path.parent):
+            if other != path:
+                other.unlink(missing_ok=True)
+
+    def answers_name(self, stretch: Stretch) -> str:
+        """The name of what the network reported on a stretch, as an output."""
+        return f"{STATE}/{self.stretches.name}/{key_of(stretch)}.bin"
+
+    def answers_of(self, stretch: Stretch) -> Path:
+        """What the network reported on a stretch that is done."""
+        path = self.root / self.answers_name(stretch)
+        record = read_record(self._record_path(key_of(stretch)))
+        if record is not None and not path.exists():  # its worker has ended in between
+            self._put_in_place(self.work / str(record["work"]))
+        return path
+
+    def _remove_stretches(self, recording: Recording) -> None:
+        """Of all versions of a recording."""
+        for folder in self.stretches.glob(f"{recording_id(recording)}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     # -- recovering ---------------------------------------------------------------------------------------------------
 
     def recover(self, drivers: Drivers) -> None:
         """Put outputs of interrupted commits into place, and remove what dead drivers left behind."""
+        for folder in entries_in(self.stretches):
+            if self._record_path(folder.name).exists():  # an interruption between the commit and this
+                shutil.rmtree(folder, ignore_errors=True)
         for work in entries_in(self.work):
             self._put_in_place(work)
             if work.exists() and drivers.is_gone(work.name.rpartition(".")[2].partition("-")[0]):
@@ -251,19 +326,19 @@ class ResultsFolder:
     def _put_in_place(self, work: Path) -> None:
         """Finish a commit that was interrupted between its record and its outputs, if this is one."""
         key = (read_record(work / "record.json") or {}).get("key")
-        record = read_record(path_in(self.records, str(key))) if key else None
+        record = read_record(self._record_path(str(key))) if key else None
         if record is not None and record.get("work") == work.name:
             self._move_outputs(work, record)
             shutil.rmtree(work, ignore_errors=True)
 
     # -- claiming -----------------------------------------------------------------------------------------------------
 
-    def claim(self, recording: Recording, drivers: Drivers) -> Claim | None:
-        """Claim a recording for a driver, or claim it again for another attempt.
+    def claim(self, unit: Unit, drivers: Drivers) -> Claim | None:
+        """Claim a recording or a stretch for a driver, or claim it again for another attempt.
 
         None while another driver that is alive holds it, and once it is done.
         """
-        number = recording_id(recording)
+        number = unit_id(unit)
         folder = self.claims / number[:2]
         fences = {int(path.suffix[1:]): path for path in folder.glob(f"{number}.*")}
         fence = max(fences, default=0)
@@ -275,11 +350,11 @@ class ResultsFolder:
             return None
         for earlier in fences.values():
             earlier.unlink(missing_ok=True)
-        if self.is_done(recording):  # by somebody whose claim was gone before this one was made
+        if self.is_done(unit):  # by somebody whose claim was gone before this one was made
             path.unlink(missing_ok=True)
             return None
         work = self.work / f"{path.name}.{drivers.token}-{uuid.uuid4().hex[:8]}"
-        return Claim(recording, fence + 1, work)
+        return Claim(unit, fence + 1, work)
 
     def discard(self, claim: Claim) -> None:
         """Remove what an attempt wrote, unless it has committed that; the claim holds on."""
@@ -288,14 +363,16 @@ class ResultsFolder:
 
     def release(self, claim: Claim) -> None:
         """Give a claim up, and remove what was written under it."""
-        number = recording_id(claim.recording)
+        number = unit_id(claim.unit)
         (self.claims / number[:2] / f"{number}.{claim.fence}").unlink(missing_ok=True)
         self.discard(claim)
 
 
-def key_of(recording: Recording) -> str:
-    """What names the record of a recording: who it is and which content it had."""
-    return f"{recording_id(recording)}-{version_of(recording)}"
+def key_of(unit: Unit) -> str:
+    """What names the record of a recording or stretch: who it is and which content it had."""
+    recording = recording_of(unit)
+    key = f"{recording_id(recording)}-{version_of(recording)}"
+    return f"{key}/{unit.number}" if isinstance(unit, Stretch) else key
 
 
 def _owner(claim: Path) -> str:

@@ -18,6 +18,7 @@ Record = dict[str, Any]
 
 
 def path_in(folder: Path, key: str) -> Path:
+    """Where the record with a key lies below a folder; spread over subfolders, so that none has very many."""
     return folder / key[:2] / f"{key}.json"
 
 
@@ -31,6 +32,7 @@ def names_in(folder: Path) -> Iterator[str]:
 
 
 def entries_in(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing if it is not there."""
     try:
         return list(folder.iterdir())
     except OSError:
@@ -38,6 +40,7 @@ def entries_in(folder: Path) -> list[Path]:
 
 
 def bytes_of(record: Record) -> bytes:
+    """A record as it is written."""
     return json.dumps(record, ensure_ascii=True).encode("ascii") + b"\n"
 
 
@@ -51,6 +54,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
+    """Write a record that survives a power cut. Raises OSError."""
     with open(path, "wb") as file:
         file.write(bytes_of(record))
         file.flush()

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.batch.inputs import Recording
 from pipeline.batch.results_folder import Claim
+from pipeline.batch.stretches import Stretch
 from pipeline.errors import StreamSegmentError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.runtime.inference import segmenter_for
@@ -20,6 +21,7 @@ from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.model_settings import Backend, EngineKind, Precision
 from pipeline.settings.output_settings import ProgressMode, ServeSettings, VirtualCameraSettings, WindowMode
+from pipeline.settings.presentation_settings import BackgroundSettings, PrivacySettings, TrackingSettings
 from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import Policy
 from pipeline.sources.factory import make_source
@@ -50,6 +52,16 @@ class ShareOfMachine(Machine):
         return self._own_threads or max(1, self._cores // workers)
 
 
+_ONLY_INFERRED = {
+    "tracking": TrackingSettings(enabled=False),
+    "lines": (),
+    "zones": (),
+    "privacy": PrivacySettings(),
+    "background": BackgroundSettings(),
+}
+"""Of a stretch: what the network reports is stored as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
     """What all workers of a batch are made from; it travels to them.
@@ -73,8 +85,10 @@ class WorkerPlan:
     make_segmenter: Callable[[WorkerPlan], Segmenter]
 
     def settings_for(self, claim: Claim) -> Settings:
-        """The settings of the run that segments a recording into the folder of its claim."""
+        """The settings of the run that segments a recording into the folder of its claim, or infers a stretch of it."""
         settings, names = self.settings, output_names(claim.recording, self.outputs)
+        if isinstance(claim.unit, Stretch):
+            settings, names = settings.model_copy(update=_ONLY_INFERRED), {}
         paths = {kind: str(claim.output(kind, name)) for kind, name in names.items()}
         source = {"uri": SourceUri(claim.recording.path), "policy": Policy.RECORDED, "realtime": False, "loop": False}
         output = {"path": paths.get(VIDEO), "overwrite": False, "segment_s": None}

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.batch.batch_run import BatchRequest
-from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Event, Executor, Finished, Place, Progressed, Ready
+from pipeline.batch.patience import Patience
 from pipeline.batch.results_folder import Claim
 from pipeline.batch.worker import Worker
 from pipeline.batch.worker_plan import DETECTIONS, VIDEO, WorkerPlan

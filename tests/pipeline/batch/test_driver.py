@@ -5,10 +5,11 @@ import itertools
 import pytest
 
 from pipeline.batch.batch_plan import plan_batch
-from pipeline.batch.driver import Driver, Patience
+from pipeline.batch.driver import Driver
 from pipeline.batch.executor import Died, Finished, Progressed, Ready, Unusable
 from pipeline.batch.inputs import recording_at
 from pipeline.batch.leases import LEASE_S, Drivers
+from pipeline.batch.patience import Patience
 from pipeline.batch.results_folder import ResultsFolder
 from pipeline.batch.worker import Outcome, State
 from pipeline.errors import InputError, RunError
