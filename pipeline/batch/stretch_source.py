@@ -20,7 +20,7 @@ SEAM_FRAMES = 8
 """Frames at the beginning of a stretch that are decoded twice and compared."""
 FARTHEST_POINT_S = 60.0
 """A recording is one piece if decoding would have to begin longer before a stretch."""
-FIRST_STEP_BACK_S = 0.5
+FIRST_STEP_BACK_S = 0.1
 """How much before a random-access point the one before it is first searched; doubled with every further try."""
 
 
@@ -54,7 +54,7 @@ def seams_of(path: str, settings: Settings, splitting: Splitting) -> tuple[list[
 class StretchSource(Source):
     """Frames of a stretch, with the time stamps of the whole recording.
 
-    Decoding begins at the second-last random-access point before the stretch. What lies before is discarded, and the
+    Decoding begins at the last random-access point but one before the stretch. What lies before is discarded, and the
     first frames are compared with those that decoding from the last such point gives: where they differ, later frames
     depend on earlier ones in a way that no point stops (open GOP, intra refresh, a damaged index).
 
@@ -74,16 +74,9 @@ class StretchSource(Source):
 
     def open(self) -> SourceInfo:
         start_ms = self._stretch.start_ms
-        if start_ms is None:
-            info = self._opened(0.0)
-        else:
-            point_s = self._begin(start_ms / 1000)
-            expected = [_identity(frame) for frame in self._first_frames()]
-            self.close()
-            info = self._open_before(point_s)
-            self._first.extend(self._first_frames())
-            if [_identity(frame) for frame in self._first] != expected and not self._interrupted:
-                raise SeamError(f"its frames at {start_ms / 1000:g} s depend on where decoding begins")
+        info = self._opened((start_ms or 0) / 1000)
+        if start_ms is not None:
+            self._read_first(start_ms / 1000)
         begins_s, end_ms = (start_ms or 0) / 1000, self._stretch.end_ms
         length_s = (info.duration_s or 0.0) if end_ms is None else end_ms / 1000 - begins_s
         return replace(info, frame_count=round(length_s * info.fps) if info.fps else None, duration_s=length_s)
@@ -115,24 +108,31 @@ class StretchSource(Source):
         except InputError as error:
             raise SeamError(str(error)) from None
 
-    def _begin(self, start_s: float) -> float:
-        """Open the file at the beginning of the stretch; returns the time of the first frame that was decoded."""
-        self._opened(start_s)
+    def _read_first(self, start_s: float) -> None:
+        """Read the first frames of the open file; two times, unless decoding began with the file. Raises SeamError."""
         assert self._video is not None
         point_s = self._video.decoded_from_s
-        if point_s is None or start_s - point_s > FARTHEST_POINT_S:
+        if start_s - (point_s or 0.0) > FARTHEST_POINT_S:
             raise SeamError(f"decoding can begin nowhere in the {FARTHEST_POINT_S:g} s before {start_s:g} s")
-        return point_s
+        if point_s is None:
+            self._first.extend(self._first_frames())
+            return
+        expected = [_identity(frame) for frame in self._first_frames()]
+        self.close()
+        self._open_before(point_s)
+        self._first.extend(self._first_frames())
+        if [_identity(frame) for frame in self._first] != expected and not self._interrupted:
+            raise SeamError(f"its frames at {start_s:g} s depend on where decoding begins")
 
-    def _open_before(self, point_s: float) -> SourceInfo:
+    def _open_before(self, point_s: float) -> None:
         """Open the file so that decoding begins at the last random-access point before another one, or at the start."""
         step_back_s = FIRST_STEP_BACK_S
         while True:
-            info = self._opened(max(0.0, point_s - step_back_s))
+            self._opened(max(0.0, point_s - step_back_s))
             assert self._video is not None
             from_s = self._video.decoded_from_s
             if from_s is None or from_s < point_s:
-                return info
+                return
             self.close()
             step_back_s *= 2
 

@@ -115,8 +115,8 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
             "metavar": "LENGTH",
             "type": splitting,
             "default": AUTO_SPLIT,
-            "help": "infer stretches of long recordings in several workers: about so long each (90, 10m, 1h), off, or auto "
-            "(default): where fewer recordings are left than workers",
+            "help": "infer long recordings in stretches of about this length (90, 10m, 1h) on several workers; off; or "
+            "auto (default): when fewer recordings are left than workers",
         },
         "--shard": {"metavar": "K/N", "type": shard, "help": "only the Kth of N parts, for the jobs of an array"},
         "--limit": {"metavar": "N", "type": partial(whole_number, least=1), "help": "only the first N that are to do"},

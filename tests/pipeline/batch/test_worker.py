@@ -9,7 +9,7 @@ from pipeline.batch.inputs import recording_at
 from pipeline.batch.leases import Drivers
 from pipeline.batch.provenance import versions
 from pipeline.batch.results_folder import ResultsFolder
-from pipeline.batch.worker import KeptSegmenter, State, Worker
+from pipeline.batch.worker import State, Worker
 from pipeline.batch.worker_plan import (
     WorkerPlan,
 )
@@ -192,10 +192,3 @@ def test_another_version_of_a_library_stops_a_worker(results):
     plan = plan_of(results.root)
     with pytest.raises(InputError, match="other versions than the batch"):
         Worker(WorkerPlan(plan.settings, plan.results, plan.outputs, 1, None, {"numpy": "0.1"}, plan.make_segmenter))
-
-
-def test_a_kept_segmenter_is_the_one_inside():
-    inner = BySum()
-    kept = KeptSegmenter(inner)
-    assert (kept.labels, kept.description, kept.workers) == (inner.labels, inner.description, 1)
-    assert kept.detections == inner.detections
