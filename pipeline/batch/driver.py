@@ -190,8 +190,10 @@ class Driver:
             self._end_stretches(recording)
             self._frames.settle_joined(recording)
             self._enter_done(recording)
-        elif stretch not in self._folder.stretches_of(recording) or (attempts and recording.again() != recording):
+        elif stretch not in self._folder.stretches_of(recording):
             self._restart(recording, attempts)
+        elif attempts and recording.again() != recording:
+            self._restart(recording, attempts + 1)
         else:
             claim = self._claim(stretch)
             if self._folder.is_done(stretch):

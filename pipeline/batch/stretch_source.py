@@ -112,8 +112,7 @@ class StretchSource(Source):
         """Read the first frames of the open file; two times, unless decoding began with the file. Raises SeamError."""
         assert self._video is not None
         point_s = self._video.decoded_from_s
-        if start_s - (point_s or 0.0) > FARTHEST_POINT_S:
-            raise SeamError(f"decoding can begin nowhere in the {FARTHEST_POINT_S:g} s before {start_s:g} s")
+        self._check_distance(start_s)
         if point_s is None:
             self._first.extend(self._first_frames())
             return
@@ -132,9 +131,16 @@ class StretchSource(Source):
             assert self._video is not None
             from_s = self._video.decoded_from_s
             if from_s is None or from_s < point_s:
+                self._check_distance(point_s)
                 return
             self.close()
             step_back_s *= 2
+
+    def _check_distance(self, position_s: float) -> None:
+        """Raises SeamError if decoding the open file began too long before a position."""
+        assert self._video is not None
+        if position_s - (self._video.decoded_from_s or 0.0) > FARTHEST_POINT_S:
+            raise SeamError(f"decoding can begin nowhere in the {FARTHEST_POINT_S:g} s before {position_s:g} s")
 
     def _first_frames(self) -> Iterator[Frame]:
         """The first frames of the stretch, and some behind it if it is shorter."""

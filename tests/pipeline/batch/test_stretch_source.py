@@ -114,10 +114,12 @@ def test_a_recording_whose_frames_depend_on_where_decoding_begins(clip):
 
 
 def test_a_recording_without_points_to_begin_at(clip, monkeypatch):
+    """Keyframes are at 0 and 1.6 s: too far before 1.4 s, and the first one too far before the second."""
     monkeypatch.setattr(stretch_source, "FARTHEST_POINT_S", 1.0)
-    path = clip("c.mp4", options={"g": "250"})
-    with pytest.raises(SeamError, match=r"decoding can begin nowhere in the 1 s before 1\.2 s"):
-        frames_of(StretchSource(stretches_of(path, (1200,))[1]))
+    path = clip("c.mp4", options={"g": "40", "x264-params": "scenecut=0"})
+    for start_ms, named in ((1400, "1.4"), (1800, "1.6")):
+        with pytest.raises(SeamError, match=f"decoding can begin nowhere in the 1 s before {named} s"):
+            frames_of(StretchSource(stretches_of(path, (start_ms,))[1]))
 
 
 def test_a_recording_whose_time_stamps_repeat(tmp_path):
