@@ -75,7 +75,6 @@ class InProcess(Executor):
         self.workers = workers
         self._plan, self._script = plan, script
         self._queue: deque[Callable[[], Sequence[Event]]] = deque()
-        self._stopped: set[int] = set()
         self.started: list[int] = []
         self.given: list[str] = []
         self.stopped: list[int] = []
@@ -87,7 +86,8 @@ class InProcess(Executor):
 
     def give(self, worker: int, claim: Claim) -> None:
         self.given.append(claim.recording.name)
-        self._queue.append(lambda: self._attempt(worker, claim))
+        stopped = self.stopped.count(worker)
+        self._queue.append(lambda: self._attempt(worker, claim) if self.stopped.count(worker) == stopped else ())
 
     def _attempt(self, worker: int, claim: Claim) -> Sequence[Event]:
         scripted = self._script(worker, claim)

@@ -239,3 +239,124 @@ def test_file_systems_without_links(folder, recording, monkeypatch):
     assert len(in_place(folder)) == 2
     other = folder.claim(recording, driver(folder))
     assert other is None
+
+
+# Stretches
+
+
+def stretches(folder, recording, seams_ms=(1000, 2000)):
+    folder.keep_split(recording, seams_ms, 30)
+    return folder.stretches_of(recording)
+
+
+def inferred(folder, claim, text=b"answers"):
+    """The record of a stretch whose answers are written."""
+    claim.work.mkdir()
+    name = folder.answers_name(claim.unit)
+    claim.output("answers", name).write_bytes(text)
+    return {"outputs": {"answers": name}, "frames": 10}
+
+
+def test_the_first_decides_where_a_recording_is_cut(folder, recording):
+    assert (folder.split_of(recording), folder.stretches_of(recording)) == (None, ())
+    folder.keep_split(recording, (1000, 2000), 30)
+    folder.keep_split(recording, (500,), 30)
+    assert folder.split_of(recording) == {"seams_ms": [1000, 2000], "frames": 30}
+    assert [one.start_ms for one in folder.stretches_of(recording)] == [None, 1000, 2000]
+    assert len(list((folder.stretches / key_of(recording)).iterdir())) == 1
+
+
+def test_a_stretch_is_claimed_and_committed_by_itself(folder, recording):
+    drivers, other = driver(folder), driver(folder)
+    first, second, _ = stretches(folder, recording)
+    claim, whole = folder.claim(first, drivers), folder.claim(recording, drivers)
+    assert folder.claim(first, other) is None
+    assert folder.claim(second, other).fence == 1
+    assert folder.commit(claim, inferred(folder, claim))
+    folder.release(claim)
+    assert folder.is_done(first)
+    assert not folder.is_done(second)
+    assert not folder.is_done(recording)
+    assert folder.answers_of(first).read_bytes() == b"answers"
+    assert folder.done() == set()
+    assert folder.claim(first, other) is None
+    folder.recover(driver(folder))
+    assert folder.is_done(first)
+    assert folder.commit(whole, written(whole))
+    assert list(folder.stretches.iterdir()) == []
+
+
+def test_of_two_attempts_at_a_stretch_one_counts(folder, recording):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claims = [folder.claim(first, drivers), folder.claim(first, drivers)]
+    records = [inferred(folder, claim, str(claim.fence).encode()) for claim in claims]
+    assert [folder.commit(*both) for both in reversed(list(zip(claims, records, strict=True)))] == [True, False]
+    assert folder.answers_of(first).read_bytes() == b"2"
+    assert list(folder.work.iterdir()) == []
+
+
+def test_answers_of_an_interrupted_commit_are_put_in_place_when_they_are_needed(folder, recording, monkeypatch):
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, driver(folder))
+    record = inferred(folder, claim)
+    monkeypatch.setattr(folder, "_move_outputs", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(OSError, match="gone"):
+        folder.commit(claim, record)
+    monkeypatch.undo()
+    assert folder.is_done(first)
+    assert folder.answers_of(first).read_bytes() == b"answers"
+    assert list(folder.work.iterdir()) == []
+
+
+def test_a_stretch_of_a_recording_that_is_done_is_too_late(folder, recording):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    late, whole = folder.claim(first, drivers), folder.claim(recording, drivers)
+    folder.commit(whole, written(whole))
+    assert not folder.commit(late, inferred(folder, late))
+    folder.release(late)
+    assert list(folder.stretches.iterdir()) == list(folder.work.iterdir()) == []
+
+
+def test_stretches_that_an_interruption_left_behind_are_removed(folder, recording, monkeypatch):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, drivers)
+    folder.commit(claim, inferred(folder, claim))
+    whole = folder.claim(recording, drivers)
+    record = written(whole)
+    monkeypatch.setattr(folder, "_remove_stretches", lambda recording: None)
+    folder.commit(whole, record)
+    monkeypatch.undo()
+    assert len(list(folder.stretches.iterdir())) == 1
+    folder.recover(driver(folder))
+    assert list(folder.stretches.iterdir()) == []
+    assert len(in_place(folder)) == 2
+
+
+def test_a_recording_that_is_one_piece_after_all(folder, recording):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, drivers)
+    folder.commit(claim, inferred(folder, claim))
+    folder.keep_whole(recording, "frame 3 differs")
+    assert folder.stretches_of(recording) == ()
+    assert not folder.is_done(first)
+    folder.keep_split(recording, (1000,), 30)
+    assert folder.split_of(recording) == {"seams_ms": [], "frames": None, "reason": "frame 3 differs"}
+
+
+def test_a_recording_that_has_changed_has_no_stretches(folder, recording, tmp_path):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, drivers)
+    folder.commit(claim, inferred(folder, claim))
+    (tmp_path / "a.mp4").write_bytes(b"longer than before, by far")
+    changed = recording.again()
+    assert (folder.split_of(changed), folder.stretches_of(changed)) == (None, ())
+    again, *_ = stretches(folder, changed)
+    assert not folder.is_done(again)
+    whole = folder.claim(changed, drivers)
+    folder.commit(whole, written(whole))
+    assert list(folder.stretches.iterdir()) == []
