@@ -15,6 +15,7 @@ import pytest
 from pipeline.batch import leases
 from pipeline.batch.results_folder import ResultsFolder
 from pipeline.batch.shared_files import read_record
+from pipeline.batch.stretches import Splitting
 from tests.pipeline.batch.driver_process import run
 from tests.pipeline.batch.fakes import Here, outputs_in, summary_in, write_recordings
 from tests.syntax_trees import ROOT
