@@ -163,7 +163,7 @@ class Stream:
         self._segmenter, high_score = segmenter, segmenter.detections.high_score
         self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock, high_score)
         self._open_sinks()
-        self._wiring = wiring = wire(plan, settings.motion, ledger)
+        self._wiring = wiring = wire(plan, settings.motion, ledger, self.clock)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss
         read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._camera)

@@ -10,7 +10,8 @@ from math import floor
 
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.motion.carry import Carrier, make_carrier
-from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
+from pipeline.records import Clock, Frame, Instances, StageTimes, UnredactedFrame
+from pipeline.runtime.fresh_frames import FreshFrames
 from pipeline.runtime.plan import JoinKind, SourcePlan
 from pipeline.settings.presentation_settings import MotionSettings
 from pipeline.threads.stage import Overflow, Slot, SlotClosed
@@ -195,7 +196,7 @@ class Wiring:
         self.join.close()
 
 
-def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
+def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger, clock: Clock) -> Wiring:
     """Connect the stages as the plan says: capacities, what happens when a slot is full, and who counts losses."""
     live, size = plan.live, plan.batching.size
     overflow = Overflow.DROP_OLDEST if live else Overflow.WAIT
@@ -209,7 +210,7 @@ def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
         join = Join(results)
         return Wiring((frames.put,), (frames,), frames, results, join, lost_before_inference, lost_before_display)
     # What goes to inference goes to the display as well: losing it there loses no frame, so nothing is counted.
-    to_inference: Slot[Frame] = Slot(1 if live else room, overflow)
+    to_inference: Slot[Frame] = FreshFrames(clock) if live else Slot(room, overflow)
     to_display: Slot[Frame] = Slot(2 if live else display_capacity(plan, motion), overflow, lost_before_display)
     results = Slot(max(4, size), overflow)
     carrier = make_carrier(motion, live)
