@@ -6,10 +6,12 @@ turn it is at the moment when the network is free: no frame grows old in a queue
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,6 +36,8 @@ Images = Sequence[NDArray[np.uint8]]
 
 CLOSE_DEADLINE_S = 15.0
 """How long the end waits for an inference that has begun."""
+BATCH_WAIT_S = 0.003
+"""How long the frames of a batch that is not full wait for those of other cameras."""
 UNDER_WAY = 1
 """Inferences that a camera requests beyond the workers: the next frame is in the network while the results of the last
 one are tracked."""
@@ -71,16 +75,18 @@ class InferenceService:
     Args:
         segmenter: opened, used and closed in the service's threads. It reports what all cameras need.
         clock: seconds, monotonic.
+        batch_size: how many frames go through the network at once, of several cameras where their canvases are equal.
     """
 
-    def __init__(self, segmenter: Segmenter, clock: Clock) -> None:
+    def __init__(self, segmenter: Segmenter, clock: Clock, batch_size: int = 1) -> None:
         self.segmenter = segmenter
         self._clock = clock
+        self._batch_size = batch_size
         self._turns = Turns()
         self._shares: list[NetworkShare] = []
         self._changed = threading.Condition()
         self._opened = self._closed = False
-        self._under_way: list[_Request] = []
+        self._under_way: list[list[_Request]] = []
         self._errors = FirstError(on_first=self._end)
         # Named as in a run with one source, so that errors are the same.
         self._stage = Stage("inference", self._open_and_work, self._errors)
@@ -140,7 +146,7 @@ class InferenceService:
         with self._changed:
             if share in self._shares:
                 self._shares.remove(share)
-            dropped = [*share.drop_requests(), *(request for request in self._under_way if request.share is share)]
+            dropped = [*share.drop_requests(), *(each for each in self._all_under_way() if each.share is share)]
         for request in dropped:
             request.end(SlotClosed())
 
@@ -182,35 +188,53 @@ class InferenceService:
             self.segmenter.close()
 
     def _work(self) -> None:
-        """Run one request after the other, until the end."""
+        """Run one batch of requests after the other, until the end."""
         while True:
-            request = self._next()
+            batch = self._next()
             try:
-                self._run(request)
+                self._run(batch)
             finally:
                 with self._changed:
-                    self._under_way.remove(request)
+                    self._under_way.remove(batch)
                     self._changed.notify_all()
 
-    def _next(self) -> _Request:
-        """The request whose turn it is, with its frames. Raises SlotClosed at the end."""
+    def _next(self) -> list[_Request]:
+        """The request whose turn it is, with its frames, and those that go with it. Raises SlotClosed at the end."""
         with self._changed:
             while not self._closed:
                 self._end_finished()
-                if len(self._under_way) < self.segmenter.workers and (request := self._pick()) is not None:
-                    self._under_way.append(request)
-                    return request
+                if len(self._under_way) < self.segmenter.workers and (request := self._pick(self._shares)) is not None:
+                    batch = [request]
+                    self._under_way.append(batch)
+                    self._fill(batch)
+                    return batch
                 self._changed.wait()
         raise SlotClosed
 
-    def _pick(self) -> _Request | None:
-        while (ready := {share.turn: share for share in self._shares if share.is_ready()}) and (
+    def _pick(self, shares: Sequence[NetworkShare]) -> _Request | None:
+        while (ready := {share.turn: share for share in shares if share.is_ready()}) and (
             turn := self._turns.next(list(ready))
         ) is not None:
             if (request := ready[turn].take()) is not None:
                 self._turns.grant(turn, len(request.frames))
                 return request
         return None
+
+    def _fill(self, batch: list[_Request]) -> None:
+        """Add requests of other cameras as long as they fit; waits for a moment for those that have no frame."""
+        first, until_s = batch[0].share, time.monotonic() + BATCH_WAIT_S
+        while not self._closed and (room := self._batch_size - sum(len(each.frames) for each in batch)) > 0:
+            served = [request.share for request in batch]
+            others = [each for each in self._shares if each not in served and each.fits_beside(first, room)]
+            if (request := self._pick(others)) is not None:
+                batch.append(request)
+            elif not others or (left_s := until_s - time.monotonic()) <= 0:
+                return
+            else:
+                self._changed.wait(left_s)
+
+    def _all_under_way(self) -> Iterator[_Request]:
+        return itertools.chain.from_iterable(self._under_way)
 
     def _end_finished(self) -> None:
         """End the requests of cameras from which no more frames come."""
@@ -219,25 +243,32 @@ class InferenceService:
                 for request in share.drop_requests():
                     request.end(SlotClosed())
 
-    def _run(self, request: _Request) -> None:
+    def _run(self, batch: Sequence[_Request]) -> None:
         started_at_s = self._clock()
         try:
-            found = self.segmenter.segment_batch([frame.image_bgr for frame in request.frames])
-            ended_at_s = self._clock()
-            reported = [request.share.detections.reported(each) for each in found]
+            found = self.segmenter.segment_batch([frame.image_bgr for request in batch for frame in request.frames])
+            ended_at_s, answers = self._clock(), iter(found)
+            # As many as it has frames; one too few is an error of the camera's, as it is without a service.
+            own = [list(itertools.islice(answers, len(request.frames))) for request in batch]
+            reported = [
+                [request.share.detections.reported(each) for each in found]
+                for request, found in zip(batch, own, strict=True)
+            ]
         except (SegmenterLostError, SlotClosed) as error:
-            request.end(error)
+            for request in batch:
+                request.end(error)
         except BaseException as error:
             self._errors.report("inference", error)  # which ends all requests
             raise
         else:
-            request.end((reported, started_at_s, ended_at_s))
+            for request, answer in zip(batch, reported, strict=True):
+                request.end((answer, started_at_s, ended_at_s))
 
     def _end(self) -> None:
         with self._changed:
             self._closed = True
             waiting = [request for share in self._shares for request in share.drop_requests()]
-            dropped = [*waiting, *self._under_way]
+            dropped = [*waiting, *self._all_under_way()]
             self._changed.notify_all()
         for request in dropped:
             request.end(self.error or SlotClosed())
@@ -266,6 +297,7 @@ class NetworkShare(Segmenter):
         self._frames: Slot[Frame] | None = None
         self._batching = Batching()
         self._on_take: Callable[[Frame], None] = lambda _: None
+        self._frame_hw: tuple[int, int] | None = None
         self.interrupted = False
 
     @property
@@ -335,6 +367,18 @@ class NetworkShare(Segmenter):
         fill = self._batching.size if self._batching.filling is Filling.FULL else 1
         return len(self._frames) >= (1 if self._frames.closed else fill)
 
+    def fits_beside(self, other: NetworkShare, room: int) -> bool:
+        """Whether its frames and those of another share go into one batch, if their shapes have not changed.
+
+        Args:
+            other: a share whose frames were taken before.
+            room: how many frames there is room for.
+        """
+        if self._frame_hw is None or other._frame_hw is None or self._batching.size > room:
+            return False
+        (height, width), (other_height, other_width) = self._frame_hw, other._frame_hw
+        return height * other_width == other_height * width  # the same canvas
+
     def is_finished(self) -> bool:
         """Whether no more frames come."""
         return self._frames is not None and self._frames.closed and not len(self._frames)
@@ -347,6 +391,7 @@ class NetworkShare(Segmenter):
             while len(request.frames) < self._batching.size:
                 frame = self._frames.get(0.0)
                 self._on_take(frame)
+                self._frame_hw = (frame.height, frame.width)
                 request.frames.append(frame)
         return self.requests.popleft() if request.frames else None
 

@@ -47,7 +47,7 @@ class SharedNetwork:
         if run.supervision.restart:
             segmenter = SupervisedSegmenter(segmenter, run.supervision, lambda: self._service.ended, clock)
         self.segmenter = segmenter
-        self._service = InferenceService(segmenter, clock)
+        self._service = InferenceService(segmenter, clock, run.model.batch_size)
 
     @property
     def error(self) -> BaseException | None:
