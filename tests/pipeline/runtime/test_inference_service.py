@@ -9,7 +9,8 @@ from pipeline.errors import RunError
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import Instances
 from pipeline.runtime import inference_service
-from pipeline.runtime.inference_service import InferenceService, ScheduledInference
+from pipeline.runtime.inference_service import InferenceService
+from pipeline.runtime.network_share import ScheduledInference
 from pipeline.runtime.plan import Batching, Filling
 from pipeline.runtime.wiring import Join, Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
