@@ -222,7 +222,7 @@ class InferenceService:
     def _run(self, request: _Request) -> None:
         started_at_s = self._clock()
         try:
-            found = self.segmenter.segment_batch([frame.image_bgr for frame in request.frames])
+            found = self.segmenter.segment_frames(request.frames)
             ended_at_s = self._clock()
             reported = [request.share.detections.reported(each) for each in found]
         except (SegmenterLostError, SlotClosed) as error:
