@@ -210,7 +210,7 @@ class InferenceService:
     def _run(self, batch: Sequence[Request]) -> None:
         started_at_s = self._clock()
         try:
-            found = self.segmenter.segment_batch([frame.image_bgr for request in batch for frame in request.frames])
+            found = self.segmenter.segment_frames([frame for request in batch for frame in request.frames])
             ended_at_s, answers = self._clock(), iter(found)
             # As many as it has frames; one too few is an error of the camera's, as it is without a service.
             own = [list(itertools.islice(answers, len(request.frames))) for request in batch]

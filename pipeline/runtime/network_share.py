@@ -170,7 +170,8 @@ class NetworkShare(Segmenter):
             while len(request.frames) < self._batching.size:
                 frame = self._frames.get(0.0)
                 self._on_take(frame)
-                self._frame_hw = (frame.height, frame.width)
+                height, width = frame.inferred_bgr.shape[:2]
+                self._frame_hw = (height, width)
                 request.frames.append(frame)
         return self.requests.popleft() if request.frames else None
 
