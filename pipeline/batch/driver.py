@@ -306,7 +306,11 @@ class Driver:
         claim, number = attempt.claim, attempt.number
         self._check_disk()
         self._folder.discard(claim)
-        if may_pass and number < self._patience.attempts:
+        if self._folder.is_done(claim.unit) or not self._folder.holds(claim):
+            # It failed because others took this driver for dead, and removed what it wrote.
+            self._drop_claim(claim.unit)
+            self._queue.put_elsewhere(claim.unit)
+        elif may_pass and number < self._patience.attempts:
             delay_s = self._patience.delay_s(number)
             self._note("again", name=claim.recording.name, reason=reason, attempt=number, delay_s=delay_s)
             self._queue.put_later(claim.unit, number, self._clock() + delay_s)

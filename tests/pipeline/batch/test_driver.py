@@ -419,6 +419,32 @@ def test_the_claims_of_a_driver_that_has_stopped_are_taken_over(scene):
     assert woken[-1].outcome.state is State.LOST
 
 
+@pytest.mark.parametrize("split", [None, Splitting(1.0)])
+def test_an_attempt_that_fails_because_its_claim_was_taken_over_is_no_failure(scene, split):
+    """It finds its folder removed when it wakes up; the other driver ends its own attempt some time later."""
+    other, taken = another(scene), []
+
+    def then(worker, claim):
+        if taken:
+            return None
+        for path in scene.folder.claims.rglob(f"*.{claim.fence}"):
+            path.unlink()
+        taken.append(scene.folder.claim(claim.unit, other))
+        return fails("no such folder", False)(worker, claim)
+
+    driver = scene.driver(scene.recordings("a"), cuts(scene.folder, then), split=split)
+
+    def tick(state):
+        scene.tick(state)
+        other.beat()
+        if len(scene.states) == 20:
+            commits(scene.folder)(0, taken[0])
+
+    driver.run(tick)
+    assert units(scene) == (["a"] if split is None else ["a", "1/3", "2/3", "3/3", "a"])
+    assert (driver.done, driver.failed) == ({"a"}, set())
+
+
 # Stretches
 
 
