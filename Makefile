@@ -53,7 +53,7 @@ help:
 	@sed -n '1,/^$$/s/^# //p' Makefile
 
 demo: $(RUN_STAMP)
-	@echo "== segmenting samples/people.mp4: 300 frames, about ten seconds on two cores; the first time as long again to"
+	@echo "== segmenting samples/people.mp4: 398 frames, about ten seconds on two cores; the first time as long again to"
 	@echo "   prepare the network"
 	@$(PY) tools/demo.py $(DEMO_FLAGS)
 
