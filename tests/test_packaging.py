@@ -1,5 +1,6 @@
 """What a wheel and a clone must hold."""
 
+import datetime
 import importlib
 import importlib.metadata
 import re
@@ -32,7 +33,10 @@ def test_every_folder_of_code_is_a_package_that_the_wheel_takes():
 
 def test_the_version_stands_once_and_the_changelog_has_it():
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "pipeline.version.__version__"}
-    assert f"## {stream_segment.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    version, date = newest.split(" - ")
+    assert version == stream_segment.__version__
+    assert datetime.date.fromisoformat(date).year >= 2026
 
 
 def test_the_console_script_names_a_function():
