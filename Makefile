@@ -103,7 +103,9 @@ dist: $(RUN_STAMP) $(CYCLONEDX)
 	@git archive HEAD | tar -x -C $(DIST)/source
 	@cd $(DIST)/source && $(abspath $(PY)) -c "from setuptools import build_meta; build_meta.build_sdist('..')" >../build.log
 	@umask 022 && $(PY) -m pip wheel --quiet --no-deps --no-index --no-build-isolation -w $(DIST) $(DIST)/*.tar.gz
-	@$(CYCLONEDX) requirements --pyproject $(DIST)/source/pyproject.toml --output-reproducible \
+	@version="$$(sed -n 's/^__version__ = //p' $(DIST)/source/pipeline/version.py)" && \
+		sed "s/^dynamic = .*/version = $$version/" $(DIST)/source/pyproject.toml >$(DIST)/source/subject.toml
+	@$(CYCLONEDX) requirements --pyproject $(DIST)/source/subject.toml --output-reproducible \
 		-o $(DIST)/sbom.cdx.json $(DIST)/source/locks/run.txt
 	@rm -rf $(DIST)/source $(DIST)/build.log
 	@$(PY) -m pip hash $(DIST)/*
