@@ -1,6 +1,7 @@
 """The same tests for processes and for Ray's actors: whole batches, and workers that are killed."""
 
 import functools
+import json
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from pipeline.batch.leases import Drivers
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.provenance import versions
 from pipeline.batch.results_folder import ResultsFolder
+from pipeline.batch.stretches import Splitting
 from pipeline.batch.worker import State
 from pipeline.batch.worker_plan import WorkerPlan
 from pipeline.errors import InputError
@@ -117,6 +119,16 @@ def test_a_whole_batch_gives_what_one_process_gives(tmp_path, make_place):
     run(recordings, tmp_path / "out", make_place())
     assert outputs_in(tmp_path / "out") == outputs_in(tmp_path / "whole")
     assert summary_in(tmp_path / "out") == summary_in(tmp_path / "whole")
+
+
+def test_stretches_give_what_one_process_gives(tmp_path, make_place):
+    recordings = write_recordings(tmp_path / "in", "a.mp4", "d/b.mp4", frames=40)
+    run(recordings, tmp_path / "whole", Here())
+    run(recordings, tmp_path / "out", make_place(), split=Splitting(0.5))
+    assert outputs_in(tmp_path / "out") == outputs_in(tmp_path / "whole")
+    assert summary_in(tmp_path / "out") == summary_in(tmp_path / "whole")
+    timings = json.loads((tmp_path / "out/summary.json").read_text(encoding="ascii"))["timings"]
+    assert timings["frames"] == 81
 
 
 def test_workers_say_how_far_they_are_and_end_alone(tmp_path, results, make_place):
