@@ -19,6 +19,7 @@ from pipeline.batch.worker import WorkerPlan, choose_engine, make_segmenter, wit
 from pipeline.errors import RunError
 from pipeline.records import Clock
 from pipeline.segmentation.segmenter import Segmenter
+from pipeline.settings.output_settings import ServeSettings
 from pipeline.settings.schema import Settings
 
 NOT_IN_SUMMARY = {"partial_hash", "key", "work", "timings"}
@@ -161,8 +162,9 @@ class Batch:
 
     def _worker_plan(self, place: Place) -> tuple[WorkerPlan, Record]:
         request, versions = self._request, self._depends_on["versions"]
+        settings = request.settings.model_copy(update={"serve": ServeSettings()})  # no worker gets the page's token
         plan = WorkerPlan(
-            request.settings, request.results.absolute(), request.outputs, place.cores, None, versions, self._make
+            settings, request.results.absolute(), request.outputs, place.cores, None, versions, self._make
         )
         made_with = self._folder.depends_on()
         if made_with is None:
