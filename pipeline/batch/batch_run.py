@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,8 @@ class Batch:
             chosen = place.call(choose_engine, plan, list(self.found.recordings))
             made_with = self._folder.keep_depends_on({**self._depends_on, "chosen": chosen})
             self._check_kept(made_with)
-        return with_engine(plan, made_with["chosen"]), made_with
+        chosen = place.share(made_with["chosen"], len(self.plan.to_do))
+        return with_engine(replace(plan, cores=place.cores), chosen), made_with
 
     def _check_kept(self, kept: Record | None) -> None:
         if kept is not None:

@@ -91,7 +91,7 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         "--workers": {
             "metavar": "N",
             "type": partial(whole_number, least=1, most=4096),
-            "help": "processes, each with a network of its own (default: as many as the cores feed)",
+            "help": "processes, each with a network of its own (default: by what was measured on this machine)",
         },
         "--ray": {
             "metavar": "ADDRESS",
@@ -253,4 +253,4 @@ def place_from(arguments: argparse.Namespace, settings: Settings) -> Place:
     """Where the workers run. Raises InputError if that is a cluster that is not there."""
     if arguments.ray is not None:
         return RayCluster(arguments.ray, arguments.workers, settings)
-    return ThisMachine(arguments.workers or default_processes(settings))
+    return ThisMachine(arguments.workers, default_processes(settings))
