@@ -41,6 +41,7 @@ class BatchRoutes:
         self._read, self._report = status, report
         self._listeners = Viewers(max_viewers)
         self._ended = asyncio.Event()
+        self._has_report = False
 
     def add_to(self, site: Site) -> None:
         """Add the routes to an application."""
@@ -59,11 +60,14 @@ class BatchRoutes:
 
     async def status(self, _: web.Request) -> web.Response:
         """Sends what the page shows, as JSON."""
-        return web.json_response(await self._status())
+        await self._look()
+        return web.json_response(self._status())
 
-    async def _status(self) -> dict[str, Any]:
-        has_report = await asyncio.to_thread(self._report.is_file)  # a network drive may be slow
-        return {"results": utf8_name(self._report.parent.name), **self._read(), "report": has_report}
+    async def _look(self) -> None:
+        self._has_report = await asyncio.to_thread(self._report.is_file)  # a network drive may be slow
+
+    def _status(self) -> dict[str, Any]:
+        return {"results": utf8_name(self._report.parent.name), **self._read(), "report": self._has_report}
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Sends the status twice per second as server-sent events, and "end" when the batch ends."""
@@ -74,9 +78,10 @@ class BatchRoutes:
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
         while not self._ended.is_set():
-            yield event(await self._status())
+            await self._look()
+            yield event(self._status())
             await until_set(self._ended, SAMPLE_EVERY_S)
-        yield event(await self._status())
+        yield event(self._status())
         yield event({}, "end")
 
     async def report(self, request: web.Request) -> web.StreamResponse:

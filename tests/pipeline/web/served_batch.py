@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pipeline.batch.batch_status import BatchStatus
 from pipeline.batch.driver import BatchState, WorkerView
 from pipeline.settings.output_settings import ServeSettings
-from pipeline.web import batch_routes
+from pipeline.web import batch_routes, server
+from tests.pipeline.fakes import DEADLINE_S
 from tests.pipeline.web.served import request
 
 REPORT = "<!doctype html><style>h1 { color: rgb(255, 0, 0) }</style><h1>Ünique</h1>"
@@ -44,6 +46,7 @@ def served_batch(folder: Path, serve: dict[str, Any] | None = None) -> Iterator[
         serve: the section of the settings.
     """
     status = BatchStatus(time.monotonic)
+    grace = mock.patch.multiple(server, _CLOSE_GRACE_S=DEADLINE_S, END_DEADLINE_S=2 * DEADLINE_S)  # for a busy machine
     settings = ServeSettings.model_validate({"address": "0", **(serve or {})})
-    with batch_routes.served_batch(settings, status.snapshot, folder / "report.html") as page:
+    with grace, batch_routes.served_batch(settings, status.snapshot, folder / "report.html") as page:
         yield ServedBatch(status, folder / "report.html", page)
