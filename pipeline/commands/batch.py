@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.batch_run import Batch, BatchRequest, Shard
-from pipeline.batch.batch_status import BatchStatus
 from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine, default_processes
@@ -164,7 +164,7 @@ def run(argv: Sequence[str]) -> int:
     settings, report = request.settings, request.results / "report.html"
     with _opened(arguments.events) as file:
         progress = BatchProgress(settings.progress, file)
-        with _served(settings.serve, progress.status, report):
+        with _served(settings.serve, progress.monitor, report):
             output = sys.stderr if file is sys.stdout else sys.stdout
             return _run(batch, place_from(arguments, settings), progress, output)
 
@@ -188,13 +188,13 @@ def _run(batch: Batch, place: Place, progress: BatchProgress, output: IO[str]) -
     return SOME_FAILED if batch.state.failed else 0
 
 
-def _served(settings: ServeSettings, status: BatchStatus, report: Path) -> AbstractContextManager[object]:
+def _served(settings: ServeSettings, monitor: BatchMonitor, report: Path) -> AbstractContextManager[object]:
     """The page of the batch while it runs, if the settings want one. Raises InputError."""
     if settings.address is None:
         return contextlib.nullcontext()
     from pipeline.web.batch_routes import served_batch
 
-    return served_batch(settings, status.snapshot, report)
+    return served_batch(settings, monitor.snapshot, report)
 
 
 @contextlib.contextmanager

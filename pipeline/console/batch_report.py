@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from rich.progress import BarColumn, TextColumn
 
-from pipeline.batch.batch_status import BatchStatus
+from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.driver import BatchState, WorkerView
 from pipeline.batch.inputs import Found, ignored_text
 from pipeline.console.progress import ProgressDisplay, duration_text
@@ -33,7 +33,7 @@ class BatchProgress(ProgressDisplay):
         clock: seconds, monotonic.
 
     Attributes:
-        status: what this shows, for other viewers.
+        monitor: what this shows, for other viewers.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class BatchProgress(ProgressDisplay):
         self.has_bar = self.has_bar and not self._is_off
         self._events = events
         self._next_event_s = clock()
-        self.status = BatchStatus(clock)
+        self.monitor = BatchMonitor(clock)
         texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("numbers", "rate")]
         self._add_bar("batch", None, (BarColumn(bar_width=24), *texts), fields={"numbers": "", "rate": ""})
         self._rows = 0
@@ -56,7 +56,7 @@ class BatchProgress(ProgressDisplay):
     def event(self, what: str, **fields: Any) -> None:
         """Something happened: a line of the events, and one for people where it is bad news."""
         self._write_event(what, fields)
-        self.status.event(what, **fields)
+        self.monitor.event(what, **fields)
         if self._is_off:
             return
         name, reason = fields.get("name"), fields.get("reason")
@@ -69,7 +69,7 @@ class BatchProgress(ProgressDisplay):
 
     def update(self, state: BatchState) -> None:
         """Show how far the batch is."""
-        self.status.update(state)
+        self.monitor.update(state)
         now_s = self._clock()
         if now_s >= self._next_event_s:
             self._next_event_s = now_s + EVENT_EVERY_S
@@ -107,7 +107,7 @@ class BatchProgress(ProgressDisplay):
 
     def _pace(self) -> str:
         """The rate over the last half minute, and the time left at it."""
-        fps, left_s = self.status.fps, self.status.left_s
+        fps, left_s = self.monitor.fps, self.monitor.left_s
         if fps is None:
             return "- fps"
         return f"{fps:.1f} fps" + ("" if left_s is None else f", {duration_text(left_s)} left")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipeline.batch.batch_status import BatchStatus
+from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.driver import BatchState, WorkerView
 from pipeline.settings.output_settings import ServeSettings
 from pipeline.web import batch_routes, server
@@ -22,7 +22,7 @@ REPORT = "<!doctype html><style>h1 { color: rgb(255, 0, 0) }</style><h1>Ünique<
 class ServedBatch:
     """Its status, the file of its report, its address."""
 
-    def __init__(self, status: BatchStatus, report: Path, page: Any) -> None:
+    def __init__(self, status: BatchMonitor, report: Path, page: Any) -> None:
         self.status, self.report, self.page = status, report, page
         self.url = page.url
         self.port = int(self.url.rsplit(":", 1)[1].rstrip("/"))
@@ -45,7 +45,7 @@ def served_batch(folder: Path, serve: dict[str, Any] | None = None) -> Iterator[
         folder: of the results; holds the report once a test writes it.
         serve: the section of the settings.
     """
-    status = BatchStatus(time.monotonic)
+    status = BatchMonitor(time.monotonic)
     grace = mock.patch.multiple(server, _CLOSE_GRACE_S=DEADLINE_S, END_DEADLINE_S=2 * DEADLINE_S)  # for a busy machine
     settings = ServeSettings.model_validate({"address": "0", **(serve or {})})
     with grace, batch_routes.served_batch(settings, status.snapshot, folder / "report.html") as page:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.batch.batch_status import MOST_TROUBLES, MOST_WORKERS, BatchStatus
+from pipeline.batch.batch_monitor import MOST_TROUBLES, MOST_WORKERS, BatchMonitor
 from pipeline.batch.driver import BatchState, WorkerView
 from tests.pipeline.fakes import FakeClock
 
@@ -14,7 +14,7 @@ def clock():
 
 @pytest.fixture
 def status(clock):
-    return BatchStatus(clock)
+    return BatchMonitor(clock)
 
 
 def state(frames=0, to_do=None, workers=(), **counts):

@@ -14,12 +14,12 @@ from pipeline.records import Clock
 
 RATE_WINDOW_S = 30.0
 MOST_WORKERS, MOST_TROUBLES = 100, 20
-"""How many workers and troubles `BatchStatus.snapshot` lists."""
+"""How many workers and troubles `BatchMonitor.snapshot` lists."""
 TROUBLES = ("failed", "again", "worker_ended")
 """Events that are bad news; each has a reason."""
 
 
-class BatchStatus:
+class BatchMonitor:
     """Keeps what a driver says of a batch, for readers in any thread.
 
     Args:
