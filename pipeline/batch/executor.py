@@ -101,12 +101,12 @@ class Place(ABC):
     def call(self, function: Callable[..., Any], *arguments: object) -> Any:
         """What a function returns where a worker would run; raises the StreamSegmentError that it raises."""
 
-    def share(self, chosen: Mapping[str, Any], recordings: int) -> dict[str, Any]:
+    def share(self, chosen: Mapping[str, Any], recordings: int | None) -> dict[str, Any]:
         """Settle `workers` and `cores`, where what was measured decides them.
 
         Args:
             chosen: what `choose_engine` has chosen for the batch.
-            recordings: how many are to do.
+            recordings: how many are to do; None where there is work for any number of workers.
 
         Returns:
             What was chosen, with the number of engines that each worker runs.

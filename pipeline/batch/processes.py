@@ -80,14 +80,15 @@ class ThisMachine(Place):
             raise answer
         return answer
 
-    def share(self, chosen: Mapping[str, Any], recordings: int) -> dict[str, Any]:
+    def share(self, chosen: Mapping[str, Any], recordings: int | None) -> dict[str, Any]:
         """See `Place.share`. Engines that were compared get a process each, or share one where recordings are few."""
         if not self._is_open:
             return dict(chosen)
         threads = chosen["threads"] if chosen.get("compared") else None
         if threads is not None:
-            wanted = max(recordings, self._all_cores // MEASURED_CORES)
-            self.workers = max(1, min(wanted, self._all_cores // threads))
+            most = max(1, self._all_cores // threads)
+            wanted = most if recordings is None else max(1, recordings, self._all_cores // MEASURED_CORES)
+            self.workers = min(wanted, most)
         self.cores = max(1, self._all_cores // self.workers)
         return dict(chosen) if threads is None else {**chosen, "workers": max(1, self.cores // threads)}
 

@@ -42,6 +42,7 @@ def test_workers_share_the_cores():
         (16, 8, 100, 2, 8, 1),
         (4, 8, 9, 1, 4, 1),  # the folder's engine was chosen on a larger machine
         (2, 1, 0, 1, 2, 2),
+        (16, 2, None, 8, 2, 1),
     ],
 )
 def test_workers_follow_from_the_engines_that_were_measured(cores, threads, recordings, workers, of_each, engines):
