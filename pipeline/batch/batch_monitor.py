@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.batch.driver import BatchState
+from pipeline.batch.batch_state import BatchState
 from pipeline.file_names import utf8_name
 from pipeline.records import Clock
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pipeline.batch.batch_monitor import MOST_TROUBLES, MOST_WORKERS, BatchMonitor
-from pipeline.batch.driver import BatchState, WorkerView
+from pipeline.batch.batch_state import BatchState, WorkerView
 from tests.pipeline.fakes import FakeClock
 
 

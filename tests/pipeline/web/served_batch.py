@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from pipeline.batch.batch_monitor import BatchMonitor
-from pipeline.batch.driver import BatchState, WorkerView
+from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.settings.output_settings import ServeSettings
 from pipeline.web import batch_routes, server
 from tests.pipeline.fakes import DEADLINE_S
