@@ -87,6 +87,7 @@ def test_the_shipped_network_is_chosen_once_and_made_alike(tmp_path, results):
         1,
         1,
     )
+    assert chosen["compared"] is False
     segmenter = make_segmenter(with_engine(plan, chosen))
     assert segmenter.description == chosen["model"]
     assert chosen["compared"] is False
