@@ -11,8 +11,8 @@ from typing import Any
 
 from mrcnn.weights.whole_file import whole_file
 from pipeline.batch.batch_plan import BatchPlan, plan_batch
-from pipeline.batch.batch_state import BatchState
-from pipeline.batch.driver import Driver, Note
+from pipeline.batch.batch_state import BatchState, Note
+from pipeline.batch.driver import Driver
 from pipeline.batch.executor import Place
 from pipeline.batch.inputs import Found, Recording, find_recordings
 from pipeline.batch.patience import Patience
