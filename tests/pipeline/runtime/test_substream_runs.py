@@ -183,7 +183,6 @@ def test_a_recording_has_every_frame_of_the_main_stream(main, sub, tmp_path):
     stats = run.stream.summary().stats
     assert set(sizes) == {MAIN_WH}
     assert len(sizes) == stats.presented - sum(stats.sink_dropped.values())
-    assert stats.inferred < stats.presented
 
 
 @pytest.mark.usefixtures("patient")
