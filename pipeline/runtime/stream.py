@@ -25,7 +25,7 @@ from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, Unredacte
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, SegmenterFor, segmenter_for
-from pipeline.runtime.inference_service import NetworkShare, ScheduledInference
+from pipeline.runtime.network_share import NetworkShare, ScheduledInference
 from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.playback import Playback
 from pipeline.runtime.presenter import Presenter
