@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pipeline.controls import Controls
-from pipeline.errors import RunError, StreamSegmentError
+from pipeline.errors import RunError
 from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
+from pipeline.runtime.closing_run import ClosingRun
 from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, SegmenterFor, segmenter_for
 from pipeline.runtime.network_share import NetworkShare, ScheduledInference
@@ -53,7 +52,7 @@ JOIN_DEADLINE_S = 15.0
 """How long a stage may take to end: the slowest is an inference that has just begun."""
 
 
-class Stream:
+class Stream(ClosingRun):
     """Segmented frames of one source, with the threads and policies of the command line.
 
     Iterate over it inside a `with` block: each frame has then been drawn, and handed to every sink. The iteration ends
@@ -351,20 +350,6 @@ class Stream:
         for worker in self._workers:
             with self._errors.guard(worker.sink.name):
                 action(worker)
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except StreamSegmentError:
-            if error is None:
-                raise
-            logger.debug("while closing after %r", error, exc_info=True)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
