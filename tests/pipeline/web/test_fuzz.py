@@ -9,6 +9,8 @@ import os
 import re
 import select
 import socket
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.pipeline.fakes import DEADLINE_S
 from tests.pipeline.web.served import served
+from tests.pipeline.web.served_batch import REPORT, served_batch
 from tests.pipeline.web.served_cameras import served_cameras
 
 TOKEN = "correct-horse-battery"
@@ -26,7 +29,7 @@ ROUTES = (
     "/snapshot.jpg /api/status /api/events /api/overlay /api/recording /api/recordings /api/recordings/delete "
     "/recordings/x.mp4 /healthz /metrics /api/cameras /cameras/hall/ /cameras/hall/live /cameras/hall/api/status "
     "/api/cameras/add /api/cameras/change /api/cameras/remove /cameras/hall/api/overlay "
-    "/cameras/hall/recordings/x.mp4 /cameras/absent/ /cameras/absent/api/recording"
+    "/cameras/hall/recordings/x.mp4 /cameras/absent/ /cameras/absent/api/recording /batch.js /report.html"
 ).split()
 OWN_PATH = r"/([A-Za-z0-9%._~-]+/?)*"
 """A path of this site: percent-encoded, no empty segment."""
@@ -185,7 +188,15 @@ def several_cameras(serve):
         yield run
 
 
-@pytest.mark.parametrize("served_run", [one_source, several_cameras])
+@contextlib.contextmanager
+def batch(serve):
+    with tempfile.TemporaryDirectory() as folder, served_batch(Path(folder), serve) as run:
+        run.report.write_text(REPORT, encoding="utf-8")
+        run.work()
+        yield run
+
+
+@pytest.mark.parametrize("served_run", [one_source, several_cameras, batch])
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_no_request_is_an_error_of_the_server(token, served_run, caplog):
     caplog.set_level(logging.INFO)
@@ -211,4 +222,4 @@ def test_no_request_is_an_error_of_the_server(token, served_run, caplog):
 
         fuzz()
         assert statuses.count(None) < len(statuses) / 2
-        assert run.get("/healthz")[0] == 200
+        assert run.get("/healthz")[0] == (404 if served_run is batch else 200)
