@@ -7,9 +7,11 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline.records import Frame
+from pipeline.records import Clock, Frame
 from pipeline.runtime.stream_lag import StreamLag
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
+from pipeline.sources.factory import make_detect_source
 from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ MOST_ARRIVED = 16
 MOST_HELD_BYTES = 64 << 20
 """Memory for frames of the main stream that wait for a sub-stream that is later."""
 CLOSE_DEADLINE_S = 2.0
-"""How long `close` waits for the thread; a connection that hangs is left behind by the source."""
+"""How long an interrupted source may take to return; then its thread is left behind, and closes it whenever it does."""
 
 
 class Substream:
@@ -55,7 +57,7 @@ class Substream:
     def close(self) -> None:
         """End the thread. May be called without `start`."""
         self.interrupt()
-        self._stage.join(CLOSE_DEADLINE_S)
+        self._stage.wait(CLOSE_DEADLINE_S)
 
     def to_infer(self, frame: Frame) -> Frame | None:
         """Returns what to infer now that the main stream has given a frame; None: nothing new.
@@ -123,3 +125,9 @@ class Substream:
                 self._arrived.put(picture)
         finally:
             self._source.close()
+
+
+def make_substream(settings: SourceSettings, errors: FirstError, clock: Clock) -> Substream | None:
+    """The sub-stream that the settings name; None without one. Raises InputError if it cannot be one."""
+    source = make_detect_source(settings, clock)
+    return None if source is None else Substream(source, errors)

@@ -9,9 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipeline.errors import RunError
+from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.runtime.substream import Substream
+from pipeline.runtime.substream import Substream, make_substream
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.threads.stage import FirstError, Overflow, Slot
 from tests.pipeline.fakes import DEADLINE_S, make_frame
@@ -185,6 +186,12 @@ def test_what_fails_in_its_thread_is_reported(steered):
     steered.until(lambda: steered.errors.error is not None)
     assert str(steered.errors.error) == "boom"
     assert steered.source.closed
+
+
+def test_without_the_setting_there_is_none():
+    assert make_substream(SourceSettings(), FirstError(), time.monotonic) is None
+    with pytest.raises(InputError, match="is not supported"):
+        make_substream(SourceSettings(detect_uri="foo://x"), FirstError(), time.monotonic)
 
 
 def test_it_may_be_closed_without_a_start():
