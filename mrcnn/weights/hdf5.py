@@ -24,6 +24,12 @@ METADATA_ATTRIBUTE = "stream_segment"
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
+MOST_COMPRESSED = 100
+"""Weights that need more memory than this times the size of their file are refused; trained ones hardly shrink."""
+
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError)
+"""What h5py raises for files whose parts contradict each other."""
+
 LayerArrays = dict[str, NDArray[np.generic]]
 """Arrays of one layer by kind: kernel, bias, gamma, beta, moving_mean, moving_variance."""
 
@@ -62,19 +68,30 @@ class WeightFile:
 
     def shapes(self, group: str) -> dict[str, tuple[int, ...]]:
         """Shapes of a layer's weights by kind."""
-        return {kind: self.root[group][name].shape for name, _, kind in self._weights(group)}
+        return {kind: self._dataset(group, name).shape for name, _, kind in self._weights(group)}
 
     def arrays(self) -> dict[str, LayerArrays]:
-        """All arrays by layer and kind."""
+        """All arrays by layer and kind. Raises WeightsError if they are far larger than the file."""
         arrays: dict[str, LayerArrays] = {}
+        left = MOST_COMPRESSED * self.path.stat().st_size
         for group in self.groups:
             for name, layer, kind in self._weights(group):
-                arrays.setdefault(layer, {})[kind] = np.asarray(self.root[group][name])
+                dataset = self._dataset(group, name)
+                left -= dataset.nbytes
+                if left < 0:
+                    raise WeightsError(f"{self.path}: its weights need far more memory than the file is large")
+                arrays.setdefault(layer, {})[kind] = np.asarray(dataset)
         return arrays
 
     def _weights(self, group: str) -> Iterator[tuple[str, str, str]]:
-        for name in _names_attribute(self.root[group], "weight_names") or ():
+        for name in _names_attribute(_in_file(self.root, group), "weight_names") or ():
             yield name, *_layer_and_kind(group, name)
+
+    def _dataset(self, group: str, name: str) -> h5py.Dataset:
+        found = _in_file(_in_file(self.root, group), name)
+        if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+            raise WeightsError(f"{self.path}: {name} of layer {group} is no array in the file itself")
+        return found
 
 
 @contextmanager
@@ -86,13 +103,10 @@ def open_weights(path: str | os.PathLike[str]) -> Iterator[WeightFile]:
             save_weights; or its metadata is invalid. Also raised if reading fails inside the block.
     """
     path = Path(path)
-    with _open(path) as file:
-        try:
-            metadata = _metadata(path, file)
-            root, groups = _root_and_groups(path, file)
-            yield WeightFile(path, metadata, groups, root)
-        except (OSError, KeyError, RuntimeError) as error:
-            raise _damaged(path, error) from None
+    with _reading(path) as file:
+        metadata = _metadata(path, file)
+        root, groups = _root_and_groups(path, file)
+        yield WeightFile(path, metadata, groups, root)
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, LayerArrays]:
@@ -108,7 +122,7 @@ def read_metadata(path: str | os.PathLike[str]) -> Metadata | None:
         WeightsError: the file is missing or damaged, or its metadata is invalid.
     """
     path = Path(path)
-    with _open(path) as file:
+    with _reading(path) as file:
         return _metadata(path, file)
 
 
@@ -116,6 +130,30 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """The first few of several names, for an error message."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "") if names else "nothing"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[h5py.File]:
+    """The open file; what h5py raises for damaged ones becomes a WeightsError."""
+    with _open(path) as file:
+        try:
+            yield file
+        except WeightsError:
+            raise
+        except _DAMAGE as error:
+            raise _damaged(path, error) from None
+
+
+def _in_file(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+    """What a group holds under a name such as "conv1/kernel:0". Links are refused: they may lead to other files."""
+    found = group
+    for part in name.split("/"):
+        if part and not isinstance(found, h5py.Group):
+            raise ValueError(f"{name!r} is below something that is no group")
+        if part and not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name!r} is a link")
+        found = found[part] if part else found
+    return found
 
 
 def _metadata(path: Path, file: h5py.File) -> Metadata | None:
@@ -141,7 +179,7 @@ def _root_and_groups(path: Path, file: h5py.File) -> tuple[h5py.Group, list[str]
     """The HDF5 group that contains the layers, and their names in file order."""
     root = file
     if "layer_names" not in file.attrs and "layer_names0" not in file.attrs and "model_weights" in file:
-        root = file["model_weights"]
+        root = _in_file(file, "model_weights")
     groups = _names_attribute(root, "layer_names")
     if groups is None:
         raise WeightsError(
@@ -190,6 +228,8 @@ def _names_attribute(group: h5py.Group, name: str) -> list[str] | None:
             chunk += 1
     else:
         return None
+    if not all(isinstance(value, bytes | str) for value in values):
+        raise ValueError(f"its attribute {name!r} is no list of names")
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
