@@ -252,11 +252,11 @@ class Driver:
             raise RunError(f"the results cannot be written: {where}: {error.strerror or error}") from error
 
     def _run(self, on_tick: Callable[[BatchState], None]) -> None:
-        self._drivers.beat()
-        self._folder.recover(self._drivers)
-        for recording in self._plan.retried:
-            self._folder.forget_failure(recording)
         try:
+            self._drivers.beat()
+            self._folder.recover(self._drivers)
+            for recording in self._plan.retried:
+                self._folder.forget_failure(recording)
             for worker in range(min(self._executor.workers, len(self._to_do))):
                 self._start(worker)
             while not self._stopping and (self._to_do or self._later or self._elsewhere or self._attempts):
@@ -270,10 +270,12 @@ class Driver:
                 on_tick(self.state())
         finally:
             self._executor.close()
-            for claim in self._claimed.values():
-                self._folder.release(claim)
-            self._folder.recover(self._drivers)
-            self._drivers.leave()
+            try:
+                for claim in self._claimed.values():
+                    self._folder.release(claim)
+                self._folder.recover(self._drivers)
+            finally:
+                self._drivers.leave()
 
     def stop(self) -> None:
         """End `run` soon; what is under way is given up. From any thread or signal handler."""

@@ -125,9 +125,11 @@ class ResultsFolder:
     def keep_depends_on(self, made_with: Record) -> Record:
         """Keep what the results depend on; of two drivers that do, both get what the first one kept."""
         path, part = self.state / "batch.json", self.state / f"batch.{uuid.uuid4().hex}.part"
-        _write(part, made_with)
-        _link_new(part, path)
-        part.unlink(missing_ok=True)
+        try:
+            _write(part, made_with)
+            _link_new(part, path)
+        finally:
+            _remove(part)
         return _read(path) or made_with
 
     # -- what is done -------------------------------------------------------------------------------------------------
@@ -141,8 +143,9 @@ class ResultsFolder:
         return set(_names(self.failures))
 
     def record_of(self, recording: Recording) -> Record | None:
-        """What a recording gave, if it is done."""
-        return _read(_path_in(self.records, key_of(recording)))
+        """What a recording gave, if it is done. Raises OSError if that cannot be read."""
+        path = _path_in(self.records, key_of(recording))
+        return _parsed(path.read_bytes()) if path.exists() else None
 
     def is_done(self, recording: Recording) -> bool:
         """Whether a recording is done, as far as its size and time tell."""
@@ -323,15 +326,16 @@ class Drivers:
     def beat(self) -> None:
         """Show that this driver is alive, if that is due."""
         if self._clock() >= self._next_beat_s:
-            replace_file(self.card, self.token.encode("ascii"))
             self._beats += 1
+            # First what tells others when this driver has ended, so that they remove the card then.
             replace_file(self._folder / self.token, _bytes_of({**_process(os.getpid()), "beat": self._beats}))
+            replace_file(self.card, self.token.encode("ascii"))
             self._next_beat_s = self._clock() + BEAT_S
 
     def leave(self) -> None:
-        """Say that this driver works no more."""
-        self.card.unlink(missing_ok=True)
-        (self._folder / self.token).unlink(missing_ok=True)
+        """Say that this driver works no more; what cannot be removed, others remove when its process has ended."""
+        _remove(self.card)
+        _remove(self._folder / self.token)
 
     def is_gone(self, token: str) -> bool:
         """Whether a driver works no more, and neither do its workers as far as anybody can tell."""
@@ -433,12 +437,25 @@ def _bytes_of(record: Record) -> bytes:
 
 
 def _read(path: Path) -> Record | None:
-    """A record; None if it is not there, or was cut short where the file system has no links."""
+    """A record; None if it is not there, cannot be read, or was cut short where the file system has no links."""
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return _parsed(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _parsed(text: bytes) -> Record | None:
+    try:
+        record = json.loads(text)
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _remove(path: Path) -> None:
+    """Remove a file whose remains do no harm."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _write(path: Path, record: Record) -> None:

@@ -21,6 +21,7 @@ _PATHS = {
 _COMMANDS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "os.fork", "ctypes.dlopen")
 _SENDING = ("socket.connect", "socket.sendto", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname")
 _IN_ACCESS, _IN_MODIFY, _IN_OPEN, _IN_MOVED, _IN_CREATE, _IN_DELETE = 0x1, 0x2, 0x20, 0xC0, 0x100, 0x200
+_IN_ISDIR = 0x40000000
 _EVENT = struct.Struct("iIII")
 
 
@@ -101,12 +102,17 @@ def _watch(folder: Path) -> int:
 
 
 def _events(descriptor: int) -> int:
-    """How many events were waiting."""
+    """How many events of files were waiting. The folder itself may be listed, as by somebody who looks through /tmp."""
     try:
         data = os.read(descriptor, 1 << 16)
     except BlockingIOError:
         return 0
-    return len(data) // _EVENT.size
+    at = found = 0
+    while at < len(data):
+        _, mask, _, length = _EVENT.unpack_from(data, at)
+        found += not mask & _IN_ISDIR
+        at += _EVENT.size + length
+    return found
 
 
 def emptied(folder: Path) -> Path:

@@ -204,6 +204,8 @@ def annotations(bench: Bench) -> Case:
 def detections(bench: Bench) -> Case:
     """What `report` reads: detections files, and the folder of a batch; with all exports."""
 
+    import matplotlib.font_manager
+
     from pipeline.report.coco_export import CocoExport
     from pipeline.report.collect import collect
     from pipeline.report.page import page
@@ -212,6 +214,7 @@ def detections(bench: Bench) -> Case:
     from pipeline.report.youtube_vis_export import YoutubeVisExport
     from tests.pipeline.report.stored import RUN, line, one
 
+    matplotlib.get_configdir(), matplotlib.get_cachedir()  # made when they are asked for; so are the fonts listed
     places = {"lines": [{"name": "door", "points": [[0.5, 0.0], [0.5, 1.0]]}]}
     event = {"event": "crossed", "pts": 0.1, "track_id": 1, "class_id": 1, "label": "person"}
     event |= {"line": "door", "direction": "in"}

@@ -1,5 +1,7 @@
 """Weight files that are read, and files that are none."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -142,3 +144,19 @@ def test_lists_of_names_that_are_none(tmp_path, names):
         file.attrs["layer_names"] = names
     with pytest.raises(WeightsError):
         read_arrays(path)
+
+
+def test_texts_in_which_hdf5_would_loop_endlessly(tmp_path):
+    """The size of the first text grows, so that free space of 0 bytes seems to follow it."""
+    path = write_file(tmp_path / "a.h5", layers_of())
+    with h5py.File(path, "a") as file:
+        file.attrs["stream_segment"] = json.dumps({"config": {"NAME": "x" * 100}})
+    assert read_metadata(path) == {"config": {"NAME": "x" * 100}}
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"GCOL")
+    assert data[heap + 24 + 1] == 0
+    data[heap + 24 + 1] = 8
+    path.write_bytes(data)
+    for read in (read_arrays, read_metadata):
+        with pytest.raises(WeightsError, match="its texts are damaged"):
+            read(path)
