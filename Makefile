@@ -1,10 +1,11 @@
 # make demo          installs into .venv and segments samples/people.mp4 -> out/people_segmented.mp4
 # make demo LIGHT=1  the same in .venv-light, a third of the size: without TensorFlow
-# make test          installs what the tests need and runs all tiers below but PyTorch
+# make test          installs what the tests need and runs all tiers below but PyTorch and Ray
 # make test-fast     the tests that neither compute with Keras nor take long, two at a time
 # make test-network  the tests that compute with Keras, on TensorFlow, and those that take long
 # make test-jax      the tests that compute with Keras, on JAX
 # make test-torch    the same on PyTorch, in .venv-torch
+# make test-ray      the tests of batch with Ray, in .venv-ray
 # make test-alone    one at a time: the page in a browser, the window on an X server, and what follows the clock;
 #                    STREAM_SEGMENT_REQUIRE=browser,window makes a missing browser or server a failure
 # make lint          style and types
@@ -22,6 +23,7 @@ DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 JOBS ?= 2
 TORCH ?= torch==2.13.0
+RAY ?= ray==2.60.0
 
 PY := $(VENV)/bin/python
 RUN := $(if $(LIGHT),light,run)
@@ -45,7 +47,7 @@ PYTEST = $(PY) -m pytest $(PYTEST_FLAGS)
 # The tests of a file stay in one process, which makes their shared networks once.
 PARALLEL := -n $(JOBS) --dist loadfile
 
-.PHONY: help demo test test-fast test-network test-jax test-torch test-alone lint docs install clean lock test-newest \
+.PHONY: help demo test test-fast test-network test-jax test-torch test-ray test-alone lint docs install clean lock test-newest \
 	test-lowest
 .DELETE_ON_ERROR:
 
@@ -76,6 +78,12 @@ test-torch:
 	.venv-torch/bin/python -m pip install --quiet "$(TORCH)"
 	@echo "== tests of the network on PyTorch"
 	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest $(PYTEST_FLAGS) $(PARALLEL) -m keras tests/mrcnn
+
+test-ray:
+	@$(INSTALL) test --venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet "$(RAY)"
+	@echo "== tests of batch with Ray"
+	.venv-ray/bin/python -m pytest $(PYTEST_FLAGS) tests/pipeline/batch
 
 test-alone: $(TEST_STAMP)
 	@echo "== tests of the page in a browser, of the window, and of what follows the clock"

@@ -106,6 +106,8 @@ class Frame:
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
         shift: ticks by which `pts` is later than in the file, because that was repeated or continued elsewhere.
         camera: the name of the camera in a run with several; None in a run with one source.
+        substitute: what the network gets in place of this frame: that of a sub-stream, which shows the same scene at
+            nearly the same time, in another size. Only frames on their way through inference have one.
     """
 
     source_id: str
@@ -117,6 +119,7 @@ class Frame:
     duration: int | None = None
     shift: int = 0
     camera: str | None = None
+    substitute: Frame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         image = self.image_bgr
@@ -136,6 +139,16 @@ class Frame:
     def position_s(self) -> float:
         """Where the frame lies in its file, seconds; `pts_s` unless that was repeated or continued elsewhere."""
         return (self.pts - self.shift) * self.time_base.numerator / self.time_base.denominator
+
+    @property
+    def inferred_bgr(self) -> NDArray[np.uint8]:
+        """What the network gets: uint8 (h, w, 3), in a size of its own if it is a substitute."""
+        return self.image_bgr if self.substitute is None else self.substitute.image_bgr
+
+    @property
+    def skew_s(self) -> float:
+        """Seconds between this frame and what the network gets in its place; 0 without a substitute."""
+        return 0.0 if self.substitute is None else abs(self.captured_at_s - self.substitute.captured_at_s)
 
     @property
     def height(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import footage, isolation, playback
+from benchmarks import footage, isolation, playback, unscheduled
 from benchmarks.measuring import RowReport, Spread, Value, at_least, at_most, ratios
 from benchmarks.options import Options
 from benchmarks.rows.live import FrameLog, thread_seconds
@@ -76,10 +76,16 @@ def measure(options: Options) -> RowReport:
     with tempfile.TemporaryDirectory() as folder:
         shown = [pictures[i] for i in playback.ping_pong(len(pictures), length)]
         clip = footage.write_clip(Path(folder) / "camera.mp4", shown, RATE)
-        del pictures, shown
+        del shown
         alone = run(clip, 1, playback.ScriptedSegmenter(truths, TAKES_S), seconds / 3)
         all_of_them = run(clip, COUNT, playback.ScriptedSegmenter(truths, TAKES_S), seconds)
         values = values_of(alone, all_of_them)
+        values += unscheduled.measure(
+            pictures,
+            truths,
+            lambda segmenter: sum(run(clip, COUNT, segmenter, seconds / 3).results_per_s().values()),
+            options.rounds(ROUNDS),
+        )
         values += isolation.measure(clip, parts)
         values += one_camera(clip, truths, seconds / 3, options.rounds(ROUNDS))
     share = {name: round(100 * s / all_of_them.seconds, 1) for name, s in all_of_them.threads.items()}

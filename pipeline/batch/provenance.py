@@ -15,6 +15,7 @@ from mrcnn.weights.digest import sha256_of
 from pipeline.errors import InputError
 from pipeline.installation import ROOT
 from pipeline.segmentation.weights_file import find_weights
+from pipeline.settings.camera_settings import ADDRESSES
 from pipeline.settings.schema import Settings
 from pipeline.version import __version__
 
@@ -34,7 +35,7 @@ PACKAGES = (
 )
 """What decodes, computes, tracks and encodes; the rest leaves results alone."""
 _NOT_PART: dict[str, Any] = {
-    "source": dict.fromkeys(("uri", "uri_env", "policy", "realtime", "loop", "reconnect", "rtsp_transport"), True),
+    "source": dict.fromkeys((*ADDRESSES, "policy", "realtime", "loop", "reconnect", "rtsp_transport"), True),
     "output": dict.fromkeys(
         ("path", "overwrite", "record_dir", "segment_s", "keep_bytes", "keep_s", "min_free_bytes"), True
     ),

@@ -72,7 +72,7 @@ SOURCE_FLAGS: tuple[SettingFlag, ...] = (
 NETWORK_FLAGS: tuple[SettingFlag, ...] = (
     *MODEL_FLAGS,
     ("--min-score", "model.min_score", "0..1", "keep objects of at least this score"),
-    ("--batch-size", "model.batch_size", "N", "frames of a file that go through the network at once"),
+    ("--batch-size", "model.batch_size", "N", "frames of a file, or of several cameras, in one pass of the network"),
 )
 OUTPUT_FLAGS: tuple[SettingFlag, ...] = (
     ("--output", "output.path", "FILE", "annotated video (.mp4, .mkv, .mov, .webm, .gif); image or folder for images"),

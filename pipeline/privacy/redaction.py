@@ -53,7 +53,9 @@ class Redactor:
             image = self._background.replace(image, captured.instances)
         if self._anonymizer is not None:
             image = self._anonymizer.apply(captured, image)
-        frame = captured.frame if image is captured.frame.image_bgr else replace(captured.frame, image_bgr=image)
+        frame = captured.frame
+        if image is not frame.image_bgr:
+            frame = replace(frame, image_bgr=image, substitute=None)
         return SegmentedFrame(frame, captured.instances, captured.instances_index, captured.times)
 
 
@@ -64,11 +66,13 @@ class _Found:
     Attributes:
         instances: in pixels of the frame they were last found on.
         pts_s: time of that frame, seconds on the source's clock.
+        skew_s: by how much the network saw them earlier or later, in a substitute of that frame.
         shape: (H, W, 3) of that frame.
     """
 
     instances: Instances
     pts_s: float
+    skew_s: float
     shape: tuple[int, ...]
 
 
@@ -131,21 +135,21 @@ class Anonymizer:
         grid = MaskGrid.for_image(frame.image_bgr)
         mask = grid.empty()
         for one in held:
-            mask |= self._dilated(one.instances, one.pts_s, frame, grid)
+            mask |= self._dilated(one.instances, frame.pts_s - one.pts_s + one.skew_s, grid)
         if frame is not detections.frame:
-            mask |= self._dilated(self._sensitive(captured.instances), frame.pts_s, frame, grid)
+            mask |= self._dilated(self._sensitive(captured.instances), found.skew_s, grid)
             if self._settings.cover_changes:
                 mask |= self._changes(detections.frame, frame, grid)
         return mask
 
-    def _dilated(self, instances: Instances, pts_s: float, frame: Frame, grid: MaskGrid) -> Mask:
-        """Masks of objects found at `pts_s`, dilated by the margin and by how far they may have moved since."""
-        reach = self._settings.margin + self._settings.spread * max(0.0, frame.pts_s - pts_s)
+    def _dilated(self, instances: Instances, age_s: float, grid: MaskGrid) -> Mask:
+        """Masks of objects found `age_s` ago, dilated by the margin and by how far they may have moved since."""
+        reach = self._settings.margin + self._settings.spread * max(0.0, age_s)
         return dilate(instances_mask(instances, grid), reach * grid.height)
 
     def _changes(self, before: Frame, now: Frame, grid: MaskGrid) -> Mask:
         if self._detections_gray is None:
-            self._detections_gray = downscaled_gray(before.image_bgr, grid)
+            self._detections_gray = downscaled_gray(before.inferred_bgr, grid)
         changed = change_mask(self._detections_gray, downscaled_gray(now.image_bgr, grid))
         return dilate(changed, (self._settings.margin + _CHANGE_MARGIN) * grid.height)
 
@@ -154,7 +158,7 @@ class Anonymizer:
         if self._detections is not None and not _follows(self._detections.frame, detections.frame):
             self._found = []
         frame, instances = detections.frame, self._sensitive(detections.instances)
-        newest_first = [_Found(instances, frame.pts_s, frame.image_bgr.shape)]
+        newest_first = [_Found(instances, frame.pts_s, frame.skew_s, frame.image_bgr.shape)]
         matched = np.zeros(len(instances), np.bool_)
         for earlier in reversed(self._found):  # newest first: a match is with the latest occurrence
             unmatched = np.ones(len(earlier.instances), np.bool_)
@@ -164,7 +168,7 @@ class Anonymizer:
             for row, column in greedy_pairs(ious, _MATCH_IOU):
                 unmatched[row], matched[column] = False, True
             if unmatched.any() and frame.pts_s - earlier.pts_s <= self._settings.hold_s:
-                newest_first.append(_Found(earlier.instances.select(unmatched), earlier.pts_s, earlier.shape))
+                newest_first.append(replace(earlier, instances=earlier.instances.select(unmatched)))
         self._detections, self._found, self._detections_gray = detections, newest_first[::-1], None
 
     def _sensitive(self, instances: Instances) -> Instances:

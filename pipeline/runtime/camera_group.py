@@ -317,10 +317,10 @@ class Cameras(CameraHost):
         """See `CameraHost.make_stream`."""
         try:
             source = self._source_of(entry.name, settings.source)
+            segmenter_for = self._network.share_of(entry.weight)
+            return Stream(settings, source=source, segmenter=segmenter_for, clock=self.clock, camera=entry.name)
         except InputError as error:
             raise InputError(f"camera {entry.name}: {error}") from None
-        segmenter_for = self._network.share_of(entry.weight)
-        return Stream(settings, source=source, segmenter=segmenter_for, clock=self.clock, camera=entry.name)
 
     def make_sinks(self, entry: CameraEntry) -> Sequence[Sink]:
         """See `CameraHost.make_sinks`."""

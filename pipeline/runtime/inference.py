@@ -197,14 +197,14 @@ class InferenceStage:
 
     def _begin(self, frames: list[Frame], pool: ThreadPoolExecutor | None) -> Batch:
         if pool is None:
-            return Batch(frames, lambda: self._answer(frames), lambda: True)
-        answer = pool.submit(self._answer, frames)
+            return Batch(frames, lambda: self._infer(frames), lambda: True)
+        answer = pool.submit(self._infer, frames)
         return Batch(frames, answer.result, answer.done)
 
-    def _answer(self, frames: Sequence[Frame]) -> Answer:
+    def _infer(self, frames: Sequence[Frame]) -> Answer:
         """What the segmenter reports; in any thread."""
         started_at_s = self._clock()
-        reported = self._segmenter.segment_batch([frame.image_bgr for frame in frames])
+        reported = self._segmenter.segment_frames(frames)
         return reported, started_at_s, self._clock()
 
     def _results_of(self, batch: Batch) -> Iterator[UnredactedFrame]:

@@ -1,4 +1,4 @@
-"""One network for several cameras: the service that owns it, and each camera's share of it.
+"""The service that owns the network of several cameras.
 
 A camera's inference stage requests an inference without a frame. The service takes the newest frame of the camera whose
 turn it is at the moment when the network is free: no frame grows old in a queue, and no turn waits for a camera.
@@ -6,60 +6,28 @@ turn it is at the moment when the network is free: no frame grows old in a queue
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.errors import StageStuckError
-from pipeline.records import Clock, Frame, Instances
-from pipeline.runtime.inference import Answer, Batch, InferenceStage
-from pipeline.runtime.plan import Batching, Filling
-from pipeline.runtime.turns import Turn, Turns
+from pipeline.records import Clock
+from pipeline.runtime.network_share import NetworkShare, Request
+from pipeline.runtime.turns import Turns
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.threads.opencv_process import one_opencv_thread
-from pipeline.threads.stage import FirstError, Slot, SlotClosed, Stage
+from pipeline.threads.stage import FirstError, SlotClosed, Stage
 
 log = logging.getLogger(__name__)
 
-Images = Sequence[NDArray[np.uint8]]
-
 CLOSE_DEADLINE_S = 15.0
 """How long the end waits for an inference that has begun."""
-UNDER_WAY = 1
-"""Inferences that a camera requests beyond the workers: the next frame is in the network while the results of the last
-one are tracked."""
-
-
-@dataclass(eq=False)
-class _Request:
-    """One inference that a camera requests; the frames are taken when its turn comes.
-
-    Attributes:
-        share: the camera's.
-        frames: those taken so far, in their order.
-        answer: the result, or why there is none.
-    """
-
-    share: NetworkShare
-    frames: list[Frame] = field(default_factory=list)
-    answer: Future[Answer] = field(default_factory=Future)
-
-    def end(self, outcome: Answer | BaseException) -> None:
-        """Answer it. What comes after the first answer has no effect: its camera was interrupted meanwhile."""
-        with suppress(InvalidStateError):
-            if isinstance(outcome, BaseException):
-                self.answer.set_exception(outcome)
-            else:
-                self.answer.set_result(outcome)
+BATCH_WAIT_S = 0.003
+"""How long the frames of a batch that is not full wait for those of other cameras."""
 
 
 class InferenceService:
@@ -71,16 +39,18 @@ class InferenceService:
     Args:
         segmenter: opened, used and closed in the service's threads. It reports what all cameras need.
         clock: seconds, monotonic.
+        batch_size: how many frames go through the network at once, of several cameras where their canvases are equal.
     """
 
-    def __init__(self, segmenter: Segmenter, clock: Clock) -> None:
+    def __init__(self, segmenter: Segmenter, clock: Clock, batch_size: int = 1) -> None:
         self.segmenter = segmenter
         self._clock = clock
+        self._batch_size = batch_size
         self._turns = Turns()
         self._shares: list[NetworkShare] = []
         self._changed = threading.Condition()
         self._opened = self._closed = False
-        self._under_way: list[_Request] = []
+        self._under_way: list[list[Request]] = []
         self._errors = FirstError(on_first=self._end)
         # Named as in a run with one source, so that errors are the same.
         self._stage = Stage("inference", self._open_and_work, self._errors)
@@ -140,11 +110,11 @@ class InferenceService:
         with self._changed:
             if share in self._shares:
                 self._shares.remove(share)
-            dropped = [*share.drop_requests(), *(request for request in self._under_way if request.share is share)]
+            dropped = [*share.drop_requests(), *(each for each in self._all_under_way() if each.share is share)]
         for request in dropped:
             request.end(SlotClosed())
 
-    def submit(self, share: NetworkShare, request: _Request) -> None:
+    def submit(self, share: NetworkShare, request: Request) -> None:
         """Let a share wait for its turn; at the end, the request ends at once."""
         with self._changed:
             ends = self._closed or share.interrupted
@@ -182,35 +152,53 @@ class InferenceService:
             self.segmenter.close()
 
     def _work(self) -> None:
-        """Run one request after the other, until the end."""
+        """Run one batch of requests after the other, until the end."""
         while True:
-            request = self._next()
+            batch = self._next()
             try:
-                self._run(request)
+                self._run(batch)
             finally:
                 with self._changed:
-                    self._under_way.remove(request)
+                    self._under_way.remove(batch)
                     self._changed.notify_all()
 
-    def _next(self) -> _Request:
-        """The request whose turn it is, with its frames. Raises SlotClosed at the end."""
+    def _next(self) -> list[Request]:
+        """The request whose turn it is, with its frames, and those that go with it. Raises SlotClosed at the end."""
         with self._changed:
             while not self._closed:
                 self._end_finished()
-                if len(self._under_way) < self.segmenter.workers and (request := self._pick()) is not None:
-                    self._under_way.append(request)
-                    return request
+                if len(self._under_way) < self.segmenter.workers and (request := self._pick(self._shares)) is not None:
+                    batch = [request]
+                    self._under_way.append(batch)
+                    self._fill(batch)
+                    return batch
                 self._changed.wait()
         raise SlotClosed
 
-    def _pick(self) -> _Request | None:
-        while (ready := {share.turn: share for share in self._shares if share.is_ready()}) and (
+    def _pick(self, shares: Sequence[NetworkShare]) -> Request | None:
+        while (ready := {share.turn: share for share in shares if share.is_ready()}) and (
             turn := self._turns.next(list(ready))
         ) is not None:
             if (request := ready[turn].take()) is not None:
                 self._turns.grant(turn, len(request.frames))
                 return request
         return None
+
+    def _fill(self, batch: list[Request]) -> None:
+        """Add requests of other cameras as long as they fit; waits for a moment for those that have no frame."""
+        first, until_s = batch[0].share, time.monotonic() + BATCH_WAIT_S
+        while not self._closed and (room := self._batch_size - sum(len(each.frames) for each in batch)) > 0:
+            served = [request.share for request in batch]
+            others = [each for each in self._shares if each not in served and each.fits_beside(first, room)]
+            if (request := self._pick(others)) is not None:
+                batch.append(request)
+            elif not others or (left_s := until_s - time.monotonic()) <= 0:
+                return
+            else:
+                self._changed.wait(left_s)
+
+    def _all_under_way(self) -> Iterator[Request]:
+        return itertools.chain.from_iterable(self._under_way)
 
     def _end_finished(self) -> None:
         """End the requests of cameras from which no more frames come."""
@@ -219,157 +207,32 @@ class InferenceService:
                 for request in share.drop_requests():
                     request.end(SlotClosed())
 
-    def _run(self, request: _Request) -> None:
+    def _run(self, batch: Sequence[Request]) -> None:
         started_at_s = self._clock()
         try:
-            found = self.segmenter.segment_batch([frame.image_bgr for frame in request.frames])
-            ended_at_s = self._clock()
-            reported = [request.share.detections.reported(each) for each in found]
+            found = self.segmenter.segment_frames([frame for request in batch for frame in request.frames])
+            ended_at_s, answers = self._clock(), iter(found)
+            # As many as it has frames; one too few is an error of the camera's, as it is without a service.
+            own = [list(itertools.islice(answers, len(request.frames))) for request in batch]
+            reported = [
+                [request.share.detections.reported(each) for each in found]
+                for request, found in zip(batch, own, strict=True)
+            ]
         except (SegmenterLostError, SlotClosed) as error:
-            request.end(error)
+            for request in batch:
+                request.end(error)
         except BaseException as error:
             self._errors.report("inference", error)  # which ends all requests
             raise
         else:
-            request.end((reported, started_at_s, ended_at_s))
+            for request, answer in zip(batch, reported, strict=True):
+                request.end((answer, started_at_s, ended_at_s))
 
     def _end(self) -> None:
         with self._changed:
             self._closed = True
             waiting = [request for share in self._shares for request in share.drop_requests()]
-            dropped = [*waiting, *self._under_way]
+            dropped = [*waiting, *self._all_under_way()]
             self._changed.notify_all()
         for request in dropped:
             request.end(self.error or SlotClosed())
-
-
-class NetworkShare(Segmenter):
-    """One camera's share of a network: the camera's thresholds, and its requests.
-
-    Made by `InferenceService.share`. Used by a `ScheduledInference`, which also says where frames come from.
-
-    Args:
-        service: owns the network.
-        weight, detections: see `InferenceService.share`.
-
-    Attributes:
-        turn: its place among the shares.
-        requests: those that wait for their turn, oldest first.
-        interrupted: whether nothing more is begun for it.
-    """
-
-    def __init__(self, service: InferenceService, weight: float, detections: DetectionFilter) -> None:
-        self.detections = detections
-        self.turn = Turn(weight)
-        self._service = service
-        self.requests: deque[_Request] = deque()
-        self._frames: Slot[Frame] | None = None
-        self._batching = Batching()
-        self._on_take: Callable[[Frame], None] = lambda _: None
-        self.interrupted = False
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """See `Segmenter.labels`."""
-        return self._service.segmenter.labels
-
-    @property
-    def description(self) -> str:
-        """See `Segmenter.description`."""
-        return self._service.segmenter.description
-
-    @property
-    def workers(self) -> int:
-        """See `Segmenter.workers`."""
-        return self._service.segmenter.workers
-
-    @property
-    def restarting(self) -> bool:  # type: ignore[override]
-        """See `Segmenter.restarting`."""
-        return self._service.segmenter.restarting
-
-    def open(self) -> None:
-        """Wait until the service has loaded the network. Raises its error, or SlotClosed at the end."""
-        self._service.wait_until_open(lambda: self.interrupted)
-
-    def segment_batch(self, images_bgr: Images) -> list[Instances]:
-        """See `Segmenter.segment_batch`: out of turn, for a caller without a stage."""
-        return [self.detections.reported(found) for found in self._service.segmenter.segment_batch(images_bgr)]
-
-    def interrupt(self) -> None:
-        """End this camera's requests, also those that the network computes; from any thread."""
-        self.interrupted = True
-        self._service.leave(self)
-        self._service.wake()
-
-    def close(self) -> None:
-        """Compete no more. May be called twice."""
-        self._service.leave(self)
-
-    # -- for the stage ------------------------------------------------------------------------------------------------
-
-    def feed(self, frames: Slot[Frame], batching: Batching, on_take: Callable[[Frame], None]) -> None:
-        """Say where frames come from; before the first request.
-
-        Args:
-            frames: the slot.
-            batching: how many to take at a time.
-            on_take: called with each frame that is taken, in their order.
-        """
-        self._frames, self._batching, self._on_take = frames, batching, on_take
-        frames.on_change = self._service.wake
-        self._service.join(self)
-
-    def request(self) -> _Request:
-        """Request an inference of the frames that there are when its turn comes."""
-        request = _Request(self)
-        self._service.submit(self, request)
-        return request
-
-    # -- for the service, under its lock ------------------------------------------------------------------------------
-
-    def is_ready(self) -> bool:
-        """Whether an inference is requested and its frames are there."""
-        if self._frames is None or not self.requests:
-            return False
-        fill = self._batching.size if self._batching.filling is Filling.FULL else 1
-        return len(self._frames) >= (1 if self._frames.closed else fill)
-
-    def is_finished(self) -> bool:
-        """Whether no more frames come."""
-        return self._frames is not None and self._frames.closed and not len(self._frames)
-
-    def take(self) -> _Request | None:
-        """The oldest request, with its frames; None if they are gone."""
-        assert self._frames is not None
-        request = self.requests[0]
-        with suppress(TimeoutError, SlotClosed):
-            while len(request.frames) < self._batching.size:
-                frame = self._frames.get(0.0)
-                self._on_take(frame)
-                request.frames.append(frame)
-        return self.requests.popleft() if request.frames else None
-
-    def drop_requests(self) -> list[_Request]:
-        """Forget the requests that have not begun, and return them."""
-        dropped = list(self.requests)
-        self.requests.clear()
-        return dropped
-
-
-class ScheduledInference(InferenceStage):
-    """The inference stage of one of several cameras: its turns come from the service."""
-
-    def _next_batch(self, pool: object, depth: int) -> Batch:
-        share = self._segmenter
-        assert isinstance(share, NetworkShare)
-        while len(self._batches) < share.workers + UNDER_WAY:
-            request = share.request()
-            self._batches.append(Batch(request.frames, request.answer.result, request.answer.done))
-        return self._batches.popleft()
-
-    def _start_workers(self, threads: object) -> tuple[None, int]:
-        share = self._segmenter
-        assert isinstance(share, NetworkShare)
-        share.feed(self._wiring.to_inference, self._batching, self._in_hand.append)
-        return None, 1

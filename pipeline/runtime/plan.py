@@ -73,10 +73,15 @@ class RunPlan:
     file_workers: int
 
     def for_source(self, source: SourceInfo) -> SourcePlan:
-        """The plan for a source that was just opened."""
+        """The plan for a source that was just opened. Raises InputError if it does not go with the settings."""
         settings = self.settings
         policy = settings.source.policy
         live = source.kind is SourceKind.LIVE if policy is Policy.AUTO else policy is Policy.LIVE
+        if settings.source.detect_uri is not None and not live:
+            raise InputError(
+                f"source.detect_uri is the sub-stream of a live source, and of {source.source_id} every frame is read: "
+                "leave it out"
+            )
         join = JoinKind.EXACT
         if settings.presentation is not PresentationMode.EXACT:
             if live:
@@ -155,6 +160,11 @@ def plan_run(settings: Settings, machine: Machine | None = None) -> RunPlan:
         raise InputError(
             f"{key} carries masks onto frames that are not inferred, but presentation: exact shows only frames "
             "that are; leave out one of them"
+        )
+    if settings.presentation is PresentationMode.EXACT and settings.source.detect_uri is not None:
+        raise InputError(
+            "presentation: exact shows only frames that the network has seen, and with source.detect_uri it sees those "
+            "of the sub-stream; leave out one of them"
         )
     if not tracking.enabled and (settings.lines or settings.zones):
         raise InputError("lines and zones need tracked objects: set tracking.enabled to true, or leave them out")

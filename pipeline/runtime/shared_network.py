@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pipeline.errors import InputError
 from pipeline.records import Clock
 from pipeline.runtime.inference import SegmenterFor, filter_for
-from pipeline.runtime.inference_service import InferenceService, NetworkShare
+from pipeline.runtime.inference_service import InferenceService
+from pipeline.runtime.network_share import NetworkShare
 from pipeline.runtime.plan import RunPlan, SourcePlan, plan_run
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.engine_pool import default_workers
@@ -47,7 +48,7 @@ class SharedNetwork:
         if run.supervision.restart:
             segmenter = SupervisedSegmenter(segmenter, run.supervision, lambda: self._service.ended, clock)
         self.segmenter = segmenter
-        self._service = InferenceService(segmenter, clock)
+        self._service = InferenceService(segmenter, clock, run.model.batch_size)
 
     @property
     def error(self) -> BaseException | None:

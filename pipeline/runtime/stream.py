@@ -25,11 +25,12 @@ from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, Unredacte
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, SegmenterFor, segmenter_for
-from pipeline.runtime.inference_service import NetworkShare, ScheduledInference
+from pipeline.runtime.network_share import NetworkShare, ScheduledInference
 from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.playback import Playback
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
+from pipeline.runtime.substream import Substream
 from pipeline.runtime.wiring import wire
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
@@ -39,7 +40,7 @@ from pipeline.sinks.factory import make_sinks, make_window
 from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
 from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
-from pipeline.sources.factory import make_source
+from pipeline.sources.factory import make_detect_source, make_source
 from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
 from pipeline.tracking.tracker import Tracker
 from pipeline.web.view import RunView
@@ -89,6 +90,7 @@ class Stream:
         self.clock = clock
         self.opened = False
         self._source = source if source is not None else make_source(settings.source, clock)
+        detect_source = make_detect_source(settings.source, clock)
         self._segmenter_for = (lambda *_: segmenter) if isinstance(segmenter, Segmenter) else segmenter or segmenter_for
         self._camera = camera
         self._own_sinks: list[Sink] = []
@@ -99,6 +101,7 @@ class Stream:
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
+        self._substream = None if detect_source is None else Substream(detect_source, self._errors)
         self.view = RunView(
             self.ledger,
             self.controls,
@@ -139,6 +142,9 @@ class Stream:
                 self._window.appear(self.settings.slate.loading)
             opening = Opening(self._source, self._errors, self._was_stopped_while_opening)
             undo.callback(opening.close)
+            if self._substream is not None:
+                undo.callback(self._substream.close)
+                self._substream.start()
             with self._errors.guard("start"):
                 self._plan = self._run_plan.for_source(opening.info())
                 undo.callback(self._close_workers)
@@ -163,7 +169,7 @@ class Stream:
         self._segmenter, high_score = segmenter, segmenter.detections.high_score
         self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock, high_score)
         self._open_sinks()
-        self._wiring = wiring = wire(plan, settings.motion, ledger)
+        self._wiring = wiring = wire(plan, settings.motion, ledger, self.clock, self._substream)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss
         read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._camera)
@@ -304,6 +310,9 @@ class Stream:
             for stage in self._stages:
                 with self._errors.guard(stage.name):
                     stage.join(JOIN_DEADLINE_S)
+            if self._substream is not None:
+                with self._errors.guard("sub-stream"):
+                    self._substream.close()
             self._wall_s = self.clock() - self._opened_at_s
         self._errors.raise_if_any()
 
@@ -327,6 +336,8 @@ class Stream:
         """Wake every stage; what is between the stages is lost and counted."""
         self._begin_end()
         self._source.interrupt()
+        if self._substream is not None:
+            self._substream.interrupt()
         self._segmenter.interrupt()
         self._wiring.close()
 

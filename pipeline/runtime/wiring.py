@@ -10,8 +10,10 @@ from math import floor
 
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.motion.carry import Carrier, make_carrier
-from pipeline.records import Frame, Instances, StageTimes, UnredactedFrame
+from pipeline.records import Clock, Frame, Instances, StageTimes, UnredactedFrame
+from pipeline.runtime.fresh_frames import FreshFrames
 from pipeline.runtime.plan import JoinKind, SourcePlan
+from pipeline.runtime.substream import Substream
 from pipeline.settings.presentation_settings import MotionSettings
 from pipeline.threads.stage import Overflow, Slot, SlotClosed
 
@@ -37,6 +39,7 @@ class Keyframes:
     def __init__(self, every: int = 1, fps: float | None = None) -> None:
         self._every = every
         self._fps = fps
+        self._count = 0
         self._first: Frame | None = None
         self._period: int | None = None
 
@@ -44,7 +47,8 @@ class Keyframes:
         """Whether to infer this frame. Frames come in order, each once."""
         if self._first is None:
             self._first = frame
-        if (frame.index - self._first.index) % self._every:
+        self._count += 1
+        if (self._count - 1) % self._every:
             return False
         if self._fps is None:
             return True
@@ -195,8 +199,17 @@ class Wiring:
         self.join.close()
 
 
-def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
-    """Connect the stages as the plan says: capacities, what happens when a slot is full, and who counts losses."""
+def wire(
+    plan: SourcePlan, motion: MotionSettings, ledger: RunLedger, clock: Clock, substream: Substream | None = None
+) -> Wiring:
+    """Connect the stages as the plan says: capacities, what happens when a slot is full, and who counts losses.
+
+    Args:
+        plan, motion: of the run.
+        ledger: where losses are counted.
+        clock: seconds, monotonic.
+        substream: gives the network its pictures, if there is one; for smooth presentation.
+    """
     live, size = plan.live, plan.batching.size
     overflow = Overflow.DROP_OLDEST if live else Overflow.WAIT
     # Of a recorded source, another batch can come in and go out while one is being inferred.
@@ -209,7 +222,7 @@ def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
         join = Join(results)
         return Wiring((frames.put,), (frames,), frames, results, join, lost_before_inference, lost_before_display)
     # What goes to inference goes to the display as well: losing it there loses no frame, so nothing is counted.
-    to_inference: Slot[Frame] = Slot(1 if live else room, overflow)
+    to_inference: Slot[Frame] = FreshFrames(clock) if live else Slot(room, overflow)
     to_display: Slot[Frame] = Slot(2 if live else display_capacity(plan, motion), overflow, lost_before_display)
     results = Slot(max(4, size), overflow)
     carrier = make_carrier(motion, live)
@@ -220,6 +233,8 @@ def wire(plan: SourcePlan, motion: MotionSettings, ledger: RunLedger) -> Wiring:
         join = KeyframeJoin(to_display, results, carrier, keys, lost_before_display)
     # The inference first: the join may wait for what it is given.
     to_infer = partial(put_keyframe, Keyframes(motion.infer_every, motion.infer_fps), to_inference)
+    if substream is not None:
+        to_infer = partial(put_paired, substream, to_infer)
     outlets = (to_infer, to_display.put)
     slots = (to_inference, to_display)
     return Wiring(outlets, slots, to_inference, results, join, lost_before_display, _no_frame_lost)
@@ -242,6 +257,13 @@ def put_keyframe(keys: Keyframes, slot: Slot[Frame], frame: Frame) -> None:
     """Pass a frame on to a slot if it is a keyframe."""
     if keys.is_key(frame):
         slot.put(frame)
+
+
+def put_paired(substream: Substream, outlet: Outlet, frame: Frame) -> None:
+    """Pass on what the sub-stream has for inference at this frame."""
+    paired = substream.to_infer(frame)
+    if paired is not None:
+        outlet(paired)
 
 
 def _no_frame_lost() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import Instances
+from pipeline.records import Frame, Instances
 from pipeline.segmentation.detection_filter import DetectionFilter
 
 
@@ -59,9 +60,24 @@ class Segmenter(ABC):
             For each frame its instances: boxes in its pixels, best score first.
         """
 
+    def segment_frames(self, frames: Sequence[Frame]) -> list[Instances]:
+        """The instances of each frame, in its pixels; found in its substitute if it has one."""
+        reported = self.segment_batch([frame.inferred_bgr for frame in frames])
+        return [_in_pixels_of(frame, found) for frame, found in zip(frames, reported, strict=True)]
+
     def interrupt(self) -> None:  # noqa: B027  most have nothing to cut short
         """End what `segment_batch` does beyond its result, such as measuring engines; from any thread."""
 
     @abstractmethod
     def close(self) -> None:
         """Release the network. May be called twice, and without `open`."""
+
+
+def _in_pixels_of(frame: Frame, found: Instances) -> Instances:
+    """Scales boxes from what the network got to the frame, each axis by itself: sub-streams are often anamorphic."""
+    height, width = frame.inferred_bgr.shape[:2]
+    if (width, height) == (frame.width, frame.height):
+        return found
+    # In float64, multiplied before it is divided: an edge of the one is exactly an edge of the other.
+    boxes = found.boxes_xyxy.astype(np.float64) * ([frame.width, frame.height] * 2) / ([width, height] * 2)
+    return replace(found, boxes_xyxy=boxes.astype(np.float32))

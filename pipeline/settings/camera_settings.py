@@ -24,6 +24,8 @@ SECTIONS = frozenset(
     "slate".split()
 )
 """The sections that may differ between cameras."""
+ADDRESSES = ("uri", "uri_env", "detect_uri", "detect_uri_env")
+"""The keys of `source` that stand in the entry itself."""
 OF_MODEL = frozenset(("classes", "min_score", "max_instances"))
 """The keys of `model` that may differ: what is kept of what the network reports."""
 
@@ -46,13 +48,21 @@ class CameraSettings(Section):
     name: Annotated[str, AfterValidator(_usable_name)]
     uri: SourceUri
     uri_env: VariableName | None = None
+    detect_uri: SourceUri | None = None
+    detect_uri_env: VariableName | None = None
     enabled: bool = True
     weight: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
 
     @model_validator(mode="before")
     @classmethod
     def _uri_from_environment(cls, values: Any) -> Any:
-        return with_variables(values, "uri")
+        return with_variables(with_variables(values, "uri"), "detect_uri")
+
+    @property
+    def addresses(self) -> Mapping[str, SourceUri | str]:
+        """Its addresses as the entry gives them: under `uri`, or under `uri_env` the name of a variable."""
+        given = self.model_dump(include=set(ADDRESSES))
+        return {key: value for key, value in given.items() if value is not None and given.get(f"{key}_env") is None}
 
     @property
     def sections(self) -> Mapping[str, Any]:
@@ -82,7 +92,12 @@ def values_of_camera(values: Mapping[str, Any], camera: CameraSettings) -> dict[
     """
     _check_sections(camera)
     merged = laid_over({key: value for key, value in values.items() if key != "cameras"}, camera.sections)
-    source = {**_plain(merged.get("source")), "uri": camera.uri, "uri_env": None}
+    source = {
+        **_plain(merged.get("source")),
+        **dict.fromkeys(ADDRESSES),
+        "uri": camera.uri,
+        "detect_uri": camera.detect_uri,
+    }
     return _with_name(merged | {"source": source}, camera.name)
 
 
@@ -91,8 +106,9 @@ def _check_sections(camera: CameraSettings) -> None:
         if section in ("window", "attract", "serve", "supervision", "progress", "cameras"):
             raise InputError(f"camera {camera.name}: {section} is a setting of the whole run, not of one camera")
         keys = given if isinstance(given, Mapping) else {}
-        if section == "source" and keys.keys() & {"uri", "uri_env"}:
-            raise InputError(f"camera {camera.name}: source.uri stands beside the name, as uri (or uri_env)")
+        for key in ADDRESSES if section == "source" else ():
+            if key in keys:
+                raise InputError(f"camera {camera.name}: source.{key} stands beside the name, as {key}")
         shared = sorted(keys.keys() - OF_MODEL) if section == "model" else []
         if shared:
             raise InputError(

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import SecretStr
 
 from pipeline.errors import InputError
-from pipeline.safe_uri import mask_uris, safe_name
-from pipeline.settings.camera_settings import OF_MODEL, SECTIONS, CameraSettings
+from pipeline.safe_uri import SourceUri, mask_uris, safe_name
+from pipeline.settings.camera_settings import ADDRESSES, OF_MODEL, SECTIONS, CameraSettings
 from pipeline.settings.messages import SECRETS, KeyPath
 from pipeline.settings.schema import Settings
 
@@ -103,31 +104,32 @@ def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
     """
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
     values = settings.model_dump(mode="json")
-    is_secret = {("source", "uri"): settings.source.uri.is_secret, ("serve", "token"): settings.serve.token is not None}
     for (section, key), variable in SECRETS.items():
-        if values[section][f"{key}_env"] is None and is_secret[section, key]:
-            values[section][f"{key}_env"] = variable
-        if values[section][f"{key}_env"] is not None:
-            del values[section][key]
+        _name_variable(values[section], key, getattr(getattr(settings, section), key), variable)
     values["cameras"] = [_camera_values(settings, number) for number in range(len(settings.cameras))]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=is_utf8)
+
+
+def _name_variable(values: dict[str, Any], key: str, value: SourceUri | SecretStr | None, variable: str) -> None:
+    """Puts the name of a variable in place of a secret."""
+    is_secret = value.is_secret if isinstance(value, SourceUri) else value is not None
+    if values[f"{key}_env"] is None and is_secret:
+        values[f"{key}_env"] = variable
+    if values[f"{key}_env"] is not None:
+        del values[key]
 
 
 def _camera_values(settings: Settings, index: int) -> dict[str, Any]:
     """A camera's entry: its own keys, and each section that differs from the run's, whole."""
     camera = settings.cameras[index]
     values = camera.model_dump(mode="json", include=set(CameraSettings.model_fields))
-    if camera.uri.is_secret and camera.uri_env is None:
-        values["uri_env"] = f"{SECRETS['source', 'uri']}_{index + 1}"
-    if values["uri_env"] is not None:
-        del values["uri"]
+    for key in ("uri", "detect_uri"):
+        _name_variable(values, key, getattr(camera, key), f"{SECRETS['source', key]}_{index + 1}")
     own, shared = (each.model_dump(mode="json") for each in (settings.of_camera(camera), settings))
     for name in sorted(SECTIONS):
         section, below = own[name], shared[name]
         if name == "source":
-            section, below = (
-                {key: each[key] for key in each if key not in ("uri", "uri_env")} for each in (section, below)
-            )
+            section, below = ({key: each[key] for key in each if key not in ADDRESSES} for each in (section, below))
         elif name == "model":
             section, below = ({key: each[key] for key in sorted(OF_MODEL)} for each in (section, below))
         if section != below:

@@ -17,11 +17,12 @@ KeyPath = tuple[str, ...]
 
 SECRETS: Mapping[KeyPath, str] = {
     ("source", "uri"): "STREAM_SEGMENT_SOURCE",
+    ("source", "detect_uri"): "STREAM_SEGMENT_DETECT_SOURCE",
     ("serve", "token"): "STREAM_SEGMENT_TOKEN",
 }
 """The settings that may hold a secret, and the environment variable that stands for it where settings are printed."""
 
-_HELD_BACK = frozenset((*SECRETS, ("cameras", "uri")))
+_HELD_BACK = frozenset((*SECRETS, ("cameras", "uri"), ("cameras", "detect_uri")))
 """Settings whose values no message shows."""
 
 _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

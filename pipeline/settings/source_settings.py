@@ -44,6 +44,8 @@ class SourceSettings(Section):
 
     uri: SourceUri = SourceUri("0")
     uri_env: VariableName | None = None
+    detect_uri: SourceUri | None = None
+    detect_uri_env: VariableName | None = None
     width: Annotated[int, Field(ge=16, le=16384)] | None = None
     height: Annotated[int, Field(ge=16, le=16384)] | None = None
     fps: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
@@ -59,4 +61,4 @@ class SourceSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _uri_from_environment(cls, values: Any) -> Any:
-        return with_variables(values, "uri")
+        return with_variables(with_variables(values, "uri"), "detect_uri")

@@ -69,6 +69,22 @@ def make_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Sour
     return LimitedSource(source, settings) if limited else source
 
 
+def make_detect_source(settings: SourceSettings, clock: Clock = time.monotonic) -> Source | None:
+    """Returns the unopened sub-stream named by `settings.detect_uri`, which may appear later; None without one.
+
+    Raises:
+        InputError: the URI is invalid, or no camera or stream.
+    """
+    if settings.detect_uri is None:
+        return None
+    target = parse_uri(settings.detect_uri.reveal())
+    if target.kind not in (UriKind.CAMERA, UriKind.NETWORK, UriKind.PATTERN):
+        raise InputError(f"source.detect_uri needs a camera or a network stream, and {target.name} is a file")
+    reconnect = settings.reconnect.model_copy(update={"enabled": True, "at_start": True})
+    own = SourceSettings(uri=settings.detect_uri, rtsp_transport=settings.rtsp_transport, reconnect=reconnect)
+    return make_source(own, clock)
+
+
 def _part_of_file(
     target: Target, settings: SourceSettings, clock: Clock, start_s: float, warnings: SourceWarnings
 ) -> Source:

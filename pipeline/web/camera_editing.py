@@ -16,8 +16,8 @@ from pydantic import Field
 
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.file_names import user_path
-from pipeline.safe_uri import safe_name
-from pipeline.settings.camera_settings import CameraSettings
+from pipeline.safe_uri import SourceUri, safe_name
+from pipeline.settings.camera_settings import ADDRESSES, CameraSettings
 from pipeline.settings.loading import dump_settings
 from pipeline.settings.output_settings import ServeSettings
 from pipeline.settings.schema import Settings
@@ -38,19 +38,24 @@ _ADDRESS = re.compile(
 _ALLOWED = re.compile(rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://{_HOST}/?")
 
 
+Address = Annotated[str, Field(max_length=2048)]
+
+
 class NewCamera(Section):
     """Adds a camera, with the settings of the run."""
 
     name: str
-    uri: Annotated[str, Field(max_length=2048)]
+    uri: Address
+    detect_uri: Address | None = None
     weight: float = 1.0
 
 
 class ChangedCamera(Section):
-    """Gives a camera another source or weight; None leaves it."""
+    """Gives a camera another source or weight; None leaves it. The sub-stream belongs to the source."""
 
     camera: str
-    uri: Annotated[str, Field(max_length=2048)] | None = None
+    uri: Address | None = None
+    detect_uri: Address | None = None
     weight: float | None = None
 
 
@@ -150,21 +155,21 @@ class CameraEditing:
             self._save()
 
     def _add(self, change: NewCamera) -> None:
-        self._check(change.uri)
+        self._check(change)
         if len(self._cameras.settings.cameras) >= MAX_CAMERAS:
             raise RequestError(409, f"there are {MAX_CAMERAS} cameras, which is the most")
-        self._cameras.add({"name": change.name, "uri": change.uri, "weight": change.weight})
+        self._cameras.add(change.model_dump())
         log.info("added the camera %s (%s), as a viewer of the page asked", change.name, safe_name(change.uri))
 
     def _change(self, change: ChangedCamera) -> None:
         old = self._named(change.camera)
-        if change.uri is not None:
-            self._check(change.uri)
+        self._check(change)
         values = _values(old, self._cameras.is_enabled(old.name))
-        changed = {"uri": change.uri, "weight": change.weight}
-        new = values | {key: value for key, value in changed.items() if value is not None}
-        if change.uri is not None:
-            new.pop("uri_env", None)
+        # Without its sub-stream: that of another camera would put masks where nobody is.
+        left = values if change.uri is None else {key: values[key] for key in values if key not in ADDRESSES}
+        new = left | change.model_dump(exclude={"camera"}, exclude_none=True)
+        if change.detect_uri is not None:
+            new.pop("detect_uri_env", None)
         settings = self._cameras.settings
         # Raises while the camera still runs.
         settings.with_cameras([new if camera is old else camera for camera in settings.cameras])
@@ -186,8 +191,9 @@ class CameraEditing:
             raise RequestError(404, "there is no camera of this name")
         return one
 
-    def _check(self, uri: str) -> None:
-        if not is_allowed(uri, self._settings.camera_sources):
+    def _check(self, change: NewCamera | ChangedCamera) -> None:
+        allowed = self._settings.camera_sources
+        if not all(uri is None or is_allowed(uri, allowed) for uri in (change.uri, change.detect_uri)):
             raise RequestError(403, "this source is not allowed: serve.camera_sources lists schemes, hosts and devices")
 
     def _save(self) -> None:
@@ -195,13 +201,14 @@ class CameraEditing:
             return
         settings = self._cameras.settings
         values = yaml.safe_load(dump_settings(settings))
-        for key in ("uri", "uri_env"):  # the cameras take its place
+        for key in ADDRESSES:  # the cameras take its place
             values["source"].pop(key, None)
         for written, camera in zip(values["cameras"], settings.cameras, strict=True):
             written["enabled"] = self._cameras.is_enabled(camera.name)
-            if camera.uri_env is None:
-                written["uri"] = camera.uri.reveal()
-                written.pop("uri_env", None)
+            for key in ADDRESSES:
+                written.pop(key, None)
+            for key, address in camera.addresses.items():
+                written[key] = address.reveal() if isinstance(address, SourceUri) else address
         text = _MARK + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         try:
             # Addresses may hold passwords: nobody else reads it.
@@ -216,7 +223,7 @@ def _values(camera: CameraSettings, enabled: bool) -> dict[str, Any]:
     """A camera's entry, as `cameras` in the settings takes it."""
     return {
         "name": camera.name,
-        **({"uri": camera.uri} if camera.uri_env is None else {"uri_env": camera.uri_env}),
+        **camera.addresses,
         "enabled": enabled,
         "weight": camera.weight,
         **camera.sections,

@@ -9,7 +9,8 @@ from pipeline.errors import RunError
 from pipeline.ledger import DropStage, RunLedger
 from pipeline.records import Instances
 from pipeline.runtime import inference_service
-from pipeline.runtime.inference_service import InferenceService, ScheduledInference
+from pipeline.runtime.inference_service import InferenceService
+from pipeline.runtime.network_share import ScheduledInference
 from pipeline.runtime.plan import Batching, Filling
 from pipeline.runtime.wiring import Join, Wiring
 from pipeline.segmentation.detection_filter import DetectionFilter
@@ -57,9 +58,9 @@ class Camera:
         self.stage = Stage("inference", stage.run, self.errors, (self.frames,), (self.results,))
         self.stage.start()
 
-    def give(self, *indices):
+    def give(self, *indices, **size):
         for index in indices:
-            self.frames.put(make_frame(index))
+            self.frames.put(make_frame(index, **size))
 
     def result(self):
         found = self.results.get(DEADLINE_S)
@@ -84,8 +85,8 @@ def let_one(service, segmenter, *cameras):
 def make_service():
     services, cameras = [], []
 
-    def make(segmenter, count=0, **more):
-        service = InferenceService(segmenter, FakeClock())
+    def make(segmenter, count=0, batch_size=1, **more):
+        service = InferenceService(segmenter, FakeClock(), batch_size)
         services.append(service)
         service.start()
         service.wait_until_open(lambda: False)
@@ -198,6 +199,65 @@ def test_batches_of_what_is_there(make_service):
     a.give(1)
     assert a.result() == 1
     a.end()
+
+
+class BatchesNoted(Gated):
+    """Notes the batches that it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def segment_batch(self, images_bgr):
+        self.batches.append([int(image_bgr[0, 0, 0]) for image_bgr in images_bgr])
+        return super().segment_batch(images_bgr)
+
+
+def test_frames_of_several_cameras_with_equal_canvases_go_through_the_network_together(make_service):
+    segmenter = BatchesNoted()
+    service, a, b, c, other = make_service(segmenter, 4, batch_size=3)
+    segmenter.let(4)
+    for index, camera in enumerate((a, b, c)):
+        camera.give(index)  # one by one: the service learns their sizes
+        assert camera.result() == index
+    other.give(3, height=60, width=60)
+    assert other.result() == 3
+    segmenter.wait_entered(4)
+    a.give(10)
+    segmenter.wait_entered()  # by itself: nobody else has a frame
+    for index, camera in enumerate((b, a, c)):
+        camera.give(20 + index, height=96, width=160)  # of the same shape as before
+    other.give(30, height=60, width=60)
+    with service._changed:
+        assert service._changed.wait_for(lambda: all(one.share.requests for one in (a, b, c, other)), DEADLINE_S)
+    segmenter.let(100)
+    assert [a.result(), a.result(), b.result(), c.result(), other.result()] == [10, 21, 20, 22, 30]
+    assert segmenter.batches[4] == [10]
+    assert sorted(map(sorted, segmenter.batches[5:])) == [[20, 21, 22], [30]]
+
+
+def test_a_batch_that_is_lost_costs_each_of_its_cameras_one_result(make_service):
+    class Loses(FakeSegmenter):
+        def segment_batch(self, images_bgr):
+            if len(images_bgr) == 2:
+                raise SegmenterLostError
+            return super().segment_batch(images_bgr)
+
+    (service,) = make_service(Loses(), batch_size=2)
+    a = Camera(service, capacity=2, overflow=Overflow.WAIT)
+    b = Camera(service, capacity=2, overflow=Overflow.WAIT)
+    for camera in (a, b):
+        camera.give(1)
+        assert camera.results.get(DEADLINE_S).detections is not None
+    with service._changed:  # the service finds both frames at once
+        assert service._changed.wait_for(lambda: a.share.requests and b.share.requests, DEADLINE_S)
+        a.frames.on_change = b.frames.on_change = None
+        a.give(2)
+        b.give(3)
+    service.wake()
+    for camera, index in ((a, 2), (b, 3)):
+        lost = camera.results.get(DEADLINE_S)
+        assert (lost.frame.index, lost.detections) == (index, None)
 
 
 def test_each_camera_gets_what_its_own_thresholds_report(make_service):

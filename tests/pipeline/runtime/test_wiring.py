@@ -19,7 +19,7 @@ from pipeline.runtime.wiring import (
 from pipeline.settings.presentation_settings import MotionSettings
 from pipeline.settings.schema import Settings
 from pipeline.threads.stage import Overflow, Slot, SlotClosed
-from tests.pipeline.fakes import make_frame, make_instances
+from tests.pipeline.fakes import FakeClock, make_frame, make_instances
 
 INFO = SourceInfo("clip.mp4", SourceKind.RECORDED, 80, 48, fps=25.0)
 
@@ -33,7 +33,7 @@ def wired(live, smooth=None, values=None, batch_size=1):
         settings["presentation"] = "smooth" if smooth else "exact"
     plan, ledger = plan_run(Settings.model_validate(settings)), RunLedger()
     ledger.ready()
-    return wire(plan.for_source(INFO), plan.settings.motion, ledger), ledger
+    return wire(plan.for_source(INFO), plan.settings.motion, ledger, FakeClock()), ledger
 
 
 def plan_of(source, batch_size=1):

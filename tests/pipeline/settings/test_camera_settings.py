@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InputError
+from pipeline.safe_uri import SourceUri
 from pipeline.settings.camera_settings import laid_over, unique_names
 from pipeline.settings.loading import dump_settings, load_settings
 from pipeline.settings.output_settings import Look, OverlaySettings
@@ -80,6 +81,10 @@ HALL = {"name": "hall", "uri": "0"}
         ({"cameras": [HALL | {"window": {}}]}, "camera hall: window is a setting of the whole run"),
         ({"cameras": [HALL | {"cameras": []}]}, "camera hall: cameras is a setting of the whole run"),
         ({"cameras": [HALL | {"source": {"uri": "1"}}]}, "camera hall: source.uri stands beside the name"),
+        (
+            {"cameras": [HALL | {"source": {"detect_uri": "1"}}]},
+            "camera hall: source.detect_uri stands beside the name",
+        ),
         ({"cameras": [HALL], "source": {"realtime": True}}, "source.realtime is a setting of one source"),
         (
             {"cameras": [HALL, {"name": "gate", "uri": "1"}], "output": {"path": "o.mp4"}},
@@ -106,7 +111,12 @@ SECRET = "rtsp://joe:hunter2@10.0.0.1/live"
 
 
 def test_no_mistake_shows_a_secret():
-    for cameras in ([HALL, {"name": "hall", "uri": SECRET}], [{"name": "x", "uri": [SECRET]}], {"uri": SECRET}):
+    for cameras in (
+        [HALL, {"name": "hall", "uri": SECRET}],
+        [{"name": "x", "uri": [SECRET]}],
+        [HALL | {"detect_uri": [SECRET]}],
+        {"uri": SECRET},
+    ):
         with pytest.raises(InputError) as caught:
             Settings.model_validate({"cameras": cameras})
         assert "hunter2" not in str(caught.value)
@@ -114,29 +124,49 @@ def test_no_mistake_shows_a_secret():
 
 def test_a_uri_may_stand_in_the_environment(monkeypatch):
     monkeypatch.setenv("GATE", SECRET)
-    settings = with_cameras({"name": "gate", "uri_env": "GATE"})
+    settings = with_cameras({"name": "gate", "uri_env": "GATE", "detect_uri_env": "GATE"})
     assert own(settings, 0).source.uri.reveal() == SECRET
+    assert own(settings, 0).source.detect_uri.reveal() == SECRET
     assert "hunter2" not in repr(settings)
+
+
+def test_a_sub_stream_is_a_cameras_own():
+    settings = with_cameras(
+        {"name": "hall", "uri": "0"}, {"name": "gate", "uri": "1", "detect_uri": "2"}, source={"detect_uri": "7"}
+    )
+    assert own(settings, 0).source.detect_uri is None
+    assert own(settings, 1).source.detect_uri.reveal() == "2"
+
+
+def test_addresses_are_as_the_entry_gives_them(monkeypatch):
+    monkeypatch.setenv("GATE", SECRET)
+    hall, gate = with_cameras(
+        {"name": "hall", "uri": "0"}, {"name": "gate", "uri": "1", "detect_uri_env": "GATE"}
+    ).cameras
+    assert hall.addresses == {"uri": SourceUri("0")}
+    assert gate.addresses == {"uri": SourceUri("1"), "detect_uri_env": "GATE"}
 
 
 def test_what_is_printed_can_be_read_back(monkeypatch, tmp_path):
     settings = with_cameras(
         {"name": "hall", "uri": "0", "overlay": {"look": "clean"}, "weight": 2.0},
         {"name": "gate", "uri": SECRET, "privacy": {"mode": "blur"}, "source": {"fps": 5}, "enabled": False},
-        {"name": "shed", "uri": "1", "model": {"classes": ["dog"], "min_score": 0.2}},
+        {"name": "shed", "uri": "1", "detect_uri": f"{SECRET}2", "model": {"classes": ["dog"], "min_score": 0.2}},
         output={"path": "{camera}.mp4"},
         model={"max_dim": 512},
     )
     printed = dump_settings(settings)
     assert "hunter2" not in printed
-    assert [sorted(camera) for camera in yaml.safe_load(printed)["cameras"]] == [
-        ["enabled", "name", "output", "overlay", "uri", "uri_env", "weight"],
-        ["enabled", "name", "output", "overlay", "privacy", "source", "uri_env", "weight"],
-        ["enabled", "model", "name", "output", "uri", "uri_env", "weight"],
+    keys = [set(camera) - {"enabled", "name", "output", "weight"} for camera in yaml.safe_load(printed)["cameras"]]
+    assert keys == [
+        {"detect_uri", "detect_uri_env", "overlay", "uri", "uri_env"},
+        {"detect_uri", "detect_uri_env", "overlay", "privacy", "source", "uri_env"},
+        {"detect_uri_env", "model", "uri", "uri_env"},
     ]
     path = tmp_path / "printed.yaml"
     path.write_text(printed, encoding="utf-8")
     monkeypatch.setenv("STREAM_SEGMENT_SOURCE_2", SECRET)
+    monkeypatch.setenv("STREAM_SEGMENT_DETECT_SOURCE_3", f"{SECRET}2")
     again = load_settings(path)
     assert [own(again, index) for index in range(3)] == [own(settings, index) for index in range(3)]
     assert [camera.enabled for camera in again.cameras] == [True, False, True]
