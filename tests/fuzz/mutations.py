@@ -127,7 +127,7 @@ def _change(random: Random, holder: Any, key: Any, value: Any) -> None:
             holder[key] = nested
         case 3 if isinstance(holder[key], str):
             holder[key] = holder[key][: random.randint(0, len(holder[key]))] + odd_text(random)
-        case 3 if isinstance(holder[key], int | float):
+        case 3 if isinstance(holder[key], int | float) and abs(holder[key]) < 1e300:
             holder[key] = holder[key] * random.choice((-1, 0, 1.5, 2**31, 10**9)) + random.choice((0, 1, -1))
         case _:
             holder[key] = value
