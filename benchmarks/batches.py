@@ -21,13 +21,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import footage
+from pipeline.batch.batch_plan import plan_batch
 from pipeline.batch.batch_run import Batch, BatchRequest
-from pipeline.batch.driver import BatchState, Driver, Patience, plan_batch
+from pipeline.batch.batch_state import BatchState
+from pipeline.batch.driver import Driver
 from pipeline.batch.executor import Event, Executor, Finished, Progressed, Ready
 from pipeline.batch.inputs import Recording, find_recordings
+from pipeline.batch.patience import Patience
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.results_folder import Claim, ResultsFolder
-from pipeline.batch.worker import DETECTIONS, VIDEO, Outcome, State, WorkerPlan, make_segmenter
+from pipeline.batch.worker import Outcome, State
+from pipeline.batch.worker_plan import DETECTIONS, VIDEO, WorkerPlan, make_segmenter
 from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings

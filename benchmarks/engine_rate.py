@@ -55,7 +55,7 @@ def resnet_row(name: str, title: str, max_dim: int, options: Options, targets: d
         values += of_best.values()
         values.append(same_canvas(chosen, reference_found, pictures, trained=not weights.seeded, what=label))
     values.append(Value("square Keras engine", per_second(taken["keras"]), "fps"))
-    settings = {"engine": description, "weights": weights.what, "frames": "1280x720, of the sample", "model": variants}
+    settings = {"engine": description, "weights": weights.what, "frames": "1280x720, of the clip", "model": variants}
     return RowReport(name, title, values, settings, list(_notes(weights)))
 
 

@@ -1,4 +1,4 @@
-"""Frames for the rows: the sample video, scaled to the sizes of the table."""
+"""Frames for the rows: pans across photographs, scaled to the sizes of the table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "samples" / "people.mp4"
-SAMPLE_FRAMES = 300
+CLIP = ROOT / "tests" / "data" / "video" / "photographs.mp4"
+CLIP_FRAMES = 300
 PHOTOGRAPHS = ROOT / "tests" / "data" / "oracle" / "images"
 
 PICTURES = 120
@@ -22,27 +22,27 @@ Image = NDArray[np.uint8]
 
 
 def frames(count: int, size_wh: tuple[int, int], every: int = 1) -> list[Image]:
-    """Every nth frame of the sample, scaled to `size_wh`, uint8 (H, W, 3) BGR; starts over at its end."""
+    """Every nth frame of the clip, scaled to `size_wh`, uint8 (H, W, 3) BGR; starts over at its end."""
     found: list[Image] = []
     while len(found) < count:
         before = len(found)
-        with av.open(str(SAMPLE)) as container:
+        with av.open(str(CLIP)) as container:
             for index, picture in enumerate(container.decode(video=0)):
                 if index % every == 0 and len(found) < count:
                     found.append(scaled(picture.to_ndarray(format="bgr24"), size_wh))
         if len(found) == before:
-            raise RuntimeError(f"{SAMPLE} has no frames")
+            raise RuntimeError(f"{CLIP} has no frames")
     return found
 
 
 def photographs(folder: str | None, count: int) -> list[Image]:
-    """The test suite's photographs, then those of the folder, then frames spread over the sample."""
+    """The test suite's photographs, then those of the folder, then frames spread over the clip."""
     paths = sorted(PHOTOGRAPHS.glob("*.jpg"))
     if folder is not None:
         paths += sorted(Path(folder).glob("*.jpg"))
     found = [image for image in map(cv2.imread, map(str, paths[:count])) if image is not None]
     missing = count - len(found)
-    return found + frames(missing, (640, 360), every=max(1, SAMPLE_FRAMES // max(1, missing)))
+    return found + frames(missing, (640, 360), every=max(1, CLIP_FRAMES // max(1, missing)))
 
 
 def scaled(image_bgr: Image, size_wh: tuple[int, int]) -> Image:

@@ -106,7 +106,7 @@ def best(weights: Weights, max_dim: int | None, options: Options) -> dict[str, A
 
 
 def precisions(settings: dict[str, Any]) -> list[str]:
-    """What OpenVINO may compute a model in here; int8 is calibrated for it on the sample where it is not yet."""
+    """What OpenVINO may compute a model in here; int8 is calibrated for it on the clip where it is not yet."""
     model, machine = read_model(ModelSettings.model_validate(settings)), Machine()
     if not machine.int8_is_prepared(model):
         say("calibrating int8")

@@ -125,6 +125,16 @@ def test_make_docs_has_an_environment_of_its_own_and_fails_on_warnings(tmp_path)
     assert "--fail-on-warning" in text[build:]
 
 
+def test_make_dist_builds_the_last_commit_with_its_time_and_lists_the_locked_packages(tmp_path):
+    text = dry_run("dist", f"VENV={tmp_path}/venv")
+    archive, sdist, wheel, sbom = map(
+        text.index, ("git archive HEAD", "build_sdist", "pip wheel", "cyclonedx-py requirements")
+    )
+    assert text.index("tools/install.py run") < archive < sdist < wheel < sbom
+    assert f"cd out/dist/source && {tmp_path}/venv/bin/python" in text
+    assert "out/dist/source/locks/run.txt" in text[sbom:]
+
+
 def test_what_is_installed_is_not_installed_again(tmp_path):
     (tmp_path / "bin").mkdir()
     for name in ("bin/python", ".installed-run", ".installed-test"):

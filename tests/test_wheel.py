@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,20 +38,46 @@ def run(*command, cwd, **variables):
     return done
 
 
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory):
-    """The source distribution of a copy of the clone, unpacked."""
-    folder = tmp_path_factory.mktemp("sdist")
-    clone = folder / "clone"
+BUILT_S = 1767225600
+"""SOURCE_DATE_EPOCH of the builds: the first second of 2026."""
+
+
+def copy_of_clone(clone):
+    """What a clone holds that its distributions are built from, and more."""
     ignored = shutil.ignore_patterns("__pycache__", "cache", "*.part")
-    for name in ("pipeline", "mrcnn", "weights", "samples", "tests"):
+    for name in ("pipeline", "mrcnn", "weights", "samples", "tests", "LICENSES"):
         shutil.copytree(ROOT / name, clone / name, ignore=ignored)
     for path in ROOT.iterdir():
         if path.is_file() and not path.name.startswith("."):
             shutil.copy(path, clone)
+    return clone
+
+
+def build_sdist(clone):
+    """The source distribution, beside the clone."""
     build = "import setuptools.build_meta as backend; backend.build_sdist('..')"
-    run(sys.executable, "-c", build, cwd=clone)
-    [archive] = folder.glob("*.tar.gz")
+    run(sys.executable, "-c", build, cwd=clone, SOURCE_DATE_EPOCH=str(BUILT_S))
+    [archive] = clone.parent.glob("*.tar.gz")
+    return archive
+
+
+def build_wheel(source, folder):
+    """The wheel that pip builds from an archive or folder."""
+    flags = ("--no-deps", "--no-index", "--no-build-isolation")
+    run(
+        *(sys.executable, "-m", "pip", "wheel", *flags, "-w", folder, source),
+        cwd=folder,
+        SOURCE_DATE_EPOCH=str(BUILT_S),
+    )
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """The source distribution of a copy of the clone, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    archive = build_sdist(copy_of_clone(folder / "clone"))
     with tarfile.open(archive) as file:
         file.extractall(folder, filter="data")
     return folder / archive.name.removesuffix(".tar.gz")
@@ -59,10 +86,7 @@ def sdist(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wheel(sdist):
     """The wheel that pip builds from the source distribution."""
-    flags = ("--no-deps", "--no-index", "--no-build-isolation")
-    run(sys.executable, "-m", "pip", "wheel", *flags, "-w", sdist.parent, sdist, cwd=sdist.parent)
-    [path] = sdist.parent.glob("*.whl")
-    return path
+    return build_wheel(sdist, sdist.parent)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +114,40 @@ def test_the_source_distribution_has_what_builds_the_wheel_and_no_tests(sdist):
         "mrcnn",
         "samples",
         "weights",
+        "LICENSES",
         "stream_segment.egg-info",
     }
     assert {path.name for path in (sdist / "weights").iterdir()} == {Path(name).name for name in WEIGHTS}
+
+
+def test_another_build_gives_the_same_bytes(sdist, wheel, tmp_path):
+    """From a clone in another folder, of another time, of somebody whose files only they can read."""
+    clone = copy_of_clone(tmp_path / "elsewhere" / "copy")
+    for path in clone.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    again = build_sdist(clone)
+    [first] = sdist.parent.glob("*.tar.gz")
+    assert again.read_bytes() == first.read_bytes()
+    assert build_wheel(again, again.parent).read_bytes() == wheel.read_bytes()
+
+
+def test_the_wheel_has_the_license_of_each_part(wheel):
+    with zipfile.ZipFile(wheel) as file:
+        [metadata] = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        text = file.read(metadata).decode()
+    folder = metadata.replace("METADATA", "licenses/")
+    files = re.findall(r"^License-File: (.+)$", text, re.MULTILINE)
+    assert {folder + name for name in files} == {name for name in names_in(wheel) if name.startswith(folder)}
+    assert set(files) == {
+        "LICENSE",
+        "NOTICE",
+        "LICENSES/Apache-2.0.txt",
+        "pipeline/drawing/fonts/LICENSE.txt",
+        "samples/CREDITS.txt",
+    }
+    for identifier in re.search(r"^License-Expression: (.+)$", text, re.MULTILINE).group(1).split(" AND "):
+        assert identifier in (ROOT / "NOTICE").read_text(encoding="utf-8"), identifier
 
 
 def test_the_wheel_holds_two_packages_a_module_and_every_file_of_theirs(wheel):

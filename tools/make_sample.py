@@ -1,14 +1,15 @@
-"""Makes samples/people.mp4: slow pans and zooms across CC BY COCO val2017 photographs, with a soft chord as sound.
+"""Makes samples/people.mp4: shots of moving people from Intel's "Sample Videos", with a soft chord as sound.
 
-    python tools/make_sample.py PHOTOS_FOLDER samples/people.mp4
+    python tools/make_sample.py CLIPS_FOLDER samples/people.mp4
 
-PHOTOS_FOLDER holds the photographs named in SHOTS (COCO val2017, `000000184324.jpg` and so on); samples/CREDITS.txt
-says where each comes from. Fails with a message if one is missing or has another size than the shots were laid out for.
+CLIPS_FOLDER holds the clips named in SHOTS; samples/CREDITS.txt says where they come from. A clip of 10 frames a second
+keeps its pace: each of its frames is repeated.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,109 +19,85 @@ import cv2
 import numpy as np
 
 SIZE_WH = (640, 360)
-FPS = 25
-SHOT_FRAMES = 87
-FADE_FRAMES = 16
-CRF = 24
+FPS = 30
+CRF = 20
 SAMPLE_RATE_HZ = 48_000
 CHORD_HZ = (110.0, 164.81, 220.0, 277.18)
-LOUDNESS = 0.05
-"""Peak of each tone of the chord, 1 being full scale: quiet."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A photograph and the way the camera takes across it.
+    """A stretch of a clip.
 
     Attributes:
-        coco_id: number in COCO val2017.
-        size_wh: its width and height, pixels.
-        start, end: (center x, center y, width) of the part shown, in pixels of the photograph; its height follows
-            from SIZE_WH.
+        clip: file name.
+        start_s, end_s: seconds of the clip; the frame at `end_s` is left out.
+        crop: the part shown, (left, top, width, height) in the clip's pixels, 16:9.
     """
 
-    coco_id: int
-    size_wh: tuple[int, int]
-    start: tuple[float, float, float]
-    end: tuple[float, float, float]
+    clip: str
+    start_s: float
+    end_s: float
+    crop: tuple[int, int, int, int]
 
 
+DESK, WALK, BOOK = "one-by-one-person-detection.mp4", "sign-walk.mkv", "sign-book.mkv"
 SHOTS = (
-    Shot(184324, (640, 425), (320, 222, 640), (265, 256, 530)),
-    Shot(397133, (640, 427), (290, 237, 560), (360, 202, 540)),
-    Shot(343937, (640, 428), (300, 182, 600), (330, 212, 640)),
-    Shot(5001, (640, 480), (270, 170, 500), (320, 230, 640)),
+    Shot(WALK, 0.0, 1.1, (0, 64, 640, 360)),
+    Shot(BOOK, 0.0, 3.7, (0, 64, 640, 360)),
+    Shot(DESK, 5.8, 9.1, (0, 0, 768, 432)),
+    Shot(DESK, 17.7, 19.9, (0, 0, 768, 432)),
+    Shot(DESK, 22.6, 25.7, (0, 0, 768, 432)),
 )
 
 
 def main() -> None:
-    """Command line: the folder of photographs, the file to write."""
+    """Command line: the folder of clips, the file to write."""
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    photos = [read_photo(Path(sys.argv[1]), shot) for shot in SHOTS]
-    target = Path(sys.argv[2])
-    count = write_video(target, photos)
-    print(f"{target}: {count} frames, {count / FPS:.2f} s, {target.stat().st_size:,} bytes")
+    folder, target = map(Path, sys.argv[1:])
+    missing = [shot.clip for shot in SHOTS if not (folder / shot.clip).is_file()]
+    if missing:
+        sys.exit(f"{folder / missing[0]} is missing; samples/CREDITS.txt says where it comes from")
+    images = [image for shot in SHOTS for image in frames(folder, shot)]
+    write_video(target, images)
+    print(f"{target}: {len(images)} frames, {len(images) / FPS:.2f} s, {target.stat().st_size:,} bytes")
 
 
-def read_photo(folder: Path, shot: Shot) -> np.ndarray:
-    """The photograph, uint8 (H, W, 3) BGR."""
-    path = folder / f"{shot.coco_id:012d}.jpg"
-    photo = cv2.imread(str(path))
-    if photo is None:
-        sys.exit(f"{path} is missing or cannot be read; samples/CREDITS.txt says where it comes from")
-    if photo.shape[1::-1] != shot.size_wh:
-        sys.exit(f"{path} must be {shot.size_wh[0]}x{shot.size_wh[1]}, it is {photo.shape[1]}x{photo.shape[0]}")
-    return photo
-
-
-def view(photo: np.ndarray, shot: Shot, progress: float) -> np.ndarray:
-    """What the camera sees at `progress` (0 … 1) of a shot, uint8 (360, 640, 3)."""
-    eased = progress * progress * (3.0 - 2.0 * progress)
-    center_x, center_y, width = (a + (b - a) * eased for a, b in zip(shot.start, shot.end, strict=True))
-    scale = SIZE_WH[0] / width
-    matrix = np.array(
-        [[scale, 0.0, SIZE_WH[0] / 2 - scale * center_x], [0.0, scale, SIZE_WH[1] / 2 - scale * center_y]], np.float64
-    )
-    return cv2.warpAffine(photo, matrix, SIZE_WH, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-
-
-def frame_at(photos: list[np.ndarray], index: int) -> np.ndarray:
-    """Frame `index` of the video, uint8 (360, 640, 3) BGR: one shot, or two while they cross-fade."""
-    spacing = SHOT_FRAMES - FADE_FRAMES
-    number = min(index // spacing, len(SHOTS) - 1)
-    local = index - number * spacing
-    image = view(photos[number], SHOTS[number], local / (SHOT_FRAMES - 1))
-    if number == 0 or local >= FADE_FRAMES:
-        return image
-    before = view(photos[number - 1], SHOTS[number - 1], (local + spacing) / (SHOT_FRAMES - 1))
-    share = (local + 1) / (FADE_FRAMES + 1)
-    return cv2.addWeighted(image, share, before, 1.0 - share, 0.0)
+def frames(folder: Path, shot: Shot) -> Iterator[np.ndarray]:
+    """The shot's frames at FPS, uint8 (360, 640, 3) BGR."""
+    left, top, width, height = shot.crop
+    with av.open(str(folder / shot.clip)) as container:
+        rate = container.streams.video[0].average_rate
+        for index, picture in enumerate(container.decode(video=0)):
+            if shot.start_s <= index / rate < shot.end_s:
+                part = picture.to_ndarray(format="bgr24")[top : top + height, left : left + width]
+                method = cv2.INTER_AREA if width > SIZE_WH[0] else cv2.INTER_CUBIC
+                yield from [cv2.resize(part, SIZE_WH, interpolation=method)] * round(FPS / rate)
 
 
 def chord(count: int) -> np.ndarray:
-    """`count` samples of a soft chord that swells and fades, int16 (1, count)."""
+    """`count` samples of a quiet chord that swells and fades, int16 (1, count)."""
     time_s = np.arange(count) / SAMPLE_RATE_HZ
-    wave = np.zeros(count)
-    for number, frequency in enumerate(CHORD_HZ):
-        swell = 0.6 + 0.4 * np.sin(2 * np.pi * (0.11 + 0.03 * number) * time_s + number)
-        wave += LOUDNESS * swell * np.sin(2 * np.pi * frequency * time_s)
+    tones = [
+        (0.6 + 0.4 * np.sin(2 * np.pi * (0.11 + 0.03 * number) * time_s + number)) * np.sin(2 * np.pi * hz * time_s)
+        for number, hz in enumerate(CHORD_HZ)
+    ]
     edge = np.minimum(np.minimum(time_s, time_s[::-1]) / 0.8, 1.0)
-    return (32767 * wave * edge).astype(np.int16)[None]
+    return (0.05 * 32767 * sum(tones) * edge).astype(np.int16)[None]
 
 
-def write_video(target: Path, photos: list[np.ndarray]) -> int:
-    """Encode H.264 yuv420p and AAC, the index in front; return the number of frames."""
-    count = len(SHOTS) * SHOT_FRAMES - (len(SHOTS) - 1) * FADE_FRAMES
+def write_video(target: Path, images: list[np.ndarray]) -> None:
+    """Encodes H.264 yuv420p and AAC, the index in front."""
+    per_frame = SAMPLE_RATE_HZ // FPS
+    samples = chord(len(images) * per_frame)
     with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=FPS, options={"crf": str(CRF), "preset": "veryslow"})
         video.width, video.height = SIZE_WH
         video.pix_fmt = "yuv420p"
         sound = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=64_000)
-        samples = chord(count * SAMPLE_RATE_HZ // FPS)
-        per_frame = SAMPLE_RATE_HZ // FPS
-        for index in range(count):
-            frame = av.VideoFrame.from_ndarray(frame_at(photos, index), format="bgr24")
+        for index, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame))
             part = np.ascontiguousarray(samples[:, index * per_frame : (index + 1) * per_frame])
@@ -130,7 +107,6 @@ def write_video(target: Path, photos: list[np.ndarray]) -> int:
             container.mux(sound.encode(audio))
         container.mux(video.encode())
         container.mux(sound.encode())
-    return count
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def measure(options: Options) -> RowReport:
         "small model, 640x360",
         models.best(models.small(), None, options),
         (640, 360),
-        60 if quick else footage.SAMPLE_FRAMES,
+        60 if quick else footage.CLIP_FRAMES,
         1 if quick else 4,
     )
     large, large_settings = case(

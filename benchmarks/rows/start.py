@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.footage import ROOT, SAMPLE
+from benchmarks.footage import CLIP, ROOT
 from benchmarks.measuring import RowReport, Spread, Value, at_most
 from benchmarks.options import Options
 
@@ -25,9 +25,9 @@ def measure(options: Options) -> RowReport:
 
 
 def command(output: str, model: dict) -> list[str]:
-    """Python and its arguments: one frame of the sample, drawn and recorded, its objects on standard output."""
+    """Python and its arguments: one frame of the clip, drawn and recorded, its objects on standard output."""
     flags = [f"--set=model.{key}={value}" for key, value in model.items()]
-    source = str(SAMPLE.relative_to(ROOT))
+    source = str(CLIP.relative_to(ROOT))
     return [
         sys.executable, "stream_segment.py", "--source", source, "--device", "cpu", "--no-window", "--max-frames", "1",
         "--output", output, "--detections", "-", *flags,

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mrcnn.weights.whole_file import whole_file
-from pipeline.batch.driver import BatchPlan, BatchState, Driver, Note, Patience, plan_batch
+from pipeline.batch.batch_plan import BatchPlan, plan_batch
+from pipeline.batch.batch_state import BatchState
+from pipeline.batch.driver import Driver, Note
 from pipeline.batch.executor import Place
 from pipeline.batch.inputs import Found, Recording, find_recordings
+from pipeline.batch.patience import Patience
 from pipeline.batch.provenance import check_unchanged, depends_on
-from pipeline.batch.results_folder import Record, ResultsFolder, recording_id
-from pipeline.batch.worker import WorkerPlan, choose_engine, make_segmenter, with_engine
+from pipeline.batch.results_folder import ResultsFolder, recording_id
+from pipeline.batch.shared_files import Record
+from pipeline.batch.stretches import AUTO_SPLIT, Splitting
+from pipeline.batch.worker_plan import WorkerPlan, choose_engine, make_segmenter, with_engine
 from pipeline.errors import RunError
 from pipeline.records import Clock
 from pipeline.segmentation.segmenter import Segmenter
@@ -55,6 +60,7 @@ class BatchRequest:
         limit: at most so many recordings; None for all.
         retry_failed: what was set aside is tried again.
         patience: with recordings that fail.
+        split: which recordings are split; None for none.
     """
 
     settings: Settings
@@ -65,6 +71,7 @@ class BatchRequest:
     limit: int | None = None
     retry_failed: bool = False
     patience: Patience = field(default_factory=Patience)
+    split: Splitting | None = AUTO_SPLIT
 
 
 class Batch:
@@ -95,7 +102,8 @@ class Batch:
         self.found = found
         self._depends_on = depends_on(request.settings, request.outputs)
         self._check_kept(self._folder.depends_on())
-        self.plan: BatchPlan = plan_batch(found.recordings, self._folder, request.limit, request.retry_failed)
+        plan = plan_batch(found.recordings, self._folder, request.limit, request.retry_failed)
+        self.plan: BatchPlan = replace(plan, split=request.split)
         self._to_do = {recording.name for recording in self.plan.to_do}
         self._driver: Driver | None = None
         self._stopping = False

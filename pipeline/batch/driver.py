@@ -2,106 +2,33 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+from pipeline.batch.batch_plan import BatchPlan
+from pipeline.batch.batch_state import BatchState, Frames, WorkerView
 from pipeline.batch.executor import Died, Event, Executor, Finished, Progressed, Ready, Unusable
 from pipeline.batch.inputs import Recording
-from pipeline.batch.results_folder import Claim, Drivers, ResultsFolder, key_of, recording_id
-from pipeline.batch.worker import Outcome, State, output_names
+from pipeline.batch.leases import Drivers
+from pipeline.batch.patience import Patience
+from pipeline.batch.results_folder import Claim, ResultsFolder, unit_id
+from pipeline.batch.stretches import Stretch, Unit
+from pipeline.batch.work_queue import WorkQueue, is_stretch_of
+from pipeline.batch.worker import Outcome, State
+from pipeline.batch.worker_plan import output_names
 from pipeline.errors import InputError, RunError
 from pipeline.records import Clock
 from pipeline.sinks.paths import free_bytes
 
 POLL_S = 0.25
 """How often the driver looks at its clocks while no worker says anything."""
-LOOK_AGAIN_S, MOST_LOOKED_AT = 1.0, 100
-"""How often it looks what became of recordings that another driver has claimed, and at how many at a time."""
 MOST_STARTS = 3
 """After so many workers in a row that end before they are ready, no further one is started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """When an attempt is given up, and when it is made again.
-
-    Attributes:
-        attempts: how many, at most.
-        first_delay_s: seconds before the second one; three times as many before each further one.
-        stall_s: an attempt without a new frame for so many seconds is given up.
-        limit_s: an attempt that takes longer is given up; None for no limit.
-        least_free_bytes: with less space on the disk of the results, the batch ends.
-    """
-
-    attempts: int = 3
-    first_delay_s: float = 5.0
-    stall_s: float = 600.0
-    limit_s: float | None = None
-    least_free_bytes: int = 0
-
-    def delay_s(self, attempts: int) -> float:
-        """Seconds to wait after so many attempts."""
-        return float(self.first_delay_s * 3 ** (attempts - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
-    """What is known of the inputs before a run.
-
-    Attributes:
-        recordings: all inputs, by name.
-        done: names of those that earlier runs have done.
-        failed: names of those that earlier runs have set aside, and this one does not try again.
-        to_do: the rest, as far as the limit goes: the largest first, so that no worker is left alone with a large one.
-        retried: of these, what was set aside before.
-    """
-
-    recordings: Mapping[str, Recording]
-    done: frozenset[str]
-    failed: frozenset[str]
-    to_do: Sequence[Recording]
-    retried: Sequence[Recording]
-
-
-def plan_batch(
-    recordings: Sequence[Recording], folder: ResultsFolder, limit: int | None, retry_failed: bool
-) -> BatchPlan:
-    """Find out what is to do; opens only recordings whose time has changed since they were done.
-
-    Args:
-        recordings: all inputs.
-        folder: of the results.
-        limit: at most so many are to do; None for all.
-        retry_failed: what was set aside is to do as well.
-    """
-    done_keys, failed_keys = folder.done(), folder.failed()
-    earlier = {key.partition("-")[0]: key for key in done_keys}
-    done, failed, to_do = set(), set(), []
-    for recording in recordings:
-        key = key_of(recording)
-        known = earlier.get(recording_id(recording))
-        if key in done_keys or (known is not None and folder.adopt(recording, known)):
-            done.add(recording.name)
-        elif key in failed_keys and not retry_failed:
-            failed.add(recording.name)
-        else:
-            to_do.append(recording)
-    to_do = sorted(to_do[:limit], key=lambda recording: -recording.size)
-    return BatchPlan(
-        {recording.name: recording for recording in recordings},
-        frozenset(done),
-        frozenset(failed),
-        to_do,
-        [recording for recording in to_do if key_of(recording) in failed_keys],
-    )
-
-
 @dataclass(slots=True)
 class _Attempt:
-    """A recording that a worker has."""
+    """A recording or stretch that a worker has."""
 
     claim: Claim
     number: int
@@ -109,80 +36,6 @@ class _Attempt:
     moved_s: float
     frames: int = 0
     total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """What a worker does.
-
-    Attributes:
-        worker: its number.
-        name: of its recording; "" while it loads its network or waits.
-        frames: done of it.
-        total: how many it has, if that is known.
-    """
-
-    worker: int
-    name: str = ""
-    frames: int = 0
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchState:
-    """How far a batch is.
-
-    Attributes:
-        inputs: recordings.
-        done: of them, by this run and earlier ones.
-        failed: set aside.
-        frames: done by this run.
-        frames_to_do: of this run, those done included, estimated from bytes where a recording was not opened yet;
-            None before the first.
-        workers: what each does.
-    """
-
-    inputs: int
-    done: int
-    failed: int
-    frames: int
-    frames_to_do: int | None
-    workers: Sequence[WorkerView]
-
-    @property
-    def skipped(self) -> int:
-        """Inputs that are neither done nor set aside."""
-        return self.inputs - self.done - self.failed
-
-
-class _Frames:
-    """Frames done and to do; of recordings that were not opened they are estimated by bytes."""
-
-    def __init__(self) -> None:
-        self.done = 0
-        self.unopened_bytes = 0
-        self._total = 0
-        self._bytes = 0
-        self._expected: dict[str, int] = {}
-
-    def expect(self, recording: Recording, total: int) -> None:
-        """A recording says how many frames it has."""
-        if recording.name not in self._expected:
-            self._expected[recording.name] = total
-            self._total += total
-            self._bytes += recording.size
-            self.unopened_bytes -= recording.size
-
-    def settle(self, recording: Recording, frames: int) -> None:
-        """A recording had so many frames; none where it was set aside."""
-        self.expect(recording, frames)
-        self._total += frames - self._expected[recording.name]
-        self._expected[recording.name] = frames
-        self.done += frames
-
-    def to_do(self) -> int | None:
-        """All frames of this run; None while nothing is known."""
-        return round(self._total * (1 + max(0, self.unopened_bytes) / self._bytes)) if self._bytes else None
 
 
 Note = Callable[..., None]
@@ -220,19 +73,17 @@ class Driver:
         self.done, self.failed = set(plan.done), set(plan.failed)
         self._plan, self._folder, self._outputs = plan, folder, outputs
         self._executor, self._patience, self._clock, self._note = executor, patience, clock, note
-        self._drivers = Drivers(folder, clock)
+        self._drivers = Drivers(folder.drivers, clock)
         self._stopping = False
-        self._to_do = deque(plan.to_do)
-        self._later: list[tuple[float, int, Recording, int]] = []
-        self._order = itertools.count()
-        self._elsewhere: deque[Recording] = deque()
-        self._look_at_s = 0.0
+        self._queue = WorkQueue(plan.to_do)
+        self._unfinished = {recording.name for recording in plan.to_do}
         self._claimed: dict[str, Claim] = {}
         self._attempts: dict[int, _Attempt] = {}
         self._idle: set[int] = set()
         self._starting: set[int] = set()
         self._ended_early = 0
-        self._frames = _Frames()
+        self._has_more_to_do = True
+        self._frames = Frames()
         self._frames.unopened_bytes = sum(recording.size for recording in plan.to_do)
 
     def run(self, on_tick: Callable[[BatchState], None]) -> None:
@@ -257,9 +108,7 @@ class Driver:
             self._folder.recover(self._drivers)
             for recording in self._plan.retried:
                 self._folder.forget_failure(recording)
-            for worker in range(min(self._executor.workers, len(self._to_do))):
-                self._start(worker)
-            while not self._stopping and (self._to_do or self._later or self._elsewhere or self._attempts):
+            while not self._stopping and (self._queue or self._attempts):
                 self._drivers.beat()
                 self._check_disk()
                 self._give()
@@ -290,7 +139,7 @@ class Driver:
             inputs=len(self.recordings),
             done=len(self.done),
             failed=len(self.failed),
-            frames=self._frames.done + sum(one.frames for one in self._attempts.values()),
+            frames=self._frames.done + sum(one.frames for one in self._attempts.values() if not one.claim.joins),
             frames_to_do=self._frames.to_do(),
             workers=sorted(views, key=lambda view: view.worker),
         )
@@ -301,49 +150,90 @@ class Driver:
         self._starting.add(worker)
         self._executor.start(worker)
 
+    def _start_workers(self) -> None:
+        """Start workers for what is to do, as far as there are any that do not run."""
+        free = len(self._starting) + len(self._idle)
+        running = self._starting | self._idle | self._attempts.keys()
+        stopped = [worker for worker in range(self._executor.workers) if worker not in running]
+        for worker in stopped[: max(0, self._queue.waiting - free)]:
+            self._start(worker)
+
     def _give(self) -> None:
-        """Give recordings to idle workers."""
+        """Give recordings and stretches to idle workers."""
         now_s = self._clock()
-        while self._idle and self._later and self._later[0][0] <= now_s:
-            _, _, recording, attempts = heapq.heappop(self._later)
-            self._attempt(recording, attempts)
-        while self._idle and self._to_do:
-            self._attempt(self._to_do.popleft(), 0)
-        if self._idle and self._elsewhere and now_s >= self._look_at_s:
-            self._look_at_s = now_s + LOOK_AGAIN_S
-            for _ in range(min(MOST_LOOKED_AT, len(self._elsewhere))):
-                if not self._idle:
-                    return
-                self._attempt(self._elsewhere.popleft(), 0)
+        while self._idle and (entry := self._queue.pop(now_s)) is not None:
+            self._attempt(*entry)
+        if self._has_more_to_do:
+            self._has_more_to_do = False
+            self._start_workers()
 
-    def _attempt(self, recording: Recording, attempts: int) -> None:
-        """Claim a recording and give it to an idle worker, unless it is done or somebody else has it."""
+    def _attempt(self, unit: Unit, attempts: int) -> None:
+        """Claim a recording or stretch and give it to an idle worker, unless it is done or somebody else has it."""
         self._drivers.beat()  # another driver may have all of very many
+        if isinstance(unit, Stretch):
+            self._attempt_stretch(unit, attempts)
+            return
         if attempts:
-            recording = self.recordings[recording.name] = recording.again()
-        claim = self._folder.claim(recording, self._drivers)
-        if claim is not None:
-            self._claimed[recording.name] = claim
-        if self._folder.is_done(recording):
-            self._enter_done(recording)
-        elif not attempts and self._folder.failure_of(recording) is not None:
-            self._enter_failed(recording)
+            unit = self.recordings[unit.name] = unit.again()
+        claim = self._claim(unit)
+        if self._folder.is_done(unit):
+            self._enter_done(unit)
+        elif not attempts and self._folder.failure_of(unit) is not None:
+            self._enter_failed(unit)
         elif claim is None:
-            self._elsewhere.append(recording)
+            self._queue.put_elsewhere(unit)
         else:
-            self._give_to_idle(claim, attempts)
+            self._give_recording(claim, attempts)
 
-    def _give_to_idle(self, claim: Claim, attempts: int) -> None:
-        recording = claim.recording
+    def _attempt_stretch(self, stretch: Stretch, attempts: int) -> None:
+        """The same for a stretch; not if its recording is done, has changed, or is one piece after all."""
+        recording = stretch.recording
+        if self._folder.is_done(recording):
+            self._end_stretches(recording)
+            self._frames.settle_joined(recording)
+            self._enter_done(recording)
+        elif stretch not in self._folder.stretches_of(recording):
+            self._restart(recording, attempts)
+        elif attempts and recording.again() != recording:
+            self._restart(recording, attempts + 1)
+        else:
+            claim = self._claim(stretch)
+            if self._folder.is_done(stretch):
+                self._enter_stretch(stretch)
+            elif claim is None:
+                self._queue.put_elsewhere(stretch)
+            else:
+                self._give_to_idle(claim, attempts)
+
+    def _give_recording(self, claim: Claim, attempts: int) -> None:
+        """Give a recording to an idle worker, or let its stretches be done first if it is split."""
+        recording, split = claim.recording, self._plan.split
         foreign = self._folder.foreign_output(recording, output_names(recording, self._outputs))
         if foreign is not None:
             reason = f"{self._folder.root / foreign} exists and is no result of this batch: move it away"
             self._set_aside(claim, reason, attempts + 1)
             return
+        stretches = self._folder.stretches_of(recording) if split is not None else ()
+        left = [stretch for stretch in stretches if not self._folder.is_done(stretch)]
+        if left:
+            self._drop_claim(recording)
+            self._begin_stretches(recording, left, attempts)
+            return
+        splitting = split.for_recordings(len(self._unfinished), self._executor.workers) if split is not None else None
+        self._give_to_idle(replace(claim, splitting=splitting, joins=stretches), attempts)
+
+    def _claim(self, unit: Unit) -> Claim | None:
+        claim = self._folder.claim(unit, self._drivers)
+        if claim is not None:
+            self._claimed[unit_id(unit)] = claim
+        return claim
+
+    def _give_to_idle(self, claim: Claim, attempts: int) -> None:
         worker = self._idle.pop()
         now_s = self._clock()
         self._attempts[worker] = _Attempt(claim, attempts + 1, now_s, now_s)
-        self._note("started", name=recording.name, worker=worker, attempt=attempts + 1)
+        stretch = {"stretch": claim.unit.name} if isinstance(claim.unit, Stretch) else {}
+        self._note("started", name=claim.recording.name, worker=worker, attempt=attempts + 1, **stretch)
         self._executor.give(worker, claim)
 
     # -- taking -------------------------------------------------------------------------------------------------------
@@ -371,21 +261,34 @@ class Driver:
         attempt = self._attempts.get(worker)
         if attempt is None:
             return
-        recording = attempt.claim.recording
-        if total is not None:
-            self._frames.expect(recording, total)
+        if total is not None and isinstance(attempt.claim.unit, Recording):
+            self._frames.expect(attempt.claim.unit, total)
         attempt.frames, attempt.total, attempt.moved_s = frames, total, self._clock()
 
     def _finish(self, attempt: _Attempt, outcome: Outcome) -> None:
-        recording = attempt.claim.recording
+        claim, record = attempt.claim, outcome.record
+        unit, recording = claim.unit, claim.recording
         if outcome.state is State.FAILED:
             self._fail(attempt, outcome.reason, outcome.may_pass)
-            return
-        if outcome.record is not None:
-            frames = int(outcome.record["frames"])
-            self._frames.settle(recording, frames)
-            self._note("done", name=recording.name, frames=frames, objects=outcome.record["objects"])
-        self._enter_done(recording)
+        elif outcome.state is State.WHOLE:
+            self._note("unsplit", name=recording.name, reason=outcome.reason)
+            self._folder.keep_whole(recording, outcome.reason)
+            self._restart(recording, 0)
+        elif outcome.state is State.SPLIT:
+            self._drop_claim(recording)
+            self._queue.put_first(recording, attempt.number - 1)
+        elif isinstance(unit, Stretch):
+            if record is not None:
+                self._frames.advance(recording, int(record["frames"]))
+            self._enter_stretch(unit)
+        else:
+            if record is not None and claim.joins:
+                self._frames.settle_joined(recording)
+            elif record is not None:
+                self._frames.settle(recording, int(record["frames"]))
+            if record is not None:
+                self._note("done", name=recording.name, frames=int(record["frames"]), objects=record["objects"])
+            self._enter_done(recording)
 
     def _died(self, worker: int, reason: str) -> None:
         """Count a worker's end against its recording, and start another worker."""
@@ -402,35 +305,73 @@ class Driver:
             raise RunError(f"{MOST_STARTS} workers in a row ended before they were ready, the last one: {reason}")
 
     def _fail(self, attempt: _Attempt, reason: str, may_pass: bool) -> None:
-        recording, number = attempt.claim.recording, attempt.number
+        claim, number = attempt.claim, attempt.number
         self._check_disk()
-        self._folder.discard(attempt.claim)
+        self._folder.discard(claim)
         if may_pass and number < self._patience.attempts:
             delay_s = self._patience.delay_s(number)
-            self._note("again", name=recording.name, reason=reason, attempt=number, delay_s=delay_s)
-            heapq.heappush(self._later, (self._clock() + delay_s, next(self._order), recording, number))
+            self._note("again", name=claim.recording.name, reason=reason, attempt=number, delay_s=delay_s)
+            self._queue.put_later(claim.unit, number, self._clock() + delay_s)
         else:
-            self._set_aside(attempt.claim, reason, number)
+            self._set_aside(claim, reason, number)
 
     def _set_aside(self, claim: Claim, reason: str, attempts: int) -> None:
         recording = claim.recording
         self._note("failed", name=recording.name, reason=reason, attempts=attempts)
+        self._drop_claim(claim.unit)
+        self._end_stretches(recording)
         self._folder.set_aside(recording, reason, attempts)
         self._frames.settle(recording, 0)
         self._enter_failed(recording)
 
-    def _drop_claim(self, recording: Recording) -> None:
-        claim = self._claimed.pop(recording.name, None)
+    def _drop_claim(self, unit: Unit) -> None:
+        claim = self._claimed.pop(unit_id(unit), None)
         if claim is not None:
             self._folder.release(claim)
+
+    # -- stretches ----------------------------------------------------------------------------------------------------
+
+    def _begin_stretches(self, recording: Recording, left: Sequence[Stretch], attempts: int) -> None:
+        frames = (self._folder.split_of(recording) or {}).get("frames")
+        if frames is not None:
+            self._frames.expect(recording, round(frames * len(left) / left[0].count))
+        self._queue.split(left, attempts)
+        self._has_more_to_do = True
+
+    def _enter_stretch(self, stretch: Stretch) -> None:
+        self._drop_claim(stretch)
+        self._queue.finish(stretch)
+
+    def _restart(self, recording: Recording, attempts: int) -> None:
+        """Begin again with a recording that has changed, or is one piece after all."""
+        self._end_stretches(recording)
+        self._drop_claim(recording)
+        self._frames.restart(recording)
+        self._queue.put_first(recording, attempts)
+
+    def _end_stretches(self, recording: Recording) -> None:
+        """Give up the stretches of a recording, also those that are under way."""
+        self._queue.drop_stretches(recording)
+        for worker, attempt in list(self._attempts.items()):
+            if is_stretch_of(attempt.claim.unit, recording):
+                self._executor.stop(worker)
+                del self._attempts[worker]
+        for claim in list(self._claimed.values()):
+            if is_stretch_of(claim.unit, recording):
+                self._drop_claim(claim.unit)
+        self._has_more_to_do = True
+
+    # -- entering -----------------------------------------------------------------------------------------------------
 
     def _enter_done(self, recording: Recording) -> None:
         self._drop_claim(recording)
         self._folder.forget_failure(recording)
+        self._unfinished.discard(recording.name)
         self.done.add(recording.name)
 
     def _enter_failed(self, recording: Recording) -> None:
         self._drop_claim(recording)
+        self._unfinished.discard(recording.name)
         self.failed.add(recording.name)
 
     # -- watching -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.batch.results_folder import Claim
-from pipeline.batch.worker import Outcome, WorkerPlan
+from pipeline.batch.worker import Outcome
+from pipeline.batch.worker_plan import WorkerPlan
 
 
 @dataclass(frozen=True, slots=True)

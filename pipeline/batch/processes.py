@@ -19,7 +19,8 @@ from typing import Any
 
 from pipeline.batch.executor import Died, Event, Executor, Finished, Place, Progressed, Ready, Unusable
 from pipeline.batch.results_folder import Claim, ResultsFolder
-from pipeline.batch.worker import Worker, WorkerPlan
+from pipeline.batch.worker import Worker
+from pipeline.batch.worker_plan import WorkerPlan
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.segmentation.machine import Machine
 from pipeline.settings.model_settings import Device

@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.batch.executor import Died, Event, Executor, Finished, Place, Progressed, Ready, Unusable
 from pipeline.batch.processes import CORES_OF_A_WORKER
 from pipeline.batch.results_folder import Claim
-from pipeline.batch.worker import Outcome, Worker, WorkerPlan
+from pipeline.batch.worker import Outcome, Worker
+from pipeline.batch.worker_plan import WorkerPlan
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.installation import ROOT, install_command
 from pipeline.settings.model_settings import Device

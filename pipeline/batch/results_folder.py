@@ -4,7 +4,10 @@
         batch.json                       what the results depend on (`provenance.py`)
         records/ab/<id>-<version>.json   one for each recording that is done: its commit, and what it gave
         failures/ab/<id>-<version>.json  one for each that was set aside
-        claims/ab/<id>.<fence>           who works on a recording; the highest fence holds
+        claims/ab/<id>.<fence>           who works on a recording, or on a stretch of one; the highest fence holds
+        stretches/<id>-<version>/        of a recording that is split, until it is done:
+            split.json                   where it is cut
+            <number>.json, <number>.bin  of a stretch that is done: its commit, and what the network reported
         drivers/<token>                  a driver's heartbeat
         work/<id>.<fence>.<token>/       what a worker is writing
         logs/                            what processes printed that crashed
@@ -17,39 +20,48 @@ same, one succeeds. The outputs are renamed into place after that, by the worker
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import json
 import os
 import shutil
-import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.batch.inputs import Recording
+from pipeline.batch.leases import Drivers
+from pipeline.batch.shared_files import (
+    Record,
+    bytes_of,
+    entries_in,
+    flush,
+    link_new,
+    names_in,
+    path_in,
+    read_record,
+    readable_record,
+    remove_if_possible,
+    write_record,
+)
+from pipeline.batch.stretches import Splitting, Stretch, Unit, recording_of, stretches_between
 from pipeline.errors import InputError
-from pipeline.records import Clock
 from pipeline.sinks.paths import replace_file
 
 STATE = ".stream_segment"
-LEASE_S = 60.0
-"""The claims of a driver whose heartbeat stands still for so long may be taken over."""
-BEAT_S = 10.0
-CARD = ".card"
+SPLIT = "split.json"
 PARTIAL_BYTES = 65536
 """How much of the beginning and of the end of a recording its hash covers."""
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-Record = dict[str, Any]
-"""What is kept of a recording, as JSON has it."""
 
 
 def recording_id(recording: Recording) -> str:
     """Identifies a recording in the folder: a hash of its name."""
     return hashlib.sha256(os.fsencode(recording.name)).hexdigest()[:24]
+
+
+def unit_id(unit: Unit) -> str:
+    """Identifies a recording or a stretch in the folder, whatever its content."""
+    number = recording_id(recording_of(unit))
+    return f"{number}-{unit.number}" if isinstance(unit, Stretch) else number
 
 
 def version_of(recording: Recording) -> str:
@@ -71,17 +83,26 @@ def partial_hash(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a recording, until somebody holds a higher fence.
+    """The right to work on a recording or a stretch of one, until somebody holds a higher fence.
 
     Attributes:
-        recording: the recording.
+        unit: the recording or stretch.
         fence: 1 for the first attempt of anybody, then one more for each.
         work: the folder for what the attempt writes; never used by another one.
+        splitting: of a recording: how to split it, if it is long enough; None: not at all.
+        joins: of a recording: its stretches, which are all done.
     """
 
-    recording: Recording
+    unit: Unit
     fence: int
     work: Path
+    splitting: Splitting | None = None
+    joins: Sequence[Stretch] = ()
+
+    @property
+    def recording(self) -> Recording:
+        """The recording, also where the claim is about a stretch."""
+        return recording_of(self.unit)
 
     def output(self, kind: str, name: str) -> Path:
         """Where the attempt writes an output, given its kind and its final name."""
@@ -106,6 +127,7 @@ class ResultsFolder:
         self.records = self.state / "records"
         self.failures = self.state / "failures"
         self.claims = self.state / "claims"
+        self.stretches = self.state / "stretches"
         self.drivers = self.state / "drivers"
         self.work = self.state / "work"
         self.logs = self.state / "logs"
@@ -113,50 +135,49 @@ class ResultsFolder:
     def make(self) -> None:
         """Create what is missing. Raises InputError."""
         try:
-            for folder in (self.records, self.failures, self.claims, self.drivers, self.work, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
+            for name in ("records", "failures", "claims", "stretches", "drivers", "work", "logs"):
+                (self.state / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--output {self.root} cannot be created: {error.strerror or error}") from None
 
     def depends_on(self) -> Record | None:
         """What the results in this folder depend on; None before the first batch."""
-        return _read(self.state / "batch.json")
+        return read_record(self.state / "batch.json")
 
     def keep_depends_on(self, made_with: Record) -> Record:
         """Keep what the results depend on; of two drivers that do, both get what the first one kept."""
         path, part = self.state / "batch.json", self.state / f"batch.{uuid.uuid4().hex}.part"
         try:
-            _write(part, made_with)
-            _link_new(part, path)
+            write_record(part, made_with)
+            link_new(part, path)
         finally:
-            _remove(part)
-        return _read(path) or made_with
+            remove_if_possible(part)
+        return read_record(path) or made_with
 
     # -- what is done -------------------------------------------------------------------------------------------------
 
     def done(self) -> set[str]:
         """The keys, `<id>-<version>`, of everything that is done; a few megabytes for 100,000."""
-        return set(_names(self.records))
+        return set(names_in(self.records))
 
     def failed(self) -> set[str]:
         """The same for what was set aside."""
-        return set(_names(self.failures))
+        return set(names_in(self.failures))
 
     def record_of(self, recording: Recording) -> Record | None:
         """What a recording gave, if it is done. Raises OSError if that cannot be read."""
-        path = _path_in(self.records, key_of(recording))
-        return _parsed(path.read_bytes()) if path.exists() else None
+        return readable_record(path_in(self.records, key_of(recording)))
 
-    def is_done(self, recording: Recording) -> bool:
-        """Whether a recording is done, as far as its size and time tell."""
-        return _path_in(self.records, key_of(recording)).exists()
+    def is_done(self, unit: Unit) -> bool:
+        """Whether a recording, or a stretch of one, is done, as far as its size and time tell."""
+        return self._record_path(key_of(unit)).exists()
 
     def adopt(self, recording: Recording, earlier_key: str) -> bool:
         """Whether only the time of a recording has changed since it was done, which is recorded then.
 
         Opens the recording.
         """
-        record = _read(_path_in(self.records, earlier_key))
+        record = read_record(path_in(self.records, earlier_key))
         if record is None or record.get("bytes") != recording.size:
             return False
         try:
@@ -164,25 +185,25 @@ class ResultsFolder:
         except OSError:
             return False
         if is_same:
-            _link_new(_path_in(self.records, earlier_key), _path_in(self.records, key_of(recording)))
+            link_new(path_in(self.records, earlier_key), path_in(self.records, key_of(recording)))
         return is_same
 
     # -- what failed --------------------------------------------------------------------------------------------------
 
     def failure_of(self, recording: Recording) -> Record | None:
         """Why a recording was set aside, if it was."""
-        return _read(_path_in(self.failures, key_of(recording)))
+        return read_record(path_in(self.failures, key_of(recording)))
 
     def set_aside(self, recording: Recording, reason: str, attempts: int) -> None:
         """Record that a recording failed for good."""
-        path = _path_in(self.failures, key_of(recording))
+        path = path_in(self.failures, key_of(recording))
         path.parent.mkdir(exist_ok=True)
         record = {"name": recording.name, "reason": reason, "attempts": attempts}
-        replace_file(path, _bytes_of(record), durable=True)
+        replace_file(path, bytes_of(record), durable=True)
 
     def forget_failure(self, recording: Recording) -> None:
         """Let a recording that was set aside be tried again."""
-        _path_in(self.failures, key_of(recording)).unlink(missing_ok=True)
+        path_in(self.failures, key_of(recording)).unlink(missing_ok=True)
 
     # -- committing ---------------------------------------------------------------------------------------------------
 
@@ -191,12 +212,12 @@ class ResultsFolder:
         there = [name for name in outputs.values() if (self.root / name).exists()]
         if not there:
             return None
-        records = filter(None, map(_read, self._record_paths(recording)))
+        records = filter(None, map(read_record, self._record_paths(recording)))
         own = {name for record in records for name in record["outputs"].values()}
         return next((name for name in there if name not in own), None)
 
     def commit(self, claim: Claim, record: Record) -> bool:
-        """Make what an attempt wrote the result of its recording; False if another attempt was first.
+        """Make what an attempt wrote the result of its recording or stretch; False if another attempt was first.
 
         Args:
             claim: the attempt; its folder holds the outputs, see `Claim.output`.
@@ -205,25 +226,28 @@ class ResultsFolder:
         Raises:
             OSError: the folder cannot be written.
         """
-        key = key_of(claim.recording)
-        path = _path_in(self.records, key)
+        key, is_recording = key_of(claim.unit), isinstance(claim.unit, Recording)
+        path = self._record_path(key)
         try:
             for kind, name in record["outputs"].items():
-                _flush(claim.output(kind, name))
+                flush(claim.output(kind, name))
             part = claim.work / "record.json"
-            _write(part, {**record, "key": key, "work": claim.work.name})
-            _flush(claim.work)
-            _flush(self.work)
-            path.parent.mkdir(exist_ok=True)
-            is_first = _link_new(part, path)
-        except FileNotFoundError:  # somebody has taken the attempt for dead and removed it
+            write_record(part, {**record, "key": key, "work": claim.work.name})
+            flush(claim.work)
+            flush(self.work)
+            if is_recording:
+                path.parent.mkdir(exist_ok=True)
+            is_first = link_new(part, path)
+        except FileNotFoundError:  # somebody has taken the attempt for dead and removed it, or is done without it
             return False
         if is_first:
-            _flush(path.parent)
+            flush(path.parent)
             self._move_outputs(claim.work, record)
+        if is_first and is_recording:
             for other in self._record_paths(claim.recording):
                 if other != path:
                     other.unlink(missing_ok=True)
+            self._remove_stretches(claim.recording)
         shutil.rmtree(claim.work, ignore_errors=True)
         return is_first
 
@@ -239,35 +263,86 @@ class ResultsFolder:
         number = recording_id(recording)
         return (self.records / number[:2]).glob(f"{number}-*.json")
 
+    def _record_path(self, key: str) -> Path:
+        return self.stretches / f"{key}.json" if "/" in key else path_in(self.records, key)
+
+    # -- splitting ----------------------------------------------------------------------------------------------------
+
+    def split_of(self, recording: Recording) -> Record | None:
+        """How a recording is split: `seams_ms`, none for one piece, and `frames`; None if nobody has decided that."""
+        return read_record(self.stretches / key_of(recording) / SPLIT)
+
+    def stretches_of(self, recording: Recording) -> Sequence[Stretch]:
+        """The stretches that a recording is split into; none if it is one piece, or nobody has decided that."""
+        return stretches_between(recording, (self.split_of(recording) or {}).get("seams_ms", ()))
+
+    def keep_split(self, recording: Recording, seams_ms: Sequence[int], frames: int | None) -> None:
+        """Decide where a recording is cut, if nobody has. Raises OSError."""
+        path = self.stretches / key_of(recording) / SPLIT
+        part = path.with_suffix(f".{uuid.uuid4().hex}.part")
+        path.parent.mkdir(exist_ok=True)
+        write_record(part, {"seams_ms": list(seams_ms), "frames": frames})
+        link_new(part, path)
+        part.unlink(missing_ok=True)
+
+    def keep_whole(self, recording: Recording, reason: str) -> None:
+        """Decide that a recording is one piece, and remove what its stretches gave. Raises OSError."""
+        path = self.stretches / key_of(recording) / SPLIT
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, bytes_of({"seams_ms": [], "frames": None, "reason": reason}), durable=True)
+        for other in entries_in(path.parent):
+            if other != path:
+                other.unlink(missing_ok=True)
+
+    def answers_name(self, stretch: Stretch) -> str:
+        """The name of what the network reported on a stretch, as an output."""
+        return f"{STATE}/{self.stretches.name}/{key_of(stretch)}.bin"
+
+    def answers_of(self, stretch: Stretch) -> Path:
+        """What the network reported on a stretch that is done."""
+        path = self.root / self.answers_name(stretch)
+        record = read_record(self._record_path(key_of(stretch)))
+        if record is not None and not path.exists():  # its worker has ended in between
+            self._put_in_place(self.work / str(record["work"]))
+        return path
+
+    def _remove_stretches(self, recording: Recording) -> None:
+        """Of all versions of a recording."""
+        for folder in self.stretches.glob(f"{recording_id(recording)}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     # -- recovering ---------------------------------------------------------------------------------------------------
 
     def recover(self, drivers: Drivers) -> None:
         """Put outputs of interrupted commits into place, and remove what dead drivers left behind."""
-        for work in _entries(self.work):
+        for folder in entries_in(self.stretches):
+            if self._record_path(folder.name).exists():  # an interruption between the commit and this
+                shutil.rmtree(folder, ignore_errors=True)
+        for work in entries_in(self.work):
             self._put_in_place(work)
             if work.exists() and drivers.is_gone(work.name.rpartition(".")[2].partition("-")[0]):
                 shutil.rmtree(work, ignore_errors=True)
-        for claim in (claim for part in _entries(self.claims) for claim in _entries(part)):
+        for claim in (claim for part in entries_in(self.claims) for claim in entries_in(part)):
             if drivers.is_gone(_owner(claim)):
                 claim.unlink(missing_ok=True)
         drivers.remove_ended()
 
     def _put_in_place(self, work: Path) -> None:
         """Finish a commit that was interrupted between its record and its outputs, if this is one."""
-        key = (_read(work / "record.json") or {}).get("key")
-        record = _read(_path_in(self.records, str(key))) if key else None
+        key = (read_record(work / "record.json") or {}).get("key")
+        record = read_record(self._record_path(str(key))) if key else None
         if record is not None and record.get("work") == work.name:
             self._move_outputs(work, record)
             shutil.rmtree(work, ignore_errors=True)
 
     # -- claiming -----------------------------------------------------------------------------------------------------
 
-    def claim(self, recording: Recording, drivers: Drivers) -> Claim | None:
-        """Claim a recording for a driver, or claim it again for another attempt.
+    def claim(self, unit: Unit, drivers: Drivers) -> Claim | None:
+        """Claim a recording or a stretch for a driver, or claim it again for another attempt.
 
         None while another driver that is alive holds it, and once it is done.
         """
-        number = recording_id(recording)
+        number = unit_id(unit)
         folder = self.claims / number[:2]
         fences = {int(path.suffix[1:]): path for path in folder.glob(f"{number}.*")}
         fence = max(fences, default=0)
@@ -275,15 +350,15 @@ class ResultsFolder:
             return None
         folder.mkdir(exist_ok=True)
         path = folder / f"{number}.{fence + 1}"
-        if not _link_new(drivers.card, path):
+        if not link_new(drivers.card, path):
             return None
         for earlier in fences.values():
             earlier.unlink(missing_ok=True)
-        if self.is_done(recording):  # by somebody whose claim was gone before this one was made
+        if self.is_done(unit):  # by somebody whose claim was gone before this one was made
             path.unlink(missing_ok=True)
             return None
         work = self.work / f"{path.name}.{drivers.token}-{uuid.uuid4().hex[:8]}"
-        return Claim(recording, fence + 1, work)
+        return Claim(unit, fence + 1, work)
 
     def discard(self, claim: Claim) -> None:
         """Remove what an attempt wrote, unless it has committed that; the claim holds on."""
@@ -292,136 +367,16 @@ class ResultsFolder:
 
     def release(self, claim: Claim) -> None:
         """Give a claim up, and remove what was written under it."""
-        number = recording_id(claim.recording)
+        number = unit_id(claim.unit)
         (self.claims / number[:2] / f"{number}.{claim.fence}").unlink(missing_ok=True)
         self.discard(claim)
 
 
-def key_of(recording: Recording) -> str:
-    """What names the record of a recording: who it is and which content it had."""
-    return f"{recording_id(recording)}-{version_of(recording)}"
-
-
-class Drivers:
-    """Tells which drivers of a results folder are alive, and that this one is.
-
-    A driver is gone when its heartbeat stands still for LEASE_S by this driver's own clock, so that the clocks of two
-    machines need not agree; one of the same machine also when its process has ended.
-
-    Args:
-        folder: the results.
-        clock: seconds, monotonic.
-    """
-
-    def __init__(self, folder: ResultsFolder, clock: Clock) -> None:
-        self._folder = folder.drivers
-        self._clock = clock
-        self.token = uuid.uuid4().hex[:16]
-        self.card = folder.drivers / f"{self.token}{CARD}"
-        """A file that holds the token: claims are links to it, so that each holds its owner from the start."""
-        self._beats = 0
-        self._seen: dict[str, tuple[object, float]] = {}
-        self._next_beat_s = -1.0
-
-    def beat(self) -> None:
-        """Show that this driver is alive, if that is due."""
-        if self._clock() >= self._next_beat_s:
-            self._beats += 1
-            # First what tells others when this driver has ended, so that they remove the card then.
-            replace_file(self._folder / self.token, _bytes_of({**_process(os.getpid()), "beat": self._beats}))
-            replace_file(self.card, self.token.encode("ascii"))
-            self._next_beat_s = self._clock() + BEAT_S
-
-    def leave(self) -> None:
-        """Say that this driver works no more; what cannot be removed, others remove when its process has ended."""
-        _remove(self.card)
-        _remove(self._folder / self.token)
-
-    def is_gone(self, token: str) -> bool:
-        """Whether a driver works no more, and neither do its workers as far as anybody can tell."""
-        if token == self.token:
-            return False
-        # Its content, not its time: what a network drive says of a file is fresh only once the file is opened.
-        process = _read(self._folder / token)
-        if process is None or _has_ended(process):
-            return True
-        beat = process.get("beat")
-        last, since_s = self._seen.get(token, (None, 0.0))
-        if beat != last:
-            self._seen[token] = beat, self._clock()
-            return False
-        return self._clock() - since_s >= LEASE_S
-
-    def remove_ended(self) -> None:
-        """Remove the heartbeats of drivers that have ended on this machine; one that only paused needs its own."""
-        for path in _entries(self._folder):
-            if not path.suffix and _has_ended(_read(path) or {}):
-                path.with_suffix(CARD).unlink(missing_ok=True)
-                path.unlink(missing_ok=True)
-
-
-def _process(pid: int) -> Record:
-    """Identifies a process among all machines, as far as the system tells."""
-    return {"host": _host(), "pid": pid, "started": _started(pid)}
-
-
-def _has_ended(process: Record) -> bool:
-    """Whether a process of this machine has ended; False for those of others."""
-    if process.get("host") != _host() or os.name != "posix":
-        return False
-    pid = process.get("pid")
-    try:
-        os.kill(pid, 0)  # type: ignore[arg-type]
-    except ProcessLookupError:
-        return True
-    except (OSError, TypeError):
-        return False
-    return process.get("started") is not None and _started(int(pid or 0)) != process.get("started")
-
-
-def _host() -> str:
-    """This machine since it was started, and this container."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-    with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in the system's own units; None if that is not known, "" for one that has ended.
-
-    See proc_pid_stat(5): the name in parentheses may contain anything, the state is the field behind it.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return "" if fields[0] == "Z" else fields[19]
-
-
-# -- files ------------------------------------------------------------------------------------------------------------
-
-
-def _path_in(folder: Path, key: str) -> Path:
-    return folder / key[:2] / f"{key}.json"
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """The names of the files two levels down, without their suffix."""
-    for part in _entries(folder):
-        with os.scandir(part) as entries:
-            for entry in entries:
-                if entry.name.endswith(".json"):
-                    yield entry.name[: -len(".json")]
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+def key_of(unit: Unit) -> str:
+    """What names the record of a recording or stretch: who it is and which content it had."""
+    recording = recording_of(unit)
+    key = f"{recording_id(recording)}-{version_of(recording)}"
+    return f"{key}/{unit.number}" if isinstance(unit, Stretch) else key
 
 
 def _owner(claim: Path) -> str:
@@ -430,67 +385,3 @@ def _owner(claim: Path) -> str:
         return claim.read_text(encoding="ascii") or "nobody"
     except OSError:
         return "nobody"
-
-
-def _bytes_of(record: Record) -> bytes:
-    return json.dumps(record, ensure_ascii=True).encode("ascii") + b"\n"
-
-
-def _read(path: Path) -> Record | None:
-    """A record; None if it is not there, cannot be read, or was cut short where the file system has no links."""
-    try:
-        return _parsed(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _parsed(text: bytes) -> Record | None:
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _remove(path: Path) -> None:
-    """Remove a file whose remains do no harm."""
-    with contextlib.suppress(OSError):
-        path.unlink()
-
-
-def _write(path: Path, record: Record) -> None:
-    with open(path, "wb") as file:
-        file.write(_bytes_of(record))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, survive a power cut; Windows does that for folders."""
-    if os.name != "posix" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _link_new(source: Path, target: Path) -> bool:
-    """Give a complete file a second name; False if that exists.
-
-    File systems without links (FAT, some network drives) copy and rename it: there, two that do this in the same
-    instant both succeed.
-    """
-    try:
-        os.link(source, target)
-        return True
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-    if target.exists():
-        return False
-    replace_file(target, source.read_bytes(), durable=True)
-    return True

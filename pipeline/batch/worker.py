@@ -1,4 +1,4 @@
-"""A worker: holds a loaded network and turns one recording after the other into its results."""
+"""A worker: holds a loaded network and turns one recording after the other into its results, or stretches of them."""
 
 from __future__ import annotations
 
@@ -7,203 +7,29 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import chain
 
 from pipeline.batch.inputs import Recording
+from pipeline.batch.kept_segmenter import KeptSegmenter, Replayed, Unfiltered
 from pipeline.batch.provenance import check_same_versions
-from pipeline.batch.results_folder import Claim, Record, ResultsFolder, partial_hash
+from pipeline.batch.results_folder import Claim, ResultsFolder, partial_hash
+from pipeline.batch.shared_files import Record
+from pipeline.batch.stored_answers import AnswerWriter, read_answers
+from pipeline.batch.stretch_source import StretchSource, seams_of
+from pipeline.batch.stretches import SeamError, Stretch
+from pipeline.batch.worker_plan import WorkerPlan, output_names
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.ledger import RunSummary
-from pipeline.records import Clock, Instances, SourceInfo, SourceKind
-from pipeline.runtime.inference import segmenter_for
-from pipeline.runtime.plan import plan_run
+from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.stream import Stream
-from pipeline.safe_uri import SourceUri
-from pipeline.segmentation.machine import Machine
-from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
-from pipeline.segmentation.segmenter import Segmenter
-from pipeline.settings.model_settings import Backend, EngineKind, Precision
-from pipeline.settings.output_settings import ProgressMode, ServeSettings, VirtualCameraSettings, WindowMode
-from pipeline.settings.schema import Settings
-from pipeline.settings.source_settings import Policy
-from pipeline.sources.factory import make_source
 
-VIDEO, DETECTIONS = "video", "detections"
-"""The kinds of outputs."""
+ANSWERS = "answers"
+"""The kind of a stretch's output: what the network reported."""
 REPORT_EVERY_S = 0.5
 """How often a worker says how far it is, and looks whether its recording still grows."""
-MOST_PROBED = 5
-"""Recordings that are tried for a first frame on which the engine is chosen."""
-
-
-class ShareOfMachine(Machine):
-    """A machine of which this process uses some cores.
-
-    Args:
-        cores: how many.
-        own_threads: of each engine, as they were chosen for the batch; None: the cores are shared equally.
-    """
-
-    def __init__(self, cores: int, own_threads: int | None = None) -> None:
-        self._cores, self._own_threads = cores, own_threads
-
-    def cores(self) -> int:
-        """See `Machine.cores`."""
-        return self._cores
-
-    def threads(self, workers: int) -> int | None:
-        """See `Machine.threads`."""
-        return self._own_threads or max(1, self._cores // workers)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPlan:
-    """What all workers of a batch are made from; it travels to them.
-
-    Attributes:
-        settings: of the batch, with the engine that was chosen for it.
-        results: the folder of the results.
-        outputs: kinds of outputs.
-        cores: that each worker uses.
-        threads: of each engine; None: its share of the cores.
-        versions: of the program and the libraries, which must be the same everywhere.
-        make_segmenter: makes the network.
-    """
-
-    settings: Settings
-    results: Path
-    outputs: tuple[str, ...]
-    cores: int
-    threads: int | None
-    versions: dict[str, str]
-    make_segmenter: Callable[[WorkerPlan], Segmenter]
-
-    def settings_for(self, claim: Claim) -> Settings:
-        """The settings of the run that segments a recording into the folder of its claim."""
-        settings, names = self.settings, output_names(claim.recording, self.outputs)
-        paths = {kind: str(claim.output(kind, name)) for kind, name in names.items()}
-        source = {"uri": SourceUri(claim.recording.path), "policy": Policy.RECORDED, "realtime": False, "loop": False}
-        output = {"path": paths.get(VIDEO), "overwrite": False, "segment_s": None}
-        return settings.model_copy(
-            update={
-                "source": settings.source.model_copy(update=source),
-                "output": settings.output.model_copy(update=output),
-                "detections": settings.detections.model_copy(update={"path": paths.get(DETECTIONS)}),
-                "window": settings.window.model_copy(update={"mode": WindowMode.OFF}),
-                "serve": ServeSettings(),
-                "virtual_camera": VirtualCameraSettings(),
-                "progress": ProgressMode.OFF,
-            }
-        )
-
-
-def output_names(recording: Recording, outputs: Sequence[str]) -> dict[str, str]:
-    """The names of a recording's outputs below the folder of the results, by kind."""
-    names = {VIDEO: recording.video_name, DETECTIONS: recording.detections_name}
-    return {kind: names[kind] for kind in outputs}
-
-
-def make_segmenter(plan: WorkerPlan) -> Segmenter:
-    """The network that the settings describe, on the worker's share of the machine."""
-    machine = ShareOfMachine(plan.cores, plan.threads)
-    run = plan_run(plan.settings, machine)
-    return segmenter_for(run, run.for_source(SourceInfo("", SourceKind.RECORDED, 1, 1)), machine)
-
-
-def choose_engine(plan: WorkerPlan, recordings: Sequence[Recording]) -> dict[str, Any]:
-    """What this machine takes for a batch, measured on a frame of its recordings where the settings leave a choice.
-
-    Returns:
-        engine, precision, backend, workers (frames side by side), threads of each; the reason, the network in a line,
-        and the class names.
-
-    Raises:
-        InputError: no engine can be made.
-    """
-    segmenter = plan.make_segmenter(plan)
-    segmenter.open()
-    with contextlib.closing(segmenter):
-        for recording in recordings[:MOST_PROBED]:
-            settings = plan.settings.source.model_copy(update={"uri": SourceUri(recording.path)})
-            with contextlib.suppress(StreamSegmentError), make_source(settings) as source:
-                frame = source.read()
-                if frame is not None:
-                    segmenter.segment_batch([frame.image_bgr])
-                    break
-        chosen: dict[str, Any] = {"model": segmenter.description, "labels": list(segmenter.labels)}
-        if isinstance(segmenter, MaskRCNNSegmenter):
-            choice = segmenter.choice
-            chosen |= {
-                "engine": choice.engine.value,
-                "precision": choice.precision.value,
-                "backend": choice.backend.backend.value if choice.backend is not None else Backend.AUTO.value,
-                "workers": choice.workers,
-                "threads": choice.threads or ShareOfMachine(plan.cores).threads(choice.workers),
-                "reason": choice.reason,
-            }
-    return chosen
-
-
-def with_engine(plan: WorkerPlan, chosen: dict[str, Any]) -> WorkerPlan:
-    """The plan with what `choose_engine` has chosen."""
-    if "engine" not in chosen:
-        return plan
-    kinds = {"engine": EngineKind, "precision": Precision, "backend": Backend}
-    model = {key: kind(chosen[key]) for key, kind in kinds.items()} | {"workers": chosen["workers"]}
-    settings = plan.settings.model_copy(update={"model": plan.settings.model.model_copy(update=model)})
-    return replace(plan, settings=settings, threads=chosen["threads"])
-
-
-class KeptSegmenter(Segmenter):
-    """A segmenter that stays open from one run to the next.
-
-    Args:
-        inner: opened with the first run, closed by `end`.
-    """
-
-    def __init__(self, inner: Segmenter) -> None:
-        self._inner = inner
-        self.detections = inner.detections
-        self._is_open = False
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """See `Segmenter.labels`."""
-        return self._inner.labels
-
-    @property
-    def description(self) -> str:
-        """See `Segmenter.description`."""
-        return self._inner.description
-
-    @property
-    def workers(self) -> int:
-        """See `Segmenter.workers`."""
-        return self._inner.workers
-
-    def open(self) -> None:
-        """Open it, once."""
-        if not self._is_open:
-            self._inner.open()
-            self._is_open = True
-
-    def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        """See `Segmenter.segment_batch`."""
-        return self._inner.segment_batch(images_bgr)
-
-    def close(self) -> None:
-        """Leave it open: the next run uses it."""
-
-    def end(self) -> None:
-        """Close it."""
-        self._inner.close()
 
 
 class State(Enum):
@@ -212,6 +38,10 @@ class State(Enum):
     DONE = "done"
     LOST = "lost"
     """Another attempt had committed before."""
+    SPLIT = "split"
+    """The recording is split now; its stretches are to be done."""
+    WHOLE = "whole"
+    """The recording cannot be split; it is to be done as one piece."""
     FAILED = "failed"
 
 
@@ -221,8 +51,8 @@ class Outcome:
 
     Attributes:
         state: how it ended.
-        record: of DONE, what the recording gave.
-        reason: of FAILED, in words for the user.
+        record: of DONE, what the recording or stretch gave.
+        reason: of FAILED and WHOLE, in words for the user, without the recording's name.
         may_pass: of FAILED, whether another attempt may succeed.
     """
 
@@ -256,45 +86,80 @@ class Worker:
         self._segmenter.open()
 
     def run(self, claim: Claim, report: Report) -> Outcome:
-        """Segment a recording and commit what it gives. Whatever fails is in the outcome."""
+        """Segment a recording, or infer a stretch, and commit what it gives. Whatever fails is in the outcome."""
+        unit = claim.unit
         try:
-            record = self._segmented(claim, report)
+            if isinstance(unit, Stretch):
+                record = self._inferred(claim, unit, report)
+            elif self._is_split(claim):
+                return Outcome(State.SPLIT)
+            else:
+                record = self._segmented(claim, report)
             committed = self._folder.commit(claim, record)
+        except SeamError as error:
+            return Outcome(State.WHOLE, reason=str(error))
         except _ChangedError as error:
             return Outcome(State.FAILED, reason=str(error), may_pass=True)
         except OSError as error:
             what = error.strerror or str(error)
-            return Outcome(State.FAILED, reason=f"{error.filename or claim.recording.path}: {what}", may_pass=True)
-        except InputError as error:
-            return Outcome(State.FAILED, reason=str(error), may_pass=False)
+            is_own = error.filename in (None, claim.recording.path)
+            return Outcome(State.FAILED, reason=what if is_own else f"{error.filename}: {what}", may_pass=True)
         except StreamSegmentError as error:
-            return Outcome(State.FAILED, reason=str(error), may_pass=True)
+            reason = _without_name(str(error), claim.recording)
+            return Outcome(State.FAILED, reason=reason, may_pass=not isinstance(error, InputError))
         return Outcome(State.DONE, record) if committed else Outcome(State.LOST)
 
     def close(self) -> None:
         """Release the network."""
         self._segmenter.end()
 
+    def _is_split(self, claim: Claim) -> bool:
+        """Whether the recording is split, which is decided here if it is wanted."""
+        recording, splitting = claim.recording, claim.splitting
+        if splitting is None or self._folder.split_of(recording) is not None:
+            return False
+        _check_unchanged(recording)
+        seams_ms, frames = seams_of(recording.path, self._plan.settings, splitting)
+        if seams_ms:
+            self._folder.keep_split(recording, seams_ms, frames)
+        return bool(seams_ms)
+
+    def _inferred(self, claim: Claim, stretch: Stretch, report: Report) -> Record:
+        """Store what the network reports on each frame of a stretch."""
+        _check_unchanged(stretch.recording)
+        claim.work.mkdir(parents=True)
+        name, frames = self._folder.answers_name(stretch), 0
+        stream = Stream(
+            self._plan.settings_for(claim),
+            source=StretchSource(stretch, self._clock),
+            segmenter=Unfiltered(self._segmenter),
+            clock=self._clock,
+        )
+        with AnswerWriter(claim.output(ANSWERS, name)) as answers, stream:
+            for segmented in self._presented(stream, stretch.recording, report):
+                answers.add(segmented.frame, segmented.instances)
+                frames += 1
+        return {"name": stretch.recording.name, "outputs": {ANSWERS: name}, "frames": frames}
+
     def _segmented(self, claim: Claim, report: Report) -> Record:
+        """Segment a whole recording; what its stretches have stored is not computed again."""
         recording = claim.recording
         digest = partial_hash(recording.path)
         _check_unchanged(recording)
         claim.work.mkdir(parents=True)
-        stream = Stream(self._plan.settings_for(claim), segmenter=self._segmenter, clock=self._clock)
-        began_s, due_s, frames, objects = self._clock(), 0.0, 0, 0
+        answers = chain.from_iterable(read_answers(self._folder.answers_of(stretch)) for stretch in claim.joins)
+        segmenter = Replayed(self._segmenter, answers) if claim.joins else self._segmenter
+        stream = Stream(self._plan.settings_for(claim), segmenter=segmenter, clock=self._clock)
+        began_s, frames, objects = self._clock(), 0, 0
         with _warnings_of_sinks() as warnings, stream:
-            report(0, stream.info.frame_count)
-            for segmented in stream:
+            for segmented in self._presented(stream, recording, report):
                 frames += 1
                 objects += len(segmented.instances)
-                if self._clock() >= due_s:
-                    due_s = self._clock() + REPORT_EVERY_S
-                    report(frames, stream.info.frame_count)
-                    _check_unchanged(recording)
-        _check_unchanged(recording)
+        if isinstance(segmenter, Replayed):
+            segmenter.check_all_used()
         summary = stream.summary()
         if not frames:
-            raise RunError(f"{recording.name}: no frame was segmented")
+            raise RunError("no frame was segmented")
         return {
             "name": recording.name,
             "source": recording.path,
@@ -312,6 +177,18 @@ class Worker:
                 "finished_at_s": round(time.time(), 3),
             },
         }
+
+    def _presented(self, stream: Stream, recording: Recording, report: Report) -> Iterator[SegmentedFrame]:
+        """The frames of a run, which is reported now and then. Raises _ChangedError if the recording changes."""
+        due_s = 0.0
+        report(0, stream.info.frame_count)
+        for frames, segmented in enumerate(stream, start=1):
+            yield segmented
+            if self._clock() >= due_s:
+                due_s = self._clock() + REPORT_EVERY_S
+                report(frames, stream.info.frame_count)
+                _check_unchanged(recording)
+        _check_unchanged(recording)
 
 
 def record_of(summary: RunSummary) -> Record:
@@ -349,7 +226,12 @@ def _check_unchanged(recording: Recording) -> None:
     """Raises _ChangedError or OSError."""
     status = os.stat(recording.path)
     if (status.st_size, status.st_mtime_ns) != (recording.size, recording.mtime_ns):
-        raise _ChangedError(f"{recording.path} changes while it is read: is it still being written?")
+        raise _ChangedError("it changes while it is read: is it still being written?")
+
+
+def _without_name(text: str, recording: Recording) -> str:
+    """A message without the recording's name at its beginning, which is shown with it anyway."""
+    return text.removeprefix(os.path.basename(recording.path)).removeprefix(":").lstrip() or text
 
 
 @contextlib.contextmanager

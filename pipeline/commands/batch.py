@@ -13,11 +13,12 @@ from functools import partial
 from typing import IO, Any
 
 from pipeline.batch.batch_run import Batch, BatchRequest, Shard
-from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Place
+from pipeline.batch.patience import Patience
 from pipeline.batch.processes import ThisMachine, default_processes
 from pipeline.batch.ray_cluster import RayCluster
-from pipeline.batch.worker import DETECTIONS, VIDEO
+from pipeline.batch.stretches import AUTO_SPLIT, Splitting
+from pipeline.batch.worker_plan import DETECTIONS, VIDEO
 from pipeline.commands.program import (
     SET_FLAG,
     VERBOSE_FLAG,
@@ -39,6 +40,10 @@ from pipeline.settings.schema import Settings
 
 SOME_FAILED = 3
 """The exit code when recordings were set aside."""
+
+LEAST_STRETCH_S = 1.0
+_SPLIT_WORDS = {"auto": AUTO_SPLIT, "off": None}
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _OF_A_FILE = {"--start", "--duration", "--max-frames"}
 _OF_ITS_OUTPUTS = {"--present", "--infer-every", "--infer-fps", "--privacy", "--background", "--look", "--progress"}
@@ -62,6 +67,19 @@ def seconds(text: str) -> float:
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
     return value
+
+
+def splitting(text: str) -> Splitting | None:
+    """The type of --split: "10m", "off" or "auto"."""
+    if text in _SPLIT_WORDS:
+        return _SPLIT_WORDS[text]
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    stretch_s = float(match[1]) * _SECONDS[match[2]] if match is not None else 0.0
+    if stretch_s < LEAST_STRETCH_S:
+        raise argparse.ArgumentTypeError(
+            f"expected auto, off, or {LEAST_STRETCH_S:g} seconds or more, such as 90, 10m or 1h, got {text!r}"
+        )
+    return Splitting(stretch_s)
 
 
 FLAGS: dict[str, dict[str, dict[str, Any]]] = {
@@ -92,6 +110,13 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         "--ray": {
             "metavar": "ADDRESS",
             "help": "workers on a Ray cluster: auto (the one that runs here), HOST:PORT, or local (start one)",
+        },
+        "--split": {
+            "metavar": "LENGTH",
+            "type": splitting,
+            "default": AUTO_SPLIT,
+            "help": "infer long recordings in stretches of about this length (90, 10m, 1h) on several workers; off; or "
+            "auto (default): when fewer recordings are left than workers",
         },
         "--shard": {"metavar": "K/N", "type": shard, "help": "only the Kth of N parts, for the jobs of an array"},
         "--limit": {"metavar": "N", "type": partial(whole_number, least=1), "help": "only the first N that are to do"},
@@ -220,6 +245,7 @@ def request_from(arguments: argparse.Namespace) -> BatchRequest:
         arguments.limit,
         arguments.retry_failed,
         patience,
+        arguments.split,
     )
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from rich.progress import BarColumn, TextColumn
 
-from pipeline.batch.driver import BatchState, WorkerView
+from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.batch.inputs import Found, ignored_text
 from pipeline.console.progress import ProgressDisplay, duration_text
 from pipeline.labels import plural

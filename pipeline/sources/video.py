@@ -23,6 +23,8 @@ from pipeline.sources.live import Device, Picture
 DEFAULT_RATE = Fraction(25)
 """For the rare stream that states neither its rate nor any frame's duration; never used where there are timestamps."""
 
+REPAIRED = "repaired timestamps at"
+"""The problem that is recorded for frames whose time is not the file's."""
 FIRST_STEP_BACK_S = 1.0
 """How much earlier the second seek aims when the first lands too late; doubled with every further one."""
 
@@ -52,6 +54,9 @@ class VideoFile(Source):
         clock: seconds, monotonic.
         pacer: does the waiting; for tests.
         timeout_s: for URLs: the longest wait for the server, seconds.
+
+    Attributes:
+        decoded_from_s: time of the first picture that was decoded, seconds; None if that is the first of the file.
     """
 
     def __init__(
@@ -81,6 +86,12 @@ class VideoFile(Source):
         self._size_wh = (1, 1)
         self._time_base = Fraction(1)
         self._index = 0
+        self.decoded_from_s: float | None = None
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether the open file tells when its frames are shown, so that reading can begin in the middle."""
+        return self._video is not None and self._video.has_timestamps
 
     def open(self) -> SourceInfo:
         first = self._seek_start()
@@ -137,6 +148,7 @@ class VideoFile(Source):
                 first = self._try_seek(video, self._start_s - step_back_s)
                 if first is not None:
                     return first
+                self.decoded_from_s = None
                 step_back_s = max(FIRST_STEP_BACK_S, 2 * step_back_s)
             video = self._open_video()
         self._pictures = self._timed_pictures(video)
@@ -153,6 +165,7 @@ class VideoFile(Source):
         first = next(self._pictures, None)
         if first is None or first.picture.pts is None or self._seconds(first) > self._start_s + ROUNDING_S:
             return None
+        self.decoded_from_s = self._seconds(first)
         return self._drop_until_start(first)
 
     def _drop_until_start(self, timed: _TimedPicture | None) -> _TimedPicture | None:
@@ -171,7 +184,7 @@ class VideoFile(Source):
             pts = picture.dts if video.stores_no_pts else picture.pts
             timed = _TimedPicture(clock.next(pts, picture.duration), picture)
             if clock.repaired and video.has_timestamps:
-                self.warnings.add("repaired timestamps at", position_text(self._seconds(timed)))
+                self.warnings.add(REPAIRED, position_text(self._seconds(timed)))
             yield timed
 
     # --- describing the video

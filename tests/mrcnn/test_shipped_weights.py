@@ -1,4 +1,4 @@
-"""The weight file in the repository: small enough, complete in itself, and it finds people in the sample video."""
+"""The weight file in the repository: small enough, complete in itself, and it finds people in a video."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mrcnn.weights.metadata import class_names_from_metadata, config_from_metada
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "weights" / "stream_segment_person.h5"
-SAMPLE = ROOT / "samples" / "people.mp4"
+CLIP = ROOT / "tests" / "data" / "video" / "photographs.mp4"
 CANVAS_HW = (256, 448)
 
 
@@ -32,8 +32,8 @@ def test_file_is_small_and_says_what_it_is():
     assert config_from_metadata(metadata).BACKBONE == "efficientnet_lite0"
 
 
-def test_finds_people_in_the_sample_and_nobody_in_a_blank(engine):
-    capture = cv2.VideoCapture(str(SAMPLE))
+def test_finds_people_in_a_video_and_nobody_in_a_blank(engine):
+    capture = cv2.VideoCapture(str(CLIP))
     counts = []
     for wanted in (20, 110, 280):
         capture.set(cv2.CAP_PROP_POS_FRAMES, wanted)

@@ -1,4 +1,4 @@
-"""A batch with a fake network in a process of its own, for tests that end it: IN OUT WORKERS [FRAME_S]."""
+"""A batch with a fake network in a process of its own, for tests that end it: IN OUT WORKERS FRAME_S [SPLIT_S]."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pipeline.batch.batch_run import Batch
 from pipeline.batch.driver import Note
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine
-from pipeline.batch.worker import WorkerPlan
+from pipeline.batch.stretches import Splitting
+from pipeline.batch.worker_plan import WorkerPlan
 from tests.pipeline.batch.fakes import BySum, request_for
 
 FRAME_S = "STREAM_SEGMENT_TEST_FRAME_S"
@@ -41,19 +42,19 @@ def make_slow(plan: WorkerPlan) -> Slow:
 
 
 def printed(what: str, **fields: object) -> None:
-    """Something happened: a word and a name, on a line."""
-    print(what, fields.get("name", fields.get("worker")), flush=True)
+    """Something happened: a word, and what it is about, on a line."""
+    print(what, *(str(fields[key]) for key in ("name", "stretch", "worker") if key in fields), flush=True)
 
 
-def run(recordings: Path, results: Path, place: Place, note: Note = printed) -> Batch:
+def run(recordings: Path, results: Path, place: Place, note: Note = printed, split: Splitting | None = None) -> Batch:
     """A whole batch."""
-    batch = Batch(request_for(recordings, results), time.monotonic, make_slow)
+    batch = Batch(request_for(recordings, results, split=split), time.monotonic, make_slow)
     batch.run(place, note, lambda state: None)
     return batch
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    if len(given) > 3:
-        os.environ[FRAME_S] = given[3]
-    run(Path(given[0]), Path(given[1]), ThisMachine(int(given[2])))
+    os.environ[FRAME_S] = given[3]
+    split = Splitting(float(given[4])) if len(given) > 4 else None
+    run(Path(given[0]), Path(given[1]), ThisMachine(int(given[2])), split=split)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.batch.batch_run import BatchRequest
-from pipeline.batch.driver import Patience
 from pipeline.batch.executor import Event, Executor, Finished, Place, Progressed, Ready
+from pipeline.batch.patience import Patience
 from pipeline.batch.results_folder import Claim
-from pipeline.batch.worker import DETECTIONS, VIDEO, Worker, WorkerPlan
+from pipeline.batch.worker import Worker
+from pipeline.batch.worker_plan import DETECTIONS, VIDEO, WorkerPlan
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import FakeSegmenter, make_instances
 from tests.pipeline.sources.clips import write_clip
@@ -74,7 +75,6 @@ class InProcess(Executor):
         self.workers = workers
         self._plan, self._script = plan, script
         self._queue: deque[Callable[[], Sequence[Event]]] = deque()
-        self._stopped: set[int] = set()
         self.started: list[int] = []
         self.given: list[str] = []
         self.stopped: list[int] = []
@@ -86,7 +86,8 @@ class InProcess(Executor):
 
     def give(self, worker: int, claim: Claim) -> None:
         self.given.append(claim.recording.name)
-        self._queue.append(lambda: self._attempt(worker, claim))
+        stopped = self.stopped.count(worker)
+        self._queue.append(lambda: self._attempt(worker, claim) if self.stopped.count(worker) == stopped else ())
 
     def _attempt(self, worker: int, claim: Claim) -> Sequence[Event]:
         scripted = self._script(worker, claim)

@@ -9,10 +9,12 @@ import pytest
 
 from pipeline.batch.executor import Died, Finished, Progressed, Ready, Unusable
 from pipeline.batch.inputs import recording_at
+from pipeline.batch.leases import Drivers
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.provenance import versions
-from pipeline.batch.results_folder import Drivers, ResultsFolder
-from pipeline.batch.worker import State, WorkerPlan
+from pipeline.batch.results_folder import ResultsFolder
+from pipeline.batch.worker import State
+from pipeline.batch.worker_plan import WorkerPlan
 from pipeline.errors import InputError
 from tests.pipeline.batch.driver_process import Slow, run
 from tests.pipeline.batch.fakes import BySum, Here, outputs_in, settings_of, summary_in, write_recordings
@@ -53,7 +55,7 @@ class Attempts:
     def __init__(self, results, executor):
         self.executor = executor
         self.folder = results
-        self.drivers = Drivers(results, time.monotonic)
+        self.drivers = Drivers(results.drivers, time.monotonic)
         self.drivers.beat()
         self.seen = []
 

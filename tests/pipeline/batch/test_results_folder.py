@@ -1,25 +1,16 @@
 """Claims, commits and recoveries of a folder that several drivers share; each is interrupted at every step."""
 
+import errno
 import hashlib
 import json
 import os
-import subprocess
-import sys
+import shutil
 
 import pytest
 
-from pipeline.batch import results_folder
 from pipeline.batch.inputs import recording_at
-from pipeline.batch.results_folder import (
-    BEAT_S,
-    LEASE_S,
-    Drivers,
-    ResultsFolder,
-    key_of,
-    partial_hash,
-    recording_id,
-    version_of,
-)
+from pipeline.batch.leases import LEASE_S, Drivers
+from pipeline.batch.results_folder import ResultsFolder, key_of, partial_hash, recording_id, version_of
 from tests.pipeline.fakes import FakeClock
 
 OUTPUTS = {"video": "day/a.mp4", "detections": "day/a.mp4.jsonl"}
@@ -40,7 +31,7 @@ def recording(tmp_path):
 
 
 def driver(folder, clock=None):
-    one = Drivers(folder, clock or FakeClock())
+    one = Drivers(folder.drivers, clock or FakeClock())
     one.beat()
     return one
 
@@ -115,8 +106,8 @@ def test_a_commit_that_was_cut_short_after_its_record_is_finished_later(folder, 
         raise Killed
 
     real = os.replace
-    monkeypatch.setattr(results_folder.os, "replace", replace)
-    monkeypatch.setattr(results_folder.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
     with pytest.raises(Killed):
         folder.commit(claim, record)
     monkeypatch.undo()
@@ -172,59 +163,6 @@ def test_what_is_done_cannot_be_claimed(folder, recording):
     folder.release(claim)
     assert folder.claim(recording, driver(folder)) is None
     assert [path for path in folder.claims.rglob("*") if path.is_file()] == []
-
-
-def test_a_driver_is_gone_when_its_heartbeat_stands_still(folder):
-    clock = FakeClock()
-    other, own = Drivers(folder, clock), driver(folder, clock)
-    other.beat()
-    assert not own.is_gone(other.token)
-    clock.now_s += LEASE_S - 1
-    assert not own.is_gone(other.token)
-    other.beat()
-    clock.now_s += 1
-    assert not own.is_gone(other.token)  # it has moved
-    clock.now_s += LEASE_S - 1
-    assert not own.is_gone(other.token)
-    clock.now_s += 1
-    assert own.is_gone(other.token)
-    assert not own.is_gone(own.token)
-    assert own.is_gone("0123456789abcdef")
-
-
-def test_a_heartbeat_is_written_when_it_is_due(folder):
-    clock = FakeClock()
-    drivers = Drivers(folder, clock)
-    drivers.beat()
-    path = folder.drivers / drivers.token
-    before = path.stat().st_mtime_ns, path.stat().st_ino
-    clock.now_s += BEAT_S - 0.1
-    drivers.beat()
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
-    clock.now_s += 0.1
-    drivers.beat()
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) != before
-
-
-@pytest.mark.skipif(os.name != "posix", reason="only there can a process be asked for")
-def test_a_driver_of_this_machine_is_gone_as_soon_as_its_process_is(folder):
-    code = (
-        "import sys; from pathlib import Path; from pipeline.batch.results_folder import *\n"
-        "drivers = Drivers(ResultsFolder(Path(sys.argv[1])), lambda: 0.0); drivers.beat()\n"
-        "print(drivers.token, flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        token = process.stdout.readline().strip()
-        own = driver(folder)
-        assert not own.is_gone(token)
-        process.kill()
-        process.stdin.close()
-        process.wait(30)
-    assert own.is_gone(token)
-    folder.recover(own)
-    assert not (folder.drivers / token).exists()
 
 
 def test_an_output_of_somebody_else_is_noticed(folder, recording):
@@ -290,9 +228,9 @@ def test_the_first_batch_decides_what_the_folder_depends_on(folder):
 
 def test_file_systems_without_links(folder, recording, monkeypatch):
     def link(source, target):
-        raise OSError(results_folder.errno.EPERM, "Operation not permitted")
+        raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(results_folder.os, "link", link)
+    monkeypatch.setattr(os, "link", link)
     drivers = driver(folder)
     claim = folder.claim(recording, drivers)
     assert folder.claim(recording, driver(folder)) is None
@@ -301,3 +239,124 @@ def test_file_systems_without_links(folder, recording, monkeypatch):
     assert len(in_place(folder)) == 2
     other = folder.claim(recording, driver(folder))
     assert other is None
+
+
+# Stretches
+
+
+def stretches(folder, recording, seams_ms=(1000, 2000)):
+    folder.keep_split(recording, seams_ms, 30)
+    return folder.stretches_of(recording)
+
+
+def inferred(folder, claim, text=b"answers"):
+    """The record of a stretch whose answers are written."""
+    claim.work.mkdir()
+    name = folder.answers_name(claim.unit)
+    claim.output("answers", name).write_bytes(text)
+    return {"outputs": {"answers": name}, "frames": 10}
+
+
+def test_the_first_decides_where_a_recording_is_cut(folder, recording):
+    assert (folder.split_of(recording), folder.stretches_of(recording)) == (None, ())
+    folder.keep_split(recording, (1000, 2000), 30)
+    folder.keep_split(recording, (500,), 30)
+    assert folder.split_of(recording) == {"seams_ms": [1000, 2000], "frames": 30}
+    assert [one.start_ms for one in folder.stretches_of(recording)] == [None, 1000, 2000]
+    assert len(list((folder.stretches / key_of(recording)).iterdir())) == 1
+
+
+def test_a_stretch_is_claimed_and_committed_by_itself(folder, recording):
+    drivers, other = driver(folder), driver(folder)
+    first, second, _ = stretches(folder, recording)
+    claim, whole = folder.claim(first, drivers), folder.claim(recording, drivers)
+    assert folder.claim(first, other) is None
+    assert folder.claim(second, other).fence == 1
+    assert folder.commit(claim, inferred(folder, claim))
+    folder.release(claim)
+    assert folder.is_done(first)
+    assert not folder.is_done(second)
+    assert not folder.is_done(recording)
+    assert folder.answers_of(first).read_bytes() == b"answers"
+    assert folder.done() == set()
+    assert folder.claim(first, other) is None
+    folder.recover(driver(folder))
+    assert folder.is_done(first)
+    assert folder.commit(whole, written(whole))
+    assert list(folder.stretches.iterdir()) == []
+
+
+def test_of_two_attempts_at_a_stretch_one_counts(folder, recording):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claims = [folder.claim(first, drivers), folder.claim(first, drivers)]
+    records = [inferred(folder, claim, str(claim.fence).encode()) for claim in claims]
+    assert [folder.commit(*both) for both in reversed(list(zip(claims, records, strict=True)))] == [True, False]
+    assert folder.answers_of(first).read_bytes() == b"2"
+    assert list(folder.work.iterdir()) == []
+
+
+def test_answers_of_an_interrupted_commit_are_put_in_place_when_they_are_needed(folder, recording, monkeypatch):
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, driver(folder))
+    record = inferred(folder, claim)
+    monkeypatch.setattr(folder, "_move_outputs", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(OSError, match="gone"):
+        folder.commit(claim, record)
+    monkeypatch.undo()
+    assert folder.is_done(first)
+    assert folder.answers_of(first).read_bytes() == b"answers"
+    assert list(folder.work.iterdir()) == []
+
+
+def test_a_stretch_of_a_recording_that_is_done_is_too_late(folder, recording):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    late, whole = folder.claim(first, drivers), folder.claim(recording, drivers)
+    folder.commit(whole, written(whole))
+    assert not folder.commit(late, inferred(folder, late))
+    folder.release(late)
+    assert list(folder.stretches.iterdir()) == list(folder.work.iterdir()) == []
+
+
+def test_stretches_that_an_interruption_left_behind_are_removed(folder, recording, monkeypatch):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, drivers)
+    folder.commit(claim, inferred(folder, claim))
+    whole = folder.claim(recording, drivers)
+    record = written(whole)
+    monkeypatch.setattr(folder, "_remove_stretches", lambda recording: None)
+    folder.commit(whole, record)
+    monkeypatch.undo()
+    assert len(list(folder.stretches.iterdir())) == 1
+    folder.recover(driver(folder))
+    assert list(folder.stretches.iterdir()) == []
+    assert len(in_place(folder)) == 2
+
+
+def test_a_recording_that_is_one_piece_after_all(folder, recording):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, drivers)
+    folder.commit(claim, inferred(folder, claim))
+    folder.keep_whole(recording, "frame 3 differs")
+    assert folder.stretches_of(recording) == ()
+    assert not folder.is_done(first)
+    folder.keep_split(recording, (1000,), 30)
+    assert folder.split_of(recording) == {"seams_ms": [], "frames": None, "reason": "frame 3 differs"}
+
+
+def test_a_recording_that_has_changed_has_no_stretches(folder, recording, tmp_path):
+    drivers = driver(folder)
+    first, *_ = stretches(folder, recording)
+    claim = folder.claim(first, drivers)
+    folder.commit(claim, inferred(folder, claim))
+    (tmp_path / "a.mp4").write_bytes(b"longer than before, by far")
+    changed = recording.again()
+    assert (folder.split_of(changed), folder.stretches_of(changed)) == (None, ())
+    again, *_ = stretches(folder, changed)
+    assert not folder.is_done(again)
+    whole = folder.claim(changed, drivers)
+    folder.commit(whole, written(whole))
+    assert list(folder.stretches.iterdir()) == []

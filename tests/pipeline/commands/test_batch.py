@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from pipeline.batch.batch_run import Shard
-from pipeline.batch.driver import Patience
+from pipeline.batch.patience import Patience
 from pipeline.commands import batch
 from pipeline.commands.main import main
 from pipeline.errors import InputError
@@ -91,7 +91,7 @@ def test_a_batch_from_the_command_line(tmp_path, recordings, here, capsys):
     (recordings / "c.mp4").write_bytes(b"broken")
     again = ["batch", str(recordings), "--output", str(out), "--set", "output.min_free_bytes=0"]
     assert main([*again, "--events", str(events)]) == 3
-    assert "failed     c.mp4: c.mp4: not a readable video" in capsys.readouterr().out
+    assert "failed     c.mp4: not a readable video" in capsys.readouterr().out
     assert here.made[-1].given == ["c.mp4"]
     kinds = [json.loads(line)["event"] for line in events.read_text(encoding="utf-8").splitlines()]
     assert [kind for kind in kinds if kind != "progress"] == ["ready", "started", "failed", "end"]

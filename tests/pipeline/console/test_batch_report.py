@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.batch.driver import BatchState, WorkerView
+from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.batch.inputs import Found
 from pipeline.console.batch_report import BatchProgress, end_text, plan_text
 from pipeline.settings.output_settings import ProgressMode
