@@ -7,7 +7,9 @@ import logging
 import re
 import select
 import socket
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from tests.fuzz.targets import Bench
 from tests.pipeline.fakes import DEADLINE_S
 from tests.pipeline.web.served import served
+from tests.pipeline.web.served_batch import REPORT, served_batch
 from tests.pipeline.web.served_cameras import served_cameras
 
 TOKEN = "correct-horse-battery"
@@ -25,7 +28,7 @@ ROUTES = (
     "/snapshot.jpg /api/status /api/events /api/overlay /api/recording /api/recordings /api/recordings/delete "
     "/recordings/x.mp4 /healthz /metrics /api/cameras /cameras/hall/ /cameras/hall/live /cameras/hall/api/status "
     "/api/cameras/add /api/cameras/change /api/cameras/remove /cameras/hall/api/overlay "
-    "/cameras/hall/recordings/x.mp4 /cameras/absent/ /cameras/absent/api/recording"
+    "/cameras/hall/recordings/x.mp4 /cameras/absent/ /cameras/absent/api/recording /batch.js /report.html"
 ).split()
 OWN_PATH = r"/([A-Za-z0-9%._~-]+/?)*"
 """A path of this site: percent-encoded, no empty segment."""
@@ -184,6 +187,14 @@ def several_cameras(serve):
         yield run
 
 
+@contextlib.contextmanager
+def batch(serve):
+    with tempfile.TemporaryDirectory() as folder, served_batch(Path(folder), serve) as run:
+        run.report.write_text(REPORT, encoding="utf-8")
+        run.work()
+        yield run
+
+
 class Log(logging.Handler):
     """Keeps what is a warning or has a traceback."""
 
@@ -197,7 +208,7 @@ class Log(logging.Handler):
 
 
 class Page:
-    """The pages of one source and of two cameras, without and with a token."""
+    """The pages of one source, of two cameras and of a batch, without and with a token."""
 
     def __init__(self, bench: Bench) -> None:
         self._pages = contextlib.ExitStack()
@@ -206,7 +217,7 @@ class Page:
         serve = {"max_viewers": 1000, "camera_sources": ["rtsp://127.0.0.1"]}
         self._runs = [
             self._pages.enter_context(kind({**serve, "token": token}))
-            for kind in (one_source, several_cameras)
+            for kind in (one_source, several_cameras, batch)
             for token in (None, TOKEN)
         ]
 

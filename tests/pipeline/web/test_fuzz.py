@@ -5,13 +5,13 @@ import logging
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from tests.fuzz.requests import BODY, HEAD, METHOD, PATH, QUERY, TOKEN, ask, one_source, several_cameras
+from tests.fuzz.requests import BODY, HEAD, METHOD, PATH, QUERY, TOKEN, ask, batch, one_source, several_cameras
 
 REQUESTS = 150
 """`python -m tests.fuzz --target page` sends more."""
 
 
-@pytest.mark.parametrize("served_run", [one_source, several_cameras])
+@pytest.mark.parametrize("served_run", [one_source, several_cameras, batch])
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_no_request_is_an_error_of_the_server(token, served_run, caplog):
     caplog.set_level(logging.INFO)
@@ -37,4 +37,4 @@ def test_no_request_is_an_error_of_the_server(token, served_run, caplog):
 
         fuzz()
         assert statuses.count(None) < len(statuses) / 2
-        assert run.get("/healthz")[0] == 200
+        assert run.get("/healthz")[0] == (404 if served_run is batch else 200)
