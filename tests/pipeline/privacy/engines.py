@@ -55,13 +55,18 @@ class Prompt(FakeSegmenter):
         return True
 
     def segment(self, image_bgr):
-        index = int(image_bgr[0, 0, 0])
-        x = self.film.person_x(index)
-        x1, x2 = max(0, x), min(WIDTH, x + PERSON_HW[1])
-        if x2 <= x1:
-            return Instances.empty()
-        box = np.array([[x1, PERSON_Y, x2, PERSON_Y + PERSON_HW[0]]], np.float32) * (image_bgr.shape[0] / HEIGHT)
-        return Instances(box, np.array([1], np.int32), np.array([0.9], np.float32), np.ones((1, 28, 28), np.float32))
+        return true_result(image_bgr, self.film)
+
+
+def true_result(image_bgr, film):
+    """Where the person is in a frame of a film."""
+    index = int(image_bgr[0, 0, 0])
+    x = film.person_x(index)
+    x1, x2 = max(0, x), min(WIDTH, x + PERSON_HW[1])
+    if x2 <= x1:
+        return Instances.empty()
+    box = np.array([[x1, PERSON_Y, x2, PERSON_Y + PERSON_HW[0]]], np.float32) * (image_bgr.shape[0] / HEIGHT)
+    return Instances(box, np.array([1], np.int32), np.array([0.9], np.float32), np.ones((1, 28, 28), np.float32))
 
 
 class Late(Prompt):
@@ -153,7 +158,7 @@ class Scripted(Prompt):
 
     def __init__(self, progress, film):
         super().__init__(progress, film)
-        self._last = None
+        self._last = None, 0, None
         self._busy_until = 0
 
     def may_give(self, index):
@@ -168,22 +173,28 @@ class Scripted(Prompt):
         return True
 
     def segment(self, image_bgr):
+        return self.act(image_bgr, self.progress, self.film)
+
+    def act(self, image_bgr, progress, film):
+        """Do what the script says of a frame of a film, whose run has come so far."""
         index = int(image_bgr[0, 0, 0])
-        action, last = self.script[index % len(self.script)], self._last
+        action, (last_film, last_index, last) = self.script[index % len(self.script)], self._last
         if action == "raise":
             raise RuntimeError("failed on purpose")
         if action == "hang":
-            self.progress.wait_for(lambda: False)
-        elif action == "repeat" and last is not None and self._hardly_moves(last[0], index):
-            return last[1]
+            progress.wait_for(lambda: False)
+        elif action == "repeat" and last_film == film and hardly_moves(film, last_index, index):
+            return last
         elif isinstance(action, int):
             self._busy_until = max(self._busy_until, index + action)
-            self.progress.advance(inferring=index)
-            self.progress.wait_for(lambda: self.progress.given >= min(index + action, FRAMES))
-        result = super().segment(image_bgr)
-        self._last = index, result
+            progress.advance(inferring=index)
+            progress.wait_for(lambda: progress.given >= min(index + action, FRAMES))
+        result = true_result(image_bgr, film)
+        self._last = film, index, result
         return result
 
-    def _hardly_moves(self, before, index):
-        moved = abs(self.film.person_x(index) - self.film.person_x(before))
-        return moved <= MOST_REPEATED and self.film.size_hw(before) == self.film.size_hw(index)
+
+def hardly_moves(film, before, index):
+    """Whether a result is true for both frames, but for a few pixels."""
+    moved = abs(film.person_x(index) - film.person_x(before))
+    return moved <= MOST_REPEATED and film.size_hw(before) == film.size_hw(index)

@@ -53,6 +53,7 @@ class Film:
         cuts: frames with which another part of the wall comes, and the person stands half a picture further on.
         dusk: frame with which the light becomes the night's; None: it stays.
         enlarged: frame with which pictures become larger by a half; None: they stay.
+        camera: its number, which the second pixel tells the engine.
     """
 
     light: Light = DAY
@@ -62,6 +63,7 @@ class Film:
     cuts: tuple[int, ...] = ()
     dusk: int | None = None
     enlarged: int | None = None
+    camera: int = 0
 
     def person_x(self, index: int) -> int:
         """The person's left edge, pixels of a picture of the usual size; may lie outside."""
@@ -112,7 +114,7 @@ def _image(film: Film, index: int) -> np.ndarray:
     height, width = film.size_hw(index)
     if (height, width) != (HEIGHT, WIDTH):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    image[0, 0] = index
+    image[0, 0], image[0, 1] = index, film.camera
     image.flags.writeable = False
     return image
 

@@ -25,6 +25,7 @@ from tests.pipeline.privacy.exits import (
     run,
 )
 from tests.pipeline.privacy.film import DAY, FRAMES, MOST_UNCOVERED, NIGHT, PERSON_HW, WIDTH, Film
+from tests.pipeline.privacy.several_cameras import run_cameras
 
 LIGHTS = pytest.mark.parametrize("light", [DAY, pytest.param(NIGHT, marks=pytest.mark.slow)], ids=["day", "night"])
 
@@ -84,6 +85,14 @@ def test_without_privacy_every_exit_that_has_pixels_fails_the_proof(tmp_path, li
 
 RUNS = int(os.environ.get("STREAM_SEGMENT_PRIVACY_RUNS", "8"))
 """How many runs hypothesis makes up; each takes a few seconds."""
+MADE_UP = settings(
+    max_examples=RUNS,
+    deadline=None,
+    database=None,
+    derandomize=RUNS < 20,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 SAFE_FRAMES = 26
 """So long no frame of a file fails, since that ends the run."""
 
@@ -142,14 +151,7 @@ def conditions(draw):
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 60 * RUNS)
-@settings(
-    max_examples=RUNS,
-    deadline=None,
-    database=None,
-    derandomize=RUNS < 20,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@MADE_UP
 @given(conditions())
 def test_nobody_can_be_recognized_whatever_happens(condition):
     film, footage, engine, mode, press = condition
@@ -158,3 +160,26 @@ def test_nobody_can_be_recognized_whatever_happens(condition):
         worst = run(Path(folder), engine, film, footage, mode, press).worst()
     most = footage.most_uncovered if mode == "silhouette" else MOST_UNCOVERED
     assert {name: share for name, share in worst.items() if share > most} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60 + 60 * RUNS)
+@MADE_UP
+@given(st.data())
+def test_nobody_can_be_recognized_by_any_of_several_cameras(data):
+    footage = data.draw(st.sampled_from([EXACT, SMOOTH]))
+    made = [replace(data.draw(films(is_live=True)), camera=number) for number in range(data.draw(st.integers(2, 3)))]
+    script, mode = data.draw(scripts(footage)), data.draw(st.sampled_from(["silhouette", "pixelate"]))
+    with tempfile.TemporaryDirectory() as folder:
+        seen = run_cameras(Path(folder), made, footage, script, mode)
+    most = footage.most_uncovered if mode == "silhouette" else MOST_UNCOVERED
+    for one in seen:
+        assert set(one.exits) == {"script", "script, drawn", "file", "JSON masks"}
+        assert {name: share for name, share in one.worst().items() if share > most} == {}
+
+
+@pytest.mark.slow
+def test_without_privacy_several_cameras_fail_the_proof(tmp_path):
+    seen = run_cameras(tmp_path, [Film(camera=0), Film(start=200, step=-3, camera=1)], SMOOTH, ("prompt",), "off")
+    for one in seen:
+        assert {name for name, share in one.worst().items() if share < 0.6} == {"JSON masks"}
