@@ -207,16 +207,20 @@ def stretches(folder: Path, frames: int = 3000, rounds: int = 2) -> None:
 
 
 def clips(folder: Path, count: int) -> None:
-    """Clips of a second beside a file as long as all of them, with the shipped model."""
+    """Clips of a second beside a file as long as all of them, with the shipped model and the default number of workers.
+
+    Clips with one worker as well, which shows what a clip costs that no other worker hides.
+    """
     _clip(folder / "in1" / "whole.mp4", count * FRAMES_OF_A_CLIP)
     for number in range(count):
         _clip(folder / "in2" / f"{number:04d}.mp4", FRAMES_OF_A_CLIP)
     rates = {}
-    for name in ("in1", "in2"):
-        rates[name] = _rate(folder / name, folder / f"out-{name}", 1, make_segmenter)
+    for name, inputs, processes in (("one file", "in1", None), ("clips", "in2", None), ("clips, one worker", "in2", 1)):
+        rates[name] = _rate(folder / inputs, folder / f"out-{name}", processes, make_segmenter)
         print(f"{name}: {rates[name]:.1f} frames a second", flush=True)
-    extra_ms = 1000 * FRAMES_OF_A_CLIP * (1 / rates["in2"] - 1 / rates["in1"])
-    print(f"{count} clips beside one file: {rates['in2'] / rates['in1']:.3f}; {extra_ms:.0f} ms for each clip")
+    for name in ("clips", "clips, one worker"):
+        extra_ms = 1000 * FRAMES_OF_A_CLIP * (1 / rates[name] - 1 / rates["one file"])
+        print(f"{count} {name} beside one file: {rates[name] / rates['one file']:.3f}; {extra_ms:.0f} ms for each clip")
 
 
 def _clip(path: Path, frames: int) -> None:
@@ -228,11 +232,11 @@ def _clip(path: Path, frames: int) -> None:
 def _rate(
     inputs: Path,
     results: Path,
-    count: int,
+    count: int | None,
     make: Callable[[WorkerPlan], Segmenter],
     split: Splitting | None = None,
 ) -> float:
-    """Frames a second from the first one on to the end."""
+    """Frames a second from the first one on to the last; None: with the default number of workers."""
     settings = Settings.model_validate({"window": {"mode": "off"}, "output": {"min_free_bytes": 0}})
     request = BatchRequest(settings, (str(inputs),), results, (VIDEO, DETECTIONS), split=split)
     batch = Batch(request, time.monotonic, make)

@@ -24,6 +24,7 @@ from pipeline.batch.worker_plan import WorkerPlan, choose_engine, make_segmenter
 from pipeline.errors import RunError
 from pipeline.records import Clock
 from pipeline.segmentation.segmenter import Segmenter
+from pipeline.settings.output_settings import ServeSettings
 from pipeline.settings.schema import Settings
 
 NOT_IN_SUMMARY = {"partial_hash", "key", "work", "timings"}
@@ -169,15 +170,18 @@ class Batch:
 
     def _worker_plan(self, place: Place) -> tuple[WorkerPlan, Record]:
         request, versions = self._request, self._depends_on["versions"]
+        settings = request.settings.model_copy(update={"serve": ServeSettings()})  # no worker gets the page's token
         plan = WorkerPlan(
-            request.settings, request.results.absolute(), request.outputs, place.cores, None, versions, self._make
+            settings, request.results.absolute(), request.outputs, place.cores, None, versions, self._make
         )
         made_with = self._folder.depends_on()
         if made_with is None:
             chosen = place.call(choose_engine, plan, list(self.found.recordings))
             made_with = self._folder.keep_depends_on({**self._depends_on, "chosen": chosen})
             self._check_kept(made_with)
-        return with_engine(plan, made_with["chosen"]), made_with
+        are_split = request.split is not None and not request.split.is_auto
+        chosen = place.share(made_with["chosen"], None if are_split else len(self.plan.to_do))
+        return with_engine(replace(plan, cores=place.cores), chosen), made_with
 
     def _check_kept(self, kept: Record | None) -> None:
         if kept is not None:

@@ -100,11 +100,11 @@ class Driver:
             raise RunError(f"the results cannot be written: {where}: {error.strerror or error}") from error
 
     def _run(self, on_tick: Callable[[BatchState], None]) -> None:
-        self._drivers.beat()
-        self._folder.recover(self._drivers)
-        for recording in self._plan.retried:
-            self._folder.forget_failure(recording)
         try:
+            self._drivers.beat()
+            self._folder.recover(self._drivers)
+            for recording in self._plan.retried:
+                self._folder.forget_failure(recording)
             while not self._stopping and (self._queue or self._attempts):
                 self._drivers.beat()
                 self._check_disk()
@@ -116,10 +116,12 @@ class Driver:
                 on_tick(self.state())
         finally:
             self._executor.close()
-            for claim in self._claimed.values():
-                self._folder.release(claim)
-            self._folder.recover(self._drivers)
-            self._drivers.leave()
+            try:
+                for claim in self._claimed.values():
+                    self._folder.release(claim)
+                self._folder.recover(self._drivers)
+            finally:
+                self._drivers.leave()
 
     def stop(self) -> None:
         """End `run` soon; what is under way is given up. From any thread or signal handler."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +101,18 @@ class Place(ABC):
     @abstractmethod
     def call(self, function: Callable[..., Any], *arguments: object) -> Any:
         """What a function returns where a worker would run; raises the StreamSegmentError that it raises."""
+
+    def share(self, chosen: Mapping[str, Any], recordings: int | None) -> dict[str, Any]:
+        """Settle `workers` and `cores`, where what was measured decides them.
+
+        Args:
+            chosen: what `choose_engine` has chosen for the batch.
+            recordings: how many are to do; None where there is work for any number of workers.
+
+        Returns:
+            What was chosen, with the number of engines that each worker runs.
+        """
+        return dict(chosen)
 
     @abstractmethod
     def executor(self, plan: WorkerPlan) -> Executor:

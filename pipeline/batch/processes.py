@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -28,6 +28,9 @@ from pipeline.settings.schema import Settings
 from pipeline.sinks.paths import remove_empty
 
 CORES_OF_A_WORKER = 2
+"""Where nothing was measured: decoding, drawing and encoding take a core beside the network's."""
+MEASURED_CORES = 8
+"""Engines are compared on so many cores at most: the most that are compared side by side, four, have two each then."""
 START_LIMIT_S = 900.0
 """How long a worker may take to load its network, which exports it the first time."""
 END_DEADLINE_S = 10.0
@@ -43,10 +46,7 @@ class _Process:
 
 
 def default_processes(settings: Settings, machine: Machine | None = None) -> int:
-    """How many workers this machine feeds: one for all its GPUs, or one for every two cores.
-
-    Decoding, drawing and encoding take a core beside the network's.
-    """
+    """How many workers a machine feeds where nothing was measured: one for all its GPUs, or one for every two cores."""
     machine = machine or Machine()
     on_gpu = settings.model.device is Device.GPU or (settings.model.device is Device.AUTO and machine.gpu_is_likely())
     return 1 if on_gpu else max(1, machine.cores() // CORES_OF_A_WORKER)
@@ -56,13 +56,16 @@ class ThisMachine(Place):
     """Workers as processes of this machine.
 
     Args:
-        workers: how many; they share the cores.
+        workers: how many; they share the cores. None: as many as `share` finds.
+        unmeasured: how many it finds where no engines were compared.
         machine: this machine.
     """
 
-    def __init__(self, workers: int, machine: Machine | None = None) -> None:
-        self.workers = workers
-        self.cores = max(1, (machine or Machine()).cores() // workers)
+    def __init__(self, workers: int | None, unmeasured: int = 1, machine: Machine | None = None) -> None:
+        self._all_cores = (machine or Machine()).cores()
+        self._is_open = workers is None
+        self.workers = workers or unmeasured
+        self.cores = min(self._all_cores, MEASURED_CORES) if self._is_open else max(1, self._all_cores // self.workers)
 
     def call(self, function: Callable[..., Any], *arguments: object) -> Any:
         """See `Place.call`."""
@@ -77,6 +80,18 @@ class ThisMachine(Place):
         if isinstance(answer, StreamSegmentError):
             raise answer
         return answer
+
+    def share(self, chosen: Mapping[str, Any], recordings: int | None) -> dict[str, Any]:
+        """See `Place.share`. Engines that were compared get a process each, or share one where recordings are few."""
+        if not self._is_open:
+            return dict(chosen)
+        threads = chosen["threads"] if chosen.get("compared") else None
+        if threads is not None:
+            most = max(1, self._all_cores // threads)
+            wanted = most if recordings is None else max(1, recordings, self._all_cores // MEASURED_CORES)
+            self.workers = min(wanted, most)
+        self.cores = max(1, self._all_cores // self.workers)
+        return dict(chosen) if threads is None else {**chosen, "workers": max(1, self.cores // threads)}
 
     def executor(self, plan: WorkerPlan) -> Executor:
         """See `Place.executor`."""

@@ -39,6 +39,8 @@ from pipeline.batch.shared_files import (
     names_in,
     path_in,
     read_record,
+    readable_record,
+    remove_if_possible,
     write_record,
 )
 from pipeline.batch.stretches import Splitting, Stretch, Unit, recording_of, stretches_between
@@ -145,9 +147,11 @@ class ResultsFolder:
     def keep_depends_on(self, made_with: Record) -> Record:
         """Keep what the results depend on; of two drivers that do, both get what the first one kept."""
         path, part = self.state / "batch.json", self.state / f"batch.{uuid.uuid4().hex}.part"
-        write_record(part, made_with)
-        link_new(part, path)
-        part.unlink(missing_ok=True)
+        try:
+            write_record(part, made_with)
+            link_new(part, path)
+        finally:
+            remove_if_possible(part)
         return read_record(path) or made_with
 
     # -- what is done -------------------------------------------------------------------------------------------------
@@ -161,8 +165,8 @@ class ResultsFolder:
         return set(names_in(self.failures))
 
     def record_of(self, recording: Recording) -> Record | None:
-        """What a recording gave, if it is done."""
-        return read_record(path_in(self.records, key_of(recording)))
+        """What a recording gave, if it is done. Raises OSError if that cannot be read."""
+        return readable_record(path_in(self.records, key_of(recording)))
 
     def is_done(self, unit: Unit) -> bool:
         """Whether a recording, or a stretch of one, is done, as far as its size and time tell."""

@@ -122,8 +122,8 @@ def choose_engine(plan: WorkerPlan, recordings: Sequence[Recording]) -> dict[str
     """What this machine takes for a batch, measured on a frame of its recordings where the settings leave a choice.
 
     Returns:
-        engine, precision, backend, workers (frames side by side), threads of each; the reason, the network in a line,
-        and the class names.
+        engine, precision, backend, workers (frames side by side), threads of each, whether engines side by side were
+        compared; the reason, the network in a line, and the class names.
 
     Raises:
         InputError: no engine can be made.
@@ -147,6 +147,8 @@ def choose_engine(plan: WorkerPlan, recordings: Sequence[Recording]) -> dict[str
                 "backend": choice.backend.backend.value if choice.backend is not None else Backend.AUTO.value,
                 "workers": choice.workers,
                 "threads": choice.threads or ShareOfMachine(plan.cores).threads(choice.workers),
+                "compared": bool(choice.reason)
+                and plan_run(plan.settings, ShareOfMachine(plan.cores)).file_workers > 1,
                 "reason": choice.reason,
             }
     return chosen

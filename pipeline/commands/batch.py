@@ -9,9 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
+from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.batch_run import Batch, BatchRequest, Shard
 from pipeline.batch.executor import Place
 from pipeline.batch.patience import Patience
@@ -35,7 +38,7 @@ from pipeline.errors import InputError
 from pipeline.file_names import user_path, utf8_name
 from pipeline.installation import program_name, shipped_file
 from pipeline.settings.loading import load_settings
-from pipeline.settings.output_settings import ProgressMode
+from pipeline.settings.output_settings import ServeSettings
 from pipeline.settings.schema import Settings
 
 SOME_FAILED = 3
@@ -46,7 +49,8 @@ _SPLIT_WORDS = {"auto": AUTO_SPLIT, "off": None}
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _OF_A_FILE = {"--start", "--duration", "--max-frames"}
-_OF_ITS_OUTPUTS = {"--present", "--infer-every", "--infer-fps", "--privacy", "--background", "--look", "--progress"}
+_OF_ITS_OUTPUTS = {"--present", "--infer-every", "--infer-fps", "--privacy", "--background", "--look"}
+_OF_THE_WHOLE = {"--serve", "--serve-token", "--progress"}
 _DRAWN = {"--no-masks", "--boxes", "--no-boxes", "--no-labels", "--no-scores", "--status", "--no-audio"}
 
 
@@ -105,7 +109,7 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
         "--workers": {
             "metavar": "N",
             "type": partial(whole_number, least=1, most=4096),
-            "help": "processes, each with a network of its own (default: as many as the cores feed)",
+            "help": "processes, each with a network of its own (default: by what was measured on this machine)",
         },
         "--ray": {
             "metavar": "ADDRESS",
@@ -164,6 +168,7 @@ def build_parser() -> Parser:
     parser.add_settings("network", NETWORK_FLAGS)
     parser.add_settings("each output", [flag for flag in OUTPUT_FLAGS if flag[0] in _OF_ITS_OUTPUTS])
     parser.add_switches(switch for switch in SWITCHES if switch[0] in _DRAWN)
+    parser.add_settings("progress", [flag for flag in OUTPUT_FLAGS if flag[0] in _OF_THE_WHOLE])
     parser.add_flags("settings", _SETTINGS_FLAGS)
     return parser
 
@@ -181,26 +186,40 @@ def run(argv: Sequence[str]) -> int:
         for recording in sorted(to_do):
             print(utf8_name(recording.path))
         return 0
-    return _run(batch, place_from(arguments, request.settings), request.settings.progress, arguments.events)
+    settings, report = request.settings, request.results / "report.html"
+    with _opened(arguments.events) as file:
+        progress = BatchProgress(settings.progress, file)
+        with _served(settings.serve, progress.monitor, report):
+            output = sys.stderr if file is sys.stdout else sys.stdout
+            return _run(batch, place_from(arguments, settings), progress, output)
 
 
-def _run(batch: Batch, place: Place, mode: ProgressMode, events: str | None) -> int:
+def _run(batch: Batch, place: Place, progress: BatchProgress, output: IO[str]) -> int:
     def stop() -> bool:
         batch.stop()
         return True
 
     stop_request = StopRequest(stop)
     began_s = time.monotonic()
-    with _opened(events) as file, BatchProgress(mode, file) as progress:
+    with progress:
+        progress.update(batch.state)
         with handled(stop_request.handle, signal.SIGINT, signal.SIGTERM):
             summary = batch.run(place, progress.event, progress.update)
         progress.event("end", **{key: getattr(batch.state, key) for key in ("inputs", "done", "skipped", "failed")})
-    output = sys.stderr if events == "-" else sys.stdout
     wall_s = time.monotonic() - began_s
     print(end_text(batch.state, wall_s, batch.failures, str(summary)), file=output, flush=True)
     if batch.stopped:
         return 128 + (stop_request.signal or signal.SIGINT)
     return SOME_FAILED if batch.state.failed else 0
+
+
+def _served(settings: ServeSettings, monitor: BatchMonitor, report: Path) -> AbstractContextManager[object]:
+    """The page of the batch while it runs, if the settings want one. Raises InputError."""
+    if settings.address is None:
+        return contextlib.nullcontext()
+    from pipeline.web.batch_routes import served_batch
+
+    return served_batch(settings, monitor.snapshot, report)
 
 
 @contextlib.contextmanager
@@ -260,4 +279,4 @@ def place_from(arguments: argparse.Namespace, settings: Settings) -> Place:
     """Where the workers run. Raises InputError if that is a cluster that is not there."""
     if arguments.ray is not None:
         return RayCluster(arguments.ray, arguments.workers, settings)
-    return ThisMachine(arguments.workers or default_processes(settings))
+    return ThisMachine(arguments.workers, default_processes(settings))

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from rich.progress import BarColumn, TextColumn
 
+from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.batch.inputs import Found, ignored_text
 from pipeline.console.progress import ProgressDisplay, duration_text
@@ -18,7 +19,6 @@ from pipeline.records import Clock
 from pipeline.settings.output_settings import ProgressMode
 
 MOST_WORKERS_SHOWN = 8
-RATE_WINDOW_S = 30.0
 EVENT_EVERY_S = 5.0
 """How often a line of events says how far the batch is."""
 
@@ -31,6 +31,9 @@ class BatchProgress(ProgressDisplay):
         events: a text file that gets a line of JSON for everything that happens; None for none.
         output: the stream to write to; by default standard error.
         clock: seconds, monotonic.
+
+    Attributes:
+        monitor: what this shows, for other viewers.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class BatchProgress(ProgressDisplay):
         self.has_bar = self.has_bar and not self._is_off
         self._events = events
         self._next_event_s = clock()
-        self._recent: list[tuple[float, int]] = [(clock(), 0)]
+        self.monitor = BatchMonitor(clock)
         texts = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("numbers", "rate")]
         self._add_bar("batch", None, (BarColumn(bar_width=24), *texts), fields={"numbers": "", "rate": ""})
         self._rows = 0
@@ -53,6 +56,7 @@ class BatchProgress(ProgressDisplay):
     def event(self, what: str, **fields: Any) -> None:
         """Something happened: a line of the events, and one for people where it is bad news."""
         self._write_event(what, fields)
+        self.monitor.event(what, **fields)
         if self._is_off:
             return
         name, reason = fields.get("name"), fields.get("reason")
@@ -65,12 +69,8 @@ class BatchProgress(ProgressDisplay):
 
     def update(self, state: BatchState) -> None:
         """Show how far the batch is."""
+        self.monitor.update(state)
         now_s = self._clock()
-        if not state.frames:
-            self._recent.clear()
-        self._recent.append((now_s, state.frames))
-        while len(self._recent) > 2 and self._recent[1][0] < now_s - RATE_WINDOW_S:
-            self._recent.pop(0)
         if now_s >= self._next_event_s:
             self._next_event_s = now_s + EVENT_EVERY_S
             self._write_event("progress", _numbers(state))
@@ -84,7 +84,7 @@ class BatchProgress(ProgressDisplay):
         numbers += f", {state.failed} failed" if state.failed else ""
         numbers += f", {plural(state.frames, 'frame')}"
         self._bar.update(self._task, total=state.frames_to_do)
-        self._move_bar(state.frames, {"numbers": numbers, "rate": self._pace(state)})
+        self._move_bar(state.frames, {"numbers": numbers, "rate": self._pace()})
         shown = state.workers[:MOST_WORKERS_SHOWN] if len(state.workers) > 1 else ()
         while self._rows < len(shown):
             self._bar.add_task("", total=None, numbers="", rate="")
@@ -103,17 +103,14 @@ class BatchProgress(ProgressDisplay):
         if total:
             text += f" of about {total} ({100 * state.frames / total:.0f} %)"
         busy = sum(1 for view in state.workers if view.name)
-        return f"{text}, {busy} of {plural(len(state.workers), 'worker')} busy, {self._pace(state)}"
+        return f"{text}, {busy} of {plural(len(state.workers), 'worker')} busy, {self._pace()}"
 
-    def _pace(self, state: BatchState) -> str:
+    def _pace(self) -> str:
         """The rate over the last half minute, and the time left at it."""
-        (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]
-        rate = max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else 0.0
-        if not rate:
+        fps, left_s = self.monitor.fps, self.monitor.left_s
+        if fps is None:
             return "- fps"
-        if state.frames_to_do is None:
-            return f"{rate:.1f} fps"
-        return f"{rate:.1f} fps, {duration_text(max(0, state.frames_to_do - state.frames) / rate)} left"
+        return f"{fps:.1f} fps" + ("" if left_s is None else f", {duration_text(left_s)} left")
 
     def _write_event(self, what: str, fields: Mapping[str, Any]) -> None:
         if self._events is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -16,12 +16,11 @@ from aiohttp import web
 from pipeline.file_names import utf8_name
 from pipeline.settings.section import Section
 from pipeline.sinks.switched_recorder import Recording
-from pipeline.web.responses import RequestError, json_response, read_body, send_all
+from pipeline.web.responses import RequestError, file_parts, json_response, open_no_link, read_body, send_all
 from pipeline.web.view import RunView
 
 log = logging.getLogger(__name__)
 
-_PART_BYTES = 64 * 1024
 _CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -76,7 +75,7 @@ class RecordingRoutes:
             response = web.StreamResponse(status=200 if part is None else 206, headers=headers)
             response.content_length = stop - start
             await response.prepare(request)
-            return await send_all(request, response, _parts(file, start, stop))
+            return await send_all(request, response, file_parts(file, start, stop))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Deletes a recording, and sends the list of the others."""
@@ -106,7 +105,7 @@ class RecordingRoutes:
     def _opened(self, name: str) -> BinaryIO:
         path = self._finished(name)
         try:
-            return open(path, "rb", opener=_open_no_link)
+            return open(path, "rb", opener=open_no_link)
         except OSError as error:
             raise RequestError(500, f"it cannot be read: {error.strerror or error}") from None
 
@@ -133,10 +132,6 @@ def _status(path: Path) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
-
-
 def _range(request: web.Request, tag: str) -> slice | None:
     """The bytes that are asked for, which may lie outside; None for all, as for a range that makes no sense."""
     if "Range" not in request.headers or request.headers.get("If-Range", tag) != tag:
@@ -145,13 +140,3 @@ def _range(request: web.Request, tag: str) -> slice | None:
         return request.http_range
     except ValueError:
         return None
-
-
-async def _parts(file: BinaryIO, start: int, stop: int) -> AsyncGenerator[bytes]:
-    file.seek(start)
-    while start < stop:
-        part = await asyncio.to_thread(file.read, min(_PART_BYTES, stop - start))
-        if not part:
-            raise ConnectionError("the file has become shorter")
-        start += len(part)
-        yield part

@@ -1,13 +1,14 @@
-"""What request handlers share: bodies, JSON answers, errors, long responses to viewers that may stop reading."""
+"""What request handlers share: bodies, JSON answers, errors, files, long responses to viewers that may stop reading."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncGenerator
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ SEND_TIMEOUT_S = 10.0
 """A viewer that reads nothing for this long is disconnected."""
 BODY_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 4096
+PART_BYTES = 64 * 1024
 Change = TypeVar("Change", bound=Section)
 
 
@@ -85,6 +87,22 @@ async def _send_each(
     with contextlib.suppress(TimeoutError, ConnectionError):
         async with asyncio.timeout(1.0):
             await viewer.close(code=1001, message=b"the run has ended")
+
+
+def open_no_link(path: str, flags: int) -> int:
+    """An opener that follows no link."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+
+async def file_parts(file: BinaryIO, start: int, stop: int) -> AsyncGenerator[bytes]:
+    """The bytes of a file, read in another thread. Raises ConnectionError if it has become shorter."""
+    file.seek(start)
+    while start < stop:
+        part = await asyncio.to_thread(file.read, min(PART_BYTES, stop - start))
+        if not part:
+            raise ConnectionError("the file has become shorter")
+        start += len(part)
+        yield part
 
 
 def limit_send_buffer(request: web.Request) -> None:

@@ -24,12 +24,13 @@ _FILES = {
     "/recordings.js": "text/javascript",
     "/connection.js": "text/javascript",
     "/cameras.js": "text/javascript",
+    "/batch.js": "text/javascript",
     "/style.css": "text/css",
     "/icon.svg": "image/svg+xml",
 }
+_POLICY = "Content-Security-Policy"
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    _POLICY: "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -156,4 +157,5 @@ def make_app(feed: Feed, access: Access) -> web.Application:
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+    own_policy = {name: value for name, value in response.headers.items() if name == _POLICY}
+    response.headers.update({**_HEADERS, **own_policy})

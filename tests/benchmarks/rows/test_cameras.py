@@ -62,6 +62,7 @@ def test_the_row_measures_all_of_it_with_one_clip_that_is_long_enough(monkeypatc
     )
     change = Value("one camera fails", Spread.one(0.5), "%")
     monkeypatch.setattr(cameras.isolation, "measure", lambda clip, parts: parts_of.append(parts) or [change])
+    monkeypatch.setattr(cameras.unscheduled, "measure", lambda *_: [])
     monkeypatch.setattr(cameras, "one_camera", lambda *_: [])
     report = cameras.measure(Options())
     assert (report.name, change in report.values) == ("cameras", True)

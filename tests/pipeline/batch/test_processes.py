@@ -27,4 +27,40 @@ def test_how_many_workers_a_machine_feeds(cores, gpu, device, expected):
 
 
 def test_workers_share_the_cores():
-    assert [ThisMachine(workers, Cores(8)).cores for workers in (1, 3, 16)] == [8, 2, 1]
+    assert [ThisMachine(workers, machine=Cores(8)).cores for workers in (1, 3, 16)] == [8, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "recordings", "workers", "of_each", "engines"),
+    [
+        (2, 1, 9, 2, 1, 1),  # two engines side by side were faster: two processes
+        (2, 2, 9, 1, 2, 1),  # one on both cores was
+        (2, 1, 1, 1, 2, 2),  # a single recording gets both engines
+        (4, 1, 3, 3, 1, 1),
+        (16, 2, 100, 8, 2, 1),
+        (16, 2, 1, 2, 8, 4),  # no worker gets more cores than were measured
+        (16, 8, 100, 2, 8, 1),
+        (4, 8, 9, 1, 4, 1),  # the folder's engine was chosen on a larger machine
+        (2, 1, 0, 1, 2, 2),
+        (16, 2, None, 8, 2, 1),
+    ],
+)
+def test_workers_follow_from_the_engines_that_were_measured(cores, threads, recordings, workers, of_each, engines):
+    place = ThisMachine(None, machine=Cores(cores))
+    assert place.cores == min(cores, 8)
+    chosen = {"compared": True, "workers": 7, "threads": threads, "precision": "int8"}
+    assert place.share(chosen, recordings) == chosen | {"workers": engines}
+    assert (place.workers, place.cores) == (workers, of_each)
+
+
+@pytest.mark.parametrize("chosen", [{"compared": False, "workers": 1, "threads": 8}, {"model": "another network"}])
+def test_without_a_measurement_the_number_is_the_given_one(chosen):
+    place = ThisMachine(None, 4, Cores(8))
+    assert place.share(chosen, 100) == chosen
+    assert (place.workers, place.cores) == (4, 2)
+
+
+def test_a_number_that_the_user_gives_holds():
+    place, chosen = ThisMachine(2, machine=Cores(8)), {"compared": True, "workers": 4, "threads": 1}
+    assert place.share(chosen, 100) == chosen
+    assert (place.workers, place.cores) == (2, 4)

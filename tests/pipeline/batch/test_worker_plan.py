@@ -1,5 +1,7 @@
 """What workers are made from: their share of the machine, their engine, the settings of their runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.batch.inputs import recording_at
@@ -85,5 +87,15 @@ def test_the_shipped_network_is_chosen_once_and_made_alike(tmp_path, results):
         1,
         1,
     )
+    assert chosen["compared"] is False
     segmenter = make_segmenter(with_engine(plan, chosen))
     assert segmenter.description == chosen["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "compared"), [({}, True), ({"motion": {"infer_every": 3}}, False)])
+def test_engines_side_by_side_are_compared_where_every_frame_is_inferred(tmp_path, results, more, compared):
+    write_clip(tmp_path / "a.mp4", 3)
+    plan = replace(plan_of(results.root, make=make_segmenter, model={"precision": "float32"}, **more), cores=2)
+    chosen = choose_engine(plan, [recording_at("a.mp4", str(tmp_path / "a.mp4"))])
+    assert (chosen["compared"], chosen["workers"] * chosen["threads"] <= 2) == (compared, True)

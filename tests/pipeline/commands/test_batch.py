@@ -1,8 +1,10 @@
 """The command line of a batch: what it asks for, what it prints, how it ends."""
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -13,7 +15,9 @@ from pipeline.batch.stretches import AUTO_SPLIT, Splitting
 from pipeline.commands import batch
 from pipeline.commands.main import main
 from pipeline.errors import InputError
+from pipeline.web.server import listen
 from tests.pipeline.batch.fakes import Here, make_by_sum, outputs_in, summary_in, write_recordings
+from tests.pipeline.web.served import request as request_page
 
 
 @pytest.fixture
@@ -65,7 +69,8 @@ def test_what_a_command_line_asks_for(tmp_path):
         (("in", "--output", "out", "--split", "0.5"), "such as 90, 10m or 1h, got '0.5'"),
         (("in", "--output", "out", "--timeout", "0"), "expected seconds, more than 0, got '0'"),
         (("in", "--output", "out", "--timeout", "inf"), "got 'inf'"),
-        (("in", "--output", "out", "--serve", "8080"), "unrecognized arguments: --serve"),
+        (("in", "--output", "out", "--realtime"), "unrecognized arguments: --realtime"),
+        (("in", "--output", "out", "--serve", "host:"), "--serve: serve.address: expected .HOST:.PORT"),
         (("in", "--output", "out", "--min-score", "3"), "--min-score: model.min_score: expected at most 1, got '3'"),
     ],
 )
@@ -133,6 +138,39 @@ def test_events_that_cannot_be_written(tmp_path, recordings, here, capsys):
     given = ["batch", str(recordings), "--output", str(tmp_path / "out"), "--events", str(tmp_path / "no" / "e")]
     assert main(given) == 2
     assert "--events" in capsys.readouterr().err
+
+
+def test_a_page_shows_the_batch_while_it_runs(tmp_path, recordings, here, monkeypatch, capsys):
+    seen, real = [], batch.BatchProgress.update
+
+    def update(self, state):
+        real(self, state)
+        page = re.search(r"page: (http://\S+?)\?token=(\S+)", "".join(printed := [*capsys.readouterr()]))
+        texts.extend(printed)
+        if page is not None:
+            address.append(page.groups())
+        url, token = address[0]
+        body = request_page(f"{url}api/status", None, {"Authorization": f"Bearer {token}"})[2]
+        seen.append(json.loads(body))
+
+    texts, address = [], []
+    monkeypatch.delenv("STREAM_SEGMENT_TOKEN", raising=False)
+    monkeypatch.setattr(batch.BatchProgress, "update", update)
+    given = ["batch", str(recordings), "--output", str(tmp_path / "out"), "--set", "output.min_free_bytes=0"]
+    assert main([*given, "--serve", "0.0.0.0:0"]) == 0
+    assert [(one["results"], one["inputs"]) for one in seen] == [("out", 2)] * len(seen)
+    assert {one["done"] for one in seen} == {0, 1, 2}
+    assert here.made[0]._plan.settings.serve.address is None
+    with pytest.raises(OSError, match="refused"):
+        request_page(address[0][0])
+
+
+def test_a_port_in_use_ends_the_batch_before_it_begins(tmp_path, recordings, here, capsys):
+    with contextlib.closing(listen("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main(["batch", str(recordings), "--output", str(tmp_path / "out"), "--serve", port]) == 2
+    assert f"port {port} is in use" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_ends_the_batch_and_says_so(tmp_path, recordings, here, monkeypatch, capsys):
