@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import threading
+import time
 
 import pytest
 import yaml
@@ -91,17 +93,22 @@ def test_errors_of_a_settings_file(text, exits, tmp_path):
 
 @pytest.mark.parametrize("uri", NASTY_URIS)
 def test_printed_settings_name_a_variable_and_can_be_read_back(uri, exits, tmp_path, monkeypatch, capsys):
-    assert stream_segment.main(["--source", uri, "--serve-token", TOKEN, "--print-config"]) == 0
+    detect = f"source.detect_uri={json.dumps(uri)}"
+    assert stream_segment.main(["--source", uri, "--set", detect, "--serve-token", TOKEN, "--print-config"]) == 0
     text = capsys.readouterr().out
     assert SECRET not in text + exits()
     assert "  uri_env: STREAM_SEGMENT_SOURCE\n" in text
+    assert "  detect_uri_env: STREAM_SEGMENT_DETECT_SOURCE\n" in text
     assert "  token_env: STREAM_SEGMENT_TOKEN\n" in text
     path = tmp_path / "printed.yaml"
     path.write_text(text)
     monkeypatch.setenv("STREAM_SEGMENT_SOURCE", uri)
+    monkeypatch.setenv("STREAM_SEGMENT_DETECT_SOURCE", uri)
     monkeypatch.setenv("STREAM_SEGMENT_TOKEN", TOKEN)
     settings = load_settings(path)
     assert settings.source.uri.reveal() == uri
+    assert settings.source.detect_uri is not None
+    assert settings.source.detect_uri.reveal() == uri
     assert settings.serve.token is not None
     assert settings.serve.token.get_secret_value() == TOKEN
     assert dump_settings(settings) == text
@@ -109,11 +116,19 @@ def test_printed_settings_name_a_variable_and_can_be_read_back(uri, exits, tmp_p
         assert SECRET not in shown
 
 
+@pytest.mark.parametrize("uri", [uri for uri in NASTY_URIS if uri not in ADDRESSES])
+def test_a_sub_stream_that_is_none(uri, exits):
+    detect = f"source.detect_uri={json.dumps(uri)}"
+    assert stream_segment.main(["--source", "test:64x48", "--set", detect, "--no-window"]) == 2
+    assert SECRET not in exits()
+
+
 @pytest.mark.parametrize("uri", ADDRESSES)
 def test_a_camera_that_is_not_there(uri, exits, monkeypatch):
     """The page, its API and what is logged while the program tries to connect."""
     monkeypatch.setattr("pipeline.web.run_routes.STILL_TIMEOUT_S", 0.05)
-    source_settings = {"uri": uri, "reconnect": {"at_start": True, "read_timeout_s": 0.5, "first_delay_s": 0.05}}
+    reconnect = {"at_start": True, "read_timeout_s": 0.5, "first_delay_s": 0.05}
+    source_settings = {"uri": uri, "detect_uri": uri, "reconnect": reconnect}
     source = make_source(SourceSettings.model_validate(source_settings))
     with served(source, serve={"stalled_after_s": 0.1}, source=source_settings) as run:
         answers = [run.get(path) for path in ("/", "/api/status", "/healthz", "/metrics", "/snapshot.jpg")]
@@ -124,16 +139,23 @@ def test_a_camera_that_is_not_there(uri, exits, monkeypatch):
     assert SECRET not in text + exits()
 
 
-def test_a_camera_that_delivers(exits, tmp_path):
+def test_a_camera_that_delivers(exits, tmp_path, caplog, monkeypatch):
     """JSON lines, summary, page and log of a run whose address has secrets in all places."""
+    monkeypatch.setattr("pipeline.runtime.substream.STALE_S", 0.2)
     results = tmp_path / "results.jsonl"
-    with MjpegServer() as server:
-        address = server.url.partition("://")[2]
-        host, _, path = address.partition("/")
-        uri = f"http://joe:{SECRET}@{host}/{path}?token={SECRET}"
+    with MjpegServer() as server, MjpegServer() as sub:
+        uri, sub_uri = (
+            one.url.replace("http://", f"http://joe:{SECRET}@") + f"?token={SECRET}" for one in (server, sub)
+        )
         source = make_source(SourceSettings(uri=uri))
-        with served(source, source={"uri": uri}, detections={"path": str(results)}) as run:
+        settings = {"uri": uri, "detect_uri": sub_uri}
+        with served(source, source=settings, detections={"path": str(results)}) as run:
             run.wait_for_masks()
+            sub.running.clear()
+            until_s = time.monotonic() + 30
+            while "the network gets the main stream" not in caplog.text and time.monotonic() < until_s:
+                threading.Event().wait(0.01)
+            assert "the network gets the main stream" in caplog.text
             source_id = run.stream.info.source_id
             answers = [run.get(page) for page in ("/", "/api/status", "/healthz", "/metrics")]
     assert re.fullmatch(r"http://\*\*\*@127\.0\.0\.1:\d+/\S*\?\*\*\*", source_id)

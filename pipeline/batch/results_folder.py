@@ -320,7 +320,7 @@ class ResultsFolder:
                 shutil.rmtree(folder, ignore_errors=True)
         for work in entries_in(self.work):
             self._put_in_place(work)
-            if work.exists() and drivers.is_gone(work.name.rpartition(".")[2].partition("-")[0]):
+            if work.exists() and drivers.is_gone(_maker(work)):
                 shutil.rmtree(work, ignore_errors=True)
         for claim in (claim for part in entries_in(self.claims) for claim in entries_in(part)):
             if drivers.is_gone(_owner(claim)):
@@ -365,11 +365,19 @@ class ResultsFolder:
         self._put_in_place(claim.work)
         shutil.rmtree(claim.work, ignore_errors=True)
 
+    def holds(self, claim: Claim) -> bool:
+        """Whether nobody has taken a claim over."""
+        return _owner(self._claim_path(claim)) == _maker(claim.work)
+
     def release(self, claim: Claim) -> None:
         """Give a claim up, and remove what was written under it."""
-        number = unit_id(claim.unit)
-        (self.claims / number[:2] / f"{number}.{claim.fence}").unlink(missing_ok=True)
+        if self.holds(claim):
+            self._claim_path(claim).unlink(missing_ok=True)
         self.discard(claim)
+
+    def _claim_path(self, claim: Claim) -> Path:
+        number = unit_id(claim.unit)
+        return self.claims / number[:2] / f"{number}.{claim.fence}"
 
 
 def key_of(unit: Unit) -> str:
@@ -385,3 +393,8 @@ def _owner(claim: Path) -> str:
         return claim.read_text(encoding="ascii") or "nobody"
     except OSError:
         return "nobody"
+
+
+def _maker(work: Path) -> str:
+    """The token of the driver that made an attempt's folder."""
+    return work.name.rpartition(".")[2].partition("-")[0]

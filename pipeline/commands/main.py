@@ -31,7 +31,7 @@ def program() -> NoReturn:
         if "--no-window" not in arguments and not (arguments and arguments[0] in COMMANDS):
             start_probe()  # while the rest is imported
         importlib.import_module("pipeline.commands.run")
-        from pipeline.runtime.stream import Stream
+        from pipeline.threads.stage import any_stuck
 
         code = main()
         try:
@@ -39,7 +39,7 @@ def program() -> NoReturn:
         except BrokenPipeError:
             code = OutputClosedError.exit_code
         sys.stderr.flush()
-        if code == OutputClosedError.exit_code or Stream.any_stuck():
+        if code == OutputClosedError.exit_code or any_stuck():
             os._exit(code)  # the interpreter's own end would flush standard output once more, or wait for the thread
     sys.exit(code)
 

@@ -122,7 +122,7 @@ def summary_text(summary: RunSummary, camera: str | None = None) -> str:
     lines.extend([f"  seen       {seen} in view over the {what} (by track)"] if seen else [])
     lines.extend(f"  line       {line_text(line)}" for line in scene.lines)
     lines.extend(f"  zone       {_zone_line(zone)}" for zone in scene.zones)
-    lines.append(_times_line(stats, summary.live))
+    lines.extend(_times_lines(stats, summary.live))
     if summary.reconnects:
         lines.append(f"  reconnects {summary.reconnects}")
     if summary.restarts:
@@ -133,13 +133,14 @@ def summary_text(summary: RunSummary, camera: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _times_line(stats: RunStats, live: bool) -> str:
+def _times_lines(stats: RunStats, live: bool) -> list[str]:
     """How long frames take; of a recorded source, whose frames wait for each other, the network only."""
-    network = f"{_ms(stats.inference_p50_s)} a frame in the network"
-    if not live:
-        return f"  time       {network} (median)"
-    typical, most = _ms(stats.latency_p50_s), _ms(stats.latency_p95_s)
-    return f"  time       {typical} from capture to display (95 % within {most}), {network} (medians)"
+    parts = []
+    if live and stats.latency_p50_s is not None:
+        parts.append(f"{_ms(stats.latency_p50_s)} from capture to display (95 % within {_ms(stats.latency_p95_s)})")
+    if stats.inference_p50_s is not None:
+        parts.append(f"{_ms(stats.inference_p50_s)} a frame in the network")
+    return [f"  time       {', '.join(parts)} ({'median' if len(parts) == 1 else 'medians'})"] if parts else []
 
 
 def _by_folder(paths: Sequence[str]) -> list[str]:

@@ -108,15 +108,16 @@ class FlowHistory:
     def steps_since(self, frame: Frame) -> tuple[NDArray[np.uint8], Sequence[FlowStep]] | None:
         """The downscaled gray picture of an earlier frame and the steps from it to the newest frame.
 
-        For a frame that was never presented, the first step is computed from it to the frame presented after it. None
-        if the steps are gone: the frame is too old, or there was a scene cut since.
+        For a frame that was never presented, the first step is computed from it to the frame presented after it; for
+        one with a substitute, from that, which makes up for the time between both. None if the steps are gone: the
+        frame is too old, or there was a scene cut since.
         """
         if frame.index <= self._last_dropped_index or (frame.width, frame.height) != self._size_wh:
             return None
         later = [step for step in self._steps if step.index >= frame.index]
         if not later:
             return None
-        if later[0].index == frame.index:
+        if later[0].index == frame.index and frame.substitute is None:
             return later[0].gray, later[1:]
         gray = self.downscaled_gray(frame)
         flow = self._flow_between(gray, later[0].gray)
@@ -126,8 +127,8 @@ class FlowHistory:
         return gray, [first, *later[1:]]
 
     def downscaled_gray(self, frame: Frame) -> NDArray[np.uint8]:
-        """uint8 (h, w): the frame, downscaled and converted to gray."""
-        gray = cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2GRAY)
+        """uint8 (h, w): the frame, or its substitute, downscaled and converted to gray."""
+        gray = cv2.cvtColor(frame.inferred_bgr, cv2.COLOR_BGR2GRAY)
         width = min(self._width, frame.width)
         width, height = max(MIN_SIDE, width), max(MIN_SIDE, round(frame.height * width / frame.width))
         # OpenCV halves exactly in a tenth of the time of other factors, so that these get what halving leaves.

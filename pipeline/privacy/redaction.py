@@ -1,7 +1,7 @@
 """Redaction: the step between inference and everything that shows, stores or serves frames.
 
 It replaces the background, and redacts objects of the chosen classes. The latter fails closed: a pixel stays visible
-only if the network has recently inferred a frame that looks the same there; where that is unknown, the whole frame is
+only if the network has recently inferred a picture that looks the same there; where that is unknown, the whole frame is
 redacted.
 
 Shape letters: H, W frame height and width in pixels.
@@ -136,7 +136,7 @@ class Anonymizer:
         mask = grid.empty()
         for one in held:
             mask |= self._dilated(one.instances, frame.pts_s - one.pts_s + one.skew_s, grid)
-        if frame is not detections.frame:
+        if frame is not detections.frame or frame.substitute is not None:  # then the network has not seen the frame
             mask |= self._dilated(self._sensitive(captured.instances), found.skew_s, grid)
             if self._settings.cover_changes:
                 mask |= self._changes(detections.frame, frame, grid)

@@ -13,15 +13,15 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pipeline.controls import Controls
-from pipeline.errors import InputError, OutputClosedError, StreamSegmentError
+from pipeline.errors import InputError, OutputClosedError
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import END_DEADLINE_S, CameraEntry, CameraHost
 from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
 from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
+from pipeline.runtime.closing_run import ClosingRun
 from pipeline.runtime.newest_by_camera import NewestByCamera
 from pipeline.runtime.shared_network import SharedNetwork
 from pipeline.runtime.stream import Stream
@@ -45,7 +45,7 @@ POLL_S = 1 / 30
 """How often viewers and the end are polled while no frame comes."""
 
 
-class Cameras(CameraHost):
+class Cameras(CameraHost, ClosingRun):
     """The cameras of `settings.cameras`: each a `Stream` in a thread of its own, all with one network.
 
     Iterate over it inside a `with` block: (name, frame) as they are presented, of a live camera the newest frame, of a
@@ -213,20 +213,6 @@ class Cameras(CameraHost):
             for entry in self.entries.values():
                 closing.callback(entry.join, until_s)  # all end at the same time
         self._wall_s = self.clock() - self._opened_at_s
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except StreamSegmentError:
-            if error is None:
-                raise
-            logger.debug("while closing after %r", error, exc_info=True)
 
     # -- while it runs ------------------------------------------------------------------------------------------------
 

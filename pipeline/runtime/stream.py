@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pipeline.controls import Controls
-from pipeline.errors import RunError, StreamSegmentError
+from pipeline.errors import RunError
 from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
+from pipeline.runtime.closing_run import ClosingRun
 from pipeline.runtime.image_instances import ImageInstances
 from pipeline.runtime.inference import InferenceStage, SegmenterFor, segmenter_for
 from pipeline.runtime.network_share import NetworkShare, ScheduledInference
@@ -30,7 +28,7 @@ from pipeline.runtime.plan import SourcePlan, plan_run
 from pipeline.runtime.playback import Playback
 from pipeline.runtime.presenter import Presenter
 from pipeline.runtime.sink_worker import SinkWorker
-from pipeline.runtime.substream import Substream
+from pipeline.runtime.substream import make_substream
 from pipeline.runtime.wiring import wire
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SupervisedSegmenter
@@ -40,8 +38,8 @@ from pipeline.sinks.factory import make_sinks, make_window
 from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
 from pipeline.sinks.window import Window
 from pipeline.sources.base import Source
-from pipeline.sources.factory import make_detect_source, make_source
-from pipeline.threads.stage import THREAD_PREFIX, FirstError, SlotClosed, Stage
+from pipeline.sources.factory import make_source
+from pipeline.threads.stage import FirstError, SlotClosed, Stage
 from pipeline.tracking.tracker import Tracker
 from pipeline.web.view import RunView
 
@@ -53,7 +51,7 @@ JOIN_DEADLINE_S = 15.0
 """How long a stage may take to end: the slowest is an inference that has just begun."""
 
 
-class Stream:
+class Stream(ClosingRun):
     """Segmented frames of one source, with the threads and policies of the command line.
 
     Iterate over it inside a `with` block: each frame has then been drawn, and handed to every sink. The iteration ends
@@ -90,7 +88,6 @@ class Stream:
         self.clock = clock
         self.opened = False
         self._source = source if source is not None else make_source(settings.source, clock)
-        detect_source = make_detect_source(settings.source, clock)
         self._segmenter_for = (lambda *_: segmenter) if isinstance(segmenter, Segmenter) else segmenter or segmenter_for
         self._camera = camera
         self._own_sinks: list[Sink] = []
@@ -101,7 +98,7 @@ class Stream:
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
-        self._substream = None if detect_source is None else Substream(detect_source, self._errors)
+        self._substream = make_substream(settings.source, self._errors, clock)
         self.view = RunView(
             self.ledger,
             self.controls,
@@ -176,10 +173,9 @@ class Stream:
         tracker = Tracker(plan.tracking, high_score) if plan.tracking is not None else None
         stage = ScheduledInference if isinstance(segmenter, NetworkShare) else InferenceStage
         inference = stage(segmenter, tracker, wiring, plan.batching, ledger, self.clock)
-        inlets, outlets = (wiring.to_inference,), (wiring.results,)
         self._stages = [
             Stage("capture", read, self._errors, outlets=wiring.frame_slots),
-            Stage("inference", inference.run, self._errors, inlets, outlets),
+            Stage("inference", inference.run, self._errors, (wiring.to_inference,), (wiring.results,)),
         ]
 
     def _open_sinks(self) -> None:
@@ -311,8 +307,7 @@ class Stream:
                 with self._errors.guard(stage.name):
                     stage.join(JOIN_DEADLINE_S)
             if self._substream is not None:
-                with self._errors.guard("sub-stream"):
-                    self._substream.close()
+                self._substream.close()
             self._wall_s = self.clock() - self._opened_at_s
         self._errors.raise_if_any()
 
@@ -352,20 +347,6 @@ class Stream:
             with self._errors.guard(worker.sink.name):
                 action(worker)
 
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except StreamSegmentError:
-            if error is None:
-                raise
-            logger.debug("while closing after %r", error, exc_info=True)
-
     # -- looking ------------------------------------------------------------------------------------------------------
 
     @property
@@ -398,7 +379,6 @@ class Stream:
 
     def summary(self) -> RunSummary:
         """What the run did so far; final after `close`."""
-        failed = self._errors.error is not None
         return RunSummary(
             source=self.info,
             live=self.plan.live,
@@ -407,17 +387,12 @@ class Stream:
             reconnects=self._source.state.reconnects,
             restarts=self._segmenter.restarts,
             outputs=[path for sink in self.sinks for path in sink.outputs],
-            end=EndReason.FAILED if failed else self._end,
+            end=self._end if self._errors.error is None else EndReason.FAILED,
             wall_s=self._wall_s if self._wall_s is not None else self.clock() - self._opened_at_s,
             scene=self._presenter.scene,
             source_warnings=self._source.warnings.texts(),
             decisions=self.ledger.entries,
         )
-
-    @classmethod
-    def any_stuck(cls) -> bool:
-        """Whether a thread of any stream in this process did not end within its deadline."""
-        return any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate())
 
     def _check_opened(self) -> None:
         if not self.opened:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 
-from pipeline.records import Frame
+from pipeline.records import Clock, Frame
+from pipeline.runtime.stream_lag import StreamLag
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
+from pipeline.sources.factory import make_detect_source
 from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
 
 log = logging.getLogger(__name__)
@@ -15,15 +19,16 @@ log = logging.getLogger(__name__)
 STALE_S = 1.0
 """Without a picture for longer, the network gets the frames of the main stream; redaction covers the whole frame when
 results are two seconds old."""
-MOST_SKEW_S = 0.1
-"""A picture further in time from every frame of the main stream is not inferred: its masks would lie beside a moving
-object. Half an interval of a main stream of 5 frames a second."""
+MOST_ARRIVED = 16
+"""Pictures kept that arrive between two frames of the main stream."""
+MOST_HELD_BYTES = 64 << 20
+"""Memory for frames of the main stream that wait for a sub-stream that is later."""
 CLOSE_DEADLINE_S = 2.0
-"""How long `close` waits for the thread; a connection that hangs is left behind by the source."""
+"""How long an interrupted source may take to return; then its thread is left behind, and closes it whenever it does."""
 
 
 class Substream:
-    """Reads a sub-stream in a thread, and pairs its newest picture with a frame of the main stream.
+    """Reads a sub-stream in a thread, and pairs its pictures with frames of the main stream.
 
     Args:
         source: closed; a live one that reconnects by itself.
@@ -32,11 +37,13 @@ class Substream:
 
     def __init__(self, source: Source, errors: FirstError) -> None:
         self._source = source
-        self._newest: Slot[Frame] = Slot(1, Overflow.DROP_OLDEST)
-        self._stage = Stage("sub-stream", self._read, errors, outlets=(self._newest,))
-        self._before: Frame | None = None
+        self._arrived: Slot[Frame] = Slot(MOST_ARRIVED, Overflow.DROP_OLDEST)
+        self._stage = Stage("sub-stream", self._read, errors, outlets=(self._arrived,))
+        self._lag = StreamLag()
+        self._pictures: deque[Frame] = deque()  # that the main stream has not caught up with
+        self._frames: deque[Frame] = deque()  # the newest of the main stream
         self._last_index = -1
-        self._picture_at_s: float | None = None
+        self._arrived_at_s: float | None = None
         self._lost = False
 
     def start(self) -> None:
@@ -50,44 +57,58 @@ class Substream:
     def close(self) -> None:
         """End the thread. May be called without `start`."""
         self.interrupt()
-        self._stage.join(CLOSE_DEADLINE_S)
+        self._stage.wait(CLOSE_DEADLINE_S)
 
     def to_infer(self, frame: Frame) -> Frame | None:
         """Returns what to infer now that the main stream has given a frame; None: nothing new.
 
-        It is the frame nearest in time to the newest picture, this one or the one before, with the picture as its
+        It is the frame nearest in time to the newest picture, this one or an earlier one, with the picture as its
         `substitute`; without a sub-stream, the frame itself. Each picture and each frame is inferred once at most.
 
         Args:
             frame: the next captured one, in order.
         """
-        before, self._before = self._before, frame
-        picture = self._take()
-        if picture is not None:
-            self._picture_at_s = picture.captured_at_s
-        elif self._picture_at_s is None:
-            self._picture_at_s = frame.captured_at_s  # it has as long to appear as it may be silent later
+        self._lag.see_frame(frame)
+        self._hold(frame)
+        picture = self._due(frame)
         self._note_loss(frame)
         if self._lost:
-            return self._chosen(frame)
-        if picture is None:
+            chosen = frame
+        elif picture is not None:
+            chosen = min((replace(one, substitute=picture) for one in self._frames), key=lambda one: one.skew_s)
+        else:
             return None
-        candidates = [one for one in (before, frame) if one is not None and one.index > self._last_index]
-        paired = min((replace(one, substitute=picture) for one in candidates), key=lambda one: one.skew_s)
-        return self._chosen(paired) if paired.skew_s <= MOST_SKEW_S else None
+        if chosen.index <= self._last_index:
+            return None
+        self._last_index = chosen.index
+        return chosen
 
-    def _chosen(self, frame: Frame) -> Frame:
-        self._last_index = frame.index
-        return frame
+    def _hold(self, frame: Frame) -> None:
+        """Keep the frame, and those before it that a picture may still be nearest to; at least the last one."""
+        self._frames.append(frame)
+        behind_s = max(0.0, -self._lag.seconds)
+        most = max(2, MOST_HELD_BYTES // frame.image_bgr.nbytes)
+        while len(self._frames) > 2 and (
+            len(self._frames) > most or self._frames[1].captured_at_s < frame.captured_at_s - behind_s
+        ):
+            self._frames.popleft()
 
-    def _take(self) -> Frame | None:
+    def _due(self, frame: Frame) -> Frame | None:
+        """The newest picture that the main stream has caught up with, at the time at which it does."""
         with suppress(SlotClosed):
-            return next(iter(self._newest.get_all()), None)
-        return None
+            for picture in self._arrived.get_all():
+                self._arrived_at_s = picture.captured_at_s
+                self._lag.see_picture(picture)
+                self._pictures.append(picture)
+        due = None
+        while self._pictures and self._pictures[0].captured_at_s + self._lag.seconds <= frame.captured_at_s:
+            due = self._pictures.popleft()
+        return None if due is None else replace(due, captured_at_s=due.captured_at_s + self._lag.seconds)
 
     def _note_loss(self, frame: Frame) -> None:
-        assert self._picture_at_s is not None
-        lost = frame.captured_at_s - self._picture_at_s > STALE_S
+        if self._arrived_at_s is None:
+            self._arrived_at_s = frame.captured_at_s  # it has as long to appear as it may be silent later
+        lost = frame.captured_at_s - self._arrived_at_s > STALE_S
         if lost is self._lost:
             return
         self._lost = lost
@@ -101,6 +122,12 @@ class Substream:
         try:
             self._source.open()
             while (picture := self._source.read()) is not None:
-                self._newest.put(picture)
+                self._arrived.put(picture)
         finally:
             self._source.close()
+
+
+def make_substream(settings: SourceSettings, errors: FirstError, clock: Clock) -> Substream | None:
+    """The sub-stream that the settings name; None without one. Raises InputError if it cannot be one."""
+    source = make_detect_source(settings, clock)
+    return None if source is None else Substream(source, errors)

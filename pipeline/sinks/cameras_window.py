@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.controls import Controls, ControlState, DisplayChange
@@ -15,7 +14,8 @@ from pipeline.settings.output_settings import AttractSettings, PlaySpeed, Window
 from pipeline.sinks.attract import AttractScreen, AttractTimer
 from pipeline.sinks.base import CamerasViewer, Presentation, RunContext
 from pipeline.sinks.inspector import Chosen, Inspector
-from pipeline.sinks.keys import CAMERAS_KEYS, Action
+from pipeline.sinks.key_effects import KeyEffects
+from pipeline.sinks.keys import CAMERAS_KEYS
 from pipeline.sinks.mosaic_view import MosaicView
 from pipeline.sinks.still import save_still
 from pipeline.sinks.toolkit import Desktop, Input, ToolkitWindow
@@ -40,7 +40,7 @@ class _Panels:
     chosen: Chosen | None = None
 
 
-class CamerasWindow(CamerasViewer):
+class CamerasWindow(KeyEffects, CamerasViewer):
     """Shows a mosaic of all cameras, one that the user chose, or one after the other.
 
     Args:
@@ -209,28 +209,7 @@ class CamerasWindow(CamerasViewer):
         if given.number is not None:
             self._view.choose(given.number)
         elif given.action is not None:
-            self._effects.get(given.action, lambda: None)()
-
-    @cached_property
-    def _effects(self) -> Mapping[Action, Callable[[], object]]:
-        """What each action does; the others nothing."""
-        return {
-            Action.HELP: self._toggle_keys,
-            Action.MASKS: partial(self._switch, "masks"),
-            Action.BOXES: partial(self._switch, "boxes"),
-            Action.LABELS: partial(self._switch, "labels"),
-            Action.IDS: partial(self._switch, "ids"),
-            Action.INSPECT: self._inspect_next,
-            Action.DETAILS: self._toggle_status,
-            Action.BACK: partial(self._view.step, -1),
-            Action.FORWARD: partial(self._view.step, 1),
-            Action.PAUSE: self._pause,
-            Action.RECORD: self._record,
-            Action.SAVE: self._save_still,
-            Action.FULLSCREEN: self._toolkit.toggle_fullscreen,
-            Action.LEAVE: self._leave,
-            Action.QUIT: self._quit,
-        }
+            self._act(given.action)
 
     def _click(self, x: int, y: int) -> None:
         """Chooses a camera of several, or an object of the chosen one."""
@@ -251,26 +230,21 @@ class CamerasWindow(CamerasViewer):
         elif self._inspector is not None and self._inspected == self._view.chosen:
             self._inspector.choose_next()
 
-    def _toggle_keys(self) -> None:
+    def _toggle_help(self) -> None:
         self._has_keys = not self._has_keys
 
-    def _toggle_status(self) -> None:
+    def _toggle_details(self) -> None:
         self._view.has_status = not self._view.has_status
+
+    def _step(self, direction: int) -> None:
+        self._view.step(direction)
+
+    def _back(self) -> bool:
+        return self._view.back()
 
     def _pause(self) -> None:
         self._paused_at_s = self._desktop.clock() if self._paused_at_s is None else None
         self._toolkit.set_suffix(" (paused)" if self.paused else "")
-
-    def _leave(self) -> None:
-        if self._view.back():
-            return
-        if self._toolkit.fullscreen:
-            self._toolkit.toggle_fullscreen()
-        else:
-            self._quit()
-
-    def _quit(self) -> None:
-        self.stop_requested = True
 
     def _controls(self) -> list[Controls]:
         """Those of the cameras in view."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.controls import Controls, ControlState, DisplayChange
@@ -15,16 +13,15 @@ from pipeline.sinks.album import Album
 from pipeline.sinks.attract import AttractScreen, AttractTimer
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 from pipeline.sinks.inspector import Inspector
-from pipeline.sinks.keys import SEEK_STEP_S, Action, help_rows
+from pipeline.sinks.key_effects import KeyEffects
+from pipeline.sinks.keys import SEEK_STEP_S, help_rows
 from pipeline.sinks.still import save_still, still_name
 from pipeline.sinks.toolkit import Desktop, Input, ToolkitWindow
 from pipeline.sinks.viewport import Viewport
 from pipeline.sources.base import position_text
 
-_SWITCHES = {Action.MASKS: "masks", Action.BOXES: "boxes", Action.LABELS: "labels", Action.IDS: "ids"}
 
-
-class Window(Sink):
+class Window(KeyEffects, Sink):
     """Shows presented frames; runs in the main thread, as GUI toolkits require.
 
     Args:
@@ -195,53 +192,25 @@ class Window(Sink):
             if point is not None:
                 view.inspector.choose_at(*point)
         if given.action is not None:
-            self._effects[given.action]()
-
-    @cached_property
-    def _effects(self) -> Mapping[Action, Callable[[], object]]:
-        """What each action does."""
-        return {
-            Action.HELP: self._toggle_help,
-            Action.MASKS: partial(self._switch, "masks"),
-            Action.BOXES: partial(self._switch, "boxes"),
-            Action.LABELS: partial(self._switch, "labels"),
-            Action.IDS: partial(self._switch, "ids"),
-            Action.INSPECT: lambda: self._view.inspector.choose_next(),
-            Action.DETAILS: self._toggle_details,
-            Action.BACK: partial(self._step, -1),
-            Action.FORWARD: partial(self._step, 1),
-            Action.PAUSE: self._pause,
-            Action.RECORD: self._record,
-            Action.SAVE: self._save_still,
-            Action.FULLSCREEN: self._toolkit.toggle_fullscreen,
-            Action.LEAVE: self._leave,
-            Action.QUIT: self._quit,
-            Action.OTHER: self._leave_image,
-        }
+            self._act(given.action)
 
     def _toggle_help(self) -> None:
         self._view.keys = () if self._view.keys else help_rows(self._kind)
+
+    def _inspect_next(self) -> None:
+        self._view.inspector.choose_next()
 
     def _toggle_details(self) -> None:
         self._view.has_details = not self._view.has_details
 
     def _pause(self) -> None:
         if self._kind is SourceKind.STILLS:
-            self._leave_image()
+            self._press_other()
         else:
             self._view.is_paused = self._paused = not self._paused
             self._toolkit.set_suffix(" (paused)" if self._paused else "")
 
-    def _leave(self) -> None:
-        if self._toolkit.fullscreen:
-            self._toolkit.toggle_fullscreen()
-        else:
-            self._quit()
-
-    def _quit(self) -> None:
-        self.stop_requested = True
-
-    def _leave_image(self) -> None:
+    def _press_other(self) -> None:
         """Go to the next image; leaves the last one."""
         if self._kind is SourceKind.STILLS and not self._show_image(1):
             self._holds_image = False

@@ -129,6 +129,11 @@ THREAD_PREFIX = "stream_segment "
 """How the names of all our threads begin."""
 
 
+def any_stuck() -> bool:
+    """Whether a thread of ours, in this process, did not end within its deadline; once every run has ended."""
+    return any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate())
+
+
 class FirstError:
     """Keeps the first error of a run: the ones after it are mostly its consequences.
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import ceil
 
 import cv2
@@ -144,3 +145,23 @@ def test_sample_is_bilinear_with_pixel_centers_on_whole_numbers():
     flow = np.dstack([image, 2 * image]).astype(np.float32)
     np.testing.assert_allclose(sample_bilinear(flow, points * 2, stride=2)[0, 1], [65, 130], atol=0.6)
     assert sample_bilinear(flow, np.zeros((0, 4), np.complex64)).shape == (0, 4, 2)
+
+
+def test_from_a_substitute_the_first_step_leads_to_the_frame_itself():
+    """The sub-stream is half as large in x, a quarter smaller in y, and two steps late."""
+    history = FlowHistory(WIDTH, 10.0)
+    for index in range(4):
+        history.add(pan(index))
+    small = cv2.resize(pan(0).image_bgr, (WIDTH // 2, HEIGHT * 3 // 4), interpolation=cv2.INTER_AREA)
+    gray, steps = history.steps_since(replace(pan(2), substitute=frame_of(0, small)))
+    assert [step.index for step in steps] == [2, 3]
+    np.testing.assert_allclose(np.median(steps[0].flow.astype(np.float32), axis=(0, 1)), [-6, -2], atol=0.4)
+    assert gray.shape == (HEIGHT, WIDTH)
+    assert np.abs(gray.astype(float) - history.downscaled_gray(pan(0))).mean() < 6
+
+
+def test_from_a_substitute_of_another_scene_nothing_leads_to_the_frame():
+    history = FlowHistory(WIDTH, 10.0)
+    history.add(pan(0))
+    other = frame_of(0, window(texture(5), 20, 20))
+    assert history.steps_since(replace(pan(0), substitute=other)) is None

@@ -283,6 +283,56 @@ def test_a_person_who_enters_after_the_result_is_redacted_as_a_change():
     assert not redacted(unwatched).any()
 
 
+def scene_with(person_x=None, height=HEIGHT, width=WIDTH):
+    """A textured wall, and a person of other colors in front of it: columns of WIDTH."""
+    image = np.random.default_rng(7).integers(100, 140, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    if person_x is not None:
+        image[30:80, person_x : person_x + 20] = (20, 20, 160)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def shown_of(index, image, seen, boxes, anonymizer, seen_at_s=0.0):
+    """bool (H, W): what is redacted of a frame in whose place the network got `seen`, `seen_at_s` later."""
+    frame = frame_at(index, image=image)
+    substitute = replace(frame_at(0, image=seen), captured_at_s=frame.captured_at_s + seen_at_s)
+    finding = Detections(replace(frame, substitute=substitute), objects(*boxes))
+    return redacted(anonymizer.apply(shown_at(frame, finding), frame.image_bgr))
+
+
+def test_what_the_sub_stream_shows_elsewhere_is_redacted_as_a_change():
+    """The network found the person where the sub-stream has them; in the main stream they are 60 columns further."""
+    anonymizer = anonymizer_with(cover_changes=True, margin=0.0)
+    small = scene_with(30, 45, 64)  # smaller, and narrower than the frame
+    same = shown_of(0, scene_with(30), small, [[30, 30, 50, 80]], anonymizer)
+    assert same[35:75, 32:48].all()
+    assert not same[:, 100:].any()
+    elsewhere = shown_of(1, scene_with(90), small, [[30, 30, 50, 80]], anonymizer)
+    assert elsewhere[31:79, 31:49].all()
+    assert elsewhere[31:79, 91:109].all()
+
+
+def test_a_sub_stream_of_another_scene_redacts_everything():
+    other = np.random.default_rng(8).integers(0, 255, (9, 16, 3)).astype(np.uint8)
+    other = cv2.resize(other, (64, 36), interpolation=cv2.INTER_NEAREST)
+    assert shown_of(0, scene_with(), other, [], anonymizer_with(cover_changes=True)).all()
+    assert not shown_of(0, scene_with(), scene_with(), [], anonymizer_with(cover_changes=True)).any()
+
+
+@pytest.mark.parametrize("seen_at_s", [0.2, -0.2])
+def test_the_mask_grows_with_the_time_between_frame_and_sub_stream(seen_at_s):
+    anonymizer = anonymizer_with(margin=0.0, spread=0.5)
+    mask = shown_of(0, None, scene_with(), [[60, 30, 80, 60]], anonymizer, seen_at_s)
+    assert mask[45].sum() == 40  # 9 pixels on both sides, and one for safety
+
+
+def test_what_the_network_got_in_its_place_does_not_leave_with_a_frame():
+    settings = Settings.model_validate({"privacy": {"mode": "silhouette"}})
+    given = captured()
+    frame = replace(given.frame, substitute=make_frame(61))
+    shown = Redactor(settings, NAMES).apply(replace(given, frame=frame))
+    assert shown.frame.substitute is None
+
+
 @pytest.mark.parametrize("mode", ["blur", "pixelate"])
 def test_blur_and_pixelation_leave_nothing_finer_than_a_cell(mode):
     stripes = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

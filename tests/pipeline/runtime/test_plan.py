@@ -49,6 +49,20 @@ def test_which_frames_win_and_which_are_presented(kind, values, live, join):
     assert (plan.live, plan.join, plan.smooth) == (live, join, join is not JoinKind.EXACT)
 
 
+SUB_STREAM = {"source": {"detect_uri": "rtsp://cam/sub"}}
+
+
+def test_a_sub_stream_goes_with_live_sources_and_smooth_presentation_only():
+    assert source_plan(LIVE, SUB_STREAM).join is JoinKind.SMOOTH
+    for kind in (RECORDED, STILLS):
+        with pytest.raises(InputError, match=r"source\.detect_uri .* of a source every frame is read"):
+            source_plan(kind, SUB_STREAM)
+    with pytest.raises(InputError, match=r"source\.detect_uri .* of a source every frame is read"):
+        source_plan(LIVE, {"source": {**SUB_STREAM["source"], "policy": "recorded"}})
+    with pytest.raises(InputError, match=r"presentation: exact .* source\.detect_uri"):
+        planned(EXACT | SUB_STREAM)
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "low_score", "smoothing"),
     [(LIVE, {}, 0.4, 0.5), (RECORDED, EVERY_THIRD, 0.4, 0.5), (RECORDED, {}, None, 0.0), (LIVE, EXACT, None, 0.0)],

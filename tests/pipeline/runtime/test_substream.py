@@ -3,14 +3,16 @@
 import logging
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from pipeline.errors import RunError
+from pipeline.errors import InputError, RunError
 from pipeline.records import Frame, SourceInfo, SourceKind
-from pipeline.runtime.substream import Substream
+from pipeline.runtime.substream import Substream, make_substream
+from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.threads.stage import FirstError, Overflow, Slot
 from tests.pipeline.fakes import DEADLINE_S, make_frame
@@ -63,13 +65,15 @@ class Steered:
         self.substream.close()
         assert self.source.closed
 
-    def give(self, at_s):
-        picture = Frame("sub", self._given, self._given, Fraction(1), at_s, np.zeros((30, 40, 3), np.uint8))
+    def give(self, at_s, image=None):
+        """Returns the number of the picture."""
+        image = np.zeros((30, 40, 3), np.uint8) if image is None else image
+        picture = Frame("sub", self._given, self._given, Fraction(1), at_s, image)
         self._given += 1
         self.until(lambda: self.source.asked == self._given)  # the ones before were taken over
         self.source.frames.put(picture)
         self.until(lambda: self.source.asked > self._given)
-        return picture
+        return picture.index
 
     def until(self, condition):
         deadline_s = time.monotonic() + DEADLINE_S
@@ -77,10 +81,13 @@ class Steered:
             threading.Event().wait(0.001)
         assert condition()
 
-    def main(self, index, at_s):
-        """What is inferred at this frame: the frame's index and its substitute."""
-        chosen = self.substream.to_infer(make_frame(index, captured_at_s=at_s))
-        return None if chosen is None else (chosen.index, chosen.substitute)
+    def main(self, index, at_s, image=None):
+        """What is inferred at this frame: the frame's index and the number of the picture, if it is one."""
+        frame = make_frame(index, captured_at_s=at_s)
+        chosen = self.substream.to_infer(frame if image is None else replace(frame, image_bgr=image))
+        if chosen is None:
+            return None
+        return chosen.index, None if chosen.substitute is None else chosen.substitute.index
 
 
 @pytest.fixture
@@ -101,8 +108,8 @@ def test_a_picture_goes_with_the_nearest_frame_and_is_inferred_once(steered):
 def test_a_frame_is_inferred_once(steered):
     first = steered.give(10.04)
     assert steered.main(0, 10.04) == (0, first)
-    second = steered.give(10.05)
-    assert steered.main(1, 10.08) == (1, second)  # frame 0 is nearer
+    steered.give(10.05)
+    assert steered.main(1, 10.08) is None  # frame 0 is nearer
 
 
 def test_of_several_pictures_the_newest_counts(steered):
@@ -112,19 +119,33 @@ def test_of_several_pictures_the_newest_counts(steered):
     assert steered.main(1, 10.08) is None
 
 
-def test_a_picture_far_from_every_frame_is_not_inferred(steered):
-    steered.give(9.9)
-    assert steered.main(0, 10.01) is None
-    picture = steered.give(10.2)
-    assert steered.main(1, 10.29) == (1, picture)
+def moving(step):
+    """A white bar on gray, which moves two columns a step and back."""
+    image = np.full((36, 64, 3), 90, np.uint8)
+    x = 2 * abs(step % 50 - 25)
+    image[:, x : x + 8] = 255
+    return image
 
 
-def test_skew(steered):
-    steered.give(10.25)
-    steered.substream.to_infer(make_frame(0, captured_at_s=10.0))
-    steered.give(10.25)
-    assert steered.substream.to_infer(make_frame(1, captured_at_s=10.3125)).skew_s == 0.0625
-    assert make_frame(1).skew_s == 0.0
+@pytest.mark.parametrize("later", [3, -3], ids=["main later", "sub later"])
+def test_once_something_moves_a_picture_goes_with_the_frame_that_shows_the_same(later, steered):
+    """25 frames a second in both streams, one of them three frames later."""
+    pairs = []
+    for index in range(60):
+        at_s = 10 + index / 25
+        steered.give(at_s - 0.001, moving(index + max(later, 0)))
+        pairs.append(steered.main(index, at_s, moving(index + max(-later, 0))))
+    assert {frame - picture for frame, picture in pairs[40:]} == {later}
+
+
+def test_of_large_frames_two_wait_for_a_sub_stream_that_is_later(steered, monkeypatch):
+    monkeypatch.setattr("pipeline.runtime.substream.MOST_HELD_BYTES", 36 * 64 * 3)
+    pairs = []
+    for index in range(60):
+        at_s = 10 + index / 25
+        steered.give(at_s - 0.001, moving(index))
+        pairs.append(steered.main(index, at_s, moving(index + 3)))
+    assert {frame - picture for frame, picture in pairs[40:]} == {-1}
 
 
 def test_without_a_picture_for_a_second_the_network_gets_the_main_stream(steered, caplog):
@@ -135,12 +156,13 @@ def test_without_a_picture_for_a_second_the_network_gets_the_main_stream(steered
     assert steered.main(2, 11.01) == (2, None)
     assert steered.main(3, 11.05) == (3, None)
     assert caplog.messages == ["fake: no picture of the sub-stream for 1 s; the network gets the main stream"]
-    picture = steered.give(11.06)
-    assert steered.main(4, 11.09) == (4, picture)  # frame 3 is nearer, but was inferred
-    assert steered.main(5, 11.13) is None
+    steered.give(11.06)
+    assert steered.main(4, 11.09) is None  # frame 3 is nearer, and was inferred
+    picture = steered.give(11.12)
+    assert steered.main(5, 11.13) == (5, picture)
     assert caplog.messages[1:] == ["fake: the sub-stream is back"]
     assert steered.main(6, 12.05) is None
-    assert steered.main(7, 12.07) == (7, None)
+    assert steered.main(7, 12.13) == (7, None)
     assert len(caplog.messages) == 3
 
 
@@ -164,6 +186,12 @@ def test_what_fails_in_its_thread_is_reported(steered):
     steered.until(lambda: steered.errors.error is not None)
     assert str(steered.errors.error) == "boom"
     assert steered.source.closed
+
+
+def test_without_the_setting_there_is_none():
+    assert make_substream(SourceSettings(), FirstError(), time.monotonic) is None
+    with pytest.raises(InputError, match="is not supported"):
+        make_substream(SourceSettings(detect_uri="foo://x"), FirstError(), time.monotonic)
 
 
 def test_it_may_be_closed_without_a_start():

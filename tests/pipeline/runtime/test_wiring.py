@@ -78,6 +78,30 @@ def test_live_smooth_frames_that_are_not_inferred_are_not_lost():
     assert lost(ledger) == {DropStage.DISPLAY: 1}
 
 
+class EveryOther:
+    """A sub-stream that has a picture for every other frame, of the frame before."""
+
+    def to_infer(self, frame):
+        return replace(make_frame(frame.index - 1), substitute=make_frame(7)) if frame.index % 2 else None
+
+
+@pytest.mark.parametrize(("every", "inferred"), [(1, [0, 2, 4, 6, 8]), (2, [0, 4, 8])])
+def test_with_a_sub_stream_only_its_pictures_are_inferred_and_every_frame_is_shown(every, inferred):
+    plan, ledger = plan_run(Settings.model_validate({"motion": {"infer_every": every}})), RunLedger()
+    live = plan.for_source(replace(INFO, kind=SourceKind.LIVE))
+    wiring = wire(live, plan.settings.motion, ledger, FakeClock(), EveryOther())
+    given, shown = [], []
+    for index in range(10):
+        for outlet in wiring.outlets:
+            outlet(make_frame(index))
+        given += wiring.to_inference.get_all()
+        shown.append(wiring.join.next(0).frame)
+    assert [frame.index for frame in given] == inferred
+    assert {frame.substitute.index for frame in given} == {7}
+    assert [(frame.index, frame.substitute) for frame in shown] == [(index, None) for index in range(10)]
+    assert lost(ledger) == {}
+
+
 def test_recorded_smooth_only_keyframes_are_inferred():
     wiring, ledger = wired(live=False, smooth=True, values={"motion": {"infer_every": 3}})
     for index in range(5):

@@ -12,10 +12,11 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
+from pipeline.safe_uri import SourceUri
 from pipeline.settings.source_settings import Policy, ReconnectSettings, SourceSettings
 from pipeline.sources import factory
 from pipeline.sources.base import Source
-from pipeline.sources.factory import LimitedSource, make_source, sample_frames, spread_frames
+from pipeline.sources.factory import LimitedSource, make_detect_source, make_source, sample_frames, spread_frames
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
 from pipeline.sources.pattern import PatternSource, read_frame_number
@@ -143,6 +144,26 @@ def test_without_reconnection_a_lost_source_is_a_run_error(monkeypatch: pytest.M
     with pytest.raises(RunError, match="camera 0 stopped delivering frames"):
         source.read()
     source.close()
+
+
+def test_a_sub_stream_reconnects_and_may_come_later() -> None:
+    settings = SourceSettings(uri="0", width=1920, fps=5, reconnect=ReconnectSettings(enabled=False), max_frames=3)
+    assert make_detect_source(settings) is None
+    source = make_detect_source(settings.model_copy(update={"detect_uri": SourceUri("http://127.0.0.1:9/sub")}))
+    assert isinstance(source, ReconnectingSource)
+    info = source.open()
+    source.close()
+    assert info.description == "http://127.0.0.1:9/sub: not connected yet, retrying"
+
+
+def test_a_sub_stream_is_a_camera_or_a_stream(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 3)
+    with pytest.raises(
+        InputError, match=r"source\.detect_uri needs a camera or a network stream, and a\.mp4 is a file"
+    ):
+        make_detect_source(SourceSettings(uri="0", detect_uri=str(clip)))
+    with pytest.raises(InputError, match="is not supported"):
+        make_detect_source(SourceSettings(uri="0", detect_uri="foo://x"))
 
 
 PTS_MS = [0, 40, 100, 101, 300, 340, 900]

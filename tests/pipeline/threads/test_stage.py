@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from pipeline.errors import InputError, RunError, StageStuckError
-from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
+from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage, any_stuck
 from tests.pipeline.fakes import DEADLINE_S
 
 
@@ -92,6 +92,17 @@ def test_in_the_callers_thread_an_interrupt_propagates():
     with pytest.raises(KeyboardInterrupt), errors.guard("window"):
         raise KeyboardInterrupt
     assert errors.error is None
+
+
+def test_a_thread_that_does_not_end_is_noticed():
+    release = threading.Event()
+    stage = Stage("stuck", lambda: release.wait(DEADLINE_S), FirstError())
+    assert not any_stuck()
+    stage.start()
+    assert any_stuck()
+    release.set()
+    stage.join(DEADLINE_S)
+    assert not any_stuck()
 
 
 def test_a_stuck_stage_is_named():

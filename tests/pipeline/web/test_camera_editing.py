@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InputError
+from pipeline.safe_uri import SourceUri
 from pipeline.settings.loading import load_settings
 from pipeline.web.camera_editing import is_allowed
 from tests.pipeline.web.served import CONTROL
@@ -109,9 +110,57 @@ def test_a_camera_that_gets_another_source_keeps_its_own_settings():
         assert entry.enabled
 
 
+def camera_of(run, name):
+    (one,) = [camera for camera in run.cameras.settings.cameras if camera.name == name]
+    return one
+
+
+def test_a_sub_stream_is_added_and_changed_and_ends_with_its_source():
+    """That of another camera would put masks where nobody is, and leave people uncovered."""
+    with editable() as run:
+        roof = {"name": "roof", "uri": "rtsp://cam.lan/live", "detect_uri": "rtsp://cam.lan/sub"}
+        assert run.post("/api/cameras/add", roof)[0] == 200
+        assert run.cameras.entries["roof"].settings.source.detect_uri.reveal() == "rtsp://cam.lan/sub"
+        assert run.post("/api/cameras/change", {"camera": "roof", "weight": 2.0})[0] == 200
+        assert camera_of(run, "roof").detect_uri.reveal() == "rtsp://cam.lan/sub"
+        assert run.post("/api/cameras/change", {"camera": "roof", "detect_uri": "rtsp://cam.lan/sub2"})[0] == 200
+        assert camera_of(run, "roof").detect_uri.reveal() == "rtsp://cam.lan/sub2"
+        assert camera_of(run, "roof").uri.reveal() == "rtsp://cam.lan/live"
+        assert run.post("/api/cameras/change", {"camera": "roof", "uri": "rtsp://cam.lan/other"})[0] == 200
+        assert camera_of(run, "roof").detect_uri is None
+        assert camera_of(run, "roof").weight == 2.0
+
+
+def test_variables_of_a_camera_stay_until_its_source_is_another(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROOF", "rtsp://user:secret-word@cam.lan/live")
+    monkeypatch.setenv("ROOF_SUB", "rtsp://user:secret-word@cam.lan/sub")
+    with editable(tmp_path) as run:
+        run.cameras.add({"name": "roof", "uri_env": "ROOF", "detect_uri_env": "ROOF_SUB", "enabled": False})
+        assert run.post("/api/cameras/change", {"camera": "roof", "weight": 2.0})[0] == 200
+        written = yaml.safe_load((tmp_path / "cameras.yaml").read_text())["cameras"][-1]
+        assert {key: written[key] for key in written if "uri" in key} == {
+            "uri_env": "ROOF",
+            "detect_uri_env": "ROOF_SUB",
+        }
+        run.post("/api/cameras/change", {"camera": "roof", "detect_uri": "rtsp://cam.lan/sub"})
+        assert camera_of(run, "roof").addresses == {"uri_env": "ROOF", "detect_uri": SourceUri("rtsp://cam.lan/sub")}
+        run.post("/api/cameras/change", {"camera": "roof", "uri": "rtsp://cam.lan/live"})
+        assert camera_of(run, "roof").addresses == {"uri": SourceUri("rtsp://cam.lan/live")}
+
+
 @pytest.mark.parametrize(
     ("path", "change", "status", "text"),
     [
+        (
+            "add",
+            {"name": "x", "uri": "test:320x240", "detect_uri": "http://evil.example/"},
+            403,
+            "serve.camera_sources",
+        ),
+        ("add", {"name": "x", "uri": "test:320x240", "detect_uri": "/etc/passwd"}, 403, "serve.camera_sources"),
+        ("add", {"name": "x", "uri": "test:320x240", "detect_uri": ""}, 403, "serve.camera_sources"),
+        ("change", {"camera": "hall", "detect_uri": "rtsp://evil.example/"}, 403, "serve.camera_sources"),
+        ("change", {"camera": "hall", "detect_uri_env": "HOME"}, 400, "detect_uri_env"),
         ("add", {"name": "x", "uri": "/etc/passwd"}, 403, "serve.camera_sources"),
         ("add", {"name": "x", "uri": "0"}, 403, "serve.camera_sources"),
         ("add", {"name": "hall", "uri": "test:320x240"}, 409, "two are named hall"),
@@ -153,7 +202,7 @@ def test_changes_are_written_back(tmp_path):
     with editable(tmp_path) as run:
         assert not file.exists()
         secret = "rtsp://user:secret-word@cam.lan/live"
-        run.post("/api/cameras/add", {"name": "roof", "uri": secret, "weight": 0.5})
+        run.post("/api/cameras/add", {"name": "roof", "uri": secret, "detect_uri": f"{secret}2", "weight": 0.5})
         run.post("/api/cameras", {"camera": "gate", "enabled": False})
         run.post("/api/cameras/remove", {"camera": "hall"})
         assert b"secret-word" not in run.get("/api/status")[2] + run.get("/cameras/roof/api/status")[2]
@@ -162,6 +211,7 @@ def test_changes_are_written_back(tmp_path):
     settings = load_settings(file)
     read = [(camera.name, camera.uri.reveal(), camera.enabled, camera.weight) for camera in settings.cameras]
     assert read == [("gate", "test:", False, 1.0), ("roof", secret, True, 0.5)]
+    assert settings.cameras[1].detect_uri.reveal() == f"{secret}2"
     assert settings.serve.edit_cameras
     assert not settings.tracking.enabled  # everything else too
     with editable(tmp_path) as run:  # the next run may replace what the program has written
