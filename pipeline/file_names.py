@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def user_path(text: str | None, setting: str) -> Path:
 
 
 def check_name(path: Path, setting: str) -> None:
-    """Raises InputError if the locale's encoding of file names cannot represent the path, or it holds a NUL."""
+    """Raises InputError for what can name no file: too long, with a NUL, or with characters that the locale lacks."""
     if "\0" in str(path):
         raise InputError(f"{setting} {safe_name(str(path))}: a path cannot hold a NUL character")
     try:
@@ -44,6 +45,11 @@ def check_name(path: Path, setting: str) -> None:
             f"{setting} {safe_name(str(path))}: file names are {error.encoding} in this locale, which cannot represent "
             f"{error.object[error.start : error.end]!r}; set PYTHONUTF8=1 or a UTF-8 locale (LC_ALL=C.UTF-8)"
         ) from None
+    try:
+        path.lstat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{setting} {safe_name(str(path))[:60]}…: this name is too long") from None
 
 
 def utf8_name(name: str) -> str:

@@ -45,7 +45,7 @@ def locate(annotations: Path, folder: Path, images: Mapping[int, CocoImage]) -> 
     for image_id, image in images.items():
         slashed = image.file_name.replace("\\", "/")
         candidates = [folder / image.file_name, folder / slashed, folder / slashed.rsplit("/", 1)[-1]]
-        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        path = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
         if path is None:
             missing.append(image)
         else:

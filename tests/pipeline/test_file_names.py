@@ -47,3 +47,9 @@ def test_bytes_that_the_locale_cannot_decode_are_decoded_as_utf8():
 def test_a_nul_character():
     with pytest.raises(InputError, match=r"^--source .*a path cannot hold a NUL character$"):
         user_path("a\0b.mp4", "--source")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000])
+def test_a_name_that_is_too_long(name):
+    with pytest.raises(InputError, match=r"^--weights a.*: this name is too long$"):
+        user_path(name, "--weights")

@@ -35,6 +35,12 @@ def test_a_file_is_found_by_its_path_or_its_name(jpeg, name):
     assert locate(jpeg, jpeg.parent, images({7: name})) == {7: jpeg}
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x\0.jpg"])
+def test_a_name_that_no_file_can_have_is_missing(jpeg, name):
+    with pytest.raises(AnnotationError, match=r"image 7 is 'x.* does not exist$"):
+        locate(jpeg, jpeg.parent, images({7: name}))
+
+
 def test_the_annotated_path_comes_before_the_bare_name(jpeg):
     inner = jpeg.parent / "b" / "a.jpg"
     inner.parent.mkdir()

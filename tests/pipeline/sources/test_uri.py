@@ -103,7 +103,7 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path, name: str) -> No
         ("none", r"the folder .*none contains no images \(1 other entries\)"),
         ("*.webm", r"no file matches .*\*\.webm"),
         ("clip*", r"matches 2 files, none an image"),
-        ("x" * 300, "cannot be opened|there is no"),
+        ("x" * 300, "this name is too long"),
     ],
 )
 def test_bad_paths(folder: Path, name: str, message: str) -> None:
