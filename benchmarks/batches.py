@@ -3,6 +3,7 @@
 python -m benchmarks.batches entries     # a folder of 1,000, 10,000 and 100,000 files: listed, planned, resumed
 python -m benchmarks.batches cluster     # 1,000 workers whose recordings take a minute on a clock: pieces a minute
 python -m benchmarks.batches workers     # two workers beside one, with an engine of fixed latency
+python -m benchmarks.batches stretches   # one long file on two workers beside one worker
 python -m benchmarks.batches clips       # clips of one second beside one file of the same length
 """
 
@@ -30,6 +31,7 @@ from pipeline.batch.inputs import Recording, find_recordings
 from pipeline.batch.patience import Patience
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.results_folder import Claim, ResultsFolder
+from pipeline.batch.stretches import Splitting
 from pipeline.batch.worker import Outcome, State
 from pipeline.batch.worker_plan import DETECTIONS, VIDEO, WorkerPlan, make_segmenter
 from pipeline.records import Instances
@@ -191,6 +193,19 @@ def workers(folder: Path) -> None:
     print(f"two beside one: {rates[2] / rates[1]:.2f}")
 
 
+def stretches(folder: Path, frames: int = 3000, rounds: int = 2) -> None:
+    """One long file on two workers beside one, with an engine that only sleeps and with the shipped model, in turns."""
+    _clip(folder / "in" / "long.mp4", frames)
+    for make in (make_sleeping, make_segmenter):
+        for number in range(rounds):
+            rates = {}
+            for count, split in ((1, None), (2, Splitting(frames / 25 / 4))):
+                results = folder / f"{make.__name__}{number}-{count}"
+                rates[count] = _rate(folder / "in", results, count, make, split)
+            text = ", ".join(f"{count} workers {rate:.1f} frames a second" for count, rate in rates.items())
+            print(f"{make.__name__}: {text}; {rates[2] / rates[1]:.2f} times the rate", flush=True)
+
+
 def clips(folder: Path, count: int) -> None:
     """Clips of a second beside a file as long as all of them, with the shipped model and the default number of workers.
 
@@ -214,10 +229,16 @@ def _clip(path: Path, frames: int) -> None:
     footage.write_clip(path, (second * (frames // FRAMES_OF_A_CLIP + 1))[:frames])
 
 
-def _rate(inputs: Path, results: Path, count: int | None, make: Callable[[WorkerPlan], Segmenter]) -> float:
+def _rate(
+    inputs: Path,
+    results: Path,
+    count: int | None,
+    make: Callable[[WorkerPlan], Segmenter],
+    split: Splitting | None = None,
+) -> float:
     """Frames a second from the first one on to the last; None: with the default number of workers."""
     settings = Settings.model_validate({"window": {"mode": "off"}, "output": {"min_free_bytes": 0}})
-    request = BatchRequest(settings, (str(inputs),), results, (VIDEO, DETECTIONS))
+    request = BatchRequest(settings, (str(inputs),), results, (VIDEO, DETECTIONS), split=split)
     batch = Batch(request, time.monotonic, make)
     times: list[tuple[float, int]] = []
 
@@ -234,12 +255,12 @@ def _rate(inputs: Path, results: Path, count: int | None, make: Callable[[Worker
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of them in a folder of its own, and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("entries", "cluster", "workers", "clips"))
+    parser.add_argument("what", choices=("entries", "cluster", "workers", "stretches", "clips"))
     parser.add_argument("--clips", type=int, default=1000, help="how many clips (default: 1000)")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="batches-") as folder:
         path = Path(folder)
-        actions = {"entries": entries, "cluster": cluster, "workers": workers}
+        actions = {"entries": entries, "cluster": cluster, "workers": workers, "stretches": stretches}
         clips(path, arguments.clips) if arguments.what == "clips" else actions[arguments.what](path)
     return 0
 

@@ -1,10 +1,18 @@
 """Errors meant for users: the command line prints their one-line message and exits with their code."""
 
+import re
+
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
+
 
 class StreamSegmentError(Exception):
     """Base class of the program's own errors, each with a one-line message for the user."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; line breaks and other control characters, as in names of files, are escaped."""
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().__str__())
 
 
 class InputError(StreamSegmentError):

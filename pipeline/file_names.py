@@ -34,7 +34,9 @@ def user_path(text: str | None, setting: str) -> Path:
 
 
 def check_name(path: Path, setting: str) -> None:
-    """Raises InputError if the locale's encoding of file names cannot represent the path."""
+    """Raises InputError if the locale's encoding of file names cannot represent the path, or it holds a NUL."""
+    if "\0" in str(path):
+        raise InputError(f"{setting} {safe_name(str(path))}: a path cannot hold a NUL character")
     try:
         os.fsencode(path)
     except UnicodeEncodeError as error:

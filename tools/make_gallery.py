@@ -40,6 +40,8 @@ SHOTS = {"webcam.mp4": (33, 143), "hall.mp4": (150, 242), "desk.mp4": (320, 398)
 FRAMES = {"debug": 215, "private": 60, "call": 60, "counted": 375}
 """The frame of a recording that is shown."""
 SCREEN_WH = (1280, 800)
+BROWSER_HEIGHTS = {"grid": 400}
+"""Of windows that are not as high as the screen."""
 WINDOW_S = 60.0
 """At most this long until there is a window."""
 SETTLE_S = 15.0
@@ -104,12 +106,13 @@ def make(commands: list[list[str]], target: Path, folder: Path) -> None:
             save(read_video(folder / recording), target)
         elif last[0] == "report":
             [report] = folder.glob("*_report.html")
-            with browser(report.as_uri(), display, folder):
+            with browser(report.as_uri(), SCREEN_WH[1], display, folder):
                 photograph(display, "--focused", target)
         else:
             with process(program(last), folder, DISPLAY=display):
                 address = f"http://127.0.0.1:{last[-1]}/" if "--serve" in last else None
-                with browser(address, display, folder) if address else contextlib.nullcontext():
+                height = BROWSER_HEIGHTS.get(target.stem, SCREEN_WH[1])
+                with browser(address, height, display, folder) if address else contextlib.nullcontext():
                     photograph(display, *(() if "--kiosk" in last else ("--focused", "--border")), target)
 
 
@@ -147,11 +150,10 @@ def screen() -> Iterator[str]:
             server.terminate()
 
 
-def browser(address: str, display: str, folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Chromium with nothing but this page, as large as the screen."""
-    width, height = SCREEN_WH
+def browser(address: str, height: int, display: str, folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Chromium with nothing but this page, as wide as the screen."""
     flags = ["--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-background-networking", "--test-type"]
-    size = [f"--window-size={width},{height}", "--window-position=0,0", f"--user-data-dir={folder / 'profile'}"]
+    size = [f"--window-size={SCREEN_WH[0]},{height}", "--window-position=0,0", f"--user-data-dir={folder / 'profile'}"]
     return process(["chromium", *flags, *size, f"--app={address}"], folder, DISPLAY=display)
 
 

@@ -31,23 +31,23 @@ class Shot:
 
     Attributes:
         clip: file name.
-        start_s, end_s: seconds of the clip; the frame at `end_s` is left out.
+        first, end: indices of the first frame and of the one after the last.
         crop: the part shown, (left, top, width, height) in the clip's pixels, 16:9.
     """
 
     clip: str
-    start_s: float
-    end_s: float
+    first: int
+    end: int
     crop: tuple[int, int, int, int]
 
 
 DESK, WALK, BOOK = "one-by-one-person-detection.mp4", "sign-walk.mkv", "sign-book.mkv"
 SHOTS = (
-    Shot(WALK, 0.0, 1.1, (0, 64, 640, 360)),
-    Shot(BOOK, 0.0, 3.7, (0, 64, 640, 360)),
-    Shot(DESK, 5.8, 9.1, (0, 0, 768, 432)),
-    Shot(DESK, 17.7, 19.9, (0, 0, 768, 432)),
-    Shot(DESK, 22.6, 25.7, (0, 0, 768, 432)),
+    Shot(WALK, 0, 34, (0, 64, 640, 360)),
+    Shot(BOOK, 0, 109, (0, 64, 640, 360)),
+    Shot(DESK, 58, 91, (0, 0, 768, 432)),
+    Shot(DESK, 177, 199, (0, 0, 768, 432)),
+    Shot(DESK, 227, 257, (0, 0, 768, 432)),
 )
 
 
@@ -70,7 +70,7 @@ def frames(folder: Path, shot: Shot) -> Iterator[np.ndarray]:
     with av.open(str(folder / shot.clip)) as container:
         rate = container.streams.video[0].average_rate
         for index, picture in enumerate(container.decode(video=0)):
-            if shot.start_s <= index / rate < shot.end_s:
+            if shot.first <= index < shot.end:
                 part = picture.to_ndarray(format="bgr24")[top : top + height, left : left + width]
                 method = cv2.INTER_AREA if width > SIZE_WH[0] else cv2.INTER_CUBIC
                 yield from [cv2.resize(part, SIZE_WH, interpolation=method)] * round(FPS / rate)

@@ -231,7 +231,8 @@ def _remove_abandoned(folder: Path) -> None:
 def _move_into_place(part: Path, folder: Path) -> None:
     """Replace a folder by a complete one, and restore it if that fails.
 
-    Folders inside the replaced one (int8) move along: they depend on the same weights and are verified separately.
+    Folders inside the replaced one (int8) move along: they depend on the same weights and are verified separately. One
+    that cannot be moved is written anew when it is needed.
     """
     before = part.with_suffix(".old")
     with contextlib.suppress(FileNotFoundError):
@@ -244,9 +245,10 @@ def _move_into_place(part: Path, folder: Path) -> None:
                 os.replace(before, folder)
             raise
     if before.is_dir():
-        for entry in before.iterdir():
-            if entry.is_dir() and not (folder / entry.name).exists():
-                os.replace(entry, folder / entry.name)
+        with contextlib.suppress(OSError):
+            for entry in before.iterdir():
+                if entry.is_dir() and not (folder / entry.name).exists():
+                    os.replace(entry, folder / entry.name)
         shutil.rmtree(before, ignore_errors=True)
     else:
         before.unlink(missing_ok=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 from mrcnn.weights.whole_file import whole_file
 from pipeline.batch.batch_plan import BatchPlan, plan_batch
-from pipeline.batch.batch_state import BatchState
-from pipeline.batch.driver import Driver, Note
+from pipeline.batch.batch_state import BatchState, Note
+from pipeline.batch.driver import Driver
 from pipeline.batch.executor import Place
 from pipeline.batch.inputs import Found, Recording, find_recordings
 from pipeline.batch.patience import Patience
@@ -179,7 +179,8 @@ class Batch:
             chosen = place.call(choose_engine, plan, list(self.found.recordings))
             made_with = self._folder.keep_depends_on({**self._depends_on, "chosen": chosen})
             self._check_kept(made_with)
-        chosen = place.share(made_with["chosen"], len(self.plan.to_do))
+        are_split = request.split is not None and not request.split.is_auto
+        chosen = place.share(made_with["chosen"], None if are_split else len(self.plan.to_do))
         return with_engine(replace(plan, cores=place.cores), chosen), made_with
 
     def _check_kept(self, kept: Record | None) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.batch.inputs import Recording
+
+Note = Callable[..., None]
+"""Takes the name of something that happened, and what belongs to it by name."""
 
 
 @dataclass(frozen=True, slots=True)

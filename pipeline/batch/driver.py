@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.batch.batch_plan import BatchPlan
-from pipeline.batch.batch_state import BatchState, Frames, WorkerView
+from pipeline.batch.batch_state import BatchState, Frames, Note, WorkerView
 from pipeline.batch.executor import Died, Event, Executor, Finished, Progressed, Ready, Unusable
 from pipeline.batch.inputs import Recording
 from pipeline.batch.leases import Drivers
@@ -36,10 +36,6 @@ class _Attempt:
     moved_s: float
     frames: int = 0
     total: int | None = None
-
-
-Note = Callable[..., None]
-"""Takes the name of something that happened, and what belongs to it by name."""
 
 
 class Driver:
@@ -77,6 +73,7 @@ class Driver:
         self._stopping = False
         self._queue = WorkQueue(plan.to_do)
         self._unfinished = {recording.name for recording in plan.to_do}
+        self._split: set[str] = set()
         self._claimed: dict[str, Claim] = {}
         self._attempts: dict[int, _Attempt] = {}
         self._idle: set[int] = set()
@@ -103,11 +100,11 @@ class Driver:
             raise RunError(f"the results cannot be written: {where}: {error.strerror or error}") from error
 
     def _run(self, on_tick: Callable[[BatchState], None]) -> None:
-        self._drivers.beat()
-        self._folder.recover(self._drivers)
-        for recording in self._plan.retried:
-            self._folder.forget_failure(recording)
         try:
+            self._drivers.beat()
+            self._folder.recover(self._drivers)
+            for recording in self._plan.retried:
+                self._folder.forget_failure(recording)
             while not self._stopping and (self._queue or self._attempts):
                 self._drivers.beat()
                 self._check_disk()
@@ -119,10 +116,12 @@ class Driver:
                 on_tick(self.state())
         finally:
             self._executor.close()
-            for claim in self._claimed.values():
-                self._folder.release(claim)
-            self._folder.recover(self._drivers)
-            self._drivers.leave()
+            try:
+                for claim in self._claimed.values():
+                    self._folder.release(claim)
+                self._folder.recover(self._drivers)
+            finally:
+                self._drivers.leave()
 
     def stop(self) -> None:
         """End `run` soon; what is under way is given up. From any thread or signal handler."""
@@ -151,10 +150,12 @@ class Driver:
     def _start_workers(self) -> None:
         """Start workers for what is to do, as far as there are any that do not run."""
         free = len(self._starting) + len(self._idle)
-        running = self._starting | self._idle | self._attempts.keys()
-        stopped = [worker for worker in range(self._executor.workers) if worker not in running]
+        stopped = sorted(set(range(self._executor.workers)) - self._running())
         for worker in stopped[: max(0, self._queue.waiting - free)]:
             self._start(worker)
+
+    def _running(self) -> set[int]:
+        return self._starting | self._idle | self._attempts.keys()
 
     def _give(self) -> None:
         """Give recordings and stretches to idle workers."""
@@ -174,7 +175,7 @@ class Driver:
         if attempts:
             unit = self.recordings[unit.name] = unit.again()
         claim = self._claim(unit)
-        if self._folder.is_done(unit):
+        if claim is None and self._folder.is_done(unit):
             self._enter_done(unit)
         elif not attempts and self._folder.failure_of(unit) is not None:
             self._enter_failed(unit)
@@ -196,7 +197,7 @@ class Driver:
             self._restart(recording, attempts + 1)
         else:
             claim = self._claim(stretch)
-            if self._folder.is_done(stretch):
+            if claim is None and self._folder.is_done(stretch):
                 self._enter_stretch(stretch)
             elif claim is None:
                 self._queue.put_elsewhere(stretch)
@@ -211,13 +212,13 @@ class Driver:
             reason = f"{self._folder.root / foreign} exists and is no result of this batch: move it away"
             self._set_aside(claim, reason, attempts + 1)
             return
-        stretches = self._folder.stretches_of(recording) if split is not None else ()
+        stretches = self._folder.stretches_of(recording) if recording.name in self._split else ()
         left = [stretch for stretch in stretches if not self._folder.is_done(stretch)]
         if left:
             self._drop_claim(recording)
             self._begin_stretches(recording, left, attempts)
             return
-        splitting = split.for_recordings(len(self._unfinished), self._executor.workers) if split is not None else None
+        splitting = split and split.for_recordings(len(self._unfinished), self._executor.workers)
         self._give_to_idle(replace(claim, splitting=splitting, joins=stretches), attempts)
 
     def _claim(self, unit: Unit) -> Claim | None:
@@ -247,12 +248,10 @@ class Driver:
                 raise InputError(reason)
             case Progressed(worker, frames, total):
                 self._progress(worker, frames, total)
-            case Finished(worker, outcome):
+            case Finished(worker, outcome) if worker in self._attempts:  # not, if it was stopped just now
                 self._idle.add(worker)
-                attempt = self._attempts.pop(worker, None)
-                if attempt is not None:
-                    self._finish(attempt, outcome)
-            case Died(worker, reason):
+                self._finish(self._attempts.pop(worker), outcome)
+            case Died(worker, reason) if worker in self._running():
                 self._died(worker, reason)
 
     def _progress(self, worker: int, frames: int, total: int | None) -> None:
@@ -273,6 +272,7 @@ class Driver:
             self._folder.keep_whole(recording, outcome.reason)
             self._restart(recording, 0)
         elif outcome.state is State.SPLIT:
+            self._split.add(recording.name)
             self._drop_claim(recording)
             self._queue.put_first(recording, attempt.number - 1)
         elif isinstance(unit, Stretch):
@@ -306,7 +306,11 @@ class Driver:
         claim, number = attempt.claim, attempt.number
         self._check_disk()
         self._folder.discard(claim)
-        if may_pass and number < self._patience.attempts:
+        if self._folder.is_done(claim.unit) or not self._folder.holds(claim):
+            # It failed because others took this driver for dead, and removed what it wrote.
+            self._drop_claim(claim.unit)
+            self._queue.put_elsewhere(claim.unit)
+        elif may_pass and number < self._patience.attempts:
             delay_s = self._patience.delay_s(number)
             self._note("again", name=claim.recording.name, reason=reason, attempt=number, delay_s=delay_s)
             self._queue.put_later(claim.unit, number, self._clock() + delay_s)

@@ -90,14 +90,14 @@ class Replayed(KeptSegmenter):
 
     def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """See `Segmenter.segment_batch`. Raises SeamError if a frame is not the one that was inferred."""
-        return [self._stored_answer(image_bgr) for image_bgr in images_bgr]
+        return [self._replay(image_bgr) for image_bgr in images_bgr]
 
     def check_all_used(self) -> None:
         """Raises SeamError if a stretch has inferred a frame that the recording does not have."""
         if next(self._answers, None) is not None:
             raise SeamError(f"its stretches have more than its {self._count} frames")
 
-    def _stored_answer(self, image_bgr: NDArray[np.uint8]) -> Instances:
+    def _replay(self, image_bgr: NDArray[np.uint8]) -> Instances:
         answer = next(self._answers, None)
         if answer is None:
             raise SeamError(f"its stretches have only {self._count} frames")

@@ -8,7 +8,7 @@ import socket
 import uuid
 from pathlib import Path
 
-from pipeline.batch.shared_files import Record, bytes_of, entries_in, read_record
+from pipeline.batch.shared_files import Record, bytes_of, entries_in, read_record, remove_if_possible
 from pipeline.records import Clock
 from pipeline.sinks.paths import replace_file
 
@@ -42,15 +42,16 @@ class Drivers:
     def beat(self) -> None:
         """Show that this driver is alive, if that is due."""
         if self._clock() >= self._next_beat_s:
-            replace_file(self.card, self.token.encode("ascii"))
             self._beats += 1
+            # First what tells others when this driver has ended, so that they remove the card then.
             replace_file(self._folder / self.token, bytes_of({**_process(os.getpid()), "beat": self._beats}))
+            replace_file(self.card, self.token.encode("ascii"))
             self._next_beat_s = self._clock() + BEAT_S
 
     def leave(self) -> None:
-        """Say that this driver works no more."""
-        self.card.unlink(missing_ok=True)
-        (self._folder / self.token).unlink(missing_ok=True)
+        """Say that this driver works no more; what cannot be removed, others remove when its process has ended."""
+        remove_if_possible(self.card)
+        remove_if_possible(self._folder / self.token)
 
     def is_gone(self, token: str) -> bool:
         """Whether a driver works no more, and neither do its workers as far as anybody can tell."""

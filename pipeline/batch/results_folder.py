@@ -39,6 +39,8 @@ from pipeline.batch.shared_files import (
     names_in,
     path_in,
     read_record,
+    readable_record,
+    remove_if_possible,
     write_record,
 )
 from pipeline.batch.stretches import Splitting, Stretch, Unit, recording_of, stretches_between
@@ -145,9 +147,11 @@ class ResultsFolder:
     def keep_depends_on(self, made_with: Record) -> Record:
         """Keep what the results depend on; of two drivers that do, both get what the first one kept."""
         path, part = self.state / "batch.json", self.state / f"batch.{uuid.uuid4().hex}.part"
-        write_record(part, made_with)
-        link_new(part, path)
-        part.unlink(missing_ok=True)
+        try:
+            write_record(part, made_with)
+            link_new(part, path)
+        finally:
+            remove_if_possible(part)
         return read_record(path) or made_with
 
     # -- what is done -------------------------------------------------------------------------------------------------
@@ -161,8 +165,8 @@ class ResultsFolder:
         return set(names_in(self.failures))
 
     def record_of(self, recording: Recording) -> Record | None:
-        """What a recording gave, if it is done."""
-        return read_record(path_in(self.records, key_of(recording)))
+        """What a recording gave, if it is done. Raises OSError if that cannot be read."""
+        return readable_record(path_in(self.records, key_of(recording)))
 
     def is_done(self, unit: Unit) -> bool:
         """Whether a recording, or a stretch of one, is done, as far as its size and time tell."""
@@ -316,7 +320,7 @@ class ResultsFolder:
                 shutil.rmtree(folder, ignore_errors=True)
         for work in entries_in(self.work):
             self._put_in_place(work)
-            if work.exists() and drivers.is_gone(work.name.rpartition(".")[2].partition("-")[0]):
+            if work.exists() and drivers.is_gone(_maker(work)):
                 shutil.rmtree(work, ignore_errors=True)
         for claim in (claim for part in entries_in(self.claims) for claim in entries_in(part)):
             if drivers.is_gone(_owner(claim)):
@@ -361,11 +365,19 @@ class ResultsFolder:
         self._put_in_place(claim.work)
         shutil.rmtree(claim.work, ignore_errors=True)
 
+    def holds(self, claim: Claim) -> bool:
+        """Whether nobody has taken a claim over."""
+        return _owner(self._claim_path(claim)) == _maker(claim.work)
+
     def release(self, claim: Claim) -> None:
         """Give a claim up, and remove what was written under it."""
-        number = unit_id(claim.unit)
-        (self.claims / number[:2] / f"{number}.{claim.fence}").unlink(missing_ok=True)
+        if self.holds(claim):
+            self._claim_path(claim).unlink(missing_ok=True)
         self.discard(claim)
+
+    def _claim_path(self, claim: Claim) -> Path:
+        number = unit_id(claim.unit)
+        return self.claims / number[:2] / f"{number}.{claim.fence}"
 
 
 def key_of(unit: Unit) -> str:
@@ -381,3 +393,8 @@ def _owner(claim: Path) -> str:
         return claim.read_text(encoding="ascii") or "nobody"
     except OSError:
         return "nobody"
+
+
+def _maker(work: Path) -> str:
+    """The token of the driver that made an attempt's folder."""
+    return work.name.rpartition(".")[2].partition("-")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -45,12 +46,26 @@ def bytes_of(record: Record) -> bytes:
 
 
 def read_record(path: Path) -> Record | None:
-    """A record; None if it is not there, or was cut short where the file system has no links."""
+    """A record; None if it is not there, cannot be read, or was cut short where the file system has no links."""
+    try:
+        return readable_record(path)
+    except OSError:
+        return None
+
+
+def readable_record(path: Path) -> Record | None:
+    """The same, but raises OSError if it is there and cannot be read."""
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a file whose remains do no harm."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def write_record(path: Path, record: Record) -> None:

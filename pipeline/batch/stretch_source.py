@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -33,10 +34,7 @@ def seams_of(path: str, settings: Settings, splitting: Splitting) -> tuple[list[
         splitting: how long the stretches are to be.
 
     Returns:
-        Milliseconds, none if the recording is one piece; and the number of frames.
-
-    Raises:
-        InputError: the recording cannot be opened.
+        Milliseconds, none if the recording is one piece or cannot be opened; and the number of frames.
     """
     source, target = settings.source, parse_uri(path)
     limited = source.start_s > 0 or source.duration_s is not None or source.max_frames is not None
@@ -44,11 +42,11 @@ def seams_of(path: str, settings: Settings, splitting: Splitting) -> tuple[list[
     counts = not settings.motion.infers_all or settings.model.batch_size > 1
     if limited or counts or target.kind is not UriKind.VIDEO:
         return [], None
-    with VideoFile(target.location) as video:
+    with contextlib.suppress(InputError), contextlib.closing(VideoFile(target.location)) as video:
         info = video.open()
-        if not video.is_seekable or info.duration_s is None:
-            return [], None
-        return list(splitting.seams_ms(info.duration_s)), info.frame_count
+        if video.is_seekable and info.duration_s is not None:
+            return list(splitting.seams_ms(info.duration_s)), info.frame_count
+    return [], None  # of what cannot be opened, the run says why
 
 
 class StretchSource(Source):

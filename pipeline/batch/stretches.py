@@ -26,7 +26,7 @@ class Splitting:
 
     Attributes:
         stretch_s: how long each is about, seconds; a recording of less than one and a half is not split.
-        most: into no more, which are longer then; None for no limit.
+        most: into no more, which are longer then; None for no limit. With 1, only what is split already is done so.
         is_auto: only while there are fewer recordings than workers.
     """
 
@@ -34,11 +34,11 @@ class Splitting:
     most: int | None = None
     is_auto: bool = False
 
-    def for_recordings(self, left: int, workers: int) -> Splitting | None:
-        """What holds for a recording while so many are not done; None: it is not split."""
+    def for_recordings(self, left: int, workers: int) -> Splitting:
+        """What holds for a recording while so many are not done."""
         if not self.is_auto:
             return self
-        return replace(self, most=-(-STRETCHES_OF_A_WORKER * workers // left)) if 0 < left < workers else None
+        return replace(self, most=-(-STRETCHES_OF_A_WORKER * workers // left) if 0 < left < workers else 1)
 
     def seams_ms(self, duration_s: float) -> Sequence[int]:
         """Where to cut a recording: milliseconds on the clock of its frames, increasing; empty for one piece."""

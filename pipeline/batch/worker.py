@@ -116,13 +116,16 @@ class Worker:
     def _is_split(self, claim: Claim) -> bool:
         """Whether the recording is split, which is decided here if it is wanted."""
         recording, splitting = claim.recording, claim.splitting
-        if splitting is None or self._folder.split_of(recording) is not None:
+        if splitting is None or claim.joins:
             return False
-        _check_unchanged(recording)
-        seams_ms, frames = seams_of(recording.path, self._plan.settings, splitting)
-        if seams_ms:
-            self._folder.keep_split(recording, seams_ms, frames)
-        return bool(seams_ms)
+        split = self._folder.split_of(recording)
+        if split is None and splitting.most != 1:
+            _check_unchanged(recording)
+            seams_ms, frames = seams_of(recording.path, self._plan.settings, splitting)
+            if seams_ms:
+                self._folder.keep_split(recording, seams_ms, frames)
+                return True
+        return split is not None and bool(split["seams_ms"])
 
     def _inferred(self, claim: Claim, stretch: Stretch, report: Report) -> Record:
         """Store what the network reports on each frame of a stretch."""

@@ -81,7 +81,7 @@ def splitting(text: str) -> Splitting | None:
     stretch_s = float(match[1]) * _SECONDS[match[2]] if match is not None else 0.0
     if stretch_s < LEAST_STRETCH_S:
         raise argparse.ArgumentTypeError(
-            f"expected auto, off, or {LEAST_STRETCH_S:g} seconds or more, such as 90, 10m or 1h, got {text!r}"
+            f"expected auto, off, or a length of {LEAST_STRETCH_S:g} s or more, such as 90, 10m or 1h, got {text!r}"
         )
     return Splitting(stretch_s)
 

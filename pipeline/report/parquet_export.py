@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import IO, Any
 
 from pipeline.errors import InputError
@@ -64,6 +65,12 @@ class ParquetExport(Export):
     def complete(self) -> None:
         self._flush()
         self._writer.close()
+
+    def close(self) -> None:
+        """Close the writer, which would otherwise do that when the file is closed already, and print a traceback."""
+        with contextlib.suppress(OSError, ValueError):
+            self._writer.close()
+        self._writer.is_open = False
 
     def _flush(self) -> None:
         if self._rows:

@@ -17,7 +17,7 @@ from pipeline.report.statistics import Recording
 from pipeline.settings.presentation_settings import PrivacyMode
 from pipeline.sinks.recorder import FORMATS
 from pipeline.sinks.recording_tag import tagged_privacy
-from pipeline.sources.decoder import open_input
+from pipeline.sources.container import open_input
 from pipeline.sources.video import VideoFile
 
 JPEG_QUALITY = 80

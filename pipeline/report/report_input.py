@@ -130,7 +130,11 @@ def _inside(folder: Path, name: str | None, summary: Path) -> Path | None:
     if name is None:
         return None
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, or a link to itself
+        is_inside = False
+    if not is_inside:
         raise InputError(f"{summary}: {name} is not below {folder}, where the batch writes its outputs")
     return path
 

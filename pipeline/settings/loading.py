@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,12 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+
+
+_IN_VALUES = (ValueError, TypeError, OverflowError, AttributeError, RecursionError)
+"""What PyYAML raises besides its own errors, for values such as `!!int x` and for thousands of brackets."""
+MOST_KEYS = 100_000
+"""Aliases of aliases become more than that with few bytes; the largest file of ours has some hundred."""
 
 
 def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[str, Any]] | None = None) -> Settings:
@@ -137,8 +144,8 @@ def parse_assignment(text: str) -> tuple[KeyPath, Any]:
         raise InputError(f"--set needs KEY=VALUE such as overlay.mask_alpha=0.3, got {safe_name(mask_uris(text))!r}")
     try:
         return tuple(key.strip().split(".")), yaml.load(value, _Loader)
-    except yaml.YAMLError:
-        raise InputError(f"--set {key}: the value is not valid YAML; quote it") from None
+    except (yaml.YAMLError, *_IN_VALUES):
+        raise InputError(f"--set {safe_name(mask_uris(key))}: the value is not valid YAML; quote it") from None
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -147,12 +154,14 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"cannot read the settings file {path}: {reason}") from None
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return {}, {}
-        lines = dict(_key_lines(node, (), path))
+        lines = dict(itertools.islice(_key_lines(node, (), path), MOST_KEYS + 1))
+        if len(lines) > MOST_KEYS:
+            raise InputError(f"{path} has more than {MOST_KEYS:,} keys: it is no settings file")
         values = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -161,8 +170,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
         raise InputError(f"{path}:{line}: not valid YAML: {what}") from None
     except yaml.YAMLError:
         raise InputError(f"{path}: not valid YAML: it contains a character that YAML does not allow") from None
-    finally:
-        loader.dispose()
+    except _IN_VALUES:
+        raise InputError(f"{path}: not valid YAML: a number or date is none, or it is nested too deeply") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}:1: expected settings such as 'source: {{uri: 0}}', got a {type(values).__name__}")
     return values, lines

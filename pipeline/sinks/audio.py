@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline.records import AudioTrack
 from pipeline.sources.base import PtsClock
-from pipeline.sources.decoder import fraction, open_input
+from pipeline.sources.container import open_input
+from pipeline.sources.decoder import fraction
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]

@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +20,7 @@ from pipeline.labels import class_name
 from pipeline.records import Frame, Instances, SourceKind
 from pipeline.settings.output_settings import DetectionsSettings
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
-from pipeline.sinks.paths import Outputs, write_all
+from pipeline.sinks.paths import Outputs, is_exempt, write_all
 
 _one_writer = threading.Lock()
 """Several cameras may write to standard output, which may take a line in parts."""
@@ -53,6 +53,7 @@ class Detections(Sink):
         self._run: dict[str, Any] | None = None
         self._live = False
         self._file: BinaryIO | None = None
+        self._whole_bytes = 0
 
     def open(self, context: RunContext) -> None:
         """Check the path; nothing is written yet. Raises InputError."""
@@ -81,11 +82,13 @@ class Detections(Sink):
             with _one_writer if self._path is None else nullcontext():
                 write_all(self._file, line)
                 self._file.flush()
+            self._whole_bytes += len(line)
         except BrokenPipeError as error:
             if self._path is None:
                 raise OutputClosedError("nobody reads the detections any more") from error
             raise RunError(f"Writing the detections to {self._name} failed: its reader has gone.") from error
         except OSError as error:
+            self._cut_half_a_line()
             raise RunError(
                 f"Writing the detections to {self._name or self._settings.path} failed: {error.strerror or error}."
             ) from error
@@ -97,6 +100,12 @@ class Detections(Sink):
             if file is not None:
                 file.close()
             self._outputs.release(self._path)
+
+    def _cut_half_a_line(self) -> None:
+        """Take back what a full disk accepted of a line."""
+        if self._file is not None and self._name is not None and not is_exempt(self._name):
+            with suppress(OSError):
+                self._file.truncate(self._whole_bytes)
 
     @property
     def outputs(self) -> Sequence[str]:

@@ -190,8 +190,9 @@ class Outputs:
             self.release(path)
 
     def release(self, path: Path) -> None:
-        """Remove what reserved a claimed path: an empty file, a mark or an empty folder. May be called twice."""
+        """Give a claim up, and remove what reserved its path: an empty file, mark or folder. May be called twice."""
         with self._lock:
+            self._claims.pop(path, None)  # another output may still be to be reserved, after this one has failed
             name = self._names.get(path)
             for made in reversed([made for made in self._made if name in (made, made.parent)]):
                 remove_empty(made)

@@ -6,6 +6,7 @@ The file consists of fragments that play on their own, so that a recording survi
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import time
@@ -47,6 +48,8 @@ _ASSUMED_FPS = 25.0
 """For sources that state no rate."""
 _MAX_STEP_TICKS = 2**29
 """mp4 stores a frame's duration in 31 bits: longer gaps are bridged by repeating the frame."""
+_FEW_BYTES = 1 << 26
+"""A file that is larger holds a frame."""
 _BT709 = 1
 _MPEG_RANGE = 1
 
@@ -243,6 +246,9 @@ class Recorder(Sink):
             log.debug("closing %s after its failure: %s", self._name, error)
         finally:
             self._recording = None
+            if recording.file.error is not None and self._name is not None and _holds_nothing(self._name):
+                with contextlib.suppress(OSError):
+                    self._name.unlink()
 
     @property
     def current(self) -> str | None:
@@ -257,6 +263,21 @@ class Recorder(Sink):
     def _failure(self, error: OSError | av.FFmpegError) -> str:
         reason = error.strerror or str(error)
         return f"Writing {self._name or self._path} failed: {reason}. The recording up to that point is playable."
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether writing failed before a frame was complete: what there is of the file cannot be played."""
+    try:
+        if is_exempt(path) or path.stat().st_size > _FEW_BYTES:
+            return False
+        content = path.read_bytes()
+    except OSError:
+        return False
+    try:
+        with av.open(io.BytesIO(content), "r") as container:
+            return next(container.decode(video=0), None) is None
+    except (av.FFmpegError, IndexError):
+        return True
 
 
 class _Recording:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import RunError
+from pipeline.labels import plural
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Presentation, RunContext
 from pipeline.sinks.paths import Outputs, create_new, free_bytes, numbered, remove_empty, replace_file
@@ -63,9 +64,9 @@ class SegmentList:
         self._save()
 
     def remove(self, name: str) -> None:
-        """Remove a segment that was deleted."""
-        del self._ended_s[name]
-        self._save()
+        """Remove a segment that was deleted, if it is there."""
+        if self._ended_s.pop(name, None) is not None:
+            self._save()
 
     def close(self) -> None:
         """Save the running time and leave the list to other processes. May be called twice."""
@@ -241,7 +242,10 @@ class SegmentRecorder(Recorder):
         finally:
             self._name = None
             remove_empty(current)
-            self._segment_list().put(current.name)
+            if current.exists():
+                self._segment_list().put(current.name)
+            else:
+                self._segment_list().remove(current.name)
 
     def _segment_list(self) -> SegmentList:
         if self._list is None:
@@ -285,7 +289,7 @@ class SegmentRecorder(Recorder):
         if self._is_full():
             self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
         elif self._paused:
-            log.warning("recording resumed; %d frames were not recorded", self._skipped_frames)
+            log.warning("recording resumed without %s", plural(self._skipped_frames, "frame"))
             self._paused, self._skipped_frames = False, 0
 
     def _is_full(self) -> bool:

@@ -1,4 +1,4 @@
-"""Opens media containers and decodes their video to upright BGR, skipping corrupt data.
+"""Decodes the video of media containers to upright BGR, skipping corrupt data.
 
 Color matrix and range, transparency and the display matrix of phone videos are applied; FFmpeg's errors are translated
 for users, and the differences between the supported releases of PyAV (18 on Python 3.11, 19 on newer ones) hidden.
@@ -22,11 +22,9 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from pipeline.errors import InputError, RunError
 from pipeline.records import Image
 from pipeline.sources.base import SourceWarnings, position_text
+from pipeline.sources.container import explain, open_container
 
 log = logging.getLogger(__name__)
-
-NOT_VIDEO_FORMATS = frozenset("tty bin xbin adf idf lrc srt ass webvtt microdvd subviewer".split())
-"""The formats that FFmpeg detects in text files, and would render as video."""
 
 MAX_ERRORS_IN_ROW = 64
 """After so many consecutive read errors, the rest of the file counts as unreadable."""
@@ -37,38 +35,6 @@ HD_HEIGHT, HD_WIDTH = 720, 1280
 """Video without a stated color matrix is BT.709 from this size on and BT.601 below, as players assume."""
 
 _AVCOL_SPC_UNSPECIFIED = 2
-
-_LOCAL_PROTOCOLS = "file,crypto,data"
-_WEB_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,rtp,srtp,crypto,data"
-_STREAM_PROTOCOLS = f"{_WEB_PROTOCOLS},rtsp,srt,mmsh,mmst,rtmp,rtmps,rtmpt,rtmpts,rtmpe,rtmpte,ffrtmphttp,ffrtmpcrypt"
-
-
-def allowed_protocols(location: str) -> str:
-    """FFmpeg's `protocol_whitelist` for a source.
-
-    A playlist or a session description that comes from elsewhere must not make FFmpeg open files of this machine, and a
-    web page no more than FFmpeg's own default for the web. A local playlist reaches no server.
-    """
-    scheme, separator, _ = location.partition("://")
-    if not separator:
-        return _LOCAL_PROTOCOLS
-    return _WEB_PROTOCOLS if scheme.lower() in ("http", "https") else _STREAM_PROTOCOLS
-
-
-def open_container(
-    location: str, name: str, options: dict[str, str] | None = None, timeout_s: float | None = None
-) -> av.container.InputContainer:
-    """Open a media file or URL. Raises InputError with a one-line message that calls it `name`."""
-    try:
-        container = open_input(
-            location, {"protocol_whitelist": allowed_protocols(location), **(options or {})}, timeout_s
-        )
-    except av.FFmpegError as error:
-        raise InputError(f"{name}: {explain(error)}") from None
-    if container.format.name in NOT_VIDEO_FORMATS:
-        container.close()
-        raise InputError(f"{name} is a text file, not a video")
-    return container
 
 
 def pick_video(container: av.container.InputContainer, name: str) -> av.VideoStream:
@@ -94,30 +60,6 @@ def codec_name(stream: av.VideoStream | av.AudioStream) -> str:
 def is_cover(stream: av.VideoStream) -> bool:
     """Whether this is the cover picture of an audio file."""
     return bool(int(stream.disposition) & AV_DISPOSITION_ATTACHED_PIC)
-
-
-def explain(error: av.FFmpegError) -> str:
-    """A description of an FFmpeg error for the person who gave the file or address."""
-    texts: tuple[tuple[type[Exception], str], ...] = (
-        (av.error.InvalidDataError, "not a readable video: damaged, truncated, or another kind of file"),
-        (av.error.ExitError, "timed out"),
-        (av.error.TimeoutError, "timed out"),
-        (av.error.ProtocolNotFoundError, "this build of FFmpeg does not support that protocol"),
-        (av.error.DecoderNotFoundError, "there is no decoder for its video; convert it with ffmpeg first"),
-        (
-            av.error.HTTPUnauthorizedError,
-            "the server requires a user name and password (scheme://user:password@host/…)",
-        ),
-        (av.error.HTTPForbiddenError, "the server denies access (403)"),
-        (av.error.HTTPNotFoundError, "the server has no such page (404)"),
-        (av.error.ConnectionRefusedError, "connection refused: nothing is listening there"),
-        (av.error.PermissionError, "permission denied"),
-        (av.error.EOFError, "it ends before the first frame"),
-    )
-    for kind, text in texts:
-        if isinstance(error, kind):
-            return text
-    return str(error.strerror or type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,28 +304,11 @@ def _color_matrix(frame: av.VideoFrame) -> Any:
     return Colorspace.ITU709 if is_hd else Colorspace.ITU601
 
 
-_ANY_BYTES_IN_TAGS: dict[str, Any] = (
-    {"metadata_errors": "replace"} if hasattr(av.container.InputContainer, "metadata_errors") else {}
-)
-"""Up to PyAV 18, files with tags that are not UTF-8 open only with this argument, which 19 no longer has."""
-
-
 class _Rational(Protocol):
     @property
     def numerator(self) -> int: ...
     @property
     def denominator(self) -> int: ...
-
-
-def open_input(
-    location: str, options: dict[str, str] | None = None, timeout_s: float | None = None
-) -> av.container.InputContainer:
-    """Open a media file or URL for reading, even if its tags are not UTF-8. Raises av.FFmpegError."""
-    timeout = None if timeout_s is None else (timeout_s, timeout_s)
-    container: av.container.InputContainer = av.open(
-        location, options=options or {}, timeout=timeout, **_ANY_BYTES_IN_TAGS
-    )
-    return container
 
 
 def fraction(value: _Rational | None) -> Fraction | None:

@@ -42,3 +42,8 @@ def test_text_stays(name):
 def test_bytes_that_the_locale_cannot_decode_are_decoded_as_utf8():
     assert utf8_name("\udcc3\udca4\udcff.mp4") == "ä\udcff.mp4"
     assert utf8_name("\udcff.mp4") == "\udcff.mp4"
+
+
+def test_a_nul_character():
+    with pytest.raises(InputError, match=r"^--source .*a path cannot hold a NUL character$"):
+        user_path("a\0b.mp4", "--source")

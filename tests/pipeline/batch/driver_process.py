@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.batch.batch_run import Batch
-from pipeline.batch.driver import Note
+from pipeline.batch.batch_state import Note
 from pipeline.batch.executor import Place
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.stretches import Splitting

@@ -75,6 +75,7 @@ class InProcess(Executor):
         self.workers = workers
         self._plan, self._script = plan, script
         self._queue: deque[Callable[[], Sequence[Event]]] = deque()
+        self._down: set[int] = set()
         self.started: list[int] = []
         self.given: list[str] = []
         self.stopped: list[int] = []
@@ -82,9 +83,11 @@ class InProcess(Executor):
 
     def start(self, worker: int) -> None:
         self.started.append(worker)
+        self._down.discard(worker)
         self._queue.append(lambda: [Ready(worker)])
 
     def give(self, worker: int, claim: Claim) -> None:
+        assert worker not in self._down
         self.given.append(claim.recording.name)
         stopped = self.stopped.count(worker)
         self._queue.append(lambda: self._attempt(worker, claim) if self.stopped.count(worker) == stopped else ())
@@ -100,6 +103,7 @@ class InProcess(Executor):
 
     def stop(self, worker: int) -> None:
         self.stopped.append(worker)
+        self._down.add(worker)
 
     def events(self, timeout_s: float) -> Sequence[Event]:
         return self._queue.popleft()() if self._queue else ()

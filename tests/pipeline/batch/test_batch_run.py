@@ -9,6 +9,7 @@ import pytest
 from pipeline.batch.batch_run import Batch, Shard
 from pipeline.batch.executor import Died
 from pipeline.batch.results_folder import ResultsFolder
+from pipeline.batch.stretches import AUTO_SPLIT, Splitting
 from pipeline.errors import InputError, RunError
 from tests.pipeline.batch.fakes import (
     Here,
@@ -158,6 +159,18 @@ def test_the_engine_is_chosen_once_for_a_folder(tmp_path, recordings):
     run(request_for(recordings, tmp_path / "out", limit=1), place)
     run(request_for(recordings, tmp_path / "out"), place)
     assert place.called == 1
+
+
+@pytest.mark.parametrize(("split", "shared"), [(None, 2), (AUTO_SPLIT, 2), (Splitting(600.0), None)])
+def test_workers_are_shared_out_among_what_is_to_do(tmp_path, recordings, split, shared):
+    class Sharing(Here):
+        def share(self, chosen, recordings):
+            self.shared = recordings
+            return super().share(chosen, recordings)
+
+    place = Sharing()
+    run(request_for(recordings, tmp_path / "out", limit=2, split=split), place)
+    assert place.shared == shared
 
 
 def test_planning_writes_nothing(tmp_path, recordings):

@@ -419,6 +419,32 @@ def test_the_claims_of_a_driver_that_has_stopped_are_taken_over(scene):
     assert woken[-1].outcome.state is State.LOST
 
 
+@pytest.mark.parametrize("split", [None, Splitting(1.0)])
+def test_an_attempt_that_fails_because_its_claim_was_taken_over_is_no_failure(scene, split):
+    """It finds its folder removed when it wakes up; the other driver ends its own attempt some time later."""
+    other, taken = another(scene), []
+
+    def then(worker, claim):
+        if taken:
+            return None
+        for path in scene.folder.claims.rglob(f"*.{claim.fence}"):
+            path.unlink()
+        taken.append(scene.folder.claim(claim.unit, other))
+        return fails("no such folder", False)(worker, claim)
+
+    driver = scene.driver(scene.recordings("a"), cuts(scene.folder, then), split=split)
+
+    def tick(state):
+        scene.tick(state)
+        other.beat()
+        if len(scene.states) == 20:
+            commits(scene.folder)(0, taken[0])
+
+    driver.run(tick)
+    assert units(scene) == (["a"] if split is None else ["a", "1/3", "2/3", "3/3", "a"])
+    assert (driver.done, driver.failed) == ({"a"}, set())
+
+
 # Stretches
 
 
@@ -429,10 +455,12 @@ def cuts(folder, then=None):
     """A script whose recordings are split in three, and whose other attempts do as another script says, or succeed."""
 
     def script(worker, claim):
-        recording = claim.unit
-        if not isinstance(recording, Stretch) and claim.splitting is not None and folder.split_of(recording) is None:
-            folder.keep_split(recording, (1000, 2000), 30)
-            return [Finished(worker, Outcome(State.SPLIT))]
+        recording, splitting = claim.unit, claim.splitting
+        if not isinstance(recording, Stretch) and splitting is not None and not claim.joins:
+            if splitting.most != 1:
+                folder.keep_split(recording, (1000, 2000), 30)
+            if folder.stretches_of(recording):
+                return [Finished(worker, Outcome(State.SPLIT))]
         events = then(worker, claim) if then is not None else None
         return (
             commits(folder, 10 if isinstance(claim.unit, Stretch) else 30)(worker, claim) if events is None else events
@@ -536,7 +564,7 @@ def test_a_stretch_that_fails_for_good_sets_its_recording_aside(scene):
     assert (driver.state().frames, leftovers(scene.folder)) == (0, [])
     scene.notes.clear()
     driver = scene.run(recordings, cuts(scene.folder), limit=1, retry_failed=True, split=SPLIT)
-    assert units(scene) == ["2/3", "3/3", "a"]
+    assert units(scene) == ["a", "2/3", "3/3", "a"]
     assert (driver.done, driver.failed) == ({"a"}, set())
 
 
@@ -554,6 +582,28 @@ def test_a_recording_that_cannot_be_split_is_one_piece(scene, where):
     assert list(scene.folder.stretches.iterdir()) == []
 
 
+@pytest.mark.parametrize("news", ["finished", "died"])
+def test_news_of_a_worker_that_was_just_stopped_are_old(scene, news):
+    """The first stretch ends in the moment in which the second one finds that the recording is one piece."""
+    held = []
+
+    def then(worker, claim):
+        if not isinstance(claim.unit, Stretch):
+            return None
+        if claim.unit.number == 0:
+            held.append((worker, claim))
+            return []
+        other, its_claim = held[0]
+        late = commits(scene.folder)(other, its_claim) if news == "finished" else [Died(other, "SIGKILL")]
+        return [Finished(worker, Outcome(State.WHOLE, reason="frame 3 differs")), *late]
+
+    driver = scene.run(scene.recordings("a"), cuts(scene.folder, then), workers=2, split=SPLIT)
+    assert driver.done == {"a"}
+    assert units(scene) == ["a", "1/3", "2/3", "a"]
+    assert scene.happened("worker_ended", "reason") == []
+    assert leftovers(scene.folder) == []
+
+
 def test_what_was_done_of_a_split_recording_is_not_done_again(scene):
     recordings = scene.recordings("a")
     driver = scene.driver(recordings, cuts(scene.folder), split=SPLIT)
@@ -567,7 +617,7 @@ def test_what_was_done_of_a_split_recording_is_not_done_again(scene):
     assert (driver.done, leftovers(scene.folder)) == (set(), [])
     scene.notes.clear()
     driver = scene.run(recordings, cuts(scene.folder), split=AUTO_SPLIT)
-    assert units(scene) == ["3/3", "a"]
+    assert units(scene) == ["a", "3/3", "a"]
     assert (driver.done, driver.state().frames, driver.state().frames_to_do) == ({"a"}, 10, 10)
 
 
@@ -623,7 +673,7 @@ def test_two_drivers_share_the_stretches_of_a_recording(scene):
             commits(scene.folder)(0, claim)
 
     driver.run(tick)
-    assert units(scene) == ["1/3", "3/3", "a"]
+    assert units(scene) == ["a", "1/3", "3/3", "a"]
     assert driver.done == {"a"}
 
 
@@ -647,5 +697,5 @@ def test_another_driver_ends_a_split_recording(scene, what):
                 scene.folder.keep_whole(recording, "frame 3 differs")
 
     driver.run(tick)
-    assert units(scene) == (["1/3"] if what == "done" else ["1/3", "a"])
+    assert units(scene) == (["a", "1/3"] if what == "done" else ["a", "1/3", "a"])
     assert driver.done == {"a"}

@@ -131,6 +131,22 @@ def test_discarding_an_attempt_that_has_committed_keeps_its_outputs(folder, reco
     assert list(folder.work.iterdir()) == []
 
 
+def test_a_claim_that_was_taken_over_is_not_released_for_its_new_owner(folder, recording):
+    """Its files were removed, so that the new claim has the same number."""
+    slow, fast = driver(folder), driver(folder)
+    first = folder.claim(recording, slow)
+    assert folder.holds(first)
+    for path in folder.claims.rglob("*.1"):
+        path.unlink()
+    second = folder.claim(recording, fast)
+    assert (first.fence, second.fence) == (1, 1)
+    assert (folder.holds(first), folder.holds(second)) == (False, True)
+    folder.release(first)
+    assert folder.holds(second)
+    folder.release(second)
+    assert not folder.holds(second)
+
+
 def test_a_killed_attempt_without_a_record_is_removed(folder, recording):
     gone = driver(folder)
     claim = folder.claim(recording, gone)

@@ -178,3 +178,8 @@ def test_what_is_split(tmp_path, name, values, seams):
     path = write_clip(tmp_path / name, FRAMES)
     found, frames = seams_of(str(path), settings_of(**values), Splitting(0.8))
     assert (found, frames) == (seams, FRAMES if seams else None)
+
+
+def test_what_cannot_be_opened_is_not_split(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    assert seams_of(str(tmp_path / "a.mp4"), settings_of(), Splitting(1.0)) == ([], None)

@@ -21,6 +21,7 @@ RECORDING = Recording("a.mp4", "/in/a.mp4", 5, 6)
         (1500.0, Splitting(600.0), [500000, 1000000]),
         (6.0, Splitting(1.0, most=3), [2000, 4000]),
         (1.0, Splitting(1.0, most=3), []),
+        (600.0, Splitting(1.0, most=1), []),
         (0.0, Splitting(1.0), []),
     ],
 )
@@ -30,12 +31,11 @@ def test_seams_are_as_far_apart_as_wanted(duration_s, splitting, seams):
 
 @pytest.mark.parametrize(
     ("left", "workers", "most"),
-    [(1, 2, 4), (1, 8, 16), (3, 8, 6), (7, 8, 3), (8, 8, None), (9, 8, None), (1, 1, None), (0, 4, None)],
+    [(1, 2, 4), (1, 8, 16), (3, 8, 6), (7, 8, 3), (8, 8, 1), (9, 8, 1), (1, 1, 1), (0, 4, 1)],
 )
 def test_recordings_are_split_where_few_meet_many_workers(left, workers, most):
     """Two stretches for each worker, rounded up."""
-    found = AUTO_SPLIT.for_recordings(left, workers)
-    assert (found.most if found is not None else None) == most
+    assert AUTO_SPLIT.for_recordings(left, workers) == Splitting(120.0, most, is_auto=True)
     assert Splitting(60.0).for_recordings(left, workers) == Splitting(60.0)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.batch.batch_run import Shard
 from pipeline.batch.patience import Patience
+from pipeline.batch.stretches import AUTO_SPLIT, Splitting
 from pipeline.commands import batch
 from pipeline.commands.main import main
 from pipeline.errors import InputError
@@ -49,7 +50,8 @@ def test_what_a_command_line_asks_for(tmp_path):
     settings = wanted.settings
     assert (settings.model.min_score, settings.source.max_frames, settings.model.classes) == (0.6, 9, ("person", "dog"))
     assert settings.output.audio.value == "off"
-    assert request("in", "--output", "out").outputs == ("video", "detections")
+    default = request("in", "--output", "out")
+    assert (default.outputs, default.split) == (("video", "detections"), AUTO_SPLIT)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,11 @@ def test_what_a_command_line_asks_for(tmp_path):
         (("in", "--output", "out", "--no-video", "--no-detections"), "leave nothing to write"),
         (("in", "--output", "out", "--shard", "0/4"), "expected a job and the number of jobs, such as 3/40, got '0/4'"),
         (("in", "--output", "out", "--shard", "5/4"), "got '5/4'"),
+        (
+            ("in", "--output", "out", "--split", "never"),
+            "--split: expected auto, off, or a length .* got 'never'",
+        ),
+        (("in", "--output", "out", "--split", "0.5"), "such as 90, 10m or 1h, got '0.5'"),
         (("in", "--output", "out", "--timeout", "0"), "expected seconds, more than 0, got '0'"),
         (("in", "--output", "out", "--timeout", "inf"), "got 'inf'"),
         (("in", "--output", "out", "--realtime"), "unrecognized arguments: --realtime"),
@@ -81,6 +88,9 @@ def test_the_output_is_a_folder(tmp_path):
 def test_types():
     assert batch.shard("1/1") == Shard(1, 1)
     assert batch.seconds("1.5") == 1.5
+    lengths = {"90": 90.0, "90s": 90.0, "10m": 600.0, "1.5h": 5400.0}
+    assert {text: batch.splitting(text) for text in lengths} == {text: Splitting(s) for text, s in lengths.items()}
+    assert (batch.splitting("auto"), batch.splitting("off")) == (AUTO_SPLIT, None)
     with pytest.raises(argparse.ArgumentTypeError):
         batch.seconds("soon")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
@@ -83,3 +84,18 @@ def test_the_documentation_lists_the_columns():
     rows = re.findall(r"^\| `(\w+)`((?:, `\w+`)*) \| (\w+) \|", page, re.MULTILINE)
     documented = {name: kind for first, more, kind in rows for name in [first, *re.findall(r"\w+", more)]}
     assert documented == COLUMNS
+
+
+def test_an_export_that_is_given_up_prints_no_traceback(tmp_path):
+    """Its writer, once it is garbage, would write to a file that is closed."""
+    with open(tmp_path / "table.parquet", "wb") as file:
+        export = ParquetExport(file)
+        frame = StoredFrame.model_validate_json(json.dumps(line(0, one())))
+        export.add(Origin.of("clip", frame), frame)
+        export.close()
+    with pytest.MonkeyPatch.context() as patch:
+        ignored = []
+        patch.setattr(sys, "unraisablehook", ignored.append)
+        del export
+        gc.collect()
+    assert ignored == []

@@ -74,6 +74,7 @@ def test_a_folder_without_a_summary(tmp_path):
         (summary({"name": "a", "state": "lost"}), r"files.0.state: expected 'done', 'skipped' or 'failed'"),
         (summary(DONE | {"outputs": {"detections": "../x.jsonl"}}), r"../x.jsonl is not below .*, where the batch"),
         (summary(DONE | {"outputs": {"detections": "/etc/x.jsonl"}}), r"/etc/x.jsonl is not below"),
+        (summary(DONE | {"outputs": {"detections": "a\0.jsonl"}}), r"a\\x00.jsonl is not below"),
     ],
 )
 def test_a_wrong_summary(tmp_path, content, message):

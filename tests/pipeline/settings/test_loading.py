@@ -187,3 +187,30 @@ def test_dumped_settings_are_utf8_or_ascii(write, encoding, shown):
     text = dump_settings(settings, encoding)
     assert shown in text
     assert load_settings(write(text.encode(encoding).decode("utf-8"))) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source: {uri: '\0'}", "a character that YAML does not allow"),
+        ("source: {uri: !!int x}", "not valid YAML"),
+        ("source: {uri: !!timestamp 2001-99-99}", "not valid YAML"),
+        ("source: {uri: !!float .}", "not valid YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("{a: " * 5000, "nested too deeply"),
+    ],
+)
+def test_values_that_yaml_cannot_read_are_one_line(write, text, message):
+    assert message in refused(write(text))
+
+
+def test_aliases_of_aliases_are_counted_and_not_expanded(write):
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    assert "more than 100,000 keys" in refused(write("\n".join(lines)))
+
+
+@pytest.mark.parametrize("value", ["!!int x", "\0", "[" * 5000, "!!timestamp 2001-99-99"])
+def test_set_values_that_yaml_cannot_read_are_one_line(value):
+    with pytest.raises(InputError, match=r"--set a\.b: the value is not valid YAML"):
+        parse_assignment(f"a.b={value}")

@@ -387,3 +387,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, durable):
         replace_file(path, b"newer", durable)
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["list"]
+
+
+def test_what_was_given_up_is_not_reserved_for_others(tmp_path):
+    """One output fails at its first frame and gives its claim up; the other ones begin after that."""
+    outputs = Outputs()
+    for name in ("out.mp4", "out.jsonl"):
+        outputs.claim_file(tmp_path / name, "--output")
+    outputs.release(tmp_path / "out.mp4")
+    assert outputs.name_of(tmp_path / "out.jsonl") == tmp_path / "out.jsonl"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]

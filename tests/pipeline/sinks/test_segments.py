@@ -296,7 +296,7 @@ def test_a_full_disk_deletes_old_segments_then_pauses_then_resumes(tmp_path, cap
     second = [name for name in disk.names() if name not in first]
     assert len(second) == 1
     assert "recording resumed" in caplog.text
-    missed = int(caplog.text.split("recording resumed; ")[1].split()[0])
+    missed = int(caplog.text.split("recording resumed without ")[1].split()[0])
     assert recorded + missed + frames_of(tmp_path / second[0]) == disk.frames
 
 

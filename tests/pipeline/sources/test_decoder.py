@@ -13,21 +13,19 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.sources.base import SourceWarnings
+from pipeline.sources.container import open_container, open_input
 from pipeline.sources.decoder import (
     MAX_ERRORS_IN_ROW,
     BgrConverter,
     Orientation,
     Video,
     blend_on_white,
-    explain,
     fraction,
     is_cover,
-    open_container,
-    open_input,
     orientation_of,
     pick_video,
 )
-from tests.pipeline.sources.clips import with_damaged_tags, write_clip
+from tests.pipeline.sources.clips import write_clip
 
 
 class FailingContainer:
@@ -107,24 +105,6 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
         assert [is_cover(stream) for stream in container.streams.video] == [True]
         with pytest.raises(InputError, match=r"song\.mp4 contains no video: only audio \(aac\)"):
             pick_video(container, "song.mp4")
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        (av.error.ExitError, "timed out"),
-        (av.error.ConnectionRefusedError, "connection refused"),
-        (av.error.HTTPUnauthorizedError, "user name and password"),
-        (av.error.HTTPNotFoundError, "404"),
-        (av.error.EOFError, "ends before"),
-    ],
-)
-def test_errors_are_explained(kind: type[av.FFmpegError], text: str) -> None:
-    assert text in explain(kind(1, "raw text"))
-
-
-def test_an_unknown_error_keeps_its_message() -> None:
-    assert explain(av.error.OSError(28, "No space left")) == "No space left"
 
 
 IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -211,9 +191,3 @@ def test_a_file_without_rates_gives_none_for_them(tmp_path):
         video = container.streams.video[0]
         assert fraction(video.time_base) == Fraction(1, 1000)
         assert fraction(video.average_rate) == 25
-
-
-def test_files_open_even_if_tags_are_not_utf8(tmp_path):
-    with open_input(str(with_damaged_tags(write_clip(tmp_path / "a.mp4", 4)))) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 4
-        assert container.metadata["comment"].startswith("caf")
