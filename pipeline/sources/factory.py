@@ -73,13 +73,17 @@ def make_detect_source(settings: SourceSettings, clock: Clock = time.monotonic) 
     """Returns the unopened sub-stream named by `settings.detect_uri`, which may appear later; None without one.
 
     Raises:
-        InputError: the URI is invalid, or no camera or stream.
+        InputError: the URI is invalid, or one of both streams is a file.
     """
     if settings.detect_uri is None:
         return None
-    target = parse_uri(settings.detect_uri.reveal())
-    if target.kind not in (UriKind.CAMERA, UriKind.NETWORK, UriKind.PATTERN):
-        raise InputError(f"source.detect_uri needs a camera or a network stream, and {target.name} is a file")
+    for uri in (settings.uri, settings.detect_uri):
+        target = parse_uri(uri.reveal())
+        if target.kind in (UriKind.VIDEO, UriKind.IMAGES):
+            raise InputError(
+                f"source.detect_uri is a second stream of the camera in source.uri, and {target.name} is a file: leave "
+                "source.detect_uri out"
+            )
     reconnect = settings.reconnect.model_copy(update={"enabled": True, "at_start": True})
     own = SourceSettings(uri=settings.detect_uri, rtsp_transport=settings.rtsp_transport, reconnect=reconnect)
     return make_source(own, clock)

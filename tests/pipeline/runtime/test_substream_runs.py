@@ -77,23 +77,31 @@ class Watched:
         self.stream, self.segmenter, self.sub = stream, segmenter, sub
         self._frames = iter(stream)
 
-    def until(self, condition):
-        """Show frames until a condition holds; returns the intersections over union of those with a mask."""
-        ious = []
+    def until(self, condition, of=None):
+        """Show frames until a condition holds.
+
+        Returns: the intersections over union of the frames with a mask, or what `of` makes of each frame.
+        """
+        found = []
         until_s = time.monotonic() + LIMIT_S
         for segmented in self._frames:
-            truth = boxes_of_squares(segmented.frame.image_bgr)
-            if len(segmented.instances) and len(truth):
-                ious.append(float(iou_matrix(segmented.instances.boxes_xyxy, truth).max()))
+            found += overlaps(segmented) if of is None else [of(segmented.frame)]
             if condition():
-                return ious
+                return found
             assert time.monotonic() < until_s, self.segmenter.sizes_wh[-5:]
         raise AssertionError("the run has ended")
 
-    def until_more(self, size_wh, count=5):
-        """Show frames until so many more pictures of this size were inferred."""
+    def until_more(self, size_wh, count=5, of=None):
+        """Show frames until so many more pictures of this size were inferred; returns what `until` does."""
         before = self.segmenter.sizes_wh.count(size_wh)
-        return self.until(lambda: self.segmenter.sizes_wh.count(size_wh) >= before + count)
+        return self.until(lambda: self.segmenter.sizes_wh.count(size_wh) >= before + count, of)
+
+
+def overlaps(segmented):
+    """How well the masks of a frame lie on the square: one number, or none where one of both is missing."""
+    truth = boxes_of_squares(segmented.frame.image_bgr)
+    both = len(segmented.instances) and len(truth)
+    return [float(iou_matrix(segmented.instances.boxes_xyxy, truth).max())] if both else []
 
 
 @contextmanager
@@ -185,6 +193,25 @@ def test_a_recording_has_every_frame_of_the_main_stream(main, sub, tmp_path):
     assert len(sizes) == stats.presented - sum(stats.sink_dropped.values())
 
 
+PRIVACY = {"mode": "silhouette", "color": "#000000", "classes": ["thing"], "late_after_s": LIMIT_S}
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_is_found_in_the_sub_stream_is_covered_in_the_main_one(main, sub):
+    with watched(main, sub, privacy=PRIVACY) as run:
+        shown = run.until_more(SUB_WH, 10, of=lambda frame: frame.image_bgr)
+    assert not any((image.min(axis=2) > 180).any() for image in shown)
+    assert any(image.any() for image in shown)  # not everything is covered all the time
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_sub_stream_of_another_camera_covers_everything(main):
+    with MjpegServer() as other, watched(main, other, privacy=PRIVACY) as run:
+        shown = run.until_more(other.size_wh, 10, of=lambda frame: frame.image_bgr)
+    assert len(shown) > 5
+    assert not any(image.any() for image in shown)
+
+
 @pytest.mark.usefixtures("patient")
 def test_a_camera_of_several_may_have_one(main, sub):
     segmenter = SquareFinder()
@@ -202,9 +229,7 @@ def test_a_camera_of_several_may_have_one(main, sub):
         with Cameras(settings, segmenter=segmenter) as cameras:
             for camera, segmented in cameras:
                 assert segmented.frame.width == {"hall": 320, "gate": 200}[camera]
-                truth = boxes_of_squares(segmented.frame.image_bgr)
-                if len(segmented.instances) and len(truth):
-                    ious[camera].append(float(iou_matrix(segmented.instances.boxes_xyxy, truth).max()))
+                ious[camera] += overlaps(segmented)
                 if min(map(len, ious.values())) >= 15:
                     break
                 assert time.monotonic() < until_s, segmenter.sizes_wh

@@ -158,10 +158,10 @@ def test_a_sub_stream_reconnects_and_may_come_later() -> None:
 
 def test_a_sub_stream_is_a_camera_or_a_stream(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 3)
-    with pytest.raises(
-        InputError, match=r"source\.detect_uri needs a camera or a network stream, and a\.mp4 is a file"
-    ):
-        make_detect_source(SourceSettings(uri="0", detect_uri=str(clip)))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((5, 7, 3), np.uint8))
+    for uri, detect_uri in ((0, clip), (clip, 0), (0, tmp_path / "a.png"), (tmp_path, 0)):
+        with pytest.raises(InputError, match=r"source\.detect_uri is a second stream .* is a file: leave"):
+            make_detect_source(SourceSettings(uri=str(uri), detect_uri=str(detect_uri)))
     with pytest.raises(InputError, match="is not supported"):
         make_detect_source(SourceSettings(uri="0", detect_uri="foo://x"))
 
