@@ -123,7 +123,7 @@ def thread_seconds() -> dict[str, float]:
     for task in tasks.iterdir():
         try:
             fields = (task / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # it has ended, before or after the file was opened
             continue
         name = names.get(int(task.name), "of libraries")
         used[name] = used.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
