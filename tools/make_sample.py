@@ -87,18 +87,25 @@ def chord(count: int) -> np.ndarray:
     return (0.05 * 32767 * sum(tones) * edge).astype(np.int16)[None]
 
 
-def write_video(target: Path, images: list[np.ndarray]) -> None:
-    """Encodes H.264 yuv420p and AAC, the index in front."""
-    per_frame = SAMPLE_RATE_HZ // FPS
+def write_video(target: Path, images: list[np.ndarray], fps: int = FPS, crf: int = CRF) -> None:
+    """Encodes H.264 yuv420p and AAC, the index in front.
+
+    Args:
+        target: an mp4 file, replaced if it exists.
+        images: uint8 (360, 640, 3) BGR.
+        fps: frames a second; divides SAMPLE_RATE_HZ.
+        crf: x264's quality; lower is better.
+    """
+    per_frame = SAMPLE_RATE_HZ // fps
     samples = chord(len(images) * per_frame)
     with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=FPS, options={"crf": str(CRF), "preset": "veryslow"})
+        video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryslow"})
         video.width, video.height = SIZE_WH
         video.pix_fmt = "yuv420p"
         sound = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=64_000)
         for index, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
-            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            frame.pts, frame.time_base = index, Fraction(1, fps)
             container.mux(video.encode(frame))
             part = np.ascontiguousarray(samples[:, index * per_frame : (index + 1) * per_frame])
             audio = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")

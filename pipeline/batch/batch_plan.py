@@ -39,7 +39,7 @@ def plan_batch(
     Args:
         recordings: all inputs.
         folder: of the results.
-        limit: at most so many are to do; None for all.
+        limit: how many are to do at most; None for all.
         retry_failed: what was set aside is to do as well.
     """
     done_keys, failed_keys = folder.done(), folder.failed()

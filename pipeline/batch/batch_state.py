@@ -75,12 +75,12 @@ class Frames:
             self.unopened_bytes -= recording.size
 
     def advance(self, recording: Recording, frames: int) -> None:
-        """A stretch of a recording is done, which had so many frames."""
+        """A stretch of a recording, with this number of frames, is done."""
         self.done += frames
         self._of_stretches[recording.name] = self._of_stretches.get(recording.name, 0) + frames
 
     def settle(self, recording: Recording, frames: int) -> None:
-        """A recording had so many frames; none where it was set aside. Those of its stretches are not counted again."""
+        """A recording is done with this number of frames, 0 if it was set aside; stretches are not counted again."""
         self.expect(recording, frames)
         self._total += frames - self._expected[recording.name]
         self._expected[recording.name] = frames

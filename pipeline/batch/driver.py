@@ -23,7 +23,7 @@ from pipeline.sinks.paths import free_bytes
 POLL_S = 0.25
 """How often the driver looks at its clocks while no worker says anything."""
 MOST_STARTS = 3
-"""After so many workers in a row that end before they are ready, no further one is started."""
+"""When this many workers in a row end before they are ready, no further one is started."""
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A worker has done so many frames of its recording; `total` is None if their number is unknown."""
+    """A worker has done `frames` of its recording; `total` is None if their number is unknown."""
 
     worker: int
     frames: int

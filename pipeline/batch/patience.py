@@ -12,7 +12,7 @@ class Patience:
     Attributes:
         attempts: how many, at most.
         first_delay_s: seconds before the second one; three times as many before each further one.
-        stall_s: an attempt without a new frame for so many seconds is given up.
+        stall_s: how long an attempt may go without a new frame before it is given up, seconds.
         limit_s: an attempt that takes longer is given up; None for no limit.
         least_free_bytes: with less space on the disk of the results, the batch ends.
     """
@@ -24,5 +24,5 @@ class Patience:
     least_free_bytes: int = 0
 
     def delay_s(self, attempts: int) -> float:
-        """Seconds to wait after so many attempts."""
+        """Seconds to wait after this number of attempts."""
         return float(self.first_delay_s * 3 ** (attempts - 1))

@@ -30,7 +30,7 @@ from pipeline.sinks.paths import remove_empty
 CORES_OF_A_WORKER = 2
 """Where nothing was measured: decoding, drawing and encoding take a core beside the network's."""
 MEASURED_CORES = 8
-"""Engines are compared on so many cores at most: the most that are compared side by side, four, have two each then."""
+"""Engines are compared on this many cores at most: at most four run side by side, each then on two."""
 START_LIMIT_S = 900.0
 """How long a worker may take to load its network, which exports it the first time."""
 END_DEADLINE_S = 10.0

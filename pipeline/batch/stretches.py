@@ -35,7 +35,7 @@ class Splitting:
     is_auto: bool = False
 
     def for_recordings(self, left: int, workers: int) -> Splitting:
-        """What holds for a recording while so many are not done."""
+        """How to split a recording while this number of recordings is not done."""
         if not self.is_auto:
             return self
         return replace(self, most=-(-STRETCHES_OF_A_WORKER * workers // left) if 0 < left < workers else 1)

@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]
 
 
 class _File(Protocol):
-    """What a recording is written to: see `MediaFile` in recorder.py."""
+    """What a recording is written to: see `MediaFile` in media_file.py."""
 
     error: OSError | None
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from pipeline.file_names import utf8_name
 from pipeline.settings.output_settings import ServeSettings
 from pipeline.web.access import Access
-from pipeline.web.responses import RequestError, event, file_parts, open_no_link, send_all, until_set
+from pipeline.web.responses import RequestError, event, file_parts, open_no_link, send_all, send_events, until_set
 from pipeline.web.routes import Site
 from pipeline.web.served_page import ServedPage
 from pipeline.web.view import SAMPLE_EVERY_S
@@ -72,9 +72,7 @@ class BatchRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Sends the status twice per second as server-sent events, and "end" when the batch ends."""
         with self._listeners.watching():
-            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-            await response.prepare(request)
-            return await send_all(request, response, self._status_events())
+            return await send_events(request, self._status_events())
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
         while not self._ended.is_set():

@@ -22,7 +22,7 @@ from pipeline.web.responses import (
     json_response,
     read_body,
     send_acknowledged,
-    send_all,
+    send_events,
     until_set,
 )
 from pipeline.web.routes import RUN_PAGE, Site
@@ -171,9 +171,7 @@ class CameraRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Sends the status twice per second as server-sent events, and "end" when the run ends."""
         with self._listeners.watching():
-            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-            await response.prepare(request)
-            return await send_all(request, response, self._status_events())
+            return await send_events(request, self._status_events())
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
         while not self._ended.is_set():

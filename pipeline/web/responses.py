@@ -53,6 +53,13 @@ async def send_all(
         return response
 
 
+async def send_events(request: web.Request, events: AsyncGenerator[bytes]) -> web.StreamResponse:
+    """Sends server-sent events, each made by `event`, as `send_all` does."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    return await send_all(request, response, events)
+
+
 async def send_acknowledged(request: web.Request, pictures: AsyncGenerator[bytes]) -> web.StreamResponse:
     """Sends pictures over a WebSocket, each one after the viewer has acknowledged showing the previous one."""
     viewer = web.WebSocketResponse(compress=False, max_msg_size=64, heartbeat=SEND_TIMEOUT_S, timeout=1.0)

@@ -24,6 +24,7 @@ from pipeline.web.responses import (
     read_body,
     send_acknowledged,
     send_all,
+    send_events,
     until_set,
 )
 from pipeline.web.view import SAMPLE_EVERY_S
@@ -109,9 +110,7 @@ class RunRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Sends server-sent events: the history first, the status twice per second, "end" when the run ends."""
         with self.feed.listeners.watching():
-            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-            await response.prepare(request)
-            return await send_all(request, response, self._status_events())
+            return await send_events(request, self._status_events())
 
     async def _status_events(self) -> AsyncGenerator[bytes]:
         yield event(self._monitor.history, "history")

@@ -1,6 +1,6 @@
 """Makes photographs.mp4: slow pans and zooms across CC BY COCO val2017 photographs, with a soft chord as sound.
 
-    python tests/data/video/make_photographs.py PHOTOS_FOLDER tests/data/video/photographs.mp4
+    python -m tests.data.video.make_photographs PHOTOS_FOLDER tests/data/video/photographs.mp4
 
 PHOTOS_FOLDER holds the photographs named in SHOTS (COCO val2017, `000000184324.jpg` and so on); CREDITS.txt
 says where each comes from. Fails with a message if one is missing or has another size than the shots were laid out for.
@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
+
+from tools.make_sample import write_video
 
 SIZE_WH = (640, 360)
 FPS = 25
 SHOT_FRAMES = 87
 FADE_FRAMES = 16
 CRF = 24
-SAMPLE_RATE_HZ = 48_000
-CHORD_HZ = (110.0, 164.81, 220.0, 277.18)
-LOUDNESS = 0.05
-"""Peak of each tone of the chord, 1 being full scale: quiet."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,8 @@ def main() -> None:
         sys.exit(__doc__)
     photos = [read_photo(Path(sys.argv[1]), shot) for shot in SHOTS]
     target = Path(sys.argv[2])
-    count = write_video(target, photos)
+    count = len(SHOTS) * SHOT_FRAMES - (len(SHOTS) - 1) * FADE_FRAMES
+    write_video(target, [frame_at(photos, index) for index in range(count)], FPS, CRF)
     print(f"{target}: {count} frames, {count / FPS:.2f} s, {target.stat().st_size:,} bytes")
 
 
@@ -96,41 +93,6 @@ def frame_at(photos: list[np.ndarray], index: int) -> np.ndarray:
     before = view(photos[number - 1], SHOTS[number - 1], (local + spacing) / (SHOT_FRAMES - 1))
     share = (local + 1) / (FADE_FRAMES + 1)
     return cv2.addWeighted(image, share, before, 1.0 - share, 0.0)
-
-
-def chord(count: int) -> np.ndarray:
-    """`count` samples of a soft chord that swells and fades, int16 (1, count)."""
-    time_s = np.arange(count) / SAMPLE_RATE_HZ
-    wave = np.zeros(count)
-    for number, frequency in enumerate(CHORD_HZ):
-        swell = 0.6 + 0.4 * np.sin(2 * np.pi * (0.11 + 0.03 * number) * time_s + number)
-        wave += LOUDNESS * swell * np.sin(2 * np.pi * frequency * time_s)
-    edge = np.minimum(np.minimum(time_s, time_s[::-1]) / 0.8, 1.0)
-    return (32767 * wave * edge).astype(np.int16)[None]
-
-
-def write_video(target: Path, photos: list[np.ndarray]) -> int:
-    """Encode H.264 yuv420p and AAC, the index in front; return the number of frames."""
-    count = len(SHOTS) * SHOT_FRAMES - (len(SHOTS) - 1) * FADE_FRAMES
-    with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=FPS, options={"crf": str(CRF), "preset": "veryslow"})
-        video.width, video.height = SIZE_WH
-        video.pix_fmt = "yuv420p"
-        sound = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=64_000)
-        samples = chord(count * SAMPLE_RATE_HZ // FPS)
-        per_frame = SAMPLE_RATE_HZ // FPS
-        for index in range(count):
-            frame = av.VideoFrame.from_ndarray(frame_at(photos, index), format="bgr24")
-            frame.pts, frame.time_base = index, Fraction(1, FPS)
-            container.mux(video.encode(frame))
-            part = np.ascontiguousarray(samples[:, index * per_frame : (index + 1) * per_frame])
-            audio = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
-            audio.sample_rate, audio.time_base = SAMPLE_RATE_HZ, Fraction(1, SAMPLE_RATE_HZ)
-            audio.pts = index * per_frame
-            container.mux(sound.encode(audio))
-        container.mux(video.encode())
-        container.mux(sound.encode())
-    return count
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ import numpy as np
 from pipeline.batch.batch_run import BatchRequest
 from pipeline.batch.executor import Event, Executor, Finished, Place, Progressed, Ready
 from pipeline.batch.patience import Patience
+from pipeline.batch.provenance import versions
 from pipeline.batch.results_folder import Claim
 from pipeline.batch.worker import Worker
 from pipeline.batch.worker_plan import DETECTIONS, VIDEO, WorkerPlan
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import FakeSegmenter, make_instances
 from tests.pipeline.sources.clips import write_clip
+
+BOTH = (VIDEO, DETECTIONS)
 
 
 class BySum(FakeSegmenter):
@@ -36,9 +39,14 @@ def settings_of(**values: object) -> Settings:
     return Settings.model_validate({"window": {"mode": "off"}, "output": {"min_free_bytes": 0}, **values})
 
 
+def plan_of(results: Path, make=make_by_sum, outputs=BOTH, **values: object) -> WorkerPlan:
+    """What a worker of one core is made from."""
+    return WorkerPlan(settings_of(**values), results, outputs, 1, None, versions(), make)
+
+
 def request_for(folder: Path, results: Path, **more: object) -> BatchRequest:
     """A request for a folder of recordings, with both kinds of outputs."""
-    given = {"settings": settings_of(), "outputs": (VIDEO, DETECTIONS), "patience": Patience(first_delay_s=0.0)}
+    given = {"settings": settings_of(), "outputs": BOTH, "patience": Patience(first_delay_s=0.0)}
     return BatchRequest(inputs=(str(folder),), results=results, **{**given, **more})
 
 

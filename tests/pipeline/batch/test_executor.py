@@ -13,7 +13,6 @@ from pipeline.batch.inputs import recording_at
 from pipeline.batch.leases import Drivers
 from pipeline.batch.processes import ThisMachine
 from pipeline.batch.provenance import versions
-from pipeline.batch.results_folder import ResultsFolder
 from pipeline.batch.stretches import Splitting
 from pipeline.batch.worker import State
 from pipeline.batch.worker_plan import WorkerPlan
@@ -38,13 +37,6 @@ def make_place(request, monkeypatch):
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     yield functools.partial(RayCluster, LOCAL, 2, settings_of(model={"device": "cpu"}))
     ray.shutdown()
-
-
-@pytest.fixture
-def results(tmp_path):
-    folder = ResultsFolder(tmp_path / "out")
-    folder.make()
-    return folder
 
 
 def plan_of(results, make):

@@ -7,30 +7,15 @@ import pytest
 from pipeline.batch import worker as worker_module
 from pipeline.batch.inputs import recording_at
 from pipeline.batch.leases import Drivers
-from pipeline.batch.provenance import versions
-from pipeline.batch.results_folder import ResultsFolder
 from pipeline.batch.worker import State, Worker
 from pipeline.batch.worker_plan import (
     WorkerPlan,
 )
 from pipeline.errors import InputError
 from pipeline.runtime.stream import Stream
-from tests.pipeline.batch.fakes import BySum, make_by_sum, settings_of
+from tests.pipeline.batch.fakes import BySum, plan_of, settings_of
 from tests.pipeline.fakes import FakeClock, FakeSegmenter
 from tests.pipeline.sources.clips import write_clip
-
-BOTH = ("video", "detections")
-
-
-def plan_of(results, make=make_by_sum, outputs=BOTH, **values):
-    return WorkerPlan(settings_of(**values), results, outputs, 1, None, versions(), make)
-
-
-@pytest.fixture
-def results(tmp_path):
-    folder = ResultsFolder(tmp_path / "out")
-    folder.make()
-    return folder
 
 
 @pytest.fixture

@@ -6,33 +6,17 @@ import pytest
 
 from pipeline.batch.inputs import recording_at
 from pipeline.batch.leases import Drivers
-from pipeline.batch.provenance import versions
-from pipeline.batch.results_folder import ResultsFolder
 from pipeline.batch.worker_plan import (
     ShareOfMachine,
-    WorkerPlan,
     choose_engine,
     make_segmenter,
     output_names,
     with_engine,
 )
 from pipeline.settings.model_settings import EngineKind, Precision
-from tests.pipeline.batch.fakes import make_by_sum, settings_of
+from tests.pipeline.batch.fakes import BOTH, plan_of
 from tests.pipeline.fakes import FakeClock, FakeSegmenter
 from tests.pipeline.sources.clips import write_clip
-
-BOTH = ("video", "detections")
-
-
-def plan_of(results, make=make_by_sum, outputs=BOTH, **values):
-    return WorkerPlan(settings_of(**values), results, outputs, 1, None, versions(), make)
-
-
-@pytest.fixture
-def results(tmp_path):
-    folder = ResultsFolder(tmp_path / "out")
-    folder.make()
-    return folder
 
 
 def test_a_share_of_the_machine():

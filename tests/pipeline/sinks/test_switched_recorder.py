@@ -252,8 +252,8 @@ def refused_by_the_encoder(*_, **__):
     ("where", "failure", "message"),
     [
         ("pipeline.sinks.paths.create_new", too_many_open_files, "Too many open files"),
-        ("pipeline.sinks.recorder.MediaFile.write", too_many_open_files, "Too many open files"),
-        ("pipeline.sinks.recorder.write_all", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.media_file.MediaFile.write", too_many_open_files, "Too many open files"),
+        ("pipeline.sinks.media_file.write_all", too_many_open_files, "Too many open files"),
         ("pipeline.sinks.recorder.av.open", too_many_open_files, "Too many open files"),
         ("pipeline.sinks.recorder.av.open", refused_by_the_encoder, "Invalid argument"),
         ("pipeline.sinks.segments.create_new", too_many_open_files, "Too many open files"),
