@@ -205,65 +205,6 @@ def test_the_networks_failure_is_everybodys():
     assert errors == {"inference failed: ValueError: out of memory"}
 
 
-class Crew(FakeSegmenter):
-    """Takes several frames at the same time."""
-
-    workers = 1  # an attribute in place of the property
-
-    def __init__(self, workers, before=None):
-        super().__init__(before)
-        self.workers = workers
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_lost_network_is_restarted_once_for_all(workers):
-    failed = []
-
-    def fail(index):
-        if index == 11 and not failed:
-            failed.append(index)
-            raise ValueError("lost")
-
-    cameras = group(
-        [Shades(number, 40) for number in range(3)], Crew(workers, fail), {"supervision": {"restart": True}}
-    )
-    found = collect(cameras)
-    assert [len(found[name]) for name in "abc"] == [40] * 3
-    assert cameras.summary().restarts == 1
-    empty = [(name, each.frame.index) for name in "abc" for each in found[name] if not len(each.instances)]
-    assert ("b", 1) in empty
-    assert len(empty) <= workers
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_network_that_hangs_is_restarted_once_for_all(workers):
-    """Beside the files, a live camera: it goes on as well, with every frame accounted for."""
-    hang, hung = threading.Event(), []
-
-    def before(index):
-        if index == 15 and not hung:
-            hung.append(index)
-            hang.wait(DEADLINE_S)
-
-    supervision = {"restart": True, "timeout_s": 0.3, "start_timeout_s": DEADLINE_S}
-    sources = [Shades(0, 40), Shades(1, 40), Shades(2, None, SourceKind.LIVE)]
-    cameras = group(sources, Crew(workers, before), {"supervision": supervision})
-    found, done = defaultdict(list), 0
-    with cameras:
-        for name, segmented in cameras:
-            found[name].append(segmented)
-            done += cameras.summary().restarts == 1 and name == "c" and len(segmented.instances) > 0
-            if done and len(found["a"]) == len(found["b"]) == 40:
-                break
-    hang.set()
-    assert cameras.summary().restarts == 1
-    assert not any(one.error for one in cameras.summary().cameras)
-    assert_accounted_for(cameras)
-    lost = {(name, each.frame.index) for name in "ab" for each in found[name] if not len(each.instances)}
-    assert ("b", 5) in lost
-    assert len(lost) <= workers
-
-
 def test_cameras_are_disabled_and_enabled_while_others_run():
     sources = [itertools.repeat(None), Shades(1, None)]
     sources[0] = (Shades(0, None) for _ in itertools.count())
