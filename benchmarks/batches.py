@@ -3,6 +3,7 @@
 python -m benchmarks.batches entries     # a folder of 1,000, 10,000 and 100,000 files: listed, planned, resumed
 python -m benchmarks.batches cluster     # 1,000 workers whose recordings take a minute on a clock: pieces a minute
 python -m benchmarks.batches workers     # two workers beside one, with an engine of fixed latency
+python -m benchmarks.batches runs        # two recordings in a batch beside two runs at the same time
 python -m benchmarks.batches stretches   # one long file on two workers beside one worker
 python -m benchmarks.batches clips       # clips of one second beside one file of the same length
 """
@@ -13,6 +14,7 @@ import argparse
 import heapq
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +40,7 @@ from pipeline.records import Instances
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings
 
+PROGRAM = Path(__file__).resolve().parents[1] / "stream_segment.py"
 LATENCY_S = 0.04
 FRAMES_OF_A_CLIP = 25
 RECORDING_S = 60.0
@@ -193,6 +196,40 @@ def workers(folder: Path) -> None:
     print(f"two beside one: {rates[2] / rates[1]:.2f}")
 
 
+def runs(folder: Path, frames: int = 3000, rounds: int = 3) -> None:
+    """Two recordings in a batch beside two runs that are started together, in turns: whole commands."""
+    names = ["0.mp4", "1.mp4"]
+    for name in names:
+        _clip(folder / "in" / name, frames)
+    program = [sys.executable, str(PROGRAM)]
+    for number in range(rounds):
+        results = folder / f"out{number}"
+        batch = _seconds([[*program, "batch", str(folder / "in"), "--output", str(results), "--detections"]])
+        by_hand: list[list[str]] = []
+        for name in names:
+            files = [
+                "--output",
+                str(folder / f"{number}-{name}"),
+                "--detections",
+                str(folder / f"{number}-{name}.jsonl"),
+            ]
+            by_hand.append([*program, "--source", str(folder / "in" / name), "--no-window", *files])
+        together = _seconds(by_hand)
+        print(
+            f"a batch {batch:.1f} s, two runs at once {together:.1f} s: {together / batch:.2f} times the rate",
+            flush=True,
+        )
+
+
+def _seconds(commands: Sequence[Sequence[str]]) -> float:
+    """How long commands take that are started together."""
+    began_s = time.monotonic()
+    started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands]
+    codes = [process.wait() for process in started]
+    assert not any(codes), codes
+    return time.monotonic() - began_s
+
+
 def stretches(folder: Path, frames: int = 3000, rounds: int = 2) -> None:
     """One long file on two workers beside one, with an engine that only sleeps and with the shipped model, in turns."""
     _clip(folder / "in" / "long.mp4", frames)
@@ -252,16 +289,24 @@ def _rate(
     return (last - first) / (ended_s - began_s)
 
 
+PARTS: dict[str, Callable[[Path], None]] = {
+    "entries": entries,
+    "cluster": cluster,
+    "workers": workers,
+    "runs": runs,
+    "stretches": stretches,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of them in a folder of its own, and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("entries", "cluster", "workers", "stretches", "clips"))
+    parser.add_argument("what", choices=(*PARTS, "clips"))
     parser.add_argument("--clips", type=int, default=1000, help="how many clips (default: 1000)")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="batches-") as folder:
         path = Path(folder)
-        actions = {"entries": entries, "cluster": cluster, "workers": workers, "stretches": stretches}
-        clips(path, arguments.clips) if arguments.what == "clips" else actions[arguments.what](path)
+        clips(path, arguments.clips) if arguments.what == "clips" else PARTS[arguments.what](path)
     return 0
 
 

@@ -12,7 +12,10 @@ from benchmarks import models, playback
 from benchmarks.footage import Image
 from benchmarks.measuring import Value, at_least, ratios
 from pipeline.records import Instances
+from pipeline.runtime.shared_network import workers_beside_cameras
+from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.segmenter import Segmenter
+from pipeline.settings.model_settings import ModelSettings
 
 Run = Callable[[playback.ScriptedSegmenter], float]
 """Runs the cameras with a segmenter, and returns the results a second of all of them."""
@@ -46,7 +49,9 @@ def measure(pictures: Sequence[Image], truths: Sequence[Instances], run: Run, ro
         rounds: how often.
     """
     scheduled, unscheduled = [], []
-    with models.opened(models.settings_for(models.small(), None), workers=2) as network:
+    settings = models.settings_for(models.small(), None)
+    workers = workers_beside_cameras(ModelSettings.model_validate(settings), Machine().cores())
+    with models.opened(settings, workers=workers) as network:
         for picture in pictures[:5]:
             network.segment_batch([picture])  # decides what computes the frames
         for _ in range(rounds):

@@ -12,7 +12,7 @@ from pipeline.ledger import RunLedger
 from pipeline.records import SourceInfo
 from pipeline.runtime.wiring import Outlet
 from pipeline.sources.base import Source
-from pipeline.threads.process_settings import one_opencv_thread
+from pipeline.threads.opencv_process import one_opencv_thread
 from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
 
 POLL_S = 1 / 30

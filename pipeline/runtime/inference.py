@@ -19,7 +19,7 @@ from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import NetworkModel, read_model
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
-from pipeline.threads.process_settings import one_opencv_thread
+from pipeline.threads.opencv_process import one_opencv_thread
 from pipeline.threads.stage import THREAD_PREFIX, SlotClosed
 from pipeline.tracking.tracker import Tracker
 

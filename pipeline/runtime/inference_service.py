@@ -19,7 +19,7 @@ from pipeline.runtime.turns import Turns
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.segmentation.supervision import SegmenterLostError
-from pipeline.threads.process_settings import one_opencv_thread, quick_thread_switches
+from pipeline.threads.opencv_process import one_opencv_thread
 from pipeline.threads.stage import FirstError, SlotClosed, Stage
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class InferenceService:
                 self._opened = True
                 self._changed.notify_all()
             # Cores have enough to do; OpenCV's own threads would wait actively between small calls.
-            with one_opencv_thread(), quick_thread_switches():
+            with one_opencv_thread():
                 for _ in range(self.segmenter.workers - 1):
                     others.append(Stage("inference", self._work, self._errors))
                     others[-1].start()

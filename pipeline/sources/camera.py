@@ -17,7 +17,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import Clock, Image, SourceInfo, SourceKind
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.live import Device, Picture
-from pipeline.threads.process_settings import quiet_opencv
+from pipeline.threads.opencv_process import quiet_opencv
 
 WARM_UP_READS = 10
 """Cameras return a few empty reads while they start."""

@@ -15,7 +15,7 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
 from pipeline.sources.base import Source
 from pipeline.sources.decoder import blend_on_white
-from pipeline.threads.process_settings import quiet_opencv
+from pipeline.threads.opencv_process import quiet_opencv
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """One network for several cameras: who gets it, with which frame, and what happens at the ends."""
 
-import sys
 import threading
 
 import numpy as np
@@ -103,19 +102,6 @@ def make_service():
         service.close()
     for camera in cameras:
         camera.end()
-
-
-def test_threads_switch_sooner_while_the_network_is_shared():
-    before, inside = sys.getswitchinterval(), []
-    service = InferenceService(FakeSegmenter(before=lambda _: inside.append(sys.getswitchinterval())), FakeClock())
-    service.start()
-    camera = Camera(service)
-    camera.give(1)
-    assert camera.result() == 1
-    camera.end()
-    service.close()
-    assert inside == [pytest.approx(0.0005)]
-    assert sys.getswitchinterval() == before
 
 
 def test_the_newest_frame_is_taken_when_the_turn_comes(make_service):

@@ -6,8 +6,9 @@ from pipeline.errors import InputError
 from pipeline.records import SourceInfo, SourceKind
 from pipeline.runtime.inference import segmenter_for
 from pipeline.runtime.plan import plan_run
-from pipeline.runtime.shared_network import SharedNetwork
+from pipeline.runtime.shared_network import SharedNetwork, workers_beside_cameras
 from pipeline.segmentation.supervision import SupervisedSegmenter
+from pipeline.settings.model_settings import ModelSettings
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import FakeClock, FakeSegmenter
 
@@ -54,3 +55,18 @@ def test_a_network_of_the_callers_serves_all_and_is_supervised_if_the_run_is():
     assert SharedNetwork(Settings(), [Settings()], fake, FakeClock()).segmenter is fake
     run = Settings.model_validate({"supervision": {"restart": True}})
     assert isinstance(SharedNetwork(run, [run], fake, FakeClock()).segmenter, SupervisedSegmenter)
+
+
+@pytest.mark.parametrize(
+    ("cores", "values", "workers"),
+    [
+        (1, {}, 1),
+        (2, {}, 1),
+        (4, {}, 2),
+        (32, {}, 4),
+        (8, {"batch_size": 2}, 1),
+        (2, {"workers": 3}, 3),
+    ],
+)
+def test_frames_go_side_by_side_on_half_the_cores(cores, values, workers):
+    assert workers_beside_cameras(ModelSettings.model_validate(values), cores) == workers

@@ -1,14 +1,13 @@
-"""OpenCV's loudness and threads, and Python's switch interval, before, inside and after."""
+"""OpenCV's loudness and threads before, inside and after."""
 
 from __future__ import annotations
 
-import sys
 import threading
 
 import cv2
 import pytest
 
-from pipeline.threads.process_settings import one_opencv_thread, quick_thread_switches, quiet_opencv
+from pipeline.threads.opencv_process import one_opencv_thread, quiet_opencv
 
 SILENT = cv2.utils.logging.LOG_LEVEL_SILENT
 level = cv2.utils.logging.getLogLevel
@@ -65,10 +64,3 @@ def test_a_failure_brings_the_threads_back_too(three_threads):
     with pytest.raises(KeyError), one_opencv_thread():
         raise KeyError
     assert cv2.getNumThreads() == 3
-
-
-def test_threads_switch_sooner_inside() -> None:
-    before = sys.getswitchinterval()
-    with quick_thread_switches():
-        assert sys.getswitchinterval() == pytest.approx(0.0005)
-    assert sys.getswitchinterval() == before

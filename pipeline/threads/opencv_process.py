@@ -1,19 +1,15 @@
-"""Settings of OpenCV and Python that hold for the whole process, changed only while a caller needs them."""
+"""Settings of OpenCV that hold for the whole process, changed only while a caller needs them."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
 
 import cv2
 
-T = TypeVar("T")
 
-
-class _Held(Generic[T]):
+class _Held:
     """A setting that several threads may hold at a value; when the last one leaves, the old value returns.
 
     Args:
@@ -21,11 +17,11 @@ class _Held(Generic[T]):
         value: the value inside `held`.
     """
 
-    def __init__(self, read: Callable[[], T], write: Callable[[T], object], value: T) -> None:
+    def __init__(self, read: Callable[[], int], write: Callable[[int], object], value: int) -> None:
         self._read, self._write, self._value = read, write, value
         self._lock = threading.Lock()
         self._holders = 0
-        self._before = value
+        self._before = 0
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -53,11 +49,4 @@ one_opencv_thread = _Held(cv2.getNumThreads, cv2.setNumThreads, 1).held
 
 With more threads OpenCV's pool busy-waits between calls: for the hundreds of small calls a second of a live run
 that costs far more processor time than the calls themselves.
-"""
-
-quick_thread_switches = _Held(sys.getswitchinterval, sys.setswitchinterval, 0.0005).held
-"""Context manager: a thread that waits for Python's lock gets it after half a millisecond inside the block.
-
-With dozens of threads, Python's five milliseconds are added to most steps of the network, which then stands still while
-cores are idle: with eight cameras it computed 35 frames a second instead of 50.
 """
