@@ -21,6 +21,7 @@ from mrcnn.engines.openvino_models import (
     POOLED,
     give_int8_regions,
     halve_wide_convolutions,
+    pad_in_pooling,
     piece_name,
     split_long_products,
     split_pooling,
@@ -153,6 +154,7 @@ class OpenVinoRuntime(Runtime):
         self._models = {name: _read(path) for name, path in parts.items()}
         self._scales = {part: _rewrite_head(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
         self._feature_inputs = [parameter.any_name for parameter in self._models["features"].inputs]
+        pad_in_pooling(self._models["features"])
         write_out_softmax(self._models["proposals"])
         self._proposals = self._compile(self._models["proposals"], self._exact)
         self._networks: dict[tuple[int, ...], _Compiled] = {}

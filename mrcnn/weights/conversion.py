@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mrcnn.architecture import ARCHITECTURES, Architecture
 from mrcnn.config import Config
 from mrcnn.weights.coco_names import coco_names
-from mrcnn.weights.foreign_names import DETECTRON2, Origin, layer_of, origin_of
+from mrcnn.weights.foreign_names import BATCH_COUNT, DETECTRON2, Origin, layer_of, origin_of
 from mrcnn.weights.hdf5 import LayerArrays, WeightsError, listed
 from mrcnn.weights.layout import RESNET_BLOCKS, backbone_of, block_letter
 from mrcnn.weights.stored_tensor import Tensor
@@ -32,6 +32,10 @@ DETECTRON2_PIXELS = {"pixel_mean": (103.53, 116.28, 123.675), "pixel_std": (1.0,
 
 DELTA_ORDER = (1, 0, 3, 2)
 """(dx, dy, log dw, log dh) to (dy, dx, log dh, log dw)."""
+
+BATCH_NORM_EPSILON = 1e-5
+"""Of torchvision's first version where its backbone has BatchNorm2d, which counts batches. The published weights have
+FrozenBatchNorm2d there, without a count, and with an epsilon of 0."""
 
 MOST_CLASSES = 10_000
 
@@ -59,6 +63,7 @@ class Conversion:
     layer_names: Sequence[str]
     _origin: Origin
     _tensors: Mapping[str, Mapping[str, Tensor]]
+    _added_variance: float
 
     @property
     def num_values(self) -> int:
@@ -76,7 +81,7 @@ class Conversion:
             norm = {kind: _values(tensors[name], f"{layer}/{kind}") for kind, name in NORM_KINDS.items()}
             if (norm["moving_variance"] < 0).any():
                 raise WeightsError(f"its layer {layer}/moving_variance has negative values. Download it again")
-            return {**norm}
+            return {**norm, "moving_variance": norm["moving_variance"] + np.float32(self._added_variance)}
         kernel = _values(tensors["weight"], f"{layer}/kernel")
         has_bias = "bias" in tensors
         bias = _values(tensors["bias"], f"{layer}/bias") if has_bias else np.zeros(len(kernel), np.float32)
@@ -125,7 +130,10 @@ def convert(tensors: Mapping[str, Tensor]) -> Conversion:
     for layer, shape in expected.items():
         _check_layer(names[layer], layers[layer], shape)
     config = _config(architecture, backbone, shapes)
-    return Conversion(architecture, config, coco_names(config.NUM_CLASSES), tuple(expected), origin, layers)
+    is_trained_norm = architecture.norm_epsilon == 0 and any(name.endswith(BATCH_COUNT) for name in tensors)
+    added_variance = BATCH_NORM_EPSILON if is_trained_norm else 0.0
+    names_of_classes = coco_names(config.NUM_CLASSES)
+    return Conversion(architecture, config, names_of_classes, tuple(expected), origin, layers, added_variance)
 
 
 class _Shapes:

@@ -62,6 +62,9 @@ def _numbered(name: str, offset: int = 1) -> Callable[[re.Match[str]], str]:
     return lambda match: f"{name}{int(match[1]) + offset}"
 
 
+BATCH_COUNT = ".num_batches_tracked"
+"""How the number of batches that a BatchNorm2d of PyTorch has seen is named."""
+
 TORCHVISION = Origin(
     "torchvision",
     "backbone.body.",
@@ -90,7 +93,7 @@ TORCHVISION = Origin(
         r"roi_heads\.mask_predictor\.conv5_mask": "mrcnn_mask_deconv",
         r"roi_heads\.mask_predictor\.mask_fcn_logits": "mrcnn_mask",
     },
-    ignored=r".*\.num_batches_tracked",
+    ignored=".*" + re.escape(BATCH_COUNT),
 )
 """Names since torchvision 0.13, and those before, which lack some numbers."""
 

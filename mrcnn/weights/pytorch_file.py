@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from mrcnn.weights.hdf5 import WeightsError
 from mrcnn.weights.numpy_pickle import NUMPY_BUILDERS
 from mrcnn.weights.stored_tensor import BFLOAT16, MOST_DIMENSIONS, Span, Storage, Tensor
-from mrcnn.weights.unpickle import Builder, Name, read_pickle
+from mrcnn.weights.unpickle import Builder, Name, Placeholder, read_pickle
 
 MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
@@ -64,6 +64,17 @@ def _size(sizes: Any) -> tuple[Any, ...]:
     return tuple(sizes)
 
 
+_BESIDE_WEIGHTS = (
+    "argparse.Namespace",
+    "collections.Counter",  # the milestones of a schedule of learning rates
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",  # Python 3.13
+    "pathlib._local.WindowsPath",
+    "torch.device",
+)
+"""What training programs save beside the weights, such as torchvision's reference scripts."""
+
 BUILDERS: Mapping[str, Builder | None] = {
     "collections.OrderedDict": _ordered_dict,
     "torch._utils._rebuild_tensor": _tensor,
@@ -71,6 +82,7 @@ BUILDERS: Mapping[str, Builder | None] = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch.Size": _size,
     **dict.fromkeys(_STORAGES),
+    **dict.fromkeys(_BESIDE_WEIGHTS, Placeholder),
     **NUMPY_BUILDERS,
 }
 """See `mrcnn.weights.unpickle.read_pickle`."""

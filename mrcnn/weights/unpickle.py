@@ -52,6 +52,18 @@ class Stateful(Protocol):
         """Take the state. Raises ValueError or TypeError if it is not one."""
 
 
+class Placeholder:
+    """The `Builder` of objects that no weights depend on: takes whatever a pickle gives them, and keeps none of it."""
+
+    __slots__ = ()
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def set_state(self, state: object) -> None:
+        """Keep nothing."""
+
+
 class _Reader:
     """A file as `pickletools.genops` reads it, which trusts the lengths in it."""
 
@@ -245,6 +257,13 @@ class _Machine:
         except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:
             raise WeightsError(f"its pickle calls {function.text} with wrong arguments ({str(error)[:100]})") from None
 
+    def _newobj(self) -> None:
+        function = self._stack[-2]
+        if not isinstance(function, Name) or self._builders[function.text] is not Placeholder:
+            what = function.text if isinstance(function, Name) else type(function).__name__
+            raise WeightsError(f"its pickle has the instruction NEWOBJ ({what}), which no file of weights needs")
+        self._reduce()
+
     def _build(self) -> None:
         state, target = self.pop(), self._stack[-1]
         if isinstance(target, Stateful):
@@ -268,7 +287,7 @@ class _Machine:
 
 _RARE = {
     *("MARK", "POP", "POP_MARK", "DUP", "TUPLE", "LIST", "DICT", "EMPTY_LIST", "EMPTY_DICT", "APPEND", "APPENDS"),
-    *("SETITEM", "SETITEMS", "STACK_GLOBAL", "REDUCE", "BUILD", "PERSID", "BINPERSID"),
+    *("SETITEM", "SETITEMS", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "PERSID", "BINPERSID"),
 }
 """Instructions that have a method of that name."""
 

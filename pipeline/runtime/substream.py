@@ -45,6 +45,7 @@ class Substream:
         self._last_index = -1
         self._arrived_at_s: float | None = None
         self._lost = False
+        self._has_come = False
 
     def start(self) -> None:
         """Open and read the sub-stream, in a thread."""
@@ -98,6 +99,7 @@ class Substream:
         with suppress(SlotClosed):
             for picture in self._arrived.get_all():
                 self._arrived_at_s = picture.captured_at_s
+                self._has_come = True
                 self._lag.see_picture(picture)
                 self._pictures.append(picture)
         due = None
@@ -113,10 +115,12 @@ class Substream:
             return
         self._lost = lost
         name = frame.camera or frame.source_id
-        if lost:
+        if lost and not self._has_come:  # an RTSP stream takes longer than that to open
+            log.info("%s: the network gets the main stream until the sub-stream is there", name)
+        elif lost:
             log.warning("%s: no picture of the sub-stream for %g s; the network gets the main stream", name, STALE_S)
         else:
-            log.warning("%s: the sub-stream is back", name)
+            log.warning("%s: the network gets the sub-stream", name)
 
     def _read(self) -> None:
         try:

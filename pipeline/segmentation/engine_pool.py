@@ -49,6 +49,8 @@ class EnginePool:
         self._selection = selection
         self._idle: LifoQueue[Engine | None] = LifoQueue()  # the one used last first; None: an engine not made yet
         self._making: list[Stage] = []
+        self._prepared: set[tuple[Engine, tuple[int, ...]]] = set()  # engines, and shapes that they have computed
+        self._preparing: set[Engine] = set()
         self._proving = threading.Lock()
         self._proven = False
         self._trials = EngineTrials(selection, stopped)
@@ -70,6 +72,11 @@ class EnginePool:
         """How many that may become with the first frame."""
         return self._choice.workers if self._proven else self._trials.most_workers(self._choice)
 
+    @property
+    def preparing(self) -> bool:
+        """Whether an engine computes its first batch of a shape, for which it may have to compile."""
+        return bool(self._preparing)
+
     def detect_molded(self, images: NDArray[np.uint8], windows: NDArray[np.int32]) -> Sequence[RawDetections]:
         """See `mrcnn.engines.base.Engine.detect_molded`; from several threads.
 
@@ -81,10 +88,14 @@ class EnginePool:
                 return self._prove(images, windows)
         while (engine := self._idle.get()) is None:
             self._begin_another(images.shape[:3])
+        if (engine, images.shape) not in self._prepared:
+            self._preparing.add(engine)
         try:
             found: Sequence[RawDetections] = engine.detect_molded(images, windows)
+            self._prepared.add((engine, images.shape))
             return found
         finally:
+            self._preparing.discard(engine)
             self._idle.put(engine)
 
     def close(self) -> None:

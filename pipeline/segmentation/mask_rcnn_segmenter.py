@@ -85,6 +85,12 @@ class MaskRCNNSegmenter(Segmenter):
         """See `Segmenter.workers`."""
         return self._pool.most if self._pool is not None else self._choice.workers
 
+    @property
+    def preparing(self) -> bool:  # type: ignore[override]
+        """See `Segmenter.preparing`."""
+        pool = self._pool
+        return pool is not None and pool.preparing
+
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or no engine can be made."""
         self._pool = EnginePool(self._selection, self._interrupted.is_set)

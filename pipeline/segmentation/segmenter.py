@@ -24,11 +24,13 @@ class Segmenter(ABC):
         detections: which of the reported detections count.
         restarts: how often the network was restarted after it had failed or hung.
         restarting: whether it has not answered since it was lost.
+        preparing: whether one of its workers computes its first frame of a size, which takes longer.
     """
 
     detections: DetectionFilter = DetectionFilter()
     restarts: int = 0
     restarting: bool = False
+    preparing: bool = False
 
     @property
     @abstractmethod

@@ -126,6 +126,17 @@ class CameraEditing:
             self._file = user_path(settings.cameras_file, "serve.cameras_file")
             _check_file(self._file)
 
+    def sources(self) -> dict[str, dict[str, str | None]]:
+        """What may be shown of each camera's addresses, by its name; empty where cameras cannot be edited."""
+        cameras = self._cameras.settings.cameras if self._settings.edit_cameras else ()
+        return {
+            camera.name: {
+                "source": str(camera.uri),
+                "sub_stream": None if camera.detect_uri is None else str(camera.detect_uri),
+            }
+            for camera in cameras
+        }
+
     async def add(self, request: web.Request) -> web.StreamResponse:
         """Adds a camera."""
         return await self._edit(request, NewCamera, self._add)

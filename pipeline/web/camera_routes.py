@@ -88,7 +88,7 @@ class CameraRoutes:
 
     def __init__(self, cameras: ServedCameras, site: Site, tiles: Tiles) -> None:
         settings = cameras.settings.serve
-        editing = CameraEditing(settings, cameras, self.status)
+        self._editing = editing = CameraEditing(settings, cameras, self.status)
         self._is_editable = settings.edit_cameras
         self._cameras = cameras
         self._site = site
@@ -161,8 +161,9 @@ class CameraRoutes:
     def _status(self) -> dict[str, Any]:
         feeds = self._site.feeds()
         entries = [(entry, feeds[name]) for name, entry in self._cameras.entries.items() if name in feeds]
+        sources = self._editing.sources()
         return {
-            "cameras": [_camera_status(entry, feed) for entry, feed in entries],
+            "cameras": [_camera_status(entry, feed) | sources.get(entry.name, {}) for entry, feed in entries],
             "viewers": self._tiles.viewers.count,
             "max_viewers": self._tiles.viewers.limit,
             "editable": self._is_editable,

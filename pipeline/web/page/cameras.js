@@ -44,9 +44,15 @@ class Tile {
     this.edit = element("details");
     this.edit.hidden = true;
     const form = element("form");
-    const address = element("input");
-    Object.assign(address, { name: "uri", required: true, maxLength: 2048, autocomplete: "off", placeholder: "new address" });
-    address.setAttribute("aria-label", `New address of ${this.name}`);
+    this.addresses = ["Address", "Sub-stream"].map((text, number) => {
+      const input = element("input");
+      Object.assign(input, { name: ["uri", "detect_uri"][number], maxLength: 2048, autocomplete: "off" });
+      const label = element("label", "", text);
+      label.append(input);
+      form.append(label);
+      return input;
+    });
+    form.append(element("p", "hint", "What is left empty stays, but a new address alone ends the sub-stream."));
     const save = element("button", "plain", "Change");
     const remove = element("button", "plain", "Remove");
     remove.type = "button";
@@ -55,9 +61,12 @@ class Tile {
     });
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      if (await change("api/cameras/change", { camera: this.name, uri: address.value.trim() })) this.edit.open = false;
+      const values = filled(form);
+      if (!Object.keys(values).length || !(await change("api/cameras/change", { camera: this.name, ...values }))) return;
+      form.reset();
+      this.edit.open = false;
     });
-    form.append(address, save, remove);
+    form.append(save, remove);
     this.edit.append(element("summary", "", "Edit"), form);
     return this.edit;
   }
@@ -76,7 +85,8 @@ class Tile {
     bitmap.close();
   }
 
-  show({ enabled, state, fps, seen, recording }) {
+  show({ enabled, state, fps, seen, recording, source, sub_stream: subStream }) {
+    [source, subStream].forEach((shown, number) => (this.addresses[number].placeholder = shown ?? "none"));
     if (!this.changing) this.toggle.checked = enabled;
     if (this.words.textContent !== state) this.words.textContent = state;
     this.words.hidden = !state;
@@ -86,6 +96,12 @@ class Tile {
     if (this.numbers.textContent !== numbers) this.numbers.textContent = numbers;
     this.root.classList.toggle("recording", recording);
   }
+}
+
+// What somebody has typed into a form, by name.
+function filled(form) {
+  const values = [...new FormData(form)].map(([name, value]) => [name, value.trim()]);
+  return Object.fromEntries(values.filter(([, value]) => value));
 }
 
 // Returns whether the server did it; shows why not.
@@ -169,8 +185,7 @@ function showState() {
 byId("add").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
-  const { name, uri } = Object.fromEntries(new FormData(form));
-  if (await change("api/cameras/add", { name: name.trim(), uri: uri.trim() })) form.reset();
+  if (await change("api/cameras/add", filled(form))) form.reset();
 });
 
 setInterval(showState, 250);

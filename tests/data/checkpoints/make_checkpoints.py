@@ -11,10 +11,15 @@ published files; channels are 64 times fewer, so that the backbone's stem has on
     torchvision_v1.safetensors  the same numbers as float32
     torchvision_v2.pth          zip, bfloat16, 4 classes, {"model": ...}; parameters that are views of one storage,
                                 those of convolutions in channels_last order
+    torchvision_training.pth    what torchvision's reference scripts save while they train v1: {"model", "optimizer",
+                                "lr_scheduler", "args", "epoch", "scaler"}; 3 classes, float16
+    detectron2_training.pth     what detectron2 saves while it trains: {"model", "optimizer", "scheduler", "iteration"};
+                                3 classes, float16
     detectron2.pkl              pickle of NumPy arrays, protocol 2, bytes as Python 2 writes them; 80 classes
     outputs.npz                 inputs and outputs of their layers, named FILE/WHAT
 """
 
+import argparse
 import pickle
 import struct
 from pathlib import Path
@@ -223,6 +228,41 @@ def outputs(name, state, classes, generator):
     return {f"{name}/{key}": value.detach().numpy() for key, value in found.items()}
 
 
+def training(state, trained):
+    """An optimizer and its schedule after a step, for the parameters whose names begin with `trained`."""
+    parameters = [nn.Parameter(tensor) for name, tensor in state.items() if name.startswith(trained)]
+    optimizer = torch.optim.SGD(parameters, lr=0.02, momentum=0.9, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[16, 22], gamma=0.1)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    schedule.step()
+    return optimizer.state_dict(), schedule.state_dict()
+
+
+def save_training(full, generator):
+    """The checkpoints of programs that train."""
+    state = {name: tensor.half() for name, tensor in shrunk(full, 3, generator).items()}
+    optimizer, schedule = training(state, "roi_heads.mask")
+    arguments = argparse.Namespace(
+        data_path="/data",
+        model="maskrcnn_resnet50_fpn",
+        device="cuda",
+        lr=0.02,
+        lr_steps=[16, 22],
+        amp=True,
+        weights=None,
+    )
+    scaler = torch.amp.GradScaler("cpu").state_dict()
+    checkpoint = {"model": state, "optimizer": optimizer, "lr_scheduler": schedule, "args": arguments, "epoch": 3}
+    torch.save({**checkpoint, "scaler": scaler}, HERE / "torchvision_training.pth")
+    state = {name: tensor.half() for name, tensor in detectron2_state(shrunk(full, 4, generator), 3).items()}
+    optimizer, schedule = training(state, "roi_heads.mask_head")
+    schedule = {"base_lrs": schedule["base_lrs"], "last_epoch": schedule["last_epoch"]}
+    checkpoint = {"model": state, "optimizer": optimizer, "scheduler": schedule, "iteration": 4999}
+    torch.save(checkpoint, HERE / "detectron2_training.pth")
+
+
 def main():
     generator = torch.Generator().manual_seed(18)
     full = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
@@ -255,6 +295,7 @@ def main():
     for name, state, classes in (("torchvision_v1", v1, 91), ("torchvision_v2", views | counts, 4)):
         results |= outputs(name, state, classes, generator)
     np.savez_compressed(HERE / "outputs.npz", **results)
+    save_training(full, generator)
 
 
 if __name__ == "__main__":

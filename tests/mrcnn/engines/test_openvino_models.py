@@ -16,6 +16,7 @@ from mrcnn.engines.openvino_models import (
     STEM,
     give_int8_regions,
     halve_wide_convolutions,
+    pad_in_pooling,
     piece_name,
     split_long_products,
     split_pooling,
@@ -99,6 +100,38 @@ def test_a_head_in_two_steps(pieces, part, size, outputs, tiny_files):
     for name in outputs:
         assert expected[name].shape[0] == 5
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
+
+
+def padded_pooling(activation, begin, value=0.0):
+    """A model of an activation, a Pad of one row and column at the end, and max pooling over 3 x 3 cells."""
+    given = ops.parameter([1, 2, 6, 9], np.float32, name="given")
+    padded = ops.pad(activation(given), [0, 0, *begin], [0, 0, 1, 1], "constant", np.float32(value))
+    pooled = ops.max_pool(padded, [2, 2], [1, 1], [0, 0], [0, 0], [3, 3], "floor", "explicit")
+    pooled.output(0).get_tensor().set_names({"pooled"})
+    given.output(0).get_tensor().set_names({"given"})
+    return openvino.Model([ops.result(pooled.output(0))], [given], "padded")
+
+
+@pytest.mark.parametrize(
+    ("activation", "begin", "value", "pads"),
+    [
+        (ops.relu, (1, 1), 0, 0),
+        (ops.relu, (0, 2), 0, 0),
+        (ops.relu, (3, 1), 0, 1),
+        (ops.relu, (1, 1), 0.5, 1),
+        (ops.tanh, (1, 1), 0, 1),
+        (ops.relu, (-1, 0), 0, 1),
+    ],
+    ids=["zeros", "one side", "a window of zeros", "other values", "negative values", "cropped"],
+)
+def test_max_pooling_pads_what_is_not_negative(activation, begin, value, pads):
+    """Only zeros beside values that are 0 or more change no maximum."""
+    values = np.random.default_rng(3).normal(-1, 1, (1, 2, 6, 9)).astype(np.float32)
+    model = padded_pooling(activation, begin, value)
+    before = run(model, {"given": values})["pooled"]
+    pad_in_pooling(model)
+    assert sum(node.get_type_name() == "Pad" for node in model.get_ops()) == pads
+    np.testing.assert_array_equal(run(model, {"given": values})["pooled"], before)
 
 
 def test_scores_without_the_softmax_operator_are_the_same_to_the_bit(tiny_files):

@@ -7,7 +7,7 @@ from mrcnn.weights.conversion import convert
 from mrcnn.weights.hdf5 import WeightsError
 from mrcnn.weights.state_dict import open_state_dict
 from mrcnn.weights.stored_tensor import Span, Storage, Tensor, packed_strides
-from tests.mrcnn.weights.checkpoints import FILES, converted, outputs
+from tests.mrcnn.weights.checkpoints import DATA, FILES, converted, outputs
 
 NAMES = tuple(FILES)
 TO_DY_DX = [1, 0, 3, 2]
@@ -274,6 +274,41 @@ def test_a_negative_variance(state):
     state["backbone.body.bn1.running_var"] = tensor(1, fill=-1.0)
     with pytest.raises(WeightsError, match="bn_conv1/moving_variance has negative values"):
         convert(state).arrays("bn_conv1")
+
+
+@pytest.mark.parametrize(("name", "classes"), [("torchvision", 3), ("detectron2", 4)])
+def test_checkpoints_of_training(name, classes):
+    with open_state_dict(DATA / f"{name}_training.pth") as tensors:
+        assert not any("momentum" in key for key in tensors)
+        conversion = convert(tensors)
+        assert (conversion.architecture.name, conversion.config.NUM_CLASSES) == (name, classes)
+        shapes = {layer: conversion.arrays(layer)["kernel"].shape for layer in ("mrcnn_class_logits", "mrcnn_mask")}
+    assert shapes == {"mrcnn_class_logits": (16, classes), "mrcnn_mask": (1, 1, 4, classes)}
+
+
+def test_a_backbone_that_is_not_frozen_has_an_epsilon(state):
+    """FrozenBatchNorm2d of the published weights divides by the root of the variance, BatchNorm2d adds 1e-5 to it."""
+    state["backbone.body.bn1.running_var"] = tensor(1, fill=3e-5)
+    frozen = convert(state)
+    counted = convert(
+        {**state, "backbone.body.bn1.num_batches_tracked": Tensor(Storage("int64", 1, Span.of(bytes(8))), (), ())}
+    )
+    for conversion, variance in ((frozen, 3e-5), (counted, 4e-5)):
+        assert conversion.architecture.norm_epsilon == 0
+        np.testing.assert_allclose(conversion.arrays("bn_conv1")["moving_variance"], variance, rtol=1e-6)
+    np.testing.assert_allclose(
+        counted.arrays("bn5c_branch2c")["moving_variance"] - frozen.arrays("bn5c_branch2c")["moving_variance"],
+        1e-5,
+        atol=2e-7,
+    )
+
+
+def test_the_second_version_has_its_epsilon_in_its_layers():
+    _, layers = converted("torchvision_v2")
+    with open_state_dict(FILES["torchvision_v2"]) as tensors:
+        assert "backbone.body.bn1.num_batches_tracked" in tensors
+        wanted = tensors["backbone.body.bn1.running_var"].read()
+    np.testing.assert_array_equal(layers["bn_conv1"]["moving_variance"], wanted)
 
 
 def test_other_pixels_than_detectron2s():

@@ -50,8 +50,8 @@ def test_files_are_recognized_by_their_content(tmp_path, path):
     assert len(read_all(copy)) > 200
 
 
-def test_five_files_were_made():
-    assert len(CHECKPOINTS) == 5
+def test_seven_files_were_made():
+    assert len(CHECKPOINTS) == 7
 
 
 def test_other_files_are_not_foreign(tmp_path):

@@ -1,5 +1,6 @@
 """Hostile pickles, made by pickle itself or by hand, execute nothing and are refused with a reason."""
 
+import argparse
 import builtins
 import collections
 import datetime
@@ -7,17 +8,19 @@ import functools
 import io
 import operator
 import os
+import pathlib
 import pickle
 import shutil
 import struct
 import sys
+import uuid
 
 import pytest
 
 from mrcnn.weights.hdf5 import WeightsError
 from mrcnn.weights.pytorch_file import BUILDERS
 from mrcnn.weights.stored_tensor import Span
-from mrcnn.weights.unpickle import LONGEST_INLINE, read_pickle
+from mrcnn.weights.unpickle import LONGEST_INLINE, Placeholder, read_pickle
 from tests.mrcnn.weights.checkpoints import Calls, pickled
 
 
@@ -58,6 +61,43 @@ def test_long_strings_and_bytes_stay_in_the_file(protocol):
     assert found["data"].read(3, 4) == data[3:7]
 
 
+class Loud(argparse.Namespace):
+    """Says when it is made, or gets attributes."""
+
+    def __new__(cls, *_):
+        raise AssertionError("constructed")
+
+    def __setstate__(self, state):
+        raise AssertionError("given a state")
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_what_training_programs_save_beside_weights_is_not_constructed(protocol, monkeypatch):
+    arguments = argparse.Namespace(lr=0.02, output_dir=pathlib.Path("runs/1"), milestones=collections.Counter([16, 22]))
+    arguments.itself = arguments
+    content = pickled({"model": [1], "args": arguments}, protocol)
+    for module, name in (
+        (argparse, "Namespace"),
+        (collections, "Counter"),
+        (pathlib, type(arguments.output_dir).__name__),
+    ):
+        monkeypatch.setattr(module, name, Loud)
+    with pytest.raises(AssertionError, match="constructed"):
+        pickle.loads(content)
+    found = read(content)
+    assert found["model"] == [1]
+    assert type(found["args"]) is Placeholder
+    assert not hasattr(found["args"], "__dict__")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_placeholders_get_is_read_as_strictly(protocol):
+    with pytest.raises(WeightsError, match=r"wants to use '(posix|nt)\.system'"):
+        read(pickled({"args": argparse.Namespace(command=system("true"))}, protocol))
+    with pytest.raises(WeightsError, match=r"wants to use 'uuid\.UUID'"):
+        read(pickled({"args": argparse.Namespace(id=uuid.UUID(int=5))}, protocol))
+
+
 def system(command):
     return Calls(os.system, command)
 
@@ -76,7 +116,7 @@ HOSTILE = {
     "datetime.date": lambda path: datetime.date(2026, 1, 2),
     "collections.deque": lambda path: collections.deque([1]),
     "builtins.complex": lambda path: 1j,
-    "argparse.Namespace": lambda path: __import__("argparse").Namespace(lr=1),
+    "uuid.UUID": lambda path: uuid.UUID(int=5),
 }
 
 
@@ -128,7 +168,14 @@ GLOBAL_TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
         (b"]I2\nb.", "sets the state of an object of type list"),
         (b"(I1\nios\nsystem\n.", r"instruction INST .os\.system."),
         (b"(cos\nsystem\no.", "wants to use 'os.system'"),
-        (b"ccollections\nOrderedDict\n)\x81.", "instruction NEWOBJ,"),
+        (b"ccollections\nOrderedDict\n)\x81.", "instruction NEWOBJ .collections.OrderedDict."),
+        (b"ctorch\nFloatStorage\n)\x81.", "instruction NEWOBJ .torch.FloatStorage."),
+        (b"K\x01)\x81.", "instruction NEWOBJ .int."),
+        (b")\x81.", "damaged"),
+        (b"cargparse\nNamespace\nK\x01\x81.", "wants to call argparse.Namespace"),
+        (b"cargparse\nNamespace\n)}\x92.", "instruction NEWOBJ_EX"),
+        (b"cargparse\nNamespace\n)\x81K\x01K\x02s.", "expected a dict"),
+        (b"cargparse\nNamespace\n}b.", "sets the state of an object of type Name"),
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "wants to use 'os.system'"),
         (b"\x80\x04K\x01K\x02\x93.", "something without a name"),
         (b"\x82\x01.", "instruction EXT1"),

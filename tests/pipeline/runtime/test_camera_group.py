@@ -205,24 +205,6 @@ def test_the_networks_failure_is_everybodys():
     assert errors == {"inference failed: ValueError: out of memory"}
 
 
-def test_a_lost_network_is_restarted_once_for_all():
-    failed = []
-
-    def fail(index):
-        if index == 11 and not failed:
-            failed.append(index)
-            raise ValueError("lost")
-
-    cameras = group(
-        [Shades(number, 40) for number in range(3)], FakeSegmenter(fail), {"supervision": {"restart": True}}
-    )
-    found = collect(cameras)
-    assert [len(found[name]) for name in "abc"] == [40] * 3
-    assert cameras.summary().restarts == 1
-    empty = [(name, each.frame.index) for name in "abc" for each in found[name] if not len(each.instances)]
-    assert empty == [("b", 1)]
-
-
 def test_cameras_are_disabled_and_enabled_while_others_run():
     sources = [itertools.repeat(None), Shades(1, None)]
     sources[0] = (Shades(0, None) for _ in itertools.count())

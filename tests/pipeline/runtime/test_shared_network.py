@@ -1,4 +1,7 @@
-"""One network for cameras that differ in classes and scores."""
+"""One network for cameras that differ in classes and scores; lost and restarted once for all."""
+
+import threading
+from collections import defaultdict
 
 import pytest
 
@@ -10,7 +13,8 @@ from pipeline.runtime.shared_network import SharedNetwork, workers_beside_camera
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.model_settings import ModelSettings
 from pipeline.settings.schema import Settings
-from tests.pipeline.fakes import FakeClock, FakeSegmenter
+from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter
+from tests.pipeline.runtime.test_camera_group import Shades, assert_accounted_for, collect, group
 
 LIVE = SourceInfo("s", SourceKind.LIVE, 80, 48)
 RECORDED = SourceInfo("s", SourceKind.RECORDED, 80, 48)
@@ -70,3 +74,62 @@ def test_a_network_of_the_callers_serves_all_and_is_supervised_if_the_run_is():
 )
 def test_frames_go_side_by_side_on_half_the_cores(cores, values, workers):
     assert workers_beside_cameras(ModelSettings.model_validate(values), cores) == workers
+
+
+class Crew(FakeSegmenter):
+    """Takes several frames at the same time."""
+
+    workers = 1  # an attribute in place of the property
+
+    def __init__(self, workers, before=None):
+        super().__init__(before)
+        self.workers = workers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_lost_network_is_restarted_once_for_all(workers):
+    failed = []
+
+    def fail(index):
+        if index == 11 and not failed:
+            failed.append(index)
+            raise ValueError("lost")
+
+    cameras = group(
+        [Shades(number, 40) for number in range(3)], Crew(workers, fail), {"supervision": {"restart": True}}
+    )
+    found = collect(cameras)
+    assert [len(found[name]) for name in "abc"] == [40] * 3
+    assert cameras.summary().restarts == 1
+    empty = [(name, each.frame.index) for name in "abc" for each in found[name] if not len(each.instances)]
+    assert ("b", 1) in empty
+    assert len(empty) <= workers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_network_that_hangs_is_restarted_once_for_all(workers):
+    """Beside the files, a live camera: it goes on as well, with every frame accounted for."""
+    hang, hung = threading.Event(), []
+
+    def before(index):
+        if index == 15 and not hung:
+            hung.append(index)
+            hang.wait(DEADLINE_S)
+
+    supervision = {"restart": True, "timeout_s": 0.3, "start_timeout_s": DEADLINE_S}
+    sources = [Shades(0, 40), Shades(1, 40), Shades(2, None, SourceKind.LIVE)]
+    cameras = group(sources, Crew(workers, before), {"supervision": supervision})
+    found, done = defaultdict(list), 0
+    with cameras:
+        for name, segmented in cameras:
+            found[name].append(segmented)
+            done += cameras.summary().restarts == 1 and name == "c" and len(segmented.instances) > 0
+            if done and len(found["a"]) == len(found["b"]) == 40:
+                break
+    hang.set()
+    assert cameras.summary().restarts == 1
+    assert not any(one.error for one in cameras.summary().cameras)
+    assert_accounted_for(cameras)
+    lost = {(name, each.frame.index) for name in "ab" for each in found[name] if not len(each.instances)}
+    assert ("b", 5) in lost
+    assert len(lost) <= workers

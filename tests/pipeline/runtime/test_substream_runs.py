@@ -154,7 +154,7 @@ def test_while_the_sub_stream_is_silent_the_network_gets_the_main_one(main, sub,
         ious += run.until_more(SUB_WH)
     assert np.median(ious) > GOOD_IOU
     assert any("the network gets the main stream" in message for message in caplog.messages)
-    assert any("the sub-stream is back" in message for message in caplog.messages)
+    assert any("the network gets the sub-stream" in message for message in caplog.messages)
 
 
 def test_a_sub_stream_that_is_not_there_at_the_start_comes_later(main, sub, monkeypatch):

@@ -231,6 +231,21 @@ def test_several_threads_have_an_engine_each(machine):
     assert machine.given_threads == [2, 2, 2], "six cores for three engines"
 
 
+def test_an_engine_prepares_while_it_computes_its_first_batch_of_a_shape(machine):
+    engines = engines_of(machine, 1, precision="float32")
+    answer(engines)
+    seen = []
+    machine.inside = lambda _: seen.append(engines.preparing)
+    for _ in range(2):
+        answer(engines)
+    assert seen == [True, False]  # the pool's first frame is proved apart
+    assert not engines.preparing
+    machine.failures["openvino"] = RuntimeError("out of memory")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        answer(engines)
+    assert not engines.preparing
+
+
 def test_one_thread_needs_one_engine(machine):
     engines = engines_of(machine, 2, precision="float32")
     for _ in range(3):

@@ -1,6 +1,7 @@
 """A segmenter that fails or hangs is started again, within its budget."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -178,6 +179,123 @@ def test_closing_an_engine_that_still_loads_leaves_it_behind():
     segmenter.close()
     assert fake.closed == 0
     load.set()
+
+
+# -- several workers ---------------------------------------------------------------------------------------------------
+
+
+class Crew(FakeSegmenter):
+    """Two workers: frame 8 waits until frame 9 is inside, then does as told; frame 9 returns once `let` is set."""
+
+    workers = 2  # an attribute in place of the property
+
+    def __init__(self, at_8, opening=None):
+        super().__init__(self._work, opening)
+        self.at_8, self.inside, self.let, self.events = at_8, threading.Event(), threading.Event(), []
+
+    def open(self):
+        self.events.append("open")
+        super().open()
+
+    def close(self):
+        self.events.append("close")
+        super().close()
+
+    def _work(self, index):
+        if index == 8:
+            assert self.inside.wait(DEADLINE_S)
+            self.at_8()
+        if index == 9:
+            self.inside.set()
+            assert self.let.wait(DEADLINE_S)
+
+
+def both(segmenter, *indices):
+    """What the segmenter gives for frames at the same time: a number, or the type of the error."""
+
+    def one(index):
+        try:
+            return segmenter.segment_batch([picture(index)])[0].boxes_xyxy[0, 0]
+        except (SegmenterLostError, RunError) as error:
+            return type(error)
+
+    with ThreadPoolExecutor(len(indices)) as callers:
+        return list(callers.map(one, indices))
+
+
+def test_when_one_worker_fails_the_other_finishes_and_the_network_is_closed_before_it_is_opened_again():
+    def fail():
+        crew.let.set()
+        raise ValueError("broken at 8")
+
+    crew = Crew(fail)
+    segmenter = supervised(crew)
+    segmenter.open()
+    assert segmenter.workers == 2
+    assert both(segmenter, 8, 9) == [SegmenterLostError, 9]
+    assert crew.events == ["open", "close"]
+    assert both(segmenter, 10, 11) == [10, 11]
+    assert (segmenter.restarts, segmenter.restarting) == (1, False)
+    segmenter.close()
+    assert crew.events == ["open", "close", "open", "close"]
+
+
+def test_when_one_worker_hangs_the_network_is_restarted_once_for_both(caplog):
+    hang = threading.Event()
+    crew = Crew(lambda: hang.wait(DEADLINE_S))
+    segmenter = supervised(crew)
+    segmenter.open()
+    assert both(segmenter, 7, 10) == [7, 10]  # from here on, the size is warm
+    assert both(segmenter, 8, 9) == [SegmenterLostError] * 2
+    assert both(segmenter, 11, 12, 13, 14) == [11, 12, 13, 14]
+    assert segmenter.restarts == 1
+    assert crew.events == ["open", "open"]
+    assert "(1 of 3 within 600 s)" in caplog.text
+    assert "(2 of 3 within 600 s)" not in caplog.text
+    hang.set()
+    crew.let.set()
+    segmenter.close()
+    assert crew.events == ["open", "open", "close"]
+
+
+def test_the_last_loss_that_is_allowed_ends_both_workers():
+    crew = Crew(lambda: crew.let.wait(DEADLINE_S))
+    segmenter = supervised(crew, restarts=0)
+    segmenter.open()
+    both(segmenter, 7, 10)
+    assert set(both(segmenter, 8, 9)) == {RunError, SegmenterLostError}
+    assert both(segmenter, 10, 11) == [RunError] * 2
+    assert crew.events == ["open"]
+    crew.let.set()
+    segmenter.close()
+
+
+def test_while_a_worker_prepares_for_a_size_frames_may_take_as_long_as_at_the_start():
+    begun, asked = threading.Event(), []
+
+    class Compiling(FakeSegmenter):
+        @property
+        def preparing(self):
+            asked.append(1)
+            if len(asked) == 3:
+                begun.set()
+            return True
+
+    def slow(index):
+        if index == 8:
+            assert begun.wait(DEADLINE_S)
+
+    now_s = [0.0]
+    fake = Compiling(before=slow)
+    segmenter = supervised(fake, clock=lambda: now_s[0], timeout_s=0.2, start_timeout_s=50.0)
+    segmenter.open()
+    segmenter.segment_batch([picture(7)])
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(segmenter.segment_batch, [picture(8)])
+        now_s[0] = 40.0
+        assert answer.result(DEADLINE_S)[0].boxes_xyxy[0, 0] == 8
+    assert segmenter.restarts == 0
+    segmenter.close()
 
 
 ENGINE = {"restart": True, "timeout_s": 0.3, "start_timeout_s": 0.3}

@@ -131,6 +131,18 @@ def test_a_sub_stream_is_added_and_changed_and_ends_with_its_source():
         assert camera_of(run, "roof").weight == 2.0
 
 
+def test_what_may_be_shown_of_addresses_is_sent_to_those_who_may_change_them():
+    def shown(run):
+        return [(one.get("source"), one.get("sub_stream")) for one in run.json("/api/status")["cameras"]]
+
+    with editable() as run:
+        secret = "rtsp://joe:secret-word@cam.lan/live?key=secret-key"
+        run.post("/api/cameras/add", {"name": "roof", "uri": secret, "detect_uri": "rtsp://cam.lan/sub/secretword"})
+        assert shown(run) == [("test:", None)] * 2 + [("rtsp://***@cam.lan/live?***", "rtsp://cam.lan/sub/***")]
+    with served_cameras("hall") as run:
+        assert shown(run) == [(None, None)]
+
+
 def test_variables_of_a_camera_stay_until_its_source_is_another(monkeypatch, tmp_path):
     monkeypatch.setenv("ROOF", "rtsp://user:secret-word@cam.lan/live")
     monkeypatch.setenv("ROOF_SUB", "rtsp://user:secret-word@cam.lan/sub")

@@ -233,3 +233,43 @@ def test_the_grid_and_the_page_of_a_camera(tmp_path):
 
     with served_cameras("hall", "gate", "cellar", disabled=("cellar",), serve={"stalled_after_s": 1.0}) as run:
         asyncio.run(everything(run))
+
+
+def type_into(form, **values):
+    """Fills the fields of a form and submits it."""
+    fields = "".join(f"form.elements[{name!r}].value = {value!r};" for name, value in values.items())
+    return f"(() => {{ const form = {form}; {fields} form.requestSubmit(); }})()"
+
+
+def test_cameras_are_added_changed_and_removed_on_the_page(tmp_path):
+    async def everything(run):
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            await page.open(run.url)
+            await page.until(f"!add.hidden && {STATE}.textContent === 'Live'")
+            roof = {"name": "roof", "uri": "rtsp://joe:secret-word@cam.lan/live", "detect_uri": "rtsp://cam.lan/sub"}
+            await page.ask(type_into("add", **roof))
+            await page.until("document.querySelectorAll('.tile').length === 3 && add.elements.detect_uri.value === ''")
+            (camera,) = [camera for camera in run.cameras.settings.cameras if camera.name == "roof"]
+            assert (camera.uri.reveal(), camera.detect_uri.reveal()) == (roof["uri"], roof["detect_uri"])
+            form = tile("roof", ".querySelector('form')")
+            placeholders = f"[...{form}.querySelectorAll('input')].map((input) => input.placeholder)"
+            assert await page.ask(placeholders) == ["rtsp://***@cam.lan/live", "rtsp://cam.lan/sub"]
+            await page.ask(tile("roof", ".querySelector('summary').click()"))
+            await page.ask(type_into(form, detect_uri="rtsp://cam.lan/sub2"))
+            await page.until(f"{placeholders}[1] === 'rtsp://cam.lan/sub2'")
+            assert not await page.ask(tile("roof", ".querySelector('details').open"))
+            await page.ask(type_into(form, uri="rtsp://evil.example/"))
+            await page.until("!message.hidden && message.textContent.includes('serve.camera_sources')")
+            page.problems.clear()  # the refusal
+            await page.ask(type_into(form, uri="test:320x240"))
+            await page.until(f"{placeholders}.join(' ') === 'test:320x240 none'")
+            await page.resize(390, 844, mobile=True)
+            assert await page.ask("document.documentElement.scrollWidth") <= 390
+            await page.ask(f"{form}.querySelector('[type=button]').click()")
+            await page.until("document.querySelectorAll('.tile').length === 2")
+            assert page.dialogs == ["Remove roof from this run?"]
+            assert page.problems == []
+
+    serve = {"edit_cameras": True, "camera_sources": ["test:320x240", "rtsp://cam.lan"]}
+    with served_cameras("hall", "gate", serve=serve) as run:
+        asyncio.run(everything(run))
