@@ -42,6 +42,8 @@ COMPILE := $(UV) pip compile --quiet --generate-hashes --custom-compile-command 
 RANGES := requirements.txt requirements-test.txt
 
 export PYTHONUNBUFFERED := 1
+# Packages are installed without compiling their modules: the first import does that, and must be able to keep it.
+unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 ALONE := browser or window or realtime

@@ -55,7 +55,7 @@ def version_in(venv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders have other names")
-def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, capsys):
+def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, monkeypatch, capsys):
     venv = tmp_path / "a new venv"
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
     assert version_in(venv) == "1.0"
@@ -70,6 +70,7 @@ def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, capsys)
     assert version_in(venv) == "1.0"
 
     (venv / "left over").touch()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))  # it makes its own room
     lock.write_text(f"smallthing==2.0 --hash=sha256:{write_wheel(tmp_path, '2.0')}\n")
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
     assert version_in(venv) == "2.0"
@@ -96,8 +97,6 @@ def test_too_small_a_disk_is_refused_before_anything_is_made(tmp_path, lock, mon
     assert not (tmp_path / "venv").exists()
     free = f"error: expected 10.1 GB of free disk space in {tmp_path}, found 10.0 GB\n"
     assert capsys.readouterr().err == free
-    (tmp_path / "venv").mkdir()  # one that is made anew makes its own room
-    assert install.main(["test", "--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 0
 
 
 def test_a_place_where_no_environment_can_be_made_is_one_line(tmp_path, lock, capsys):

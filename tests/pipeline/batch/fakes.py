@@ -77,12 +77,16 @@ Script = Callable[[int, Claim], Sequence[Event] | None]
 
 
 class InProcess(Executor):
-    """Makes one attempt each time that the driver asks for events."""
+    """Makes one attempt each time that the driver asks for events.
+
+    Attributes:
+        queue: what the next requests for events do, and return.
+    """
 
     def __init__(self, plan: WorkerPlan | None, workers: int, script: Script) -> None:
         self.workers = workers
         self._plan, self._script = plan, script
-        self._queue: deque[Callable[[], Sequence[Event]]] = deque()
+        self.queue: deque[Callable[[], Sequence[Event]]] = deque()
         self._down: set[int] = set()
         self.started: list[int] = []
         self.given: list[str] = []
@@ -92,13 +96,13 @@ class InProcess(Executor):
     def start(self, worker: int) -> None:
         self.started.append(worker)
         self._down.discard(worker)
-        self._queue.append(lambda: [Ready(worker)])
+        self.queue.append(lambda: [Ready(worker)])
 
     def give(self, worker: int, claim: Claim) -> None:
         assert worker not in self._down
         self.given.append(claim.recording.name)
         stopped = self.stopped.count(worker)
-        self._queue.append(lambda: self._attempt(worker, claim) if self.stopped.count(worker) == stopped else ())
+        self.queue.append(lambda: self._attempt(worker, claim) if self.stopped.count(worker) == stopped else ())
 
     def _attempt(self, worker: int, claim: Claim) -> Sequence[Event]:
         scripted = self._script(worker, claim)
@@ -114,7 +118,7 @@ class InProcess(Executor):
         self._down.add(worker)
 
     def events(self, timeout_s: float) -> Sequence[Event]:
-        return self._queue.popleft()() if self._queue else ()
+        return self.queue.popleft()() if self.queue else ()
 
     def close(self) -> None:
         self.closed = True

@@ -137,7 +137,7 @@ def test_a_worker_that_died_after_its_commit_lost_nothing(scene):
 
 def test_workers_that_end_before_they_are_ready_end_the_batch(scene):
     driver = scene.driver(scene.recordings(), commits(scene.folder))
-    scene.executor.start = lambda worker: scene.executor._queue.append(lambda: [Died(worker, "SIGSEGV")])
+    scene.executor.start = lambda worker: scene.executor.queue.append(lambda: [Died(worker, "SIGSEGV")])
     with pytest.raises(RunError, match="3 workers in a row ended before they were ready, the last one: SIGSEGV"):
         driver.run(scene.tick)
     assert scene.executor.closed
@@ -145,7 +145,7 @@ def test_workers_that_end_before_they_are_ready_end_the_batch(scene):
 
 def test_a_network_that_cannot_be_loaded_ends_the_batch(scene):
     driver = scene.driver(scene.recordings(), commits(scene.folder))
-    scene.executor.start = lambda worker: scene.executor._queue.append(lambda: [Unusable(worker, "no weights")])
+    scene.executor.start = lambda worker: scene.executor.queue.append(lambda: [Unusable(worker, "no weights")])
     with pytest.raises(InputError, match="no weights"):
         driver.run(scene.tick)
     assert leftovers(scene.folder) == []
@@ -173,7 +173,7 @@ def test_an_endless_recording_is_stopped_at_the_limit(scene):
         def more():
             return [Progressed(worker, next(frames), None)]
 
-        scene.executor._queue.extend([more] * 200)
+        scene.executor.queue.extend([more] * 200)
         return more()
 
     patience = Patience(attempts=1, stall_s=60.0, limit_s=100.0)
@@ -188,7 +188,7 @@ def test_the_others_go_on_without_a_worker_that_does_not_get_ready(scene):
 
     def start(worker):
         started.append(worker)
-        scene.executor._queue.append(lambda: [Died(worker, "SIGKILL") if worker else Ready(worker)])
+        scene.executor.queue.append(lambda: [Died(worker, "SIGKILL") if worker else Ready(worker)])
 
     scene.executor.start = start
     driver.run(scene.tick)

@@ -88,11 +88,12 @@ class Film:
         if not visible.any():
             return np.zeros(0)
         first, last = x + BLOCK * np.flatnonzero(visible)[[0, -1]]
-        shown = blocks(image.mean(axis=2) if image.ndim == 3 else image, first, last + BLOCK)
+        shown = blocks(image, first, last + BLOCK)
         texture = CENTERED_TEXTURE[np.tile(visible, PERSON_HW[0] // BLOCK)]
-        shown[shown.std(axis=1) < LEAST_CONTRAST] = 0
-        spread = np.sqrt(np.square(shown).sum(axis=1) * np.square(texture).sum(axis=1))
-        return (shown * texture).sum(axis=1) / np.maximum(spread, 1e-6)
+        energy = np.einsum("nb,nb->n", shown, shown)
+        spread = np.sqrt(energy * np.einsum("nb,nb->n", texture, texture))
+        products = np.einsum("nb,nb->n", shown, texture)
+        return np.where(energy < LEAST_CONTRAST**2 * BLOCK**2, 0, products / np.maximum(spread, 1e-6))
 
     def uncovered(self, image: np.ndarray, index: int) -> float:
         """The share of the person's blocks that can be recognized."""
@@ -120,9 +121,11 @@ def _image(film: Film, index: int) -> np.ndarray:
 
 
 def blocks(image, x1, x2):
-    """float64 (N, 64): the blocks between two columns at the person's height, each with mean 0."""
-    part = image[PERSON_Y : PERSON_Y + PERSON_HW[0], x1:x2].astype(float)
-    rows = part.reshape(PERSON_HW[0] // BLOCK, BLOCK, -1, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)
+    """float64 (N, 64): the gray blocks between two columns at the person's height, each with mean 0."""
+    part = image[PERSON_Y : PERSON_Y + PERSON_HW[0], x1:x2]
+    if part.ndim == 3:
+        part = cv2.transform(part.astype(float), np.full((1, part.shape[2]), 1 / part.shape[2]))
+    rows = part.astype(float).reshape(PERSON_HW[0] // BLOCK, BLOCK, -1, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)
     return rows - rows.mean(axis=1, keepdims=True)
 
 

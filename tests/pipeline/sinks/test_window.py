@@ -158,8 +158,9 @@ def test_escape_leaves_full_screen_first_and_q_does_not(gui):
     gui.press(27)
     window.idle("")
     assert window.stop_requested
-    other = opened(FakeGui(), fullscreen=True)
-    other._toolkit._gui.press("q")
+    other_gui = FakeGui()
+    other = opened(other_gui, fullscreen=True)
+    other_gui.press("q")
     other.idle("")
     assert other.stop_requested
 
@@ -532,9 +533,10 @@ def test_a_file_that_is_written_cannot_be_sought_in(gui):
     window.write(presentation(0, pts=4000))
     assert controls.take_seek() is None
     assert (gui.shown[-1] != picture(0)).any()  # the reason
-    window = playing(FakeGui(), controls)
+    gui = FakeGui()
+    window = playing(gui, controls)
     controls.set_recording(True)
-    window._toolkit._gui.press(RIGHT)
+    gui.press(RIGHT)
     window.write(presentation(0, pts=4000))
     assert controls.take_seek() is None
 
