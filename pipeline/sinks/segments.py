@@ -172,12 +172,13 @@ class SegmentRecorder(Recorder):
         self._began_pts_s = 0.0
         self._paused = False
         self._skipped_frames = 0
+        self._on_loss: Callable[[], None] = lambda: None
         self._written: list[Path] = []
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
         super().open(context)
-        self._next_check_s = self._clock()
+        self._next_check_s, self._on_loss = self._clock(), context.on_loss
 
     def write(self, presentation: Presentation) -> None:
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
@@ -198,7 +199,9 @@ class SegmentRecorder(Recorder):
             if not _disk_is_full(error):
                 raise
             self._pause(str(error))
-        self._skipped_frames += self._paused
+        if self._paused:
+            self._skipped_frames += 1
+            self._on_loss()
 
     def close(self) -> None:
         """Finish the current segment. Raises RunError if that fails."""
