@@ -24,6 +24,8 @@ from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
 LONGEST_FAULT_S = 2.2
+REHEARSALS = 2
+"""OpenVINO keeps a few threads more once a network has been loaded again."""
 CUT_FRAMES = 40
 """Most frames that a recording loses when its disk is full: a fragment of a second, and what the encoder holds."""
 READY_DEADLINE_S = 180.0
@@ -155,10 +157,11 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
         sources = [processes.enter_context(FaultyCamera()) for _ in range(plans.cameras)]
         urls = [source.url for source in sources]
         processes.enter_context(surroundings)
-        rehearsed = Cameras(surroundings.settings(urls, "rehearsal"), segmenter=segmenter)
-        surroundings.rehearse()
-        with rehearsed:
-            run(rehearsed, rehearsed.stop)
+        for _ in range(REHEARSALS):
+            rehearsed = Cameras(surroundings.settings(urls, "rehearsal"), segmenter=segmenter)
+            surroundings.rehearse()
+            with rehearsed:
+                run(rehearsed, rehearsed.stop)
         release_memory()
         before = footprint()
         settings = surroundings.settings(urls, "run")

@@ -42,8 +42,10 @@ class SharedNetwork:
         if segmenter is None:
             assert self._model is not None
             wanted = DetectionFilter.for_all([self._most_wanted(camera) for camera in cameras])
-            # Side by side also where one source by itself would not gain: there is always another camera's frame.
+            # Side by side also where one source by itself would not gain: there is always another camera's frame. But
+            # supervision watches one inference at a time, which then gets all cores.
             workers = run.model.workers or default_workers(run.model.batch_size, Machine().cores())
+            workers = 1 if run.supervision.restart else workers
             segmenter = MaskRCNNSegmenter(self._model, wanted, workers)
         if run.supervision.restart:
             segmenter = SupervisedSegmenter(segmenter, run.supervision, lambda: self._service.ended, clock)

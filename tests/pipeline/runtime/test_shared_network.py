@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import SourceInfo, SourceKind
+from pipeline.runtime import shared_network
 from pipeline.runtime.inference import segmenter_for
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.shared_network import SharedNetwork
@@ -54,3 +55,17 @@ def test_a_network_of_the_callers_serves_all_and_is_supervised_if_the_run_is():
     assert SharedNetwork(Settings(), [Settings()], fake, FakeClock()).segmenter is fake
     run = Settings.model_validate({"supervision": {"restart": True}})
     assert isinstance(SharedNetwork(run, [run], fake, FakeClock()).segmenter, SupervisedSegmenter)
+
+
+@pytest.mark.parametrize(("restart", "workers"), [(False, 3), (True, 1)])
+def test_one_frame_at_a_time_has_all_cores_where_the_network_is_supervised(restart, workers, monkeypatch):
+    made = []
+
+    def make(model, detections, workers):
+        made.append(workers)
+        return FakeSegmenter()
+
+    monkeypatch.setattr(shared_network, "MaskRCNNSegmenter", make)
+    run = settings(model={"workers": 3}, supervision={"restart": restart})
+    SharedNetwork(run, [run], None, FakeClock())
+    assert made == [workers]
