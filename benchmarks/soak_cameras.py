@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.faulty_camera import CameraReport, Fault, FaultyCamera, plan
+from benchmarks.faulty_camera import SIZES_WH, CameraReport, Fault, FaultKind, FaultyCamera, plan
 from benchmarks.process_state import Sampler, footprint, median, release_memory, settled
 from benchmarks.recorded_files import whole_lines
 from benchmarks.soak_verdict import Check, ProcessMeasured, Recording, memory, parts, problem_of
@@ -25,7 +25,9 @@ from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
 LONGEST_FAULT_S = 2.2
 REHEARSALS = 2
-"""OpenVINO keeps a few threads more once a network has been loaded again."""
+"""OpenVINO keeps a few threads more once a network has been loaded again …"""
+REHEARSAL_S = 4.0
+"""… and has seen every size of the pictures."""
 CUT_FRAMES = 40
 """Most frames that a recording loses when its disk is full: a fragment of a second, and what the encoder holds."""
 READY_DEADLINE_S = 180.0
@@ -158,10 +160,7 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
         urls = [source.url for source in sources]
         processes.enter_context(surroundings)
         for _ in range(REHEARSALS):
-            rehearsed = Cameras(surroundings.settings(urls, "rehearsal"), segmenter=segmenter)
-            surroundings.rehearse()
-            with rehearsed:
-                run(rehearsed, rehearsed.stop)
+            _rehearse(Cameras(surroundings.settings(urls, "rehearsal"), segmenter=segmenter), sources, surroundings)
         release_memory()
         before = footprint()
         settings = surroundings.settings(urls, "run")
@@ -204,6 +203,24 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
             after=after,
             error=error or visitors.error,
         )
+
+
+def _rehearse(cameras: Cameras, sources: Sequence[FaultyCamera], surroundings: Surroundings) -> None:
+    """A short run in which the pictures have each of their sizes; loads what a process loads once."""
+    share_s = REHEARSAL_S / (len(SIZES_WH) + 1)
+    script = [Fault(FaultKind.SIZE, share_s * (number + 1), 0.0) for number in range(len(SIZES_WH))]
+    surroundings.rehearse()
+    with Sampler(REHEARSAL_S, cameras.stop) as sampler, cameras:
+
+        def begin() -> None:
+            for source in sources:
+                source.begin(script)
+            sampler.begin()
+
+        if error := run(cameras, begin):
+            raise RunError(f"the rehearsal failed: {error}")
+    for source in sources:
+        source.report(REHEARSAL_S + 30.0)
 
 
 def measured(summary: CameraSummary, seen: int, did: CameraReport | None, surroundings: Surroundings) -> CameraMeasured:

@@ -184,15 +184,9 @@ class SegmentRecorder(Recorder):
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
         pts_s = presentation.segmented.frame.pts_s
         try:
-            if self._recording is not None and pts_s - self._began_pts_s >= self._segment_s:
-                self._finish()
-            if self._recording is None or self._clock() >= self._next_check_s:
-                self._enforce_limits()
-        except OSError as error:
-            raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
-        if self._recording is None:
-            self._began_pts_s = pts_s
-        try:
+            self._keep_limits(pts_s)
+            if self._recording is None:
+                self._began_pts_s = pts_s
             if not self._paused:
                 super().write(presentation)
         except RunError as error:
@@ -202,6 +196,16 @@ class SegmentRecorder(Recorder):
         if self._paused:
             self._skipped_frames += 1
             self._on_loss()
+
+    def _keep_limits(self, pts_s: float) -> None:
+        """Finish a segment that is long enough, and enforce the limits when that is due. Raises RunError."""
+        try:
+            if self._recording is not None and pts_s - self._began_pts_s >= self._segment_s:
+                self._finish()
+            if self._recording is None or self._clock() >= self._next_check_s:
+                self._enforce_limits()
+        except OSError as error:
+            raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
 
     def close(self) -> None:
         """Finish the current segment. Raises RunError if that fails."""
