@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import Counter as Counts
 from collections import defaultdict
@@ -25,7 +26,8 @@ from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
 LONGEST_FAULT_S = 2.2
 REHEARSALS = 2
-"""OpenVINO keeps a few threads more once a network has been loaded again …"""
+"""OpenVINO keeps a few threads more once a network that was in use has been loaded again …"""
+RELOADS = 3
 REHEARSAL_S = 4.0
 """… and has seen every size of the pictures."""
 CUT_FRAMES = 40
@@ -206,11 +208,18 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
 
 
 def _rehearse(cameras: Cameras, sources: Sequence[FaultyCamera], surroundings: Surroundings) -> None:
-    """A short run in which the pictures have each of their sizes; loads what a process loads once."""
+    """A short run: pictures of each size, then what the surroundings add. Loads what a process loads once."""
     share_s = REHEARSAL_S / (len(SIZES_WH) + 1)
     script = [Fault(FaultKind.SIZE, share_s * (number + 1), 0.0) for number in range(len(SIZES_WH))]
-    surroundings.rehearse()
-    with Sampler(REHEARSAL_S, cameras.stop) as sampler, cameras:
+    ended = threading.Event()
+
+    def end() -> None:
+        for _ in range(RELOADS):
+            surroundings.rehearse()
+            ended.wait(REHEARSAL_S / 2)
+        cameras.stop()
+
+    with Sampler(REHEARSAL_S, end) as sampler, cameras:
 
         def begin() -> None:
             for source in sources:

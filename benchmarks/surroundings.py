@@ -44,7 +44,7 @@ class Surroundings:
         return load_settings(None, {**self._preset(), **values})
 
     def rehearse(self) -> None:
-        """Let happen in a rehearsal what a process does once; before its run."""
+        """Let happen in a rehearsal what a process does once; near its end."""
 
     def begin(self) -> None:
         """Let it happen; from the moment that faults begin."""
