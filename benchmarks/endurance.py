@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +28,8 @@ from pipeline.settings.loading import preset_overrides
 from pipeline.sinks import segments
 
 SHORTEST_ROUND_S = 15.0
+RELOAD_S = 2.0
+"""Of a rehearsal, for the network to be lost and loaded again."""
 HANG_AT, FILL_AT, EMPTY_AT, JUMP_AT = 0.05, 0.15, 0.65, 0.8
 """What happens when in a round, as shares; a recorder may take five seconds to notice that the disk is full."""
 LONGEST_SEGMENT_S = 10.0
@@ -59,6 +61,7 @@ class Endurance(Surroundings):
     def __init__(self, folder: Path, duration_s: float, rounds: int, *, fake: bool) -> None:
         super().__init__(folder, min(LONGEST_SEGMENT_S, duration_s / rounds / 5))
         self._round_s, self._rounds, self._fake = duration_s / rounds, rounds, fake
+        self._timeout_s = 2.0 if fake else 5.0
         self._network, self._clock, self._log = NetworkFaults(), JumpingClock(), _RecorderLog()
         self._disk, self._archivist, self._watchers = SmallDisk(folder / "disk", DISK_BYTES), Archivist(), Watchers()
         self._leave = threading.Event()
@@ -89,9 +92,12 @@ class Endurance(Surroundings):
         """The network of the run; None for that of the settings."""
         return FailingNetwork(MarkedPeople(), self._network) if self._fake else None
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> Iterator[float]:
         """See `Surroundings.rehearse`."""
         self._network.fail()
+        yield RELOAD_S
+        self._network.hang()
+        yield self._timeout_s + RELOAD_S
 
     def begin(self) -> None:
         """See `Surroundings.begin`."""
@@ -138,7 +144,7 @@ class Endurance(Surroundings):
             "window.rotate_s": 5.0,
             # The network is lost more often than a kiosk tolerates.
             "supervision.restarts": 1000,
-            "supervision.timeout_s": 2.0 if self._fake else 5.0,
+            "supervision.timeout_s": self._timeout_s,
             "supervision.start_timeout_s": 2.0 if self._fake else 60.0,
         }
 

@@ -27,7 +27,6 @@ from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 LONGEST_FAULT_S = 2.2
 REHEARSALS = 2
 """OpenVINO keeps a few threads more once a network that was in use has been loaded again …"""
-RELOADS = 3
 REHEARSAL_S = 4.0
 """… and has seen every size of the pictures."""
 CUT_FRAMES = 40
@@ -214,9 +213,8 @@ def _rehearse(cameras: Cameras, sources: Sequence[FaultyCamera], surroundings: S
     ended = threading.Event()
 
     def end() -> None:
-        for _ in range(RELOADS):
-            surroundings.rehearse()
-            ended.wait(REHEARSAL_S / 2)
+        for trouble_s in surroundings.rehearse():
+            ended.wait(trouble_s)
         cameras.stop()
 
     with Sampler(REHEARSAL_S, end) as sampler, cameras:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,8 +43,9 @@ class Surroundings:
         values = {tuple(key.split(".")): ("soak", value) for key, value in self._values(urls, part).items()}
         return load_settings(None, {**self._preset(), **values})
 
-    def rehearse(self) -> None:
-        """Let happen in a rehearsal what a process does once; near its end."""
+    def rehearse(self) -> Iterator[float]:
+        """Let happen near the end of a rehearsal what a process does once; yields how many seconds that takes."""
+        yield from ()
 
     def begin(self) -> None:
         """Let it happen; from the moment that faults begin."""
