@@ -17,14 +17,19 @@ from multiprocessing.connection import Connection
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks import marked_people
 from benchmarks.helper_process import HelperProcess
 from benchmarks.moving_scene import MovingScene
+from pipeline.records import Frame, Instances
 
 SIZES_WH = ((640, 360), (480, 360), (512, 288))
 FPS = 15.0
 KEPT_BYTES = 200
 """Of a corrupt picture: a part of its header."""
+_PERSON = 1
+"""Class of the people in the scene."""
 PICTURES = 24
 """Pictures of each size, played forwards and backwards."""
 
@@ -231,5 +236,11 @@ def spoiled(jpeg: bytes) -> bytes:
 
 def _reel(width: int, height: int) -> list[bytes]:
     scene = MovingScene(width, height)
-    pictures = (scene.frame(2 * number)[0].image_bgr for number in range(PICTURES))
-    return [cv2.imencode(".jpg", picture)[1].tobytes() for picture in pictures]
+    return [_jpeg_of(*scene.frame(2 * number)) for number in range(PICTURES)]
+
+
+def _jpeg_of(frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]]) -> bytes:
+    image_bgr = frame.image_bgr.copy()
+    people = instances.class_ids == _PERSON
+    marked_people.paint(image_bgr, [mask for mask, is_person in zip(masks, people, strict=True) if is_person])
+    return cv2.imencode(".jpg", image_bgr)[1].tobytes()

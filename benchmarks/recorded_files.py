@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.soak_verdict import Recording
 
 
-def decoded(path: Path) -> Recording:
-    """Decode a file to its end with OpenCV, and count with PyAV the frames that its container lists."""
+def decoded(path: Path, look: Callable[[NDArray[np.uint8]], None] = lambda _: None) -> Recording:
+    """Decode a file to its end with OpenCV, and count with PyAV the frames that its container lists.
+
+    Args:
+        path: the file.
+        look: called with each frame, uint8 (H, W, 3) BGR.
+    """
     video, count = cv2.VideoCapture(str(path)), 0
-    while video.read()[0]:
+    while (read := video.read())[0]:
+        look(np.asarray(read[1], np.uint8))
         count += 1
     video.release()
     try:

@@ -4,6 +4,7 @@
     python -m benchmarks.soak --minutes 0.5 --faults 8 --fake  # quickly, without a network
     python -m benchmarks.soak --json soak.json --keep out      # numbers and recordings to look at
     python -m benchmarks.soak --cameras 6                      # six that fail, others are added and removed
+    python -m benchmarks.soak --cameras 6 --rounds 30 --minutes 60   # as a kiosk, with everything else that goes wrong
 
 Exit code 0: every frame is accounted for, memory is flat within 2 %, threads and file handles are back to their number,
 all recordings can be played, and every fault of the camera was noticed. 1: a check failed; it is named. 2: usage.
@@ -28,11 +29,13 @@ from pathlib import Path
 
 from benchmarks import soak_cameras
 from benchmarks.drifting_boxes import DriftingBoxes
+from benchmarks.endurance import SHORTEST_ROUND_S, Endurance
 from benchmarks.faulty_camera import FaultyCamera, plan
 from benchmarks.process_state import Sampler, check_system, footprint, median, release_memory, settled
 from benchmarks.recorded_files import decoded, whole_lines
 from benchmarks.soak_cameras import CamerasMeasured, CamerasPlan
 from benchmarks.soak_verdict import Check, Measured, verdict
+from benchmarks.surroundings import WEIGHTS, Surroundings
 from benchmarks.watchers import Watchers
 from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.records import SegmentedFrame
@@ -40,7 +43,6 @@ from pipeline.runtime.stream import Stream
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.settings.schema import Settings
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "stream_segment_person.h5"
 LONGEST_FAULT_S = 2.2
 SHORTEST_SHARE_S = 2.0
 """Least time between faults: the run must notice one before the next."""
@@ -205,6 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=100, help="number of faults of the camera (default: 100)")
     parser.add_argument("--cameras", type=int, metavar="N", help="this many cameras in one run, without the page")
     parser.add_argument("--changes", type=int, default=50, help="with --cameras: one more comes and goes (default: 50)")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="with --cameras: as a kiosk with this many rounds of other trouble"
+    )
     parser.add_argument("--fake", action="store_true", help="without a network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep recordings and detections, in a new folder")
@@ -232,8 +237,13 @@ def _soak(arguments: argparse.Namespace, folder: Path) -> tuple[Measured | Camer
     if arguments.cameras is None:
         one = soak(duration_s, faults, folder, fake=fake)
         return one, verdict(one)
-    plans = CamerasPlan(arguments.cameras, faults, arguments.changes, duration_s, WEIGHTS)
-    several = soak_cameras.soak_cameras(plans, DriftingBoxes() if fake else None, folder)
+    plans = CamerasPlan(arguments.cameras, faults, arguments.changes, duration_s)
+    if arguments.rounds:
+        endurance = Endurance(folder, duration_s, arguments.rounds, fake=fake)
+        several = soak_cameras.soak_cameras(plans, endurance.segmenter(), endurance)
+    else:
+        segmenter, surroundings = DriftingBoxes() if fake else None, Surroundings(folder, max(2.0, duration_s / 20))
+        several = soak_cameras.soak_cameras(plans, segmenter, surroundings)
     return several, soak_cameras.verdict(several)
 
 
@@ -243,6 +253,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--faults is at least 1, got {arguments.faults}")
     if arguments.cameras is not None and (arguments.cameras < 1 or arguments.changes < 0):
         raise InputError(f"--cameras is at least 1 and --changes 0, got {arguments.cameras} and {arguments.changes}")
+    rounds = arguments.rounds
+    if rounds and (arguments.cameras is None or rounds < 0 or 60 * arguments.minutes / rounds < SHORTEST_ROUND_S):
+        raise InputError(
+            f"--rounds goes with --cameras and needs {SHORTEST_ROUND_S:g} s for each, got {rounds} in "
+            f"{60 * arguments.minutes:g} s with {arguments.cameras or 'no'} cameras"
+        )
     share_s = 60 * arguments.minutes / arguments.faults
     if not share_s >= SHORTEST_SHARE_S:
         raise InputError(

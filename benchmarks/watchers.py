@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -31,9 +32,9 @@ class Watchers(HelperProcess):
     def __init__(self) -> None:
         super().__init__("viewers", _main)
 
-    def watch(self, port: int) -> None:
-        """Watch the run that is served on this local port, from when it opens."""
-        self.send(port)
+    def watch(self, port: int, paths: Sequence[str] = ("/stream.mjpg",)) -> None:
+        """Watch the run that is served on this local port, from when it opens; the viewers share the paths in turn."""
+        self.send((port, tuple(paths)))
 
     def report(self) -> WatchReport:
         """Stop watching; return what was received since `watch`."""
@@ -62,15 +63,16 @@ async def _run(pipe: Connection) -> None:
             connections = tuple(viewer.connections for viewer in healthy)
             pipe.send(WatchReport(pictures, connections, stalled.connections))
         else:
-            viewers = [_Viewer(order, stalls=i == HEALTHY) for i in range(HEALTHY + 1)]
+            port, paths = order
+            viewers = [_Viewer(port, paths[i % len(paths)], stalls=i == HEALTHY) for i in range(HEALTHY + 1)]
             tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
 
 
 class _Viewer:
     """One viewer, which reconnects when the connection ends."""
 
-    def __init__(self, port: int, *, stalls: bool) -> None:
-        self._port = port
+    def __init__(self, port: int, path: str, *, stalls: bool) -> None:
+        self._port, self._path = port, path
         self._stalls = stalls
         self.pictures = self.connections = 0
 
@@ -84,7 +86,7 @@ class _Viewer:
         # A small buffer: a viewer that does not read stalls the server soon.
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=4096)
         try:
-            writer.write(f"GET /stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+            writer.write(f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
             self.connections += 1
             if self._stalls:
                 await asyncio.sleep(STALLED_FOR_S)

@@ -111,7 +111,7 @@ def summary_text(summary: RunSummary, camera: str | None = None) -> str:
     for (stage, cause), count in sorted(stats.dropped.items(), key=lambda item: (item[0][0].value, item[0][1].value)):
         lines.append(f"             {count} before {stage.value} ({cause.value})")
     for name, count in sorted(stats.sink_dropped.items()):
-        lines.append(f"             {count} presented but dropped by the {name}, which was too slow")
+        lines.append(f"             {count} presented but dropped by the {name}, too slow or paused on a full disk")
     lines.append(
         f"  rates      capture {_fps(stats.capture_fps)}, inference {_fps(stats.inference_fps)}, "
         f"display {_fps(stats.display_fps)}"

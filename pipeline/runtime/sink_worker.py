@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from pipeline.errors import StageStuckError
@@ -63,7 +64,7 @@ class SinkWorker:
 
     def open(self, context: RunContext) -> None:
         """Open the sink and start its thread. Raises what the sink raises."""
-        self.sink.open(context)
+        self.sink.open(context if self._on_loss is None else replace(context, on_loss=self._on_loss))
         self._opened = True
         if self._stage is not None:
             self._stage.start()

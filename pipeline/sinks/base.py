@@ -58,6 +58,7 @@ class RunContext:
         privacy: how the frames are redacted.
         lines, zones: the places where objects are counted.
         draw: draws the overlay on a copy of a presented frame, as the controls are now; None if you open the sink.
+        on_loss: an EVERY_FRAME sink calls it for each frame that it got and could not keep; the summary counts them.
     """
 
     source: SourceInfo
@@ -66,6 +67,7 @@ class RunContext:
     lines: Sequence[LineSettings] = ()
     zones: Sequence[ZoneSettings] = ()
     draw: Callable[[SegmentedFrame], Image] | None = None
+    on_loss: Callable[[], None] = lambda: None
 
 
 class Sink(ABC):

@@ -172,16 +172,33 @@ class SegmentRecorder(Recorder):
         self._began_pts_s = 0.0
         self._paused = False
         self._skipped_frames = 0
+        self._on_loss: Callable[[], None] = lambda: None
         self._written: list[Path] = []
 
     def open(self, context: RunContext) -> None:
         """Check the settings and the path; nothing is written yet. Raises InputError."""
         super().open(context)
-        self._next_check_s = self._clock()
+        self._next_check_s, self._on_loss = self._clock(), context.on_loss
 
     def write(self, presentation: Presentation) -> None:
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
         pts_s = presentation.segmented.frame.pts_s
+        try:
+            self._keep_limits(pts_s)
+            if self._recording is None:
+                self._began_pts_s = pts_s
+            if not self._paused:
+                super().write(presentation)
+        except RunError as error:
+            if not _disk_is_full(error):
+                raise
+            self._pause(str(error))
+        if self._paused:
+            self._skipped_frames += 1
+            self._on_loss()
+
+    def _keep_limits(self, pts_s: float) -> None:
+        """Finish a segment that is long enough, and enforce the limits when that is due. Raises RunError."""
         try:
             if self._recording is not None and pts_s - self._began_pts_s >= self._segment_s:
                 self._finish()
@@ -189,16 +206,6 @@ class SegmentRecorder(Recorder):
                 self._enforce_limits()
         except OSError as error:
             raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
-        if self._recording is None:
-            self._began_pts_s = pts_s
-        try:
-            if not self._paused:
-                super().write(presentation)
-        except RunError as error:
-            if not _disk_is_full(error):
-                raise
-            self._pause(str(error))
-        self._skipped_frames += self._paused
 
     def close(self) -> None:
         """Finish the current segment. Raises RunError if that fails."""

@@ -9,6 +9,7 @@ from benchmarks.faulty_camera import CameraReport, FaultDone, FaultKind
 from benchmarks.soak import main
 from benchmarks.soak_cameras import CameraMeasured, CamerasMeasured, measured, scripts, verdict
 from benchmarks.soak_verdict import Recording
+from benchmarks.surroundings import Surroundings
 from pipeline.runtime.camera_summaries import CameraSummary
 from tests.benchmarks.test_soak_verdict import HELD
 
@@ -27,6 +28,7 @@ LASTING = CameraMeasured(
     recordings=[Recording("camera-0.mp4", 93, 93)],
     detection_lines=97,
     of_others=0,
+    cut=(),
     did=DID,
     error="",
 )
@@ -59,6 +61,7 @@ def good(lasting=None, visitor=None, **changes):
         cameras=[replace(LASTING, **(lasting or {})), replace(VISITOR, **(visitor or {}))],
         planned=2,
         changes=1,
+        surroundings=(),
         error="",
     )
     return replace(numbers, **changes)
@@ -116,10 +119,11 @@ def test_each_cameras_faults_come_a_little_later_than_the_last_ones():
 
 
 def test_files_of_a_camera_are_its_own(tmp_path):
-    (tmp_path / "hall.jsonl").write_text('{"frame": 0, "camera": "hall"}\n{"frame": 1, "camera": "gate"}\n')
-    found = measured(CameraSummary("hall", (), None), 3, None, tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "hall.jsonl").write_text('{"frame": 0, "camera": "hall"}\n{"frame": 1, "camera": "gate"}\n')
+    found = measured(CameraSummary("hall", (), None), 3, None, Surroundings(tmp_path, 2.0))
     assert (found.captured, found.seen, found.detection_lines, found.of_others) == (0, 3, 2, 1)
-    assert measured(CameraSummary("gate", (), OSError("full")), 0, None, tmp_path).error == "full"
+    assert measured(CameraSummary("gate", (), OSError("full")), 0, None, Surroundings(tmp_path, 2.0)).error == "full"
 
 
 @pytest.mark.parametrize("arguments", [["--cameras", "0"], ["--cameras", "2", "--changes", "-1"]])

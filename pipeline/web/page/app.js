@@ -78,7 +78,7 @@ const byCount = (objects) => Object.entries(objects).sort((a, b) => b[1] - a[1])
 
 function newDrops(sample) {
   const drops = new Map(sample.drops.map(({ stage, cause, count }) => [`before ${stage}: ${cause}`, count]));
-  for (const [sink, count] of Object.entries(sample.sink_drops)) drops.set(`${sink}: too slow`, count);
+  for (const [sink, count] of Object.entries(sample.sink_drops)) drops.set(`${sink}: too slow, or paused`, count);
   const before = lastDrops ?? drops;
   lastDrops = drops;
   return [...drops].map(([name, count]) => [name, Math.max(0, count - (before.get(name) ?? 0)), String(count)]);

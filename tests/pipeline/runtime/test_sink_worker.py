@@ -54,6 +54,26 @@ def test_a_main_thread_sink_is_called_directly():
     assert sink.closed == 1
 
 
+def test_frames_that_a_sink_got_and_could_not_keep_are_counted_with_those_that_it_did_not_get():
+    class Full(FakeSink):
+        """Has no room for every other frame."""
+
+        def open(self, context):
+            super().open(context)
+            self.on_loss = context.on_loss
+
+        def write(self, presentation):
+            super().write(presentation)
+            if presentation.segmented.frame.index % 2:
+                self.on_loss()
+
+    worker, ledger, _ = worker_for(Full(Delivery.EVERY_FRAME))
+    for index in range(5):
+        worker.write(presentation(index))
+    worker.close()
+    assert ledger.overall().sink_dropped == {"fake sink": 2}
+
+
 def test_every_frame_is_written_in_order_by_the_sinks_own_thread():
     sink = FakeSink(Delivery.EVERY_FRAME)
     worker, ledger, _ = worker_for(sink)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
+from pipeline.sinks import segments
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import CHECK_EVERY_S, SegmentList, SegmentRecorder, make_recorder
@@ -27,7 +29,7 @@ class Disk:
 
     def __init__(self, tmp_path, outputs=None, **settings):
         self.folder, self.free, self.clock = tmp_path, 10**12, FakeClock()
-        self.frames = 0
+        self.frames = self.lost = 0
         values = {"path": str(tmp_path / "kiosk.mp4"), "segment_s": 1.0, "preset": "ultrafast", **settings}
         self.recorder = SegmentRecorder(
             RecorderSettings(**values),
@@ -47,8 +49,11 @@ class Disk:
         return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def opened(self):
-        self.recorder.open(context(kind=SourceKind.LIVE))
+        self.recorder.open(replace(context(kind=SourceKind.LIVE), on_loss=self.lose))
         return self
+
+    def lose(self):
+        self.lost += 1
 
 
 def frames_of(path):
@@ -298,6 +303,7 @@ def test_a_full_disk_deletes_old_segments_then_pauses_then_resumes(tmp_path, cap
     assert "recording resumed" in caplog.text
     missed = int(caplog.text.split("recording resumed without ")[1].split()[0])
     assert recorded + missed + frames_of(tmp_path / second[0]) == disk.frames
+    assert disk.lost == missed
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -316,6 +322,23 @@ def test_a_write_to_a_full_disk_pauses_instead_of_failing(tmp_path, monkeypatch,
     disk.recorder.close()
     assert "recording resumed" in caplog.text
     assert sum(frames_of(tmp_path / name) for name in disk.names()) > 10
+
+
+def test_a_disk_on_which_no_list_can_be_made_pauses_the_recording_until_there_is_room(tmp_path, monkeypatch, caplog):
+    disk = Disk(tmp_path).opened()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "_locked_list", full)
+        disk.record(3)
+    assert caplog.text.count("recording paused: Recording to") == 1
+    disk.record(2 * round(25 * CHECK_EVERY_S))
+    disk.recorder.close()
+    assert "recording resumed" in caplog.text
+    assert disk.lost == 3
+    assert sum(frames_of(tmp_path / name) for name in disk.names()) == disk.frames - disk.lost
 
 
 def test_any_other_failure_ends_the_recording(tmp_path, monkeypatch):

@@ -1,0 +1,56 @@
+"""A wall clock that is set again and again, as the program reads it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from unittest import mock
+
+from pipeline.runtime.camera_entry import CameraEntry
+from pipeline.sinks.segments import SegmentRecorder
+from pipeline.sinks.switched_recorder import SwitchedRecorder
+
+JUMPS = (timedelta(days=-20_000), timedelta(hours=-1), timedelta(days=4000), timedelta(0))
+"""Differences from the real time, in turn: 1972, as before a machine without a battery gets the time; summer time
+ends; 2037; right."""
+_READERS: tuple[type[Any], ...] = (SegmentRecorder, SwitchedRecorder, CameraEntry)
+"""Whatever takes a `wall_clock`."""
+
+
+class JumpingClock:
+    """Replaces the wall clock of the program, a context manager.
+
+    Attributes:
+        jumps: how often it was set.
+    """
+
+    def __init__(self) -> None:
+        self.jumps = 0
+        self._shift = timedelta(0)
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> JumpingClock:
+        for reader in _READERS:
+            make: Callable[..., None] = reader.__init__
+            defaults = tuple(self.now if default == datetime.now else default for default in make.__defaults__ or ())
+            assert self.now in defaults, f"{reader.__name__} reads no clock"
+            self._undo.enter_context(mock.patch.object(make, "__defaults__", defaults))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._undo.close()
+
+    def jump(self) -> None:
+        """Set it to the next time."""
+        self._shift = JUMPS[self.jumps % len(JUMPS)]
+        self.jumps += 1
+
+    def year_after(self, jumps: int) -> int:
+        """The year after so many jumps."""
+        return (datetime.now() + JUMPS[(jumps - 1) % len(JUMPS)]).year
+
+    def now(self) -> datetime:
+        """Local time."""
+        return datetime.now() + self._shift

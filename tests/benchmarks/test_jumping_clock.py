@@ -1,0 +1,29 @@
+"""The program reads a wall clock that jumps, and afterwards the right one again."""
+
+from datetime import datetime, timedelta
+
+from benchmarks.jumping_clock import JUMPS, JumpingClock
+from pipeline.settings.output_settings import RecorderSettings
+from pipeline.sinks.segments import SegmentRecorder
+
+
+def shown(recorder):
+    """The difference of its clock from the right one, seconds."""
+    return (recorder._wall_clock() - datetime.now()).total_seconds()
+
+
+def make(tmp_path):
+    return SegmentRecorder(RecorderSettings(path=str(tmp_path / "kiosk.mp4"), segment_s=1.0))
+
+
+def test_recorders_read_it_until_the_end_of_the_test(tmp_path):
+    with JumpingClock() as clock:
+        recorder = make(tmp_path)
+        assert abs(shown(recorder)) < 30
+        for number, jump in enumerate((*JUMPS, JUMPS[0])):
+            clock.jump()
+            assert abs(shown(recorder) - jump.total_seconds()) < 30
+            assert clock.jumps == number + 1
+        assert clock.year_after(1) == (datetime.now() + timedelta(days=-20_000)).year
+        assert clock.year_after(4) == datetime.now().year
+    assert abs(shown(make(tmp_path))) < 30
