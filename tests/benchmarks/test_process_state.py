@@ -2,9 +2,11 @@
 
 import os
 
+import cv2
 import numpy as np
 
 from benchmarks.process_state import footprint, release_memory, resident_bytes
+from pipeline.threads.opencv_process import one_opencv_thread
 
 
 def test_footprint_sees_a_new_handle_and_memory_that_is_used(tmp_path):
@@ -18,3 +20,15 @@ def test_footprint_sees_a_new_handle_and_memory_that_is_used(tmp_path):
     assert any(name.endswith(f"{os.sep}held") for name in after.handles)
     assert "MainThread" in before.threads
     del block
+
+
+def test_opencvs_pool_does_not_count():
+    with one_opencv_thread():
+        alone = footprint().system_threads
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)
+        assert footprint().system_threads <= alone
+    finally:
+        cv2.setNumThreads(threads)
