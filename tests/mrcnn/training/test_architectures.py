@@ -63,7 +63,7 @@ def test_training_finds_the_box_where_it_is(file, data, tmp_path):
     unchanged = {"smallest_scale": 1, "largest_scale": 1, "flip": 0, "color": 0, "pastes": 0}
     augment = AugmentSettings.for_network(plan.config, window=64, **unchanged)
     settings = TrainSettings(
-        steps=STEPS, batch=1, learning_rate=1e-2, backbone_factor=1.0, warmup_steps=4, average=0.0, layers="all",
+        steps=STEPS, batch=1, learning_rate=5e-3, backbone_factor=1.0, warmup_steps=4, average=0.0, layers="all",
         mask_regions=4, log_every=STEPS // 4, save_every=999, validate_every=999,
     )  # fmt: skip
     lines = []
