@@ -207,12 +207,8 @@ def runs(folder: Path, frames: int = 3000, rounds: int = 3) -> None:
         batch = _seconds([[*program, "batch", str(folder / "in"), "--output", str(results), "--detections"]])
         by_hand: list[list[str]] = []
         for name in names:
-            files = [
-                "--output",
-                str(folder / f"{number}-{name}"),
-                "--detections",
-                str(folder / f"{number}-{name}.jsonl"),
-            ]
+            output = str(folder / f"{number}-{name}")
+            files = ["--output", output, "--detections", f"{output}.jsonl"]
             by_hand.append([*program, "--source", str(folder / "in" / name), "--no-window", *files])
         together = _seconds(by_hand)
         print(

@@ -48,7 +48,7 @@ class JumpingClock:
         self.jumps += 1
 
     def year_after(self, jumps: int) -> int:
-        """The year after so many jumps."""
+        """The year that the clock shows after a number of jumps."""
         return (datetime.now() + JUMPS[(jumps - 1) % len(JUMPS)]).year
 
     def now(self) -> datetime:
