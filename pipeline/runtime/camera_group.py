@@ -19,7 +19,7 @@ from pipeline.controls import Controls
 from pipeline.errors import InputError, OutputClosedError
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import END_DEADLINE_S, CameraEntry, CameraHost
-from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
+from pipeline.runtime.camera_settings_check import check_folders, check_outputs, check_run, settings_of
 from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.closing_run import ClosingRun
 from pipeline.runtime.newest_by_camera import NewestByCamera
@@ -305,6 +305,7 @@ class Cameras(CameraHost, ClosingRun):
         """See `CameraHost.make_stream`."""
         try:
             source = self._source_of(entry.name, settings.source)
+            check_folders(settings)
             segmenter_for = self._network.share_of(entry.weight)
             return Stream(settings, source=source, segmenter=segmenter_for, clock=self.clock, camera=entry.name)
         except InputError as error:
