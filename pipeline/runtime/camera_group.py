@@ -244,8 +244,12 @@ class Cameras(CameraHost, ClosingRun):
         with self._lock:
             self._disable(camera)
 
-    def add(self, camera: CameraSettings | Mapping[str, Any]) -> None:
+    def add(self, camera: CameraSettings | Mapping[str, Any], before: str | None = None) -> None:
         """Add a camera, and start it if it is enabled; from any thread.
+
+        Args:
+            camera: its entry in the settings.
+            before: the camera that comes after it; None: it is the last.
 
         Raises:
             InputError: its settings are wrong, its name is taken, its source is not there, or it needs the network to
@@ -253,14 +257,18 @@ class Cameras(CameraHost, ClosingRun):
         """
         self._check_opened()
         with self._lock:
-            settings = self.settings.with_cameras([*self.settings.cameras, camera])
-            added = settings.cameras[-1]
+            cameras: list[CameraSettings | Mapping[str, Any]] = list(self.settings.cameras)
+            place = len(cameras) if before is None else list(self.entries).index(self._named(before).name)
+            cameras.insert(place, camera)
+            settings = self.settings.with_cameras(cameras)
+            added = settings.cameras[place]
             own = {each.name: settings_of(settings, each) for each in settings.cameras}
             check_outputs(own)
             self._network.check(added.name, own[added.name])
             entry = CameraEntry(added, own[added.name], self)
             entry.prepare()
-            self.settings, self.entries = settings, {**self.entries, added.name: entry}
+            entries = {**self.entries, added.name: entry}
+            self.settings, self.entries = settings, {each.name: entries[each.name] for each in settings.cameras}
             if added.enabled and not self._stopping:
                 entry.start()
 
