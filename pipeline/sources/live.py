@@ -287,7 +287,8 @@ class ReconnectingSource(Source):
         try:
             self.state.reopened_as = replace(self._connect(), time_base=TIME_BASE)
         except (InputError, RunError) as error:
-            log.info("%s", error)
+            if not self._pacer.interrupted:
+                log.info("%s", error)
             self._drop()
             return False
         self.state.reconnects += self._was_connected
