@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Format of the kept measurements; incremented when what is compared changes."""
 QUICK_FRAME_S = 0.25
 QUICK_BUDGET_S, SLOW_BUDGET_S = 5.0, 20.0
@@ -105,7 +105,12 @@ class EngineTrials:
             return [self._selection.make_another(known)], known
         trial = _Trial(self._selection, self._stopped, self._clock, images, windows)
         try:
-            trial.precisions(engine, choice)
+            # The best of another canvas says which precision to begin with, not how many engines or threads.
+            start = replace(choice, workers=1 if self._times_workers else choice.workers, threads=None)
+            began = engine if start == choice else trial.made(start)
+            if began is None:
+                return [engine], choice
+            trial.precisions(began, start)
             trial.fewer_threads()
             if self._times_workers:
                 trial.more_workers()
@@ -186,8 +191,9 @@ class _Trial:
             self._until_s = self._began_s + SLOW_BUDGET_S
         candidates: dict[str, tuple[EngineChoice, Engine]] = {}
         for other in self._selection.precisions_to_time:
-            wanted = replace(other, workers=choice.workers)
-            made = engine if other.precision is choice.precision else self._made(wanted)
+            is_present = other.precision is choice.precision
+            wanted = choice if is_present else replace(other, workers=choice.workers)
+            made = engine if is_present else self.made(wanted)
             if made is not None:
                 candidates[other.precision.value] = wanted, made
         if len(candidates) > 1:
@@ -218,7 +224,7 @@ class _Trial:
 
     def _wins(self, choice: EngineChoice, present_name: str, name: str) -> bool:
         """Whether another choice of the same precision is faster than the present one; if so, it becomes that."""
-        made = [self._made(choice) for _ in range(choice.workers)]
+        made = [self.made(choice) for _ in range(choice.workers)]
         engines = [engine for engine in made if engine is not None]
         if len(engines) < len(made):
             return False
@@ -237,7 +243,7 @@ class _Trial:
         self.sure = self.sure and verdict.sure
         return verdict.name
 
-    def _made(self, choice: EngineChoice) -> Engine | None:
+    def made(self, choice: EngineChoice) -> Engine | None:
         """An engine that has computed the canvas; None if it cannot be made or fails, which the log says."""
         self._check_stop()
         try:

@@ -148,6 +148,29 @@ def test_another_canvas_is_measured_too_and_begins_with_what_was_best():
     assert chosen(machine, images=canvas(96, 64))[1].precision is Precision.BFLOAT16
 
 
+def test_how_many_engines_and_threads_another_canvas_takes_is_measured_from_one_engine_on():
+    machine = OtherMachine({("float32", None): 0.025, ("float32", 1): 0.020})
+    machine.bfloat16 = False
+    assert chosen(machine, 2)[1].workers == 2
+    first, choice = chosen(machine, 2, images=canvas(96, 64))
+    assert (first, choice.workers, choice.reason) == (("float32", 2), 2, "2 side by side 20 ms, one by one 25 ms")
+    machine.times["float32", 1] = 0.030
+    first, choice = chosen(machine, 2, images=canvas(96, 96))
+    assert (first, choice.workers, choice.threads) == (("float32", 2), 1, None)
+    assert choice.reason == "one by one 25 ms, 2 side by side 30 ms"
+    assert EngineTrials(selection(machine, 2)).frame_ms == 25
+
+
+def test_fewer_threads_of_another_canvas_are_no_start_either():
+    times = {("float32", None): 0.020, ("float32", 4): 0.012, ("float32", 2): 0.013}
+    machine = OtherMachine(times, cores=8)
+    machine.times["bfloat16", None] = 0.030
+    assert chosen(machine)[1].threads == 4
+    machine.times["float32", 4] = 0.019
+    _, choice = chosen(machine, images=canvas(96, 64))
+    assert choice.reason.startswith("float32 20 ms, bfloat16 30 ms; 4 threads 19 ms, 8 threads 20 ms")
+
+
 @pytest.mark.parametrize("change", [{"name": "another processor"}, {"_cores": 3}, {"int8": True}])
 def test_another_machine_or_another_candidate_is_measured_anew(change):
     machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027, ("int8", None): 0.02})
