@@ -95,11 +95,11 @@ def selection(machine, most_workers=1, **settings):
     return EngineSelection(model, machine, most_workers)
 
 
-def chosen(machine, most_workers=1, images=None, **settings):
-    """What a run begins with, and what it goes on with after the first canvas."""
+def chosen(machine, most_workers=1, images=None, of=None, **settings):
+    """What a run begins with, and what it goes on with after the first canvas; `of` a selection and its trials."""
     images = canvas() if images is None else images
-    engines = selection(machine, most_workers, **settings)
-    trials = EngineTrials(engines, machine.stopped, machine.clock)
+    engines = selection(machine, most_workers, **settings) if of is None else of[0]
+    trials = EngineTrials(engines, machine.stopped, machine.clock) if of is None else of[1]
     trials.prefer()
     engine, choice = engines.make()
     first = choice.precision.value, choice.workers
@@ -195,10 +195,19 @@ def test_a_busy_machine_is_measured_again_at_the_next_start(caplog):
         return 0.02 * (1 + (phase[0] // 3) % 3)
 
     machine = OtherMachine({("bfloat16", None): busy, ("float32", None): busy})
+    engines = selection(machine)
+    trials = EngineTrials(engines, machine.stopped, machine.clock)
     with caplog.at_level(logging.INFO):
-        chosen(machine)
+        choice = chosen(machine, of=(engines, trials))[1]
     assert "too busy to be sure; the next start measures again" in caplog.text
     assert not machine.kept
+    machine.made.clear()
+    assert chosen(machine, of=(engines, trials)) == ((choice.precision.value, 1), choice), "a network that is restarted"
+    assert (len(machine.made), machine.kept) == (1, {})
+    machine.times |= {("bfloat16", None): 0.039, ("float32", None): 0.027}
+    assert chosen(machine, of=(engines, trials), images=canvas(96, 64))[1].precision is Precision.FLOAT32
+    (record,) = machine.kept.values()
+    assert list(record["canvases"]) == ["1x96x64"], "only what is sure"
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 5])
