@@ -130,7 +130,10 @@ class CameraEntry:
         if stream is None or not stream.opened:
             return "connecting"
         since = self._offline_since
-        return f"offline since {since:%H:%M}" if since is not None else stream.view.waiting_for()
+        if since is None:
+            return stream.view.waiting_for()
+        is_today = since.date() == self._wall_clock().date()
+        return f"offline since {since:%H:%M}" if is_today else f"offline since {since:%Y-%m-%d %H:%M}"
 
     # -- for `Cameras` ------------------------------------------------------------------------------------------------
 

@@ -118,6 +118,8 @@ class SwitchedRecorder(Sink):
         """Finish a recording that was switched off while no frames arrive. Raises RunError as `write` does."""
         if not self._controls.state.recording:
             self._finish()
+        elif self._recorder is not None:
+            self._guarded(lambda recorder: recorder.idle(message))
 
     def close(self) -> None:
         """Finish the recording. Raises RunError if that fails for the recording to `settings.path`."""

@@ -80,6 +80,19 @@ def test_switched_off_while_no_frames_arrive(tmp_path):
     assert list(run.sink.outputs) == [str(recording)]
 
 
+def test_segments_keep_their_limits_while_no_frames_arrive(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(SegmentRecorder, "idle", lambda recorder, message: told.append(recorder.current))
+    run = Run(tmp_path, tmp_path / "out.mp4", segment_s=5.0)
+    run.sink.idle("")
+    run.frames(1)
+    run.sink.idle("")
+    assert told == list(run.sink.outputs) != []
+    run.sink.close()
+    run.sink.idle("")
+    assert len(told) == 1
+
+
 def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
     run = Run(tmp_path)
     run.controls.set_recording(True)
