@@ -19,7 +19,7 @@ from pipeline.controls import Controls
 from pipeline.errors import InputError, OutputClosedError
 from pipeline.records import Clock, SegmentedFrame
 from pipeline.runtime.camera_entry import END_DEADLINE_S, CameraEntry, CameraHost
-from pipeline.runtime.camera_settings_check import check_outputs, check_run, settings_of
+from pipeline.runtime.camera_settings_check import check_folders, check_outputs, check_run, settings_of
 from pipeline.runtime.camera_summaries import CamerasSummary, CameraSummary
 from pipeline.runtime.closing_run import ClosingRun
 from pipeline.runtime.newest_by_camera import NewestByCamera
@@ -244,8 +244,12 @@ class Cameras(CameraHost, ClosingRun):
         with self._lock:
             self._disable(camera)
 
-    def add(self, camera: CameraSettings | Mapping[str, Any]) -> None:
+    def add(self, camera: CameraSettings | Mapping[str, Any], before: str | None = None) -> None:
         """Add a camera, and start it if it is enabled; from any thread.
+
+        Args:
+            camera: its entry in the settings.
+            before: the camera that comes after it; None: it is the last.
 
         Raises:
             InputError: its settings are wrong, its name is taken, its source is not there, or it needs the network to
@@ -253,14 +257,18 @@ class Cameras(CameraHost, ClosingRun):
         """
         self._check_opened()
         with self._lock:
-            settings = self.settings.with_cameras([*self.settings.cameras, camera])
-            added = settings.cameras[-1]
+            cameras: list[CameraSettings | Mapping[str, Any]] = list(self.settings.cameras)
+            place = len(cameras) if before is None else list(self.entries).index(self._named(before).name)
+            cameras.insert(place, camera)
+            settings = self.settings.with_cameras(cameras)
+            added = settings.cameras[place]
             own = {each.name: settings_of(settings, each) for each in settings.cameras}
             check_outputs(own)
             self._network.check(added.name, own[added.name])
             entry = CameraEntry(added, own[added.name], self)
             entry.prepare()
-            self.settings, self.entries = settings, {**self.entries, added.name: entry}
+            entries = {**self.entries, added.name: entry}
+            self.settings, self.entries = settings, {each.name: entries[each.name] for each in settings.cameras}
             if added.enabled and not self._stopping:
                 entry.start()
 
@@ -305,6 +313,7 @@ class Cameras(CameraHost, ClosingRun):
         """See `CameraHost.make_stream`."""
         try:
             source = self._source_of(entry.name, settings.source)
+            check_folders(settings)
             segmenter_for = self._network.share_of(entry.weight)
             return Stream(settings, source=source, segmenter=segmenter_for, clock=self.clock, camera=entry.name)
         except InputError as error:

@@ -11,7 +11,8 @@ from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.output_settings import WindowMode
 from pipeline.settings.schema import Settings
 from pipeline.sinks.detections import STDOUT
-from pipeline.sinks.paths import Inputs
+from pipeline.sinks.paths import Inputs, check_output_file
+from pipeline.sources.uri import UriKind, parse_uri
 
 
 def check_run(settings: Settings) -> None:
@@ -43,3 +44,12 @@ def check_outputs(own: Mapping[str, Settings]) -> None:
             reader = next((other for other in own if user_path(path, f"camera {name}") in inputs[other]), None)
             if reader is not None:
                 raise InputError(f"camera {name} would write to {path}, which camera {reader} reads: give another name")
+
+
+def check_folders(settings: Settings) -> None:
+    """Raises InputError if there is no folder for a camera's files: its source may open hours later."""
+    reads_images = parse_uri(settings.source.uri.reveal()).kind is UriKind.IMAGES  # which makes its folder itself
+    outputs = (("--output", None if reads_images else settings.output.path), ("--detections", settings.detections.path))
+    for option, path in outputs:
+        if path is not None and path != STDOUT:
+            check_output_file(user_path(path, option), option, Inputs())

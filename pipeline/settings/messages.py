@@ -82,6 +82,8 @@ def describe(detail: ErrorDetails, settings: type[BaseModel], where: Callable[[K
         return f"{place}{key} is a group of settings, got {_shown(location, detail['input'])}"
     if detail["type"] == "missing_variable":
         return f"{place}{key}: {reason(detail)}: set it, or remove this setting"
+    if detail["type"] == "value_error" and location == ("cameras",):
+        return f"{place}{key}: {reason(detail)}"  # which names the cameras; what came may hold passwords
     return f"{place}{key}: {reason(detail)}, got {_shown(location, detail['input'])}"
 
 

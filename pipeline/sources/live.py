@@ -288,7 +288,8 @@ class ReconnectingSource(Source):
         try:
             self.state.reopened_as = replace(self._connect(), time_base=TIME_BASE)
         except (InputError, RunError) as error:
-            if str(error) != self._logged:  # else a camera that is off for a weekend fills the log
+            # Each reason once: a camera that is off for a weekend fills the log otherwise.
+            if str(error) != self._logged and not self._pacer.interrupted:
                 self._logged = str(error)
                 log.info("%s", error)
             self._drop()

@@ -75,8 +75,8 @@ class EditableCameras(Protocol):
     def is_enabled(self, camera: str) -> bool:
         """Whether a camera is to run."""
 
-    def add(self, camera: Mapping[str, Any]) -> None:
-        """Add a camera. Raises StreamSegmentError."""
+    def add(self, camera: Mapping[str, Any], before: str | None = None) -> None:
+        """Add a camera, before another one or as the last. Raises StreamSegmentError."""
 
     def remove(self, camera: str) -> None:
         """Remove a camera; waits for its end. Raises StreamSegmentError."""
@@ -184,11 +184,13 @@ class CameraEditing:
         settings = self._cameras.settings
         # Raises while the camera still runs.
         settings.with_cameras([new if camera is old else camera for camera in settings.cameras])
+        after = [camera.name for camera in settings.cameras][settings.cameras.index(old) + 1 :]
+        before = after[0] if after else None
         self._cameras.remove(old.name)
         try:
-            self._cameras.add(new)
+            self._cameras.add(new, before)
         except StreamSegmentError:
-            self._cameras.add(values)
+            self._cameras.add(values, before)
             raise
         log.info("changed the camera %s, as a viewer of the page asked", old.name)
 

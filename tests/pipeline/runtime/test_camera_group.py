@@ -246,7 +246,7 @@ def test_cameras_come_and_go():
     with cameras:
         frames = iter(cameras)
         until_seen(frames, {"a", "b"})
-        cameras.add({"name": "c", "uri": "test:"})
+        cameras.add({"name": "c", "uri": "test:"}, before="b")
         with pytest.raises(InputError, match="two are named c"):
             cameras.add({"name": "c", "uri": "test:"})
         with pytest.raises(InputError, match="camera d: unknown setting overlai"):
@@ -254,10 +254,10 @@ def test_cameras_come_and_go():
         until_seen(frames, {"c"})
         cameras.remove("a")
         until_seen(frames, {"b", "c"})
-    assert list(cameras.entries) == ["b", "c"]
-    assert [camera.name for camera in cameras.settings.cameras] == ["b", "c"]
+    assert list(cameras.entries) == ["c", "b"]
+    assert [camera.name for camera in cameras.settings.cameras] == ["c", "b"]
     assert made == ["a", "b", "c"]
-    with pytest.raises(InputError, match="there is no camera a; the cameras are b, c"):
+    with pytest.raises(InputError, match="there is no camera a; the cameras are c, b"):
         cameras.disable("a")
 
 

@@ -1,5 +1,7 @@
 """What several cameras may not ask for, in one line."""
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.errors import InputError
@@ -33,6 +35,26 @@ def test_no_camera_writes_what_another_one_reads(tmp_path):
     ]
     with pytest.raises(InputError, match=r"camera b would write to .*a\.mp4, which camera a reads"):
         Cameras({**HEADLESS, "cameras": cameras}, segmenter=FakeSegmenter())
+
+
+@pytest.mark.parametrize("section", ["output", "detections"])
+def test_a_folder_that_is_missing_is_told_before_a_source_is_open(tmp_path, section):
+    cameras = [{"name": "a", "uri": "test:"}, {"name": "b", "uri": "rtsp://127.0.0.1:9/live"}]
+    values = {**HEADLESS, section: {"path": str(tmp_path / "absent" / "{camera}.mp4")}, "cameras": cameras}
+    with pytest.raises(InputError, match=rf"camera a: --{section} .*absent.* does not exist. Create it first"):
+        Cameras(values, segmenter=FakeSegmenter())
+    cameras[0]["enabled"] = False
+    with pytest.raises(InputError, match=r"camera b: .*absent.* does not exist"):
+        Cameras(values, segmenter=FakeSegmenter())
+
+
+def test_a_camera_of_images_makes_its_folder_itself(tmp_path):
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((48, 80, 3), np.uint8))
+    camera = {"name": "a", "uri": str(tmp_path), "output": {"path": str(tmp_path / "new" / "masks")}}
+    with Cameras({**HEADLESS, "cameras": [camera]}, segmenter=FakeSegmenter()) as cameras:
+        cameras.run()
+    assert len(list((tmp_path / "new" / "masks").iterdir())) == 2
 
 
 def test_a_cameras_stream_waits_for_its_source_and_leaves_window_and_network_to_the_run():

@@ -26,6 +26,10 @@ from pipeline.settings.schema import Settings
         ({"privacy": {"color": "red"}}, "privacy.color: expected #rrggbb such as #1f4e79, got 'red'"),
         ({"progress": "slow"}, "progress: expected 'auto', 'bar', 'lines' or 'off', got 'slow'"),
         ({"lines": [{"name": "door"}]}, "lines.0.points is missing"),
+        (
+            {"cameras": [{"name": "a", "uri": "test:"}, {"name": "a", "uri": "test:"}]},
+            "cameras: two are named a: each needs a name of its own",
+        ),
         ({"source": 3}, "source is a group of settings, got a value of type int"),
         ({"overlay": {"label": True}}, "unknown setting overlay.label; did you mean overlay.labels?"),
         ({"serve": {"token": "secret"}}, "serve.token: expected at least 12 characters, got 6 characters"),

@@ -216,6 +216,26 @@ def test_reconnecting_continues_index_and_time_at_the_new_size(
     assert source.read() is None
 
 
+def test_the_end_of_a_run_while_it_reconnects_is_no_failure(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    connections = Connections(clock, FakeDevice([picture(1.0)]), FakeDevice([picture(2.0)]))
+
+    def make() -> LiveSource:
+        if connections.made_at_s:
+            source.interrupt()
+        return connections()
+
+    source = reconnecting(make, clock)
+    source.open()
+    assert len(list(iter(source.read, None))) == 1
+    assert len(connections.made_at_s) == 2
+    assert "unplugged" in caplog.text
+    assert "interrupted" not in caplog.text
+    source.close()
+
+
 def test_warnings_of_every_connection_are_kept(clock: ManualClock) -> None:
     devices = FakeDevice([picture(1.0)]), FakeDevice([picture(2.0), None])
     source = reconnecting(Connections(clock, *devices), clock)

@@ -92,10 +92,11 @@ def test_add_change_and_remove():
         run.until_state("roof", "")
         assert run.get("/cameras/roof/")[0] == 200
         assert run.post("/api/cameras/change", {"camera": "gate", "uri": "rtsp://cam.lan/live"})[0] == 200
-        (gate,) = [camera for camera in run.cameras.settings.cameras if camera.name == "gate"]
+        assert names(run) == ["hall", "gate", "roof"]  # each in its place
+        gate = run.cameras.settings.cameras[1]
         assert gate.uri.reveal() == "rtsp://cam.lan/live"
         assert run.post("/api/cameras/remove", {"camera": "roof"})[0] == 200
-        assert sorted(names(run)) == ["gate", "hall"]
+        assert names(run) == ["hall", "gate"]
         assert run.cameras.entries["hall"].ledger is shown  # the others ran on
 
 
