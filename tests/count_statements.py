@@ -59,8 +59,8 @@ def revision(name: str) -> Counter[str]:
 
 def main(arguments: list[str]) -> int:
     """Print the counts; exit code 2 without such a revision."""
-    now = working_tree()
     if not arguments:
+        now = working_tree()
         for folder, count in sorted(now.items()):
             print(f"{count:6} {folder}")
         print(f"{now.total():6} in all")
@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
         before = revision(arguments[0])
     except subprocess.CalledProcessError:
         return 2
+    now = working_tree()
     for folder in sorted(before | now):
         print(f"{before[folder]:6} -> {now[folder]:6} {folder}")
     change = now.total() / before.total() - 1

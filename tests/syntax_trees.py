@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
 
-@lru_cache(maxsize=1)
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file, which nobody may change."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def modules() -> dict[str, ast.Module]:
     """The syntax tree of each module of `pipeline`, `mrcnn` and `stream_segment.py`, by its dotted name."""
     paths = [path for top in ("pipeline", "mrcnn") for path in sorted((ROOT / top).rglob("*.py"))]
-    return {_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in (*paths, ROOT / "stream_segment.py")}
+    return {_name(path): tree_of(path) for path in (*paths, ROOT / "stream_segment.py")}
 
 
 def _name(path: Path) -> str:

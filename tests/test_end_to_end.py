@@ -16,9 +16,15 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from mrcnn.engines.create import exported_parts
+from pipeline.segmentation.network_model import read_model
+from pipeline.settings.model_settings import ModelSettings
+
 PROGRAM = Path(__file__).parents[1] / "stream_segment.py"
 DEADLINE_S = 120.0
-PATTERN_AS_FILE = ("--source", "test:160x90@30", "--set", "source.policy=recorded", "--no-window")
+NO_CHOICE = ("--precision", "float32", "--set", "model.workers=1")
+"""Leaves nothing to measure, which takes longer than the run."""
+PATTERN_AS_FILE = ("--source", "test:160x90@30", "--set", "source.policy=recorded", "--no-window", *NO_CHOICE)
 
 
 def command(*arguments):
@@ -68,18 +74,27 @@ def clip(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def exported_weights(seeded_small_weights):
+    """Exported here, where Keras is loaded already; `test_portability` has the program do that."""
+    exported_parts(seeded_small_weights, read_model(ModelSettings(weights=str(seeded_small_weights))).config)
+    return seeded_small_weights
+
+
 def packets_s(path, kind):
     with av.open(str(path)) as container:
         stream = next(stream for stream in container.streams if stream.type == kind)
         return [float(packet.pts * packet.time_base) for packet in container.demux(stream) if packet.pts is not None]
 
 
-def test_recorded_file_with_video_sound_and_detections(clip, seeded_small_weights, tmp_path):
+def test_recorded_file_with_video_sound_and_detections(clip, exported_weights, tmp_path):
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     done = run(
-        "--source", clip, "--output", out, "--detections", lines, "--weights", seeded_small_weights, "--no-window"
+        *("--source", clip, "--output", out, "--detections", lines),
+        *("--weights", exported_weights, "--no-window", *NO_CHOICE),
     )
     assert done.returncode == 0, done.stderr
+    assert "preparing" not in done.stderr, "the exported network was not found"
     assert "captured 40, inferred 40, presented 40, dropped 0" in done.stdout
     assert str(out) in done.stdout
     assert "Traceback" not in done.stderr
@@ -117,34 +132,35 @@ def test_recorded_file_with_video_sound_and_detections(clip, seeded_small_weight
         assert rows.max() < np.ceil(y2)
 
 
-def test_detections_on_standard_output_are_alone_there(clip, seeded_small_weights):
+def test_detections_on_standard_output_are_alone_there(clip, exported_weights):
     three = ("--source", clip, "--max-frames", 3, "--no-window")
-    done = run(*three, "--detections", "-", "--weights", seeded_small_weights, "--batch-size", 2)
+    done = run(*three, "--detections", "-", "--weights", exported_weights, "--batch-size", 2)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2]
     assert "captured 3, inferred 3, presented 3, dropped 0" in done.stderr
     assert re.search(r"; OpenVINO [\d.]+ on the CPU, (bfloat16|float32) \(measured here: .*\)", done.stderr)
 
 
-def test_files_without_flags_are_written_beside_themselves(clip, seeded_small_weights, tmp_path):
+def test_files_without_flags_are_written_beside_themselves(clip, exported_weights, tmp_path):
     for name in ("a.mp4", "b.mov"):
         (tmp_path / name).write_bytes(clip.read_bytes())
-    done = run("a.mp4", "b.mov", "--weights", seeded_small_weights, "--max-frames", 2, "--no-window", cwd=tmp_path)
+    flags = ("--weights", exported_weights, "--max-frames", 2, "--no-window", *NO_CHOICE)
+    done = run("a.mp4", "b.mov", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     written = ["a_segmented.mp4", "b_segmented.mov"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", *written[:1], "b.mov", *written[1:]]
     assert [len(packets_s(tmp_path / name, "video")) for name in written] == [2, 2]
 
 
-def test_without_a_screen_the_run_goes_on_and_says_so(clip, seeded_small_weights):
-    done = run("--source", clip, "--weights", seeded_small_weights, "--max-frames", 2)
+def test_without_a_screen_the_run_goes_on_and_says_so(clip, exported_weights):
+    done = run("--source", clip, "--weights", exported_weights, "--max-frames", 2, *NO_CHOICE)
     assert done.returncode == 0, done.stderr
     if sys.platform.startswith("linux"):
         assert "without a window" in done.stderr
         assert "nothing to show or write" in done.stderr
 
 
-def test_photographs_to_a_folder(seeded_small_weights, tmp_path):
+def test_photographs_to_a_folder(exported_weights, tmp_path):
     photographs = tmp_path / "in"
     photographs.mkdir()
     for name, size in (("b.png", (70, 110)), ("a.jpg", (90, 60))):
@@ -158,8 +174,9 @@ def test_photographs_to_a_folder(seeded_small_weights, tmp_path):
         "--detections",
         lines,
         "--weights",
-        seeded_small_weights,
+        exported_weights,
         "--no-window",
+        *NO_CHOICE,
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["a.jpg", "b.png"]
@@ -173,9 +190,9 @@ def test_photographs_to_a_folder(seeded_small_weights, tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_an_interrupted_file_is_finished_and_says_so_by_its_code(number, code, clip, seeded_small_weights, tmp_path):
+def test_an_interrupted_file_is_finished_and_says_so_by_its_code(number, code, clip, exported_weights, tmp_path):
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    process = start(*PATTERN_AS_FILE, "--output", out, "--detections", lines, "--weights", seeded_small_weights)
+    process = start(*PATTERN_AS_FILE, "--output", out, "--detections", lines, "--weights", exported_weights)
     wait_for_lines(process, lines, 5)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=DEADLINE_S)
@@ -188,10 +205,11 @@ def test_an_interrupted_file_is_finished_and_says_so_by_its_code(number, code, c
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_stopped_live_source_is_a_success(seeded_small_weights, tmp_path):
+def test_a_stopped_live_source_is_a_success(exported_weights, tmp_path):
     lines = tmp_path / "out.jsonl"
     process = start(
-        "--source", "test:160x90@30", "--detections", lines, "--weights", seeded_small_weights, "--no-window"
+        *("--source", "test:160x90@30", "--detections", lines),
+        *("--weights", exported_weights, "--no-window", *NO_CHOICE),
     )
     wait_for_lines(process, lines, 5)
     process.send_signal(signal.SIGINT)
@@ -201,9 +219,9 @@ def test_a_stopped_live_source_is_a_success(seeded_small_weights, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_what_was_recorded_plays_after_kill_9(seeded_small_weights, tmp_path):
+def test_what_was_recorded_plays_after_kill_9(exported_weights, tmp_path):
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    process = start(*PATTERN_AS_FILE, "--output", out, "--detections", lines, "--weights", seeded_small_weights)
+    process = start(*PATTERN_AS_FILE, "--output", out, "--detections", lines, "--weights", exported_weights)
     wait_for_lines(process, lines, 120)
     process.kill()
     process.communicate(timeout=DEADLINE_S)
@@ -215,7 +233,7 @@ def test_what_was_recorded_plays_after_kill_9(seeded_small_weights, tmp_path):
     assert count >= 60
 
 
-def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, seeded_small_weights, tmp_path):
+def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, exported_weights, tmp_path):
     broken, out = tmp_path / "broken.mkv", tmp_path / "out.mp4"
     with av.open(str(clip)) as source, av.open(str(broken), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -225,7 +243,7 @@ def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, seeded_small
                 target.mux(packet)
     data = broken.read_bytes()
     broken.write_bytes(data[: int(len(data) * 0.7)])
-    done = run("--source", broken, "--output", out, "--weights", seeded_small_weights, "--no-window")
+    done = run("--source", broken, "--output", out, "--weights", exported_weights, "--no-window", *NO_CHOICE)
     assert "Traceback" not in done.stderr
     assert done.returncode in (0, 1)
     assert 3 <= len(packets_s(out, "video")) < 40

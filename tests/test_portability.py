@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 FOLDER = "Zoë's Vídeos 视频 ü"
 CODE = ("pipeline", "mrcnn")
 FRAMES = 6
+NO_CHOICE = {"precision": "float32", "workers": 1}
+"""Of `model`: leaves nothing to measure, which takes longer than such a run; `first_run` has the choice."""
 DEADLINE_S = 120.0
 UNKNOWN_USER = 54321
 """Has no entry among the users, and so no home."""
@@ -33,10 +35,10 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="locales, users and 
 # Files and processes
 
 
-def copy_program(target):
-    """What a clone holds that a run needs."""
+def copy_program(target, *without):
+    """What a clone holds that a run needs, but for names such as `without`."""
     for name in (*CODE, "weights", "samples"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "cache", "*.part"))
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("cache", "*.part", *without))
     for name in ("stream_segment.py", "config.yaml", "pyproject.toml"):
         shutil.copy(ROOT / name, target)
 
@@ -59,9 +61,13 @@ def start(command, cwd=None, **variables):
     )
 
 
+def without_choice():
+    return [word for key, value in NO_CHOICE.items() for word in ("--set", f"model.{key}={value}")]
+
+
 def segment(program, source, *more, **variables):
     """A run over the first frames of a video, as a process with these variables and no others."""
-    flags = ("--source", source, "--max-frames", FRAMES, "--no-window", *more)
+    flags = ("--source", source, "--max-frames", FRAMES, "--no-window", *without_choice(), *more)
     return start([sys.executable, program / "stream_segment.py", *flags], **variables)
 
 
@@ -156,7 +162,7 @@ def read_only(place):
             pytest.skip(f"root cannot become another user here: {probe.stderr.decode().strip()}")
     folder = place / "read only"
     folder.mkdir()
-    copy_program(folder)
+    copy_program(folder, "__pycache__")
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode & ~0o222)
     return folder
@@ -308,7 +314,7 @@ def test_a_run_and_its_page_without_what_other_systems_lack(clone, video, tmp_pa
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     flags = ("--source", video, "--max-frames", FRAMES, "--no-window", "--output", out, "--detections", lines)
     done = start(
-        [sys.executable, "-c", RUN, *flags, "--serve", "127.0.0.1:0"],
+        [sys.executable, "-c", RUN, *flags, *without_choice(), "--serve", "127.0.0.1:0"],
         cwd=clone,
         NOTIFY_SOCKET=str(tmp_path / "nobody"),
         HOME=str(tmp_path),
@@ -343,6 +349,7 @@ import stream_segment, sys
 settings = stream_segment.Settings.model_validate(
     {{
         "source": {{"uri": sys.argv[1], "max_frames": {FRAMES}}},
+        "model": {NO_CHOICE},
         "serve": {{"address": "127.0.0.1:0"}},
         "output": {{"record_dir": sys.argv[2]}},
         "window": {{"mode": "off"}},
@@ -368,7 +375,7 @@ def test_stills_and_the_picture_of_a_background(clone, video, tmp_path):
         (folder / name).write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
     setting = f"background.picture={json.dumps(str(folder / 'Küste.png'))}"
     files = ("--source", folder / "Füße.png", "--output", folder / "Größe.png")
-    drawing = ("--no-masks", "--no-boxes", "--no-labels", "--no-status", "--set", setting)
+    drawing = ("--no-masks", "--no-boxes", "--no-labels", "--no-status", "--set", setting, *without_choice())
     done = start(
         [sys.executable, clone / "stream_segment.py", *files, "--background", "picture", *drawing, "--no-window"],
         PYTHONUTF8="1",
@@ -380,23 +387,12 @@ def test_stills_and_the_picture_of_a_background(clone, video, tmp_path):
     assert (drawn_bgr == still_bgr).all(axis=2).mean() > 0.005, "no person is in front of the picture"
 
 
-# No home, no programs, no variables
+# No variables, no home
 
 
-def test_a_home_below_a_file(clone, video, tmp_path):
-    (tmp_path / "file").write_text("", encoding="utf-8")
+def test_a_run_without_variables(clone, video, tmp_path):
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    done = segment(clone, video, "--output", out, "--detections", lines, HOME=str(tmp_path / "file" / "home"))
-    check_clean(done)
-    check_results(out, lines)
-
-
-@pytest.mark.parametrize("variables", [{"PATH": os.path.join(os.sep, "no", "programs")}, {}], ids=["PATH", "none"])
-def test_no_programs_or_no_variables(clone, video, tmp_path, variables):
-    """Without PATH the system would look into /bin."""
-    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    done = segment(clone, video, "--output", out, "--detections", lines, **variables)
-    check_clean(done)
+    check_clean(segment(clone, video, "--output", out, "--detections", lines))
     check_results(out, lines)
 
 
@@ -431,14 +427,25 @@ each_locale = pytest.mark.parametrize("locale", LOCALES, ids=["none", "C", "POSI
 
 
 @needs_posix
-@each_locale
-def test_a_run_without_a_locale(clone, video, place, locale):
+@pytest.mark.parametrize(
+    ("locale", "more"),
+    [
+        ({}, {"HOME": "{place}"}),
+        ({"LC_ALL": "C"}, {"HOME": "{place}/a file/home"}),
+        ({"LC_ALL": "POSIX"}, {"HOME": "{place}", "PATH": "/no/programs"}),  # without PATH the system looks into /bin
+    ],
+    ids=["none", "C, no home", "POSIX, no programs"],
+)
+def test_a_run_without_a_locale_a_home_or_programs(clone, video, place, locale, more):
+    (place / "a file").touch()
     out = place / "Ausgänge 出.mp4"
-    done = segment(clone, video, "--output", out, "--detections", "-", HOME=str(place), **NO_UTF8, **locale)
+    variables = {name: value.format(place=place) for name, value in more.items()}
+    done = segment(clone, video, "--output", out, "--detections", "-", **variables, **NO_UTF8, **locale)
     told = check_clean(done)
     assert {record["source"] for record in check_lines(done.stdout)} == {video.name}
     assert f"{video.name}: finished" in told
     assert str(out) in told
+    check_video(out)
     out.unlink()
 
 
@@ -455,12 +462,25 @@ def test_texts_without_a_locale(clone, locale):
     assert missing == f"stream_segment: error: {clone / 'nicht da ö.mp4'} does not exist\n"
 
 
+HELP_OF = """
+import contextlib, sys, stream_segment
+
+for command in sys.argv[1:]:
+    with contextlib.suppress(SystemExit):
+        stream_segment.main([command, "--help"])
+    print("that was", command)
+"""
+
+
 @needs_posix
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_commands_without_a_locale(clone, command):
-    done = start([sys.executable, clone / "stream_segment.py", command, "--help"], **NO_UTF8, LC_ALL="C")
+def test_the_help_of_commands_without_a_locale(clone):
+    done = start([sys.executable, "-c", HELP_OF, *COMMANDS], cwd=clone, **NO_UTF8, LC_ALL="C")
     check_clean(done)
-    assert done.stdout.startswith(f"usage: python stream_segment.py {command}".encode())
+    rest = done.stdout
+    for command in COMMANDS:
+        shown, _, rest = rest.partition(f"that was {command}\n".encode())
+        assert shown.startswith(f"usage: python stream_segment.py {command}".encode())
+    assert rest == b""
 
 
 @needs_posix

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import stream_segment
+from pipeline.commands import run as run_command
 from pipeline.console.run_report import summary_text
 from pipeline.errors import InputError
 from pipeline.safe_uri import refuse_address
@@ -57,6 +58,13 @@ def exits(capsys, caplog):
     return collected
 
 
+@pytest.fixture
+def no_shipped_settings(monkeypatch, tmp_path):
+    """config.yaml holds the defaults and nothing secret; reading it is most of what a usage error takes."""
+    monkeypatch.setattr(run_command, "shipped_file", lambda name: tmp_path / "absent" / name)
+
+
+@pytest.mark.usefixtures("no_shipped_settings")
 @pytest.mark.parametrize("uri", NASTY_URIS)
 def test_errors_of_the_command_line(uri, exits, tmp_path):
     quick = ["--no-window", "--verbose", "--set", "source.reconnect.read_timeout_s=0.5"]
@@ -192,6 +200,7 @@ def test_variables(tmp_path, monkeypatch):
     assert (flag.source.uri.reveal(), flag.source.uri_env) == ("clip.mp4", None)
 
 
+@pytest.mark.usefixtures("no_shipped_settings")
 @pytest.mark.parametrize("uri", NASTY_URIS)
 def test_an_address_in_place_of_a_path_is_refused_and_not_shown(uri, exits, tmp_path):
     """No setting that holds a path takes an address, so that none is printed, logged, or shown by the page."""

@@ -1,11 +1,11 @@
 """What no line of our code may do, since it fails on other systems only: found in the syntax trees."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.syntax_trees import ROOT, tree_of
+
 CODE = ("pipeline", "mrcnn")
 
 # In Windows these open no path outside the code page.
@@ -28,7 +28,7 @@ def sources(*tops):
         path for top in tops for path in ([ROOT / top] if top.endswith(".py") else sorted((ROOT / top).rglob("*.py")))
     ]
     assert len(paths) > len(tops)
-    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    return [(path.relative_to(ROOT).as_posix(), tree_of(path)) for path in paths]
 
 
 def narrow_names(name, tree):

@@ -240,9 +240,13 @@ class _OfflineWatch(Sink):
 
     def idle(self, message: str) -> None:
         """No frame came; a source that is not lost is only slow."""
+        is_offline = self._stream.offline
+        self._entry.note_offline(is_offline, self._frame_age_s() if is_offline else None)
+
+    def _frame_age_s(self) -> float | None:
         now_s = self._stream.clock()
         last_s = self._stream.ledger.latency(now_s).last_presented_s
-        self._entry.note_offline(self._stream.offline, None if last_s is None else now_s - last_s)
+        return None if last_s is None else now_s - last_s
 
     def close(self) -> None:
         """Does nothing."""

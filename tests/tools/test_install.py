@@ -66,9 +66,6 @@ def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, monkeyp
 
     (venv / "bin" / "python").unlink()
     (venv / "bin" / "python").symlink_to(tmp_path / "an interpreter that is gone")
-    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0
-    assert version_in(venv) == "1.0"
-
     (venv / "left over").touch()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))  # it makes its own room
     lock.write_text(f"smallthing==2.0 --hash=sha256:{write_wheel(tmp_path, '2.0')}\n")
@@ -82,6 +79,32 @@ def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, monkeyp
     shown = capsys.readouterr().err
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in shown
     assert shown.splitlines()[-1].startswith(f"error: pip could not install {lock} (exit code 1; ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders have other names")
+@pytest.mark.parametrize("changed", ["nothing", "the interpreter is gone", "the lock", "the lock to build with"])
+def test_when_an_environment_is_made_anew(tmp_path, lock, monkeypatch, changed):
+    made, python = [], tmp_path / "venv" / "bin" / "python"
+
+    def make(venv):
+        made.append(venv)
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+
+    monkeypatch.setattr(install, "_make_venv", make)
+    monkeypatch.setattr(install, "_pip", lambda *_: None)
+    for _ in range(2):
+        assert install.main(["--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 0
+        assert made == [tmp_path / "venv"]
+    if changed == "the interpreter is gone":
+        python.unlink()
+        python.symlink_to(tmp_path / "gone")
+    if changed == "the lock":
+        lock.write_text("# another\n")
+    if changed == "the lock to build with":
+        install.BUILD_LOCK.write_text("# another\n")
+    assert install.main(["--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 0
+    assert made == [tmp_path / "venv"] * (1 if changed == "nothing" else 2)
 
 
 def test_a_python_that_cannot_be_used_is_refused_before_anything_is_made(tmp_path, lock, monkeypatch, capsys):

@@ -106,14 +106,17 @@ def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
 def test_two_recordings_started_while_running(tmp_path):
     run = Run(tmp_path)
     assert not run.sink.wants_overlay
+    assert not run.sink.wants_frames
     run.frames(3)
     assert list(tmp_path.iterdir()) == []
     for count in (4, 6):
         run.controls.set_recording(True)
         assert run.sink.wants_overlay
+        assert run.sink.wants_frames
         run.frames(count)
         assert run.controls.state.file == run.sink.outputs[-1]
         run.controls.set_recording(False)
+        assert run.sink.wants_frames  # the next one ends it
         run.frames(2)
         assert run.controls.state.file is None
     run.sink.close()
