@@ -1,0 +1,1 @@
+import pipeline  # noqa: F401 - loads OpenCV before PyAV, without which windows hang

@@ -145,7 +145,7 @@ class Endurance(Surroundings):
             # The network is lost more often than a kiosk tolerates.
             "supervision.restarts": 1000,
             "supervision.timeout_s": self._timeout_s,
-            "supervision.start_timeout_s": 2.0 if self._fake else 60.0,
+            "supervision.start_timeout_s": 2.0 if self._fake else 20.0,  # of a hang, too, with a size that is new
         }
 
     def _failing(self, *arguments: Any) -> FailingNetwork:

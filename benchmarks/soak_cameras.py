@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.faulty_camera import SIZES_WH, CameraReport, Fault, FaultKind, FaultyCamera, plan
 from benchmarks.process_state import Sampler, footprint, median, release_memory, settled
 from benchmarks.recorded_files import whole_lines
@@ -21,14 +23,14 @@ from benchmarks.visitors import Visitors
 from pipeline.errors import RunError, StreamSegmentError
 from pipeline.runtime.camera_group import Cameras
 from pipeline.runtime.camera_summaries import CameraSummary
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.segmenter import Segmenter
 from pipeline.sinks.base import Delivery, Presentation, RunContext, Sink
 
 LONGEST_FAULT_S = 2.2
-REHEARSALS = 2
-"""OpenVINO keeps a few threads more once a network that was in use has been loaded again …"""
 REHEARSAL_S = 4.0
-"""… and has seen every size of the pictures."""
+WARM_SIZES_WH = [(640, height) for height in range(160, 640, 80)]
+"""OpenVINO keeps the threads of what it compiled for a canvas, and reuses them: these are more than any run needs."""
 CUT_FRAMES = 40
 """Most frames that a recording loses when its disk is full: a fragment of a second, and what the encoder holds."""
 READY_DEADLINE_S = 180.0
@@ -160,8 +162,10 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
         sources = [processes.enter_context(FaultyCamera()) for _ in range(plans.cameras)]
         urls = [source.url for source in sources]
         processes.enter_context(surroundings)
-        for _ in range(REHEARSALS):
-            _rehearse(Cameras(surroundings.settings(urls, "rehearsal"), segmenter=segmenter), sources, surroundings)
+        rehearsal = surroundings.settings(urls, "rehearsal")
+        if segmenter is None:
+            _compile(MaskRCNNSegmenter.of(rehearsal.model))
+        _rehearse(Cameras(rehearsal, segmenter=segmenter), sources, surroundings)
         release_memory()
         before = footprint()
         settings = surroundings.settings(urls, "run")
@@ -204,6 +208,14 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
             after=after,
             error=error or visitors.error,
         )
+
+
+def _compile(network: Segmenter) -> None:
+    """Let OpenVINO start all the threads that it will keep."""
+    network.open()
+    for width, height in WARM_SIZES_WH:
+        network.segment_batch([np.zeros((height, width, 3), np.uint8)])
+    network.close()
 
 
 def _rehearse(cameras: Cameras, sources: Sequence[FaultyCamera], surroundings: Surroundings) -> None:

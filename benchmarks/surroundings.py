@@ -55,7 +55,7 @@ class Surroundings:
 
     def recordings(self, camera: str) -> Sequence[Recording]:
         """What a camera has recorded, also what was deleted."""
-        return [decoded(path) for path in sorted((self.folder / "run").glob(f"{camera}*.mp4"))]
+        return [decoded(path) for path in sorted((self.folder / "run").glob(f"{camera}-*.mp4"))]
 
     def cuts(self, camera: str) -> Sequence[str]:
         """Names of a camera's files that were cut off by a full disk."""

@@ -231,12 +231,17 @@ class Instances:
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """When a frame passed each stage, seconds on the run's monotonic clock; None where it did not pass."""
+    """When a frame passed each stage, seconds on the run's monotonic clock; None where it did not pass.
+
+    In smooth presentation, inference is that of the frame that the instances were computed on, which was captured at
+    `inferred_from_s`.
+    """
 
     captured_at_s: float
     inference_started_at_s: float | None = None
     inference_ended_at_s: float | None = None
     presented_at_s: float | None = None
+    inferred_from_s: float | None = None
 
     @property
     def latency_s(self) -> float | None:

@@ -130,6 +130,7 @@ def one_camera(clip: Path, truths, seconds: float, rounds: int) -> list[Value]:
 
     return [
         compared("frames displayed", lambda one: min(one.shown_per_s().values()), at_least(0.97)),
+        compared("results", lambda one: min(one.results_per_s().values()), at_least(0.97)),
         compared("median latency to the display", latency_s, at_most(1.03)),
         compared("processor time", lambda one: one.processor_s / one.seconds, at_most(1.03)),
     ]

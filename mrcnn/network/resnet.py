@@ -14,6 +14,9 @@ from mrcnn.architecture import architecture_of
 from mrcnn.network.norm import batch_norm
 from mrcnn.weights.layout import RESNET_BLOCKS, block_letter
 
+STEM_CHANNELS = 64
+"""Width of the first convolution in the paper; a Config may set another one under this name. All stages follow it."""
+
 
 def build_resnet50(image, config):
     """ResNet-50; see `build_resnet`."""
@@ -31,14 +34,15 @@ def build_resnet(image, blocks, config):
     Args:
         image: float32 (B, H, W, 3), RGB minus MEAN_PIXEL.
         blocks: number of bottleneck blocks in stages 2 to 5.
-        config: ARCHITECTURE and TRAIN_BN are read.
+        config: ARCHITECTURE, TRAIN_BN and the optional STEM_CHANNELS are read.
 
     Returns:
-        [C2, C3, C4, C5]: (B, H/4, W/4, 256) … (B, H/32, W/32, 2048).
+        [C2, C3, C4, C5]: (B, H/4, W/4, 256) … (B, H/32, W/32, 2048) with 64 channels in the stem.
     """
+    width = getattr(config, "STEM_CHANNELS", STEM_CHANNELS)
     parts = _Parts(config)
     x = layers.ZeroPadding2D((3, 3), name="zero_padding2d_1")(image)
-    x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
+    x = layers.Conv2D(width, 7, strides=2, name="conv1")(x)
     x = batch_norm(x, "bn_conv1", config)
     x = layers.ReLU(name="conv1_relu")(x)
     x, padding = parts.pad(x, "max_pooling2d_1")  # zeros do no harm: after the ReLU, no value is less
@@ -46,7 +50,7 @@ def build_resnet(image, blocks, config):
     outputs = []
     for stage, count in enumerate(blocks, start=2):
         for index in range(count):
-            x = parts.bottleneck(x, 64 * 2 ** (stage - 2), f"{stage}{block_letter(index)}", index == 0)
+            x = parts.bottleneck(x, width * 2 ** (stage - 2), f"{stage}{block_letter(index)}", index == 0)
         outputs.append(x)
     return outputs
 

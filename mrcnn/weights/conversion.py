@@ -248,6 +248,7 @@ def _config(architecture: Architecture, backbone: str, shapes: _Shapes) -> Confi
         "NAME": architecture.name,
         "BACKBONE": backbone,
         "NUM_CLASSES": shapes.classes,
+        "STEM_CHANNELS": shapes.stem,
         "TOP_DOWN_PYRAMID_SIZE": shapes.pyramid,
         "RPN_CHANNELS": shapes.rpn,
         "FPN_CLASSIF_FC_LAYERS_SIZE": shapes.dense,

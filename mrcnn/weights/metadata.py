@@ -40,9 +40,11 @@ NETWORK_SETTINGS = (
 )
 """Settings of a Config on which the meaning of the weights and the preparation of images depend."""
 
-OPTIONAL_SETTINGS = ("ARCHITECTURE", "RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND")
+OPTIONAL_SETTINGS = (
+    "ARCHITECTURE", "STEM_CHANNELS", "RPN_CHANNELS", "MASK_HEAD_CHANNELS", "DETECTION_IGNORE_BACKGROUND"
+)  # fmt: skip
 """Settings beyond Matterport's, which a Config need not have: the name of an architecture (`mrcnn.architecture`),
-widths that are 512 and 256 in Matterport's package, and how `detect` treats regions that most probably are
+widths that are 64, 512 and 256 in Matterport's package, and how `detect` treats regions that most probably are
 background."""
 
 
@@ -60,6 +62,7 @@ WHOLE_LIMITS = {
     "IMAGE_MIN_DIM": (0, 16384),
     "IMAGE_MAX_DIM": (0, 16384),
     "DETECTION_MAX_INSTANCES": (1, 10_000),
+    "STEM_CHANNELS": (1, 1024),
     "RPN_CHANNELS": (1, 8192),
     "MASK_HEAD_CHANNELS": (1, 8192),
 }

@@ -99,7 +99,7 @@ def comparison_table(lines: Sequence[Measured]) -> Table:
 def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
     """A plot of mask AP against milliseconds an image, as a file of a format: "png", "svg" or "pdf"."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
@@ -109,16 +109,16 @@ def comparison_plot(lines: Sequence[Measured], file_format: str) -> bytes:
             continue
         ap = 100 * line.evaluation.by_area[Kind.MASK.value]["all"].ap
         style = f"{MARKERS.get(line.precision, 'x')}C{models.index(line.model) % 10}"
-        axes.plot([line.evaluation.image_ms], [ap], style, markersize=9, label=line.name)
+        axes.plot([line.evaluation.image_ms], [ap], style, markersize=9, label=line.name, clip_on=False)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter())
-    axes.tick_params(axis="x", which="minor", labelsize=7)
     axes.margins(0.15)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, min(100, 1.15 * max(axes.dataLim.ymax, 1)))
+    shortest, longest = axes.get_xlim()
+    few_ticks = LogLocator(subs=(1, 2, 5)) if longest > 10 * shortest else MaxNLocator(8)
+    axes.xaxis.set(major_locator=few_ticks, minor_locator=NullLocator(), major_formatter=ScalarFormatter())
     axes.set_xlabel("milliseconds an image (median)")
     axes.set_ylabel("mask AP, %")
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     content = io.BytesIO()
     figure.savefig(content, format=file_format, dpi=150)

@@ -130,7 +130,10 @@ class CameraEntry:
         if stream is None or not stream.opened:
             return "connecting"
         since = self._offline_since
-        return f"offline since {since:%H:%M}" if since is not None else stream.view.waiting_for()
+        if since is None:
+            return stream.view.waiting_for()
+        is_today = since.date() == self._wall_clock().date()
+        return f"offline since {since:%H:%M}" if is_today else f"offline since {since:%Y-%m-%d %H:%M}"
 
     # -- for `Cameras` ------------------------------------------------------------------------------------------------
 
@@ -237,9 +240,13 @@ class _OfflineWatch(Sink):
 
     def idle(self, message: str) -> None:
         """No frame came; a source that is not lost is only slow."""
+        is_offline = self._stream.offline
+        self._entry.note_offline(is_offline, self._frame_age_s() if is_offline else None)
+
+    def _frame_age_s(self) -> float | None:
         now_s = self._stream.clock()
         last_s = self._stream.ledger.latency(now_s).last_presented_s
-        self._entry.note_offline(self._stream.offline, None if last_s is None else now_s - last_s)
+        return None if last_s is None else now_s - last_s
 
     def close(self) -> None:
         """Does nothing."""

@@ -43,8 +43,8 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1 / 30
 """How often viewers and the end are polled while no frame comes."""
-UNSEEN_POLL_S = 0.1
-"""How often `run` looks at the cameras where it shows nothing: each look takes 0.1 ms."""
+UNSEEN_POLL_S = 0.25
+"""How often `run` looks at the cameras where it shows nothing; the end comes so much later. Each look takes 0.1 ms."""
 
 
 class Cameras(CameraHost, ClosingRun):
@@ -176,7 +176,7 @@ class Cameras(CameraHost, ClosingRun):
         """Present everything to sinks and viewer until the end; raises the network's error.
 
         Args:
-            watch: called about 30 times a second; ten times if nothing shows the cameras in one place.
+            watch: called about 30 times a second; four times if nothing shows the cameras in one place.
         """
         self._check_opened()
         self._begun.set()

@@ -235,6 +235,7 @@ class InferenceStage:
         _, inference_began_at_s, inference_ended_at_s = answer
         took_s = (inference_ended_at_s - inference_began_at_s) / batch_size + ended_at_s - began_at_s
         self._ledger.inferred(ended_at_s, took_s)
-        times = StageTimes(frame.captured_at_s, inference_began_at_s, ended_at_s)
+        captured_at_s = frame.captured_at_s
+        times = StageTimes(captured_at_s, inference_began_at_s, ended_at_s, inferred_from_s=captured_at_s)
         found = Detections(frame, reported, self._detections.truncates(reported))
         return UnredactedFrame(frame, instances, frame.index, times, found)

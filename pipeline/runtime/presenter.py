@@ -60,7 +60,6 @@ class Presenter:
         self._watcher = SceneWatcher(settings, labels) if plan.tracking is not None else None
         self._rates = StatusLine()
         self._rates_from_s = -inf
-        self._captured_at_s: dict[int, float] = {}
 
     @property
     def scene(self) -> Scene | None:
@@ -76,7 +75,6 @@ class Presenter:
         times = replace(redacted.times, presented_at_s=self._clock())
         scene = self._watcher.update(redacted.frame, redacted.instances) if self._watcher is not None else None
         segmented = replace(redacted, times=times, scene=scene)
-        self._remember_capture(segmented)
         self._ledger.presented(segmented)
         controls = self._controls.state  # read once: the frame and every sink use the same
         status = self._status(segmented)
@@ -117,14 +115,7 @@ class Presenter:
         scene = segmented.scene
         return replace(self._rates, counts=scene.counts() if scene is not None and self._shows_counts else ())
 
-    def _remember_capture(self, segmented: SegmentedFrame) -> None:
-        """Keeps the capture times of the frames that masks may still come from."""
-        if self._live:
-            oldest = segmented.instances_index if segmented.instances_index is not None else segmented.frame.index
-            self._captured_at_s[segmented.frame.index] = segmented.times.captured_at_s
-            self._captured_at_s = {index: time for index, time in self._captured_at_s.items() if index >= oldest}
-
     def _mask_age_ms(self, segmented: SegmentedFrame) -> float | None:
         """From the capture of the frame that the masks were computed on until now, milliseconds."""
-        captured_s = self._captured_at_s.get(segmented.instances_index or 0)
-        return None if captured_s is None or segmented.instances_index is None else 1000 * (self._clock() - captured_s)
+        inferred_from_s = segmented.times.inferred_from_s
+        return None if inferred_from_s is None else 1000 * (self._clock() - inferred_from_s)

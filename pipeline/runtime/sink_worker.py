@@ -80,6 +80,8 @@ class SinkWorker:
         if self._slot is None:
             self.sink.write(presentation)
             return
+        if not self.sink.wants_frames:
+            return
         while True:
             try:
                 self._slot.put(presentation, POLL_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import floor
 
@@ -111,7 +111,7 @@ class SmoothJoin(Join):
         result = self._result
         if result is None:
             return UnredactedFrame(frame, Instances.empty(), None, StageTimes(frame.captured_at_s))
-        times = StageTimes(frame.captured_at_s, result.times.inference_started_at_s, result.times.inference_ended_at_s)
+        times = replace(result.times, captured_at_s=frame.captured_at_s)
         instances = self._carrier.carry(result, frame)
         return UnredactedFrame(frame, instances, result.instances_index, times, result.detections)
 

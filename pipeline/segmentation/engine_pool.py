@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import LifoQueue
 from typing import TYPE_CHECKING
 
@@ -42,10 +42,10 @@ class EnginePool:
 
     Args:
         selection: the network, the engines to try, and how many compute side by side.
-        stopped: whether the run ends, so that measuring has no use.
+        trials: of that selection.
     """
 
-    def __init__(self, selection: EngineSelection, stopped: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, selection: EngineSelection, trials: EngineTrials) -> None:
         self._selection = selection
         self._idle: LifoQueue[Engine | None] = LifoQueue()  # the one used last first; None: an engine not made yet
         self._making: list[Stage] = []
@@ -53,8 +53,8 @@ class EnginePool:
         self._preparing: set[Engine] = set()
         self._proving = threading.Lock()
         self._proven = False
-        self._trials = EngineTrials(selection, stopped)
-        self._trials.prefer()
+        self._trials = trials
+        trials.prefer()
         self._engine, self._choice = selection.make()
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Format of the kept measurements; incremented when what is compared changes."""
 QUICK_FRAME_S = 0.25
 QUICK_BUDGET_S, SLOW_BUDGET_S = 5.0, 20.0
@@ -36,7 +36,7 @@ class EngineTrials:
     """The comparison of a selection's engines on the first canvas, and what is known from earlier runs.
 
     A measurement is kept with the network's exported graphs, by processor, usable cores, version of OpenVINO and
-    candidates, if the machine was steady enough to trust it.
+    candidates, if the machine was steady enough to trust it; otherwise in this object, for a network that is restarted.
 
     Args:
         selection: the network and the engines to choose from.
@@ -58,14 +58,18 @@ class EngineTrials:
             selection.precisions_to_time or self._times_workers
         )
         self._key = self._made_key() if self._is_open else ""
-        self._record = self._machine.recall(selection.model, self._key) if self._is_open else {}
+        record = self._machine.recall(selection.model, self._key) if self._is_open else {}
+        kept = record.get("canvases")
+        self._canvases: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
+        self._last = str(record.get("last"))
+        self._unsure: set[str] = set()
 
     def prefer(self) -> None:
         """Move the choice that an earlier run measured to the front of the selection, where there is one."""
         if not self._is_open:
             return
         choices = self._selection.choices
-        known = self._known(str(self._record.get("last")))
+        known = self._known(self._last)
         if known is None:
             workers = 1 if self._times_workers else choices[0].workers
             known = replace(choices[0], workers=workers)
@@ -77,7 +81,7 @@ class EngineTrials:
     @property
     def frame_ms(self) -> float | None:
         """Milliseconds a frame of the canvas that was measured last, as chosen; None if none was."""
-        last = self._canvases().get(str(self._record.get("last")))
+        last = self._canvases.get(self._last)
         found = last.get("frame_ms") if isinstance(last, dict) else None
         return float(found) if isinstance(found, (int, float)) else None
 
@@ -105,7 +109,12 @@ class EngineTrials:
             return [self._selection.make_another(known)], known
         trial = _Trial(self._selection, self._stopped, self._clock, images, windows)
         try:
-            trial.precisions(engine, choice)
+            # The best of another canvas says which precision to begin with, not how many engines or threads.
+            start = replace(choice, workers=1 if self._times_workers else choice.workers, threads=None)
+            began = engine if start == choice else trial.made(start)
+            if began is None:
+                return [engine], choice
+            trial.precisions(began, start)
             trial.fewer_threads()
             if self._times_workers:
                 trial.more_workers()
@@ -113,10 +122,9 @@ class EngineTrials:
             return [engine], choice
         chosen = replace(trial.choice, reason=trial.text())
         logger.info("measured on this machine: %s", chosen.reason)
-        if trial.sure:
-            self._keep(_shape_text(images), chosen, 1000 * trial.frame_s)
-        else:
+        if not trial.sure:
             logger.info("the machine was too busy to be sure; the next start measures again")
+        self._keep(_shape_text(images), chosen, 1000 * trial.frame_s, trial.sure)
         return trial.engines, chosen
 
     def _made_key(self) -> str:
@@ -128,7 +136,7 @@ class EngineTrials:
 
     def _known(self, shape: str) -> EngineChoice | None:
         """What was measured for a canvas shape, if it is among the choices."""
-        one = self._canvases().get(shape)
+        one = self._canvases.get(shape)
         if not isinstance(one, dict):
             return None
         for choice in self._selection.choices:
@@ -138,15 +146,15 @@ class EngineTrials:
                     return replace(choice, workers=workers, threads=threads, reason=str(one.get("reason", "")))
         return None
 
-    def _canvases(self) -> dict[str, Any]:
-        kept = self._record.get("canvases")
-        return kept if isinstance(kept, dict) else {}
-
-    def _keep(self, shape: str, choice: EngineChoice, frame_ms: float) -> None:
+    def _keep(self, shape: str, choice: EngineChoice, frame_ms: float, sure: bool) -> None:
         entry = {"precision": choice.precision.value, "workers": choice.workers, "threads": choice.threads}
-        kept = {**self._canvases(), shape: {**entry, "reason": choice.reason, "frame_ms": round(frame_ms, 2)}}
-        self._record = {"canvases": kept, "last": shape}
-        self._machine.remember(self._selection.model, self._key, self._record)
+        self._canvases[shape] = {**entry, "reason": choice.reason, "frame_ms": round(frame_ms, 2)}
+        self._last = shape
+        if not sure:
+            self._unsure.add(shape)
+            return
+        kept = {one: entry for one, entry in self._canvases.items() if one not in self._unsure}
+        self._machine.remember(self._selection.model, self._key, {"canvases": kept, "last": shape})
 
 
 class _StoppedError(Exception):
@@ -186,8 +194,9 @@ class _Trial:
             self._until_s = self._began_s + SLOW_BUDGET_S
         candidates: dict[str, tuple[EngineChoice, Engine]] = {}
         for other in self._selection.precisions_to_time:
-            wanted = replace(other, workers=choice.workers)
-            made = engine if other.precision is choice.precision else self._made(wanted)
+            is_present = other.precision is choice.precision
+            wanted = choice if is_present else replace(other, workers=choice.workers)
+            made = engine if is_present else self.made(wanted)
             if made is not None:
                 candidates[other.precision.value] = wanted, made
         if len(candidates) > 1:
@@ -218,7 +227,7 @@ class _Trial:
 
     def _wins(self, choice: EngineChoice, present_name: str, name: str) -> bool:
         """Whether another choice of the same precision is faster than the present one; if so, it becomes that."""
-        made = [self._made(choice) for _ in range(choice.workers)]
+        made = [self.made(choice) for _ in range(choice.workers)]
         engines = [engine for engine in made if engine is not None]
         if len(engines) < len(made):
             return False
@@ -237,7 +246,7 @@ class _Trial:
         self.sure = self.sure and verdict.sure
         return verdict.name
 
-    def _made(self, choice: EngineChoice) -> Engine | None:
+    def made(self, choice: EngineChoice) -> Engine | None:
         """An engine that has computed the canvas; None if it cannot be made or fails, which the log says."""
         self._check_stop()
         try:

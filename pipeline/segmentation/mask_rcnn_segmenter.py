@@ -15,6 +15,7 @@ from pipeline.segmentation.canvas import CanvasFit, fit_canvas
 from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
 from pipeline.segmentation.engine_pool import EnginePool
+from pipeline.segmentation.engine_trials import EngineTrials
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.network_model import NetworkModel, read_model
 from pipeline.segmentation.segmenter import Segmenter
@@ -42,11 +43,12 @@ class MaskRCNNSegmenter(Segmenter):
     ) -> None:
         self.model = model.reporting(detections)
         self.detections = detections
+        self._interrupted = threading.Event()
         self._selection = EngineSelection(self.model, machine, workers)
+        self._trials = EngineTrials(self._selection, self._interrupted.is_set)
         self._choice = self._selection.choices[0]  # until one is made
         self._pool: EnginePool | None = None
         self._fit: CanvasFit | None = None
-        self._interrupted = threading.Event()
 
     @classmethod
     def of(cls, settings: ModelSettings) -> MaskRCNNSegmenter:
@@ -93,7 +95,7 @@ class MaskRCNNSegmenter(Segmenter):
 
     def open(self) -> None:
         """Load the network. Raises InputError when the weights do not fit, or no engine can be made."""
-        self._pool = EnginePool(self._selection, self._interrupted.is_set)
+        self._pool = EnginePool(self._selection, self._trials)
 
     def segment_batch(self, images_bgr: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """See `Segmenter.segment_batch`."""

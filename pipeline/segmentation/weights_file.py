@@ -78,9 +78,11 @@ def _named_model(model: PublishedModel) -> WeightsChoice:
     path = model_path(model)
     if path is not None:
         return WeightsChoice(path, f"the model {model.name}")
-    how = (
-        "it comes with the program" if model.url is None else f"get it with `{program_name()} weights get {model.name}`"
-    )
+    how = f"get it with `{program_name()} weights get {model.name}`"
+    if model.url is None:
+        how = "it comes with the program"
+        if os.environ.get(DIR_VARIABLE):
+            how += f", in {shipped_file('weights')}, but {DIR_VARIABLE} names another folder"
     raise InputError(f"the model {model.name} is not in {weights_dir()}: {how}")
 
 

@@ -79,6 +79,7 @@ class Sink(ABC):
         name: for messages.
         delivery: how frames reach it.
         wants_overlay: whether it needs frames with the overlay drawn.
+        wants_frames: whether `write` has anything to do now; while it has not, the thread of `write` sleeps.
         stop_requested: whether the user ended the run through this sink (closed the window, pressed q).
         paused: whether the user paused through this sink: a recorded source waits, a live one continues. After the last
             frame, the run waits as well.
@@ -89,6 +90,7 @@ class Sink(ABC):
     name: str = "sink"
     delivery: Delivery = Delivery.EVERY_FRAME
     wants_overlay: bool = True
+    wants_frames: bool = True
     stop_requested: bool = False
     paused: bool = False
     paced: bool = False

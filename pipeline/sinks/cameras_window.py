@@ -118,15 +118,13 @@ class CamerasWindow(KeyEffects, CamerasViewer):
 
     def idle(self, states: Mapping[str, str]) -> None:
         """Handle keys and clicks, and show what has changed."""
-        if not self._toolkit.is_open:
+        now_s = self._desktop.clock()
+        if not self._toolkit.is_open or now_s < self._due_s:
             return
         if not self.paused:
             self._view.set_cameras(list(states))
             for camera, waiting_for in states.items():
                 self._view.explain(camera, waiting_for)
-        now_s = self._desktop.clock()
-        if now_s < self._due_s:
-            return
         self._note_recordings(states)
         self._due_s = now_s + (_ATTRACT_S if self._attracts else REFRESH_S)
         given = self._toolkit.poll()

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from pipeline.errors import RunError
 from pipeline.labels import plural
+from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.base import Presentation, RunContext
 from pipeline.sinks.paths import Outputs, create_new, free_bytes, numbered, remove_empty, replace_file
@@ -140,7 +141,8 @@ class SegmentRecorder(Recorder):
 
     Segments follow each other without losing a frame. Those in the program's own list (`SegmentList`), and only they,
     are deleted, the oldest first, when they take too much space (`keep_bytes`), are too old (`keep_s`), or the disk is
-    too full (`min_free_bytes`; the newest stays). While the disk is still too full, recording pauses with a warning.
+    too full (`min_free_bytes`; the newest stays), also while no frame comes. While the disk is still too full,
+    recording pauses with a warning.
 
     Args:
         settings: path, quality, audio, duration and limits.
@@ -170,6 +172,8 @@ class SegmentRecorder(Recorder):
         )
         self._list: SegmentList | None = None
         self._began_pts_s = 0.0
+        self._written_at_s = 0.0
+        self._number = 0
         self._paused = False
         self._skipped_frames = 0
         self._on_loss: Callable[[], None] = lambda: None
@@ -183,26 +187,37 @@ class SegmentRecorder(Recorder):
     def write(self, presentation: Presentation) -> None:
         """Encode one frame. Raises RunError if writing fails for any reason but a full disk."""
         pts_s = presentation.segmented.frame.pts_s
+        self._written_at_s = self._clock()
         try:
-            self._keep_limits(pts_s)
+            self._keep_limits(is_over=pts_s - self._began_pts_s >= self._segment_s, begins_next=True)
             if self._recording is None:
                 self._began_pts_s = pts_s
             if not self._paused:
                 super().write(presentation)
         except RunError as error:
-            if not _disk_is_full(error):
-                raise
-            self._pause(str(error))
+            self._pause_if_full(error)
         if self._paused:
             self._skipped_frames += 1
             self._on_loss()
 
-    def _keep_limits(self, pts_s: float) -> None:
-        """Finish a segment that is long enough, and enforce the limits when that is due. Raises RunError."""
+    def idle(self, message: str) -> None:
+        """Keep the limits while no frame comes, also for days. Raises RunError as `write` does."""
+        if self._list is None or self._source is None:
+            return
+        # When a live source comes back after that long, its frame begins another segment anyway.
+        is_live = self._source.kind is SourceKind.LIVE
+        is_over = is_live and self._clock() - self._written_at_s >= self._segment_s
         try:
-            if self._recording is not None and pts_s - self._began_pts_s >= self._segment_s:
+            self._keep_limits(is_over, begins_next=False)
+        except RunError as error:
+            self._pause_if_full(error)
+
+    def _keep_limits(self, is_over: bool, begins_next: bool) -> None:
+        """Finish the segment if it is over; enforce the limits before the next one and when due. Raises RunError."""
+        try:
+            if self._recording is not None and is_over:
                 self._finish()
-            if self._recording is None or self._clock() >= self._next_check_s:
+            if (begins_next and self._recording is None) or self._clock() >= self._next_check_s:
                 self._enforce_limits()
         except OSError as error:
             raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
@@ -227,11 +242,13 @@ class SegmentRecorder(Recorder):
 
     def _new_name(self) -> Path:
         named = [self._pattern.fullmatch(name) for name in os.listdir(self._path.parent)]
-        first = 1 + max((int(match[1]) for match in named if match is not None), default=0)
+        # All segments may have been deleted while no frame came: the numbers go on.
+        first = 1 + max([self._number, *(int(match[1]) for match in named if match is not None)])
         stem = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}"
         name = create_new(
             self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
         )
+        self._number = int(name.stem.rsplit("-", 1)[1])
         self._segment_list().put(name.name)
         self._written = [path for path in self._written if path.is_file()] + [name]
         return name
@@ -302,6 +319,12 @@ class SegmentRecorder(Recorder):
     def _is_full(self) -> bool:
         wanted = self._settings.min_free_bytes * (_RESUME_FACTOR if self._paused else 1.0)
         return self._free_bytes(self._path.parent) < wanted
+
+    def _pause_if_full(self, error: RunError) -> None:
+        """Pause if writing failed because the disk is full. Raises the error if that is not so."""
+        if not _disk_is_full(error):
+            raise error
+        self._pause(str(error))
 
     def _pause(self, reason: str) -> None:
         if not self._paused:

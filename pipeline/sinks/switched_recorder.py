@@ -84,6 +84,11 @@ class SwitchedRecorder(Sink):
         """Whether it records."""
         return self._recorder is not None or self._controls.state.recording
 
+    @property
+    def wants_frames(self) -> bool:  # type: ignore[override]
+        """Whether it records; `idle` ends a recording that was switched off before its first frame was written."""
+        return self.wants_overlay
+
     def open(self, context: RunContext) -> None:
         """Check the path in the settings, if any. Raises InputError."""
         self._context = context
@@ -113,6 +118,8 @@ class SwitchedRecorder(Sink):
         """Finish a recording that was switched off while no frames arrive. Raises RunError as `write` does."""
         if not self._controls.state.recording:
             self._finish()
+        elif self._recorder is not None:
+            self._guarded(lambda recorder: recorder.idle(message))
 
     def close(self) -> None:
         """Finish the recording. Raises RunError if that fails for the recording to `settings.path`."""

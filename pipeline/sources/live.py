@@ -216,6 +216,7 @@ class ReconnectingSource(Source):
         self._stuck: list[LiveSource] = []
         self._expected = expected if settings.at_start else None
         self._was_connected = True
+        self._logged = ""
 
     def open(self) -> SourceInfo:
         try:
@@ -273,7 +274,7 @@ class ReconnectingSource(Source):
             self._stuck.append(source)
 
     def _lose(self, reason: str, state_text: str) -> None:
-        self.state.text = state_text
+        self.state.text, self._logged = state_text, reason
         log.warning("%s; retrying", reason)
         self._drop()
 
@@ -287,9 +288,12 @@ class ReconnectingSource(Source):
         try:
             self.state.reopened_as = replace(self._connect(), time_base=TIME_BASE)
         except (InputError, RunError) as error:
-            log.info("%s", error)
+            if str(error) != self._logged:  # else a camera that is off for a weekend fills the log
+                self._logged = str(error)
+                log.info("%s", error)
             self._drop()
             return False
+        log.info("%s is connected%s", self._name, " again" if self._was_connected else "")
         self.state.reconnects += self._was_connected
         self._was_connected = True
         self.state.text = ""

@@ -42,13 +42,14 @@ def test_one_camera_is_compared_with_a_run_by_itself_in_turns(monkeypatch):
 
     def run(clip, count, segmenter, seconds):
         made.append(count)
-        one = log(10, display_s=0.02 if count == 0 else 0.021)
+        one = log(10 if count == 0 else 9, display_s=0.02 if count == 0 else 0.021)
         return Measured({"x": one}, seconds=10.0, processor_s=2.0 if count == 0 else 2.2)
 
     monkeypatch.setattr(cameras, "run", run)
-    display, latency, processor = cameras.one_camera("clip", [], 10.0, 3)
+    display, results, latency, processor = cameras.one_camera("clip", [], 10.0, 3)
     assert made == [0, 1, 0, 1, 0, 1]
     assert (display.spread, display.reached) == (Spread(1.0, 1.0, 1.0, 3), True)
+    assert (results.spread.median, results.reached) == (pytest.approx(0.9), False)
     assert (latency.spread.median, latency.reached) == (pytest.approx(1.05), False)
     assert (processor.spread.median, processor.reached) == (pytest.approx(1.1), False)
 

@@ -41,6 +41,12 @@ def test_stages_halve_and_widen(shallow):
     assert shapes == [(32, 48, 256), (16, 24, 512), (8, 12, 1024), (4, 6, 2048)]
 
 
+def test_all_stages_are_as_wide_as_the_stem():
+    config = type("Narrow", (Config,), {"STEM_CHANNELS": 3})()
+    stages = build_resnet(keras.Input((64, 64, 3)), (1, 1, 1, 1), config)
+    assert [tuple(stage.shape[1:]) for stage in stages] == [(16, 16, 12), (8, 8, 24), (4, 4, 48), (2, 2, 96)]
+
+
 def test_depths_are_those_of_the_paper_and_of_the_coco_file(monkeypatch, oracle_layout):
     monkeypatch.setattr(resnet, "build_resnet", lambda image, blocks, config: blocks)
     assert resnet.build_resnet50("image", Config) == (3, 4, 6, 3)

@@ -152,7 +152,8 @@ def test_settings_and_names(name, architecture, classes, names):
         "resnet50",
     )
     assert (config.NUM_CLASSES, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM) == (classes, 800, 1333)
-    assert (config.TOP_DOWN_PYRAMID_SIZE, config.RPN_CHANNELS, config.MASK_HEAD_CHANNELS) == (4, 4, 4)
+    assert (config.STEM_CHANNELS, config.TOP_DOWN_PYRAMID_SIZE) == (1, 4)
+    assert (config.RPN_CHANNELS, config.MASK_HEAD_CHANNELS) == (4, 4)
     assert config.FPN_CLASSIF_FC_LAYERS_SIZE == 16
     assert tuple(config.RPN_ANCHOR_RATIOS) == (2.0, 1.0, 0.5)
     found = conversion.class_names

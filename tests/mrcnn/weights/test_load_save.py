@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_metadata
+from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.weights.checkpoint import WeightsError, read_arrays, read_checkpoint, read_metadata
 from mrcnn.weights.load_save import load_weights, save_weights
 from tests.mrcnn.tiny import TinyConfig, tiny_network
+from tests.mrcnn.weights.checkpoints import FILES, converted
 
 HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_mask"]
 
@@ -72,6 +74,20 @@ def test_a_saved_file_has_the_original_layout(coco_model, oracle_layout, seeded_
             assert [name.decode() for name in ours[group].attrs["weight_names"]] == [name for name, _ in weights]
             for name, _ in weights:
                 np.testing.assert_array_equal(ours[group][name], theirs[group][name], err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["torchvision_v2", "detectron2"])
+def test_a_network_follows_the_widths_of_another_programs_file(name, monkeypatch, tmp_path):
+    monkeypatch.setattr("mrcnn.weights.converted.user_cache", lambda: tmp_path)
+    network = MaskRCNNNetwork(read_checkpoint(FILES[name]).config())
+    load_weights(network, FILES[name])
+    _, layers = converted(name)
+    expected = {f"{layer}/{kind}": values for layer, arrays in layers.items() for kind, values in arrays.items()}
+    found = all_values(network)
+    assert found["conv1/kernel"].shape == (7, 7, 3, 1)
+    assert found.keys() == expected.keys()
+    for variable, values in expected.items():
+        np.testing.assert_array_equal(found[variable].ravel(), values.ravel(), err_msg=variable)
 
 
 def test_weights_under_model_weights(network, path, tmp_path):

@@ -27,13 +27,13 @@ def stored(config=None):
 
 def test_round_trip():
     class Narrow(SmallConfig):
-        MASK_HEAD_CHANNELS = 32
+        STEM_CHANNELS, MASK_HEAD_CHANNELS = 16, 32
         MEAN_PIXEL = np.array([1.5, 2.5, 3.5])
 
     config = config_from_metadata(stored(Narrow()))
     assert isinstance(config, Config)
     assert (config.BACKBONE, config.TOP_DOWN_PYRAMID_SIZE, config.IMAGE_MAX_DIM) == ("resnet50", 64, 128)
-    assert config.MASK_HEAD_CHANNELS == 32
+    assert (config.STEM_CHANNELS, config.MASK_HEAD_CHANNELS) == (16, 32)
     assert config.RPN_ANCHOR_SCALES == [8, 16, 32, 64, 128]
     np.testing.assert_array_equal(config.MEAN_PIXEL, [1.5, 2.5, 3.5])
     np.testing.assert_array_equal(config.IMAGE_SHAPE, [128, 128, 3])

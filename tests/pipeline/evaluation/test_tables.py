@@ -57,6 +57,16 @@ def test_the_plot_shows_each_measured_line_in_its_models_color(tmp_path):
         assert np.all(np.abs(picture_bgr.astype(int) - color_bgr) < 8, axis=2).sum() > 50
 
 
+def test_the_plot_shows_whole_markers_where_nothing_is_found(tmp_path):
+    pixels = []
+    for ap in (0.0, 0.5):
+        line = Measured("person", "openvino", "int8", evaluation=numbers(ap, 20.4))
+        (tmp_path / "plot.png").write_bytes(comparison_plot([line], "png"))
+        difference = np.abs(load_image(tmp_path / "plot.png").astype(int) - (180, 119, 31))
+        pixels.append(np.all(difference < 8, axis=2).sum())
+    assert pixels[0] > 0.8 * pixels[1]  # half of one marker and one in the legend would be 0.75
+
+
 def text_of(evaluation):
     console = Console(file=io.StringIO(), width=80)
     for table in tables(evaluation):

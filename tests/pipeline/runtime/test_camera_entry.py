@@ -1,7 +1,7 @@
 """What viewers read of a camera."""
 
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -40,10 +40,9 @@ class Host(CameraHost):
         self.failed.append(str(entry.error))
 
 
-def entry_of(host, **values):
+def entry_of(host, wall_clock=lambda: datetime(2026, 3, 14, 14, 3, 30), **values):
     camera = CameraSettings.model_validate({"name": "hall", "uri": "test:"})
-    clock = lambda: datetime(2026, 3, 14, 14, 3, 30)  # noqa: E731
-    return CameraEntry(camera, Settings.model_validate({**HEADLESS, **values}), host, clock)
+    return CameraEntry(camera, Settings.model_validate({**HEADLESS, **values}), host, wall_clock)
 
 
 def test_a_camera_runs_from_its_start_to_the_end_of_its_source():
@@ -92,7 +91,8 @@ def test_a_lost_source_is_offline_since_its_last_frame():
 
     watch = Watch(delivery=FakeSink(name="x").delivery.MAIN_THREAD)
     host = Host(Lost(None, SourceKind.LIVE, clock=clock), sinks=[watch], clock=clock)
-    entry = entry_of(host)
+    now = datetime(2026, 3, 14, 14, 3, 30)
+    entry = entry_of(host, lambda: now)
     entry.start()
     assert host.came.wait(DEADLINE_S)
     for _ in range(3):  # the watch of the entry comes before it: after two more, it has seen the text
@@ -101,6 +101,8 @@ def test_a_lost_source_is_offline_since_its_last_frame():
     while not entry.state.startswith("offline"):
         assert waiting.wait(DEADLINE_S)
     assert entry.state == "offline since 14:02"  # 90 s before 14:03:30
+    now += timedelta(hours=10)
+    assert entry.state == "offline since 2026-03-14 14:02"
     entry.disable()
     entry.join()
     assert entry.state == "disabled"

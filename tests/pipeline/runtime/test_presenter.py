@@ -97,15 +97,16 @@ def test_live_runs_report_the_age_of_the_masks():
     clock = FakeClock(105.0)
     presenter = Presenter(Settings(), plan, LABELS, Controls(Settings().overlay), RunLedger(), clock)
 
-    def age_ms(index, instances_index, captured_at_s):
-        frame = SegmentedFrame(make_frame(index), make_instances(1), instances_index, StageTimes(captured_at_s))
+    def age_ms(captured_at_s, inferred_from_s):
+        times = StageTimes(captured_at_s, inferred_from_s=inferred_from_s)
+        frame = SegmentedFrame(make_frame(7), make_instances(1), 7, times)
         return presenter.present(frame, overlay_wanted=False).status.mask_age_ms
 
-    assert age_ms(7, None, 104.9) is None
+    assert age_ms(104.9, None) is None
     clock.now_s = 106.0
-    assert age_ms(8, 7, 105.9) == pytest.approx(1100)
+    assert age_ms(105.9, 104.9) == pytest.approx(1100)
     clock.now_s = 107.0
-    assert age_ms(9, 9, 106.75) == pytest.approx(250)
+    assert age_ms(106.75, 106.75) == pytest.approx(250)
     recorded, _, _ = presenter_of()
     assert recorded.present(segmented(), overlay_wanted=False).status.mask_age_ms is None
 

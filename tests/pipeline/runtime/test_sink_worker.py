@@ -106,6 +106,17 @@ def test_a_sink_with_a_thread_of_its_own_is_told_there_that_no_frame_comes(monke
     assert set(threads) == {("stream_segment fake sink", "")}
 
 
+def test_a_sink_that_wants_no_frames_gets_none_and_loses_none():
+    sink = FakeSink(Delivery.EVERY_FRAME)
+    worker, ledger, _ = worker_for(sink, live=True)
+    for index in range(6):
+        sink.wants_frames = index in (1, 2, 5)
+        worker.write(presentation(index))
+    worker.close()
+    assert sink.written == [1, 2, 5]
+    assert ledger.overall().sink_dropped == {}
+
+
 def test_a_slow_sink_of_a_live_source_loses_frames_and_they_are_counted():
     release, busy = threading.Event(), threading.Event()
 

@@ -17,7 +17,9 @@ from pipeline.runtime.stream import Stream
 from pipeline.settings.schema import Settings
 from tests.pipeline.fakes import FakeSegmenter
 from tests.pipeline.runs import assert_accounted_for
+from tests.pipeline.sources.clips import write_clip
 from tests.pipeline.sources.mjpeg_server import MjpegServer
+from tests.pipeline.sources.rtsp_server import RtspServer
 
 LIMIT_S = 30.0
 MAIN_WH, SUB_WH = (320, 180), (176, 144)
@@ -29,17 +31,18 @@ GOOD_IOU = 0.75
 
 
 class SceneServer(MjpegServer):
-    """A camera that shows a bright square on a textured wall, which moves back and forth once in 20 seconds."""
+    """A camera that shows a bright square on a textured wall, which moves."""
 
     def __init__(self, size_wh):
         super().__init__()
         self.size_wh = size_wh
 
     def jpeg(self, _number):
-        x = 30 + 19.5 * abs(time.monotonic() % 20 - 10)
-        return cv2.imencode(".jpg", cv2.resize(scene(x), self.size_wh, interpolation=cv2.INTER_AREA))[1].tobytes()
+        return cv2.imencode(".jpg", resized(place(time.monotonic()), self.size_wh))[1].tobytes()
 
 
+INTRA = {"g": "1", "preset": "ultrafast"}
+"""Every picture is a keyframe: a viewer may come at any time."""
 WALL = cv2.resize(np.random.default_rng(5).integers(40, 110, (18, 32, 3)).astype(np.uint8), MAIN_WH)
 
 
@@ -47,6 +50,15 @@ def scene(x):
     image = WALL.copy()
     image[60:124, round(x) : round(x) + 64] = 255
     return image
+
+
+def place(seconds):
+    """Where the square is at a time: it moves back and forth once in 20 seconds."""
+    return 30 + 19.5 * abs(seconds % 20 - 10)
+
+
+def resized(x, size_wh):
+    return cv2.resize(scene(x), size_wh, interpolation=cv2.INTER_AREA)
 
 
 def boxes_of_squares(image_bgr):
@@ -137,6 +149,23 @@ def test_masks_found_in_the_sub_stream_lie_on_the_objects_of_the_main_one(main, 
     with watched(main, sub) as run:
         ious = run.until_more(SUB_WH, 25)
     assert set(run.segmenter.sizes_wh) == {SUB_WH}
+    assert np.median(ious) > GOOD_IOU
+    assert run.stream.info.width == MAIN_WH[0]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("patient")
+def test_both_streams_may_come_by_rtsp(tmp_path):
+    seconds, rate = 60, 15
+    places = [place(number / rate) for number in range(seconds * rate)]
+    clips = [
+        write_clip(tmp_path / f"{size_wh[0]}.ts", [resized(x, size_wh) for x in places], rate=rate, options=INTRA)
+        for size_wh in (MAIN_WH, SUB_WH)
+    ]
+    began_s = time.monotonic()
+    with RtspServer(clips[0], None, seconds, began_s) as main, RtspServer(clips[1], None, seconds, began_s) as sub:
+        with watched(main, sub) as run:
+            ious = run.until_more(SUB_WH, 15)
     assert np.median(ious) > GOOD_IOU
     assert run.stream.info.width == MAIN_WH[0]
 

@@ -15,6 +15,7 @@ from pipeline.segmentation import engine_pool
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
 from pipeline.segmentation.engine_pool import EnginePool, default_workers
+from pipeline.segmentation.engine_trials import EngineTrials
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.network_model import NetworkModel
 from pipeline.segmentation.weights_file import WeightsChoice
@@ -115,7 +116,8 @@ def engines_of(machine, size=1, **settings):
     """A pool; without settings it tries OpenVINO in bfloat16 and float32, ONNX Runtime, then Keras."""
     given = ModelSettings.model_validate({"workers": size, **settings})
     model = NetworkModel(given, WeightsChoice(Path("some.h5"), "of the tests"), None, ("BG", "thing"))
-    return EnginePool(EngineSelection(model, machine, size))
+    selection = EngineSelection(model, machine, size)
+    return EnginePool(selection, EngineTrials(selection))
 
 
 def answer(engines):

@@ -95,11 +95,11 @@ def selection(machine, most_workers=1, **settings):
     return EngineSelection(model, machine, most_workers)
 
 
-def chosen(machine, most_workers=1, images=None, **settings):
-    """What a run begins with, and what it goes on with after the first canvas."""
+def chosen(machine, most_workers=1, images=None, of=None, **settings):
+    """What a run begins with, and what it goes on with after the first canvas; `of` a selection and its trials."""
     images = canvas() if images is None else images
-    engines = selection(machine, most_workers, **settings)
-    trials = EngineTrials(engines, machine.stopped, machine.clock)
+    engines = selection(machine, most_workers, **settings) if of is None else of[0]
+    trials = EngineTrials(engines, machine.stopped, machine.clock) if of is None else of[1]
     trials.prefer()
     engine, choice = engines.make()
     first = choice.precision.value, choice.workers
@@ -148,6 +148,29 @@ def test_another_canvas_is_measured_too_and_begins_with_what_was_best():
     assert chosen(machine, images=canvas(96, 64))[1].precision is Precision.BFLOAT16
 
 
+def test_how_many_engines_and_threads_another_canvas_takes_is_measured_from_one_engine_on():
+    machine = OtherMachine({("float32", None): 0.025, ("float32", 1): 0.020})
+    machine.bfloat16 = False
+    assert chosen(machine, 2)[1].workers == 2
+    first, choice = chosen(machine, 2, images=canvas(96, 64))
+    assert (first, choice.workers, choice.reason) == (("float32", 2), 2, "2 side by side 20 ms, one by one 25 ms")
+    machine.times["float32", 1] = 0.030
+    first, choice = chosen(machine, 2, images=canvas(96, 96))
+    assert (first, choice.workers, choice.threads) == (("float32", 2), 1, None)
+    assert choice.reason == "one by one 25 ms, 2 side by side 30 ms"
+    assert EngineTrials(selection(machine, 2)).frame_ms == 25
+
+
+def test_fewer_threads_of_another_canvas_are_no_start_either():
+    times = {("float32", None): 0.020, ("float32", 4): 0.012, ("float32", 2): 0.013}
+    machine = OtherMachine(times, cores=8)
+    machine.times["bfloat16", None] = 0.030
+    assert chosen(machine)[1].threads == 4
+    machine.times["float32", 4] = 0.019
+    _, choice = chosen(machine, images=canvas(96, 64))
+    assert choice.reason.startswith("float32 20 ms, bfloat16 30 ms; 4 threads 19 ms, 8 threads 20 ms")
+
+
 @pytest.mark.parametrize("change", [{"name": "another processor"}, {"_cores": 3}, {"int8": True}])
 def test_another_machine_or_another_candidate_is_measured_anew(change):
     machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027, ("int8", None): 0.02})
@@ -172,10 +195,19 @@ def test_a_busy_machine_is_measured_again_at_the_next_start(caplog):
         return 0.02 * (1 + (phase[0] // 3) % 3)
 
     machine = OtherMachine({("bfloat16", None): busy, ("float32", None): busy})
+    engines = selection(machine)
+    trials = EngineTrials(engines, machine.stopped, machine.clock)
     with caplog.at_level(logging.INFO):
-        chosen(machine)
+        choice = chosen(machine, of=(engines, trials))[1]
     assert "too busy to be sure; the next start measures again" in caplog.text
     assert not machine.kept
+    machine.made.clear()
+    assert chosen(machine, of=(engines, trials)) == ((choice.precision.value, 1), choice), "a network that is restarted"
+    assert (len(machine.made), machine.kept) == (1, {})
+    machine.times |= {("bfloat16", None): 0.039, ("float32", None): 0.027}
+    assert chosen(machine, of=(engines, trials), images=canvas(96, 64))[1].precision is Precision.FLOAT32
+    (record,) = machine.kept.values()
+    assert list(record["canvases"]) == ["1x96x64"], "only what is sure"
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 5])

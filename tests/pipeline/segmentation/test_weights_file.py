@@ -87,7 +87,10 @@ def test_a_models_name_comes_before_a_file_of_that_name(folder, tmp_path, monkey
     ("named", "message"),
     [
         ("coco-r50", r"the model coco-r50 is not in .*: get it with `.* weights get coco-r50`"),
-        ("person", "the model person is not in .*: it comes with the program"),
+        (
+            "person",
+            "the model person is not in .*: it comes with the program, in .*weights, but STREAM_SEGMENT_WEIGHTS_DIR",
+        ),
         ("coco-r05", r"there is neither a model nor a file coco-r05; did you mean coco-r50\?"),
         ("zebra", "neither a model nor a file zebra; the models are person, coco, coco-r50, "),
         ("zebra.pth", r"--weights zebra.pth: the file does not exist; expected \.h5, \.pth, \.pkl or \.safetensors"),

@@ -144,6 +144,41 @@ def test_the_old_are_deleted_beyond_an_age(tmp_path):
     disk.recorder.close()
 
 
+def test_limits_hold_while_no_frame_comes(tmp_path):
+    disk = Disk(tmp_path, segment_s=10.0, keep_s=60.0).opened()
+    disk.record(25)
+    disk.clock.now_s += 9.9
+    disk.recorder.idle("")
+    assert disk.recorder.current is not None
+    disk.clock.now_s += 0.2
+    disk.recorder.idle("")
+    assert disk.recorder.current is None
+    (first,) = disk.names()
+    assert frames_of(tmp_path / first) == 25
+    disk.clock.now_s += 59.0
+    disk.recorder.idle("")
+    assert disk.names() == [first]
+    disk.clock.now_s += CHECK_EVERY_S
+    disk.recorder.idle("")
+    assert disk.names() == []
+    disk.record(25)
+    disk.recorder.close()
+    assert disk.names() == ["kiosk-20260314-150927-0002.mp4"]
+
+
+def test_a_recorded_source_that_waits_does_not_end_its_segment(tmp_path):
+    disk = Disk(tmp_path, segment_s=10.0)
+    disk.recorder.open(context())
+    disk.recorder.idle("")
+    disk.record(25)
+    disk.clock.now_s += 100.0
+    disk.recorder.idle("")
+    disk.record(25)
+    disk.recorder.close()
+    (name,) = disk.names()
+    assert frames_of(tmp_path / name) == 50
+
+
 EVERY_LIMIT = {"keep_bytes": 1_000_000, "keep_s": 1.0, "min_free_bytes": 1000}
 
 

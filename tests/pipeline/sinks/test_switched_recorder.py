@@ -80,6 +80,19 @@ def test_switched_off_while_no_frames_arrive(tmp_path):
     assert list(run.sink.outputs) == [str(recording)]
 
 
+def test_segments_keep_their_limits_while_no_frames_arrive(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(SegmentRecorder, "idle", lambda recorder, message: told.append(recorder.current))
+    run = Run(tmp_path, tmp_path / "out.mp4", segment_s=5.0)
+    run.sink.idle("")
+    run.frames(1)
+    run.sink.idle("")
+    assert told == list(run.sink.outputs) != []
+    run.sink.close()
+    run.sink.idle("")
+    assert len(told) == 1
+
+
 def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
     run = Run(tmp_path)
     run.controls.set_recording(True)
@@ -93,14 +106,17 @@ def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
 def test_two_recordings_started_while_running(tmp_path):
     run = Run(tmp_path)
     assert not run.sink.wants_overlay
+    assert not run.sink.wants_frames
     run.frames(3)
     assert list(tmp_path.iterdir()) == []
     for count in (4, 6):
         run.controls.set_recording(True)
         assert run.sink.wants_overlay
+        assert run.sink.wants_frames
         run.frames(count)
         assert run.controls.state.file == run.sink.outputs[-1]
         run.controls.set_recording(False)
+        assert run.sink.wants_frames  # the next one ends it
         run.frames(2)
         assert run.controls.state.file is None
     run.sink.close()

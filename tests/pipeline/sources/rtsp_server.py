@@ -6,6 +6,7 @@ import base64
 import socketserver
 import struct
 import threading
+import time
 from pathlib import Path
 
 PACKETS = 7
@@ -15,10 +16,19 @@ SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 3
 
 
 class RtspServer:
-    """Serves one clip on a free port of this machine, then keeps the connection open in silence. Use with `with`."""
+    """Serves one clip on a free port of this machine, then keeps the connection open in silence. Use with `with`.
 
-    def __init__(self, clip: Path, user: str | None = None) -> None:
+    Args:
+        clip: a transport stream.
+        user: name and password that it requires.
+        seconds: how long the clip is, whose frames are about equally large: it plays in real time from `began_s` on,
+            for whoever comes later from where it is by then. None: as fast as possible, from the beginning.
+        began_s: on `time.monotonic`.
+    """
+
+    def __init__(self, clip: Path, user: str | None = None, seconds: float | None = None, began_s: float = 0.0) -> None:
         self.data = clip.read_bytes()
+        self.seconds, self.began_s = seconds, began_s
         self.wanted = None if user is None else "Basic " + base64.b64encode(user.encode()).decode()
         self.transports: list[str] = []
         self.stop = threading.Event()
@@ -26,6 +36,10 @@ class RtspServer:
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="rtsp server")
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/live"
 
     @property
     def port(self) -> int:
@@ -81,10 +95,14 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _play(self) -> None:
         size = PACKETS * 188
-        for number, start in enumerate(range(0, len(self.camera.data), size)):
-            rtp = (
-                struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 900, 7)
-                + self.camera.data[start : start + size]
-            )
+        camera = self.camera
+        length, seconds = len(camera.data), camera.seconds
+        first = 0 if seconds is None else int((time.monotonic() - camera.began_s) / seconds * length / size)
+        for number, start in enumerate(range(first * size, length, size)):
+            if seconds is not None:
+                due_s = camera.began_s + start / length * seconds
+                if camera.stop.wait(max(0.0, due_s - time.monotonic())):
+                    return
+            rtp = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 900, 7) + camera.data[start : start + size]
             self.wfile.write(b"$\0" + struct.pack(">H", len(rtp)) + rtp)
-        self.camera.stop.wait(30)
+        camera.stop.wait(30)
