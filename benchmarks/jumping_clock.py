@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -19,6 +19,18 @@ _READERS: tuple[type[Any], ...] = (SegmentRecorder, SwitchedRecorder, CameraEntr
 """Whatever takes a `wall_clock`."""
 
 
+@contextlib.contextmanager
+def replaced_defaults(readers: Sequence[type[Any]], replacements: Mapping[object, object]) -> Iterator[None]:
+    """Replaces what classes read if nothing else is given to them: the defaults of their constructors."""
+    with contextlib.ExitStack() as undo:
+        for reader in readers:
+            make: Callable[..., None] = reader.__init__
+            defaults = tuple(replacements.get(default, default) for default in make.__defaults__ or ())
+            assert defaults != make.__defaults__, f"{reader.__name__} reads nothing that is replaced"
+            undo.enter_context(mock.patch.object(make, "__defaults__", defaults))
+        yield
+
+
 class JumpingClock:
     """Replaces the wall clock of the program, a context manager.
 
@@ -32,11 +44,7 @@ class JumpingClock:
         self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> JumpingClock:
-        for reader in _READERS:
-            make: Callable[..., None] = reader.__init__
-            defaults = tuple(self.now if default == datetime.now else default for default in make.__defaults__ or ())
-            assert self.now in defaults, f"{reader.__name__} reads no clock"
-            self._undo.enter_context(mock.patch.object(make, "__defaults__", defaults))
+        self._undo.enter_context(replaced_defaults(_READERS, {datetime.now: self.now}))
         return self
 
     def __exit__(self, *_error: object) -> None:

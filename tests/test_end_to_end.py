@@ -17,6 +17,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mrcnn.engines.create import exported_parts
+from pipeline.commands.main import main
 from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import ModelSettings
 
@@ -42,10 +43,16 @@ def start(*arguments):
     )
 
 
-def run(*arguments, cwd=None):
+def run(*arguments):
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=DEADLINE_S, env=environment(), cwd=cwd, check=False
+        command(*arguments), capture_output=True, text=True, timeout=DEADLINE_S, env=environment(), check=False
     )
+
+
+def run_here(capsys, *arguments):
+    """The same, where what a process of its own is like does not matter."""
+    code = main(list(map(str, arguments)))
+    return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +148,12 @@ def test_detections_on_standard_output_are_alone_there(clip, exported_weights):
     assert re.search(r"; OpenVINO [\d.]+ on the CPU, (bfloat16|float32) \(measured here: .*\)", done.stderr)
 
 
-def test_files_without_flags_are_written_beside_themselves(clip, exported_weights, tmp_path):
+def test_files_without_flags_are_written_beside_themselves(clip, exported_weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     for name in ("a.mp4", "b.mov"):
         (tmp_path / name).write_bytes(clip.read_bytes())
     flags = ("--weights", exported_weights, "--max-frames", 2, "--no-window", *NO_CHOICE)
-    done = run("a.mp4", "b.mov", *flags, cwd=tmp_path)
+    done = run_here(capsys, "a.mp4", "b.mov", *flags)
     assert done.returncode == 0, done.stderr
     written = ["a_segmented.mp4", "b_segmented.mov"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", *written[:1], "b.mov", *written[1:]]
@@ -160,24 +168,14 @@ def test_without_a_screen_the_run_goes_on_and_says_so(clip, exported_weights):
         assert "nothing to show or write" in done.stderr
 
 
-def test_photographs_to_a_folder(exported_weights, tmp_path):
+def test_photographs_to_a_folder(exported_weights, tmp_path, capsys):
     photographs = tmp_path / "in"
     photographs.mkdir()
     for name, size in (("b.png", (70, 110)), ("a.jpg", (90, 60))):
         cv2.imwrite(str(photographs / name), np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8))
     out, lines = tmp_path / "out", tmp_path / "out.jsonl"
-    done = run(
-        "--source",
-        photographs,
-        "--output",
-        out,
-        "--detections",
-        lines,
-        "--weights",
-        exported_weights,
-        "--no-window",
-        *NO_CHOICE,
-    )
+    files = ("--source", photographs, "--output", out, "--detections", lines)
+    done = run_here(capsys, *files, "--weights", exported_weights, "--no-window", *NO_CHOICE)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["a.jpg", "b.png"]
     assert cv2.imread(str(out / "b.png")).shape == (70, 110, 3)
@@ -233,7 +231,7 @@ def test_what_was_recorded_plays_after_kill_9(exported_weights, tmp_path):
     assert count >= 60
 
 
-def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, exported_weights, tmp_path):
+def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, exported_weights, tmp_path, capsys):
     broken, out = tmp_path / "broken.mkv", tmp_path / "out.mp4"
     with av.open(str(clip)) as source, av.open(str(broken), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -243,7 +241,8 @@ def test_a_file_that_breaks_off_while_running_keeps_what_came(clip, exported_wei
                 target.mux(packet)
     data = broken.read_bytes()
     broken.write_bytes(data[: int(len(data) * 0.7)])
-    done = run("--source", broken, "--output", out, "--weights", exported_weights, "--no-window", *NO_CHOICE)
+    files = ("--source", broken, "--output", out)
+    done = run_here(capsys, *files, "--weights", exported_weights, "--no-window", *NO_CHOICE)
     assert "Traceback" not in done.stderr
     assert done.returncode in (0, 1)
     assert 3 <= len(packets_s(out, "video")) < 40

@@ -16,6 +16,7 @@ import numpy as np
 from mrcnn.engines.base import RawDetections
 from mrcnn.engines.keras_engine import KerasEngine
 from mrcnn.matterport import run_folders as runs
+from mrcnn.matterport.image_checks import check_image, check_same_shape
 from mrcnn.matterport.keras_model import as_keras_model
 from mrcnn.matterport.molding import compose_image_meta, mold_image, parse_image_meta, resize_image, unmold_detections
 from mrcnn.network.anchors import feature_shapes, pyramid_anchors
@@ -251,7 +252,7 @@ class MaskRCNN:
         """
         molded_images, image_metas, windows = [], [], []
         for index, image in enumerate(images):
-            _check_image(index, image, int(self.config.IMAGE_SHAPE[2]))
+            check_image(index, image, int(self.config.IMAGE_SHAPE[2]))
             molded, window, scale, _, _ = resize_image(
                 image,
                 min_dim=self.config.IMAGE_MIN_DIM,
@@ -263,7 +264,7 @@ class MaskRCNN:
             molded_images.append(mold_image(molded, self.config))
             image_metas.append(compose_image_meta(0, image.shape, molded.shape, window, scale, no_classes))
             windows.append(window)
-        _check_same_shape(molded_images)
+        check_same_shape(molded_images)
         return np.stack(molded_images), np.stack(image_metas), np.stack(windows)
 
     def unmold_detections(self, detections, mrcnn_mask, original_image_shape, image_shape, window):
@@ -328,7 +329,7 @@ class MaskRCNN:
             As `detect`.
         """
         self._check_count(molded_images)
-        _check_same_shape(molded_images)
+        check_same_shape(molded_images)
         molded_images = np.asarray(molded_images)
         self._log(molded_images, molded_images, image_metas, verbose)
         shape = molded_images.shape[1:]
@@ -367,38 +368,3 @@ class MaskRCNN:
             dict(zip(names, unmold_detections(raw, shape, canvas.shape, window), strict=True))
             for raw, canvas, window, shape in zip(found, molded_images, windows, original_shapes, strict=True)
         ]
-
-
-def _check_image(index: int, image: Any, channels: int) -> None:
-    if image is None:
-        raise ValueError(
-            f"image {index} is None: the file was not read (cv2.imread returns None for a missing or damaged file)"
-        )
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != channels or image.size == 0:
-        found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"image {index} must be an RGB array (H, W, {channels}), got {found}")
-    if image.dtype != np.uint8:
-        _check_range(index, image)
-
-
-def _check_range(index: int, image: np.ndarray) -> None:
-    """Raises ValueError unless the values are those of 8-bit colors, whatever their dtype."""
-    expected = f"image {index} must have values from 0 to 255, best as uint8, got {image.dtype}"
-    if image.dtype == np.uint16 or image.dtype.kind not in "uif":
-        raise ValueError(f"{expected}: convert it, for 16 bits with (image // 256).astype(np.uint8)")
-    if not np.isfinite(image).all():
-        raise ValueError(f"{expected} with NaN or infinity")
-    least, most = image.min(), image.max()
-    if least < 0 or most > 255:
-        raise ValueError(f"{expected} from {least:g} to {most:g}")
-    if image.dtype.kind == "f" and 0 < most <= 1:
-        raise ValueError(f"{expected} from {least:g} to {most:g}: multiply it by 255")
-
-
-def _check_same_shape(images: Sequence[np.ndarray]) -> None:
-    shapes = sorted({image.shape for image in images})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"all images of a batch must have the same size after resizing, got {shapes}: "
-            "use IMAGE_RESIZE_MODE 'square' or images of the same size"
-        )

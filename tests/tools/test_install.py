@@ -73,9 +73,12 @@ def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, monkeyp
     assert version_in(venv) == "2.0"
     assert not (venv / "left over").exists()
 
+    shutil.copy(lock, tmp_path / "run.txt")
+    monkeypatch.setattr(install, "LOCKS", tmp_path)  # what the tests need is added to it
     lock.write_text(f"smallthing==1.0 --hash=sha256:{'0' * 64}\n")
-    assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 1
-    assert not (venv / ".installed-run").exists()
+    assert install.main(["test", "--venv", str(venv), "--lock", str(lock)]) == 1
+    assert not (venv / ".installed-test").exists()
+    assert version_in(venv) == "2.0"
     shown = capsys.readouterr().err
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in shown
     assert shown.splitlines()[-1].startswith(f"error: pip could not install {lock} (exit code 1; ")
@@ -105,6 +108,25 @@ def test_when_an_environment_is_made_anew(tmp_path, lock, monkeypatch, changed):
         install.BUILD_LOCK.write_text("# another\n")
     assert install.main(["--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 0
     assert made == [tmp_path / "venv"] * (1 if changed == "nothing" else 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders have other names")
+def test_an_environment_that_could_not_be_filled_is_not_up_to_date(tmp_path, lock, monkeypatch):
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").touch()
+    stamp = tmp_path / "venv" / ".installed-run"
+    monkeypatch.setattr(install, "_make_venv", lambda venv: None)
+    monkeypatch.setattr(install, "_pip", lambda *_: None)
+    assert install.main(["--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 0
+    assert stamp.exists()
+
+    def fails(*_):
+        raise install.InstallError("no network")
+
+    monkeypatch.setattr(install, "_pip", fails)
+    lock.write_text("# another\n")
+    assert install.main(["--venv", str(tmp_path / "venv"), "--lock", str(lock)]) == 1
+    assert not stamp.exists()
 
 
 def test_a_python_that_cannot_be_used_is_refused_before_anything_is_made(tmp_path, lock, monkeypatch, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -82,6 +84,22 @@ def extracted(network, images, windows):
 
 
 @pytest.fixture(scope="module")
+def propose(network, extracted, windows):
+    """propose(limit, count, surplus) -> the config, class logits, and the network's regions and how many they are."""
+
+    @cache
+    def proposed(limit, count, surplus):
+        by_logits = architecture_of(network.config).proposals_per_level
+        logits = extracted[1] + np.array([0, surplus if by_logits else 0], np.float32)
+        config = type(network.config)()
+        config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
+        same = MaskRCNNNetwork(config, network.models)
+        return config, logits, *map(ops.convert_to_numpy, same.propose(logits, extracted[2], windows, HW))
+
+    return proposed
+
+
+@pytest.fixture(scope="module")
 def levels(extracted):
     return {
         f"p{level}": np.ascontiguousarray(x.transpose(0, 3, 1, 2))
@@ -105,15 +123,10 @@ def test_features(run, network, images, extracted):
 
 
 @pytest.mark.parametrize(("limit", "count", "surplus"), [(90, 40, 0), (90, 3, 0), (1, 40, 0), (90, 40, 30)])
-def test_proposals(run, network, extracted, windows, limit, count, surplus):
+def test_proposals(run, propose, extracted, windows, limit, count, surplus):
     """With a surplus of the objects' logits, all probabilities are 1; those of Matterport's do not get it, since they
     rank anchors and a tie may fall either way."""
-    by_logits = architecture_of(network.config).proposals_per_level
-    logits = extracted[1] + np.array([0, surplus if by_logits else 0], np.float32)
-    config = type(network.config)()
-    config.PRE_NMS_LIMIT, config.POST_NMS_ROIS_INFERENCE = limit, count
-    same = MaskRCNNNetwork(config, network.models)
-    rois, counts = map(ops.convert_to_numpy, same.propose(logits, extracted[2], windows, HW))
+    config, logits, rois, counts = propose(limit, count, surplus)
     for image in (0, 1):
         inputs = {"rpn_class_logits": logits[image], "rpn_deltas": extracted[2][image]}
         inputs |= proposal_inputs(config, windows[image], *HW)

@@ -108,7 +108,7 @@ def test_a_file_and_its_pixels_give_the_same_and_the_network_stays_loaded(seeded
     image_bgr = cv2.GaussianBlur(noise, (0, 0), 4)
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), image_bgr)
-    settings = {"model": {"weights": str(seeded_small_weights)}}
+    settings = {"model": {"weights": str(seeded_small_weights), "precision": "float32"}}
     found = segment(path, settings)
     assert 0 < len(found) <= 6
     assert found.names == ["person"] * len(found)

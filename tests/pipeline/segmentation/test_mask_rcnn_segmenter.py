@@ -195,7 +195,8 @@ def test_another_frame_size_gets_another_canvas(seeded_small_weights):
 
 
 def test_settings_win_over_the_file(seeded_small_weights, photograph):
-    segmenter = segmenter_of(seeded_small_weights, max_dim=128, max_instances=2, min_score=0.1, canvas="tight")
+    values = {"max_dim": 128, "max_instances": 2, "min_score": 0.1, "canvas": "tight", "precision": "float32"}
+    segmenter = segmenter_of(seeded_small_weights, **values)
     assert "128 px; " in segmenter.description
     segmenter.open()
     assert len(segmenter.segment_batch([photograph])[0]) <= 2
@@ -203,7 +204,7 @@ def test_settings_win_over_the_file(seeded_small_weights, photograph):
 
 
 def test_classes_that_were_not_asked_for_are_left_out(seeded_small_weights, photograph):
-    segmenter = segmenter_of(seeded_small_weights, classes=["dog"])
+    segmenter = segmenter_of(seeded_small_weights, classes=["dog"], precision="float32")
     segmenter.open()
     (reported,) = segmenter.segment_batch([photograph])
     assert len(segmenter.detections.high(reported)) == 0

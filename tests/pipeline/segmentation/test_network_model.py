@@ -24,7 +24,8 @@ def segment(model, detections, image):
 
 def test_what_is_shown_is_the_same_and_the_rest_is_reported_besides(seeded_small_weights):
     image = np.random.default_rng(2).integers(0, 255, (100, 150, 3)).astype(np.uint8)
-    settings = ModelSettings(weights=str(seeded_small_weights), device="cpu", min_score=0.5, max_instances=3)
+    weights = {"weights": str(seeded_small_weights), "precision": "float32", "device": "cpu"}
+    settings = ModelSettings(**weights, min_score=0.5, max_instances=3)
     settings = settings.model_copy(update={"precision": Precision.FLOAT32})  # two segmenters may measure differently
     model = read_model(settings)
     plain, wide = model.detection_filter(), model.detection_filter(redaction_score=0.2)

@@ -1,0 +1,101 @@
+"""Cameras are disabled, enabled, added and removed while a run shows others."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from pipeline.errors import InputError
+from tests.pipeline.fakes import DEADLINE_S, FakeSink
+from tests.pipeline.runtime.test_camera_group import Shades, assert_accounted_for, group
+
+
+def test_cameras_are_disabled_and_enabled_while_others_run():
+    sources = [itertools.repeat(None), Shades(1, None)]
+    sources[0] = (Shades(0, None) for _ in itertools.count())
+    cameras = group(sources)
+    seen = FakeSink()
+    cameras.add_sink("a", seen)
+    steps = iter(("disable", "enable", "disable"))
+    with cameras:
+        done = 0
+        for name, segmented in cameras:
+            entry = cameras.entries["a"]
+            if name == "a" and segmented.frame.index == 3 and entry.enabled:
+                getattr(cameras, next(steps))("a")
+            elif not entry.enabled and not entry.running and name == "b":
+                assert entry.state == "disabled"
+                done += 1
+                if done == 2:
+                    break
+                getattr(cameras, next(steps))("a")
+    a, b = cameras.summary().cameras
+    assert (len(a.runs), len(b.runs)) == (2, 1)
+    assert a.error is None
+    assert seen.closed == 2
+    assert_accounted_for(cameras)
+
+
+def until_seen(frames, names):
+    """Take frames until there was one of each of these cameras."""
+    missing = set(names)
+    while missing:
+        missing.discard(next(frames)[0])
+
+
+def test_cameras_come_and_go():
+    cameras = group([Shades(0, None), Shades(1, None)])
+    cameras._source_of = lambda name, _: Shades(ord(name) - 97, None)
+    made = []
+    cameras.add_sinks(lambda entry: made.append(entry.name) or FakeSink())
+    with cameras:
+        frames = iter(cameras)
+        until_seen(frames, {"a", "b"})
+        cameras.add({"name": "c", "uri": "test:"}, before="b")
+        with pytest.raises(InputError, match="two are named c"):
+            cameras.add({"name": "c", "uri": "test:"})
+        with pytest.raises(InputError, match="camera d: unknown setting overlai"):
+            cameras.add({"name": "d", "uri": "test:", "overlai": {}})
+        until_seen(frames, {"c"})
+        cameras.remove("a")
+        until_seen(frames, {"b", "c"})
+    assert list(cameras.entries) == ["c", "b"]
+    assert [camera.name for camera in cameras.settings.cameras] == ["c", "b"]
+    assert made == ["a", "b", "c"]
+    with pytest.raises(InputError, match="there is no camera a; the cameras are c, b"):
+        cameras.disable("a")
+
+
+def test_a_run_with_all_cameras_disabled_waits_for_one_to_be_enabled():
+    cameras = group([(Shades(0, 5) for _ in itertools.count()), Shades(1, 5)], entries={"b": {"enabled": False}})
+    assert cameras.entries["b"].state == "disabled"
+    with cameras:
+        cameras.disable("a")
+        cameras.entries["a"].join()
+        assert not cameras._ended
+        cameras.enable("b")
+        assert {name for name, _ in cameras} >= {"b"}
+
+
+def presented(cameras, camera):
+    """Wait until a camera's thread holds a frame for the loop, while nobody takes any."""
+    ledger = cameras.entries[camera].ledger
+    until_s = time.monotonic() + DEADLINE_S
+    while not ledger.overall().presented:
+        assert time.monotonic() < until_s
+        threading.Event().wait(0.001)
+
+
+def test_cameras_go_and_come_back_before_anybody_takes_frames():
+    sources = [(Shades(number, None) for _ in itertools.count()) for number in range(3)]
+    cameras = group(sources)
+    with cameras:
+        for name in "abc":
+            presented(cameras, name)
+        cameras.remove("a")
+        cameras.disable("b")
+        cameras.enable("b")  # waits for the end of its first run
+        until_seen(iter(cameras), {"b", "c"})
+    assert [len(one.runs) for one in cameras.summary().cameras] == [2, 1]
+    assert_accounted_for(cameras)
