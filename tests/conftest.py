@@ -21,14 +21,15 @@ from pipeline.threads.stage import THREAD_PREFIX
 REQUIRED = os.environ.get("STREAM_SEGMENT_REQUIRE", "").split(",")
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """Importing all tests makes a million objects, all of which stay: looking for garbage takes a fifth of the time."""
     gc.disable()
-
-
-def pytest_collection_finish():
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_runtest_setup(item):
