@@ -100,7 +100,7 @@ def _run_child(outcomes: dict[str, Outcome], parts: dict[str, tuple[int, int]], 
     home["MPLCONFIGDIR"] = matplotlib.get_configdir()  # listing the fonts of a machine takes seconds
     with open(folder / "errors", "wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.child", *map(str, (*how, writing)), *texts],
+            [sys.executable, "-B", "-m", "tests.fuzz.child", *map(str, (*how, writing)), *texts],
             cwd=ROOT,
             env={**os.environ, **home, "MALLOC_ARENA_MAX": "2", "OPENCV_LOG_LEVEL": "OFF"},
             stdout=errors,
