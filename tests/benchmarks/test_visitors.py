@@ -29,7 +29,7 @@ class Run:
         self.changed.release()
 
     def wait(self, count):
-        """Until so many cameras have gone or were refused."""
+        """Wait until this many cameras have been removed or refused."""
         for _ in range(count):
             assert self.changed.acquire(timeout=DEADLINE_S)
 

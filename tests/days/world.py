@@ -39,15 +39,15 @@ SHADES = {"gate": 90, "hall": 140}
 """Their backgrounds, gray levels."""
 RED_BGR = (20, 20, 230)
 WALK, FIRST, STEPS = 20, 4, 10
-"""Of so many pictures, from this one on, so many show a person, who walks to the right …"""
+"""In every WALK pictures, STEPS show a person who walks to the right, beginning with picture FIRST."""
 CALM = 17
-"""… and this one does not: the network fails at it."""
+"""A picture of each walk without a person, at which the network fails."""
 LOST_AFTER = 60
-"""Pictures of the gate, after which it is lost …"""
+"""The gate is lost after this many pictures."""
 OUTAGES_S = (20.0, 70.0, 400.0, 1500.0)
-"""… for so long, in turn; …"""
+"""Durations of its outages, in turn."""
 LONG_OUTAGE_FROM_S, LONG_OUTAGE_S = 5.6 * DAY_S, 1.5 * DAY_S
-"""… once, the first time after this moment, for this long."""
+"""One outage is longer: the first after this moment."""
 FAULT_EVERY_S, HANGS_S = 5 * HOUR_S, 400.0
 FULL_FROM_S, FULL_FOR_S = (0.1 * DAY_S, 1.5 * DAY_S, 2.9 * DAY_S), 2 * HOUR_S
 """When the disk is full."""

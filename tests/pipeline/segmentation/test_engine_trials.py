@@ -96,7 +96,7 @@ def selection(machine, most_workers=1, **settings):
 
 
 def chosen(machine, most_workers=1, images=None, of=None, **settings):
-    """What a run begins with, and what it goes on with after the first canvas; `of` a selection and its trials."""
+    """The first choice of a run and the one after the first canvas; `of`: an existing selection and its trials."""
     images = canvas() if images is None else images
     engines = selection(machine, most_workers, **settings) if of is None else of[0]
     trials = EngineTrials(engines, machine.stopped, machine.clock) if of is None else of[1]

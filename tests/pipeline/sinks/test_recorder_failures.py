@@ -62,7 +62,7 @@ def test_a_killed_recording_plays_up_to_its_last_fragment(tmp_path, suffix, kind
 
 
 class FullDisk(MediaFile):
-    """Accepts so many bytes, then fails as on a full disk."""
+    """Accepts a number of bytes, then fails as a full disk does."""
 
     room = 30_000
 
