@@ -6,23 +6,21 @@ import ctypes
 import gc
 import os
 import re
-import statistics
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.soak_verdict import Footprint
+from benchmarks.soak_verdict import Footprint, MemorySample
 from pipeline.errors import InputError
 from pipeline.threads.opencv_process import one_opencv_thread
 
-WARM_FROM, WARM_TO, END_FROM = 0.2, 0.3, 0.9
-"""Bounds of the warm and the final part, as shares of the run."""
-SAMPLES = 10
-"""Memory samples in each part."""
+SAMPLES, SHORTEST_PERIOD_S = 400, 1.0
+"""Memory samples in a run, and the least time between two."""
 SETTLE_DEADLINE_S = 5.0
 """Deadline for threads and handles to end after the run: a server's sockets close asynchronously."""
 
@@ -35,9 +33,7 @@ class Sampler:
         self._end = end
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._run, name="soak sampler")
-        self.warm: list[tuple[int, int]] = []
-        self.last: list[tuple[int, int]] = []
-        """Resident bytes before and after `release_memory`."""
+        self.memory: list[MemorySample] = []
 
     def __enter__(self) -> Sampler:
         return self
@@ -52,17 +48,36 @@ class Sampler:
         self._thread.start()
 
     def _run(self) -> None:
-        began_s = time.monotonic()
-        spans = ((WARM_FROM, WARM_TO, self.warm), (END_FROM, 1.0, self.last))
-        for first, last, samples in spans:
-            for share in np.linspace(first, last, SAMPLES, endpoint=False):
-                if self._leave.wait(max(0.0, began_s + share * self._duration_s - time.monotonic())):
-                    return
-                raw = resident_bytes()
-                release_memory()
-                samples.append((raw, resident_bytes()))
-        if not self._leave.wait(max(0.0, began_s + self._duration_s - time.monotonic())):
-            self._end()
+        began_s, period_s = time.monotonic(), max(SHORTEST_PERIOD_S, self._duration_s / SAMPLES)
+        while (passed_s := time.monotonic() - began_s) < self._duration_s:
+            self.memory.append(memory_sample(passed_s / self._duration_s))
+            next_s = min(passed_s + period_s, self._duration_s)
+            if self._leave.wait(max(0.0, began_s + next_s - time.monotonic())):
+                return
+        self._end()
+
+
+class _HeapInUse(ctypes.Structure):
+    """The C library's `struct mallinfo2`: bytes and counts."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
+
+
+def memory_sample(share: float) -> MemorySample:
+    """The memory of this process; collects garbage, and returns the allocator's free pages.
+
+    Args:
+        share: how much of the run is over.
+    """
+    resident = resident_bytes()
+    release_memory()
+    ask = ctypes.CDLL(None).mallinfo2
+    ask.restype = _HeapInUse
+    heap = ask()
+    return MemorySample(share, resident, resident_bytes(), heap.uordblks + heap.hblkhd, sys.getallocatedblocks())
 
 
 def resident_bytes() -> int:
@@ -103,12 +118,9 @@ def settled(wanted: Footprint) -> Footprint:
         time.sleep(0.1)
 
 
-def median(values: Iterable[int]) -> float:
-    found = list(values)
-    return float(statistics.median(found)) if found else float("nan")
-
-
 def check_system() -> None:
     """Raises InputError where memory cannot be measured."""
     if not Path("/proc/self/statm").exists():
         raise InputError("memory, threads and handles are read from /proc, which this system does not have: use Linux")
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        raise InputError("memory is read with mallinfo2, which this C library does not have: use glibc 2.33 or newer")

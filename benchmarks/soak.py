@@ -11,8 +11,8 @@ all recordings can be played, and every fault of the camera was noticed. 1: a ch
 
 Camera and viewers are processes of their own, so that this one holds nothing but the run. A rehearsal of a few seconds
 first loads what a process keeps (TensorFlow's and OpenCV's thread pools), so that threads and handles can be compared.
-Memory is the resident size after collecting garbage and returning the allocator's free pages (malloc_trim): the median
-of samples over a tenth of the run, in its warm and in its final part. Linux only.
+Memory is the resident size after collecting garbage and returning the allocator's free pages (malloc_trim): the mean of
+forty samples over a tenth of the run, in its warm and in its final part. Linux only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks import soak_cameras
 from benchmarks.drifting_boxes import DriftingBoxes
 from benchmarks.endurance import SHORTEST_ROUND_S, Endurance
 from benchmarks.faulty_camera import FaultyCamera, plan
-from benchmarks.process_state import Sampler, check_system, footprint, median, release_memory, settled
+from benchmarks.process_state import Sampler, check_system, footprint, release_memory, settled
 from benchmarks.recorded_files import decoded, whole_lines
 from benchmarks.soak_cameras import CamerasMeasured, CamerasPlan
 from benchmarks.soak_verdict import Check, Measured, verdict
@@ -189,10 +189,7 @@ def soak(duration_s: float, faults: int, folder: Path, *, fake: bool) -> Measure
         sent=did.pictures - sent_before,
         recordings=[decoded(path) for path in sorted((folder / "run").glob("*.mp4"))],
         detection_lines=whole_lines(folder / "run" / "soak.jsonl"),
-        warm_raw_bytes=median(raw for raw, _ in sampler.warm),
-        warm_bytes=median(tidy for _, tidy in sampler.warm),
-        end_raw_bytes=median(raw for raw, _ in sampler.last),
-        end_bytes=median(tidy for _, tidy in sampler.last),
+        memory=tuple(sampler.memory),
         before=before,
         after=after,
         watched=watched,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faulty_camera import SIZES_WH, CameraReport, Fault, FaultKind, FaultyCamera, plan
-from benchmarks.process_state import Sampler, footprint, median, release_memory, settled
+from benchmarks.process_state import Sampler, footprint, release_memory, settled
 from benchmarks.recorded_files import whole_lines
 from benchmarks.soak_verdict import Check, ProcessMeasured, Recording, memory, parts, problem_of
 from benchmarks.soak_verdict import footprint as footprint_checks
@@ -200,10 +200,7 @@ def soak_cameras(plans: CamerasPlan, segmenter: Segmenter | None, surroundings: 
             planned=plans.faults,
             changes=plans.changes,
             surroundings=surroundings.checks(summary),
-            warm_raw_bytes=median(raw for raw, _ in sampler.warm),
-            warm_bytes=median(tidy for _, tidy in sampler.warm),
-            end_raw_bytes=median(raw for raw, _ in sampler.last),
-            end_bytes=median(tidy for _, tidy in sampler.last),
+            memory=tuple(sampler.memory),
             before=before,
             after=after,
             error=error or visitors.error,

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.faulty_camera import CameraReport, FaultDone, FaultKind
 from benchmarks.soak import main
 from benchmarks.soak_cameras import CameraMeasured, CamerasMeasured, measured, scripts, verdict
-from benchmarks.soak_verdict import Recording
+from benchmarks.soak_verdict import MemorySample, Recording
 from benchmarks.surroundings import Surroundings
 from pipeline.runtime.camera_summaries import CameraSummary
 from tests.benchmarks.test_soak_verdict import HELD
@@ -47,15 +47,14 @@ VISITOR = replace(
     did=None,
 )
 
+MEMORY = [MemorySample(0.25, 510e6, 500e6, 400e6, 5000), MemorySample(0.95, 540e6, 505e6, 401e6, 5000)]
+
 
 def good(lasting=None, visitor=None, **changes):
     """Numbers of a run in which everything adds up, with changes of the run, or of one of its two cameras."""
     numbers = CamerasMeasured(
         duration_s=600.0,
-        warm_bytes=500e6,
-        end_bytes=505e6,
-        warm_raw_bytes=510e6,
-        end_raw_bytes=540e6,
+        memory=MEMORY,
         before=HELD,
         after=HELD,
         cameras=[replace(LASTING, **(lasting or {})), replace(VISITOR, **(visitor or {}))],
@@ -98,7 +97,7 @@ def test_numbers_that_add_up_pass():
         ("recorded", {"visitor": {"recordings": [Recording("v.mp4", 5, 6)]}}, "v.mp4: 6 frames are in the file"),
         ("detections", {"lasting": {"detection_lines": 96}}, "camera-0: 97 lines expected, 96 came"),
         ("detections", {"visitor": {"of_others": 1}}, "visitor-00: 1 lines without its name"),
-        ("memory", {"end_bytes": 511e6}, "+2.20 %"),
+        ("memory", {"memory": [MEMORY[0], replace(MEMORY[1], tidy_bytes=511e6)]}, "+2.20 %"),
         ("threads", {"after": replace(HELD, threads=("MainThread", "other", "camera x"))}, "new: camera x"),
         ("faults", {"planned": 3}, "camera-0: 3 faults planned, 2 done"),
         ("faults", {"lasting": {"reconnects": 0}}, "camera-0: 1 reconnects expected, 0 came"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.faulty_camera import FaultDone, FaultKind
-from benchmarks.soak_verdict import Footprint, Measured, Recording, verdict
+from benchmarks.soak_verdict import Footprint, Measured, MemorySample, Recording, verdict
 from benchmarks.watchers import WatchReport
 
 HELD = Footprint(("MainThread", "other"), ("/dev/null", "socket:[N]"), 9)
@@ -14,6 +14,12 @@ FAULTS = (
     FaultDone(FaultKind.SIZE, 20.0, 20.0, (80, 48)),
     FaultDone(FaultKind.AWAY, 30.0, 32.0, (96, 54)),
 )
+
+
+def memory(warm, last):
+    """Samples at the start, in the warm part, between, and in the last part; in megabytes when tidy."""
+    parts = ((0.0, 250), (0.2, warm - 4), (0.25, warm), (0.29, warm + 4), (0.6, 900), (0.9, last - 1), (0.99, last + 1))
+    return [MemorySample(share, mb * 1e6 + 10e6, mb * 1e6, mb * 1e6 - 100e6, 5000) for share, mb in parts]
 
 
 def good(**changes):
@@ -35,10 +41,7 @@ def good(**changes):
         sent=103,
         recordings=[Recording("a.mp4", 60, 60), Recording("b.mp4", 33, 33)],
         detection_lines=97,
-        warm_bytes=500e6,
-        end_bytes=505e6,
-        warm_raw_bytes=510e6,
-        end_raw_bytes=540e6,
+        memory=memory(500, 505),
         before=HELD,
         after=HELD,
         watched=WatchReport((90, 80), (1, 1), 12),
@@ -68,8 +71,8 @@ def test_numbers_that_add_up_pass():
         ),
         ("playable", {"recordings": [Recording("a.mp4", 93, 93), Recording("b.mp4", 0, 0, "no file")]}, "b.mp4: no fi"),
         ("detections", {"detection_lines": 96}, "= 97 expected, 96 lines came"),
-        ("memory", {"end_bytes": 511e6}, "500.0 MB when warm, 511.0 MB at the end, +2.20 %"),
-        ("memory", {"warm_bytes": float("nan")}, "nan"),
+        ("memory", {"memory": memory(500, 511)}, "500.0 MB when warm, 511.0 MB at the end, +2.20 %"),
+        ("memory", {"memory": memory(500, 505)[:5]}, "nan"),
         ("threads", {"after": replace(HELD, threads=("MainThread", "other", "pump x"))}, "3 came; new: pump x"),
         ("handles", {"after": replace(HELD, handles=(*HELD.handles, "socket:[N]"))}, "3 came; new: socket:[N]"),
         ("system threads", {"after": replace(HELD, system_threads=10)}, "9 expected, 10 came"),
@@ -88,7 +91,7 @@ def test_each_number_that_does_not_add_up_is_named(name, changes, words):
 
 
 def test_memory_of_a_short_run_is_told_but_not_judged():
-    checks = {check.name: check for check in verdict(good(duration_s=30.0, end_bytes=600e6))}
+    checks = {check.name: check for check in verdict(good(duration_s=30.0, memory=memory(500, 600)))}
     assert checks["memory"].passed
     assert "not judged" in checks["memory"].text
     assert "+20.00 %" in checks["memory"].text
