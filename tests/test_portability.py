@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,126 +16,28 @@ import yaml
 
 import stream_segment
 from pipeline.commands import COMMANDS
+from tests.portable_program import (
+    FRAMES,
+    NO_CHOICE,
+    SYSTEMS,
+    as_user,
+    check_clean,
+    check_lines,
+    check_results,
+    check_video,
+    copy_program,
+    owner,
+    segment,
+    start,
+    without_choice,
+)
 
-ROOT = Path(__file__).parents[1]
 FOLDER = "Zoë's Vídeos 视频 ü"
-CODE = ("pipeline", "mrcnn")
-FRAMES = 6
-NO_CHOICE = {"precision": "float32", "workers": 1}
-"""Of `model`: leaves nothing to measure, which takes longer than such a run; `first_run` has the choice."""
-DEADLINE_S = 120.0
 UNKNOWN_USER = 54321
 """Has no entry among the users, and so no home."""
 NOBODY = 65534
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="locales, users and modes of files are those of POSIX")
-
-
-# Files and processes
-
-
-def copy_program(target, *without):
-    """What a clone holds that a run needs, but for names such as `without`."""
-    for name in (*CODE, "weights", "samples"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("cache", "*.part", *without))
-    for name in ("stream_segment.py", "config.yaml", "pyproject.toml"):
-        shutil.copy(ROOT / name, target)
-
-
-def environment(**variables):
-    """Nothing but what a process cannot do without, and `variables`."""
-    return {
-        name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR") if name in os.environ
-    } | variables
-
-
-def start(command, cwd=None, **variables):
-    return subprocess.run(
-        list(map(str, command)),
-        capture_output=True,
-        cwd=cwd,
-        env=environment(**variables),
-        timeout=DEADLINE_S,
-        check=False,
-    )
-
-
-def without_choice():
-    return [word for key, value in NO_CHOICE.items() for word in ("--set", f"model.{key}={value}")]
-
-
-def segment(program, source, *more, **variables):
-    """A run over the first frames of a video, as a process with these variables and no others."""
-    flags = ("--source", source, "--max-frames", FRAMES, "--no-window", *without_choice(), *more)
-    return start([sys.executable, program / "stream_segment.py", *flags], **variables)
-
-
-def check_clean(done, code=0):
-    """The exit code, and a standard error for people, which is returned."""
-    told = done.stderr.decode(errors="surrogateescape")
-    assert done.returncode == code, told
-    assert "Traceback" not in told
-    assert "Error:" not in told
-    return told
-
-
-def check_results(video, detections, label="person"):
-    """As many frames, with people, as were read."""
-    check_video(video)
-    check_lines(detections.read_bytes(), label)
-
-
-def check_video(path):
-    """It has all frames; by another reader than the recorder's library."""
-    reader, count = cv2.VideoCapture(str(path)), 0
-    while reader.read()[0]:
-        count += 1
-    assert count == FRAMES
-
-
-def check_lines(content, label="person"):
-    records = [json.loads(line) for line in content.decode("ascii").splitlines()]
-    assert [record["frame"] for record in records] == list(range(FRAMES))
-    assert all({found["label"] for found in record["objects"]} == {label} for record in records)
-    return records
-
-
-AS_USER = """
-import ctypes, os, struct, sys
-
-# Of all the rights of root one is kept: to read everything. The interpreter may lie in a folder that is root's alone.
-READ_ALL = 2
-PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, VERSION_3 = 8, 47, 2, 0x20080522
-user = int(sys.argv[1])
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def checked(result):
-    if result != 0:
-        sys.exit("cannot become another user: " + os.strerror(ctypes.get_errno()))
-
-
-checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
-os.setgroups([])
-os.setgid(user)
-os.setuid(user)
-bit = 1 << READ_ALL
-checked(libc.capset(struct.pack("=Ii", VERSION_3, 0), struct.pack("=6I", bit, bit, bit, 0, 0, 0)))
-checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, READ_ALL, 0, 0))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-def as_user(user, command):
-    """The command as another user, where this one is root; else as this one, who has no more rights either."""
-    return [sys.executable, "-c", AS_USER, user, *command] if os.getuid() == 0 else list(command)
-
-
-def owner(folder, user):
-    folder.mkdir()
-    if os.getuid() == 0:
-        os.chown(folder, user, user)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -196,84 +97,6 @@ def video(clone):
 
 # Modules and names of one system alone
 
-SYSTEMS = """
-import builtins, contextlib, functools, importlib, os, select, shutil, signal, socket, sys, time, types
-
-OURS = ("pipeline", "mrcnn", "stream_segment", "tools", "benchmarks")
-ELSEWHERE = {
-    "fcntl", "resource", "pwd", "grp", "spwd", "crypt", "termios", "tty", "pty", "syslog", "readline", "curses", "nis",
-    "posix", "_posixsubprocess", "msvcrt", "winreg", "_winapi", "winsound", "nt", "_scproxy", "Foundation", "AppKit",
-}
-NOT_EVERYWHERE = {
-    os: "fork forkpty getuid geteuid getgid getegid getgroups getpgid setsid killpg getlogin sched_getaffinity "
-        "sched_setaffinity O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY O_SYNC O_DSYNC sync fdatasync posix_fadvise "
-        "posix_fallocate sysconf statvfs fstatvfs uname getloadavg mkfifo nice wait4 chown fchown lchown pread pwrite "
-        "sendfile pipe2 WNOHANG WIFEXITED ctermid openpty memfd_create eventfd getrandom",
-    signal: "SIGHUP SIGUSR1 SIGUSR2 SIGALRM SIGKILL SIGQUIT SIGPIPE SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGWINCH alarm "
-        "pause setitimer pthread_kill pthread_sigmask sigwait sigtimedwait siginterrupt",
-    socket: "AF_UNIX SO_REUSEPORT SO_PEERCRED MSG_DONTWAIT MSG_NOSIGNAL sethostname",
-    select: "poll epoll devpoll kqueue",
-    time: "tzset clock_gettime CLOCK_MONOTONIC CLOCK_REALTIME",
-}
-real_import = builtins.__import__
-
-
-def ours(name):
-    return name.partition(".")[0] in OURS
-
-
-def guarded(name, globals=None, locals=None, fromlist=(), level=0):
-    importer = (globals or {}).get("__name__", "")
-    if level == 0 and name.partition(".")[0] in ELSEWHERE and ours(importer):
-        raise ImportError(f"{importer} imports {name}, which is not on every system")
-    return real_import(name, globals, locals, fromlist, level)
-
-
-def hide():
-    # What other packages need of these modules they have by now.
-    for name in [name for name in sys.modules if ours(name)]:
-        del sys.modules[name]
-    if hasattr(socket, "AF_UNIX"):  # Windows has a socketpair that does without
-        socket.socketpair = functools.partial(socket.socketpair, int(socket.AF_UNIX))
-    if hasattr(os, "statvfs"):  # Windows has a shutil.disk_usage that does without
-        statvfs = os.statvfs
-        shutil.disk_usage = lambda path: types.SimpleNamespace(free=statvfs(path).f_bavail * statvfs(path).f_frsize)
-    for module, names in NOT_EVERYWHERE.items():
-        for name in names.split():
-            if hasattr(module, name):
-                delattr(module, name)
-    builtins.__import__ = guarded
-    for attempt in ("import fcntl", "from pwd import getpwuid", "import curses.ascii", "import msvcrt"):
-        try:
-            exec(attempt, {"__name__": "pipeline.somewhere"})
-        except ImportError as error:
-            assert "pipeline.somewhere imports" in str(error), error
-        else:
-            sys.exit(f"this check cannot fail: {attempt}")
-"""
-
-IMPORT_ALL = (
-    SYSTEMS
-    + """
-modules = sys.argv[1:]
-for name in modules:
-    importlib.import_module(name)
-hide()
-for name in modules:
-    importlib.import_module(name)
-import stream_segment
-from pipeline.commands import COMMANDS
-
-assert not hasattr(signal, "SIGHUP")
-for flag in ("--help", "--version", "--print-config"):
-    with contextlib.suppress(SystemExit):
-        assert stream_segment.main([flag]) == 0
-for command in COMMANDS:
-    with contextlib.suppress(SystemExit):
-        assert stream_segment.main([command, "--help"]) == 0
-"""
-)
-
 RUN = (
     SYSTEMS
     + """
@@ -285,28 +108,6 @@ import stream_segment
 sys.exit(stream_segment.main(sys.argv[1:]))
 """
 )
-
-
-def modules():
-    paths = [path for top in CODE for path in sorted((ROOT / top).rglob("*.py"))]
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    return [*names, "stream_segment", "tools.demo", "benchmarks.__main__"]
-
-
-def test_every_module_is_imported_without_those_of_one_system(tmp_path):
-    names = modules()
-    assert {"pipeline.runtime.stream", "mrcnn.network.compiled", "pipeline.commands.train", "mrcnn"} <= set(names)
-    done = start(
-        [sys.executable, "-c", IMPORT_ALL, *names], cwd=ROOT, PATH="", HOME=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="3"
-    )
-    check_clean(done)
-    for expected in (
-        b"usage: python stream_segment.py [",
-        b"stream_segment 0.",
-        b"source:\n",
-        b"usage: python stream_segment.py train",
-    ):
-        assert expected in done.stdout
 
 
 @needs_posix

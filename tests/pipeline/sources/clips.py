@@ -11,7 +11,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.records import Frame, SourceInfo
 from pipeline.sources import pattern
+from pipeline.sources.video import VideoFile
 
 SIZE_WH = (96, 64)
 
@@ -96,3 +98,19 @@ def _write_sound(container: Any, stream: Any, seconds: float) -> None:
         frame.sample_rate, frame.pts, frame.time_base = 8000, start, Fraction(1, 8000)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
+
+
+def read_all(path: Path, **arguments: float) -> tuple[SourceInfo, list[Frame]]:
+    """A video file's description and all its frames; it is opened twice."""
+    with VideoFile(path, **arguments) as source:
+        pass
+    source = VideoFile(path, **arguments)
+    info = source.open()
+    frames = list(iter(source.read, None))
+    source.close()
+    return info, frames
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    """The numbers in pictures of `numbered`."""
+    return [pattern.read_frame_number(frame.image_bgr) for frame in frames]
