@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import itertools
 import re
 import stat
 from collections.abc import Sequence
@@ -200,6 +201,9 @@ def _is_glob(text: str) -> bool:
 
 
 def _glob(path: Path) -> Target:
+    parts = path.absolute().parts
+    if "**" in parts and len([*itertools.takewhile(lambda part: not _is_glob(part), parts)]) == 1:
+        raise InputError(f"{safe_name(str(path))} would search the whole disk: expected a folder before the first *")
     files = [match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file()]
     images = sorted(filter(is_image_name, files), key=lambda file: (str(file.parent), natural_key(file)))
     if images:

@@ -70,6 +70,17 @@ def test_images(folder: Path) -> None:
     matched = parse_uri(str(folder / "img1*"))
     assert [path.name for path in matched.images] == ["img1.png", "img10.jpg"]
     assert parse_uri(str(folder / "clip.*")).kind is UriKind.VIDEO, "a pattern that matches one video"
+    assert [path.name for path in parse_uri(str(folder / "**" / "img1.png")).images] == ["img1.png"]
+
+
+@pytest.mark.parametrize("pattern", ["**", "*/**/a.png", "**/[a-c]/*.jpg"])
+def test_the_whole_disk_is_not_searched(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path.cwd().anchor
+    with pytest.raises(InputError, match=r"would search the whole disk: expected a folder before the first \*"):
+        parse_uri(root + pattern)
+    monkeypatch.chdir(root)
+    with pytest.raises(InputError, match="would search the whole disk"):
+        parse_uri(pattern)
 
 
 @pytest.mark.parametrize(
