@@ -293,15 +293,10 @@ def _bounds(curves: Sequence[Curve], margin: int) -> tuple[int, int, int, int]:
 
 def _fill(region: Image, corner: tuple[int, int], curves: Sequence[Curve], color: ColorBgr, alpha: float) -> None:
     """Blends a color into a region of the canvas whose first pixel is `corner` (x, y), inside curves on the canvas."""
-    mask = np.zeros(region.shape[:2], np.uint8)
+    filled = region.copy()
     offset = -corner[0] << SUBPIXEL_BITS, -corner[1] << SUBPIXEL_BITS
-    cv2.fillPoly(mask, curves, 255, cv2.LINE_8, SUBPIXEL_BITS, offset)
-    # cv2 blends with a plane of one color; filling it by whole rows is the fastest way in numpy.
-    blended = np.empty(region.shape, np.uint8)
-    blended[0] = color
-    blended[1:] = blended[:1]
-    cv2.addWeighted(region, 1.0 - alpha, blended, alpha, 0.0, dst=blended)
-    cv2.copyTo(blended, mask, region)
+    cv2.fillPoly(filled, curves, color, cv2.LINE_8, SUBPIXEL_BITS, offset)
+    cv2.addWeighted(region, 1.0 - alpha, filled, alpha, 0.0, dst=region)  # outside, both are the same
 
 
 def _draw_box(canvas: Image, item: _Item, line: int) -> None:
