@@ -61,11 +61,12 @@ def find_weights(explicit: str | None) -> WeightsChoice:
 
 
 def model_path(model: PublishedModel) -> Path | None:
-    """A model's file, converted or as it was published; None if neither is there."""
-    folder = weights_dir()
-    if model.url is None and not os.environ.get(DIR_VARIABLE):
-        folder = shipped_file("weights")
-    paths = [folder / name for name in (model.local_name, model.file_name)]
+    """A model's file, converted or as it was published; None if neither is there.
+
+    The shipped model is also found where it is shipped, after the weights folder.
+    """
+    folders = [weights_dir()] if model.url else [weights_dir(), shipped_file("weights")]
+    paths = [folder / name for folder in folders for name in (model.local_name, model.file_name)]
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -78,11 +79,10 @@ def _named_model(model: PublishedModel) -> WeightsChoice:
     path = model_path(model)
     if path is not None:
         return WeightsChoice(path, f"the model {model.name}")
-    how = f"get it with `{program_name()} weights get {model.name}`"
     if model.url is None:
-        how = "it comes with the program"
-        if os.environ.get(DIR_VARIABLE):
-            how += f", in {shipped_file('weights')}, but {DIR_VARIABLE} names another folder"
+        missing = shipped_file("weights") / model.file_name
+        raise InputError(f"the model {model.name} comes with the program, but {missing} is missing: install it again")
+    how = f"get it with `{program_name()} weights get {model.name}`"
     raise InputError(f"the model {model.name} is not in {weights_dir()}: {how}")
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline import installation
 from pipeline.commands import doctor_checks as checks
 from pipeline.commands.doctor_checks import Level
 from pipeline.errors import InputError
@@ -110,7 +111,8 @@ def weights_folder(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv(DIR_VARIABLE, str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(checks, "shipped_file", lambda name: tmp_path / name)
+    monkeypatch.setattr(installation, "ROOT", tmp_path)
+    monkeypatch.setattr(installation, "WHEEL_DATA", tmp_path)
     return folder
 
 

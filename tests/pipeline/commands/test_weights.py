@@ -264,8 +264,7 @@ def test_a_file_of_another_program_is_described_as_it_is(run):
     assert int(with_numbers.split()[1].replace(",", "")) > 10_000
 
 
-def test_the_shipped_model_needs_no_download(run, server, monkeypatch):
-    monkeypatch.delenv("STREAM_SEGMENT_WEIGHTS_DIR")
+def test_the_shipped_model_needs_no_download(run, server):
     code, out, _ = run("get", "person")
     assert code == 0
     assert "stream_segment_person.h5 (license: MIT" in out

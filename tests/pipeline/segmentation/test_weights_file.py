@@ -8,12 +8,6 @@ from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, WeightsC
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def installed(tmp_path, monkeypatch):
     """A folder that stands in for site-packages, with no weights in it; the user has an empty cache."""
     packages = tmp_path / "site-packages"
@@ -22,6 +16,13 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
     return packages
+
+
+@pytest.fixture
+def folder(installed, tmp_path, monkeypatch):
+    """The folder that the variable names; no model is shipped."""
+    monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_DIR", str(tmp_path))
+    return tmp_path
 
 
 def put(folder, *names):
@@ -46,7 +47,7 @@ def test_none_says_how_to_get_some(folder):
         find_weights(None)
     text = str(caught.value)
     assert str(folder) in text
-    assert "python stream_segment.py weights get coco" in text
+    assert "stream-segment weights get coco" in text
     assert f"put {COCO_NAME} there by hand" in text
 
 
@@ -87,10 +88,7 @@ def test_a_models_name_comes_before_a_file_of_that_name(folder, tmp_path, monkey
     ("named", "message"),
     [
         ("coco-r50", r"the model coco-r50 is not in .*: get it with `.* weights get coco-r50`"),
-        (
-            "person",
-            "the model person is not in .*: it comes with the program, in .*weights, but STREAM_SEGMENT_WEIGHTS_DIR",
-        ),
+        ("person", "the model person comes with the program, but .*stream_segment_person.h5 is missing: install it"),
         ("coco-r05", r"there is neither a model nor a file coco-r05; did you mean coco-r50\?"),
         ("zebra", "neither a model nor a file zebra; the models are person, coco, coco-r50, "),
         ("zebra.pth", r"--weights zebra.pth: the file does not exist; expected \.h5, \.pth, \.pkl or \.safetensors"),
@@ -113,9 +111,12 @@ def test_downloads_go_to_the_users_cache_when_the_program_is_installed(installed
     assert find_weights(None).path == shipped / SHIPPED_NAME
 
 
-def test_the_folder_that_a_variable_names_is_the_only_one(installed, folder):
+def test_the_shipped_model_is_found_whatever_folder_the_variable_names(installed, folder):
     shipped = installed / "pipeline" / "data" / "weights"
     shipped.mkdir(parents=True)
     put(shipped, SHIPPED_NAME)
     put(folder, COCO_NAME)
-    assert find_weights(None).path == folder / COCO_NAME
+    assert find_weights(None) == WeightsChoice(shipped / SHIPPED_NAME, "shipped with the program")
+    assert find_weights("person").path == shipped / SHIPPED_NAME
+    put(folder, SHIPPED_NAME)
+    assert find_weights(None).path == find_weights("person").path == folder / SHIPPED_NAME
