@@ -36,6 +36,10 @@ def _usable_name(name: str) -> str:
     return name
 
 
+CameraName = Annotated[str, AfterValidator(_usable_name)]
+Weight = Annotated[float, Field(ge=0.01, le=100.0)]
+
+
 class CameraSettings(Section):
     """One camera of several: its name, source and share; other keys are sections that lie over the run's.
 
@@ -45,13 +49,13 @@ class CameraSettings(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Annotated[str, AfterValidator(_usable_name)]
+    name: CameraName
     uri: SourceUri
     uri_env: VariableName | None = None
     detect_uri: SourceUri | None = None
     detect_uri_env: VariableName | None = None
     enabled: bool = True
-    weight: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
+    weight: Weight = 1.0
 
     @model_validator(mode="before")
     @classmethod

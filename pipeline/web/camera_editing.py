@@ -16,8 +16,8 @@ from pydantic import Field
 
 from pipeline.errors import InputError, StreamSegmentError
 from pipeline.file_names import user_path
-from pipeline.safe_uri import SourceUri, safe_name
-from pipeline.settings.camera_settings import ADDRESSES, CameraSettings
+from pipeline.safe_uri import SourceUri
+from pipeline.settings.camera_settings import ADDRESSES, CameraName, CameraSettings, Weight
 from pipeline.settings.loading import dump_settings
 from pipeline.settings.output_settings import ServeSettings
 from pipeline.settings.schema import Settings
@@ -38,25 +38,22 @@ _ADDRESS = re.compile(
 _ALLOWED = re.compile(rf"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://{_HOST}/?")
 
 
-Address = Annotated[str, Field(max_length=2048)]
-
-
 class NewCamera(Section):
-    """Adds a camera, with the settings of the run."""
+    """Adds a camera, with the settings of the run. Titles are the form's labels."""
 
-    name: str
-    uri: Address
-    detect_uri: Address | None = None
-    weight: float = 1.0
+    name: Annotated[CameraName, Field(title="Name")]
+    uri: Annotated[SourceUri, Field(title="Address")]
+    detect_uri: Annotated[SourceUri | None, Field(title="Sub-stream")] = None
+    weight: Weight = 1.0
 
 
 class ChangedCamera(Section):
     """Gives a camera another source or weight; None leaves it. The sub-stream belongs to the source."""
 
     camera: str
-    uri: Address | None = None
-    detect_uri: Address | None = None
-    weight: float | None = None
+    uri: Annotated[SourceUri | None, Field(title="Address")] = None
+    detect_uri: Annotated[SourceUri | None, Field(title="Sub-stream")] = None
+    weight: Weight | None = None
 
 
 class RemovedCamera(Section):
@@ -167,10 +164,13 @@ class CameraEditing:
 
     def _add(self, change: NewCamera) -> None:
         self._check(change)
+        for name in (camera.name for camera in self._cameras.settings.cameras):
+            if name.casefold() == change.name.casefold():
+                raise RequestError(409, f"Name: there is a camera {name} already; case makes no difference")
         if len(self._cameras.settings.cameras) >= MAX_CAMERAS:
             raise RequestError(409, f"there are {MAX_CAMERAS} cameras, which is the most")
         self._cameras.add(change.model_dump())
-        log.info("added the camera %s (%s), as a viewer of the page asked", change.name, safe_name(change.uri))
+        log.info("added the camera %s (%s), as a viewer of the page asked", change.name, change.uri)
 
     def _change(self, change: ChangedCamera) -> None:
         old = self._named(change.camera)
@@ -206,7 +206,7 @@ class CameraEditing:
 
     def _check(self, change: NewCamera | ChangedCamera) -> None:
         allowed = self._settings.camera_sources
-        if not all(uri is None or is_allowed(uri, allowed) for uri in (change.uri, change.detect_uri)):
+        if not all(uri is None or is_allowed(uri.reveal(), allowed) for uri in (change.uri, change.detect_uri)):
             raise RequestError(403, "this source is not allowed: serve.camera_sources lists schemes, hosts and devices")
 
     def _save(self) -> None:

@@ -127,7 +127,7 @@ def abort(request: web.Request) -> None:
 
 
 async def read_body(request: web.Request, kind: type[Change]) -> Change:
-    """The change that a request asks for, as JSON. Raises RequestError."""
+    """The change that a request asks for, as JSON. Raises RequestError, which names fields by their titles."""
     if request.content_type != "application/json":
         raise RequestError(415, "expected JSON (Content-Type: application/json)")
     try:
@@ -139,6 +139,8 @@ async def read_body(request: web.Request, kind: type[Change]) -> Change:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        if where in kind.model_fields:
+            where = kind.model_fields[where].title or where
         raise RequestError(400, f"{where}: {reason(first)}" if where else reason(first)) from None
 
 
