@@ -181,7 +181,7 @@ class Stream(ClosingRun):
     def _open_sinks(self) -> None:
         source = self._plan.source
         window = self._window or make_window(self.settings, self.controls)
-        planned = make_sinks(self.settings, source, self.controls, window, alone=self._camera is None)
+        planned = make_sinks(self.settings, source, self.controls, window, self._camera)
         if self.settings.serve.address is not None and self._camera is None:
             from pipeline.web.sink import WebSink
 

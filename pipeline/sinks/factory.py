@@ -78,7 +78,7 @@ def make_sinks(
     source: SourceInfo,
     controls: Controls | None = None,
     window: Window | None = None,
-    alone: bool = True,
+    camera: str | None = None,
 ) -> list[Sink]:
     """Returns the sinks of a run, unopened.
 
@@ -87,15 +87,15 @@ def make_sinks(
         source: the open source: stills are recorded as images, everything else as a video.
         controls: switch the recording of a run with a window or a page on and off, and of a camera of several.
         window: one of the sinks, if the run has one.
-        alone: whether this is the whole run, and no camera of several: these leave the service manager to the run.
+        camera: its name, if it is one of several: these leave the service manager to the run.
     """
     outputs = Outputs(Inputs.of_run(settings), settings.output.overwrite)
     sinks: list[Sink] = [] if window is None else [window]
-    has_viewers = settings.serve.address is not None or window is not None or not alone
+    has_viewers = settings.serve.address is not None or window is not None or camera is not None
     switched = has_viewers and source.kind is not SourceKind.STILLS
     if switched and controls is not None:
         record_dir = user_path(settings.output.record_dir, "output.record_dir")
-        sinks.append(SwitchedRecorder(settings.output, record_dir, controls, outputs))
+        sinks.append(SwitchedRecorder(settings.output, record_dir, controls, camera, outputs))
     elif settings.output.path is not None:
         stills = source.kind is SourceKind.STILLS
         sinks.append(Images(settings.output, outputs) if stills else make_recorder(settings.output, outputs))
@@ -105,7 +105,7 @@ def make_sinks(
         sinks.append(Detections(detections, outputs, settings.overlay.mask_threshold))
     if settings.virtual_camera.device is not None:
         sinks.append(VirtualCamera(settings.virtual_camera))
-    notifier = make_systemd_notifier() if alone else None
+    notifier = make_systemd_notifier() if camera is None else None
     # Closed first, so that it reports the end of the run before the other sinks take their time to finish files.
     return sinks if notifier is None else [notifier, *sinks]
 

@@ -26,6 +26,10 @@ from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
 log = logging.getLogger(__name__)
 
 
+SAVE_EVERY_S = 600.0
+"""How often the running time is saved while no segment begins or ends."""
+
+
 class SegmentList:
     """Names of segments, oldest first, with the running time at which each ended.
 
@@ -43,7 +47,7 @@ class SegmentList:
 
     def __init__(self, path: Path, name_pattern: re.Pattern[str], clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._opened_at_s = clock()
+        self._opened_at_s = self._saved_at_s = clock()
         self._run_s = 0.0
         self._ended_s: dict[str, float] = {}
         self._lock, self._file = _locked_list(numbered(path))
@@ -67,6 +71,11 @@ class SegmentList:
     def remove(self, name: str) -> None:
         """Remove a segment that was deleted, if it is there."""
         if self._ended_s.pop(name, None) is not None:
+            self._save()
+
+    def save_when_due(self) -> None:
+        """Save the running time if that was not done for long: the program may end by a power cut."""
+        if self._clock() - self._saved_at_s >= SAVE_EVERY_S:
             self._save()
 
     def close(self) -> None:
@@ -94,11 +103,16 @@ class SegmentList:
     def _save(self) -> None:
         if self._file is None:
             return
+        self._saved_at_s = self._clock()
         content = {"run_s": round(self._now_s(), 3), "segments": list(self._ended_s.items())}
         try:
             replace_file(self._file, json.dumps(content).encode("ascii"), durable=True)
         except OSError as error:
             log.warning("the list of segments %s was not saved: %s", self._file, error.strerror or error)
+
+
+def _list_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.segments")
 
 
 def _locked_list(names: Iterator[Path]) -> tuple[BinaryIO | None, Path | None]:
@@ -114,7 +128,7 @@ def _locked_list(names: Iterator[Path]) -> tuple[BinaryIO | None, Path | None]:
             lock.close()
             log.warning("%s cannot be locked (%s): segments of earlier runs are kept", lock.name, error.strerror)
             return None, None
-        return lock, name.with_name(f".{name.name}.segments")
+        return lock, _list_file(name)
     raise AssertionError("there are always more numbers")
 
 
@@ -141,8 +155,8 @@ class SegmentRecorder(Recorder):
 
     Segments follow each other without losing a frame. Those in the program's own list (`SegmentList`), and only they,
     are deleted, the oldest first, when they take too much space (`keep_bytes`), are too old (`keep_s`), or the disk is
-    too full (`min_free_bytes`; the newest stays), also while no frame comes. While the disk is still too full,
-    recording pauses with a warning.
+    too full (`min_free_bytes`; the newest stays), also while no frame comes and before the first one. While the disk is
+    still too full, recording pauses with a warning.
 
     Args:
         settings: path, quality, audio, duration and limits.
@@ -202,7 +216,7 @@ class SegmentRecorder(Recorder):
 
     def idle(self, message: str) -> None:
         """Keep the limits while no frame comes, also for days. Raises RunError as `write` does."""
-        if self._list is None or self._source is None:
+        if self._source is None or (self._list is None and not _list_file(self._path).exists()):
             return
         # When a live source comes back after that long, its frame begins another segment anyway.
         is_live = self._source.kind is SourceKind.LIVE
@@ -217,8 +231,11 @@ class SegmentRecorder(Recorder):
         try:
             if self._recording is not None and is_over:
                 self._finish()
-            if (begins_next and self._recording is None) or self._clock() >= self._next_check_s:
-                self._enforce_limits()
+            begins = begins_next and self._recording is None
+            if begins or self._clock() >= self._next_check_s:
+                self._next_check_s = self._clock() + CHECK_EVERY_S
+                self._delete_old()
+                self._pause_or_resume(may_pause=begins or self._recording is not None)
         except OSError as error:
             raise RunError(f"Recording to {self._path.parent} failed: {error.strerror or error}.") from error
 
@@ -287,9 +304,8 @@ class SegmentRecorder(Recorder):
                 found[path] = path.stat().st_size
         return found
 
-    def _enforce_limits(self) -> None:
-        """Delete segments beyond the limits, then pause or resume."""
-        self._next_check_s = self._clock() + CHECK_EVERY_S
+    def _delete_old(self) -> None:
+        """Delete segments beyond the limits."""
         written, segments = self._segment_list(), self._segment_bytes()
         total_bytes = sum(segments.values())
         keep_s = self._settings.keep_s or float("inf")
@@ -310,8 +326,13 @@ class SegmentRecorder(Recorder):
                 log.info("deleted the old recording %s", path)
                 written.remove(path.name)
                 total_bytes -= size
+        written.save_when_due()
+
+    def _pause_or_resume(self, may_pause: bool) -> None:
+        """Pause if the disk is too full and something is to be recorded; resume if there is room."""
         if self._is_full():
-            self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
+            if may_pause:
+                self._pause(f"less than {self._settings.min_free_bytes / 1e6:g} MB are free in {self._path.parent}")
         elif self._paused:
             log.warning("recording resumed without %s", plural(self._skipped_frames, "frame"))
             self._paused, self._skipped_frames = False, 0

@@ -42,7 +42,7 @@ class SwitchedRecorder(Sink):
 
     The first recording goes to `settings.path`, if set, and later ones next to it (out-2.mp4). Without a path,
     recordings are named after the time at which they begin, and the camera in a run with several, in `folder`. Names
-    that are taken get a number.
+    that are taken get a number. Segments are kept within their limits also while nothing is recorded.
 
     A failure of the recording to `settings.path` ends the run; any other recording is switched off, and the controls
     show the reason.
@@ -51,6 +51,7 @@ class SwitchedRecorder(Sink):
         settings: path, quality, audio.
         folder: for recordings without a path.
         controls: switch the recording, and show its file.
+        camera: its name in a run with several.
         outputs: the files that the run writes, the one at `settings.path` among them.
         wall_clock: local time, for file names.
         make: makes the recorder of each recording.
@@ -64,6 +65,7 @@ class SwitchedRecorder(Sink):
         settings: RecorderSettings,
         folder: Path,
         controls: Controls,
+        camera: str | None = None,
         outputs: Outputs | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
         make: Callable[[RecorderSettings, Outputs], Recorder] = make_recorder,
@@ -71,11 +73,14 @@ class SwitchedRecorder(Sink):
         self._settings = settings
         self._folder = folder
         self._controls = controls
+        self._camera = camera
         self._outputs = outputs or Outputs()
         self._wall_clock, self._make = wall_clock, make
         self._context: RunContext | None = None
         self._recorder: Recorder | None = None
         self._requested: Recorder | None = None
+        self._next: Recorder | None = None
+        self._limits_problem = ""
         self._recorders: list[Recorder] = []
         self._take = 0
 
@@ -93,7 +98,7 @@ class SwitchedRecorder(Sink):
         """Check the path in the settings, if any. Raises InputError."""
         self._context = context
         if self._settings.path is not None:
-            self._requested = self._make(self._settings, self._outputs)
+            self._next = self._requested = self._make(self._settings, self._outputs)
             self._requested.open(context)
 
     def write(self, presentation: Presentation) -> None:
@@ -105,7 +110,7 @@ class SwitchedRecorder(Sink):
             return  # switched on after this frame was drawn without an overlay; the next one has it
         if controls.take != self._take:
             self._take = controls.take
-            self._start(presentation.segmented.frame.camera)
+            self._start()
         if self._recorder is not None:  # None after a failure
             self._guarded(lambda recorder: self._write(recorder, presentation))
 
@@ -118,8 +123,10 @@ class SwitchedRecorder(Sink):
         """Finish a recording that was switched off while no frames arrive. Raises RunError as `write` does."""
         if not self._controls.state.recording:
             self._finish()
-        elif self._recorder is not None:
+        if self._recorder is not None:
             self._guarded(lambda recorder: recorder.idle(message))
+        elif self._settings.segment_s is not None:
+            self._keep_limits()
 
     def close(self) -> None:
         """Finish the recording. Raises RunError if that fails for the recording to `settings.path`."""
@@ -127,8 +134,9 @@ class SwitchedRecorder(Sink):
         try:
             self._finish()
         finally:
-            if self._requested is not None:
-                self._requested.close()
+            for recorder in (self._requested, self._next):
+                if recorder is not None:
+                    recorder.close()
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -140,26 +148,42 @@ class SwitchedRecorder(Sink):
         current = {recorder.current for recorder in tuple(self._recorders)}
         return [Recording(Path(path), path in current) for path in self.outputs]
 
-    def _start(self, camera: str | None) -> None:
-        if self._context is None:
-            raise RuntimeError("SwitchedRecorder.write needs open() first")
-        path = None if self._settings.path is None else user_path(self._settings.path, "--output")
+    def _start(self) -> None:
         try:
-            if path is None:
-                check_folder(self._folder, "The recording cannot start")
-                # segments have the time in their names already
-                name = f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}" if self._settings.segment_s is None else "recording"
-                path = self._folder / f"{name if camera is None else f'{camera}_{name}'}.mp4"
-            if self._requested is not None and not self._recorders:
-                self._recorder = self._requested
-            else:
-                settings = self._settings.model_copy(update={"path": str(path)})
-                self._recorder = self._make(settings, Outputs(self._outputs.inputs, reports=False))
-                self._recorder.open(self._context)
+            self._recorder = self._next or self._opened()
         except _FAILURES as error:
             self._fail(error)
             return
+        self._next = None
         self._recorders.append(self._recorder)
+
+    def _opened(self) -> Recorder:
+        """A recorder for the next recording."""
+        if self._context is None:
+            raise RuntimeError("SwitchedRecorder.write needs open() first")
+        path = None if self._settings.path is None else user_path(self._settings.path, "--output")
+        if path is None:
+            check_folder(self._folder, "The recording cannot start")
+            # segments have the time in their names already
+            name = f"{self._wall_clock():%Y-%m-%d_%H-%M-%S}" if self._settings.segment_s is None else "recording"
+            path = self._folder / f"{name if self._camera is None else f'{self._camera}_{name}'}.mp4"
+        settings = self._settings.model_copy(update={"path": str(path)})
+        recorder = self._make(settings, Outputs(self._outputs.inputs, reports=False))
+        recorder.open(self._context)
+        return recorder
+
+    def _keep_limits(self) -> None:
+        """Keep the segments that there are within their limits while nothing is recorded."""
+        if self._settings.path is None and not self._folder.is_dir():
+            return  # nothing was recorded there
+        try:
+            if self._next is None:
+                self._next = self._opened()
+            self._next.idle("")
+        except _FAILURES as error:
+            if str(error) != self._limits_problem:  # once: it fails with every check
+                self._limits_problem = str(error)
+                log.warning("old recordings are not deleted: %s", error)
 
     def _finish(self) -> None:
         if self._recorder is None:

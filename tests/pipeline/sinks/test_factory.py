@@ -98,9 +98,9 @@ def test_several_cameras_have_one_window_if_there_is_a_screen():
 
 def test_a_camera_of_several_can_be_recorded_from_the_window_of_all():
     wanted = settings()
-    (sink,) = make_sinks(wanted, context().source, Controls(wanted.overlay), alone=False)
+    (sink,) = make_sinks(wanted, context().source, Controls(wanted.overlay), camera="hall")
     assert type(sink) is SwitchedRecorder
-    assert make_sinks(wanted, context(kind=SourceKind.STILLS).source, Controls(wanted.overlay), alone=False) == []
+    assert make_sinks(wanted, context(kind=SourceKind.STILLS).source, Controls(wanted.overlay), camera="hall") == []
 
 
 def test_the_screen_is_not_checked_without_a_window():

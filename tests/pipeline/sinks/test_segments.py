@@ -19,7 +19,7 @@ from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks import segments
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import Recorder
-from pipeline.sinks.segments import CHECK_EVERY_S, SegmentList, SegmentRecorder, make_recorder
+from pipeline.sinks.segments import CHECK_EVERY_S, SAVE_EVERY_S, SegmentList, SegmentRecorder, make_recorder
 from tests.pipeline.fakes import FakeClock
 from tests.pipeline.sinks.presentations import context, presentation
 
@@ -164,6 +164,51 @@ def test_limits_hold_while_no_frame_comes(tmp_path):
     disk.record(25)
     disk.recorder.close()
     assert disk.names() == ["kiosk-20260314-150927-0002.mp4"]
+
+
+def test_limits_hold_before_the_first_frame(tmp_path):
+    old_segments(tmp_path, 10, 10, 10)  # after 1000, 2000 and 3000 of 3400 seconds
+    disk = Disk(tmp_path, keep_s=1000.0).opened()
+    disk.clock.now_s += CHECK_EVERY_S
+    disk.recorder.idle("")
+    assert kept(disk) == ["kiosk-20260101-000003-0003.mp4"]
+    disk.clock.now_s += 590.0
+    disk.recorder.idle("")
+    assert len(kept(disk)) == 1
+    disk.clock.now_s += 20.0
+    disk.recorder.idle("")
+    assert kept(disk) == []
+    disk.recorder.close()
+
+
+def test_where_nothing_was_recorded_no_list_is_made(tmp_path):
+    disk = Disk(tmp_path, keep_s=1000.0).opened()
+    disk.clock.now_s += CHECK_EVERY_S
+    disk.recorder.idle("")
+    assert list(tmp_path.iterdir()) == []
+    disk.recorder.close()
+
+
+def test_running_time_that_a_power_cut_takes_is_short(tmp_path):
+    old_segments(tmp_path, 10, 10, 10)
+    disk = Disk(tmp_path, keep_s=1e6).opened()
+    for _ in range(1000):
+        disk.clock.now_s += 60.0
+        disk.recorder.idle("")
+    saved_s = json.loads((tmp_path / ".kiosk.mp4.segments").read_bytes())["run_s"]
+    assert 3400.0 + 60_000.0 - SAVE_EVERY_S - 60.0 <= saved_s <= 3400.0 + 60_000.0
+    disk.recorder.close()
+
+
+def test_a_full_disk_pauses_nothing_while_nothing_is_recorded(tmp_path, caplog):
+    old_segments(tmp_path, 10, 10, 10)
+    disk = Disk(tmp_path, min_free_bytes=1000).opened()
+    disk.free = 0
+    disk.clock.now_s += CHECK_EVERY_S
+    disk.recorder.idle("")
+    assert kept(disk) == ["kiosk-20260101-000003-0003.mp4"]
+    assert "paused" not in caplog.text
+    disk.recorder.close()
 
 
 def test_a_recorded_source_that_waits_does_not_end_its_segment(tmp_path):

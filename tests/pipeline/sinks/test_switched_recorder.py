@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
+from pipeline.records import SourceKind
 from pipeline.settings.output_settings import OverlaySettings, RecorderSettings
 from pipeline.sinks.recorder import Recorder
-from pipeline.sinks.segments import SegmentRecorder
+from pipeline.sinks.segments import CHECK_EVERY_S, SegmentRecorder
 from pipeline.sinks.switched_recorder import Recording, SwitchedRecorder
 from tests.pipeline.sinks.presentations import context, presentation
 
@@ -26,18 +27,19 @@ def frames_in(path):
 class Run:
     """A recorder and the frames that it is given, each with the controls as they stand."""
 
-    def __init__(self, folder, path=None, recording=None, segment_s=None):
+    def __init__(self, folder, path=None, recording=None, camera=None, kind=SourceKind.RECORDED, **settings):
         self.now_s, self.free = 0.0, 10**12
         self.controls = Controls(OverlaySettings(), recording=path is not None if recording is None else recording)
-        settings = RecorderSettings(path=path and str(path), preset="ultrafast", segment_s=segment_s)
+        settings = RecorderSettings(path=path and str(path), preset="ultrafast", **settings)
         self.sink = SwitchedRecorder(
             settings,
             folder,
             self.controls,
+            camera,
             wall_clock=lambda: NOON,
             make=self.make,
         )
-        self.sink.open(context())
+        self.sink.open(context(kind=kind))
         self.index = 0
 
     def make(self, settings, outputs):
@@ -80,25 +82,84 @@ def test_switched_off_while_no_frames_arrive(tmp_path):
     assert list(run.sink.outputs) == [str(recording)]
 
 
-def test_segments_keep_their_limits_while_no_frames_arrive(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(SegmentRecorder, "idle", lambda recorder, message: told.append(recorder.current))
-    run = Run(tmp_path, tmp_path / "out.mp4", segment_s=5.0)
-    run.sink.idle("")
+def segments_in(folder):
+    return [path.name for path in folder.iterdir() if path.suffix == ".mp4"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("recording", [True, False])
+def test_segments_keep_their_limits_while_no_frames_arrive(tmp_path, named, recording):
+    path = tmp_path / "out.mp4" if named else None
+    run = Run(tmp_path, path, camera="hall", kind=SourceKind.LIVE, segment_s=5.0, keep_s=60.0)
+    run.controls.set_recording(True)
     run.frames(1)
+    run.controls.set_recording(recording)
     run.sink.idle("")
-    assert told == list(run.sink.outputs) != []
+    run.now_s += 5.0
+    run.sink.idle("")
+    assert [made.writing for made in run.sink.recordings()] == [False]
+    run.now_s += 54.0
+    run.sink.idle("")
+    assert len(segments_in(tmp_path)) == 1
+    run.now_s += 2 * CHECK_EVERY_S
+    run.sink.idle("")
+    assert segments_in(tmp_path) == []
+    run.controls.set_recording(True)
+    run.frames(1)
+    run.sink.close()
+    assert [frames_in(tmp_path / name) for name in segments_in(tmp_path)] == [1]
+    assert len(run.sink.outputs) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_segments_of_an_earlier_run_keep_their_limits_before_anything_is_recorded(tmp_path, named):
+    path = tmp_path / "out.mp4" if named else None
+    earlier = Run(tmp_path, path, recording=True, segment_s=5.0)
+    earlier.controls.set_recording(True)
+    earlier.frames(1)
+    earlier.sink.close()
+    assert len(segments_in(tmp_path)) == 1
+    run = Run(tmp_path, path, recording=False, segment_s=5.0, keep_s=60.0)
+    for _ in range(2):  # the list is read at the first
+        run.sink.idle("")
+        run.now_s += 61.0
+    run.sink.idle("")
+    assert segments_in(tmp_path) == []
     run.sink.close()
     run.sink.idle("")
-    assert len(told) == 1
+
+
+def test_before_there_is_a_folder_for_recordings_no_limits_are_kept(tmp_path, caplog):
+    run = Run(tmp_path / "absent", segment_s=5.0, keep_s=60.0)
+    run.sink.idle("")
+    run.sink.close()
+    assert caplog.messages == []
+
+
+def test_limits_that_cannot_be_kept_are_one_warning_and_end_nothing(tmp_path, caplog):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    run = Run(tmp_path, folder / "out.mp4", segment_s=5.0, keep_s=60.0)
+    run.frames(1)
+    run.controls.set_recording(False)
+    run.sink.idle("")
+    shutil.rmtree(folder)
+    for _ in range(10):
+        run.now_s += 0.5 * CHECK_EVERY_S
+        run.sink.idle("")
+    assert caplog.text.count("old recordings are not deleted") == 1
+    folder.mkdir()
+    run.sink.idle("")
+    run.controls.set_recording(True)
+    run.frames(1)
+    run.sink.close()
+    assert len(segments_in(folder)) == 1
 
 
 def test_a_recording_of_one_of_several_cameras_has_its_name(tmp_path):
-    run = Run(tmp_path)
+    run = Run(tmp_path, camera="hall")
     run.controls.set_recording(True)
-    made = run.frame()
-    frame = replace(made.segmented.frame, camera="hall")
-    run.sink.write(replace(made, segmented=replace(made.segmented, frame=frame)))
+    run.frames(1)
     run.sink.close()
     assert [path.name for path in tmp_path.iterdir()] == ["hall_2026-03-04_12-05-06.mp4"]
 
