@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pipeline.runtime.stream_lag import StreamLag
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_detect_source
+from pipeline.sources.live import ThrottledLog
 from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,10 @@ class Substream:
     Args:
         source: closed; a live one that reconnects by itself.
         errors: where a failure of the thread is reported. A stream that is lost is none.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, source: Source, errors: FirstError) -> None:
+    def __init__(self, source: Source, errors: FirstError, clock: Clock = time.monotonic) -> None:
         self._source = source
         self._arrived: Slot[Frame] = Slot(MOST_ARRIVED, Overflow.DROP_OLDEST)
         self._stage = Stage("sub-stream", self._read, errors, outlets=(self._arrived,))
@@ -46,6 +49,7 @@ class Substream:
         self._arrived_at_s: float | None = None
         self._lost = False
         self._has_come = False
+        self._log = ThrottledLog(log, clock)
 
     def start(self) -> None:
         """Open and read the sub-stream, in a thread."""
@@ -59,6 +63,7 @@ class Substream:
         """End the thread. May be called without `start`."""
         self.interrupt()
         self._stage.wait(CLOSE_DEADLINE_S)
+        self._log.summarize(at_end=True)
 
     def to_infer(self, frame: Frame) -> Frame | None:
         """Returns what to infer now that the main stream has given a frame; None: nothing new.
@@ -108,6 +113,7 @@ class Substream:
         return None if due is None else replace(due, captured_at_s=due.captured_at_s + self._lag.seconds)
 
     def _note_loss(self, frame: Frame) -> None:
+        self._log.summarize()
         if self._arrived_at_s is None:
             self._arrived_at_s = frame.captured_at_s  # it has as long to appear as it may be silent later
         lost = frame.captured_at_s - self._arrived_at_s > STALE_S
@@ -116,11 +122,12 @@ class Substream:
         self._lost = lost
         name = frame.camera or frame.source_id
         if lost and not self._has_come:  # an RTSP stream takes longer than that to open
-            log.info("%s: the network gets the main stream until the sub-stream is there", name)
+            self._log.write(logging.INFO, f"{name}: the network gets the main stream until the sub-stream is there")
         elif lost:
-            log.warning("%s: no picture of the sub-stream for %g s; the network gets the main stream", name, STALE_S)
+            text = f"{name}: no picture of the sub-stream for {STALE_S:g} s; the network gets the main stream"
+            self._log.write(logging.WARNING, text)
         else:
-            log.warning("%s: the network gets the sub-stream", name)
+            self._log.write(logging.WARNING, f"{name}: the network gets the sub-stream")
 
     def _read(self) -> None:
         try:
@@ -134,4 +141,4 @@ class Substream:
 def make_substream(settings: SourceSettings, errors: FirstError, clock: Clock) -> Substream | None:
     """The sub-stream that the settings name; None without one. Raises InputError if it cannot be one."""
     source = make_detect_source(settings, clock)
-    return None if source is None else Substream(source, errors)
+    return None if source is None else Substream(source, errors, clock)

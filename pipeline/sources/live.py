@@ -19,6 +19,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from pipeline.errors import InputError, RunError, StreamSegmentError
+from pipeline.labels import plural
 from pipeline.records import Clock, Frame, Image, SourceInfo
 from pipeline.safe_uri import mask_uris
 from pipeline.settings.source_settings import ReconnectSettings
@@ -36,6 +37,9 @@ latency."""
 
 JOIN_TIMEOUT_S = 0.5
 """How long `close` waits for the device's thread before abandoning it."""
+
+LOG_EVERY_S = 600.0
+"""How often the repetitions of a line are logged."""
 
 MAX_STUCK = 2
 """How many connections may hang in a driver; with so many, one has to end before another is tried."""
@@ -177,6 +181,44 @@ class LiveSource(Source):
             self._slot.close()
 
 
+class ThrottledLog:
+    """Logs a line at once, and its repetitions as one line with their number every `LOG_EVERY_S`.
+
+    A camera that is lost and back every few seconds, for days, fills the log otherwise.
+
+    Args:
+        log: gets the lines.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, log: logging.Logger, clock: Clock) -> None:
+        self._log, self._clock = log, clock
+        self._since_s = 0.0
+        self._repetitions: dict[tuple[int, str], int] = {}  # the line that came last is the last one
+
+    def write(self, level: int, text: str) -> None:
+        """Log a line, or count it as a repetition."""
+        self.summarize()
+        if not self._repetitions:
+            self._since_s = self._clock()
+        count = self._repetitions.pop((level, text), None)
+        if count is None:
+            self._log.log(level, "%s", text)
+        self._repetitions[level, text] = 0 if count is None else count + 1
+
+    def summarize(self, at_end: bool = False) -> None:
+        """Log the repetitions if they are due, or `at_end`."""
+        passed_s = self._clock() - self._since_s
+        if not self._repetitions or (passed_s < LOG_EVERY_S and not at_end):
+            return
+        repeated = {line: count for line, count in self._repetitions.items() if count}
+        for (level, text), count in repeated.items():
+            period = plural(max(1, round(passed_s / 60)), "minute").removeprefix("1 ")
+            self._log.log(level, "%s (%s in the last %s)", text, plural(count, "more time"), period)
+        self._since_s += passed_s
+        self._repetitions = {} if at_end else dict.fromkeys(repeated, 0)
+
+
 class ReconnectingSource(Source):
     """Makes and opens live sources, the next one whenever one is lost.
 
@@ -217,6 +259,7 @@ class ReconnectingSource(Source):
         self._expected = expected if settings.at_start else None
         self._was_connected = True
         self._logged = ""
+        self._log = ThrottledLog(log, clock)
 
     def open(self) -> SourceInfo:
         try:
@@ -233,6 +276,7 @@ class ReconnectingSource(Source):
 
     def read(self) -> Frame | None:
         while self._opened and not self._pacer.interrupted:
+            self._log.summarize()
             if self.state.text and not self._reconnect():
                 continue
             assert self._source is not None
@@ -247,6 +291,7 @@ class ReconnectingSource(Source):
     def close(self) -> None:
         self._opened = False
         self.state.text = ""
+        self._log.summarize(at_end=True)
         self._drop()
 
     def interrupt(self) -> None:
@@ -275,7 +320,7 @@ class ReconnectingSource(Source):
 
     def _lose(self, reason: str, state_text: str) -> None:
         self.state.text, self._logged = state_text, reason
-        log.warning("%s; retrying", reason)
+        self._log.write(logging.WARNING, f"{reason}; retrying")
         self._drop()
 
     def _reconnect(self) -> bool:
@@ -291,10 +336,10 @@ class ReconnectingSource(Source):
             # Each reason once: a camera that is off for a weekend fills the log otherwise.
             if str(error) != self._logged and not self._pacer.interrupted:
                 self._logged = str(error)
-                log.info("%s", error)
+                self._log.write(logging.INFO, str(error))
             self._drop()
             return False
-        log.info("%s is connected%s", self._name, " again" if self._was_connected else "")
+        self._log.write(logging.INFO, f"{self._name} is connected{' again' if self._was_connected else ''}")
         self.state.reconnects += self._was_connected
         self._was_connected = True
         self.state.text = ""

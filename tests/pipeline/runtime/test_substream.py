@@ -166,6 +166,20 @@ def test_without_a_picture_for_a_second_the_network_gets_the_main_stream(steered
     assert caplog.messages[2:] == ["fake: no picture of the sub-stream for 1 s; the network gets the main stream"]
 
 
+def test_a_sub_stream_that_comes_and_goes_logs_each_line_once_and_then_their_number(steered, caplog):
+    caplog.set_level(logging.INFO, "pipeline.runtime.substream")
+    for number in range(4):
+        steered.give(10.0 + 3 * number)
+        steered.main(2 * number, 10.01 + 3 * number)
+        steered.main(2 * number + 1, 12.0 + 3 * number)
+    lost = "fake: no picture of the sub-stream for 1 s; the network gets the main stream"
+    back = "fake: the network gets the sub-stream"
+    assert caplog.messages == [lost, back]
+    steered.substream.close()
+    numbers = [f"{text} ({count} more times in the last minute)" for text, count in ((back, 2), (lost, 3))]
+    assert caplog.messages[2:] == numbers
+
+
 def test_a_picture_from_before_the_main_stream_was_lost_is_not_used(steered):
     steered.give(10.0)
     assert steered.main(0, 15.0) == (0, None)

@@ -216,6 +216,26 @@ def test_reconnecting_continues_index_and_time_at_the_new_size(
     assert source.read() is None
 
 
+def test_a_camera_that_comes_and_goes_for_an_hour_logs_a_few_lines_that_count_every_loss(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    devices = [FakeDevice([picture(60.0 * number)]) for number in range(60)]
+    source = reconnecting(Connections(clock, *devices), clock)
+    source.open()
+    for _ in devices:
+        assert source.read() is not None
+        clock.advance(59.5)  # and half a second until it is connected again
+    source.close()
+    assert source.state.reconnects == 59
+    lost, back = "camera 7 was unplugged; retrying", "camera 7 is connected again"
+    counts = [9, *4 * [10], 9]  # with the first, each 59 times
+    numbers = [
+        f" ({count} more times in the last {9 if part == 5 else 10} minutes)" for part, count in enumerate(counts)
+    ]
+    assert caplog.messages == [text + number for number in ("", *numbers) for text in (lost, back)]
+
+
 def test_the_end_of_a_run_while_it_reconnects_is_no_failure(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
