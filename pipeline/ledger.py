@@ -62,7 +62,7 @@ class RunStats:
         sink_dropped: presented frames that a sink could not take, by the sink's name.
         capture_fps, inference_fps, display_fps: over the last seconds, or over the run in a final summary.
         latency_p50_s, latency_p95_s: from capture to presentation.
-        inference_p50_s: time in the segmenter.
+        inference_p50_s: time in the segmenter, of the frames that it got after its first answer.
         last_latency_s: of the frame that was presented last.
     """
 
@@ -195,11 +195,12 @@ class RunLedger:
         with self._lock:
             self._capture.tick(now_s)
 
-    def inferred(self, now_s: float, took_s: float) -> None:
-        """The segmenter finished a frame."""
+    def inferred(self, now_s: float, took_s: float | None) -> None:
+        """The segmenter finished a frame; the time is None where it was preparing itself meanwhile."""
         with self._lock:
             self._inference.tick(now_s)
-            self._inference_time.add(took_s)
+            if took_s is not None:
+                self._inference_time.add(took_s)
 
     def presented(self, segmented: SegmentedFrame) -> None:
         """A frame was shown to the sinks; its `times.presented_at_s` is set."""

@@ -103,6 +103,7 @@ class InferenceStage:
         self._in_hand: deque[Frame] = deque()
         self._batches: deque[Batch] = deque()
         self._description = ""
+        self._prepared_at_s: float | None = None
 
     def run(self) -> None:
         """Infer until nothing is left to do.
@@ -220,6 +221,8 @@ class InferenceStage:
                 yield UnredactedFrame(frame, Instances.empty(), None, times)
             return
         self._record_engine()
+        if self._prepared_at_s is None:
+            self._prepared_at_s = answer[2]
         for frame, reported in zip(batch.frames, answer[0], strict=True):
             yield self._result(frame, reported, answer, len(batch.frames))
 
@@ -234,7 +237,9 @@ class InferenceStage:
         # A frame's share of its batch, and what was done for it alone.
         _, inference_began_at_s, inference_ended_at_s = answer
         took_s = (inference_ended_at_s - inference_began_at_s) / batch_size + ended_at_s - began_at_s
-        self._ledger.inferred(ended_at_s, took_s)
+        assert self._prepared_at_s is not None
+        # With the first answer, and beside it, engines are compiled and compared.
+        self._ledger.inferred(ended_at_s, took_s if inference_began_at_s >= self._prepared_at_s else None)
         captured_at_s = frame.captured_at_s
         times = StageTimes(captured_at_s, inference_began_at_s, ended_at_s, inferred_from_s=captured_at_s)
         found = Detections(frame, reported, self._detections.truncates(reported))

@@ -123,6 +123,21 @@ def test_batches_are_full_but_for_the_last_and_the_order_stays():
     assert ledger.overall().inference_p50_s == pytest.approx(0.25, rel=0.02)
 
 
+def test_frames_that_came_before_the_first_answer_do_not_count_in_the_time_of_a_frame():
+    """Engines are compiled and compared with it."""
+    clock, ledger = FakeClock(100.0), RunLedger()
+
+    def think(index):
+        clock.now_s += 30.0 if index < 3 else 0.25
+
+    with pytest.raises(SlotClosed):
+        infer(
+            BatchSegmenter(think), filled(4), Slot(10, Overflow.WAIT), ledger=ledger, clock=clock, batching=Batching(3)
+        )
+    assert ledger.overall().inferred == 4
+    assert ledger.overall().inference_p50_s == pytest.approx(0.25, rel=0.02)
+
+
 def test_single_frames_are_batches_of_one():
     segmenter, results = BatchSegmenter(), Slot(10, Overflow.WAIT)
     with pytest.raises(SlotClosed):
