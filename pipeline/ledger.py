@@ -225,7 +225,7 @@ class RunLedger:
     # -- the run ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
-        """The network is loaded: what is lost from now on is lost because a stage is busy."""
+        """The network has given its first result: what is lost from now on is lost because a stage is busy."""
         with self._lock:
             if self._cause is DropCause.LOADING:
                 self._cause = DropCause.BUSY
@@ -243,7 +243,7 @@ class RunLedger:
 
     @property
     def loading(self) -> bool:
-        """Whether the network is not loaded yet."""
+        """Whether the network has given no result yet: it is loaded, compiled, and its engines are compared."""
         return self._cause is DropCause.LOADING
 
     def record(self, decision: object) -> None:

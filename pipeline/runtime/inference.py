@@ -113,7 +113,6 @@ class InferenceStage:
         """
         try:
             self._segmenter.open()
-            self._ledger.ready()
             self._record_engine()
             with ExitStack() as threads:
                 pool, depth = self._start_workers(threads)
@@ -223,6 +222,7 @@ class InferenceStage:
         self._record_engine()
         if self._prepared_at_s is None:
             self._prepared_at_s = answer[2]
+            self._ledger.ready()
         for frame, reported in zip(batch.frames, answer[0], strict=True):
             yield self._result(frame, reported, answer, len(batch.frames))
 

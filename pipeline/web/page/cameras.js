@@ -5,6 +5,7 @@ import { element } from "./plots.js";
 
 const byId = (id) => document.getElementById(id);
 const tiles = new Map(); // camera's name → Tile
+const LIVE_S = 2; // a picture is live for so long
 const run = { statusAt: -Infinity, ended: false, refused: "", coming: 0, wanted: 0, limit: 0 };
 
 class Tile {
@@ -85,17 +86,24 @@ class Tile {
     bitmap.close();
   }
 
-  show({ enabled, state, fps, seen, recording, source, sub_stream: subStream }) {
+  show(status) {
+    const { enabled, state, fps, seen, recording, source, sub_stream: subStream } = status;
+    const live = isLive(status);
     [source, subStream].forEach((shown, number) => (this.addresses[number].placeholder = shown ?? "none"));
     if (!this.changing) this.toggle.checked = enabled;
     if (this.words.textContent !== state) this.words.textContent = state;
     this.words.hidden = !state;
-    this.root.classList.toggle("stale", Boolean(state));
+    this.root.classList.toggle("stale", !live);
     const rate = fps.display === null ? "" : `${Math.round(fps.display)} fps`;
-    const numbers = state ? "" : [rate, seen].filter(Boolean).join(" · ");
+    const numbers = !live ? "" : [rate, seen].filter(Boolean).join(" · ");
     if (this.numbers.textContent !== numbers) this.numbers.textContent = numbers;
     this.root.classList.toggle("recording", recording);
   }
+}
+
+// Whether a camera's pictures come; while the network is prepared, they come without masks.
+function isLive({ enabled, state, frame_age_s: age }) {
+  return enabled && (!state || (age !== null && age < LIVE_S));
 }
 
 // What somebody has typed into a form, by name.
@@ -132,7 +140,7 @@ function showStatus({ cameras, editable, viewers, max_viewers: limit }) {
   byId("add").hidden = !editable;
   const wanted = cameras.filter(({ enabled }) => enabled);
   run.wanted = wanted.length;
-  run.coming = wanted.filter(({ state }) => !state).length;
+  run.coming = wanted.filter(isLive).length;
   run.limit = viewers >= limit ? limit : 0;
 }
 

@@ -71,6 +71,28 @@ def test_started_again_it_replaces_nothing_that_it_has_recorded():
     assert [settings.output.overwrite for settings in host.settings] == [True, False]
 
 
+def test_until_the_networks_first_result_frames_come_and_the_state_says_why_they_have_no_masks():
+    prepared, answered, seen = threading.Event(), threading.Event(), []
+
+    def think(index):
+        seen.append(index)
+        if len(seen) == 1:
+            prepared.wait(DEADLINE_S)
+        else:
+            answered.set()
+
+    host = Host(FakeSource(None, SourceKind.LIVE), segmenter=FakeSegmenter(before=think))
+    entry = entry_of(host, slate={"loading": "One moment"})
+    entry.start()
+    assert host.came.wait(DEADLINE_S)
+    assert entry.state == "One moment"
+    prepared.set()
+    assert answered.wait(DEADLINE_S)
+    assert entry.state == ""
+    entry.disable()
+    entry.join()
+
+
 def test_a_lost_source_is_offline_since_its_last_frame():
     clock = FakeClock(1000.0)
     waiting = threading.Event()

@@ -10,18 +10,20 @@ from tests.pipeline.runs import assert_accounted_for, stream_of
 
 
 def test_live_exact_the_newest_frame_wins_and_drops_are_counted():
-    started, release, first_shown = threading.Event(), threading.Event(), threading.Event()
+    started = threading.Event(), threading.Event()
+    release, first_shown = threading.Event(), threading.Event()
 
     def think(index):
-        if index == 0:
-            started.set()
-            release.wait(DEADLINE_S)
-        else:
+        if index > 0:
             first_shown.wait(DEADLINE_S)  # else its result may be pushed out by the next ones
+        if index < 2:
+            started[index].set()
+        if index == 1:
+            release.wait(DEADLINE_S)
 
     def gate(index):
-        if index == 1:
-            started.wait(DEADLINE_S)
+        if index in (1, 2):
+            started[index - 1].wait(DEADLINE_S)
         if index == 9:
             release.set()
         return True

@@ -56,7 +56,9 @@ class ServedCameras:
 
 
 @contextlib.contextmanager
-def served_cameras(*names: str, disabled: tuple[str, ...] = (), serve=None, **values: Any) -> Iterator[ServedCameras]:
+def served_cameras(
+    *names: str, disabled: tuple[str, ...] = (), serve=None, segmenter=None, **values: Any
+) -> Iterator[ServedCameras]:
     """A run with these cameras and the page on a free port, for as long as the block lasts."""
     sources: dict[str, Camera] = {}
 
@@ -72,7 +74,7 @@ def served_cameras(*names: str, disabled: tuple[str, ...] = (), serve=None, **va
         "serve": {"address": "0", **(serve or {})},
         **values,
     }
-    with Cameras(settings, segmenter=TwoThings(), source_of=source_of) as cameras:
+    with Cameras(settings, segmenter=segmenter or TwoThings(), source_of=source_of) as cameras:
         thread = threading.Thread(target=cameras.run)
         thread.start()
         try:

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.settings.output_settings import ColorBy
 from tests.pipeline.web.browser import browser_page, find_browser
-from tests.pipeline.web.served import served
-from tests.pipeline.web.served_cameras import served_cameras
+from tests.pipeline.web.served import TwoThings, served
+from tests.pipeline.web.served_cameras import DEADLINE_S, served_cameras
 
 BROWSER = find_browser()
 pytestmark = pytest.mark.browser
@@ -206,6 +206,7 @@ async def try_grid(page, run):
     assert await page.ask(tile("gate", ".classList.contains('stale')"))
     run.sources["hall"].flowing.clear()
     await page.until(f"{STATE}.textContent === '1 of 2 live'")
+    assert await page.ask(tile("hall", ".classList.contains('stale')"))
     run.sources["hall"].flowing.set()
     await page.until(f"{STATE}.textContent === 'Live'")
     assert page.problems == []
@@ -235,6 +236,31 @@ def test_the_grid_and_the_page_of_a_camera(tmp_path):
         asyncio.run(everything(run))
 
 
+def test_until_the_networks_first_result_live_pictures_have_a_notice(tmp_path):
+    prepared = threading.Event()
+
+    class Preparing(TwoThings):
+        def segment(self, image_bgr):
+            prepared.wait(DEADLINE_S)
+            return super().segment(image_bgr)
+
+    async def everything(run):
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            await page.open(run.url)
+            await page.until(f"{tile('hall', '?.querySelector(`canvas`).height')} === 180")
+            words = tile("hall", ".querySelector('.words')")
+            await page.until(f"{words}.textContent === 'loading the model'")
+            await page.until(f"/fps$/.test({tile('hall', '.querySelector(`.numbers`).textContent')})")
+            await page.until(f"{STATE}.textContent === 'Live'")
+            assert not await page.ask(tile("hall", ".classList.contains('stale')"))
+            prepared.set()
+            await page.until(f"{words}.hidden")
+            assert page.problems == []
+
+    with served_cameras("hall", segmenter=Preparing()) as run:
+        asyncio.run(everything(run))
+
+
 def type_into(form, **values):
     """Fills the fields of a form and submits it."""
     fields = "".join(f"form.elements[{name!r}].value = {value!r};" for name, value in values.items())
@@ -247,6 +273,8 @@ def test_cameras_are_added_changed_and_removed_on_the_page(tmp_path):
             await page.open(run.url)
             await page.until(f"!add.hidden && {STATE}.textContent === 'Live'")
             roof = {"name": "roof", "uri": "rtsp://joe:secret-word@cam.lan/live", "detect_uri": "rtsp://cam.lan/sub"}
+            await page.ask(type_into("add", name="Gate", uri="test:320x240"))
+            await page.until("message.textContent === 'Name: there is a camera gate already; case makes no difference'")
             await page.ask(type_into("add", **roof))
             await page.until("document.querySelectorAll('.tile').length === 3 && add.elements.detect_uri.value === ''")
             (camera,) = [camera for camera in run.cameras.settings.cameras if camera.name == "roof"]
