@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,6 +47,61 @@ _NEIGHBOR = "holiday.mp4"
 """A file on the small disk that is not the program's."""
 
 
+class RecorderLog(logging.Handler):
+    """What the recorders log of a full disk; a context manager.
+
+    Attributes:
+        pauses, resumed: how often a recording paused and resumed.
+        deleted: segments.
+        cut: names of files that were cut off because nothing more could be written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.pauses = self.resumed = self.deleted = 0
+        self.cut: set[str] = set()
+
+    def __enter__(self) -> RecorderLog:
+        segments.log.addHandler(self)
+        self._level = segments.log.level
+        segments.log.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        segments.log.removeHandler(self)
+        segments.log.setLevel(self._level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count it."""
+        text = record.getMessage()
+        self.pauses += text.startswith("recording paused")
+        self.resumed += text.startswith("recording resumed")
+        self.deleted += text.startswith("deleted the old recording")
+        if match := re.search(r"Writing (.+\.mp4) failed", text):
+            self.cut.add(Path(match[1]).name)
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """What goes wrong in an endurance test, and what watches it.
+
+    Attributes:
+        disk: of the segments.
+        network: its faults.
+        clock: the wall clock.
+        log: of the recorders.
+        archivist: decodes the segments before they are deleted.
+        watchers: viewers of the page.
+    """
+
+    disk: SmallDisk
+    network: NetworkFaults = field(default_factory=NetworkFaults)
+    clock: JumpingClock = field(default_factory=JumpingClock)
+    log: RecorderLog = field(default_factory=RecorderLog)
+    archivist: Archivist = field(default_factory=Archivist)
+    watchers: Watchers = field(default_factory=Watchers)
+
+
 class Endurance(Surroundings):
     """A kiosk with privacy, a page and segments on a small disk.
 
@@ -56,14 +112,18 @@ class Endurance(Surroundings):
         duration_s: of the run.
         rounds: how many there are in it.
         fake: whether the network is replaced by `MarkedPeople`.
+        troubles: None for those of a disk of DISK_BYTES in the folder.
     """
 
-    def __init__(self, folder: Path, duration_s: float, rounds: int, *, fake: bool) -> None:
+    def __init__(
+        self, folder: Path, duration_s: float, rounds: int, *, fake: bool, troubles: Troubles | None = None
+    ) -> None:
         super().__init__(folder, min(LONGEST_SEGMENT_S, duration_s / rounds / 5))
         self._round_s, self._rounds, self._fake = duration_s / rounds, rounds, fake
         self._timeout_s = 2.0 if fake else 5.0
-        self._network, self._clock, self._log = NetworkFaults(), JumpingClock(), _RecorderLog()
-        self._disk, self._archivist, self._watchers = SmallDisk(folder / "disk", DISK_BYTES), Archivist(), Watchers()
+        troubles = troubles or Troubles(SmallDisk(folder / "disk", DISK_BYTES))
+        self._network, self._clock, self._log = troubles.network, troubles.clock, troubles.log
+        self._disk, self._archivist, self._watchers = troubles.disk, troubles.archivist, troubles.watchers
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._run, name="soak troubles")
         self._undo = contextlib.ExitStack()
@@ -221,40 +281,6 @@ class Endurance(Surroundings):
         window = f"; window on {self._screen}" if self._screen else "; no window"
         text = f"at most {most} of {frames} recorded frames show a person: {uncovered} do{window}"
         return Check("privacy", frames > 0 and uncovered <= most, text)
-
-
-class _RecorderLog(logging.Handler):
-    """What the recorders log of a full disk; a context manager.
-
-    Attributes:
-        pauses, resumed: how often a recording paused and resumed.
-        deleted: segments.
-        cut: names of files that were cut off because nothing more could be written.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.pauses = self.resumed = self.deleted = 0
-        self.cut: set[str] = set()
-
-    def __enter__(self) -> _RecorderLog:
-        segments.log.addHandler(self)
-        self._level = segments.log.level
-        segments.log.setLevel(logging.INFO)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        segments.log.removeHandler(self)
-        segments.log.setLevel(self._level)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Count it."""
-        text = record.getMessage()
-        self.pauses += text.startswith("recording paused")
-        self.resumed += text.startswith("recording resumed")
-        self.deleted += text.startswith("deleted the old recording")
-        if match := re.search(r"Writing (.+\.mp4) failed", text):
-            self.cut.add(Path(match[1]).name)
 
 
 def _free_port() -> int:

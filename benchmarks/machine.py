@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PROC = Path("/proc")
 PACKAGES = (
     "tensorflow", "keras", "jax", "torch", "torchvision", "openvino", "onnx", "onnxruntime", "onnxruntime-gpu", "nncf",
     "numpy", "opencv-contrib-python", "av", "supervision",
@@ -101,5 +102,5 @@ def _git(*arguments: str) -> str:
 
 
 def _proc(name: str) -> list[str]:
-    path = Path("/proc") / name
+    path = PROC / name
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from mrcnn.engines.base import EngineError
 from mrcnn.engines.calibration import write_calibration
 from mrcnn.engines.quantize import quantize
 from mrcnn.weights.user_cache import user_cache
+from mrcnn.weights.whole_file import write_whole
 from pipeline.errors import InputError
 from pipeline.segmentation.canvas import fit_canvas
 from pipeline.segmentation.machine import Machine
@@ -71,6 +73,15 @@ def seeded_file() -> Path:
             seeded.main(made)
             os.replace(made, path)
     return path
+
+
+def random_torchvision(flavor: str) -> Weights:
+    """Random weights in the layout of torchvision's "v1" or "v2", made once in the user's cache."""
+    path = user_cache() / "benchmarks" / f"random_torchvision_{flavor}.pkl"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, pickle.dumps(recipe("torchvision/random_weights.py").state_dict(flavor), protocol=2))
+    return Weights(path, f"random, in the layout of torchvision's {flavor}", seeded=True)
 
 
 def recipe(name: str) -> ModuleType:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +10,8 @@ from typing import Any
 from benchmarks import footage, models
 from benchmarks.footage import Image
 from benchmarks.measuring import RowReport, Spread, Value, alternate, at_least, per_second, ratios
-from benchmarks.models import Weights
 from benchmarks.options import Options
 from benchmarks.peer import TORCHVISION, Peer
-from mrcnn.weights.user_cache import user_cache
-from mrcnn.weights.whole_file import write_whole
 from pipeline.evaluation.agreement import agreement
 from pipeline.records import Instances
 from pipeline.segmentation.machine import Machine
@@ -39,7 +35,7 @@ def torchvision_row(name: str, title: str, flavor: str, function: str, options: 
         function: of torchvision.models.detection.
         options: see `Options`.
     """
-    weights = _weights(flavor)
+    weights = models.random_torchvision(flavor)
     pictures = footage.frames(4, FRAME_WH, every=70)
     settings = models.settings_for(weights, None, engine="openvino")
     settings["min_score"] = _threshold(settings, pictures)
@@ -90,12 +86,3 @@ def _between(instances: Instances) -> float:
     """Half way between the last score that is to count and the next."""
     best = sorted(map(float, instances.scores), reverse=True) + [0.05] * (OBJECTS + 1)
     return (best[OBJECTS - 1] + best[OBJECTS]) / 2
-
-
-def _weights(flavor: str) -> Weights:
-    """Random weights in the published layout, made once in the user's cache."""
-    path = user_cache() / "benchmarks" / f"random_torchvision_{flavor}.pkl"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, pickle.dumps(models.recipe("torchvision/random_weights.py").state_dict(flavor), protocol=2))
-    return Weights(path, f"random, in the layout of torchvision's {flavor}", seeded=True)

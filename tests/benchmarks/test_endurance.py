@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.archivist import Archived
-from benchmarks.endurance import Endurance, _RecorderLog
+from benchmarks.endurance import Endurance, RecorderLog, Troubles
+from benchmarks.jumping_clock import JumpingClock
+from benchmarks.small_disk import SmallDisk
 from benchmarks.soak import main
 from benchmarks.soak_verdict import Recording
 from benchmarks.watchers import WatchReport
@@ -43,49 +45,64 @@ SUMMARY = SimpleNamespace(
 )
 
 
+class Reporter:
+    """An archivist or viewers, after the run."""
+
+    def __init__(self, reported):
+        self.reported = reported
+
+    def report(self, timeout_s=0.0):
+        return self.reported
+
+
 @pytest.fixture
-def ended(tmp_path):
-    """An endurance test with two rounds, after the run; everything adds up."""
-    made = Endurance(tmp_path, 60.0, 2, fake=True)
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "disk" / "holiday.mp4").write_bytes(b"x")
-    made._disk.kind, made._disk.fills = "disk of 1 MB", 2
-    made._log.pauses, made._log.resumed, made._log.deleted = 3, 3, 5
-    made._network.done, made._clock.jumps = 2, 2
-    made._watched = WatchReport((10, 10, 90), (1, 1, 1), 4)
-    made._archive = [Archived("hall", made._clock.year_after(1), 1, Recording("a.mp4", 50, 50), 0)]
+def troubles(tmp_path):
+    """Of two rounds, after the run; everything adds up."""
+    disk, clock = SmallDisk(tmp_path / "disk", 10**6), JumpingClock()
+    archivist = Reporter([Archived("hall", clock.year_after(1), 1, Recording("a.mp4", 50, 50), 0)])
+    watchers = Reporter(WatchReport((10, 10, 90), (1, 1, 1), 4))
+    made = Troubles(disk, clock=clock, archivist=archivist, watchers=watchers)
+    disk.folder.mkdir()
+    (disk.folder / "holiday.mp4").write_bytes(b"x")
+    disk.kind, disk.fills = "disk of 1 MB", 2
+    made.log.pauses, made.log.resumed, made.log.deleted = 3, 3, 5
+    made.network.done, clock.jumps = 2, 2
     return made
 
 
-def failed(endurance):
+def failed(troubles):
+    endurance = Endurance(troubles.disk.folder.parent, 60.0, 2, fake=True, troubles=troubles)
+    endurance.end()
+    endurance.recordings("hall")
     return {check.name: check.text for check in endurance.checks(SUMMARY) if not check.passed}
 
 
-def test_numbers_that_add_up_pass(ended):
-    assert failed(ended) == {}
+def test_numbers_that_add_up_pass(troubles):
+    assert failed(troubles) == {}
 
 
-def test_each_trouble_that_did_not_happen_or_was_not_survived_is_named(ended):
-    ended._disk.fills = 1
-    assert "filled 2 times expected: 1" in failed(ended)["disk"]
-    ended._disk.fills, ended._log.pauses = 2, 1
-    assert "at least as many pauses: 1" in failed(ended)["disk"]
-    ended._log.pauses = 2
-    (ended._disk.folder / "holiday.mp4").unlink()
-    assert "somebody else's file is GONE" in failed(ended)["disk"]
-    (ended._disk.folder / "holiday.mp4").touch()
-    ended._network.done = 3
-    assert set(failed(ended)) == {"network"}
-    ended._network.done, ended._watched = 2, WatchReport((10, 9, 90), (1, 1, 1), 4)
-    assert set(failed(ended)) == {"viewers"}
-    ended._watched = WatchReport((10, 10, 90), (1, 2, 1), 4)
-    assert set(failed(ended)) == {"viewers"}
-    ended._archive = [Archived("hall", 2026, 1, Recording("a.mp4", 50, 50), 1)]
-    assert set(failed(ended)) == {"viewers", "clock", "privacy"}
+def test_each_trouble_that_did_not_happen_or_was_not_survived_is_named(troubles):
+    disk, log, network, watchers = troubles.disk, troubles.log, troubles.network, troubles.watchers
+    disk.fills = 1
+    assert "filled 2 times expected: 1" in failed(troubles)["disk"]
+    disk.fills, log.pauses = 2, 1
+    assert "at least as many pauses: 1" in failed(troubles)["disk"]
+    log.pauses = 2
+    (disk.folder / "holiday.mp4").unlink()
+    assert "somebody else's file is GONE" in failed(troubles)["disk"]
+    (disk.folder / "holiday.mp4").touch()
+    network.done = 3
+    assert set(failed(troubles)) == {"network"}
+    network.done, watchers.reported = 2, WatchReport((10, 9, 90), (1, 1, 1), 4)
+    assert set(failed(troubles)) == {"viewers"}
+    watchers.reported = WatchReport((10, 10, 90), (1, 2, 1), 4)
+    assert set(failed(troubles)) == {"viewers"}
+    troubles.archivist.reported = [Archived("hall", 2026, 1, Recording("a.mp4", 50, 50), 1)]
+    assert set(failed(troubles)) == {"viewers", "clock", "privacy"}
 
 
 def test_the_log_of_the_recorders_counts_pauses_and_names_files_that_were_cut():
-    with _RecorderLog() as log:
+    with RecorderLog() as log:
         segments.log.warning("recording paused: less than 12 MB are free in /tmp/disk")
         segments.log.warning("recording paused: Writing /tmp/a b/hall-20260314-150926-0001.mp4 failed: No space.")
         segments.log.warning("recording resumed without 3 frames")

@@ -15,12 +15,12 @@ def test_description_says_where_and_with_what():
     assert set(found["cpu_flags"]) <= set(machine.CPU_FLAGS)
 
 
-def test_flags_and_name_are_read_from_cpuinfo(monkeypatch):
-    lines = ["model name\t: Some CPU @ 2 GHz", "flags\t\t: fpu avx2 avx512_bf16 xyz"]
-    monkeypatch.setattr(machine, "_proc", lambda name: lines)
+def test_flags_name_and_memory_are_read_from_proc(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 avx512_bf16 xyz\n")
+    (tmp_path / "meminfo").write_text("MemTotal:       1953125 kB\n")
+    monkeypatch.setattr(machine, "PROC", tmp_path)
     assert machine.processor() == "Some CPU @ 2 GHz"
     assert machine.processor_flags() == ["avx2", "avx512_bf16"]
-    monkeypatch.setattr(machine, "_proc", lambda name: ["MemTotal:       1953125 kB"])
     assert machine.memory_gb() == 2.0
 
 

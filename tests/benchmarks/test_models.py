@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_seeded_weights_are_made_once(monkeypatch, tmp_path):
     recipe.unlink()
     with pytest.raises(InputError, match="run the benchmark in a clone"):
         models.seeded_file()
+
+
+def test_random_weights_in_the_layout_of_torchvision_are_written_once(monkeypatch, tmp_path):
+    recipe = tmp_path / "torchvision" / "random_weights.py"
+    recipe.parent.mkdir()
+    recipe.write_text("def state_dict(flavor):\n    return {flavor: [0, 1, 2]}\n")
+    monkeypatch.setattr(models, "RECIPES", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    weights = models.random_torchvision("v1")
+    assert weights.seeded
+    assert pickle.loads(weights.path.read_bytes()) == {"v1": [0, 1, 2]}
+    recipe.unlink()
+    assert models.random_torchvision("v1").path == weights.path
 
 
 def test_settings_of_reference_and_of_what_is_measured():

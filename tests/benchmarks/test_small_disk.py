@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from benchmarks import small_disk
 from benchmarks.small_disk import SmallDisk
 from pipeline.sinks.paths import free_bytes
 
@@ -27,7 +26,7 @@ def until(condition):
 @pytest.fixture(params=["as here", "not mounted"])
 def disk(request, tmp_path, monkeypatch):
     if request.param == "not mounted":
-        monkeypatch.setattr(small_disk, "_mount", lambda *_: False)
+        monkeypatch.setenv("PATH", str(tmp_path))  # there is no mount
     with SmallDisk(tmp_path / "disk", SIZE) as made:
         yield made
 

@@ -1,4 +1,4 @@
-import pickle
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +9,38 @@ from benchmarks.measuring import at_least
 from benchmarks.models import Weights
 from benchmarks.options import Options
 from benchmarks.rows import coco_r50, coco_r50_v2
-from tests.benchmarks.rows.fakes import by_name, opening
+from tests.benchmarks.rows.fakes import Engine, by_name
 from tests.pipeline.fakes import make_instances
 
 TIMES = {"float32": 0.5, "bfloat16": 0.2, "int8": 0.1, "torchvision, float32": 1.5, "torchvision, bfloat16": 0.9}
 
 
+class SureEngine(Engine):
+    """Finds 19 objects with scores from 0.95 down to 0.05 in steps of 0.05: 0.65 is the seventh."""
+
+    def segment(self, image_bgr):
+        found = make_instances(19)
+        scores = np.linspace(0.95, 0.05, 19).astype(np.float32)
+        return type(found)(found.boxes_xyxy, found.class_ids, scores, found.mask_probs)
+
+
 @pytest.fixture
 def engines(monkeypatch):
-    monkeypatch.setattr(torchvision_rate, "_weights", lambda flavor: Weights(Path("w.pkl"), f"random {flavor}", True))
+    made = []
+
+    @contextlib.contextmanager
+    def opened(settings):
+        made.append(SureEngine(settings, 19))
+        yield made[-1]
+
+    random = Weights(Path("w.pkl"), "random", seeded=True)
+    monkeypatch.setattr(torchvision_rate.models, "random_torchvision", lambda flavor: random)
     monkeypatch.setattr(torchvision_rate.models, "precisions", lambda settings: ["int8", "bfloat16", "float32"])
-    monkeypatch.setattr(torchvision_rate, "_threshold", lambda settings, pictures: 0.4)
+    monkeypatch.setattr(torchvision_rate.models, "opened", opened)
     monkeypatch.setattr(
         torchvision_rate, "alternate", lambda sides, rounds: {label: [TIMES[label]] * rounds for label in sides}
     )
-    return opening(monkeypatch, torchvision_rate)
+    return made
 
 
 def test_beside_torchvision_itself(engines, monkeypatch):
@@ -48,9 +65,8 @@ def test_beside_torchvision_itself(engines, monkeypatch):
     assert (best.spread.median, best.target) == (pytest.approx(15), at_least(6))
     assert values["times as fast as torchvision in float32, bfloat16"].target is None
     assert values["frames a second, torchvision, bfloat16"].spread.median == pytest.approx(1 / 0.9)
-    common = ("py", "peer_torchvision.py", (720, 1280, 3), "w.pkl", "maskrcnn_resnet50_fpn_v2", 0.4)
+    common = ("py", "peer_torchvision.py", (720, 1280, 3), "w.pkl", "maskrcnn_resnet50_fpn_v2", pytest.approx(0.625))
     assert began == [(*common, "float32"), (*common, "bfloat16"), "ended", "ended"]
-    assert {engine.settings["min_score"] for engine in engines} == {0.4}
 
 
 def test_without_an_interpreter_only_ours_is_timed(engines):
@@ -61,32 +77,8 @@ def test_without_an_interpreter_only_ours_is_timed(engines):
     ]
 
 
-def test_the_threshold_lets_seven_objects_through(monkeypatch):
-    engines = opening(monkeypatch, torchvision_rate)
-    scores = np.linspace(0.95, 0.05, 19).astype(np.float32)  # steps of 0.05: 0.65 is the seventh
-
-    def segment_batch(self, images):
-        found = make_instances(19)
-        return [type(found)(found.boxes_xyxy, found.class_ids, scores, found.mask_probs)]
-
-    from tests.benchmarks.rows.fakes import Engine
-
-    monkeypatch.setattr(Engine, "segment_batch", segment_batch)
-    threshold = torchvision_rate._threshold({"engine": "openvino"}, [np.zeros((9, 16, 3), np.uint8)])
-    assert threshold == pytest.approx(0.625, abs=1e-4)
-    assert engines[0].settings["precision"] == "float32"
-
-
-def test_the_weights_are_written_once(monkeypatch, tmp_path):
-    class Recipe:
-        @staticmethod
-        def state_dict(flavor):
-            return {flavor: np.arange(3)}
-
-    monkeypatch.setattr(torchvision_rate.models, "recipe", lambda name: Recipe)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    weights = torchvision_rate._weights("v1")
-    assert weights.seeded
-    assert pickle.loads(weights.path.read_bytes())["v1"].tolist() == [0, 1, 2]
-    monkeypatch.setattr(torchvision_rate.models, "recipe", None)
-    assert torchvision_rate._weights("v1").path == weights.path
+def test_the_threshold_lets_seven_objects_through(engines):
+    coco_r50.measure(Options())
+    first, *timed = [engine.settings for engine in engines]
+    assert (first["precision"], first["min_score"]) == ("float32", 0.05)
+    assert [settings["min_score"] for settings in timed] == pytest.approx([0.625] * 3)
