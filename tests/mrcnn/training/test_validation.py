@@ -1,5 +1,7 @@
 """Measuring on whole images: geometry, and average precision worked out by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -103,15 +105,26 @@ class Canned:
 
 
 @pytest.fixture
-def validator(tiny_config, tiny_data, tiny_augment, monkeypatch):
-    monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: None)
-    monkeypatch.setattr("mrcnn.training.validation.KerasEngine", lambda network: Canned())
-    return Validator(tiny_config, BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, 1, 1))
+def detector():
+    return Canned()
 
 
-def test_boxes_and_masks_come_back_onto_the_photograph(validator):
+@pytest.fixture
+def batches(tiny_config, tiny_data, tiny_augment):
+    return BatchMaker(WindowMaker(tiny_data, tiny_augment, 1), tiny_config, 1, 1)
+
+
+@pytest.fixture
+def validator(tiny_config, batches, detector, monkeypatch):
+    network = SimpleNamespace(variables=[])
+    monkeypatch.setattr("mrcnn.training.validation.MaskRCNNNetwork", lambda config: network)
+    monkeypatch.setattr("mrcnn.training.validation.KerasEngine", lambda network: detector)
+    return Validator(tiny_config, batches)
+
+
+def test_boxes_and_masks_come_back_onto_the_photograph(validator, detector):
     (one,) = validator.detect(np.zeros((32, 64, 3), np.uint8))  # at its own size, from row 16 of the canvas on
-    assert validator._detector.windows.tolist() == [[16, 0, 48, 64]]
+    assert detector.windows.tolist() == [[16, 0, 48, 64]]
     assert (one.class_id, one.score) == (1, pytest.approx(0.7))
     assert one.box.tolist() == [8, 8, 24, 56]
     assert one.mask.shape == (16, 48)
@@ -121,10 +134,14 @@ def test_boxes_and_masks_come_back_onto_the_photograph(validator):
     assert half.box.tolist() == [16, 16, 48, 112]
 
 
-def test_the_losses_are_means_over_the_batches(validator):
+def test_the_losses_are_means_over_the_batches(validator, batches):
     class Model:
+        network = SimpleNamespace(variables=[])
+
         def test_on_batch(self, number, return_dict):
             return {"loss": 1.0 + number, "rpn_class_loss": 0.5}
 
-    validator._batches.make = lambda number: number
-    assert validator._losses(Model()) == {"val_loss": 1.5, "val_rpn_class_loss": 0.5}  # two images, one a batch
+    batches.make = lambda number: number
+    measured = validator.measure(Model())
+    assert measured.keys() == {"val_loss", "val_rpn_class_loss", "mask_ap50", "ap50_by_class"}
+    assert (measured["val_loss"], measured["val_rpn_class_loss"]) == (1.5, 0.5)  # two images, one a batch
