@@ -207,7 +207,7 @@ class CamerasWindow(KeyEffects, CamerasViewer):
         if given.number is not None:
             self._view.choose(given.number)
         elif given.action is not None:
-            self._act(given.action)
+            self.act(given.action)
 
     def _click(self, x: int, y: int) -> None:
         """Chooses a camera of several, or an object of the chosen one."""

@@ -37,7 +37,8 @@ class KeyEffects(ABC):
             Action.OTHER: self._press_other,
         }
 
-    def _act(self, action: Action) -> None:
+    def act(self, action: Action) -> None:
+        """Do what the key of an action does."""
         self._effects[action]()
 
     def _leave(self) -> None:

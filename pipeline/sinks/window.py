@@ -192,7 +192,7 @@ class Window(KeyEffects, Sink):
             if point is not None:
                 view.inspector.choose_at(*point)
         if given.action is not None:
-            self._act(given.action)
+            self.act(given.action)
 
     def _toggle_help(self) -> None:
         self._view.keys = () if self._view.keys else help_rows(self._kind)

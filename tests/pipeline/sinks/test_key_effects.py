@@ -20,7 +20,7 @@ class Effects(KeyEffects):
     """Remembers what it did; has one thing to go back from if `inside`."""
 
     def __init__(self, fullscreen=False, inside=False):
-        self._toolkit = Screen(fullscreen)
+        self._toolkit = self.screen = Screen(fullscreen)
         self.stop_requested = False
         self.inside = inside
         self.done = []
@@ -64,28 +64,28 @@ class Effects(KeyEffects):
 )
 def test_each_action_does_what_its_name_says(action, done):
     effects = Effects()
-    effects._act(action)
+    effects.act(action)
     assert effects.done == [done]
     assert not effects.stop_requested
 
 
 def test_every_action_has_an_effect():
     for action in Action:
-        Effects()._act(action)
+        Effects().act(action)
 
 
 def test_escape_goes_back_step_by_step_and_then_quits():
     effects = Effects(fullscreen=True, inside=True)
     states = []
     for _ in range(3):
-        effects._act(Action.LEAVE)
-        states.append((effects.inside, effects._toolkit.fullscreen, effects.stop_requested))
+        effects.act(Action.LEAVE)
+        states.append((effects.inside, effects.screen.fullscreen, effects.stop_requested))
     assert states == [(False, True, False), (False, False, False), (False, False, True)]
 
 
 def test_full_screen_and_quit():
     effects = Effects()
-    effects._act(Action.FULLSCREEN)
-    assert effects._toolkit.fullscreen
-    effects._act(Action.QUIT)
+    effects.act(Action.FULLSCREEN)
+    assert effects.screen.fullscreen
+    effects.act(Action.QUIT)
     assert effects.stop_requested
