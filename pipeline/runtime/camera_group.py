@@ -63,6 +63,7 @@ class Cameras(CameraHost, ClosingRun):
     Attributes:
         settings: of the run; replaced whole when cameras are added or removed.
         entries: the cameras by name, in the order of the settings; replaced whole.
+        pages: their page; None without `serve.address`.
 
     Raises:
         InputError: there are no cameras, or the settings or the source of one are wrong.
@@ -93,12 +94,12 @@ class Cameras(CameraHost, ClosingRun):
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
-        self._pages: CameraPages | None = None
+        self.pages: CameraPages | None = None
         if self.settings.serve.address is not None:
             from pipeline.web.camera_pages import CameraPages
 
-            self._pages = CameraPages(self.settings.serve, self)
-            self.add_sinks(self._pages.make_sink)
+            self.pages = CameraPages(self.settings.serve, self)
+            self.add_sinks(self.pages.make_sink)
         own = {camera.name: settings_of(self.settings, camera) for camera in self.settings.cameras}
         check_outputs(own)
         self._network = SharedNetwork(self.settings, list(own.values()), segmenter, clock)
@@ -144,9 +145,9 @@ class Cameras(CameraHost, ClosingRun):
         if self._viewer is None:
             self._viewer = make_cameras_window(self.settings, self._controls_of)
         with contextlib.ExitStack() as undo:
-            if self._pages is not None:
-                self._pages.open()
-                undo.callback(self._pages.close)
+            if self.pages is not None:
+                self.pages.open()
+                undo.callback(self.pages.close)
             if self._viewer is not None:
                 self._viewer.open(list(self.entries))
             undo.pop_all()
@@ -209,8 +210,8 @@ class Cameras(CameraHost, ClosingRun):
         with contextlib.ExitStack() as closing:
             if self._viewer is not None:
                 closing.callback(self._viewer.close)
-            if self._pages is not None:
-                closing.callback(self._pages.close)
+            if self.pages is not None:
+                closing.callback(self.pages.close)
             closing.callback(self._network.close)
             for entry in self.entries.values():
                 closing.callback(entry.join, until_s)  # all end at the same time

@@ -39,7 +39,7 @@ class CameraPages:
 
     def open(self) -> None:
         """Start the server and log its URL. Raises InputError if the address cannot be used."""
-        self.page.open(lambda access: make_cameras_app(self._cameras, self._present_feeds, self.tiles, access))
+        self.page.open(lambda access: make_cameras_app(self._cameras, self.feeds, self.tiles, access))
 
     def close(self) -> None:
         """Stop the server. May be called twice."""
@@ -56,8 +56,8 @@ class CameraPages:
                 self._feeds[camera.name] = camera, Feed(self._settings, lambda: camera.view)
             return self._feeds[camera.name][1]
 
-    def _present_feeds(self) -> Mapping[str, Feed]:
-        """The feeds of all cameras; those of cameras that were removed end. In the event loop's thread."""
+    def feeds(self) -> Mapping[str, Feed]:
+        """The feeds of all cameras by name; those of cameras that were removed end. In the event loop's thread."""
         entries = self._cameras.entries
         with self._lock:
             removed = [name for name, (camera, _) in self._feeds.items() if entries.get(name) is not camera]

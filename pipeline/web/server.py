@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
-_CLOSE_GRACE_S = 0.5
+CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
 _KEEP_ALIVE_S = 10.0
 """How long a connection may wait for its first, or the next, request."""
@@ -122,7 +122,7 @@ class WebServer:
             logger=requests,
             handle_signals=False,
             handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
-            shutdown_timeout=_CLOSE_GRACE_S,
+            shutdown_timeout=CLOSE_GRACE_S,
             keepalive_timeout=_KEEP_ALIVE_S,
         )
         try:

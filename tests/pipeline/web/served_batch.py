@@ -46,7 +46,7 @@ def served_batch(folder: Path, serve: dict[str, Any] | None = None) -> Iterator[
         serve: the section of the settings.
     """
     status = BatchMonitor(time.monotonic)
-    grace = mock.patch.multiple(server, _CLOSE_GRACE_S=DEADLINE_S, END_DEADLINE_S=2 * DEADLINE_S)  # for a busy machine
+    grace = mock.patch.multiple(server, CLOSE_GRACE_S=DEADLINE_S, END_DEADLINE_S=2 * DEADLINE_S)  # for a busy machine
     settings = ServeSettings.model_validate({"address": "0", **(serve or {})})
     with grace, batch_routes.served_batch(settings, status.snapshot, folder / "report.html") as page:
         yield ServedBatch(status, folder / "report.html", page)

@@ -20,8 +20,8 @@ class ServedCameras:
 
     def __init__(self, cameras: Cameras, sources: dict[str, Camera]) -> None:
         self.cameras, self.sources = cameras, sources
-        self.pages = cameras._pages
-        self.url = self.pages.page.url
+        assert cameras.pages is not None
+        self.url = cameras.pages.page.url
         self.port = int(self.url.rsplit(":", 1)[1].rstrip("/"))
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

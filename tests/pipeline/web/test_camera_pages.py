@@ -43,8 +43,8 @@ def test_the_grid_gets_small_pictures_and_only_so_many_are_drawn(monkeypatch):
     pages = CameraPages(ServeSettings(address="0"), Run(camera))
     sink = pages.make_sink(camera)
     sink.open(context())
-    published = []
-    monkeypatch.setattr(pages.tiles.viewers, "publish", published.append)
+    published, publish = [], pages.tiles.publish
+    monkeypatch.setattr(pages.tiles, "publish", lambda *given: (published.append(given), publish(*given)))
     assert not sink.wants_overlay
     sink.write(drawn())
     assert published == []
@@ -53,8 +53,8 @@ def test_the_grid_gets_small_pictures_and_only_so_many_are_drawn(monkeypatch):
         sink.write(drawn())
         assert not sink.wants_overlay  # the next one is due in a fifth of a second
         sink.write(drawn())
-        assert len(published) == 1
-        (picture,) = [jpeg for _, jpeg in pages.tiles._pictures.values()]
+        ((name, picture),) = published
+        assert name == "hall"
         assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape == (240, 480, 3)
 
 
@@ -62,13 +62,13 @@ def test_the_feed_of_a_camera_stays_until_the_camera_is_another():
     camera = OneCamera("hall")
     run = Run(camera, OneCamera("gate"))
     pages = CameraPages(ServeSettings(address="0"), run)
-    first = pages._present_feeds()
+    first = pages.feeds()
     assert list(first) == ["hall", "gate"]
     pages.make_sink(camera)  # enabled again
-    assert pages._present_feeds() == first
+    assert pages.feeds() == first
     again = OneCamera("hall")
     run.entries = {"hall": again}
-    second = pages._present_feeds()
+    second = pages.feeds()
     assert list(second) == ["hall"]
     assert second["hall"] is not first["hall"]
     assert (first["hall"].ended.is_set(), first["gate"].ended.is_set()) == (True, True)
@@ -93,7 +93,7 @@ def test_pictures_of_all_cameras_come_over_one_connection():
         pictures = [jpeg for message in messages for jpeg in message.values()]
         shapes = {cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape for jpeg in pictures}
         assert shapes == {(180, 322, 3)}
-        run.until(lambda: run.pages.tiles.viewers.count == 0)
+        run.until(lambda: run.cameras.pages.tiles.viewers.count == 0)
 
 
 @pytest.mark.parametrize("again", [1, 2])

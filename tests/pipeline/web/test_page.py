@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from pipeline.settings.output_settings import ColorBy
+from pipeline.threads.stage import THREAD_PREFIX
 from tests.pipeline.web.browser import browser_page, find_browser
-from tests.pipeline.web.served import TwoThings, served
+from tests.pipeline.web.served import Camera, TwoThings, served
 from tests.pipeline.web.served_cameras import DEADLINE_S, served_cameras
 
 BROWSER = find_browser()
@@ -21,6 +22,21 @@ COPY = """(() => {
 })()"""
 FINGERPRINT = f"{COPY}.getImageData(0, 0, picture.width, picture.height).data.reduce((a, b) => (a * 31 + b) % 1000003)"
 STATE = "document.getElementById('state')"
+
+
+class AnsweringCamera(Camera):
+    """Holds the thread of the page's server while `answers` is cleared: the server asks why no frame comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.answers = threading.Event()
+        self.answers.set()
+
+    @property
+    def state(self):
+        if threading.current_thread().name == f"{THREAD_PREFIX}page server":
+            self.answers.wait(DEADLINE_S)
+        return super().state
 
 
 def pixel(x, y):
@@ -111,11 +127,10 @@ async def try_history(page, run):
 
 async def try_silence(page, run):
     """The server keeps the connections open but sends nothing."""
-    release = threading.Event()
-    run.sink.page._server._loop.call_soon_threadsafe(release.wait, 20)
+    run.camera.answers.clear()
     await page.until(f"{STATE}.dataset.state === 'bad'")
     await page.until(f"{STATE}.textContent === 'Connection lost, retrying …'")
-    release.set()
+    run.camera.answers.set()
     await page.until(f"{STATE}.textContent === 'Live'")
 
 
@@ -149,7 +164,7 @@ def test_the_page_in_a_browser(tmp_path):
             )
             assert min(await page.ask(heights)) >= 44  # a finger's width
 
-    with served(output={"record_dir": str(folder)}, overlay={"status": False}) as run:
+    with served(AnsweringCamera(), output={"record_dir": str(folder)}, overlay={"status": False}) as run:
         asyncio.run(everything(run))
 
 
