@@ -3,6 +3,7 @@
 import threading
 
 from pipeline.ledger import DropStage, RunLedger
+from pipeline.runtime.inference_service import InferenceService
 from pipeline.runtime.network_share import ScheduledInference
 from pipeline.runtime.plan import Batching
 from pipeline.runtime.wiring import Join, Wiring
@@ -65,9 +66,26 @@ class Camera:
         self.stage.join(DEADLINE_S)
 
 
+class ObservedService(InferenceService):
+    """Tells when cameras have requested an inference."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._submitted = threading.Condition()
+
+    def submit(self, share, request):
+        super().submit(share, request)
+        with self._submitted:
+            self._submitted.notify_all()
+
+    def wait_requested(self, *cameras):
+        """Wait until each camera has a request that waits for its turn."""
+        with self._submitted:
+            assert self._submitted.wait_for(lambda: all(camera.share.requests for camera in cameras), DEADLINE_S)
+
+
 def let_one(service, segmenter, *cameras):
     """Once all cameras have requested their next inference, let one end, and wait for the next to begin."""
-    with service._changed:
-        assert service._changed.wait_for(lambda: all(camera.share.requests for camera in cameras), DEADLINE_S)
+    service.wait_requested(*cameras)
     segmenter.let()
     segmenter.wait_entered()

@@ -12,11 +12,14 @@ import pytest
 
 from pipeline.errors import InputError, OutputClosedError, RunError, StageStuckError
 from pipeline.ledger import EndReason
+from pipeline.motion.carry import make_carrier
 from pipeline.records import SourceKind, UnredactedFrame
 from pipeline.runtime import camera_entry, inference_service
 from pipeline.runtime.camera_group import Cameras
+from pipeline.runtime.presenter import Presenter
+from pipeline.runtime.wiring import SmoothJoin, wire
 from pipeline.sinks.base import CamerasViewer, Delivery
-from pipeline.threads.stage import Stage
+from pipeline.threads.stage import Overflow, Slot, Stage
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource, make_instances
 
 HEADLESS = {"window": {"mode": "off"}, "tracking": {"enabled": False}}
@@ -47,10 +50,12 @@ class Reader(FakeSegmenter):
         return make_instances(1, x=float(image_bgr[0, 0, 0]))
 
 
-def group(sources, segmenter=None, values=None, entries=None):
-    """Cameras a, b, c …, one for each source; `entries` are settings of single ones, by name."""
+def group(sources, segmenter=None, values=None, entries=None, later=None):
+    """Cameras a, b, c …, one for each source; `entries` are settings of single ones, `later` sources of later ones, by
+    name.
+    """
     names = [chr(97 + number) for number in range(len(sources))]
-    by_name = dict(zip(names, sources, strict=True))
+    by_name = dict(zip(names, sources, strict=True)) | (later or {})
     own = entries or {}
     cameras = [{"name": name, "uri": "test:"} | own.get(name, {}) for name in names]
     made = lambda name, _: by_name[name] if isinstance(by_name[name], FakeSource) else next(by_name[name])  # noqa: E731
@@ -98,15 +103,20 @@ def test_live_cameras_show_only_their_own_instances(presentation):
     assert_accounted_for(cameras)
 
 
-def test_results_that_are_mixed_on_purpose_show_nothing():
+def test_results_that_are_mixed_on_purpose_show_nothing(monkeypatch):
     """Each camera's join is given the other's results: no frame is presented with them."""
+    slots = [Slot(4, Overflow.DROP_OLDEST) for _ in "ab"]
+    mixed = iter([slots, slots[::-1]])
+
+    def wire_mixed(plan, motion, *more):
+        wiring, (own, others) = wire(plan, motion, *more), next(mixed)
+        join = SmoothJoin(wiring.frame_slots[1], others, make_carrier(motion, plan.live))
+        return replace(wiring, results=own, join=join)
+
+    monkeypatch.setattr("pipeline.runtime.stream.wire", wire_mixed)
     cameras = group([Shades(number, None, SourceKind.LIVE) for number in (1, 2)], values={"presentation": "smooth"})
     with cameras:
         a, b = (cameras.entries[name] for name in "ab")
-        while not (a.view.source() and b.view.source()):
-            threading.Event().wait(0.001)
-        joins = [entry._stream._wiring.join for entry in (a, b)]
-        joins[0]._results, joins[1]._results = joins[1]._results, joins[0]._results
         for name, segmented in cameras:
             for x in segmented.instances.boxes_xyxy[:, 0]:
                 assert int(x) // 10 == {"a": 1, "b": 2}[name]
@@ -117,21 +127,19 @@ def test_results_that_are_mixed_on_purpose_show_nothing():
     assert all("came with detections of camera" in error for error in errors)
 
 
-def test_a_frame_refuses_another_cameras_detections():
-    cameras = group([Shades(1, 1), Shades(2, 1)])
+def test_a_frame_refuses_another_cameras_detections(monkeypatch):
     kept = {}
-    redacted = []
-    for name in "ab":
-        stream = cameras.entries[name]._stream
-        redact = stream._redacted
-        stream._redacted = lambda captured, name=name, redact=redact: (kept.update({name: captured}), redact(captured))[
-            1
-        ]
-    collect(cameras)
+    redact = Presenter.redact
+
+    def keep(presenter, captured):
+        kept[captured.frame.camera] = captured
+        return redact(presenter, captured)
+
+    monkeypatch.setattr(Presenter, "redact", keep)
+    collect(group([Shades(1, 1), Shades(2, 1)]))
     a, b = kept["a"], kept["b"]
     with pytest.raises(ValueError, match="a frame of camera a came with detections of camera b"):
-        redacted.append(UnredactedFrame(a.frame, b.instances, 0, a.times, b.detections))
-    assert redacted == []
+        UnredactedFrame(a.frame, b.instances, 0, a.times, b.detections)
 
 
 def test_a_camera_that_fails_ends_alone(caplog):
@@ -335,9 +343,8 @@ class Wall(CamerasViewer):
 
 
 def test_a_viewer_of_all_cameras_runs_in_the_main_thread():
-    lost = Shades(1, None, SourceKind.LIVE)
+    lost = Shades(1, None, SourceKind.LIVE, gate=lambda _: lost.interrupted.wait(DEADLINE_S) and False)
     lost.text = "gone"
-    lost._gate = lambda _: lost.interrupted.wait(DEADLINE_S) and False
     wall = Wall(lambda wall: len(wall.shown["a"]) > 3 and wall.states["b"].startswith("offline"))
     cameras = group([Shades(0, None, SourceKind.LIVE), lost, Shades(2, 1)], entries={"c": {"enabled": False}})
     cameras.set_viewer(wall)
@@ -351,14 +358,25 @@ def test_a_viewer_of_all_cameras_runs_in_the_main_thread():
 
 
 def test_a_last_frame_of_a_removed_camera_is_not_shown():
-    wall = Wall(lambda _: False)
-    cameras = group([Shades(0, None), Shades(1, None)])
+    """Of both cameras a frame waits to be shown; while the first is, the other one is removed."""
+    second_frames = {name: threading.Event() for name in "ab"}
+
+    class Removing(Wall):
+        def write(self, camera, presentation, context):
+            super().write(camera, presentation, context)
+            for name in set(cameras.entries) - {camera}:
+                cameras.remove(name)
+
+    wall = Removing(lambda wall: bool(wall.shown))
+    cameras = group([Shades(number, None, SourceKind.LIVE) for number in range(2)])
+    for name, second in second_frames.items():  # MAIN_THREAD: it gets a frame before the viewer does
+        cameras.add_sink(name, FakeSink(Delivery.MAIN_THREAD, lambda index, second=second: index and second.set()))
     cameras.set_viewer(wall)
     with cameras:
-        cameras.remove("a")
-        cameras._shown.put("a", (None, None), waits=False)
-        cameras._refresh(0.0)
-    assert "a" not in wall.shown
+        assert all(second.wait(DEADLINE_S) for second in second_frames.values())
+        cameras.run()
+    assert list(wall.shown) == list(cameras.entries)
+    assert len(wall.shown) == 1
 
 
 def test_nobody_reads_standard_output(caplog):

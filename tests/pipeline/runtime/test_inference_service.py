@@ -14,7 +14,7 @@ from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.segmentation.supervision import SegmenterLostError
 from pipeline.threads.stage import Overflow
 from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, make_instances
-from tests.pipeline.runtime.service_cameras import Camera, Gated, let_one
+from tests.pipeline.runtime.service_cameras import Camera, Gated, ObservedService, let_one
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def make_service():
     services, cameras = [], []
 
     def make(segmenter, count=0, batch_size=1, **more):
-        service = InferenceService(segmenter, FakeClock(), batch_size)
+        service = ObservedService(segmenter, FakeClock(), batch_size)
         services.append(service)
         service.start()
         service.wait_until_open(lambda: False)
@@ -164,8 +164,7 @@ def test_frames_of_several_cameras_with_equal_canvases_go_through_the_network_to
     for index, camera in enumerate((b, a, c)):
         camera.give(20 + index, height=96, width=160)  # of the same shape as before
     other.give(30, height=60, width=60)
-    with service._changed:
-        assert service._changed.wait_for(lambda: all(one.share.requests for one in (a, b, c, other)), DEADLINE_S)
+    service.wait_requested(a, b, c, other)
     segmenter.let(100)
     assert [a.result(), a.result(), b.result(), c.result(), other.result()] == [10, 21, 20, 22, 30]
     assert segmenter.batches[4] == [10]
@@ -173,24 +172,25 @@ def test_frames_of_several_cameras_with_equal_canvases_go_through_the_network_to
 
 
 def test_a_batch_that_is_lost_costs_each_of_its_cameras_one_result(make_service):
-    class Loses(FakeSegmenter):
+    class Loses(Gated):
         def segment_batch(self, images_bgr):
             if len(images_bgr) == 2:
                 raise SegmenterLostError
             return super().segment_batch(images_bgr)
 
-    (service,) = make_service(Loses(), batch_size=2)
-    a = Camera(service, capacity=2, overflow=Overflow.WAIT)
-    b = Camera(service, capacity=2, overflow=Overflow.WAIT)
+    segmenter = Loses()
+    service, a, b, other = make_service(segmenter, 3, batch_size=2)
+    segmenter.let(2)
     for camera in (a, b):
         camera.give(1)
         assert camera.results.get(DEADLINE_S).detections is not None
-    with service._changed:  # the service finds both frames at once
-        assert service._changed.wait_for(lambda: a.share.requests and b.share.requests, DEADLINE_S)
-        a.frames.on_change = b.frames.on_change = None
-        a.give(2)
-        b.give(3)
-    service.wake()
+    segmenter.wait_entered(2)
+    other.give(4, height=60, width=60)
+    segmenter.wait_entered()
+    a.give(2)
+    b.give(3)
+    service.wait_requested(a, b)
+    segmenter.let()  # now the service finds both frames at once
     for camera, index in ((a, 2), (b, 3)):
         lost = camera.results.get(DEADLINE_S)
         assert (lost.frame.index, lost.detections) == (index, None)

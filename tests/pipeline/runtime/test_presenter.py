@@ -16,6 +16,7 @@ from pipeline.runtime.presenter import Presenter
 from pipeline.scene import Scene
 from pipeline.settings.output_settings import OverlaySettings
 from pipeline.settings.schema import Settings
+from pipeline.tracking.watch import SceneWatcher
 from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, make_frame, make_instances
 
 LABELS = ("BG", "person", "dog", "kite")
@@ -168,6 +169,7 @@ def test_labels_keep_away_from_the_names_of_lines_and_zones():
     overlay = {"masks": False, "boxes": False}
     labeled, _, _ = presenter_of(**places, overlay=overlay)
     bare, _, _ = presenter_of(**places, overlay=overlay | {"labels": False, "scores": False})
+    watcher = SceneWatcher(Settings.model_validate(places), LABELS)
     frame = make_frame(0, 480, 640)
     shown = 0
     for index in range(100):
@@ -182,7 +184,7 @@ def test_labels_keep_away_from_the_names_of_lines_and_zones():
         )
         captured = SegmentedFrame(replace(frame, index=index, pts=index), people, index, StageTimes(104.0))
         with_labels, without = (each.present(captured, overlay_wanted=True) for each in (labeled, bare))
-        scene, watcher = with_labels.segmented.scene, labeled._watcher
+        scene = watcher.update(captured.frame, people)
         differs = (with_labels.annotated_bgr != without.annotated_bgr).any(axis=2)
         shown += differs.any()
         for x1, y1, x2, y2 in name_rectangles((480, 640), scene, watcher.lines, watcher.zones):

@@ -11,12 +11,11 @@ import pytest
 from pipeline.geometry import iou_matrix
 from pipeline.motion.carry import make_carrier
 from pipeline.records import Frame, StageTimes, UnredactedFrame
-from pipeline.runtime.substream import Substream
 from pipeline.runtime.wiring import SmoothJoin
 from pipeline.settings.presentation_settings import MotionSettings
-from pipeline.threads.stage import FirstError, Overflow, Slot
+from pipeline.threads.stage import Overflow, Slot
 from tests.pipeline.motion.scenes import HEIGHT, WIDTH, box_instances, texture, window
-from tests.pipeline.runtime.test_substream import SteeredSource
+from tests.pipeline.runtime.test_substream import Steered
 
 FPS, COUNT, BEGIN = 25, 75, 40
 SUB_WH = (176, 144)
@@ -51,29 +50,29 @@ def overlaps(later, carry):
     """Intersections over union on the frames from BEGIN on; the sub-stream has every other picture, `later` frames
     later than the main stream.
     """
-    substream = Substream(SteeredSource(), FirstError())
     frames, results = Slot(2, Overflow.DROP_OLDEST), Slot(9, Overflow.DROP_OLDEST)
     join = SmoothJoin(frames, results, make_carrier(MotionSettings(carry=carry, blend_s=0, fade_s=0), live=True))
-    pending, found = [], []
-    for index in range(COUNT):
-        moment = index - later  # of the picture that arrives a little before this frame
-        if moment >= 0 and moment % 2 == 0:
-            arrived = Frame("sub", moment, moment, Fraction(1), index / FPS - 0.001, small(moment))
-            substream._arrived.put(arrived)
-        frame = Frame("main", index, index, Fraction(1, FPS), index / FPS, scene(index))
-        chosen = substream.to_infer(frame)
-        if chosen is not None:
-            pending.append((index + LATENCY, chosen))
-        while pending and pending[0][0] <= index:
-            _, inferred = pending.pop(0)
-            seen = inferred.substitute.index
-            instances = replace(box_instances(box_at(seen)), track_ids=np.ones(1, np.int32))
-            results.put(UnredactedFrame(inferred, instances, inferred.index, StageTimes(inferred.captured_at_s)))
-        frames.put(frame)
-        shown = join.next(0).instances.boxes_xyxy
-        if index >= BEGIN:
-            truth = np.array([box_at(index)], np.float32)
-            found.append(float(iou_matrix(shown, truth).max()) if len(shown) else 0.0)
+    pending, moments, found = [], [], []
+    with Steered() as running:
+        for index in range(COUNT):
+            moment = index - later  # of the picture that arrives a little before this frame
+            if moment >= 0 and moment % 2 == 0:
+                moments.append(moment)
+                running.give(index / FPS - 0.001, small(moment))
+            frame = Frame("main", index, index, Fraction(1, FPS), index / FPS, scene(index))
+            chosen = running.substream.to_infer(frame)
+            if chosen is not None:
+                pending.append((index + LATENCY, chosen))
+            while pending and pending[0][0] <= index:
+                _, inferred = pending.pop(0)
+                seen = moments[inferred.substitute.index]
+                instances = replace(box_instances(box_at(seen)), track_ids=np.ones(1, np.int32))
+                results.put(UnredactedFrame(inferred, instances, inferred.index, StageTimes(inferred.captured_at_s)))
+            frames.put(frame)
+            shown = join.next(0).instances.boxes_xyxy
+            if index >= BEGIN:
+                truth = np.array([box_at(index)], np.float32)
+                found.append(float(iou_matrix(shown, truth).max()) if len(shown) else 0.0)
     assert len(found) == COUNT - BEGIN
     return found
 
