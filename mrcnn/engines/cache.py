@@ -9,7 +9,6 @@ weights of the same name get another folder.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import glob
 import hashlib
@@ -29,7 +28,7 @@ import numpy as np
 from mrcnn.config import Config
 from mrcnn.engines.base import EngineError
 from mrcnn.weights.digest import sha256_of
-from mrcnn.weights.user_cache import user_cache
+from mrcnn.weights.user_cache import temporary_cache, user_cache
 
 MANIFEST = "manifest.json"
 FORMAT = 4
@@ -95,7 +94,7 @@ def cache_folder(weights: Path, config: Config) -> Path:
         if os.path.isdir(parent / name) or _is_writable(parent):
             return parent / name
     try:
-        return _temporary_folder() / name
+        return temporary_cache(_TEMPORARY) / name
     except OSError:
         return user_cache() / "engines" / name  # writing to it will fail with the reason
 
@@ -113,13 +112,6 @@ def check_persistent(folder: Path, weights: Path) -> None:
 def _persistent_folders(weights: Path) -> list[Path]:
     beside, in_user_cache = weights.resolve().parent / "cache", user_cache() / "engines"
     return [in_user_cache] if PACKAGE_FOLDERS & set(beside.parts) else [beside, in_user_cache]
-
-
-@lru_cache(maxsize=1)
-def _temporary_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix=_TEMPORARY)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
 
 
 def read(folder: Path, version: str) -> dict[str, Path]:

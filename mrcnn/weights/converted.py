@@ -5,14 +5,11 @@ CACHE/converted/NAME-DIGEST-FORMAT.h5
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +21,7 @@ from mrcnn.weights.hdf5_image import hdf5_image
 from mrcnn.weights.layout import file_groups
 from mrcnn.weights.metadata import network_settings
 from mrcnn.weights.state_dict import is_foreign, open_state_dict
-from mrcnn.weights.user_cache import user_cache
+from mrcnn.weights.user_cache import temporary_cache, user_cache
 from mrcnn.weights.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -64,7 +61,7 @@ def as_hdf5(path: str | os.PathLike[str]) -> Path:
         cached.parent.mkdir(parents=True, exist_ok=True)
         convert_file(path, cached)
     except OSError:
-        cached = _temporary_folder() / name
+        cached = temporary_cache("stream_segment-weights-") / name
         if not _is_sound(cached):
             convert_file(path, cached)
     return cached
@@ -124,10 +121,3 @@ def _is_sound(path: Path) -> bool:
 def _state(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
-
-
-@lru_cache(maxsize=1)
-def _temporary_folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="stream_segment-weights-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)

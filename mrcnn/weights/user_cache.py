@@ -1,9 +1,13 @@
-"""The folder for files that the program caches for a user and can create or download again."""
+"""The folders for files that the program caches for a user and can create or download again."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 
@@ -19,6 +23,18 @@ def user_cache() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return base / "stream_segment"
+
+
+@cache
+def temporary_cache(prefix: str) -> Path:
+    """A folder in place of one that cannot be written; the same for each prefix, removed when the process ends.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    folder = tempfile.mkdtemp(prefix=prefix)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _home() -> Path:

@@ -73,7 +73,7 @@ def test_download(tmp_path, server, monkeypatch, foreign):
 @pytest.mark.slow
 def test_conversion(tmp_path, monkeypatch):
     """Into the user's cache; where that fails, into a temporary folder."""
-    monkeypatch.setattr("mrcnn.weights.converted._temporary_folder", lambda: tmp_path)
+    monkeypatch.setattr("mrcnn.weights.converted.temporary_cache", lambda prefix: tmp_path)
 
     def make(folder):
         source = shutil.copy(FILES["torchvision_v1"], folder / "a.pth")

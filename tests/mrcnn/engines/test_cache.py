@@ -301,7 +301,7 @@ def test_folder_is_beside_the_weights(weights):
 
 def test_folder_is_the_users_where_the_weights_may_not_be_written_beside(weights, tmp_path, monkeypatch):
     name = f"net-{cache.fingerprint(weights, Small())}"
-    monkeypatch.setattr(cache, "_is_writable", lambda folder: folder != weights.parent / "cache")
+    monkeypatch.setattr("os.access", lambda path, mode: path != weights.parent)
     monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
     assert cache.cache_folder(weights, Small()) == tmp_path / "mine" / "engines" / name
     (weights.parent / "cache" / name).mkdir(parents=True)  # delivered with the weights: read, not written

@@ -141,14 +141,14 @@ def test_a_full_disk_is_one_line(weights, monkeypatch):
     assert not list((weights.parent / "cache").iterdir())
 
 
-def unusable():
+def unusable(prefix):
     raise FileNotFoundError("No usable temporary directory found")
 
 
 def test_no_place_to_keep_it_is_told(weights, monkeypatch, tmp_path, exports, caplog):
     temporary = tmp_path / "stream_segment-engines-x"
-    monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
-    monkeypatch.setattr(cache, "_temporary_folder", lambda: temporary)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr(cache, "temporary_cache", lambda prefix: temporary)
     assert exported_parts(weights, Small())["boxes"].parent.parent == temporary
     [line] = [record.getMessage() for record in caplog.records]
     assert line.startswith("preparing net.h5 for this engine, for this run only: cannot write to ")
@@ -157,8 +157,8 @@ def test_no_place_to_keep_it_is_told(weights, monkeypatch, tmp_path, exports, ca
 
 def test_no_place_to_write_is_one_line(weights, monkeypatch, tmp_path, exports):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
-    monkeypatch.setattr(cache, "_temporary_folder", unusable)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr(cache, "temporary_cache", unusable)
     monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "file" / "cache")
     with pytest.raises(ExportFault, match=r"cannot be written to .*file"):
         exported_parts(weights, Small())

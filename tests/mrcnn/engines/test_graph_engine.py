@@ -99,15 +99,28 @@ def test_same_as_keras(kind, runtime, network, expected):
 
 
 def test_one_network_serves_all_sizes_when_there_are_many(parts, network, expected, monkeypatch):
+    core, compiled = openvino_runtime.core, []
+
+    class Core:
+        read_model = core().read_model
+
+        def compile_model(self, *given):
+            compiled.append(given)
+            return core().compile_model(*given)
+
+    monkeypatch.setattr(openvino_runtime, "core", Core)
     monkeypatch.setattr(openvino_runtime, "MAX_SHAPES", 1)
     runtime = OpenVinoRuntime(parts, CpuPrecision.FLOAT32)
     engine = GraphEngine(runtime, network.config)
     images, windows = CANVASES["two, odd P6"]
     one_of_two = images[1:], windows[1:], expected["two, odd P6"][1:]
     canvases = [*((*CANVASES[kind], expected[kind]) for kind in CANVASES), one_of_two]
+    counts = []
     for images, windows, found in 2 * canvases:
         assert_same(engine.detect_molded(images, np.array(windows)), found)
-    assert len(runtime._networks) == 2
+        counts.append(len(compiled))
+    assert counts[0] < counts[1]  # the size of the first canvas, then any size
+    assert counts[1:] == [counts[1]] * 5
 
 
 def test_answers_are_not_overwritten_by_the_next(runtime, network):

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrcnn.architecture import MATTERPORT
 from mrcnn.engines import openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import exported_parts
-from mrcnn.engines.graph_engine import GraphEngine
+from mrcnn.engines.graph_engine import sort_by_level
 from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
+from mrcnn.network.anchors import feature_shapes
+from mrcnn.network.constants import LEVELS
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.tiny import tiny_image
 
@@ -67,9 +70,11 @@ def raw_outputs(files, precision, images):
     weights, config = files
     runtime = OpenVinoRuntime(exported_parts(weights, config), precision, threads=1)
     pyramid = runtime.run("features", {"images": images})
-    engine = GraphEngine(runtime, config)
-    rois = [np.float32([[0.1, 0.1, 0.6, 0.4], [0.3, 0.2, 0.9, 0.95], [0, 0, 1, 1]])]
-    probs, _ = engine._classify(pyramid, rois, *images.shape[1:3])
+    rois = np.float32([[0.1, 0.1, 0.6, 0.4], [0.3, 0.2, 0.9, 0.95], [0, 0, 1, 1]])
+    canvas_hw, image_indices = images.shape[1:3], np.zeros(len(rois), np.int64)
+    level_hws = feature_shapes(canvas_hw, config.BACKBONE_STRIDES)[: len(LEVELS)]
+    regions = sort_by_level(rois, image_indices, level_hws, canvas_hw, config.POOL_SIZE, MATTERPORT)
+    probs = runtime.run("boxes", {**pyramid, **regions.inputs})["class_probs"]
     return probs.copy(), pyramid["rpn_class_logits"].copy()
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime
 from mrcnn.network import backbones
 from mrcnn.weights.load_save import save_weights
 from tests.mrcnn.conftest import ONCE
+from tests.mrcnn.engines.fake_nncf import FakeNncf
 from tests.mrcnn.exporting import NO_NETWORK
 from tests.mrcnn.tiny import tiny_backbone, tiny_config, tiny_image, tiny_network
 
@@ -162,30 +162,19 @@ def test_proposals_pooled_in_pieces_are_those_pooled_at_once(calibrated, tiny_fi
 
 def test_heads_of_a_narrow_network_stay_as_they_are(tiny_files, tmp_path, monkeypatch):
     weights, config = tiny_files
-    calibrated = []
-
-    def listen(nncf, model, inputs, preset, spared=()):
-        calibrated.append([len(inputs), preset])
-        return model
-
-    class Presets:
-        class QuantizationPreset:
-            MIXED, PERFORMANCE = "mixed", "performance"
-
-    monkeypatch.setattr(quantize, "_nncf", Presets)
-    monkeypatch.setattr(quantize, "_calibrated", listen)
+    nncf = FakeNncf()
+    monkeypatch.setitem(sys.modules, "nncf", nncf)
     quantize.quantize(weights, config, [tiny_image(64, 96, 11)])
-    assert calibrated == [[1, "performance"]]
+    assert [(len(inputs), preset) for inputs, preset in nncf.calibrated] == [(1, "performance")]
 
 
 def test_calibration_sees_no_more_of_a_canvas_than_the_network(tmp_path, monkeypatch):
     """What lies outside of an image's window does not matter where the padding follows the mean."""
     config = tiny_config("torchvision", BACKBONE="tiny")
-    inputs = []
+    nncf = FakeNncf()
+    monkeypatch.setitem(sys.modules, "nncf", nncf)
     monkeypatch.setitem(backbones.BACKBONES, "tiny", lambda image, _: tiny_backbone(image, True, False)[1:])
     monkeypatch.setitem(backbones.STEM_ENDS, "tiny", "tiny2_relu")
-    monkeypatch.setattr(quantize, "_nncf", lambda: SimpleNamespace(QuantizationPreset=SimpleNamespace(PERFORMANCE=1)))
-    monkeypatch.setattr(quantize, "_calibrated", lambda nncf, model, found, *_: inputs.append(found) or model)
     save_weights(tiny_network(config), tmp_path / "tiny.h5")
     exported_parts(tmp_path / "tiny.h5", config)
     canvas = tiny_image(64, 96, 11)
@@ -193,7 +182,7 @@ def test_calibration_sees_no_more_of_a_canvas_than_the_network(tmp_path, monkeyp
     other[:, 64:] = 255 - other[:, 64:]
     quantize.quantize(tmp_path / "tiny.h5", config, [canvas, other], [(0, 0, 64, 64)] * 2)
     quantize.quantize(tmp_path / "tiny.h5", config, [canvas, other])
-    (inside, same), (whole, different) = ([one["stem"] for one in found] for found in inputs)
+    (inside, same), (whole, different) = ([one["stem"] for one in inputs] for inputs, _ in nncf.calibrated)
     np.testing.assert_array_equal(inside, same)
     assert not np.array_equal(whole, different)
     np.testing.assert_array_equal(inside[:, :, :15], whole[:, :, :15])  # of 24 columns, those that only see the image

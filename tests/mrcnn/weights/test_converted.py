@@ -97,7 +97,7 @@ def test_without_a_writable_cache_the_conversion_is_temporary(cache, monkeypatch
     cache.write_text("a file where the folder should be")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr(converted, "_temporary_folder", lambda: temporary)
+    monkeypatch.setattr(converted, "temporary_cache", lambda prefix: temporary)
     assert as_hdf5(V1).parent == temporary
     before = os.stat(as_hdf5(V1)).st_mtime_ns
     assert os.stat(as_hdf5(V1)).st_mtime_ns == before

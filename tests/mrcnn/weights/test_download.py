@@ -289,35 +289,26 @@ def test_two_processes_that_fetch_the_same_do_not_mix(fetch, server, monkeypatch
     part = fetch.folder / f"{NAME}.part"
     part.write_bytes(GOOD[:100])
     monkeypatch.setattr(download, "CHUNK_BYTES", 1000)
-    read, others = download._read, iter([GOOD[:5000]])
 
-    def meanwhile(response):
-        chunk = read(response)
-        for more in others:
-            part.write_bytes(more)
-        return chunk
+    def meanwhile(received):
+        if received == 1100:
+            part.write_bytes(GOOD[:5000])
 
-    monkeypatch.setattr(download, "_read", meanwhile)
+    fetch.listener.set = meanwhile
     assert fetch().read_bytes() == GOOD
     assert server.requests == ["bytes=100-"]
 
 
 def test_of_two_processes_that_begin_at_once_neither_cuts_off_what_the_other_has(fetch, monkeypatch):
     part, lengths = fetch.folder / f"{NAME}.part", []
-    open_address, read = download._Download._open, download._read
 
-    def other_is_faster(self, offset):
-        response = open_address(self, offset)
-        part.write_bytes(GOOD)
-        return response
-
-    def watched(response):
+    def other_is_faster(received):
+        if received == 0:  # the server has answered, nothing is written yet
+            part.write_bytes(GOOD)
         lengths.append(part.stat().st_size)
-        return read(response)
 
+    fetch.listener.set = other_is_faster
     monkeypatch.setattr(download, "CHUNK_BYTES", 1000)
-    monkeypatch.setattr(download._Download, "_open", other_is_faster)
-    monkeypatch.setattr(download, "_read", watched)
     assert fetch().read_bytes() == GOOD
     assert set(lengths) == {len(GOOD)}
 

@@ -3,6 +3,7 @@
 import errno
 import importlib.util
 import shutil
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -20,6 +21,7 @@ from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.network_model import read_model
 from pipeline.settings.model_settings import ModelSettings, Precision
+from tests.mrcnn.engines.fake_nncf import FakeNncf
 from tests.pipeline.evaluation.scene import SMALL, annotation, write
 from tests.pipeline.fakes import make_instances
 
@@ -301,7 +303,7 @@ def test_a_real_network_in_int8(capsys, monkeypatch, own_weights, tmp_path):
 
     with monkeypatch.context() as patched:
         patched.setattr(calibration, "write_calibration", full)
-        patched.setattr(quantize._nncf(), "quantize", lambda model, *_, **__: model)
+        patched.setitem(sys.modules, "nncf", FakeNncf())
         code, out, err = run_main(capsys, *asked)
     assert (code, out) == (1, "")
     assert "cannot be written: No space left on device" in err.splitlines()[-1]

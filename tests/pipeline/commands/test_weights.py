@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 from collections import namedtuple
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -130,10 +131,10 @@ def test_a_cut_line_is_told_and_a_later_call_goes_on(fetch, server):
 
 
 def test_a_disk_that_fills_up_meanwhile_is_not_tried_again(fetch, monkeypatch):
-    def full(download, offset):
+    def full(path, **_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download._Download, "_request", full)
+    monkeypatch.setattr(Path, "touch", full)
     with pytest.raises(RunError, match=rf"cannot write .*{NAME}: No space left on device"):
         fetch()
     assert fetch.pauses == []
