@@ -59,7 +59,7 @@ class Archivist(HelperProcess):
 
 
 @dataclass
-class _Folder:
+class WatchedFolder:
     """What is known of a folder.
 
     Attributes:
@@ -114,7 +114,7 @@ def _main(pipe: Connection) -> None:
 
 def _run(pipe: Connection, copies: Path) -> None:
     pipe.send("ready")
-    folder: _Folder | None = None
+    folder: WatchedFolder | None = None
     archive: list[Archived] = []
     copied_at_s = 0.0
     while True:
@@ -124,7 +124,7 @@ def _run(pipe: Connection, copies: Path) -> None:
             if order == "end":
                 return
             if order != "report":
-                folder, archive = _Folder(order, copies), []
+                folder, archive = WatchedFolder(order, copies), []
                 continue
             if folder is not None:
                 folder.take(also_newest=True)

@@ -128,7 +128,7 @@ def _pip(venv: Path, lock: Path, *flags: str) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
     )
     tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
-    progress = _Progress()
+    progress = PipProgress()
     reader = threading.Thread(target=_read, args=(process, tail, progress), daemon=True)
     reader.start()
     try:
@@ -150,7 +150,7 @@ def _pip(venv: Path, lock: Path, *flags: str) -> None:
         )
 
 
-class _Progress:
+class PipProgress:
     """What pip is at, from the lines that it prints."""
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class _Progress:
         return f"{time.monotonic() - self._began_s:3.0f} s: {self._now}"
 
 
-def _read(process: subprocess.Popen[str], tail: collections.deque[str], progress: _Progress) -> None:
+def _read(process: subprocess.Popen[str], tail: collections.deque[str], progress: PipProgress) -> None:
     assert process.stdout is not None
     with process.stdout as lines:
         for line in lines:

@@ -63,15 +63,15 @@ def build_efficientnet_lite0(image, config=None):
     index = 0
     for group_index, group in enumerate(BLOCK_GROUPS):
         for repeat in range(group.repeats):
-            x = _block(x, group, stride=group.stride if repeat == 0 else 1, name=f"lite0_block{index}")
+            x = inverted_residual(x, group, stride=group.stride if repeat == 0 else 1, name=f"lite0_block{index}")
             index += 1
         if group_index in STAGE_ENDS:
             stages.append(x)
     return stages
 
 
-def _block(x, group: BlockGroup, stride: int, name: str):
-    """Inverted residual: 1x1 expansion, depthwise, 1x1 projection without activation; a skip where shapes match."""
+def inverted_residual(x, group: BlockGroup, stride: int, name: str):
+    """A block: 1x1 expansion, depthwise, 1x1 projection without activation; a skip where shapes match."""
     filters_in = x.shape[-1]
     skip = x
     if group.expansion != 1:

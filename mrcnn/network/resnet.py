@@ -40,7 +40,7 @@ def build_resnet(image, blocks, config):
         [C2, C3, C4, C5]: (B, H/4, W/4, 256) … (B, H/32, W/32, 2048) with 64 channels in the stem.
     """
     width = getattr(config, "STEM_CHANNELS", STEM_CHANNELS)
-    parts = _Parts(config)
+    parts = ResNetParts(config)
     x = layers.ZeroPadding2D((3, 3), name="zero_padding2d_1")(image)
     x = layers.Conv2D(width, 7, strides=2, name="conv1")(x)
     x = batch_norm(x, "bn_conv1", config)
@@ -55,8 +55,8 @@ def build_resnet(image, blocks, config):
     return outputs
 
 
-class _Parts:
-    """Builds the parts of a network of one Config."""
+class ResNetParts:
+    """Builds the parts of a ResNet of one Config."""
 
     def __init__(self, config):
         self.config, self.architecture = config, architecture_of(config)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.archivist import Archivist, _Folder
+from benchmarks.archivist import Archivist, WatchedFolder
 from benchmarks.marked_people import paint
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks.recorder import Recorder
@@ -26,7 +26,7 @@ def test_a_segment_is_copied_when_the_next_has_begun_and_outlives_its_file(tmp_p
     copies.mkdir()
     recorded.mkdir()
     first, second = (recorded / f"hall-20260314-15092{number}-000{number}.mp4" for number in (1, 2))
-    folder = _Folder(recorded, copies)
+    folder = WatchedFolder(recorded, copies)
     record(first, marked=True)
     (recorded / "holiday.mp4").write_bytes(b"")
     folder.take(also_newest=False)

@@ -24,17 +24,6 @@ def norm(name, channels, rng):
     }
 
 
-def test_folded_pointwise_convolution_equals_convolution_and_norm():
-    rng = np.random.default_rng(0)
-    state = {"conv.weight": rng.normal(size=(5, 3, 1, 1))} | norm("bn", 5, rng)
-    folded = load_script()._folded(state, "conv", "bn")
-    assert folded["kernel"].shape == (1, 1, 3, 5)
-    x = rng.normal(size=3)
-    convolved = state["conv.weight"][:, :, 0, 0] @ x
-    expected = state["bn.weight"] * (convolved - state["bn.running_mean"]) / np.sqrt(state["bn.running_var"] + 1e-3)
-    np.testing.assert_allclose(x @ folded["kernel"][0, 0] + folded["bias"], expected + state["bn.bias"], rtol=1e-4)
-
-
 def test_every_layer_of_the_backbone_is_converted():
     import keras
 
@@ -58,8 +47,18 @@ def test_every_layer_of_the_backbone_is_converted():
         state[f"{prefix}.weight"] = rng.normal(size=shape)
         state |= norm(bn, shape[0], rng)
     converted = script.convert(state)
+    check_pointwise(converted["lite0_block1_expand"], state, "_blocks.1._expand_conv", "_blocks.1._bn0")
     for layer in backbone.layers:
         if layer.weights:
             arrays = converted.pop(layer.name)
             assert [tuple(w.shape) for w in layer.weights] == [arrays["kernel"].shape, arrays["bias"].shape]
     assert not converted
+
+
+def check_pointwise(folded, state, convolution, bn):
+    """A folded 1x1 convolution equals the convolution and then the normalization."""
+    kernel = state[f"{convolution}.weight"][:, :, 0, 0]
+    weight, bias, mean, variance = (state[f"{bn}.{name}"] for name in ("weight", "bias", "running_mean", "running_var"))
+    x = np.random.default_rng(1).normal(size=kernel.shape[1])
+    expected = weight * (kernel @ x - mean) / np.sqrt(variance + 1e-3) + bias
+    np.testing.assert_allclose(x @ folded["kernel"][0, 0] + folded["bias"], expected, rtol=1e-4, atol=1e-5)

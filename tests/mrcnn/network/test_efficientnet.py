@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from mrcnn.network.efficientnet import BLOCK_GROUPS, BlockGroup, _block, build_efficientnet_lite0
+from mrcnn.network.efficientnet import BLOCK_GROUPS, BlockGroup, build_efficientnet_lite0, inverted_residual
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def _kernel_sizes():
 def test_stride_two_pads_below_and_right_as_tensorflow_does():
     image = keras.Input((4, 6, 1))
     group = BlockGroup(1, 3, 2, 1, 1)
-    model = keras.Model(image, _block(image, group, 2, "block"))
+    model = keras.Model(image, inverted_residual(image, group, 2, "block"))
     model.get_layer("block_depthwise").set_weights([np.ones((3, 3, 1, 1)), np.zeros(1)])
     model.get_layer("block_project").set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
     picture = np.zeros((1, 4, 6, 1), np.float32)
@@ -58,7 +58,7 @@ def test_stride_two_pads_below_and_right_as_tensorflow_does():
 
 def test_activations_stop_at_six_and_projections_do_not():
     image = keras.Input((2, 2, 1))
-    model = keras.Model(image, _block(image, BlockGroup(1, 3, 1, 6, 1), 1, "block"))
+    model = keras.Model(image, inverted_residual(image, BlockGroup(1, 3, 1, 6, 1), 1, "block"))
     model.get_layer("block_expand").set_weights([np.full((1, 1, 1, 6), 100.0), np.zeros(6)])
     kernel = np.zeros((3, 3, 6, 1))
     kernel[1, 1] = 1

@@ -9,7 +9,7 @@ from keras import ops
 
 from mrcnn.config import Config
 from mrcnn.network import resnet
-from mrcnn.network.resnet import _Parts, build_resnet
+from mrcnn.network.resnet import ResNetParts, build_resnet
 from mrcnn.weights.layout import block_letter
 
 pytestmark = pytest.mark.usefixtures("zero_start")
@@ -62,7 +62,7 @@ def test_depths_are_those_of_the_paper_and_of_the_coco_file(monkeypatch, oracle_
 def block(name, is_first, tap):
     """A block of width 1 on 4 channels: 2a takes channel 0, 2b is one tap, 2c doubles and triples …, no biases."""
     image = keras.Input((4, 6, 4))
-    model = keras.Model(image, _Parts(Config).bottleneck(image, 1, name, is_first))
+    model = keras.Model(image, ResNetParts(Config).bottleneck(image, 1, name, is_first))
     first, middle = np.zeros((1, 1, 4, 1)), np.zeros((3, 3, 1, 1))
     first[0, 0, 0, 0] = middle[tap] = 1
     model.get_layer(f"res{name}_branch2a").set_weights([first, np.zeros(1)])
