@@ -41,15 +41,12 @@ class MediaFile:
         try:
             if self._overwritten is not None:
                 self._save(self._overwritten, len(data))
-            self._write_all(data)
+            write_all(self._file, data)
         except OSError as error:
             self.error = error
             self._restore()
             raise
         return len(data)
-
-    def _write_all(self, data: bytes) -> None:
-        write_all(self._file, data)
 
     def _save(self, overwritten: list[tuple[int, bytes]], size: int) -> None:
         offset = self._file.tell()
@@ -61,7 +58,7 @@ class MediaFile:
     def _restore(self) -> None:
         for offset, old in reversed(self._overwritten or []):
             self._file.seek(offset)
-            self._write_all(old)
+            write_all(self._file, old)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """See io.RawIOBase.seek."""

@@ -64,7 +64,6 @@ class Recorder(Sink):
         settings: path, quality, audio, duration of a fragment, limit of free space.
         outputs: the files that the run writes, this one among them.
         clock: seconds on a monotonic clock.
-        open_file: creates the output file.
         free_bytes: free space on the disk of a folder.
     """
 
@@ -76,7 +75,6 @@ class Recorder(Sink):
         settings: RecorderSettings,
         outputs: Outputs | None = None,
         clock: Callable[[], float] = time.monotonic,
-        open_file: Callable[[Path, Callable[[], float]], MediaFile] = MediaFile,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._settings = settings
@@ -84,7 +82,6 @@ class Recorder(Sink):
         self._outputs = outputs or Outputs()
         self._name: Path | None = None
         self._clock = clock
-        self._open_file = open_file
         self._free_bytes = free_bytes
         self._next_check_s = 0.0
         self._source: SourceInfo | None = None
@@ -120,7 +117,7 @@ class Recorder(Sink):
             if self._recording is None:
                 self._name = self._new_name()
                 with contextlib.ExitStack() as undo:
-                    file = self._open_file(self._name, self._clock)
+                    file = MediaFile(self._name, self._clock)
                     undo.callback(file.close)
                     if self._path.suffix.lower() == ".gif":
                         height, width = presentation.annotated_bgr.shape[:2]

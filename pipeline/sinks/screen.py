@@ -13,15 +13,16 @@ from typing import Any
 
 import cv2
 
-_PROBE = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
-_PROBE_LIMIT_S = 20.0
+PROBE = (sys.executable, "-c", "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()")
+"""A command that opens a window in a process of its own, and exits with 0 on success."""
+PROBE_LIMIT_S = 20.0
 _DISPLAY_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
 
 
 def screen_available(
     environment: Mapping[str, str] = os.environ,
     platform: str = sys.platform,
-    command: Sequence[str] = (sys.executable, "-c", _PROBE),
+    command: Sequence[str] = PROBE,
     modules: Iterable[str] = sys.modules,
 ) -> tuple[bool, str]:
     """Returns whether a window can be opened, and the reason if not, otherwise "".
@@ -48,11 +49,13 @@ def screen_available(
     return problem == "", problem and f"the display {display} {problem}"
 
 
-def start_probe(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> None:
-    """Begin what `screen_available` waits for, so that it is done when that is called."""
+def start_probe(
+    environment: Mapping[str, str] = os.environ, platform: str = sys.platform, command: Sequence[str] = PROBE
+) -> None:
+    """Begin what `screen_available` waits for if it is given the same, so that it is done when that is called."""
     display = _display_of(environment)
     if display and platform not in ("win32", "darwin") and has_gui():
-        _probe((sys.executable, "-c", _PROBE), display)
+        _probe(tuple(command), display)
 
 
 def _display_of(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -71,7 +74,7 @@ def _problem(command: tuple[str, ...], display: tuple[tuple[str, str], ...]) -> 
     """Why the command fails, "" if it does not."""
     probe = _probe(command, display)
     try:
-        return "" if probe.wait(_PROBE_LIMIT_S) == 0 else "cannot be opened"
+        return "" if probe.wait(PROBE_LIMIT_S) == 0 else "cannot be opened"
     except subprocess.TimeoutExpired:
         probe.kill()
         probe.wait()

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.sinks import media_file
 from pipeline.sinks.media_file import MediaFile
+from pipeline.sinks.paths import write_all
 from tests.pipeline.fakes import FakeClock
 
 
@@ -33,15 +35,15 @@ def test_writes_after_the_first_failure_are_ignored():
     file.close()
 
 
-def test_what_finalizing_overwrote_is_restored_when_it_fails(tmp_path):
-    class Full(MediaFile):
-        def _write_all(self, data):
-            if data == b"index":
-                raise OSError(errno.ENOSPC, "No space left on device")
-            super()._write_all(data)
+def test_what_finalizing_overwrote_is_restored_when_it_fails(tmp_path, monkeypatch):
+    def full(file, data):
+        if data == b"index":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_all(file, data)
 
+    monkeypatch.setattr(media_file, "write_all", full)
     path = tmp_path / "x"
-    file = Full(path, FakeClock())
+    file = MediaFile(path, FakeClock())
     file.write(b"head, body")
     file.seek(0)
     file.write(b"HEAD")

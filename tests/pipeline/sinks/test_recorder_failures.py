@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.settings.output_settings import RecorderSettings
-from pipeline.sinks.media_file import MediaFile
+from pipeline.sinks import media_file, paths
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
 from tests.pipeline.fakes import FakeClock
@@ -61,22 +61,23 @@ def test_a_killed_recording_plays_up_to_its_last_fragment(tmp_path, suffix, kind
         assert np.abs(frames[i].astype(int) - picture(i)).mean() < 12
 
 
-class FullDisk(MediaFile):
-    """Accepts a number of bytes, then fails as a full disk does."""
+def fill_disk(monkeypatch, room):
+    """From now on a recording may have so many bytes, then the disk is full."""
 
-    room = 30_000
-
-    def _write_all(self, data):
-        if self.error is None and self.tell() + len(data) > self.room:
+    def write(file, data):
+        if file.tell() + len(data) > room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        super()._write_all(data)
+        paths.write_all(file, data)
+
+    monkeypatch.setattr(media_file, "write_all", write)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, suffix, kind):
+def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, monkeypatch, suffix, kind):
+    fill_disk(monkeypatch, 30_000)
     path = tmp_path / f"out{suffix}"
-    recorder = Recorder(RecorderSettings(path=str(path), fragment_s=0.5), open_file=FullDisk)
+    recorder = Recorder(RecorderSettings(path=str(path), fragment_s=0.5))
     recorder.open(context(kind=kind))
     noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     with pytest.raises(RunError, match="No space left"):
@@ -88,7 +89,7 @@ def test_a_full_disk_is_an_error_and_the_recording_so_far_plays(tmp_path, suffix
 
 @pytest.mark.parametrize("suffix", H264_SUFFIXES)  # VP9 leaves nothing for the end
 @pytest.mark.parametrize("missing", [20, 400, 900])  # a Matroska file varies by a byte or two: random ids
-def test_a_disk_that_fills_up_while_finalizing_leaves_a_playable_file(tmp_path, suffix, missing):
+def test_a_disk_that_fills_up_while_finalizing_leaves_a_playable_file(tmp_path, monkeypatch, suffix, missing):
     whole, path = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
     # 16 macroblocks wide: of narrower pictures, x264 with its macroblock tree makes a recording now and then that is
     # some bytes longer than the next (2 of 300 mp4 files with 6 macroblocks; none of 100 with 16).
@@ -97,10 +98,8 @@ def test_a_disk_that_fills_up_while_finalizing_leaves_a_playable_file(tmp_path, 
     held = {"preset": "veryfast"}  # it looks ahead: the last frames are written while finishing
     record(whole, items, context(size_wh), **held)
 
-    class AlmostEnough(FullDisk):
-        room = whole.stat().st_size - missing
-
-    recorder = Recorder(RecorderSettings(path=str(path), **held), open_file=AlmostEnough)
+    fill_disk(monkeypatch, whole.stat().st_size - missing)
+    recorder = Recorder(RecorderSettings(path=str(path), **held))
     recorder.open(context(size_wh))
     write_all(recorder, items)
     with pytest.raises(RunError, match="No space left"):

@@ -36,7 +36,7 @@ def test_linux_with_a_display_that_aborts_the_process():
 
 
 def test_linux_with_a_display_that_hangs(monkeypatch):
-    monkeypatch.setattr(screen, "_PROBE_LIMIT_S", 0.2)
+    monkeypatch.setattr(screen, "PROBE_LIMIT_S", 0.2)
     assert screen_available({"DISPLAY": "far:0"}, "linux", HANGS, ()) == (False, "the display far:0 does not respond")
 
 
@@ -100,15 +100,14 @@ def test_without_a_display_the_monitors_cannot_be_listed(monkeypatch):
 
 
 def test_a_probe_that_was_started_is_the_one_that_is_waited_for(tmp_path, monkeypatch):
-    count = f"import pathlib; pathlib.Path({str(tmp_path)!r}, 'runs').open('a').write('x')"
-    monkeypatch.setattr(screen, "_PROBE", count)
+    count = (sys.executable, "-c", f"import pathlib; pathlib.Path({str(tmp_path)!r}, 'runs').open('a').write('x')")
     monkeypatch.setenv("DISPLAY", ":7")
-    screen.start_probe(platform="linux")
-    assert screen_available(platform="linux", command=(sys.executable, "-c", count), modules=()) == (True, "")
+    screen.start_probe(platform="linux", command=count)
+    assert screen_available(platform="linux", command=count, modules=()) == (True, "")
     assert (tmp_path / "runs").read_text() == "x"
 
 
 def test_no_probe_is_started_without_a_display_or_where_none_is_needed(monkeypatch):
-    monkeypatch.setattr(screen, "_probe", lambda *given: pytest.fail("started"))
+    monkeypatch.setattr(screen.subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
     screen.start_probe({}, "linux")
     screen.start_probe({"DISPLAY": ":0"}, "darwin")

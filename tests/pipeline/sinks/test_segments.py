@@ -16,7 +16,6 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.settings.output_settings import RecorderSettings
-from pipeline.sinks import segments
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import Recorder
 from pipeline.sinks.segments import CHECK_EVERY_S, SAVE_EVERY_S, SegmentList, SegmentRecorder, make_recorder
@@ -407,11 +406,15 @@ def test_a_write_to_a_full_disk_pauses_instead_of_failing(tmp_path, monkeypatch,
 def test_a_disk_on_which_no_list_can_be_made_pauses_the_recording_until_there_is_room(tmp_path, monkeypatch, caplog):
     disk = Disk(tmp_path).opened()
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real = open
+
+    def full(file, *more, **named):
+        if str(file).endswith(".segments.lock"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, *more, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segments, "_locked_list", full)
+        patch.setattr("builtins.open", full)
         disk.record(3)
     assert caplog.text.count("recording paused: Recording to") == 1
     disk.record(2 * round(25 * CHECK_EVERY_S))
