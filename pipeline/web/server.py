@@ -27,7 +27,7 @@ START_DEADLINE_S = 10.0
 END_DEADLINE_S = 5.0
 CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
-_KEEP_ALIVE_S = 10.0
+KEEP_ALIVE_S = 10.0
 """How long a connection may wait for its first, or the next, request."""
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -123,7 +123,7 @@ class WebServer:
             handle_signals=False,
             handler_cancellation=True,  # frees the place of a viewer who has left, even while no pictures arrive
             shutdown_timeout=CLOSE_GRACE_S,
-            keepalive_timeout=_KEEP_ALIVE_S,
+            keepalive_timeout=KEEP_ALIVE_S,
         )
         try:
             await runner.setup()

@@ -80,12 +80,13 @@ class InProcess(Executor):
     """Makes one attempt each time that the driver asks for events.
 
     Attributes:
+        plan: of the workers.
         queue: what the next requests for events do, and return.
     """
 
     def __init__(self, plan: WorkerPlan | None, workers: int, script: Script) -> None:
         self.workers = workers
-        self._plan, self._script = plan, script
+        self.plan, self._script = plan, script
         self.queue: deque[Callable[[], Sequence[Event]]] = deque()
         self._down: set[int] = set()
         self.started: list[int] = []
@@ -108,9 +109,9 @@ class InProcess(Executor):
         scripted = self._script(worker, claim)
         if scripted is not None:
             return scripted
-        assert self._plan is not None
+        assert self.plan is not None
         progress: list[Event] = []
-        outcome = Worker(self._plan).run(claim, lambda *frames: progress.append(Progressed(worker, *frames)))
+        outcome = Worker(self.plan).run(claim, lambda *frames: progress.append(Progressed(worker, *frames)))
         return [*progress, Finished(worker, outcome)]
 
     def stop(self, worker: int) -> None:

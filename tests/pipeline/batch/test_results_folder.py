@@ -86,15 +86,16 @@ def test_an_attempt_that_was_taken_for_dead_and_removed_does_not_commit(folder, 
     assert folder.done() == set()
 
 
+class Killed(BaseException):
+    """The end of the process."""
+
+
 @pytest.mark.parametrize("moved", [0, 1, 2])
 def test_a_commit_that_was_cut_short_after_its_record_is_finished_later(folder, recording, monkeypatch, moved):
     """The process ends before the first output is moved, between the two, or before the folder is removed."""
     claim = folder.claim(recording, driver(folder))
     record = written(claim)
     replaced = []
-
-    class Killed(BaseException):
-        pass
 
     def replace(source, target):
         if len(replaced) == moved:
@@ -122,7 +123,7 @@ def test_discarding_an_attempt_that_has_committed_keeps_its_outputs(folder, reco
     """Its worker was killed between the record and the outputs, and the driver cleans up after it."""
     claim = folder.claim(recording, driver(folder))
     record = written(claim)
-    monkeypatch.setattr(folder, "_move_outputs", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(OSError, match="gone"):
         folder.commit(claim, record)
     monkeypatch.undo()
@@ -316,7 +317,7 @@ def test_answers_of_an_interrupted_commit_are_put_in_place_when_they_are_needed(
     first, *_ = stretches(folder, recording)
     claim = folder.claim(first, driver(folder))
     record = inferred(folder, claim)
-    monkeypatch.setattr(folder, "_move_outputs", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("gone")))
     with pytest.raises(OSError, match="gone"):
         folder.commit(claim, record)
     monkeypatch.undo()
@@ -342,8 +343,9 @@ def test_stretches_that_an_interruption_left_behind_are_removed(folder, recordin
     folder.commit(claim, inferred(folder, claim))
     whole = folder.claim(recording, drivers)
     record = written(whole)
-    monkeypatch.setattr(folder, "_remove_stretches", lambda recording: None)
-    folder.commit(whole, record)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        folder.commit(whole, record)
     monkeypatch.undo()
     assert len(list(folder.stretches.iterdir())) == 1
     folder.recover(driver(folder))

@@ -160,7 +160,7 @@ def test_a_page_shows_the_batch_while_it_runs(tmp_path, recordings, here, monkey
     assert main([*given, "--serve", "0.0.0.0:0"]) == 0
     assert [(one["results"], one["inputs"]) for one in seen] == [("out", 2)] * len(seen)
     assert {one["done"] for one in seen} == {0, 1, 2}
-    assert here.made[0]._plan.settings.serve.address is None
+    assert here.made[0].plan.settings.serve.address is None
     with pytest.raises(OSError, match="refused"):
         request_page(address[0][0])
 

@@ -291,17 +291,47 @@ def test_the_exit_code_is_that_of_the_worst_camera(summary, signal, code):
     assert exit_code(summary, signal) == code
 
 
-@pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((130, 0), 130), ((0, 1), 1)])
-def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, codes, code):
+def stub_streams(monkeypatch, live, *ends):
+    """Streams that end at once, the first one with the first end …; one that fails raises. Returns their sources."""
     sources = []
 
-    def run_one(settings):
-        sources.append(settings.source.uri.reveal())
-        return codes[len(sources) - 1]
+    class StubStream:
+        opened, sinks = True, ["a sink"]
 
-    monkeypatch.setattr("pipeline.commands.run._run", run_one)
+        def __init__(self, settings):
+            self.end = ends[len(sources)]
+            sources.append(settings.source.uri.reveal())
+
+        def __enter__(self):
+            if self.end is EndReason.FAILED:
+                raise RunError("it failed")
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def summary(self):
+            return SimpleNamespace(live=live, end=self.end)
+
+    monkeypatch.setattr("pipeline.commands.run.Stream", StubStream)
+    monkeypatch.setattr("pipeline.commands.run.with_progress", lambda stream: [])
+    monkeypatch.setattr("pipeline.commands.run.summary_text", lambda summary: "")
+    return sources
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "count"),
+    [
+        ([EndReason.FINISHED, EndReason.FINISHED], 0, 2),
+        ([EndReason.STOPPED, EndReason.FINISHED], 130, 1),
+        ([EndReason.FAILED, EndReason.FINISHED], 1, 1),
+        ([EndReason.FINISHED, EndReason.FAILED], 1, 2),
+    ],
+)
+def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, ends, code, count):
+    sources = stub_streams(monkeypatch, False, *ends)
     assert stream_segment.main(["a.mp4", "b.avi", "--no-window"]) == code
-    assert sources == (["a.mp4"] if codes[0] else ["a.mp4", "b.avi"])
+    assert sources == ["a.mp4", "b.avi"][:count]
 
 
 @pytest.mark.parametrize(
@@ -314,24 +344,7 @@ def test_the_first_run_that_does_not_succeed_is_the_last(files, monkeypatch, cod
     ],
 )
 def test_a_file_that_was_stopped_was_interrupted_unless_it_repeats(files, monkeypatch, flags, live, end, code):
-    class StubStream:
-        opened, sinks = True, ["a sink"]
-
-        def __init__(self, settings):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def summary(self):
-            return SimpleNamespace(live=live, end=end)
-
-    monkeypatch.setattr("pipeline.commands.run.Stream", StubStream)
-    monkeypatch.setattr("pipeline.commands.run.with_progress", lambda stream: [])
-    monkeypatch.setattr("pipeline.commands.run.summary_text", lambda summary: "")
+    stub_streams(monkeypatch, live, end)
     assert stream_segment.main(["a.mp4", "--no-window", *flags]) == code
 
 

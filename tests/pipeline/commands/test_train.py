@@ -242,7 +242,7 @@ def test_a_full_disk_is_one_line_with_what_to_do(data, tmp_path, seeded_small_we
     def full(*_, **__):
         raise OSError(28, "No space left on device", "checkpoint.npz")
 
-    monkeypatch.setattr(train.TrainRun, "_train", full)
+    monkeypatch.setattr("mrcnn.training.validation.Validator", full)
     with pytest.raises(RunError, match=r"No space left on device.* resume with .* --resume --output .*run"):
         train.run([*data, *small(seeded_small_weights)])
 

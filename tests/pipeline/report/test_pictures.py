@@ -24,9 +24,10 @@ OFF, BLUR = PrivacyMode.OFF, PrivacyMode.BLUR
 def video(path, privacy=OFF, size_wh=(WIDTH, HEIGHT)):
     """A recording whose frame i is gray of the level 20 i, at 10 frames a second; without a mode, it has no tag."""
     recorder = Recorder(RecorderSettings(path=str(path), min_free_bytes=0))
-    recorder.open(replace(context(size_wh, fps=10), privacy=privacy or OFF))
-    if privacy is None:
-        recorder._tag = {}
+    with pytest.MonkeyPatch.context() as patch:
+        if privacy is None:
+            patch.setattr("pipeline.sinks.recorder.recording_tag", lambda privacy: {})
+        recorder.open(replace(context(size_wh, fps=10), privacy=privacy or OFF))
     for i in range(10):
         recorder.write(presentation(i, 100 * i, np.full((size_wh[1], size_wh[0], 3), 20 * i, np.uint8)))
     recorder.close()

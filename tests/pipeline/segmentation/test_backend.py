@@ -1,11 +1,12 @@
 import importlib
 import importlib.util
 import os
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.segmentation import backend as backend_module
 from pipeline.segmentation.backend import choose_backend, prepare_backend
 from pipeline.settings.model_settings import Backend, Device
 
@@ -58,23 +59,49 @@ def test_a_loaded_backend_cannot_be_changed():
         choose_backend(Backend.JAX, None, loaded="tensorflow")
 
 
-@pytest.fixture
-def _nothing_is_loaded(monkeypatch):
-    monkeypatch.setattr(importlib, "import_module", lambda _: None)
+def tensorflow_with(*gpus):
+    experimental = SimpleNamespace(
+        set_memory_growth=lambda gpu, enable: None, get_device_details=lambda gpu: {"device_name": gpu}
+    )
+    return SimpleNamespace(
+        config=SimpleNamespace(list_physical_devices=lambda kind: list(gpus), experimental=experimental)
+    )
 
 
-@pytest.mark.usefixtures("_nothing_is_loaded")
-def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
-    monkeypatch.setattr(backend_module, "_gpu_name", lambda _: None)
+def jax_with(*gpus):
+    devices = [SimpleNamespace(platform="gpu", device_kind=gpu) for gpu in gpus]
+    return SimpleNamespace(devices=lambda: devices or [SimpleNamespace(platform="cpu", device_kind="cpu")])
+
+
+def torch_with(*gpus):
+    return SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: bool(gpus), get_device_name=lambda index: gpus[index])
+    )
+
+
+@pytest.fixture(params=[("tensorflow", tensorflow_with), ("jax", jax_with), ("torch", torch_with)])
+def machine_with(request, installed, monkeypatch):
+    """Lets one backend be installed, which Keras has not loaded and which sees these GPUs."""
+    name, module_with = request.param
+
+    def make(*gpus):
+        installed(name)
+        monkeypatch.delitem(sys.modules, "keras", raising=False)
+        monkeypatch.setitem(sys.modules, name, module_with(*gpus))
+
+    return make
+
+
+def test_a_gpu_that_is_not_there_is_an_error(machine_with):
+    machine_with()
     with pytest.raises(InputError, match="sees no GPU here"):
         prepare_backend(Backend.AUTO, Device.GPU)
     choice = prepare_backend(Backend.AUTO, Device.AUTO)
     assert (choice.device, choice.device_name) == (Device.CPU, "CPU")
 
 
-@pytest.mark.usefixtures("_nothing_is_loaded")
-def test_a_gpu_is_named(monkeypatch):
-    monkeypatch.setattr(backend_module, "_gpu_name", lambda _: "Fast One")
+def test_a_gpu_is_named(machine_with):
+    machine_with("Fast One", "Slow One")
     choice = prepare_backend(Backend.AUTO, Device.AUTO)
     assert (choice.device, choice.device_name) == (Device.GPU, "Fast One")
     assert prepare_backend(Backend.AUTO, Device.CPU).device is Device.CPU

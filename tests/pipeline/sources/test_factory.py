@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ from pipeline.safe_uri import SourceUri
 from pipeline.settings.source_settings import Policy, ReconnectSettings, SourceSettings
 from pipeline.sources import factory
 from pipeline.sources.base import Source
+from pipeline.sources.camera import CameraDevice, CameraSystem
 from pipeline.sources.factory import LimitedSource, make_detect_source, make_source, sample_frames, spread_frames
 from pipeline.sources.images import ImagesSource
 from pipeline.sources.live import LiveSource, ReconnectingSource
@@ -136,8 +138,8 @@ def test_without_reconnection_a_lost_source_is_a_run_error(monkeypatch: pytest.M
         def release(self) -> None:
             pass
 
-    monkeypatch.setattr("pipeline.sources.camera.cv2.VideoCapture", Unplugged)
-    monkeypatch.setattr("pipeline.sources.camera.CameraDevice._check_device_file", lambda _self: None)
+    mac = CameraSystem(open_capture=Unplugged, platform="darwin")  # has no device files
+    monkeypatch.setattr("pipeline.sources.factory.CameraDevice", partial(CameraDevice, system=mac))
     source = made("0", policy=Policy.RECORDED)
     source.open()
     assert len([source.read() for _ in range(3)]) == 3

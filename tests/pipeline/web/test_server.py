@@ -155,7 +155,7 @@ def test_connections_beyond_the_limit_are_closed_at_once(caplog):
 
 
 def test_connections_without_a_request_are_closed(monkeypatch, caplog):
-    monkeypatch.setattr(server, "_KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(server, "KEEP_ALIVE_S", 0.2)
     with connected(2, ConnectionLimits(total=2, local=2, per_address=2)) as (address, (silent, slow)):
         slow.sendall(b"GET / HT")
         assert ended(silent)
