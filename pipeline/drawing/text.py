@@ -6,15 +6,10 @@ Thai; other characters come from the fonts of the system.
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import ceil, floor
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,9 +17,8 @@ import uharfbuzz as hb
 from bidi import algorithm as bidi
 from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+from pipeline.drawing.font_faces import FontFaces, faces_of_this_machine
 
-SHIPPED_FONT = Path(__file__).parent / "fonts" / "labels.ttc"
 ASCENT, DESCENT = 0.97, 0.25
 """Of Inter, relative to the size: the least height of a line above and below the baseline."""
 _UNITS = 64
@@ -36,20 +30,6 @@ _FEATURES = {"tnum": True}
 _EMOJI_SELECTOR = "\ufe0f"
 _JOINERS = "\u200d\u200c"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
-_SYSTEM_FOLDERS = {
-    "win32": ("{WINDIR}/Fonts", "{LOCALAPPDATA}/Microsoft/Windows/Fonts"),
-    "darwin": ("/System/Library/Fonts", "/Library/Fonts", "{HOME}/Library/Fonts"),
-}
-_UNIX_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "{HOME}/.local/share/fonts", "{HOME}/.fonts")
-_UNUSUAL = ("italic", "oblique", "bold", "black", "thin", "light", "mono", "serif", "condensed", "narrow")
-_PACKAGES = {
-    "CJK": "fonts-noto-cjk",
-    "HIRAGANA": "fonts-noto-cjk",
-    "KATAKANA": "fonts-noto-cjk",
-    "HANGUL": "fonts-noto-cjk",
-    "SYMBOL": "fonts-noto-color-emoji",
-}
-"""By script: the Debian and Ubuntu package with a font for it; for others fonts-noto-core."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,25 +67,27 @@ class _Glyph:
 
 
 @lru_cache(maxsize=1024)
-def text_width(text: str, size: float) -> int:
+def text_width(text: str, size: float, faces: FontFaces | None = None) -> int:
     """Width of a rendered line in pixels.
 
     Args:
         text: one line.
         size: pixels to the em.
+        faces: the fonts; None for those of this machine.
     """
-    return ceil(_shape(_printable(text), size)[1]) + 2 * _MARGIN
+    return ceil(_shape(_printable(text), size, faces)[1]) + 2 * _MARGIN
 
 
 @lru_cache(maxsize=512)  # most labels stay the same from frame to frame
-def render_text(text: str, size: float) -> TextImage:
+def render_text(text: str, size: float, faces: FontFaces | None = None) -> TextImage:
     """Rasterizes a line of text; `coverage` is `text_width` wide and must not be changed.
 
     Args:
         text: one line; a character that no font has is drawn as a box, and logged once for its script.
         size: pixels to the em.
+        faces: the fonts; None for those of this machine.
     """
-    glyphs, advance = _shape(_printable(text), size)
+    glyphs, advance = _shape(_printable(text), size, faces)
     width = ceil(advance) + 2 * _MARGIN
     above, below = ceil(ASCENT * size), ceil(DESCENT * size)
     colored = [glyph for glyph in glyphs if _has_color(glyph)]
@@ -132,11 +114,11 @@ def _printable(text: str) -> str:
     return "".join(" " if unicodedata.category(char) == "Cc" else char for char in text)
 
 
-def _shape(text: str, size: float) -> tuple[list[_Glyph], float]:
+def _shape(text: str, size: float, faces: FontFaces | None) -> tuple[list[_Glyph], float]:
     """The glyphs of a line, and its width in pixels."""
     glyphs: list[_Glyph] = []
     x = 0.0
-    for run in _visual_order(_runs(text)):
+    for run in _visual_order(_runs(text, faces or faces_of_this_machine())):
         font = hb.Font(run.face)
         font.scale = (round(size * _UNITS), round(size * _UNITS))
         buffer = hb.Buffer()
@@ -151,7 +133,7 @@ def _shape(text: str, size: float) -> tuple[list[_Glyph], float]:
     return glyphs, x
 
 
-def _runs(text: str) -> list[_Run]:
+def _runs(text: str, faces: FontFaces) -> list[_Run]:
     """Splits a line where font or direction change, in logical order."""
     levels = _levels(text)
     runs: list[_Run] = []
@@ -159,7 +141,7 @@ def _runs(text: str) -> list[_Run]:
     for i, char in enumerate(text):
         joins = i > 0 and (_extends(char) or text[i - 1] == _JOINERS[0])
         if face is None or not joins:
-            face = _face_for(char, text[i + 1 : i + 2] == _EMOJI_SELECTOR)
+            face = faces.face_for(char, text[i + 1 : i + 2] == _EMOJI_SELECTOR)
         if runs and runs[-1].face is face and runs[-1].level == levels[i]:
             runs[-1] = _Run(runs[-1].text + char, face, levels[i])
         else:
@@ -206,80 +188,6 @@ def _visual_order(runs: list[_Run]) -> list[_Run]:
                 ordered[start:i] = ordered[start:i][::-1]
                 start = None
     return ordered
-
-
-@lru_cache(maxsize=1)
-def _shipped_faces() -> tuple[hb.Face, ...]:
-    blob = hb.Blob.from_file_path(SHIPPED_FONT)
-    return tuple(hb.Face(blob, index) for index in range(hb.Face(blob, 0).count))
-
-
-@lru_cache(maxsize=4096)
-def _face_for(char: str, as_emoji: bool) -> hb.Face:
-    """The first font that has a character; the shipped one, which draws a box, where there is none."""
-    for face in _emoji_first(_faces()) if as_emoji else _faces():
-        if _covers(face, char):
-            return face
-    _warn_missing(_script(char))
-    return _shipped_faces()[0]
-
-
-def _faces() -> Iterator[hb.Face]:
-    yield from _shipped_faces()
-    for path in _system_fonts():
-        face = _open(path)
-        if face is not None:
-            yield face
-
-
-def _emoji_first(faces: Iterator[hb.Face]) -> Iterator[hb.Face]:
-    for path in _system_fonts():
-        face = _open(path) if "emoji" in path.name.lower() else None
-        if face is not None:
-            yield face
-    yield from faces
-
-
-@lru_cache(maxsize=1)
-def _system_fonts() -> tuple[Path, ...]:
-    """Font files of the system, regular sans-serif faces and emoji first."""
-    found: set[Path] = set()
-    for folder in _SYSTEM_FOLDERS.get(sys.platform, _UNIX_FOLDERS):
-        try:
-            path = Path(folder.format_map(os.environ))
-        except KeyError:
-            continue
-        found.update(file for file in path.rglob("*") if file.suffix.lower() in (".ttf", ".otf", ".ttc"))
-
-    def rank(path: Path) -> tuple[int, str]:
-        name = path.name.lower()
-        return sum(word in name.replace("sans", "") for word in _UNUSUAL), name
-
-    return tuple(sorted(found, key=rank))
-
-
-@cache
-def _open(path: Path) -> hb.Face | None:
-    try:
-        return hb.Face(hb.Blob.from_file_path(path), 0)
-    except (OSError, hb.HarfBuzzError):
-        return None
-
-
-def _covers(face: hb.Face, char: str) -> bool:
-    return bool(hb.Font(face).get_nominal_glyph(ord(char)))
-
-
-def _script(char: str) -> str:
-    """The first word of a character's name, which is its script for letters; SYMBOL for emoji."""
-    return "SYMBOL" if unicodedata.category(char) == "So" else unicodedata.name(char, "UNKNOWN").split()[0]
-
-
-@cache  # once for each script
-def _warn_missing(script: str) -> None:
-    name = "emoji and symbols" if script == "SYMBOL" else f"the script {script.title()}"
-    package = _PACKAGES.get(script, "fonts-noto-core")
-    log.warning("no font on this machine has %s, drawing boxes: install one (Debian and Ubuntu: %s)", name, package)
 
 
 def _has_color(glyph: _Glyph) -> bool:

@@ -10,15 +10,19 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from pipeline.drawing import text as text_module
-from pipeline.drawing.text import SHIPPED_FONT, render_text, text_width
+from pipeline.drawing.font_faces import FontFaces
+from pipeline.drawing.text import render_text, text_width
 
 SIZE = 48.0
 
 
-def ink(text):
+ALONE = FontFaces(lambda: ())
+"""As on a machine without any fonts."""
+
+
+def ink(text, faces=ALONE):
     """The letters without the margins around them."""
-    coverage = render_text(text, SIZE).coverage
+    coverage = render_text(text, SIZE, faces).coverage
     rows, columns = np.nonzero(coverage)
     return coverage[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
@@ -27,22 +31,6 @@ def blobs(text):
     """Number of connected columns of ink: joined letters are one."""
     columns = ink(text).any(axis=0)
     return 1 + np.count_nonzero(np.diff(columns.astype(int)) == 1)
-
-
-@pytest.fixture
-def without_system_fonts(monkeypatch):
-    """As on a machine without any fonts."""
-    monkeypatch.setattr(text_module, "_system_fonts", lambda: ())
-    for cached in (text_module._face_for, text_module._warn_missing, render_text, text_width):
-        cached.cache_clear()
-    yield
-    for cached in (text_module._face_for, text_module._warn_missing, render_text, text_width):
-        cached.cache_clear()
-
-
-def test_the_shipped_font_is_small():
-    assert SHIPPED_FONT.stat().st_size < 1_000_000
-    assert "SIL OPEN FONT LICENSE" in (SHIPPED_FONT.parent / "LICENSE.txt").read_text(encoding="utf-8")
 
 
 def test_latin_letters_stand_on_the_baseline():
@@ -59,7 +47,6 @@ def test_all_digits_are_equally_wide():
     assert len({text_width(f"person {10 + i}%", SIZE) for i in range(90)}) == 1
 
 
-@pytest.mark.usefixtures("without_system_fonts")
 def test_arabic_runs_from_right_to_left_with_joined_letters():
     assert blobs("بيت") == 1  # house: three letters, joined
     assert blobs("ب ي ت") == 3
@@ -70,7 +57,6 @@ def test_arabic_runs_from_right_to_left_with_joined_letters():
     assert gap.max() < ink("بيت د").shape[1] / 2
 
 
-@pytest.mark.usefixtures("without_system_fonts")
 def test_numbers_and_latin_words_keep_their_direction_in_hebrew():
     # In a paragraph from right to left: the Hebrew word at the right, then "abc 12" as it is written.
     mixed, latin, hebrew = ink("שלום abc 12"), ink("abc 12"), ink("שלום")
@@ -79,17 +65,15 @@ def test_numbers_and_latin_words_keep_their_direction_in_hebrew():
     assert abs(int((right > 128).sum()) - int((hebrew > 128).sum())) < 0.1 * (hebrew > 128).sum()
 
 
-@pytest.mark.usefixtures("without_system_fonts")
 def test_devanagari_reorders_vowels_and_joins_conjuncts():
     # The vowel sign i is written after its consonant and stands before it.
     alone, with_vowel = ink("क"), ink("कि")
     tall = np.flatnonzero((with_vowel > 128).sum(axis=0) > 0.8 * with_vowel.shape[0])
     assert tall.min() < with_vowel.shape[1] / 3
     assert with_vowel.shape[1] > alone.shape[1]
-    assert text_width("क्ष", SIZE) < text_width("कष", SIZE)
+    assert text_width("क्ष", SIZE, ALONE) < text_width("कष", SIZE, ALONE)
 
 
-@pytest.mark.usefixtures("without_system_fonts")
 @pytest.mark.parametrize(
     "text", ["Человек 98%", "άνθρωπος", "người", "شخص 98%", "אדם", "व्यक्ति", "ব্যক্তি", "நபர்", "บุคคล"]
 )
@@ -98,11 +82,11 @@ def test_the_shipped_font_has_it(text, caplog):
     assert caplog.text == ""
 
 
-@pytest.mark.usefixtures("without_system_fonts")
 def test_a_script_without_a_font_is_named_once_with_what_to_install(caplog):
+    faces = FontFaces(lambda: ())
     with caplog.at_level(logging.WARNING):
         for text in ("人 98%", "中文", "犬", "😀"):
-            assert ink(text).any()
+            assert ink(text, faces).any()
     assert [record.getMessage() for record in caplog.records] == [
         "no font on this machine has the script Cjk, drawing boxes: install one (Debian and Ubuntu: fonts-noto-cjk)",
         "no font on this machine has emoji and symbols, drawing boxes: install one (Debian and Ubuntu: "
@@ -113,35 +97,6 @@ def test_a_script_without_a_font_is_named_once_with_what_to_install(caplog):
 def test_control_characters_are_spaces():
     np.testing.assert_array_equal(render_text("a\nb", SIZE).coverage, render_text("a b", SIZE).coverage)
     assert text_width("", SIZE) == 2
-
-
-def test_fonts_of_the_system_fill_in(tmp_path, monkeypatch):
-    """A copy of the shipped font serves as the system's only font, and the shipped one as having nothing."""
-    (tmp_path / "NoSans-Regular.ttf").write_bytes(b"no font")
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "OnlySans.ttc").write_bytes(SHIPPED_FONT.read_bytes())
-    monkeypatch.setattr(text_module, "_UNIX_FOLDERS", (str(tmp_path), "{NO_SUCH_VARIABLE}/fonts"))
-    monkeypatch.setattr(text_module, "_SYSTEM_FOLDERS", {})
-    text_module._system_fonts.cache_clear()
-    try:
-        assert [path.name for path in text_module._system_fonts()] == ["NoSans-Regular.ttf", "OnlySans.ttc"]
-        covering = [face for face in text_module._faces() if text_module._covers(face, "a")]
-        assert len(covering) == 2  # the shipped one, then the system's
-    finally:
-        text_module._system_fonts.cache_clear()
-
-
-def test_the_order_of_system_fonts(monkeypatch, tmp_path):
-    for name in ("AMono.ttf", "BSans-Bold.ttf", "NotoColorEmoji.ttf", "ZSans.ttf", "readme.txt"):
-        (tmp_path / name).write_bytes(b"")
-    monkeypatch.setattr(text_module, "_UNIX_FOLDERS", (str(tmp_path),))
-    monkeypatch.setattr(text_module, "_SYSTEM_FOLDERS", {})
-    text_module._system_fonts.cache_clear()
-    try:
-        names = [path.name for path in text_module._system_fonts()]
-    finally:
-        text_module._system_fonts.cache_clear()
-    assert names == ["NotoColorEmoji.ttf", "ZSans.ttf", "AMono.ttf", "BSans-Bold.ttf"]
 
 
 def red_square_font(path):
@@ -166,11 +121,9 @@ def red_square_font(path):
     builder.save(path)
 
 
-@pytest.mark.usefixtures("without_system_fonts")
-def test_emoji_have_their_colors(tmp_path, monkeypatch):
+def test_emoji_have_their_colors(tmp_path):
     red_square_font(tmp_path / "emoji.ttf")
-    monkeypatch.setattr(text_module, "_system_fonts", lambda: (tmp_path / "emoji.ttf",))
-    line = render_text("😀 x", SIZE)
+    line = render_text("😀 x", SIZE, FontFaces(lambda: [tmp_path / "emoji.ttf"]))
     y, x = np.nonzero(line.emoji_bgra[:, :, 3] > 128)
     assert (y.max() + 1, y.min()) == (line.baseline, line.baseline - 24)
     assert abs(x.min() - 1 - 4.8) <= 1
