@@ -1,5 +1,6 @@
 """In place of NNCF: what it is asked to quantize stays as it is."""
 
+from importlib.machinery import ModuleSpec
 from types import SimpleNamespace
 
 
@@ -10,6 +11,7 @@ class FakeNncf:
         calibrated: (inputs, preset) of each model that was to be quantized.
     """
 
+    __spec__ = ModuleSpec("nncf", None)
     QuantizationPreset = SimpleNamespace(MIXED="mixed", PERFORMANCE="performance")
     IgnoredScope, Dataset = SimpleNamespace, list
 
