@@ -26,6 +26,7 @@ class StatusLine:
         mask_age_ms: from the capture of the frame that the masks were computed on to presentation, milliseconds; None
             where they are the frame's own.
         counts: objects by class, present and seen so far: ("person", 2, 5).
+        notice: why there are no masks, such as "loading the model"; "" if there are.
     """
 
     capture_fps: float | None = None
@@ -35,10 +36,11 @@ class StatusLine:
     latency_ms: float | None = None
     mask_age_ms: float | None = None
     counts: Sequence[tuple[str, int, int]] = ()
+    notice: str = ""
 
     def short(self) -> list[str]:
-        """The rate and the objects, such as "25 fps" and "3 people"."""
-        return self._rate() + self._objects()
+        """The notice, the rate and the objects, such as "25 fps" and "3 people"."""
+        return self._notice() + self._rate() + self._objects()
 
     def for_tile(self) -> list[str]:
         """The rate, the age of the masks and the objects, such as "25 fps", "masks 120 ms old" and "3 people"."""
@@ -53,10 +55,14 @@ class StatusLine:
         if self.latency_ms is not None:
             texts.append(f"{self.latency_ms:.0f} ms from capture to display")
         return [
+            *self._notice(),
             *texts,
             *self._mask_age(),
             *(f"{plural(now, name)} ({total} so far)" for name, now, total in self.counts),
         ]
+
+    def _notice(self) -> list[str]:
+        return [self.notice] if self.notice else []
 
     def _rate(self) -> list[str]:
         return [] if self.display_fps is None else [f"{_rate(self.display_fps)} fps"]

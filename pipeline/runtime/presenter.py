@@ -53,6 +53,7 @@ class Presenter:
         self._ledger = ledger
         self._clock = clock
         self._shows_counts = settings.overlay.counts
+        self._loading = settings.slate.loading
         self._redactor = Redactor(settings, labels)
         self._live = plan.live
         still, one_class = plan.source.kind is SourceKind.STILLS, len(settings.model.classes) == 1
@@ -113,7 +114,8 @@ class Presenter:
                 mask_age_ms=self._mask_age_ms(segmented) if self._live else None,
             )
         scene = segmented.scene
-        return replace(self._rates, counts=scene.counts() if scene is not None and self._shows_counts else ())
+        counts = scene.counts() if scene is not None and self._shows_counts else ()
+        return replace(self._rates, counts=counts, notice=self._loading if self._ledger.loading else "")
 
     def _mask_age_ms(self, segmented: SegmentedFrame) -> float | None:
         """From the capture of the frame that the masks were computed on until now, milliseconds."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1 / 30
 """How often to poll the sinks while no frame comes."""
+WAITING_AFTER_S = 0.5
+"""Sinks hear what keeps frames from coming after so long without one: the network may load while they come."""
 JOIN_DEADLINE_S = 15.0
 """How long a stage may take to end: the slowest is an inference that has just begun."""
 
@@ -95,6 +98,7 @@ class Stream(ClosingRun):
         self._workers: list[SinkWorker] = []
         self._opening_began = False
         self._wall_s: float | None = None
+        self._presented_at_s = -math.inf
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
@@ -253,6 +257,7 @@ class Stream(ClosingRun):
     def _present(self, captured: UnredactedFrame) -> SegmentedFrame:
         wanted = any(worker.sink.wants_overlay for worker in self._workers)
         presentation = self._presenter.present(self._redacted(captured), wanted)
+        self._presented_at_s = self.clock()
         self._for_each_worker(lambda worker: worker.write(presentation))
         self._stop_if_a_sink_requests_it()
         segmented, overlay = presentation.segmented, self.settings.overlay
@@ -268,7 +273,7 @@ class Stream(ClosingRun):
         raise RunError("redaction ended before the run")
 
     def _idle(self) -> None:
-        message = self._waiting_for()
+        message = self._waiting_for() if self.clock() - self._presented_at_s >= WAITING_AFTER_S else ""
         self._for_each_worker(lambda worker: worker.idle(message))
         self._stop_if_a_sink_requests_it()
 

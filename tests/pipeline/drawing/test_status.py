@@ -17,6 +17,7 @@ def test_the_short_line():
     assert FULL.short() == ["25 fps", "3 people", "1 bus"]
     assert StatusLine(display_fps=2.13).short() == ["2.1 fps"]
     assert StatusLine(latency_ms=9.0).short() == []
+    assert StatusLine(display_fps=25.0, notice="One moment").short() == ["One moment", "25 fps"]
 
 
 def test_a_tile_has_the_age_of_its_masks_as_well():
@@ -37,6 +38,7 @@ def test_the_details_say_what_they_are():
         "0 dogs (2 so far)",
     ]
     assert StatusLine(dropped=1).details() == ["1 frame dropped"]
+    assert StatusLine(dropped=1, notice="One moment").details() == ["One moment", "1 frame dropped"]
 
 
 def test_it_is_small_and_at_the_bottom_left():

@@ -22,10 +22,12 @@ from tests.pipeline.fakes import HEIGHT, WIDTH, FakeClock, make_frame, make_inst
 LABELS = ("BG", "person", "dog", "kite")
 
 
-def presenter_of(**values):
+def presenter_of(loading=False, **values):
     settings = Settings.model_validate({"overlay": {"status": False}, **values})
     plan = plan_run(settings).for_source(SourceInfo("a", SourceKind.RECORDED, WIDTH, HEIGHT))
     controls, ledger, clock = Controls(settings.overlay), RunLedger(), FakeClock(105.0)
+    if not loading:
+        ledger.ready()
     return Presenter(settings, plan, LABELS, controls, ledger, clock), controls, ledger
 
 
@@ -75,6 +77,14 @@ def test_the_status_line_says_what_is_there_if_it_may():
     assert (drawn[True] != drawn[False]).any()
     controls.change_display(DisplayChange(status=False))
     np.testing.assert_array_equal(presenter.draw(frame), frame.frame.image_bgr)
+
+
+def test_until_the_networks_first_result_the_status_line_says_why_there_are_no_masks():
+    settings = {"slate": {"loading": "One moment"}}
+    presenter, _, ledger = presenter_of(**settings, loading=True)
+    assert presenter.present(segmented(0), overlay_wanted=True).status.notice == "One moment"
+    ledger.ready()
+    assert presenter.present(segmented(), overlay_wanted=True).status.notice == ""
 
 
 def test_the_rates_stay_long_enough_to_be_read():

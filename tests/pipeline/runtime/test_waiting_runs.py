@@ -60,6 +60,31 @@ def test_while_the_model_loads_the_sinks_hear_it():
     assert sink.messages[:2] == ["loading the model"] * 2
 
 
+def test_while_frames_come_no_slate_covers_them():
+    """The network has no result yet; the frames come slower than the sinks are polled."""
+    prepared, sink, gaps = threading.Event(), FakeSink(Delivery.MAIN_THREAD), []
+
+    def gate(index):
+        count = len(sink.messages)
+        while index > 0 and len(sink.messages) < count + 2 and not source.interrupted.wait(0.001):
+            pass
+        return True
+
+    def watch(message):
+        FakeSink.idle(sink, message)
+        if sink.written:
+            gaps.append(message)
+
+    sink.idle = watch
+    source = FakeSource(4, SourceKind.LIVE, gate=gate)
+    with stream_of(source, FakeSegmenter(before=lambda _: prepared.wait(DEADLINE_S)), [sink]) as stream:
+        for item in stream:
+            if item.frame.index == 3:
+                prepared.set()
+    assert gaps
+    assert set(gaps) == {""}
+
+
 def test_what_is_waited_for_is_said_in_the_words_of_the_settings():
     ready, told = threading.Event(), []
 
