@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from pipeline.errors import InputError
 from pipeline.runtime import image_instances
 from pipeline.runtime.image_instances import ImageInstances, segment
+from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.settings.output_settings import OverlaySettings
 from tests.pipeline.fakes import make_frame, make_instances
 
@@ -94,16 +95,27 @@ def test_notebooks_show_the_drawing():
 
 
 @pytest.fixture
-def nothing_loaded():
-    image_instances._loaded.clear()
-    yield
-    for segmenter in image_instances._loaded.values():
+def events(monkeypatch):
+    """What networks do: "open" and "close"."""
+    happened, made = [], []
+
+    class Watched(MaskRCNNSegmenter):
+        def open(self):
+            super().open()
+            made.append(self)
+            happened.append("open")
+
+        def close(self):
+            super().close()
+            happened.append("close")
+
+    monkeypatch.setattr(image_instances, "MaskRCNNSegmenter", Watched)
+    yield happened
+    for segmenter in made:
         segmenter.close()
-    image_instances._loaded.clear()
 
 
-@pytest.mark.usefixtures("nothing_loaded")
-def test_a_file_and_its_pixels_give_the_same_and_the_network_stays_loaded(seeded_small_weights, tmp_path, monkeypatch):
+def test_a_file_and_its_pixels_give_the_same_and_the_network_stays_loaded(seeded_small_weights, tmp_path, events):
     noise = np.random.default_rng(3).integers(0, 255, (90, 160, 3), np.uint8)
     image_bgr = cv2.GaussianBlur(noise, (0, 0), 4)
     path = tmp_path / "photo.png"
@@ -113,13 +125,12 @@ def test_a_file_and_its_pixels_give_the_same_and_the_network_stays_loaded(seeded
     assert 0 < len(found) <= 6
     assert found.names == ["person"] * len(found)
     np.testing.assert_array_equal(found.image_bgr, image_bgr)
-    (loaded,) = image_instances._loaded.values()
     again = segment(image_bgr, settings)
     np.testing.assert_array_equal(again.boxes_xyxy, found.boxes_xyxy)
-    assert list(image_instances._loaded.values()) == [loaded]
+    assert events == ["open"]
     fewer = segment(str(path), {"model": settings["model"] | {"min_score": 1.0}})
     assert len(fewer) == 0
-    assert list(image_instances._loaded.values()) != [loaded]
+    assert events == ["open", "open", "close"]
 
 
 @pytest.mark.parametrize(
