@@ -272,7 +272,7 @@ def _clip_to_range_of(image: NDArray[Any], resized: NDArray[Any]) -> None:
 # --- bilinear interpolation
 
 
-def _positions(count: int, new_count: int) -> NDArray[np.float64]:
+def source_positions(count: int, new_count: int) -> NDArray[np.float64]:
     """The centers of new pixels in old pixels, (i + 1/2) old / new - 1/2, as one division of integers.
 
     Integral positions are so exact on every processor.
@@ -284,7 +284,7 @@ def _neighbors(
     count: int, new_count: int, dtype: np.dtype[Any]
 ) -> tuple[tuple[NDArray[np.intp], NDArray[Any]], tuple[NDArray[np.intp], NDArray[Any]]]:
     """The two old pixels next to each new pixel's center, each with its weight, 0 outside the image."""
-    position = _positions(count, new_count).astype(dtype)
+    position = source_positions(count, new_count).astype(dtype)
     low, high = np.floor(position).astype(np.intp), np.ceil(position).astype(np.intp)
     high_weight = position - low.astype(dtype)
     low_weight = 1 - high_weight.astype(np.float64)  # float64 even for float32 images, as in scikit-image

@@ -97,8 +97,7 @@ class OracleCase:
     expected: dict[str, np.ndarray]
 
     def positions(self, old_count: int, new_count: int) -> np.ndarray:
-        """In place of `mrcnn.matterport.molding._positions`: the original's where the image is resized, exact ones
-        for masks."""
+        """In place of `molding.source_positions`: the original's where the image is resized, exact ones for masks."""
         y1, x1, y2, x2 = self.expected["window"]
         for axis, size in enumerate((y2 - y1, x2 - x1)):
             if (old_count, new_count) == (self.image.shape[axis], size):

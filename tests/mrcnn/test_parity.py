@@ -172,7 +172,7 @@ def test_detect_from_the_photographs(cases, coco_model, monkeypatch):
     recorded_count = matched_count = found_count = 0
     for name, dim in cases:
         case = load_case(name, dim)
-        monkeypatch.setattr("mrcnn.matterport.molding._positions", case.positions)
+        monkeypatch.setattr("mrcnn.matterport.molding.source_positions", case.positions)
         result = model_for(dim, coco_model).detect([case.image])[0]
         pairs = matched_results(case, result)
         recorded_count += len(case.expected["result_rois"])
