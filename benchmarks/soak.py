@@ -12,7 +12,8 @@ all recordings can be played, and every fault of the camera was noticed. 1: a ch
 Camera and viewers are processes of their own, so that this one holds nothing but the run. A rehearsal of a few seconds
 first loads what a process keeps (TensorFlow's and OpenCV's thread pools), so that threads and handles can be compared.
 Memory is the resident size after collecting garbage and returning the allocator's free pages (malloc_trim): the mean of
-forty samples over a tenth of the run, in its warm and in its final part. Linux only.
+eighty samples over a fifth of the run, in its warm and in its final part. It depends on what goes wrong at the moment:
+each part has an even number of rounds, as troubles take turns from round to round. Linux only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from benchmarks.faulty_camera import FaultyCamera, plan
 from benchmarks.process_state import Sampler, check_system, footprint, release_memory, settled
 from benchmarks.recorded_files import decoded, whole_lines
 from benchmarks.soak_cameras import CamerasMeasured, CamerasPlan
-from benchmarks.soak_verdict import Check, Measured, verdict
+from benchmarks.soak_verdict import SHORTEST_FOR_MEMORY_S, Check, Measured, verdict
 from benchmarks.surroundings import WEIGHTS, Surroundings
 from benchmarks.watchers import Watchers
 from pipeline.errors import InputError, RunError, StreamSegmentError
@@ -46,6 +47,8 @@ from pipeline.settings.schema import Settings
 LONGEST_FAULT_S = 2.2
 SHORTEST_SHARE_S = 2.0
 """Least time between faults: the run must notice one before the next."""
+ROUNDS_MULTIPLE = 10
+"""A fifth of so many is even."""
 REHEARSAL_FRAMES = 30
 READY_DEADLINE_S = 180.0
 """Deadline of the first result: the network is loaded, and the machine may be busy."""
@@ -255,6 +258,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"--rounds goes with --cameras and needs {SHORTEST_ROUND_S:g} s for each, got {rounds} in "
             f"{60 * arguments.minutes:g} s with {arguments.cameras or 'no'} cameras"
+        )
+    if rounds % ROUNDS_MULTIPLE and 60 * arguments.minutes >= SHORTEST_FOR_MEMORY_S:
+        raise InputError(
+            f"--rounds {rounds} with --minutes {arguments.minutes:g}: a multiple of {ROUNDS_MULTIPLE} is needed where "
+            "memory is judged, so that the parts compared have the same troubles"
         )
     share_s = 60 * arguments.minutes / arguments.faults
     if not share_s >= SHORTEST_SHARE_S:

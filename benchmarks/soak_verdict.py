@@ -10,8 +10,8 @@ from benchmarks.watchers import WatchReport
 
 MEMORY_BOUND = 0.02
 """Largest growth of memory from the warm part to the end, as a share."""
-WARM, LAST = (0.2, 0.3), (0.9, 1.0)
-"""The parts of a run whose memory is compared, as shares; whole rounds of its troubles fit into each."""
+WARM, LAST = (0.2, 0.4), (0.8, 1.0)
+"""The parts of a run whose memory is compared, as shares."""
 SHORTEST_FOR_MEMORY_S = 240.0
 """In a shorter run, buffers of fixed size are still filling in the warm part."""
 LEAST_SEEN = 0.1

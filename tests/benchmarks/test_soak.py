@@ -37,6 +37,7 @@ def test_a_short_soak_passes_every_check(tmp_path, capsys):
         (["--faults", "0"], "--faults is at least 1, got 0"),
         (["--minutes", "nan"], "leaves nan s"),
         (["--keep", "."], "--keep .: there is something already"),
+        (["--cameras", "2", "--rounds", "15", "--minutes", "10"], "--rounds 15 with --minutes 10: a multiple of 10"),
         (["--json", "nowhere/soak.json"], "there is no folder"),
     ],
 )

@@ -64,8 +64,8 @@ DAYS, REHEARSED_DAYS = 10, 0.3
 SEGMENT_S, KEEP_S = HOUR_S / 2, 2 * DAY_S
 DAYTIME = range(6, 22)
 """Hours in which the hall is enabled."""
-MEMORY_SAMPLES = 400
-"""In the ten days: forty on each of the two days that are compared."""
+MEMORY_SAMPLES = 200
+"""In the ten days: forty in the two days of each part that is compared."""
 
 
 @dataclass(frozen=True)
