@@ -86,6 +86,7 @@ def machine_with(request, installed, monkeypatch):
 
     def make(*gpus):
         installed(name)
+        monkeypatch.setenv("KERAS_BACKEND", "")  # which `prepare_backend` sets
         monkeypatch.delitem(sys.modules, "keras", raising=False)
         monkeypatch.setitem(sys.modules, name, module_with(*gpus))
 
