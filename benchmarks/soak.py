@@ -48,7 +48,7 @@ LONGEST_FAULT_S = 2.2
 SHORTEST_SHARE_S = 2.0
 """Least time between faults: the run must notice one before the next."""
 ROUNDS_MULTIPLE = 10
-"""A fifth of so many is even."""
+"""Rounds alternate between two kinds of troubles, and a fifth of them is compared with another fifth."""
 REHEARSAL_FRAMES = 30
 READY_DEADLINE_S = 180.0
 """Deadline of the first result: the network is loaded, and the machine may be busy."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -98,7 +97,7 @@ class Stream(ClosingRun):
         self._workers: list[SinkWorker] = []
         self._opening_began = False
         self._wall_s: float | None = None
-        self._presented_at_s = -math.inf
+        self._presented_at_s = float("-inf")
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)

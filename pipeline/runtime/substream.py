@@ -13,8 +13,8 @@ from pipeline.runtime.stream_lag import StreamLag
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_detect_source
-from pipeline.sources.live import ThrottledLog
 from pipeline.threads.stage import FirstError, Overflow, Slot, SlotClosed, Stage
+from pipeline.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
 

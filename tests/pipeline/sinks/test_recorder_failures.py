@@ -62,7 +62,7 @@ def test_a_killed_recording_plays_up_to_its_last_fragment(tmp_path, suffix, kind
 
 
 def fill_disk(monkeypatch, room):
-    """From now on a recording may have so many bytes, then the disk is full."""
+    """Make every write that takes a file beyond `room` bytes fail with ENOSPC."""
 
     def write(file, data):
         if file.tell() + len(data) > room:
