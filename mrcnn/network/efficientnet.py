@@ -77,7 +77,9 @@ def inverted_residual(x, group: BlockGroup, stride: int, name: str):
     if group.expansion != 1:
         x = layers.Conv2D(filters_in * group.expansion, 1, name=f"{name}_expand")(x)
         x = _relu6(x, f"{name}_expand_relu6")
-    x = layers.DepthwiseConv2D(group.kernel, strides=stride, padding="same", name=f"{name}_depthwise")(x)
+    # oneDNN's gradient of a strided one takes eight times as long in bfloat16 as in float32
+    dtype = "float32" if stride > 1 else None
+    x = layers.DepthwiseConv2D(group.kernel, strides=stride, padding="same", dtype=dtype, name=f"{name}_depthwise")(x)
     x = _relu6(x, f"{name}_depthwise_relu6")
     x = layers.Conv2D(group.filters, 1, name=f"{name}_project")(x)
     if stride == 1 and filters_in == group.filters:
