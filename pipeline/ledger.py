@@ -93,7 +93,6 @@ class LatencyStats:
         recent_p50_s, recent_p95_s: over the last few seconds; None when nothing was presented in them.
         counts_up_to: frames of the whole run whose latency was at most each of the requested bounds.
         count, total_s: frames of the whole run, and the sum of their latencies.
-        last_presented_s: when the last frame was presented, seconds on the run's clock; None before the first.
     """
 
     recent_p50_s: float | None
@@ -101,7 +100,6 @@ class LatencyStats:
     counts_up_to: Sequence[int]
     count: int
     total_s: float
-    last_presented_s: float | None
 
 
 class RateMeter:
@@ -246,6 +244,12 @@ class RunLedger:
         """Whether the network has given no result yet: it is loaded, compiled, and its engines are compared."""
         return self._cause is DropCause.LOADING
 
+    @property
+    def last_presented_s(self) -> float | None:
+        """When the last frame was presented, seconds on the run's clock; None before the first."""
+        with self._lock:
+            return self._recent_latency[-1][0] if self._recent_latency else None
+
     def record(self, decision: object) -> None:
         """Enter a decision: the plan for a source that was opened, the engine that was chosen."""
         text = str(decision)
@@ -281,7 +285,6 @@ class RunLedger:
                 counts_up_to=[self._latency.count_up_to(bound_s) for bound_s in bounds_s],
                 count=self._latency.count,
                 total_s=self._latency.total_s,
-                last_presented_s=self._recent_latency[-1][0] if self._recent_latency else None,
             )
 
     def _stats(self, capture: float | None, inference: float | None, display: float | None) -> RunStats:

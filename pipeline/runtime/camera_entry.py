@@ -245,7 +245,7 @@ class _OfflineWatch(Sink):
 
     def _frame_age_s(self) -> float | None:
         now_s = self._stream.clock()
-        last_s = self._stream.ledger.latency(now_s).last_presented_s
+        last_s = self._stream.ledger.last_presented_s
         return None if last_s is None else now_s - last_s
 
     def close(self) -> None:

@@ -97,7 +97,6 @@ class Stream(ClosingRun):
         self._workers: list[SinkWorker] = []
         self._opening_began = False
         self._wall_s: float | None = None
-        self._presented_at_s = float("-inf")
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
@@ -213,8 +212,7 @@ class Stream(ClosingRun):
         The `instances` of each are `ImageInstances`.
         """
         self._check_opened()
-        discard = self._discard_waiting
-        playback = Playback(self._source, self._plan, self.sinks, self.controls, discard, self.clock)
+        playback = Playback(self._source, self._plan, self.sinks, self.controls, self._discard_waiting, self.clock)
         held: UnredactedFrame | None = None
         while not self._stopping:
             playback.seek_if_requested()
@@ -256,7 +254,6 @@ class Stream(ClosingRun):
     def _present(self, captured: UnredactedFrame) -> SegmentedFrame:
         wanted = any(worker.sink.wants_overlay for worker in self._workers)
         presentation = self._presenter.present(self._redacted(captured), wanted)
-        self._presented_at_s = self.clock()
         self._for_each_worker(lambda worker: worker.write(presentation))
         self._stop_if_a_sink_requests_it()
         segmented, overlay = presentation.segmented, self.settings.overlay
@@ -272,7 +269,8 @@ class Stream(ClosingRun):
         raise RunError("redaction ended before the run")
 
     def _idle(self) -> None:
-        message = self._waiting_for() if self.clock() - self._presented_at_s >= WAITING_AFTER_S else ""
+        last_s = self.ledger.last_presented_s
+        message = self._waiting_for() if last_s is None or self.clock() - last_s >= WAITING_AFTER_S else ""
         self._for_each_worker(lambda worker: worker.idle(message))
         self._stop_if_a_sink_requests_it()
 

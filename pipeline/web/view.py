@@ -134,7 +134,7 @@ class RunMonitor:
         """Whether frames are being presented now."""
         view = self.view
         now_s = view.clock()
-        last_s = view.ledger.latency(now_s).last_presented_s
+        last_s = view.ledger.last_presented_s
         age_s = None if last_s is None else now_s - last_s
         if age_s is not None and age_s <= self._stalled_after_s:
             return Health(True, "", "", age_s)
