@@ -7,8 +7,11 @@ from datetime import datetime
 import cv2
 import numpy as np
 
+from pipeline.settings.output_settings import WindowSettings
 from pipeline.sinks.toolkit import Desktop
+from pipeline.sinks.window import Window
 from tests.pipeline.fakes import FakeClock
+from tests.pipeline.sinks.presentations import context
 
 LEFT, RIGHT = 65361, 65363  # as Qt and GTK report the arrow keys under X11
 
@@ -97,3 +100,14 @@ def desktop_of(gui, **more):
         "hide": lambda: lambda: None,
     }
     return Desktop(gui, **{**given, **more})
+
+
+def opened_window(gui, run=None, tmp_path=None, controls=None, is_alone=True, clock=None, **settings):
+    """An open window with this toolkit; `settings` are those of `WindowSettings`."""
+    if tmp_path is not None:
+        settings["stills_dir"] = str(tmp_path)
+    desktop = desktop_of(gui, clock=clock or FakeClock())
+    window = Window(WindowSettings(**settings), controls, desktop=desktop, is_alone=is_alone)
+    window.open(run or context())
+    gui.shown.clear()  # the window appears black
+    return window
