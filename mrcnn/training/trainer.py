@@ -34,7 +34,11 @@ Line = dict[str, Any]
 Report = Callable[[Line], None]
 
 LAST_RATE_SHARE = 0.02
-"""Learning rate of the last step, as a share of its peak."""
+"""Learning rate of the cosine schedule's last step, as a share of its peak."""
+
+DROPS = {"step": (2 / 3, 8 / 9), "constant": ()}
+"""Of the schedules that keep their peak: the shares of a run after which the learning rate falls to a tenth. "step" has
+those of detectron2's 1x and 3x schedules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class TrainSettings:
         accumulate: number of steps whose gradients are averaged into one update of the weights, which equals a batch
             larger by this factor in the memory of one step.
         learning_rate: peak, for the layers behind the backbone.
+        schedule: after the warmup, "cosine" falls along a half cosine to `LAST_RATE_SHARE` of the peak, "step" and
+            "constant" keep the peak up to their `DROPS`.
         backbone_factor: the backbone's share of it. Adam moves every weight by about the learning rate, however small
             its gradient: with 0.3 the ImageNet features were gone after a few hundred steps.
         warmup_steps: steps of rising learning rate.
@@ -66,6 +72,7 @@ class TrainSettings:
     batch: int = 4
     accumulate: int = 1
     learning_rate: float = 1e-3
+    schedule: str = "cosine"
     backbone_factor: float = 0.05
     warmup_steps: int = 200
     weight_decay: float = 0.05
@@ -279,19 +286,13 @@ def _rank(numbers: Line) -> tuple[float, float]:
 def build_optimizer(network: MaskRCNNNetwork, settings: TrainSettings) -> keras.optimizers.Optimizer:
     """AdamW with a smaller rate for the backbone, gradients clipped to the config's GRADIENT_CLIP_NORM.
 
-    The rate rises linearly from a tenth to its peak, then falls along a half cosine to `LAST_RATE_SHARE` of it.
+    The rate rises linearly from a tenth to its peak, then follows `TrainSettings.schedule`.
     """
     layers = network.layers_by_name()
     backbone = [variable for name in network.backbone_layer_names() for variable in layers[name].trainable_variables]
     optimizer = GroupedAdamW(
         factors={variable.path: settings.backbone_factor for variable in backbone},
-        learning_rate=keras.optimizers.schedules.CosineDecay(
-            0.1 * settings.learning_rate,
-            max(1, settings.steps - settings.warmup_steps),
-            alpha=LAST_RATE_SHARE,
-            warmup_target=settings.learning_rate,
-            warmup_steps=settings.warmup_steps,
-        ),
+        learning_rate=_schedule(settings),
         weight_decay=settings.weight_decay,
         global_clipnorm=float(network.config.GRADIENT_CLIP_NORM),
         use_ema=settings.average > 0,
@@ -301,6 +302,39 @@ def build_optimizer(network: MaskRCNNNetwork, settings: TrainSettings) -> keras.
     # the normalization is folded into EfficientNet-Lite0's weights, or frozen: decay would change their scale
     optimizer.exclude_from_weight_decay(var_list=backbone, var_names=["bias", "beta", "gamma"])
     return keras.optimizers.LossScaleOptimizer(optimizer) if settings.loss_scaling else optimizer
+
+
+def _schedule(settings: TrainSettings) -> keras.optimizers.schedules.LearningRateSchedule:
+    if settings.schedule != "cosine":
+        drops = tuple(round(share * settings.steps) for share in DROPS[settings.schedule])
+        return StepDecay(settings.learning_rate, settings.warmup_steps, drops)
+    return keras.optimizers.schedules.CosineDecay(
+        0.1 * settings.learning_rate,
+        max(1, settings.steps - settings.warmup_steps),
+        alpha=LAST_RATE_SHARE,
+        warmup_target=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+    )
+
+
+class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly from a tenth of the peak to the peak, then falls to a tenth at each of `drops`."""
+
+    def __init__(self, peak: float, warmup_steps: int, drops: tuple[int, ...]):
+        """Store the peak, and the steps where the warmup ends and the rate falls."""
+        self._peak, self._warmup_steps, self._drops = peak, warmup_steps, drops
+
+    def __call__(self, step):
+        """The learning rate of a step, counted from 0."""
+        step = keras.ops.cast(step, "float32")
+        share = keras.ops.minimum(1.0, 0.1 + 0.9 * step / max(1, self._warmup_steps))
+        for drop in self._drops:
+            share = keras.ops.where(step >= drop, 0.1 * share, share)
+        return self._peak * share
+
+    def get_config(self):
+        """The arguments, as Keras asks for them."""
+        return {"peak": self._peak, "warmup_steps": self._warmup_steps, "drops": self._drops}
 
 
 class GroupedAdamW(keras.optimizers.AdamW):

@@ -271,6 +271,7 @@ class TrainRun:
             accumulate=settings.accumulate,
             dice_weight=settings.dice,
             learning_rate=settings.learning_rate or rate,
+            schedule=settings.schedule,
             warmup_steps=min(200, max(1, steps // 10)),
             average=min(0.999, max(0.9, 1 - 10 / steps)),  # over about a tenth of the run
             layers=settings.layers,

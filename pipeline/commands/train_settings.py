@@ -63,6 +63,10 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
             "metavar": "RATE",
             "help": "its peak (default: by network and weights)",
         },
+        "--schedule": {
+            "choices": ["cosine", "step", "constant"],
+            "help": "of the learning rate after its peak; step: a tenth after 2/3 and 8/9 (default: cosine)",
+        },
         "--augmentation": {
             "choices": ["video", "full", "mild", "off"],
             "help": "video: full, with blur, noise and compression (default: full)",
@@ -113,6 +117,7 @@ class RunSettings:
         size: longer side of the network's input, pixels.
         window: side of a training window, pixels.
         learning_rate: peak.
+        schedule: of the learning rate: "cosine", "step" or "constant".
         layers: which layers are trained.
         augmentation: "video", "full", "mild" or "off".
         dice: weight of the Dice loss beside the cross-entropy of the masks.
@@ -135,6 +140,7 @@ class RunSettings:
     size: int | None = None
     window: int | None = None
     learning_rate: float | None = None
+    schedule: str = "cosine"
     layers: str = "4+"
     augmentation: str = "full"
     dice: float = 0.0

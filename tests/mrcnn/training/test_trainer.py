@@ -206,11 +206,21 @@ def test_factor_scales_the_step_of_its_variable_only():
 
 
 @pytest.mark.parametrize(
-    ("step", "expected"),
-    [(0, 0.02), (50, 0.11), (100, 0.2), (200, 0.2 * (0.02 + 0.98 / 2)), (300, 0.004), (5000, 0.004)],
+    ("schedule", "step", "expected"),
+    [
+        *(("cosine", *pair) for pair in [(200, 0.2 * (0.02 + 0.98 / 2)), (300, 0.004), (5000, 0.004)]),
+        *(("step", *pair) for pair in [(199, 0.2), (200, 0.02), (266, 0.02), (267, 0.002), (5000, 0.002)]),
+        *(("constant", *pair) for pair in [(300, 0.2), (5000, 0.2)]),
+        *(
+            (schedule, *pair)
+            for schedule in ("cosine", "step", "constant")
+            for pair in [(0, 0.02), (50, 0.11), (100, 0.2)]
+        ),
+    ],
 )
-def test_schedule_rises_falls_and_stays(step, expected):
-    optimizer = build_optimizer(tiny_network(), TrainSettings(steps=300, learning_rate=0.2, warmup_steps=100))
+def test_schedule_rises_falls_and_stays(schedule, step, expected):
+    settings = TrainSettings(steps=300, learning_rate=0.2, schedule=schedule, warmup_steps=100)
+    optimizer = build_optimizer(tiny_network(), settings)
     optimizer.build([keras.Variable(np.ones(2))])
     optimizer.iterations.assign(step)
     assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(expected, rel=1e-5)
