@@ -32,7 +32,8 @@ def test_memory_that_is_held_is_told_from_what_the_allocator_keeps():
     assert while_held.heap_bytes - before.heap_bytes == pytest.approx(held.nbytes, rel=0.05)
     assert while_held.tidy_bytes - before.tidy_bytes > 0.5 * held.nbytes
     objects = [str(number) for number in range(100_000)]
-    assert memory_sample(0.75).blocks - while_held.blocks >= len(objects)
+    # a few other objects may have gone meanwhile, and strings of one character are not new
+    assert memory_sample(0.75).blocks - while_held.blocks == pytest.approx(len(objects), rel=0.01)
     del held
     assert memory_sample(1.0).heap_bytes - before.heap_bytes < 8e6
 
