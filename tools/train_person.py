@@ -5,10 +5,10 @@
         --backbone efficientnet_lite0_imagenet.h5 --output OUTPUT_DIR \\
         --people-images DIR --people-annotations instances_people.json
 
-trains four stages and takes two and a half hours on two otherwise idle cores. OUTPUT_DIR/person.h5 is the result, an
-average of the third and the fourth stage. The photographs of the second set in OUTPUT_DIR/held_out.json are kept from
-training, to choose settings on. Without the second set, there is no fourth stage: the first version of the model.
-`--start FILE` takes a finished model of three stages in place of the backbone.
+trains four stages, which takes some two and a half hours on two otherwise idle cores. OUTPUT_DIR/person.h5 is the
+result, an average of the third and the fourth stage. The photographs of the second set in OUTPUT_DIR/held_out.json are
+kept from training, to choose settings on. Without the second set, there is no fourth stage: the first version of the
+model. `--start FILE` takes a finished model of three stages in place of the backbone.
 
 Ctrl-C writes a checkpoint and ends the run; the same command resumes a run from its last checkpoint. For other classes
 and photographs, `python stream_segment.py train` stands on the same functions and starts from this model.
