@@ -234,7 +234,7 @@ def match(displayed: Instances, detected: Instances) -> list[tuple[int, int]]:
     old = np.setdiff1d(np.arange(len(displayed)), [i for i, _ in pairs])
     new = np.setdiff1d(np.arange(len(detected)), [j for _, j in pairs])
     ious = _mask_iou_matrix(displayed.select(old), detected.select(new))
-    from scipy.optimize import linear_sum_assignment  # here, so that the window need not wait for it
+    from scipy.optimize import linear_sum_assignment  # `FlowCarrier` has imported it, once the window was there
 
     rows, columns = linear_sum_assignment(ious, maximize=True)
     matched = ious[rows, columns] >= MIN_IOU

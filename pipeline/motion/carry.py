@@ -54,6 +54,8 @@ class FlowCarrier(Carrier):
     """
 
     def __init__(self, settings: MotionSettings) -> None:
+        import scipy.optimize  # noqa: F401 -- takes 0.3 s, which the first frames would wait for
+
         self._settings = settings
         self._history = FlowHistory(settings.flow_width, settings.max_age_s)
         self._displayed = DisplayState.empty()

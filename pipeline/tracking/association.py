@@ -135,7 +135,7 @@ def _assign(
     """The pairs with the largest sum of scores, of those with a score above the threshold."""
     if len(rows) == 0 or len(columns) == 0:
         return []
-    from scipy.optimize import linear_sum_assignment  # here, so that the window need not wait for it
+    from scipy.optimize import linear_sum_assignment  # `Tracker` has imported it, once the window was there
 
     # Scores below the threshold gain nothing: they must not push two good pairs apart.
     gains = np.where(scores[np.ix_(rows, columns)] > threshold, scores[np.ix_(rows, columns)] - threshold, 0)

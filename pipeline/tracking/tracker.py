@@ -54,6 +54,8 @@ class Tracker:
     """
 
     def __init__(self, settings: TrackingSettings, high_score: float = 0.0) -> None:
+        import scipy.optimize  # noqa: F401 -- takes 0.3 s, which the first frames would wait for
+
         self._settings = settings
         self._high_score = high_score
         self._tracks: list[Track] = []

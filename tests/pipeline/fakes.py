@@ -79,6 +79,8 @@ class FakeSource(Source):
             return None
         if self._gate is not None and not self._gate(self.given):
             return None
+        if self.kind is SourceKind.LIVE:
+            time.sleep(0.001)  # a camera waits for its frames: it does not keep the interpreter from other threads
         frame = make_frame(self.given, captured_at_s=self._clock())
         self.given += 1
         return frame

@@ -357,9 +357,9 @@ def test_a_viewer_of_all_cameras_runs_in_the_main_thread():
     assert wall.states["b"].removeprefix("offline since ").replace(":", "").isdecimal()
 
 
-def test_a_last_frame_of_a_removed_camera_is_not_shown():
+def test_a_last_frame_of_a_removed_camera_is_not_shown(monkeypatch):
     """Of both cameras a frame waits to be shown; while the first is, the other one is removed."""
-    second_frames = {name: threading.Event() for name in "ab"}
+    stored = {name: threading.Event() for name in "ab"}
 
     class Removing(Wall):
         def write(self, camera, presentation, context):
@@ -369,11 +369,16 @@ def test_a_last_frame_of_a_removed_camera_is_not_shown():
 
     wall = Removing(lambda wall: bool(wall.shown))
     cameras = group([Shades(number, None, SourceKind.LIVE) for number in range(2)])
-    for name, second in second_frames.items():  # MAIN_THREAD: it gets a frame before the viewer does
-        cameras.add_sink(name, FakeSink(Delivery.MAIN_THREAD, lambda index, second=second: index and second.set()))
+    present = cameras.present  # called when all sinks have the frame; before `run`, it keeps the camera waiting
+
+    def present_stored(entry, segmented):
+        stored[entry.name].set()
+        present(entry, segmented)
+
+    monkeypatch.setattr(cameras, "present", present_stored)
     cameras.set_viewer(wall)
     with cameras:
-        assert all(second.wait(DEADLINE_S) for second in second_frames.values())
+        assert all(event.wait(DEADLINE_S) for event in stored.values())
         cameras.run()
     assert list(wall.shown) == list(cameras.entries)
     assert len(wall.shown) == 1
