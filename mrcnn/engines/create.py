@@ -19,7 +19,7 @@ from mrcnn.engines import cache
 from mrcnn.engines.base import Engine, EngineError
 from mrcnn.engines.calibration import apply_changes, read_calibration
 from mrcnn.engines.graph_engine import GraphEngine
-from mrcnn.network.constants import PART_NAMES
+from mrcnn.network.constants import EXACT_STEMS, PART_NAMES
 from mrcnn.weights.metadata import network_settings
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,8 @@ def create_openvino_engine(weights: Path, config: Config, precision: str, thread
     if precision == "int8":
         parts |= int8_parts(weights, folder, parts)
         precision = "bfloat16" if cpu_has_bfloat16() else "float32"
-    return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision), threads), config)
+    exact_stem = config.BACKBONE in EXACT_STEMS
+    return GraphEngine(OpenVinoRuntime(parts, CpuPrecision(precision), threads, exact_stem), config)
 
 
 def create_onnx_engine(weights: Path, config: Config, precision: str, provider: str | None = None) -> Engine:

@@ -129,7 +129,13 @@ def save_models(models: Mapping[str, Any], folder: Path) -> None:
 class OpenVinoRuntime(Runtime):
     """The parts, compiled for each canvas size on its first use."""
 
-    def __init__(self, parts: Mapping[str, Path], precision: CpuPrecision, threads: int | None = None):
+    def __init__(
+        self,
+        parts: Mapping[str, Path],
+        precision: CpuPrecision,
+        threads: int | None = None,
+        exact_stem: bool = True,
+    ):
         """Read the parts and compile `proposals`, which does not depend on the canvas size.
 
         Args:
@@ -137,6 +143,8 @@ class OpenVinoRuntime(Runtime):
                 "masks_head" replace the features after the stem and the heads after the pooling.
             precision: of convolutions and matrix products; int8 ones stay int8.
             threads: number of CPU threads; None for one per core.
+            exact_stem: whether the stem is computed in float32 whatever the precision, see
+                `mrcnn.network.constants.EXACT_STEMS`.
 
         Raises:
             EngineError: OpenVINO is unavailable, a part cannot be read, or the CPU does not support the precision.
@@ -151,6 +159,7 @@ class OpenVinoRuntime(Runtime):
         if threads is not None:
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
+        self._stem = self._exact if exact_stem else self._fast
         self._models = {name: _read(path) for name, path in parts.items()}
         self._scales = {part: _rewrite_head(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
         self._feature_inputs = [parameter.any_name for parameter in self._models["features"].inputs]
@@ -210,7 +219,7 @@ class OpenVinoRuntime(Runtime):
                 pools = {level: self._compile(pool, self._exact) for level, pool in pooling.items()}
                 heads[part] = _Head(pools, pieces, self._compile(rest, self._fast), rest.input(POOLED))
             self._networks[shape] = _Compiled(
-                stem and self._compile(stem, self._exact), self._compile(body, self._fast), heads
+                stem and self._compile(stem, self._stem), self._compile(body, self._fast), heads
             )
         return self._networks[shape]
 

@@ -15,8 +15,7 @@ STEM_ENDS = {
     "efficientnet_lite0": "lite0_block1_project",
 }
 """The layer that ends the stem, at stride 4. All data passes through its output, and every later layer amplifies its
-errors, so engines that compute in lower precision keep the stem in float32."""
-
+errors, so int8 begins behind it."""
 
 def build_backbone(image, config):
     """The stages [C2, C3, C4, C5] of Config.BACKBONE.

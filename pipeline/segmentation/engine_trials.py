@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Format of the kept measurements; incremented when what is compared changes."""
 QUICK_FRAME_S = 0.25
 QUICK_BUDGET_S, SLOW_BUDGET_S = 5.0, 20.0

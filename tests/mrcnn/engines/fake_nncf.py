@@ -12,7 +12,7 @@ class FakeNncf:
     """
 
     __spec__ = ModuleSpec("nncf", None)
-    QuantizationPreset = SimpleNamespace(MIXED="mixed", PERFORMANCE="performance")
+    QuantizationPreset = SimpleNamespace(PERFORMANCE="performance")
     IgnoredScope, Dataset = SimpleNamespace, list
 
     def __init__(self):

@@ -29,7 +29,7 @@ from mrcnn.network.constants import PART_NAMES
 from mrcnn.weights.checkpoint import WeightsError
 from tests.mrcnn.conftest import ONCE
 from tests.mrcnn.exporting import NO_NETWORK
-from tests.mrcnn.tiny import tiny_image
+from tests.mrcnn.tiny import tiny_config, tiny_image
 
 pytestmark = ONCE
 
@@ -259,10 +259,20 @@ def test_int8_beside_what_the_cpu_has(has_bfloat16, tiny_files, monkeypatch):
     monkeypatch.setattr(openvino_runtime, "cpu_has_bfloat16", lambda: has_bfloat16)
     monkeypatch.setattr(openvino_runtime, "OpenVinoRuntime", lambda *arguments: made.append(arguments))
     create_openvino_engine(weights, config, "int8")
-    ((parts, precision, _),) = made
+    ((parts, precision, *_),) = made
     assert precision.value == ("bfloat16" if has_bfloat16 else "float32")
     assert parts["features_body"] == Path("int8.xml")
     assert parts["boxes"] == cache.cache_folder(weights, config) / "boxes.onnx"
+
+
+@pytest.mark.parametrize(("backbone", "expected"), [("resnet50", True), ("efficientnet_lite0", False)])
+def test_the_stem_of_a_resnet_is_exact(backbone, expected, tiny_files, monkeypatch):
+    made = []
+    monkeypatch.setattr(create, "exported_parts", lambda *_: {})
+    monkeypatch.setattr(openvino_runtime, "OpenVinoRuntime", lambda *arguments: made.append(arguments))
+    create_openvino_engine(tiny_files[0], tiny_config("matterport", BACKBONE=backbone), "float32")
+    ((*_, exact_stem),) = made
+    assert exact_stem is expected
 
 
 def test_int8_without_a_calibration(tiny_files):

@@ -65,10 +65,10 @@ def test_a_file_that_is_no_graph(tmp_path, tiny_files):
     assert "\n" not in str(caught.value)
 
 
-def raw_outputs(files, precision, images):
+def raw_outputs(files, precision, images, exact_stem=True):
     """Class probabilities of fixed regions, and the RPN's logits, in a precision."""
     weights, config = files
-    runtime = OpenVinoRuntime(exported_parts(weights, config), precision, threads=1)
+    runtime = OpenVinoRuntime(exported_parts(weights, config), precision, 1, exact_stem)
     pyramid = runtime.run("features", {"images": images})
     rois = np.float32([[0.1, 0.1, 0.6, 0.4], [0.3, 0.2, 0.9, 0.95], [0, 0, 1, 1]])
     canvas_hw, image_indices = images.shape[1:3], np.zeros(len(rois), np.int64)
@@ -90,6 +90,16 @@ def test_bfloat16_is_near_float32_and_not_the_same(tiny_files):
     assert 0 < np.abs(probs - exact_probs).max() < 0.03
     error = np.linalg.norm(logits - exact_logits) / np.linalg.norm(exact_logits)
     assert 1e-5 < error < 0.02
+
+
+def test_a_stem_that_is_not_exact_follows_the_precision(tiny_files):
+    images = tiny_image(96, 128)[None]
+    has_bfloat16 = cpu_has_bfloat16()
+    precision = CpuPrecision.BFLOAT16 if has_bfloat16 else CpuPrecision.FLOAT32
+    _, with_exact = raw_outputs(tiny_files, precision, images)
+    _, without = raw_outputs(tiny_files, precision, images, exact_stem=False)
+    assert np.array_equal(with_exact, without) is not has_bfloat16
+    assert np.linalg.norm(without - with_exact) < 0.02 * np.linalg.norm(with_exact)
 
 
 def _relu(shape):
