@@ -17,6 +17,7 @@ STEM_ENDS = {
 """The layer that ends the stem, at stride 4. All data passes through its output, and every later layer amplifies its
 errors, so int8 begins behind it."""
 
+
 def build_backbone(image, config):
     """The stages [C2, C3, C4, C5] of Config.BACKBONE.
 
