@@ -29,6 +29,13 @@ class FakeClock:
         return self.now_s
 
 
+def hang_until(event: threading.Event, clock: FakeClock, lost: Callable[[], bool]) -> None:
+    """What a network does that hangs: the clock runs until it counts as lost. It comes back with the event."""
+    while not lost() and not event.wait(0.01):
+        clock.now_s += 1.0
+    event.wait(DEADLINE_S)
+
+
 def make_frame(index: int, height: int = HEIGHT, width: int = WIDTH, captured_at_s: float = 0.0) -> Frame:
     """A frame whose every pixel is its index (modulo 256), 25 frames a second."""
     image = np.full((height, width, 3), index % 256, np.uint8)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from tests.pipeline.fakes import DEADLINE_S, FakeSink
-from tests.pipeline.runtime.test_camera_group import Shades, assert_accounted_for, group
+from tests.pipeline.runtime.shaded_cameras import Shades, assert_accounted_for, group
 
 
 def test_cameras_are_disabled_and_enabled_while_others_run():

@@ -13,8 +13,8 @@ from pipeline.runtime.shared_network import SharedNetwork, workers_beside_camera
 from pipeline.segmentation.supervision import SupervisedSegmenter
 from pipeline.settings.model_settings import ModelSettings
 from pipeline.settings.schema import Settings
-from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter
-from tests.pipeline.runtime.test_camera_group import Shades, assert_accounted_for, collect, group
+from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, hang_until
+from tests.pipeline.runtime.shaded_cameras import Shades, assert_accounted_for, collect, group
 
 LIVE = SourceInfo("s", SourceKind.LIVE, 80, 48)
 RECORDED = SourceInfo("s", SourceKind.RECORDED, 80, 48)
@@ -110,15 +110,16 @@ def test_a_lost_network_is_restarted_once_for_all(workers):
 def test_a_network_that_hangs_is_restarted_once_for_all(workers):
     """Beside the files, a live camera: it goes on as well, with every frame accounted for."""
     hang, hung = threading.Event(), []
+    clock = FakeClock()  # a machine that stands still for a moment does not look like a network that hangs
 
     def before(index):
         if index == 15 and not hung:
             hung.append(index)
-            hang.wait(DEADLINE_S)
+            hang_until(hang, clock, lambda: cameras.summary().restarts > 0)
 
     supervision = {"restart": True, "timeout_s": 0.3, "start_timeout_s": DEADLINE_S}
     sources = [Shades(0, 40), Shades(1, 40), Shades(2, None, SourceKind.LIVE)]
-    cameras = group(sources, Crew(workers, before), {"supervision": supervision})
+    cameras = group(sources, Crew(workers, before), {"supervision": supervision}, clock=clock)
     found, done = defaultdict(list), 0
     with cameras:
         for name, segmented in cameras:

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.runtime.newest_by_camera import NewestByCamera
 from pipeline.runtime.viewer_feed import ViewerFeed
-from tests.pipeline.runtime.test_camera_group import Wall
+from tests.pipeline.runtime.shaded_cameras import Wall
 
 
 def test_the_newest_frame_waits_with_its_context():

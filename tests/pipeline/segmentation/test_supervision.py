@@ -9,11 +9,11 @@ import pytest
 from pipeline.errors import InputError, RunError
 from pipeline.records import SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.segmentation.supervision import SegmenterLostError, SupervisedSegmenter
+from pipeline.segmentation.supervision import POLL_S, SegmenterLostError, SupervisedSegmenter
 from pipeline.settings.model_settings import SupervisionSettings
 from pipeline.settings.schema import Settings
 from pipeline.threads.stage import SlotClosed
-from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSource
+from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, FakeSource, hang_until
 from tests.pipeline.runtime.test_privacy_run import (
     SILHOUETTE,
     Finder,
@@ -31,9 +31,9 @@ def picture(index=7, size=(48, 80)):
 
 
 def supervised(segmenter, stopped=None, clock=None, **settings):
+    """Its clock stands still unless the test moves it: a slow machine does not look like a network that hangs."""
     values = SupervisionSettings(**{"timeout_s": 0.2, "start_timeout_s": DEADLINE_S, **settings})
-    arguments = {} if clock is None else {"clock": clock}
-    return SupervisedSegmenter(segmenter, values, stopped or (lambda: False), **arguments)
+    return SupervisedSegmenter(segmenter, values, stopped or (lambda: False), clock or FakeClock())
 
 
 def fail_on(*indices):
@@ -72,17 +72,17 @@ def test_a_failure_costs_one_frame(caplog):
 
 
 def test_a_hanging_inference_is_left_behind_and_cannot_disturb_the_next_engine():
-    hang, back = threading.Event(), threading.Event()
+    hang, back, clock = threading.Event(), threading.Event(), FakeClock()
 
     class Hanging(FakeSegmenter):
         def segment(self, image_bgr):
             if image_bgr[0, 0, 0] == 8:
-                hang.wait(DEADLINE_S)
+                hang_until(hang, clock, lambda: segmenter.restarting)
                 back.set()
             return super().segment(image_bgr)
 
     fake = Hanging()
-    segmenter = supervised(fake)
+    segmenter = supervised(fake, clock=clock)
     segmenter.open()
     segmenter.segment_batch([picture(7)])[0]
     with pytest.raises(SegmenterLostError, match=r"did not answer within 0\.2 s"):
@@ -97,16 +97,18 @@ def test_a_hanging_inference_is_left_behind_and_cannot_disturb_the_next_engine()
 
 
 def test_the_first_inference_of_a_size_may_take_long():
+    clock, seen_heights = FakeClock(), set()
+
     class Compiling(FakeSegmenter):
         def segment(self, image_bgr):
-            if image_bgr.shape[0] not in self.seen_sizes:
-                self.seen_sizes.add(image_bgr.shape[0])
-                threading.Event().wait(0.3)
+            if image_bgr.shape[0] not in seen_heights:
+                seen_heights.add(image_bgr.shape[0])
+                for _ in range(3):
+                    clock.now_s += 1.0
+                    threading.Event().wait(2 * POLL_S)  # long enough to be found waiting
             return super().segment(image_bgr)
 
-        seen_sizes: set[int] = set()  # noqa: RUF012
-
-    segmenter = supervised(Compiling())
+    segmenter = supervised(Compiling(), clock=clock)
     segmenter.open()
     for size in ((48, 80), (50, 80), (48, 80)):
         segmenter.segment_batch([picture(7, size)])[0]
@@ -241,9 +243,9 @@ def test_when_one_worker_fails_the_other_finishes_and_the_network_is_closed_befo
 
 
 def test_when_one_worker_hangs_the_network_is_restarted_once_for_both(caplog):
-    hang = threading.Event()
-    crew = Crew(lambda: hang.wait(DEADLINE_S))
-    segmenter = supervised(crew)
+    hang, clock = threading.Event(), FakeClock()
+    crew = Crew(lambda: hang_until(hang, clock, lambda: segmenter.restarting))
+    segmenter = supervised(crew, clock=clock)
     segmenter.open()
     assert both(segmenter, 7, 10) == [7, 10]  # from here on, the size is warm
     assert both(segmenter, 8, 9) == [SegmenterLostError] * 2
@@ -259,8 +261,9 @@ def test_when_one_worker_hangs_the_network_is_restarted_once_for_both(caplog):
 
 
 def test_the_last_loss_that_is_allowed_ends_both_workers():
-    crew = Crew(lambda: crew.let.wait(DEADLINE_S))
-    segmenter = supervised(crew, restarts=0)
+    clock = FakeClock()
+    crew = Crew(lambda: hang_until(crew.let, clock, lambda: segmenter.restarting))
+    segmenter = supervised(crew, clock=clock, restarts=0)
     segmenter.open()
     both(segmenter, 7, 10)
     assert set(both(segmenter, 8, 9)) == {RunError, SegmenterLostError}
