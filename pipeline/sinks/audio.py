@@ -66,7 +66,7 @@ class AudioFeed:
 
     Raises:
         av.FFmpegError, OSError: the audio cannot be opened.
-        LookupError: there is no audio.
+        LookupError: there is no audio, or no decoder for it.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class AudioFeed:
     ) -> None:
         self._input = open_input(f"file:{track.path}")
         self._pending: Packet | None = None
-        if not self._input.streams.audio:
+        stream = next((one for one in self._input.streams.audio if one.codec_context is not None), None)
+        if stream is None:
             self._input.close()
-            raise LookupError(f"{track.path} has no audio")
-        stream = self._input.streams.audio[0]
+            raise LookupError(f"{track.path} has no audio that can be decoded")
         origin_s = first_pts_s + track.origin_s
         packets = self._read_from(stream, origin_s)
         is_known = stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]

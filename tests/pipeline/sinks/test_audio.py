@@ -172,6 +172,39 @@ def test_missing_audio_is_a_warning_and_the_video_is_recorded(tmp_path, content,
     assert len(video_packets(tmp_path / "out.mp4")) == 5
 
 
+def with_unknown_sound(path, tracks):
+    """Give so many sound tracks of an mp4 file, the first ones, a codec that nobody decodes. Returns the path."""
+    path.write_bytes(path.read_bytes().replace(b"mp4a", b"apac", tracks).replace(b"esds", b"xsds", tracks))
+    return path
+
+
+def test_audio_without_a_decoder_is_a_warning_and_the_video_is_recorded(tmp_path, caplog):
+    source = with_unknown_sound(flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0), 1)
+    with caplog.at_level(logging.WARNING):
+        record_clip(source, tmp_path / "out.mp4")
+    assert "recording without audio" in caplog.text
+    assert "no audio that can be decoded" in caplog.text
+    assert codecs(tmp_path / "out.mp4") == ["h264"]
+
+
+def test_of_several_tracks_the_first_that_can_be_decoded_is_recorded(tmp_path):
+    clip, source = flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0), tmp_path / "two.mp4"
+    with av.open(str(clip)) as one, av.open(str(source), "w") as two:
+        video, sound = one.streams
+        targets = [two.add_stream_from_template(stream) for stream in (video, sound, sound)]
+        for packet in one.demux():
+            if packet.size:
+                for target in targets[:1] if packet.stream is video else targets[1:]:
+                    again = av.Packet(bytes(packet))
+                    again.pts, again.dts, again.time_base = packet.pts, packet.dts, packet.time_base
+                    again.is_keyframe, again.stream = packet.is_keyframe, target
+                    two.mux(again)
+    record_clip(with_unknown_sound(source, 1), tmp_path / "out.mp4")
+    assert codecs(tmp_path / "out.mp4") == ["h264", "aac"]
+    flash_s, beep_s = flash_and_beep_times(tmp_path / "out.mp4")
+    assert beep_s == pytest.approx(flash_s, abs=PACKET_S)
+
+
 def test_corrupt_audio_does_not_end_the_recording(tmp_path, caplog):
     source = flash_and_beep(tmp_path / "clip.ts", "mp2", 0.0)
     data = bytearray(source.read_bytes())
