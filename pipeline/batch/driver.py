@@ -17,6 +17,7 @@ from pipeline.batch.work_queue import WorkQueue, is_stretch_of
 from pipeline.batch.worker import Outcome, State
 from pipeline.batch.worker_plan import output_names
 from pipeline.errors import InputError, RunError
+from pipeline.file_names import check_name
 from pipeline.records import Clock
 from pipeline.sinks.paths import free_bytes
 
@@ -207,7 +208,14 @@ class Driver:
     def _give_recording(self, claim: Claim, attempts: int) -> None:
         """Give a recording to an idle worker, or let its stretches be done first if it is split."""
         recording, split = claim.recording, self._plan.split
-        foreign = self._folder.foreign_output(recording, output_names(recording, self._outputs))
+        names = output_names(recording, self._outputs)
+        try:
+            for name in names.values():
+                check_name(self._folder.root / name, "its output")
+        except InputError as error:
+            self._set_aside(claim, str(error), attempts + 1)
+            return
+        foreign = self._folder.foreign_output(recording, names)
         if foreign is not None:
             reason = f"{self._folder.root / foreign} exists and is no result of this batch: move it away"
             self._set_aside(claim, reason, attempts + 1)

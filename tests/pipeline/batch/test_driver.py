@@ -12,7 +12,7 @@ from pipeline.batch.patience import Patience
 from pipeline.batch.stretches import Splitting
 from pipeline.batch.worker import State
 from pipeline.errors import InputError, RunError
-from tests.pipeline.batch.fakes import InProcess
+from tests.pipeline.batch.fakes import BOTH, InProcess
 from tests.pipeline.batch.scripted_driver import another, commits, cuts, fails, leftovers, units
 
 
@@ -236,6 +236,20 @@ def test_a_file_of_somebody_else_is_not_replaced(scene):
         f"{scene.root / 'out/a.mp4'} exists and is no result of this batch: move it away"
     )
     assert (scene.root / "out/a.mp4").read_bytes() == b"holiday"
+
+
+def test_a_name_that_leaves_no_room_for_that_of_its_output_is_set_aside_and_the_others_go_on(scene):
+    """A file system takes 255 bytes: the recording has 252, its detections would have 258."""
+    long = f"{'n' * 248}.mp4"
+    recordings = scene.recordings([long, "b.mp4"])
+    plan = plan_batch(recordings, scene.folder, None, False)
+    executor = InProcess(None, 1, commits(scene.folder))
+    driver = Driver(plan, scene.folder, BOTH, executor, Patience(), scene.clock, lambda what, **fields: None)
+    driver.run(scene.tick)
+    assert (driver.done, driver.failed) == ({"b.mp4"}, {long})
+    assert executor.given == ["b.mp4"]
+    assert "this name is too long" in scene.folder.failure_of(recordings[0])["reason"]
+    assert leftovers(scene.folder) == []
 
 
 def test_a_full_disk_ends_the_batch_and_sets_nothing_aside(scene, monkeypatch):
