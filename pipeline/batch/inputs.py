@@ -198,12 +198,20 @@ class _Search:
                 suffix = os.path.splitext(entry.name)[1].lower()
                 if entry.name.startswith("."):
                     self.ignored[HIDDEN] += 1
-                elif entry.is_dir():
+                elif _is_folder(entry):
                     folders.append(entry.path)
                 elif suffix not in RECORDING_SUFFIXES:
                     self.ignored[suffix or "without suffix"] += 1
                 else:
                     yield entry
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that cannot be followed is taken for a file."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to what this user may not see
+        return False
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:

@@ -56,6 +56,16 @@ def test_links_are_followed_once_and_broken_ones_are_reported(tmp_path):
     assert (found.recordings[1].size, found.recordings[1].mtime_ns) == (0, 0)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_link_that_cannot_be_followed_is_taken_for_a_file(tmp_path):
+    tree(tmp_path, "in/a.mp4")
+    for name in ("loop.mp4", "loop"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "in" / name)
+    found = find_recordings([str(tmp_path / "in")], tmp_path / "out")
+    assert [(one.name, one.size) for one in found.recordings] == [("a.mp4", 3), ("loop.mp4", 0)]
+    assert found.ignored == {"without suffix": 1}
+
+
 def test_lists_and_globs(tmp_path, monkeypatch):
     tree(tmp_path, "day1/a.mp4", "day1/b.bin", "day2/a.mp4", "day2/c.mp4")
     (tmp_path / "list.txt").write_bytes(b"day1/b.bin\r\n\nday2/missing.mp4\n")
