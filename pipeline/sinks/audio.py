@@ -60,7 +60,7 @@ class AudioFeed:
 
     Args:
         track: location of the source's audio.
-        first_pts_s: pts of the recording's first frame, seconds: the recording's time 0.
+        first_s: position of the recording's first frame in the source, seconds: the recording's time 0.
         output: the recording, before its header is written.
         suffix: ".mp4", ".mov", ".mkv" or ".webm".
 
@@ -69,16 +69,14 @@ class AudioFeed:
         LookupError: there is no audio, or no decoder for it.
     """
 
-    def __init__(
-        self, track: AudioTrack, first_pts_s: float, output: av.container.OutputContainer, suffix: str
-    ) -> None:
+    def __init__(self, track: AudioTrack, first_s: float, output: av.container.OutputContainer, suffix: str) -> None:
         self._input = open_input(f"file:{track.path}")
         self._pending: Packet | None = None
         stream = next((one for one in self._input.streams.audio if one.codec_context is not None), None)
         if stream is None:
             self._input.close()
             raise LookupError(f"{track.path} has no audio that can be decoded")
-        origin_s = first_pts_s + track.origin_s
+        origin_s = first_s + track.origin_s
         packets = self._read_from(stream, origin_s)
         is_known = stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]
         if is_known and self._input.format.name not in _CHANGEABLE_FORMATS:

@@ -235,7 +235,7 @@ class _Recording:
         self._audio: AudioFeed | None = None
         if source.audio is not None and settings.audio is not AudioMode.OFF:
             try:
-                self._audio = AudioFeed(source.audio, float(self._first_pts_s), self._output, suffix)
+                self._audio = AudioFeed(source.audio, first.position_s, self._output, suffix)
             except (av.FFmpegError, OSError, LookupError) as error:
                 log.warning("recording without audio: %s", error)
 

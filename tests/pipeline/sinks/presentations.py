@@ -48,10 +48,11 @@ def presentation(
     duration: int | None = None,
     instances: Instances | None = None,
     source_id: str = "clip.mp4",
+    shift: int = 0,
 ) -> Presentation:
     """One presented frame, by default at 25 frames per second."""
     image = picture(index) if image is None else image
-    frame = Frame(source_id, index, index * 40 if pts is None else pts, time_base, 0.0, image, duration)
+    frame = Frame(source_id, index, index * 40 if pts is None else pts, time_base, 0.0, image, duration, shift)
     segmented = SegmentedFrame(frame, instances or Instances.empty(), index, StageTimes(0.0))
     return Presentation(segmented, frame.image_bgr)
 

@@ -56,15 +56,16 @@ def times_of(source):
     return flash_and_beep_times(source)
 
 
-def record_clip(source, path, skip=0, stop=None, audio=AudioMode.COPY):
-    """Record a clip's own frames, from number `skip` on, on a clock that begins at 0 with the clip."""
+def record_clip(source, path, skip=0, stop=None, audio=AudioMode.COPY, shift_s=0):
+    """Record a clip's own frames, from number `skip` on, on a clock that is at `shift_s` when the clip begins."""
     time_base, frames = frames_of(source)
     origin = frames[0][0]
     track = AudioTrack(source, float((frames[skip][0] - origin) * time_base), float(origin * time_base))
     recorder = Recorder(RecorderSettings(path=str(path), audio=audio))
     recorder.open(context(fps=30.0, time_base=time_base, audio=track))
+    shift = round(shift_s / time_base)
     for i, (pts, image) in enumerate(frames[skip:stop]):
-        recorder.write(presentation(i, pts - origin, image, time_base))
+        recorder.write(presentation(i, pts - origin + shift, image, time_base, shift=shift))
     recorder.close()
 
 
@@ -103,6 +104,13 @@ def test_a_start_far_into_the_file_is_found_by_seeking(tmp_path, name, codec):
     flash_s, beep_s = flash_and_beep_times(tmp_path / "out.mp4")
     assert flash_s == pytest.approx(0.5, abs=0.002)
     assert beep_s == pytest.approx(0.5, abs=PACKET_S)
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_a_recording_that_begins_after_a_seek_has_the_sound_of_its_pictures(tmp_path, codec):
+    record_clip(flash_and_beep(tmp_path / "clip.mov", codec, 0.0), tmp_path / "out.mp4", skip=20, shift_s=61)
+    flash_s, beep_s = flash_and_beep_times(tmp_path / "out.mp4")
+    assert beep_s == pytest.approx(flash_s, abs=PACKET_S)
 
 
 @pytest.mark.parametrize(
