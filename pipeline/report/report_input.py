@@ -40,6 +40,7 @@ class _FileTimes(BaseModel):
 class _Timings(BaseModel):
     wall_s: float = 0.0
     workers: int | None = None
+    frames: int | None = None
     files: dict[str, _FileTimes] = {}
 
 
@@ -140,13 +141,16 @@ def _inside(folder: Path, name: str | None, summary: Path) -> Path | None:
 
 
 def _speed(summaries: Sequence[_Summary]) -> Speed | None:
-    wall_s = max(summary.timings.wall_s for summary in summaries)
-    if not wall_s > 0:
+    """The speed of the runs that the summaries time; None if they did nothing, as when everything was done before."""
+    summaries = [summary for summary in summaries if summary.timings.wall_s > 0 and summary.timings.frames != 0]
+    if not summaries:
         return None
+    wall_s = max(summary.timings.wall_s for summary in summaries)
     workers = [summary.timings.workers for summary in summaries if summary.timings.workers is not None]
     times = [file.inference_p50_s for summary in summaries for file in summary.timings.files.values()]
     known = [time for time in times if time is not None]
-    frames = sum(summary.frames for summary in summaries)
+    # A summary counts the frames of all runs, its timings those of the last one.
+    frames = sum(summary.frames if summary.timings.frames is None else summary.timings.frames for summary in summaries)
     return Speed(wall_s, frames, sum(workers) or None, statistics.median(known) if known else None)
 
 

@@ -55,6 +55,19 @@ def test_shards_of_a_batch(tmp_path):
     assert found.speed == Speed(20.0, 600, 2, None)
 
 
+def test_the_speed_is_that_of_the_last_run_which_did_not_do_everything(tmp_path):
+    (tmp_path / "summary.json").write_text(summary(DONE, timings={"wall_s": 2.0, "workers": 1, "frames": 50}))
+    assert find_sources([tmp_path]).speed == Speed(2.0, 50, 1, None)
+
+
+def test_a_run_that_found_everything_done_has_no_speed(tmp_path):
+    (tmp_path / "summary.json").write_text(summary(DONE, timings={"wall_s": 0.1, "workers": 4, "frames": 0}))
+    assert find_sources([tmp_path]).speed is None
+    shard = {"wall_s": 10.0, "workers": 1, "frames": 300}
+    (tmp_path / "summary.1-of-1.json").write_text(summary(DONE, timings=shard))
+    assert find_sources([tmp_path]).speed == Speed(10.0, 300, 1, None)
+
+
 def test_a_folder_without_a_summary(tmp_path):
     (tmp_path / "day").mkdir()
     (tmp_path / ".hidden").mkdir()
