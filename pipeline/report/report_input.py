@@ -38,6 +38,7 @@ class _FileTimes(BaseModel):
 
 
 class _Timings(BaseModel):
+    started: str = ""
     wall_s: float = 0.0
     workers: int | None = None
     frames: int | None = None
@@ -90,6 +91,7 @@ def find_sources(paths: Sequence[Path]) -> Sources:
 
 def _of_folder(folder: Path) -> Sources:
     summaries = [(path, _read_summary(path)) for path in sorted(folder.glob(SUMMARIES))]
+    summaries.sort(key=lambda one: one[1].timings.started)  # of what several list, the newest is right
     if not summaries:
         files = [
             Source(path.relative_to(folder).with_suffix("").as_posix(), path) for path in sorted(_detections(folder))

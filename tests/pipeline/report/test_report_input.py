@@ -68,6 +68,19 @@ def test_a_run_that_found_everything_done_has_no_speed(tmp_path):
     assert find_sources([tmp_path]).speed == Speed(10.0, 300, 1, None)
 
 
+@pytest.mark.parametrize("is_whole_newer", [False, True])
+def test_of_what_several_summaries_list_the_newest_is_right(tmp_path, is_whole_newer):
+    """A whole batch was interrupted and done by jobs; or jobs were interrupted, and one batch did the rest."""
+    done, skipped = DONE | {"outputs": OUTPUTS}, DONE | {"state": "skipped", "reason": "interrupted"}
+    times = [{"started": f"2026-11-2{day}T22:50:00+00:00", "wall_s": 1.0} for day in (8, 9)]
+    old, new = ("summary.1-of-2.json", "summary.json") if is_whole_newer else ("summary.json", "summary.1-of-2.json")
+    (tmp_path / old).write_text(summary(skipped, timings=times[0]))
+    (tmp_path / new).write_text(summary(done, timings=times[1]))
+    found = find_sources([tmp_path])
+    assert [file.name for file in found.files] == ["day1/cam1.mp4"]
+    assert found.problems == []
+
+
 def test_a_folder_without_a_summary(tmp_path):
     (tmp_path / "day").mkdir()
     (tmp_path / ".hidden").mkdir()
