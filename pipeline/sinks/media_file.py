@@ -14,7 +14,8 @@ class MediaFile:
     """An unbuffered file for PyAV that ignores all writes after the first failed one.
 
     Finalizing a recording rewrites its header to point at an index at the end. If the disk is too full for that index,
-    the old header is restored, so that the recording still plays.
+    the old header is restored, so that the recording still plays. The index is on the disk before the header points at
+    it: a power cut in between leaves the fragments playable.
 
     Args:
         path: the file; created or truncated.
@@ -53,6 +54,7 @@ class MediaFile:
         old = self._file.read(size)
         self._file.seek(offset)
         if old:
+            os.fsync(self._file.fileno())
             overwritten.append((offset, old))
 
     def _restore(self) -> None:

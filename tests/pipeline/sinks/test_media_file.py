@@ -59,6 +59,22 @@ def test_what_finalizing_overwrote_is_restored_when_it_fails(tmp_path, monkeypat
     assert path.read_bytes() == b"HEAD, bodyend"
 
 
+def test_what_finalizing_overwrites_is_overwritten_after_the_rest_has_reached_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    on_disk = []
+    monkeypatch.setattr(os, "fsync", lambda _: on_disk.append(path.read_bytes()))
+    file = MediaFile(path, FakeClock())
+    file.write(b"head, body")
+    file.begin_finalizing()
+    file.write(b", index")
+    assert on_disk == []
+    file.seek(0)
+    file.write(b"HEAD")
+    file.close()
+    assert on_disk == [b"head, body, index"]
+    assert path.read_bytes() == b"HEAD, body, index"
+
+
 def test_fsync_is_called_at_the_interval(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
