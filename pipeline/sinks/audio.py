@@ -30,6 +30,8 @@ COPIED_CODECS = {
     ".mkv": _EVERYWHERE | {"opus", "flac", "vorbis", "mp2", "dts", "truehd", "pcm_s16le", "pcm_s24le", "pcm_f32le"},
 }
 """The codecs that are copied, by suffix of the recording; others are encoded anew."""
+_LEAST_MP3_RATE = 16000
+"""Hertz: mp4 has no MP3 of lower rates (MPEG 2.5), and FFmpeg refuses to write its header."""
 _CHANGEABLE_FORMATS = frozenset({"mpegts", "mpeg", "aac", "mp3", "ac3", "eac3", "flv"})
 """Containers whose sound may change its format midway, as after joining files; it is decoded and encoded anew."""
 
@@ -78,7 +80,10 @@ class AudioFeed:
             raise LookupError(f"{track.path} has no audio that can be decoded")
         origin_s = first_s + track.origin_s
         packets = self._read_from(stream, origin_s)
-        is_known = stream.codec_context.codec.canonical_name in COPIED_CODECS[suffix]
+        codec = stream.codec_context.codec.canonical_name
+        is_known = codec in COPIED_CODECS[suffix] and not (
+            (codec, suffix) == ("mp3", ".mp4") and stream.codec_context.sample_rate < _LEAST_MP3_RATE
+        )
         if is_known and self._input.format.name not in _CHANGEABLE_FORMATS:
             self._packets = _copied(packets, output.add_stream_from_template(stream))
         else:

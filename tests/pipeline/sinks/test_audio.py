@@ -14,6 +14,7 @@ from pipeline.records import AudioTrack
 from pipeline.settings.output_settings import AudioMode, RecorderSettings
 from pipeline.sinks.recorder import Recorder
 from pipeline.sources.video import VideoFile
+from tests.pipeline.sinks import presentations
 from tests.pipeline.sinks.presentations import (
     context,
     flash_and_beep,
@@ -130,6 +131,17 @@ def test_audio_is_copied_if_the_container_supports_it_else_encoded(tmp_path, nam
         video, audio = codecs(tmp_path / f"out{suffix}")
         assert video == ("vp9" if suffix == ".webm" else "h264")
         assert audio == sound
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(11025, "aac"), (16000, "mp3")])
+def test_mp3_of_a_rate_that_mp4_does_not_have_is_encoded_anew(tmp_path, monkeypatch, rate, expected):
+    monkeypatch.setattr(presentations, "RATE", rate)
+    source = flash_and_beep(tmp_path / "clip.mkv", "libmp3lame", 0.0)
+    for suffix, sound in {".mp4": expected, ".mov": "mp3", ".mkv": "mp3"}.items():
+        record_clip(source, tmp_path / f"out{suffix}")
+        assert codecs(tmp_path / f"out{suffix}") == ["h264", sound]
+    flash_s, beep_s = flash_and_beep_times(tmp_path / "out.mp4")
+    assert beep_s == pytest.approx(flash_s, abs=1152 / rate)
 
 
 def test_copied_packets_are_the_sources_own(tmp_path):
