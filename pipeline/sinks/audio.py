@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 _EVERYWHERE = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
 COPIED_CODECS = {
-    ".mp4": _EVERYWHERE | {"opus", "flac"},
+    # Not (E-)AC-3: FFmpeg makes the header of an mp4 from its first packet, and writes none if that does not come.
+    ".mp4": _EVERYWHERE - {"ac3", "eac3"} | {"opus", "flac"},
     ".mov": _EVERYWHERE,
     ".webm": frozenset({"opus", "vorbis"}),
     ".mkv": _EVERYWHERE | {"opus", "flac", "vorbis", "mp2", "dts", "truehd", "pcm_s16le", "pcm_s24le", "pcm_f32le"},

@@ -122,6 +122,7 @@ def test_a_recording_that_begins_after_a_seek_has_the_sound_of_its_pictures(tmp_
         ("a.mkv", "libopus", {".mp4": "opus", ".mov": "aac", ".mkv": "opus", ".webm": "opus"}),
         ("a.mkv", "mp2", {".mp4": "aac", ".mov": "aac", ".mkv": "mp2"}),
         ("a.mkv", "libmp3lame", {".mp4": "mp3", ".mov": "mp3", ".mkv": "mp3", ".webm": "opus"}),
+        ("a.mkv", "ac3", {".mp4": "aac", ".mov": "ac3", ".mkv": "ac3", ".webm": "opus"}),
     ],
 )
 def test_audio_is_copied_if_the_container_supports_it_else_encoded(tmp_path, name, codec, expected):
@@ -158,6 +159,14 @@ def test_copied_packets_are_the_sources_own(tmp_path):
     start = theirs.index(ours[0])
     assert start <= 1
     assert theirs[start : start + len(ours)] == ours
+
+
+@pytest.mark.parametrize("codec", ["aac", "ac3", "eac3", "flac", "libmp3lame", "libopus"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_recording_that_ends_before_its_sound_begins_is_whole(tmp_path, codec, suffix):
+    source = flash_and_beep(tmp_path / "clip.mkv", codec, audio_start_s=1.8)
+    record_clip(source, tmp_path / f"out{suffix}", stop=45)
+    assert len(video_packets(tmp_path / f"out{suffix}")) == 45
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
