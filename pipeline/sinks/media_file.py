@@ -33,7 +33,7 @@ class MediaFile:
 
     def begin_finalizing(self) -> None:
         """From now on save what is overwritten, to restore it if a write fails."""
-        self._overwritten = []
+        self._overwritten = [] if self.seekable() else None  # nothing is overwritten in a pipe
 
     def write(self, data: bytes) -> int:
         """Write all of `data`. Raises OSError (disk full …) once; later calls are ignored."""
@@ -79,7 +79,8 @@ class MediaFile:
         now_s = self._clock()
         if self.error is None and now_s - self._synced_at_s >= self._sync_every_s:
             self._synced_at_s = now_s
-            os.fsync(self._file.fileno())
+            if self.seekable():  # a pipe has nothing to flush, and refuses
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -166,6 +167,27 @@ def test_the_free_space_beside_a_fifo_does_not_matter(tmp_path):
     disk.free = 0
     disk.recorder.open(context())
     disk.recorder.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+@pytest.mark.parametrize("suffix", H264_SUFFIXES)
+def test_what_reads_a_fifo_gets_the_whole_recording(tmp_path, suffix):
+    path, copy = tmp_path / f"out{suffix}", tmp_path / f"copy{suffix}"
+    os.mkfifo(path)
+    clock = FakeClock()
+    recorder = Recorder(RecorderSettings(path=str(path)), clock=clock)
+    recorder.open(context())
+    recorder.write(presentation(0))  # opens the FIFO
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(path.read_bytes)
+        try:
+            for index in range(1, 50):
+                clock.now_s += 1.0  # also past the times at which a file is flushed to the disk
+                recorder.write(presentation(index))
+        finally:
+            recorder.close()
+        copy.write_bytes(reading.result())
+    assert len(read_frames(copy)) == 50
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
