@@ -167,7 +167,10 @@ class _Search:
 
     def _add_file(self, path: str) -> None:
         absolute = os.path.abspath(path)
-        below = os.path.relpath(absolute)
+        try:
+            below = os.path.relpath(absolute)
+        except ValueError:  # on another drive of Windows
+            below = os.pardir
         name = os.path.splitdrive(absolute)[1] if below.startswith(os.pardir) else below
         self._put(recording_at(name.replace(os.sep, "/").lstrip("/"), absolute))
 

@@ -66,6 +66,16 @@ def test_a_link_that_cannot_be_followed_is_taken_for_a_file(tmp_path):
     assert found.ignored == {"without suffix": 1}
 
 
+def test_a_file_on_another_drive_is_named_by_its_whole_path(tmp_path, monkeypatch):
+    def relpath(path):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    tree(tmp_path, "a.mp4")
+    monkeypatch.setattr(os.path, "relpath", relpath)
+    found = find_recordings([str(tmp_path / "a.mp4")], tmp_path / "out")
+    assert names_of(found) == [(tmp_path / "a.mp4").as_posix().lstrip("/")]
+
+
 def test_lists_and_globs(tmp_path, monkeypatch):
     tree(tmp_path, "day1/a.mp4", "day1/b.bin", "day2/a.mp4", "day2/c.mp4")
     (tmp_path / "list.txt").write_bytes(b"day1/b.bin\r\n\nday2/missing.mp4\n")
