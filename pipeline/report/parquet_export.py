@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import IO, Any
 
 from pipeline.errors import InputError
@@ -81,9 +82,9 @@ class ParquetExport(Export):
 def row(origin: Origin, frame: StoredFrame, one: StoredObject) -> dict[str, Any]:
     """The row of one object, by column."""
     return {
-        "recording": origin.name,
+        "recording": _as_utf8(origin.name),
         "camera": frame.camera,
-        "source": frame.source,
+        "source": _as_utf8(frame.source),
         "frame": frame.frame,
         "pts_s": frame.pts,
         "width": frame.width,
@@ -95,3 +96,8 @@ def row(origin: Origin, frame: StoredFrame, one: StoredObject) -> dict[str, Any]
         "track_id": one.track_id,
         "mask": None if one.mask is None else one.mask.counts,
     }
+
+
+def _as_utf8(name: str) -> str:
+    """A file's name, with U+FFFD for what is not UTF-8 in it."""
+    return os.fsencode(name).decode(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -119,13 +120,16 @@ def _of_folder(folder: Path) -> Sources:
 
 def _read_summary(path: Path) -> _Summary:
     try:
-        return _Summary.model_validate_json(path.read_bytes())
+        # pydantic's own parser refuses names that are not UTF-8, which a Linux file system may have
+        return _Summary.model_validate(json.loads(path.read_bytes()))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(map(str, detail["loc"])) or "the file"
         raise InputError(f"{path}: {where}: {reason(detail)}; expected the summary that `batch` writes") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {error}; expected the summary that `batch` writes") from None
 
 
 def _inside(folder: Path, name: str | None, summary: Path) -> Path | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,17 @@ def test_a_row_for_each_object_and_frame():
     assert (rows[2]["camera"], rows[2]["recording"]) == ("hall", "clip/hall")
     types = {field.name: str(field.type) for field in file.schema_arrow}
     assert types == {name: {"float64": "double"}.get(kind, kind) for name, kind in COLUMNS.items()}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are Unicode")
+def test_a_name_that_is_no_utf_8():
+    frame = StoredFrame.model_validate_json(json.dumps(line(0, one())))
+    file = io.BytesIO()
+    export = ParquetExport(file)
+    export.add(replace(Origin.of("clip", frame), name=os.fsdecode(b"caf\xe9.mp4")), frame)
+    export.complete()
+    (row,) = parquet.ParquetFile(io.BytesIO(file.getvalue())).read().to_pylist()
+    assert row["recording"] == "caf\N{REPLACEMENT CHARACTER}.mp4"
 
 
 def test_rows_are_written_in_groups(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -81,6 +82,12 @@ def test_of_what_several_summaries_list_the_newest_is_right(tmp_path, is_whole_n
     assert found.problems == []
 
 
+def test_a_name_that_is_no_utf_8(tmp_path):
+    name = os.fsdecode(b"caf\xe9.mp4")
+    (tmp_path / "summary.json").write_text(summary(DONE | {"name": name, "outputs": OUTPUTS}))
+    assert [file.name for file in find_sources([tmp_path]).files] == [name]
+
+
 def test_a_folder_without_a_summary(tmp_path):
     (tmp_path / "day").mkdir()
     (tmp_path / ".hidden").mkdir()
@@ -95,8 +102,8 @@ def test_a_folder_without_a_summary(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"summary.json: the file: .*expected the summary that `batch` writes"),
-        ('{"files": 3}', r"summary.json: files: input should be a valid array"),
+        ("{", r"summary.json: Expecting property name.*expected the summary that `batch` writes"),
+        ('{"files": 3}', r"summary.json: files: input should be a valid list"),
         (summary({"name": "a", "state": "lost"}), r"files.0.state: expected 'done', 'skipped' or 'failed'"),
         (summary(DONE | {"outputs": {"detections": "../x.jsonl"}}), r"../x.jsonl is not below .*, where the batch"),
         (summary(DONE | {"outputs": {"detections": "/etc/x.jsonl"}}), r"/etc/x.jsonl is not below"),
