@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,8 +21,6 @@ END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 TRANSPOSING_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations (tag 274) that rotate a picture by a quarter turn."""
-
-AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def locate(annotations: Path, folder: Path, images: Mapping[int, CocoImage]) -> dict[int, Path]:
@@ -84,22 +83,32 @@ def check_image_files(annotations: Path, paths: Mapping[int, Path], images: Mapp
 
 
 def fault_of(path: Path, image: CocoImage) -> str | None:
-    """What is wrong with an image file, which exists; None if nothing is."""
+    """What is wrong with an image file, which exists; None if nothing is. Annotations are of the image as displayed."""
     size = image.width, image.height
     try:
         with Image.open(path) as picture:
-            kind, found = picture.format, picture.size
-            orientation = picture.getexif().get(274) if found == size[::-1] else None
+            kind, stored = picture.format, picture.size
+            is_turned = _is_turned(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"is not readable as an image ({error})" if path.stat().st_size else "is empty (0 bytes)"
+    found = stored[::-1] if is_turned else stored
     if found != size:
         hint = ""
-        if orientation in TRANSPOSING_ORIENTATIONS:
-            hint = " as displayed, but is stored rotated: save it upright (exiftran -a, ImageMagick's -auto-orient)"
+        if is_turned and stored == size:
+            hint = ", as it is stored, without its rotation tag: remove the tag (exiftool -Orientation=)"
         return f"is {found[0]} x {found[1]} pixels, the annotations say {size[0]} x {size[1]}{hint}"
     if not _has_end_mark(path, kind or "") and not _decodes(path):
         return f"is cut off or damaged ({path.stat().st_size} bytes)"
     return None
+
+
+def _is_turned(picture: Image.Image) -> bool:
+    if "exif" not in picture.info:  # a PNG would be decoded to look for it
+        return False
+    try:
+        return picture.getexif().get(274) in TRANSPOSING_ORIENTATIONS
+    except (OSError, LookupError, SyntaxError, TypeError, ValueError, struct.error):  # damaged: OpenCV passes over it
+        return False
 
 
 def _has_end_mark(path: Path, kind: str) -> bool:
@@ -121,13 +130,14 @@ def _decodes(path: Path) -> bool:
         return False
 
 
-def read_image_bgr(path: str | os.PathLike[str]) -> NDArray[np.uint8] | None:
-    """An image in color as it is stored: rotation tags are not applied, an alpha channel is dropped.
+def read_image_bgr(path: str | os.PathLike[str], upright: bool = False) -> NDArray[np.uint8] | None:
+    """An image in color; an alpha channel is dropped.
 
     Unlike cv2.imread, opens paths outside the system's code page under Windows.
 
     Args:
         path: of the file.
+        upright: whether to apply its rotation tag, as every viewer does; otherwise it is as stored.
 
     Returns:
         uint8 (H, W, 3), BGR; None: OpenCV cannot decode it, or it is empty.
@@ -136,4 +146,5 @@ def read_image_bgr(path: str | os.PathLike[str]) -> NDArray[np.uint8] | None:
         OSError: the file cannot be read.
     """
     content = np.fromfile(path, np.uint8)
-    return cv2.imdecode(content, AS_STORED) if content.size else None
+    flags = cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
+    return cv2.imdecode(content, flags) if content.size else None

@@ -72,13 +72,13 @@ class ImageCache:
 
 
 def read_image(image: AnnotatedImage) -> np.ndarray:
-    """An image from its file: uint8 (H, W, 3), RGB.
+    """An image from its file, upright as in a run: uint8 (H, W, 3), RGB.
 
     Raises:
         ValueError: it cannot be read, or its size is not the annotated one.
     """
     try:
-        pixels = read_image_bgr(image.path)
+        pixels = read_image_bgr(image.path, upright=True)
     except OSError as error:
         raise ValueError(f"{image.path} cannot be read as an image: {error.strerror or error}") from None
     if pixels is None:

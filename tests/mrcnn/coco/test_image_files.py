@@ -24,6 +24,13 @@ def photo():
     return np.random.default_rng(4).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
 
 
+def save_with_orientation(path, orientation):
+    picture = Image.fromarray(photo()[..., ::-1])
+    exif = picture.getexif()
+    exif[274] = orientation
+    picture.save(path, exif=exif)
+
+
 @pytest.fixture
 def jpeg(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpg"), photo())
@@ -88,12 +95,14 @@ def test_bytes_behind_the_end_are_no_fault(jpeg):
     assert fault_of(jpeg, image()) is None
 
 
-def test_a_picture_that_is_stored_rotated_gets_a_hint(jpeg):
-    with Image.open(jpeg) as picture:
-        exif = picture.getexif()
-        exif[274] = 6
-        picture.save(jpeg.parent / "turned.jpg", exif=exif)
-    assert "stored rotated: save it upright" in fault_of(jpeg.parent / "turned.jpg", image(height=50, width=30))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_picture_that_is_stored_rotated_counts_as_it_is_displayed(tmp_path, suffix):
+    file = tmp_path / f"turned.{suffix}"
+    save_with_orientation(file, 6)
+    assert fault_of(file, image(height=WIDTH, width=HEIGHT)) is None
+    assert read_image_bgr(file, upright=True).shape == (WIDTH, HEIGHT, 3)
+    fault = fault_of(file, image())
+    assert fault.startswith("is 30 x 50 pixels, the annotations say 50 x 30, as it is stored, without its rotation tag")
 
 
 def test_the_first_fault_is_told_with_the_number_of_the_others(jpeg):
@@ -115,10 +124,7 @@ def test_name_with_letters_of_no_code_page(tmp_path, monkeypatch):
 
 
 def test_rotation_tag_and_alpha_do_not_count(tmp_path):
-    turned = Image.fromarray(photo())
-    exif = turned.getexif()
-    exif[274] = 6  # a quarter to the right
-    turned.save(tmp_path / "turned.jpg", exif=exif)
+    save_with_orientation(tmp_path / "turned.jpg", 6)  # a quarter to the right
     assert read_image_bgr(tmp_path / "turned.jpg").shape == (HEIGHT, WIDTH, 3)
     Image.fromarray(photo()[..., ::-1]).convert("RGBA").save(tmp_path / "alpha.png")
     assert (read_image_bgr(tmp_path / "alpha.png") == photo()).all()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mrcnn.config import Config
 from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages, Instance
@@ -62,6 +63,15 @@ def test_an_image_of_another_size_than_annotated_is_an_error(tiny_data):
     cv2.imwrite(str(tiny_data.images[0].path), np.zeros((50, 60, 3), np.uint8))
     with pytest.raises(ValueError, match="60 x 50 pixels, the annotations say 150 x 100"):
         read_image(tiny_data.images[0])
+
+
+def test_a_picture_with_a_rotation_tag_is_read_as_it_is_displayed(tiny_data, tmp_path):
+    gray = np.arange(100 * 150, dtype=np.uint32).reshape(100, 150) // 60
+    picture = Image.fromarray(gray.astype(np.uint8))
+    exif = picture.getexif()
+    exif[274] = 3  # upside down
+    picture.save(tmp_path / "0.png", exif=exif)
+    assert (read_image(tiny_data.images[0])[..., 0] == gray[::-1, ::-1]).all()
 
 
 AUGMENT = AugmentSettings(window=128, smallest_scale=0.8, largest_scale=1.2)
