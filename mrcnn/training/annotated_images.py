@@ -103,6 +103,9 @@ class AnnotatedImages:
     warnings: AnnotationWarnings = field(default_factory=AnnotationWarnings)
 
 
+CROWD = "region marked iscrowd, neither object nor background"
+"""The kind of warning for what may be meant as an object: CVAT's exporter, Datumaro, marks all masks so."""
+
 Drawn = tuple[Annotation, np.ndarray, np.ndarray]
 """An annotation with its box and mask, as in `Instance`."""
 
@@ -193,13 +196,17 @@ def _class_names(
         usable: ids of the categories with a usable object.
         classes, empty_class: see `load_coco`.
     """
+    crowds = len(file.warnings.get(CROWD, ()))
+    hint = f" ({crowds} regions are marked iscrowd, as CVAT marks masks; set it to 0)" if crowds else ""
     if not usable:
-        raise AnnotationError(f"{file.path}: no usable object at all; each needs a polygon or a mask with an area")
+        raise AnnotationError(
+            f"{file.path}: no usable object at all; each needs a polygon or a mask with an area{hint}"
+        )
     used = [name for category_id, name in file.categories.items() if category_id in usable]
     if classes is not None:
         empty = [name for name in classes if name not in used]
         if empty and (empty_class is EmptyClass.REFUSE or len(empty) == len(classes)):
-            raise AnnotationError(f"{file.path}: no usable object of the class {', '.join(empty)}")
+            raise AnnotationError(f"{file.path}: no usable object of the class {', '.join(empty)}{hint}")
         for name in empty:
             file.warnings.add("class without a usable object", name)
         return list(classes)
@@ -230,7 +237,9 @@ def _draw(
     if max(-y1, -x1, y2 - height, x2 - width) > EDGE_TOLERANCE:
         warnings.add("object that extends beyond its image, clipped", annotation_id)
     box = np.array([ys[0], xs[0], ys[-1] + 1, xs[-1] + 1])
-    if min(box[2:] - box[:2]) < TINY_SIDE and not annotation.is_crowd:
+    if annotation.is_crowd:
+        warnings.add(CROWD, annotation_id)
+    elif min(box[2:] - box[:2]) < TINY_SIDE:
         warnings.add(f"object less than {TINY_SIDE} pixels high or wide, too small to learn", annotation_id)
     return box, np.ascontiguousarray(mask[box[0] : box[2], box[1] : box[3]]) * np.uint8(255)
 

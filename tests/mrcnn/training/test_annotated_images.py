@@ -122,6 +122,14 @@ def test_crowds_keep_class_and_mask(folder):
     data = load(folder, document(square(), square(x=30, iscrowd=1)))
     (crowd,) = data.images[0].crowds
     assert (crowd.class_id, crowd.box.tolist(), crowd.mask.shape) == (1, [4, 30, 12, 50], (8, 20))
+    assert data.warnings["region marked iscrowd, neither object nor background"] == [101]
+
+
+def test_objects_that_are_all_marked_as_crowds_are_an_error_that_says_so(folder):
+    with pytest.raises(AnnotationError, match=r"no usable object at all.* \(1 regions are marked iscrowd, as CVAT"):
+        load(folder, document(square(iscrowd=1)))
+    with pytest.raises(AnnotationError, match=r"no usable object of the class cup \(1 regions are marked iscrowd"):
+        load(folder, document(square(), square(category_id=3, iscrowd=1)), classes=["person", "cup"])
 
 
 @pytest.mark.parametrize(
