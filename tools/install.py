@@ -77,6 +77,7 @@ def install(what: str, venv: Path, lock: Path) -> None:
         print(f"{venv} is up to date", flush=True)
         return
     if not (what == "test" and _holds(venv / ".installed-run", LOCKS / "run.txt")):
+        _check_is_ours(venv)
         if not venv.exists():  # an older one is removed first, which makes room
             _check_room(venv, NEEDED_BYTES[what])
         print(f"== making {venv} with Python {sys.version.split()[0]}", flush=True)
@@ -104,6 +105,15 @@ def _holds(stamp: Path, lock: Path) -> bool:
 
 def _python(venv: Path) -> Path:
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _check_is_ours(venv: Path) -> None:
+    """Making an environment anew deletes everything in its folder, which must not be somebody's work."""
+    if not venv.is_dir() or not any(venv.iterdir()):
+        return
+    is_environment = (venv / "pyvenv.cfg").is_file() or venv.name.startswith(".venv")
+    if not is_environment or ROOT.is_relative_to(venv.resolve()):
+        raise InstallError(f"--venv {venv}: expected a new folder or an environment, found one with other files")
 
 
 def _check_room(venv: Path, needed: int) -> None:

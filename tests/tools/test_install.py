@@ -107,6 +107,7 @@ def test_when_an_environment_is_made_anew(tmp_path, lock, monkeypatch, changed):
         made.append(Path(command[-1]))
         python.parent.mkdir(parents=True, exist_ok=True)
         python.touch()
+        (tmp_path / "venv" / "pyvenv.cfg").touch()
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(install.subprocess, "run", make)
@@ -129,6 +130,7 @@ def test_when_an_environment_is_made_anew(tmp_path, lock, monkeypatch, changed):
 def test_an_environment_that_could_not_be_filled_is_not_up_to_date(tmp_path, lock, monkeypatch):
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "python").touch()
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
     stamp = tmp_path / "venv" / ".installed-run"
     monkeypatch.setattr(install.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
     monkeypatch.setattr(install.subprocess, "Popen", FakePip)
@@ -154,6 +156,20 @@ def test_too_small_a_disk_is_refused_before_anything_is_made(tmp_path, lock, mon
     assert not (tmp_path / "venv").exists()
     free = f"error: expected 10.1 GB of free disk space in {tmp_path}, found 10.0 GB\n"
     assert capsys.readouterr().err == free
+
+
+@pytest.mark.parametrize("held", ["thesis.txt", "stream_segment/tools/install.py"])
+def test_a_folder_with_other_files_is_left_alone(tmp_path, lock, monkeypatch, capsys, held):
+    folder = tmp_path / "home"
+    (folder / held).parent.mkdir(parents=True)
+    (folder / held).write_text("precious")
+    if held != "thesis.txt":  # an environment that the clone lies in
+        (folder / "pyvenv.cfg").touch()
+        monkeypatch.setattr(install, "ROOT", folder / "stream_segment")
+    assert install.main(["--venv", str(folder), "--lock", str(lock)]) == 1
+    assert (folder / held).read_text() == "precious"
+    message = f"error: --venv {folder}: expected a new folder or an environment, found one with other files\n"
+    assert capsys.readouterr().err == message
 
 
 def test_a_place_where_no_environment_can_be_made_is_one_line(tmp_path, lock, capsys):
