@@ -87,7 +87,7 @@ def run(argv: Sequence[str]) -> int:
     if not (given.resume or can_resume(output)):
         outputs.claim_folder(output, "--output")
     with outputs.reserved(output) as folder:
-        training = TrainRun(settings, folder, Backend(given.backend), Device(given.device), given.float16)
+        training = TrainRun(settings, folder)
         request = StopRequest(training.stop)
         with handled(request.handle, signal.SIGINT, signal.SIGTERM):
             was_stopped = training.run()
@@ -100,15 +100,11 @@ class TrainRun:
     Args:
         settings: the user's options.
         output: the run's folder; made if need be.
-        backend, device: what Keras runs on.
-        float16: halve the weight files at the end.
     """
 
-    def __init__(self, settings: RunSettings, output: Path, backend: Backend, device: Device, float16: bool) -> None:
+    def __init__(self, settings: RunSettings, output: Path) -> None:
         self._settings = settings
         self._output = output
-        self._backend, self._device = backend, device
-        self._float16 = float16
         self._trainer: Any = None
 
     def stop(self) -> bool:
@@ -136,7 +132,7 @@ class TrainRun:
         except WeightsError as error:
             raise InputError(str(error)) from None
         print(f"start: {plan.describe()}")
-        choice = prepare_backend(self._backend, self._device)
+        choice = prepare_backend(Backend(settings.backend), Device(settings.device))
         make_repeatable(choice)
         from mrcnn.training.training_model import keras_policy  # imports Keras, after its backend is chosen
 
@@ -332,7 +328,7 @@ class TrainRun:
     def _finish(self, trainer: Any, steps: int, unreadable: int) -> None:
         from mrcnn.training.run_files import write_compact
 
-        if self._float16:
+        if self._settings.float16:
             for name in ("best.h5", "last.h5"):
                 write_compact(self._output / name, self._output / name)
         if unreadable:

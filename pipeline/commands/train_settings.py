@@ -85,9 +85,9 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
             "choices": ["auto", "float32", "mixed"],
             "help": "mixed: 16 bits where they suffice (default: where faster)",
         },
-        "--backend": {"choices": [one.value for one in Backend], "default": "auto", "help": "Keras backend"},
-        "--device": {"choices": [one.value for one in Device], "default": "auto"},
-        "--float16": {"action": "store_true", "help": "weight files of half the size"},
+        "--backend": {"choices": [one.value for one in Backend], "help": "Keras backend (default: auto)"},
+        "--device": {"choices": [one.value for one in Device], "help": "default: auto"},
+        "--float16": {"action": "store_true", "default": None, "help": "weight files of half the size"},
         "--verbose": VERBOSE_FLAG,
     },
 }
@@ -124,6 +124,8 @@ class RunSettings:
         precision: "auto", "float32" or "mixed".
         validate_every: steps.
         seed: of all random choices.
+        backend, device: what Keras runs on.
+        float16: halve the weight files at the end.
     """
 
     images: str
@@ -147,6 +149,9 @@ class RunSettings:
     precision: str = "auto"
     validate_every: int | None = None
     seed: int = 1
+    backend: str = "auto"
+    device: str = "auto"
+    float16: bool = False
 
     def files_read(self) -> list[str | None]:
         """The files and folders that the run reads."""
@@ -155,6 +160,8 @@ class RunSettings:
 
 OPTIONS = tuple(one.name for one in fields(RunSettings))
 _FILES = ("images", "annotations", "val_images", "val_annotations", "weights")
+_MAY_DIFFER = ("images", "annotations", "val_images", "val_annotations", "backend", "device", "float16")
+"""Options that a resumed run may have otherwise: the files may move, the content of the annotations must not change."""
 
 
 def settings_from(given: Namespace, output: Path) -> RunSettings:
@@ -250,11 +257,10 @@ def _check(settings: RunSettings) -> None:
 def _check_same(settings: RunSettings, stored: dict[str, Any], output: Path) -> None:
     before = stored["settings"]
     now = json.loads(json.dumps(asdict(settings)))
-    # the files may move, the content of the annotations must not change
     differing = [
         f"--{name.replace('_', '-')} was {_text(before.get(name))}, is {_text(value)}"
         for name, value in now.items()
-        if name not in ("images", "annotations", "val_images", "val_annotations") and before.get(name) != value
+        if name not in _MAY_DIFFER and before.get(name) != value
     ]
     if stored.get("annotations_sha256") != fingerprint(settings):
         differing.append("the annotations have changed")

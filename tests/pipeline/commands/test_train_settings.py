@@ -94,6 +94,15 @@ def test_the_same_command_goes_on_and_resume_needs_no_other_option(given, begun)
     assert settings_from(given(**nothing, resume=True), begun) == first
 
 
+def test_a_resumed_run_keeps_its_machine_and_size_of_files_unless_told_otherwise(given, tmp_path):
+    first = settings_from(given(backend="jax", device="cpu", float16=True), tmp_path)
+    write_run(tmp_path, first, {})
+    (tmp_path / "checkpoint.npz").touch()
+    assert settings_from(given(resume=True), tmp_path) == first
+    other = settings_from(given(resume=True, backend="tensorflow"), tmp_path)
+    assert (other.backend, other.device, other.float16) == ("tensorflow", "cpu", True)
+
+
 def test_other_settings_are_refused_by_name(given, begun, tmp_path):
     with pytest.raises(
         InputError, match=r"--classes was cup, is cup,dog; --steps was 50, is not given; --batch was 2, is 4"
