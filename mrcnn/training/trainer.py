@@ -94,6 +94,7 @@ class Trainer:
         step: number of steps done.
         stopped: whether `stop` was called.
         best: the line of the best validation so far, None before the first.
+        validation_due: whether `stop` cut the last step's validation short; a resumed run begins with it.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Trainer:
         self.step, self.stopped = 0, False
         self._unlogged: list[dict[str, float]] = []  # losses and duration of the steps since the last line of the log
         self.best: Line | None = None
+        self.validation_due = False
         set_trainable(network, layer_pattern(settings.layers, network.config.BACKBONE))
         categories = len(windows.data.category_names)
         self._model = TrainingModel(
@@ -156,6 +158,7 @@ class Trainer:
             return False
         state = load_checkpoint(path, self._variables(), expected=self._state)
         self.step, self.best, self._unlogged = int(state["step"]), state["best"], state["unlogged"]
+        self.validation_due = bool(state.get("validation_due"))
         truncate_log(self._folder / LOG_FILE, self.step)
         return True
 
@@ -209,6 +212,7 @@ class Trainer:
             OSError: the disk is full or the folder is gone; what lay there before is untouched.
         """
         state = self._state | {"step": self.step, "best": self.best, "unlogged": self._unlogged}
+        state["validation_due"] = self.validation_due
         save_checkpoint(self._folder / CHECKPOINT_FILE, self._variables(), state)
         self._save_weights(LAST_WEIGHTS_FILE)
 
@@ -234,6 +238,8 @@ class Trainer:
 
     def _steps(self, batches: Iterator[Batch], report: Report) -> None:
         settings = self._settings
+        if self.validation_due:
+            self._validate(report)
         while self.step < settings.steps and not self.stopped:
             started = time.monotonic()
             logs = self._model.train_on_batch(next(batches), return_dict=True)
@@ -253,19 +259,23 @@ class Trainer:
                 report({"step": self.step})
             is_due = self.step % settings.validate_every == 0 or self.step == settings.steps
             if self._validation is not None and is_due:
-                self._validate(self._validation, report)
-                self.save()  # so that the checkpoint agrees with best.h5
+                self._validate(report)
             elif self.step % settings.save_every == 0:
                 self.save()
 
-    def _validate(self, validation: Validator, report: Report) -> None:
+    def _validate(self, report: Report) -> None:
+        if self._validation is None:
+            return
+        self.validation_due = True  # until it is complete
         with self.averaged_weights():
-            numbers = validation.measure(self._model, lambda: self.stopped)
+            numbers = self._validation.measure(self._model, lambda: self.stopped)
             if numbers is not None and (self.best is None or _rank(numbers) > _rank(self.best)):
                 save_weights(self._network, self._folder / BEST_WEIGHTS_FILE, self._metadata)
                 self.best = {"step": self.step, **numbers}
         if numbers is not None:
+            self.validation_due = False
             self._log({"step": self.step, **numbers}, report)
+        self.save()  # so that the checkpoint agrees with best.h5
 
     def _log(self, line: Line, report: Report) -> None:
         append_line(self._folder / LOG_FILE, line)

@@ -337,7 +337,7 @@ class TrainRun:
         if best is not None and best.get("mask_ap50") is not None:
             print(f"best validation: mask AP50 {best['mask_ap50']:.3f} at step {best['step']}")
         print(f"weights: {self._output / 'best.h5'} (best), {self._output / 'last.h5'} (last)")
-        if trainer.stopped and trainer.step < steps:
+        if trainer.stopped and (trainer.step < steps or trainer.validation_due):
             command = f"{program_name()} train --resume --output {self._output}"
             print(f"stopped after step {trainer.step} of {steps}; resume with: {command}")
         else:

@@ -48,6 +48,8 @@ class Canned:
         self.kernels = []
 
     def measure(self, model, stopped):
+        if stopped():
+            return None
         self.kernels.append(logits_kernel(model.network))
         ap50, loss = self.results.pop(0)
         return {"val_loss": loss, "mask_ap50": ap50}
@@ -138,6 +140,7 @@ def test_a_stopped_run_leaves_its_files_and_a_resumed_one_has_the_same_loss_curv
     np.testing.assert_allclose(kernel_in(resumed / BEST_WEIGHTS_FILE), validation.kernels[0], atol=1e-6)
     check_failures(second, continued, resumed)
     check_ranking(first, validation)
+    check_that_a_validation_is_made_up_for(first, validation)
 
 
 def check_failures(run, network, folder):
@@ -179,6 +182,20 @@ def check_ranking(run, validation):
         run.run()
         bettered.append(run.best is not before)
     assert bettered == [True, False, True, True, True, True, False, True]
+
+
+def check_that_a_validation_is_made_up_for(run, validation):
+    """A stop during the last validation leaves it to the resumed run; here because a trainer takes long to make."""
+    validation.results = [(0.9, 1.0)]
+    run.step = 3
+    run.run(stop_after(run, 4))
+    assert (run.step, run.validation_due, len(validation.results)) == (4, True, 1)
+    run.validation_due, run.stopped = False, False
+    assert run.resume()
+    run.run()
+    assert (run.step, run.validation_due, run.best["mask_ap50"]) == (4, False, 0.9)
+    assert run.resume()
+    assert not run.validation_due
 
 
 def test_a_checkpoint_of_other_settings_is_refused_by_name(windows, tmp_path):
