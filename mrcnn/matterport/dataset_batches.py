@@ -25,8 +25,8 @@ coordinates, whose y2 and x2 are inclusive."""
 class DatasetBatches:
     """An endless stream of a data set's images, reshuffled each epoch; see `mrcnn.training.data.batches_ahead`.
 
-    Images without objects are skipped. Objects of classes that their image's source does not have, and crowd regions
-    (negative class ids), are ignored: they are neither objects nor background.
+    Images without objects are skipped. Objects of classes that their image's source does not have, crowd regions
+    (negative class ids) and objects beyond MAX_GT_INSTANCES are ignored: they are neither objects nor background.
     """
 
     def __init__(
@@ -98,7 +98,8 @@ class DatasetBatches:
             return None
         slots = int(self._config.MAX_GT_INSTANCES)
         if len(objects) > slots:
-            objects = self._rng.permutation(objects)[:slots]
+            objects = self._rng.permutation(objects)
+            objects, ignored = objects[:slots], np.concatenate([ignored, objects[slots:]])
         return self._targets(found, objects, ignored)
 
     def _check_canvas(self, where: str, shape: tuple[int, ...]) -> None:

@@ -92,7 +92,7 @@ def read_image(image: AnnotatedImage) -> np.ndarray:
 
 
 OBJECT_SLOTS = 48
-IGNORED_SLOTS = 24
+IGNORED_SLOTS = 128
 MINI_MASK_SIDE = 56
 
 CLASS_IMAGE_SHARE = 0.75
@@ -208,16 +208,16 @@ class BatchMaker:
         return stacked([self._row(self.windows.make(i), np.random.default_rng([self._seed, i, 1])) for i in numbers])
 
     def _row(self, window: Window, rng: np.random.Generator) -> Batch:
-        instances = list(window.instances)
-        if len(instances) > OBJECT_SLOTS:  # a crowd: keep a random choice
-            instances = [instances[i] for i in rng.permutation(len(instances))[:OBJECT_SLOTS]]
+        instances, ignored_boxes = list(window.instances), window.ignored_boxes
+        if len(instances) > OBJECT_SLOTS:  # a crowd: keep a random choice; the others are no background
+            instances = [instances[i] for i in rng.permutation(len(instances))]
+            left_out = np.array([one.box for one in instances[OBJECT_SLOTS:]], np.float32)
+            instances, ignored_boxes = instances[:OBJECT_SLOTS], np.concatenate([ignored_boxes, left_out])
         boxes = np.array([one.box for one in instances]).reshape(-1, 4)
         class_ids = np.array([one.class_id for one in instances], np.int32)
         categories = np.array([one.category for one in instances], np.int32)
         masks = np.array([mini_mask(one.mask) for one in instances], np.float32)
-        targets = target_row(
-            self._config, window.image_rgb.shape, boxes, class_ids, window.ignored_boxes, OBJECT_SLOTS, rng
-        )
+        targets = target_row(self._config, window.image_rgb.shape, boxes, class_ids, ignored_boxes, OBJECT_SLOTS, rng)
         if not window.is_complete:
             targets["rpn_match"] = np.maximum(targets["rpn_match"], 0)  # it may lie on an object of another category
         return {

@@ -45,7 +45,7 @@ def test_shapes(config):
         "gt_boxes": (2, 5, 4),
         "gt_class_ids": (2, 5),
         "gt_used": (2, 5),
-        "ignored_boxes": (2, 24, 4),
+        "ignored_boxes": (2, 128, 4),
         "active_class_ids": (2, 3),
         "noise": (2, 35),
         "mini_masks": (2, 5, 12, 20),
@@ -120,6 +120,8 @@ def test_more_objects_than_slots(config):
     config.BATCH_SIZE = 3
     batch = DatasetBatches(Shapes().fill(), config, shuffle=False).make()
     assert batch["gt_used"].sum(axis=1).tolist() == [1, 2, 2]
+    # the third picture's third object is no background
+    assert sorted(batch["ignored_boxes"].any(axis=2).sum(axis=1).tolist()) == [0, 0, 1]
 
 
 def test_full_masks_and_random_regions_when_asked(config):

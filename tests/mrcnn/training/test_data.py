@@ -141,6 +141,22 @@ def test_what_is_not_annotated_is_no_background_for_the_proposals(data):
         np.testing.assert_array_equal(incomplete[name], complete[name])
 
 
+def test_objects_beyond_the_slots_are_no_background(tiny_data):
+    boxes = [np.array([y, x, y + 10, x + 10]) for y in range(0, 96, 12) for x in range(0, 96, 12)]
+    crowded = tuple(Instance(1, 1, box, np.full((10, 10), 255, np.uint8)) for box in boxes)
+    only = replace(tiny_data.images[0], height=96, width=96, instances=crowded)
+    cv2.imwrite(str(only.path), np.zeros((96, 96, 3), np.uint8))
+    windows = WindowMaker(
+        replace(tiny_data, images=(only,)), AugmentSettings(128, 1.0, 1.0, flip=0.0, color=0.0, pastes=0), 3
+    )
+    batch = BatchMaker(windows, SmallAnchors(), 1, 3).make(0)
+    assert len(windows.make(0).instances) == 64
+    used, ignored = batch["gt_used"][0] > 0, batch["ignored_boxes"][0].any(axis=1)
+    assert (used.sum(), ignored.sum()) == (48, 16)
+    found = np.concatenate([batch["gt_boxes"][0][used], batch["ignored_boxes"][0][ignored]])
+    assert len(np.unique(found, axis=0)) == 64
+
+
 def test_windows_are_degraded_last_and_only_where_asked(data):
     plain, degraded = (WindowMaker(data, replace(AUGMENT, degrade=share), 3) for share in (0.0, 1.0))
     for number in range(3):
