@@ -161,7 +161,7 @@ class RunSettings:
 OPTIONS = tuple(one.name for one in fields(RunSettings))
 _FILES = ("images", "annotations", "val_images", "val_annotations", "weights")
 _MAY_DIFFER = ("images", "annotations", "val_images", "val_annotations", "backend", "device", "float16")
-"""Options that a resumed run may have otherwise: the files may move, the content of the annotations must not change."""
+"""Options that a resumed run may have otherwise: files may move, annotations and weights must hold the same."""
 
 
 def settings_from(given: Namespace, output: Path) -> RunSettings:
@@ -218,14 +218,15 @@ def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> Non
     Raises:
         OSError: it cannot be written.
     """
-    content = {"settings": asdict(settings), "annotations_sha256": fingerprint(settings), **facts}
+    content = {"settings": asdict(settings), **_content_of_files(settings), **facts}
     write_whole(output / RUN_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def fingerprint(settings: RunSettings) -> list[str | None]:
-    """SHA-256 of the annotation files, to see that a run goes on with what it began with; None for one not there."""
-    files = (settings.annotations, settings.val_annotations)
-    return [sha256_of(Path(name)) if name and Path(name).is_file() else None for name in files]
+def _content_of_files(settings: RunSettings) -> dict[str, Any]:
+    """SHA-256 of the files, to see that a run goes on with what it began with; None for one that is not there."""
+    names = (settings.annotations, settings.val_annotations, settings.weights)
+    *annotations, weights = [sha256_of(Path(name)) if name and Path(name).is_file() else None for name in names]
+    return {"annotations_sha256": annotations, "weights_sha256": weights}
 
 
 def _weights(given: str | None, backbone: str | None) -> Path:
@@ -255,14 +256,15 @@ def _check(settings: RunSettings) -> None:
 
 
 def _check_same(settings: RunSettings, stored: dict[str, Any], output: Path) -> None:
-    before = stored["settings"]
+    before, contents = stored["settings"], _content_of_files(settings)
+    may_differ = [*_MAY_DIFFER, *(["weights"] if stored.get("weights_sha256") == contents["weights_sha256"] else [])]
     now = json.loads(json.dumps(asdict(settings)))
     differing = [
         f"--{name.replace('_', '-')} was {_text(before.get(name))}, is {_text(value)}"
         for name, value in now.items()
-        if name not in _MAY_DIFFER and before.get(name) != value
+        if name not in may_differ and before.get(name) != value
     ]
-    if stored.get("annotations_sha256") != fingerprint(settings):
+    if stored.get("annotations_sha256") != contents["annotations_sha256"]:
         differing.append("the annotations have changed")
     if differing:
         raise InputError(

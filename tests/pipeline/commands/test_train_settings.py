@@ -128,6 +128,20 @@ def test_a_moved_data_set_is_the_same(given, begun, tmp_path):
     assert settings.images == str(moved)
 
 
+def test_moved_weights_are_the_same_and_others_are_not(given, tmp_path):
+    path, moved, other = tmp_path / "w.h5", tmp_path / "moved.h5", tmp_path / "other.h5"
+    path.write_bytes(b"weights")
+    write_run(tmp_path, settings_from(given(weights=str(path)), tmp_path), {})
+    (tmp_path / "checkpoint.npz").touch()
+    path.rename(moved)
+    other.write_bytes(b"others")
+    with pytest.raises(InputError, match=r"w\.h5: the file does not exist"):
+        settings_from(given(weights=None, resume=True), tmp_path)
+    assert settings_from(given(weights=str(moved), resume=True), tmp_path).weights == str(moved)
+    with pytest.raises(InputError, match=r"--weights was .*w\.h5, is .*other\.h5"):
+        settings_from(given(weights=str(other), resume=True), tmp_path)
+
+
 def test_a_torn_run_file_is_none(tmp_path):
     (tmp_path / "run.json").write_text('{"settings": {')
     assert read_run(tmp_path) is None
