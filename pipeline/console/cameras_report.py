@@ -54,15 +54,12 @@ class CamerasProgress(ProgressDisplay):
     def _text(self, now_s: float) -> str:
         entries = list(self._cameras.entries.values())
         recent = [entry.ledger.recent(now_s) for entry in entries]
-        shown, inferred = (sum(rate or 0.0 for rate in rates) for rates in zip(*map(_rates, recent), strict=True))
+        shown = sum(stats.display_fps or 0.0 for stats in recent)
+        inferred = sum(stats.inference_fps or 0.0 for stats in recent)
         silent = [f"{entry.name} {state}" for entry in entries if (state := entry.state)]
         trouble = f"; {', '.join(silent)}" if silent else ""
         coming = len(entries) - len(silent)
         return f"{coming} of {len(entries)} running, {shown:.1f} fps shown, {inferred:.1f} results a second{trouble}"
-
-
-def _rates(stats: RunStats) -> tuple[float | None, float | None]:
-    return stats.display_fps, stats.inference_fps
 
 
 def run_with_progress(cameras: Cameras) -> None:

@@ -376,7 +376,7 @@ class Cameras(CameraHost, ClosingRun):
             time.sleep(wait_s)
             return
         with contextlib.suppress(TimeoutError):
-            for number in range(len(states)):
+            for number in range(max(1, len(states))):  # without cameras it waits, too
                 camera, shown = self._shown.get(0.0 if number else wait_s)
                 if camera in self.entries:  # not a last frame of one that was removed meanwhile
                     self._viewer.write(camera, *shown)

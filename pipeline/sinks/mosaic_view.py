@@ -144,7 +144,10 @@ class MosaicView:
         """
         shown = self._names_to_show()
         if not shown:
-            return None
+            if not self._shown:
+                return None
+            self._shown, self._mosaic = (), Mosaic(self._mosaic.size_wh)  # the last camera was removed
+            return self._mosaic.canvas
         enlarged = max(1.0, _LEAST_SIDE / min(size_wh))
         size_wh = round(size_wh[0] * enlarged), round(size_wh[1] * enlarged)
         if size_wh != self._mosaic.size_wh:

@@ -35,6 +35,16 @@ def test_plain_lines_where_they_are_requested():
     assert output.getvalue() == line
 
 
+def test_a_run_from_which_all_cameras_were_removed():
+    clock, output = FakeClock(), io.StringIO()
+    cameras = cameras_of("lines", clock)
+    cameras.entries = {}
+    with CamerasProgress(cameras, output) as progress:
+        clock.now_s += 11.0
+        progress.update()
+    assert output.getvalue() == "cameras: 0 of 0 running, 0.0 fps shown, 0.0 results a second\n"
+
+
 def test_a_line_that_changes_on_a_terminal(terminal):
     clock = FakeClock()
     with CamerasProgress(cameras_of("auto", clock), terminal) as progress:

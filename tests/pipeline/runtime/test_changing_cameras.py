@@ -7,8 +7,9 @@ import time
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.runtime.camera_group import POLL_S
 from tests.pipeline.fakes import DEADLINE_S, FakeSink
-from tests.pipeline.runtime.shaded_cameras import Shades, assert_accounted_for, group
+from tests.pipeline.runtime.shaded_cameras import Shades, Wall, assert_accounted_for, group
 
 
 def test_cameras_are_disabled_and_enabled_while_others_run():
@@ -74,6 +75,18 @@ def test_a_run_with_all_cameras_disabled_waits_for_one_to_be_enabled():
         cameras.entries["a"].join()
         cameras.run(lambda: cameras.is_enabled("b") or cameras.enable("b"))  # called only while the run lasts
     assert cameras.entries["b"].ledger.overall().presented == 5
+
+
+def test_a_run_without_cameras_waits_between_two_looks(monkeypatch):
+    cameras = group([Shades(0, None)])
+    cameras.set_viewer(Wall(lambda _: False))
+    waits, looks = [], itertools.count(1)
+    get = cameras._shown.get
+    monkeypatch.setattr(cameras._shown, "get", lambda wait_s: waits.append(wait_s) or get(wait_s))
+    with cameras:
+        cameras.remove("a")
+        cameras.run(lambda: cameras.stop() if next(looks) == 3 else None)
+    assert waits == [POLL_S] * 3
 
 
 def presented(cameras, camera):

@@ -224,6 +224,9 @@ def test_cameras_come_and_go(clock):
     view.show("yard", at("yard", clock()))
     view.set_cameras(["yard", "hall", "gate"])
     assert shown(view) == {"yard", "hall", "gate"}
+    view.set_cameras([])
+    assert not view.draw(SIZE).any()
+    assert view.draw(SIZE) is None
 
 
 @pytest.mark.parametrize("size_wh", [(32, 18), (1, 1), (300, 90)])
