@@ -91,6 +91,7 @@ class Cameras(CameraHost, ClosingRun):
         self._lock = threading.RLock()
         # No Events: the lock of one would block a signal handler that interrupts a thread inside it.
         self._stopping = self._stopped = False
+        self._changing = 0
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
@@ -287,6 +288,17 @@ class Cameras(CameraHost, ClosingRun):
             self.entries = {name: each for name, each in self.entries.items() if name != camera}
         entry.join()
 
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Inside the block the run does not end with its last camera, which may make room for another one."""
+        with self._lock:
+            self._changing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing -= 1
+
     @property
     def opened(self) -> bool:
         """Whether `open` has begun (and stays True after `close`)."""
@@ -363,6 +375,8 @@ class Cameras(CameraHost, ClosingRun):
         """Whether the run ends: it was stopped, or the last camera that is not disabled has ended by itself."""
         if self._stopping or self._network.error is not None:
             return True
+        if self._changing:
+            return False
         entries = list(self.entries.values())
         return any(entry.enabled for entry in entries) and not any(entry.running for entry in entries)
 

@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -77,6 +78,9 @@ class EditableCameras(Protocol):
 
     def remove(self, camera: str) -> None:
         """Remove a camera; waits for its end. Raises StreamSegmentError."""
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Inside the block the run goes on without a camera."""
 
 
 def is_allowed(uri: str, allowed: Sequence[str]) -> bool:
@@ -186,12 +190,13 @@ class CameraEditing:
         settings.with_cameras([new if camera is old else camera for camera in settings.cameras])
         after = [camera.name for camera in settings.cameras][settings.cameras.index(old) + 1 :]
         before = after[0] if after else None
-        self._cameras.remove(old.name)
-        try:
-            self._cameras.add(new, before)
-        except StreamSegmentError:
-            self._cameras.add(values, before)
-            raise
+        with self._cameras.changing():
+            self._cameras.remove(old.name)
+            try:
+                self._cameras.add(new, before)
+            except StreamSegmentError:
+                self._cameras.add(values, before)
+                raise
         log.info("changed the camera %s, as a viewer of the page asked", old.name)
 
     def _remove(self, change: RemovedCamera) -> None:

@@ -2,6 +2,7 @@
 
 import stat
 import sys
+import threading
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from pipeline.safe_uri import SourceUri
 from pipeline.settings.loading import load_settings
 from pipeline.web.camera_editing import is_allowed
 from tests.pipeline.web.served import CONTROL
-from tests.pipeline.web.served_cameras import served_cameras
+from tests.pipeline.web.served_cameras import DEADLINE_S, served_cameras
 
 ALLOWED = ("rtsp://192.168.1.20", "http://cam.lan:8080", "rtsps://[fe80::1]/", "0", "test:320x240")
 
@@ -109,6 +110,27 @@ def test_a_camera_that_gets_another_source_keeps_its_own_settings():
         assert entry.settings.privacy.mode.value == "blur"
         assert run.cameras.settings.cameras[-1].weight == 2.0
         assert entry.enabled
+
+
+def test_the_last_camera_that_runs_gets_another_source_and_the_run_goes_on(monkeypatch):
+    with editable() as run:
+        run.until_state("hall", "")
+        run.sources["hall"].interrupt()
+        run.until_state("hall", "ended")
+        refresh, looked = run.cameras._refresh, threading.Event()
+        monkeypatch.setattr(run.cameras, "_refresh", lambda wait_s: refresh(wait_s) or looked.set())
+        add = run.cameras.add
+
+        def add_late(*arguments):
+            for _ in range(2):  # the run looks at its cameras while this one is away
+                looked.clear()
+                assert looked.wait(DEADLINE_S)
+            add(*arguments)
+
+        monkeypatch.setattr(run.cameras, "add", add_late)
+        assert run.post("/api/cameras/change", {"camera": "gate", "uri": "test:320x240"})[0] == 200
+        run.until_state("gate", "")
+        assert names(run) == ["hall", "gate"]
 
 
 def camera_of(run, name):
