@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.drawing.chips import draw_banner
 from pipeline.drawing.letterbox import Fit, fit, letterbox
 from pipeline.drawing.panels import draw_chosen, draw_keys, draw_note, draw_recording
-from pipeline.drawing.status import draw_status
+from pipeline.drawing.status import StatusLine, draw_status
 from pipeline.records import Image
 from pipeline.sinks.attract import AttractScreen
 from pipeline.sinks.base import Presentation
@@ -36,7 +36,7 @@ class Viewport:
         slate: what keeps frames from coming; "" while they come.
         attracts: whether the attract screen is shown in place of the picture.
         inspector: the objects, and the chosen one.
-        has_status, has_details: whether rates and counts are shown, and in detail.
+        has_status, has_details: whether rates and counts are shown, and in detail. A notice always is.
         keys: rows of the list of keys; empty for none.
         is_paused, is_recording: signs.
     """
@@ -134,7 +134,9 @@ class Viewport:
         self._draw_chosen(canvas, size_wh)
         controls, status = self.presentation.controls, self.presentation.status
         is_drawn = self.presentation.drawn and controls is not None and controls.overlay.status
-        if status is not None and not is_drawn and (self.has_status or self.has_details):
+        if status is not None and not is_drawn:
+            if not (self.has_status or self.has_details):
+                status = StatusLine(notice=status.notice)  # why there are no masks is said in any case
             draw_status(canvas, status, self.has_details)
         return canvas
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.controls import Controls
-from pipeline.drawing.status import StatusLine
+from pipeline.drawing.status import StatusLine, draw_status
 from pipeline.settings.output_settings import AttractSettings, OverlaySettings
 from pipeline.sinks.attract import AttractScreen
 from pipeline.sinks.base import Presentation
@@ -94,6 +94,12 @@ def test_the_status_is_drawn_once():
     assert (view.render(None, 0.0) == picture(0)).all()
     view.has_status = True
     assert (view.render(None, 0.0) != picture(0)).any()
+    view.has_status = False
+    view.take(replace(item, status=StatusLine(display_fps=25.0, notice="loading the model")))
+    notice = picture(0)
+    draw_status(notice, StatusLine(notice="loading the model"))
+    np.testing.assert_array_equal(view.render(None, 0.0), notice)
+    view.has_status = True
     state = Controls(OverlaySettings(status=True)).state
     drawn = Presentation(item.segmented, np.full((64, 96, 3), 7, np.uint8), state, status)
     view.take(drawn)
