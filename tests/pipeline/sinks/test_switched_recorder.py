@@ -28,6 +28,14 @@ def test_switched_off_while_no_frames_arrive(tmp_path):
     assert list(run.sink.outputs) == [str(recording)]
 
 
+def test_after_its_end_nothing_is_recorded(tmp_path):
+    run = Run(tmp_path, tmp_path / "out.mp4")
+    run.frames(2)
+    run.sink.close()
+    state = run.controls.state
+    assert (state.recording, state.saved) == (False, str(tmp_path / "out.mp4"))
+
+
 def segments_in(folder):
     return [path.name for path in folder.iterdir() if path.suffix == ".mp4"]
 
