@@ -58,7 +58,7 @@ class Inspector:
         self._instances, self._now_s = instances, pts_s
         ids = self._ids()
         for track_id in ids:
-            self._since_s.setdefault(track_id, pts_s)
+            self._since_s[track_id] = self._since_s.pop(track_id, pts_s)  # last: those in view are kept
         while len(self._since_s) > _MAX_TRACKS:
             del self._since_s[next(iter(self._since_s))]
         self._index = None

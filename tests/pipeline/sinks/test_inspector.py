@@ -75,6 +75,14 @@ def test_a_track_is_followed_and_its_time_in_view_counted_also_from_before_it_wa
     assert inspector.chosen().box_xyxy == (0, 0, 5, 5)
 
 
+def test_a_track_that_stays_while_thousands_come_and_go_keeps_its_time():
+    inspector = inspector_of(objects(LEFT, ids=[1]))
+    inspector.choose_next()
+    for track_id in range(2, 10_100):
+        inspector.see(objects(LEFT, RIGHT, ids=[1, track_id]), float(track_id))
+    assert inspector.chosen().text == "person · #1 · 98% · 168:19 min in view"
+
+
 def test_without_track_ids_the_object_of_the_class_that_overlaps_most_is_followed():
     inspector = inspector_of(objects(LEFT, RIGHT))
     inspector.choose_at(60, 10)
