@@ -279,7 +279,8 @@ class ReconnectingSource(Source):
 
     def _lose(self, reason: str, state_text: str) -> None:
         self.state.text, self._logged = state_text, reason
-        self._log.write(logging.WARNING, f"{reason}; retrying")
+        if not self._pacer.interrupted:
+            self._log.write(logging.WARNING, f"{reason}; retrying")
         self._drop()
 
     def _reconnect(self) -> bool:

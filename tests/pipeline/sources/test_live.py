@@ -287,6 +287,18 @@ def test_at_start_waits_for_a_missing_camera(clock: ManualClock) -> None:
     source.close()
 
 
+def test_the_end_of_a_run_that_waits_for_a_camera_at_its_start_is_no_failure(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, expected = SETTINGS.model_copy(update={"at_start": True}), SourceInfo("camera 7", SourceKind.LIVE, 64, 48)
+    source = ReconnectingSource(Connections(clock, FakeDevice()), settings, clock, Pacer(clock, clock.wait), expected)
+    source.interrupt()
+    source.open()
+    assert source.read() is None
+    source.close()
+    assert caplog.messages == []
+
+
 def test_without_at_start_a_missing_camera_is_an_error(clock: ManualClock) -> None:
     expected = SourceInfo("camera 7", SourceKind.LIVE, 1280, 720)
     source = ReconnectingSource(Connections(clock, gone()), SETTINGS, clock, Pacer(clock, clock.wait), expected)
