@@ -35,10 +35,12 @@ def program() -> NoReturn:
 
         code = main()
         try:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None where it is closed, and under pythonw
+                sys.stdout.flush()
         except BrokenPipeError:
             code = OutputClosedError.exit_code
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         if code == OutputClosedError.exit_code or any_stuck():
             os._exit(code)  # the interpreter's own end would flush standard output once more, or wait for the thread
     sys.exit(code)

@@ -95,6 +95,14 @@ def test_without_any_output(monkeypatch):
     print_any_text()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sh")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_without_an_output_the_exit_code_is_that_of_the_command(closed):
+    program = [sys.executable, str(ROOT / "stream_segment.py"), "weights", "list"]
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *program], cwd=ROOT, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals between processes")
 @pytest.mark.parametrize("module", ["cv2", "av", "pydantic"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
