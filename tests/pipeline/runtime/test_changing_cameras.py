@@ -67,6 +67,22 @@ def test_cameras_come_and_go():
         cameras.disable("a")
 
 
+def test_a_camera_that_is_removed_and_added_again_replaces_nothing_that_it_has_written(tmp_path):
+    values = {"detections": {"path": str(tmp_path / "{camera}.jsonl"), "masks": False}, "output": {"overwrite": True}}
+    (tmp_path / "a.jsonl").write_text("of an earlier run")
+    cameras = group([(Shades(0, None) for _ in itertools.count()), Shades(1, None)], values=values)
+    with cameras:
+        frames = iter(cameras)
+        until_seen(frames, {"a", "b"})
+        cameras.remove("a")
+        written = (tmp_path / "a.jsonl").read_bytes()
+        cameras.add({"name": "a", "uri": "test:"})
+        presented(cameras, "a")
+    assert written.startswith(b"{")
+    assert (tmp_path / "a.jsonl").read_bytes() == written
+    assert (tmp_path / "a-2.jsonl").stat().st_size > 0
+
+
 def test_a_run_with_all_cameras_disabled_waits_for_one_to_be_enabled():
     cameras = group([(Shades(0, 5) for _ in itertools.count()), Shades(1, 5)], entries={"b": {"enabled": False}})
     assert cameras.entries["b"].state == "disabled"
