@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from pipeline.errors import InputError
@@ -35,7 +36,8 @@ def settings_of(settings: Settings, camera: CameraSettings) -> Settings:
 
 
 def check_outputs(own: Mapping[str, Settings]) -> None:
-    """Raises InputError if one camera would write to a file that another one reads."""
+    """Raises InputError if one camera would write to a file that another one reads, or writes under another path."""
+    writers: dict[str, str] = {}
     inputs = {name: Inputs.of_run(settings) for name, settings in own.items()}
     for name, settings in own.items():
         for path in (settings.output.path, settings.detections.path):
@@ -44,6 +46,9 @@ def check_outputs(own: Mapping[str, Settings]) -> None:
             reader = next((other for other in own if user_path(path, f"camera {name}") in inputs[other]), None)
             if reader is not None:
                 raise InputError(f"camera {name} would write to {path}, which camera {reader} reads: give another name")
+            writer = writers.setdefault(os.path.realpath(user_path(path, f"camera {name}")), name)
+            if writer != name:
+                raise InputError(f"camera {name} would write to {path}, as camera {writer} does: give another name")
 
 
 def check_folders(settings: Settings) -> None:

@@ -37,6 +37,16 @@ def test_no_camera_writes_what_another_one_reads(tmp_path):
         Cameras({**HEADLESS, "cameras": cameras}, segmenter=FakeSegmenter())
 
 
+def test_no_camera_writes_what_another_one_writes_however_the_path_is_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    paths = str(tmp_path / "out.jsonl"), str(tmp_path / "folder" / ".." / "out.jsonl")
+    cameras = [
+        {"name": name, "uri": "test:", "detections": {"path": path}} for name, path in zip("ab", paths, strict=True)
+    ]
+    with pytest.raises(InputError, match=r"camera b would write to .*out\.jsonl, as camera a does"):
+        Cameras({**HEADLESS, "cameras": cameras}, segmenter=FakeSegmenter())
+
+
 @pytest.mark.parametrize("section", ["output", "detections"])
 def test_a_folder_that_is_missing_is_told_before_a_source_is_open(tmp_path, section):
     cameras = [{"name": "a", "uri": "test:"}, {"name": "b", "uri": "rtsp://127.0.0.1:9/live"}]
