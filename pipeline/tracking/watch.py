@@ -24,6 +24,9 @@ HYSTERESIS_SIZES = 0.1
 """Minimum distance from a line, relative to the object's size …"""
 HYSTERESIS_PIXELS = 2.0
 """… and in pixels; the larger one holds."""
+LOWEST_ANCHOR = 1.5
+"""Pixels above the frame's lower edge: there is the anchor of an object that it cuts off. On the edge, it would lie on
+the outline of a zone, or beyond the end of a line, that reaches down to the edge or the last row."""
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in absolute pixels."""
@@ -32,10 +35,10 @@ Polyline = Sequence[Point]
 """Two points or more, joined in this order."""
 
 
-def anchor_of(box_xyxy: Box, anchor: Anchor) -> Point:
-    """The position of an object."""
+def anchor_of(box_xyxy: Box, anchor: Anchor, height: int) -> Point:
+    """The position of an object in a frame of this height, pixels."""
     x1, y1, x2, y2 = box_xyxy
-    return (x1 + x2) / 2, y2 if anchor is Anchor.BOTTOM else (y1 + y2) / 2
+    return (x1 + x2) / 2, min(y2, height - LOWEST_ANCHOR) if anchor is Anchor.BOTTOM else (y1 + y2) / 2
 
 
 def hysteresis(box_xyxy: Box) -> float:
@@ -67,17 +70,19 @@ class LineCounter:
     def __init__(self, settings: LineSettings) -> None:
         self.settings = settings
         self.polyline: tuple[Point, ...] = ()
+        self._height = 0
         self._last_points: dict[int, Point] = {}
         self._counts = {Direction.IN: 0, Direction.OUT: 0}
 
     def set_frame_size(self, height: int, width: int) -> None:
         """Sets the size of the frames that follow, in pixels; the counts stay."""
+        self._height = height
         self.polyline = in_pixels(self.settings.points, height, width)
         self._last_points.clear()
 
     def update(self, track_id: int, box_xyxy: Box, pts_s: float) -> Change | None:
         """Updates an object's position; returns the change if it has crossed the line."""
-        point = anchor_of(box_xyxy, self.settings.anchor)
+        point = anchor_of(box_xyxy, self.settings.anchor, self._height)
         if distance_to_polyline(point, self.polyline) < hysteresis(box_xyxy):
             return None
         before = self._last_points.get(track_id)
@@ -114,6 +119,7 @@ class ZoneCounter:
     def __init__(self, settings: ZoneSettings) -> None:
         self.settings = settings
         self.polygon: tuple[Point, ...] = ()
+        self._height = 0
         self._stays: dict[int, _Stay] = {}
         self._entered = 0
         self._ended = 0
@@ -122,11 +128,12 @@ class ZoneCounter:
 
     def set_frame_size(self, height: int, width: int) -> None:
         """Sets the size of the frames that follow, in pixels; the counts stay."""
+        self._height = height
         self.polygon = in_pixels(self.settings.points, height, width)
 
     def update(self, track_id: int, box_xyxy: Box, pts_s: float) -> Change | None:
         """Updates an object's position; returns the change if it has entered or left the zone."""
-        point = anchor_of(box_xyxy, self.settings.anchor)
+        point = anchor_of(box_xyxy, self.settings.anchor, self._height)
         inside = contains(self.polygon, point)
         stay = self._stays.get(track_id)
         if stay is None:

@@ -58,8 +58,9 @@ def at(x, y, size=40.0):
 
 
 def test_anchors():
-    assert anchor_of((10, 20, 30, 80), Anchor.BOTTOM) == (20, 80)
-    assert anchor_of((10, 20, 30, 80), Anchor.CENTER) == (20, 50)
+    assert anchor_of((10, 20, 30, 80), Anchor.BOTTOM, 100) == (20, 80)
+    assert anchor_of((10, 20, 30, 80), Anchor.CENTER, 100) == (20, 50)
+    assert anchor_of((10, 20, 30, 80), Anchor.BOTTOM, 80) == (20, 78.5)
 
 
 def test_hysteresis_grows_with_the_object():
@@ -119,6 +120,23 @@ def test_the_anchor_decides():
     crossed(middle, 2, higher[0])
     assert crossed(foot, 2, higher[1]) is None
     assert crossed(middle, 2, higher[1]) is Direction.IN
+
+
+@pytest.mark.parametrize("end", [(0.5, 1), (WIDTH / 2, HEIGHT), (WIDTH / 2, HEIGHT - 1)])
+def test_an_object_that_the_lower_edge_cuts_off_crosses_a_line_that_ends_there(end):
+    line = LineCounter(LineSettings(name="door", points=(end, (end[0], 0))))
+    line.set_frame_size(HEIGHT, WIDTH)
+    xs = (100, 400, 100)
+    assert [crossed(line, 1, at(x, HEIGHT)) for x in xs] == [None, Direction.IN, Direction.OUT]
+
+
+@pytest.mark.parametrize("low", [1, HEIGHT - 1, HEIGHT])
+def test_an_object_that_the_lower_edge_cuts_off_is_in_a_zone_that_reaches_there(low):
+    right = 1 if low == 1 else WIDTH
+    zone = ZoneCounter(ZoneSettings(name="all", points=((0, 0), (right, 0), (right, low), (0, low))))
+    zone.set_frame_size(HEIGHT, WIDTH)
+    assert zone.update(1, at(200, HEIGHT), 0.0).kind is EventKind.ENTERED
+    assert zone.update(2, (180.0, HEIGHT - 0.5, 220.0, HEIGHT), 0.0).kind is EventKind.ENTERED
 
 
 def test_dropped_objects_start_anew():
