@@ -38,7 +38,9 @@ MOST_KEYS = 100_000
 """Aliases of aliases become more than that with few bytes; the largest file of ours has some hundred."""
 
 
-def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[str, Any]] | None = None) -> Settings:
+def load_settings(
+    path: str | Path | None = None, overrides: Mapping[KeyPath, tuple[str, Any]] | None = None
+) -> Settings:
     """Settings from the defaults, a YAML file and overrides, the later ones winning.
 
     Args:
@@ -49,6 +51,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[KeyPath, tuple[st
     Raises:
         InputError: the file cannot be read, is no YAML, or a key or value in it or in the overrides is wrong.
     """
+    path = None if path is None else Path(path)
     values, lines = _read_yaml(path) if path is not None else ({}, {})
     overrides = overrides or {}
     for key_path, (origin, value) in overrides.items():

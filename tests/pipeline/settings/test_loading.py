@@ -56,6 +56,14 @@ def test_every_shipped_line_with_a_value_has_a_comment():
     assert bare == ["  title: stream_segment"]
 
 
+def test_a_script_may_give_the_path_as_text(write):
+    path = write("overlay:\n  mask_alpha: 0.25\n")
+    settings = load_settings(str(path))
+    assert settings == load_settings(path)
+    assert settings.loaded_from == path
+    assert refused(str(path.with_name("missing.yaml"))).startswith("cannot read the settings file")
+
+
 def test_a_partial_file_changes_only_what_it_names(write):
     settings = load_settings(write("overlay:\n  mask_alpha: 0.25\n"))
     assert settings.overlay.mask_alpha == 0.25
