@@ -29,8 +29,12 @@ class Carrier:
         """Take every presented frame, in order, before `carry`: to estimate the motion between them."""
 
     def carry(self, result: UnredactedFrame, frame: Frame) -> Instances:
-        """The instances of `result` at their places on `frame`, which is the same frame or a later one."""
-        return result.instances
+        """The instances of `result` at their places on `frame`, which is the same frame or a later one.
+
+        They are empty where the source came back with another size meanwhile.
+        """
+        same_size = (frame.width, frame.height) == (result.frame.width, result.frame.height)
+        return result.instances if same_size else Instances.empty()
 
 
 def make_carrier(settings: MotionSettings, live: bool) -> Carrier:

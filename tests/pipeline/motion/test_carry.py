@@ -230,6 +230,9 @@ def test_masks_can_be_held_instead():
     carrier.see(frame)
     result = result_on(frame, box_instances(moving_box(0)))
     assert carrier.carry(result, moving_frame(5)) is result.instances
+    larger = frame_of(6, texture())
+    carrier.see(larger)
+    assert len(carrier.carry(result, larger)) == 0
 
 
 def test_objects_with_the_ids_of_those_on_screen_reuse_their_motion():
