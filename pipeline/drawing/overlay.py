@@ -166,6 +166,8 @@ class Overlay:
                 continue
             x1, y1, x2, y2 = _bounds(curves[0][part], line_width + 2)
             region = canvas[y1:y2, x1:x2]
+            if region.size == 0:
+                continue  # of the box, only a part without mask lies in the frame
             before = region.copy() if item.opacity < 1 else None
             color = PALETTE[item.color]
             _fill(region, (x1, y1), curves[0][part], color, self.settings.mask_alpha)

@@ -63,6 +63,18 @@ def test_no_instances_and_no_status_change_nothing():
     assert not changed(image, Overlay(OverlaySettings(), LABELS).draw(image, Instances.empty(), None)).any()
 
 
+@pytest.mark.parametrize("box", [(-50, 10, 30, 60), (-50, -50, 10, 10), (400, 10, 500, 60), (10, 230, 40, 330)])
+@pytest.mark.parametrize("turns", range(4))
+def test_a_mask_that_lies_outside_the_frame_where_its_box_does_not_is_not_drawn(box, turns):
+    mask = np.zeros((28, 28))
+    mask[:, :6] = 1
+    mask = np.rot90(mask, turns)
+    image = frame()
+    drawn = overlay(masks=True).draw(image, instances((1, 0.9, *box), mask_probs=[mask]))
+    y, x = ((np.argwhere(mask) + 0.5) / 28 * ((box[3] - box[1]), (box[2] - box[0])) + (box[1], box[0])).T
+    assert changed(image, drawn).any() == ((0 < x) & (x < 411) & (0 < y) & (y < 237)).any()
+
+
 def test_masks_are_filled_softly_and_outlined_in_the_same_color():
     y, x = np.mgrid[0:28, 0:28]
     disc = 1 / (1 + np.exp(2 * (np.hypot(y - 13.5, x - 13.5) - 10)))
