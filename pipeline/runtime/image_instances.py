@@ -146,7 +146,8 @@ def segment(
     if settings.privacy.on or settings.background.mode is not BackgroundMode.OFF:
         raise InputError("segment() neither redacts nor replaces backgrounds: use a Stream, which takes images too")
     image_bgr = load_image(user_path(str(image), "image")) if isinstance(image, str | Path) else image
-    if not isinstance(image_bgr, np.ndarray) or image_bgr.dtype != np.uint8 or image_bgr.shape[2:] != (3,):
+    is_image = isinstance(image_bgr, np.ndarray) and image_bgr.dtype == np.uint8 and image_bgr.size > 0
+    if not is_image or image_bgr.shape[2:] != (3,):
         got = f"{image_bgr.dtype} {image_bgr.shape}" if isinstance(image_bgr, np.ndarray) else type(image).__name__
         raise InputError(f"expected an image file or a uint8 array (H, W, 3) in BGR order, got {got}")
     with _lock:

@@ -140,6 +140,7 @@ def test_a_file_and_its_pixels_give_the_same_and_the_network_stays_loaded(seeded
         (3, None, r"expected an image file or a uint8 array \(H, W, 3\) in BGR order, got int"),
         (np.zeros((4, 6)), None, r"got float64 \(4, 6\)"),
         (np.zeros((4, 6, 4), np.uint8), None, r"got uint8 \(4, 6, 4\)"),
+        (np.zeros((0, 6, 3), np.uint8), None, r"got uint8 \(0, 6, 3\)"),
         ("a.jpg", {"model": {"max_dim": 64}}, r"model\.max_dim: expected at least 128, got 64"),
         ("a.jpg", {"privacy": {"mode": "blur"}}, "use a Stream"),
         ("a.jpg", {"background": {"mode": "color"}}, "use a Stream"),
