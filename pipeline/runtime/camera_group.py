@@ -144,6 +144,8 @@ class Cameras(CameraHost, ClosingRun):
         Raises:
             InputError: the viewer or the page cannot be opened, or a window is required on a machine without a screen.
         """
+        if self.opened:
+            raise RuntimeError("cameras run once: make new ones with the same settings")
         if self._viewer is None:
             self._viewer = make_cameras_window(self.settings, self._controls_of)
         with contextlib.ExitStack() as undo:

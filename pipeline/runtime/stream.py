@@ -129,6 +129,8 @@ class Stream(ClosingRun):
             InputError: the source, the model or a sink cannot be opened.
             RunError: `stop` was called before the source was open.
         """
+        if self._opening_began:
+            raise RuntimeError("a stream runs once: make a new one with the same settings")
         self._run_plan = plan_run(self.settings)
         self._opening_began = True
         self._opened_at_s = self.clock()

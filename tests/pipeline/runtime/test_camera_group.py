@@ -37,6 +37,13 @@ def test_files_give_every_frame_in_order_with_their_own_instances():
     assert_accounted_for(cameras)
 
 
+def test_cameras_run_once():
+    cameras = group([Shades(0, 3)])
+    assert len(collect(cameras)["a"]) == 3
+    with pytest.raises(RuntimeError, match="make new ones"), cameras:
+        pass
+
+
 @pytest.mark.parametrize("presentation", ["exact", "smooth"])
 def test_live_cameras_show_only_their_own_instances(presentation):
     cameras = group(

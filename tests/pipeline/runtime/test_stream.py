@@ -83,6 +83,15 @@ def test_a_segmenter_of_ones_own_brings_its_thresholds():
         assert [len(item.instances) for item in stream] == [2, 2]
 
 
+def test_a_stream_runs_once():
+    source = FakeSource(3)
+    with stream_of(source) as stream:
+        assert len(list(stream)) == 3
+    with pytest.raises(RuntimeError, match="make a new one"), stream:
+        pass
+    assert (source.given, source.closed) == (3, 1)
+
+
 def test_untracked_runs_have_no_scene():
     with stream_of(FakeSource(3), values={"tracking": {"enabled": False}}) as stream:
         assert [item.scene for item in stream] == [None] * 3
