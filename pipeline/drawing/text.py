@@ -30,6 +30,9 @@ _FEATURES = {"tnum": True}
 _EMOJI_SELECTOR = "\ufe0f"
 _JOINERS = "\u200d\u200c"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
+_WITHOUT_LEVEL = ("BN", "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Bidirectional types of joiners, embeddings, overrides and isolates. python-bidi drops the first ones, and refuses
+isolates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,8 +164,7 @@ def _levels(text: str) -> list[int]:
     storage = bidi.get_empty_storage()
     storage["base_level"] = base_level = bidi.get_base_level(text)
     storage["base_dir"] = "LR"[base_level]
-    # Joiners have no direction of their own, and the algorithm would drop them.
-    kept = [unicodedata.bidirectional(char) not in ("BN", "LRE", "RLE", "LRO", "RLO", "PDF") for char in text]
+    kept = [unicodedata.bidirectional(char) not in _WITHOUT_LEVEL for char in text]
     bidi.get_embedding_levels("".join(char for char, keep in zip(text, kept, strict=True) if keep), storage)
     for rule in (bidi.explicit_embed_and_overrides, bidi.resolve_weak_types):
         rule(storage)

@@ -65,6 +65,12 @@ def test_numbers_and_latin_words_keep_their_direction_in_hebrew():
     assert abs(int((right > 128).sum()) - int((hebrew > 128).sum())) < 0.1 * (hebrew > 128).sum()
 
 
+@pytest.mark.parametrize("start", "\u2066\u2067\u2068\u202a\u202b")
+def test_marks_of_direction_around_a_word_are_invisible(start):
+    end = "\u2069" if start in "\u2066\u2067\u2068" else "\u202c"
+    np.testing.assert_array_equal(ink(f"כלב {start}שלום{end}"), ink("כלב שלום"))
+
+
 def test_devanagari_reorders_vowels_and_joins_conjuncts():
     # The vowel sign i is written after its consonant and stands before it.
     alone, with_vowel = ink("क"), ink("कि")
