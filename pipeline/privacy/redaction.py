@@ -9,6 +9,8 @@ Shape letters: H, W frame height and width in pixels.
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +33,8 @@ _MATCH_IOU = 0.2
 """Objects of two results whose boxes overlap by this much may be the same."""
 _CHANGE_MARGIN = 0.03
 """Of the frame's height, added to the margin around changes: parts of a person may look like the background."""
+_WAITING = 64
+"""So many results are kept whatever their age: more than can wait to be presented."""
 
 
 class Redactor:
@@ -45,6 +49,11 @@ class Redactor:
         replaces = settings.background.mode is not BackgroundMode.OFF
         self._background = Background(settings.background, names) if replaces else None
         self._anonymizer = Anonymizer(settings.privacy, names) if settings.privacy.on else None
+
+    def see(self, detections: Detections) -> None:
+        """Takes every result, in order, also those that no frame is presented with; in the thread of inference."""
+        if self._anonymizer is not None:
+            self._anonymizer.see(detections)
 
     def apply(self, captured: UnredactedFrame) -> SegmentedFrame:
         """The frame as it may be shown. Nothing in the result leads back to the captured pixels."""
@@ -65,12 +74,15 @@ class _Found:
 
     Attributes:
         instances: in pixels of the frame they were last found on.
+        source_id, index: of that frame.
         pts_s: time of that frame, seconds on the source's clock.
         skew_s: by how much the network saw them earlier or later, in a substitute of that frame.
         shape: (H, W, 3) of that frame.
     """
 
     instances: Instances
+    source_id: str
+    index: int
     pts_s: float
     skew_s: float
     shape: tuple[int, ...]
@@ -95,6 +107,16 @@ class Anonymizer:
         self._detections: Detections | None = None
         self._found: list[_Found] = []  # oldest first; the last ones are those of `_detections`
         self._detections_gray: NDArray[np.float32] | None = None
+        self._seen: deque[_Found] = deque()  # results that may be newer than `_detections`, oldest first
+        self._lock = threading.Lock()
+
+    def see(self, detections: Detections) -> None:
+        """Takes every result, in order; in any thread. Of a live source, not all are presented."""
+        found = self._found_in(detections)
+        with self._lock:
+            self._seen.append(found)
+            while len(self._seen) > _WAITING and found.pts_s - self._seen[0].pts_s > self._settings.hold_s:
+                self._seen.popleft()
 
     def apply(self, captured: UnredactedFrame, image_bgr: Image) -> Image:
         """Redacts an image.
@@ -154,22 +176,43 @@ class Anonymizer:
         return dilate(changed, (self._settings.margin + _CHANGE_MARGIN) * grid.height)
 
     def _update(self, detections: Detections) -> None:
-        """Takes a new result. Earlier objects that match none of its objects are held as lost."""
-        if self._detections is not None and not _follows(self._detections.frame, detections.frame):
-            self._found = []
-        frame, instances = detections.frame, self._sensitive(detections.instances)
-        newest_first = [_Found(instances, frame.pts_s, frame.skew_s, frame.image_bgr.shape)]
-        matched = np.zeros(len(instances), np.bool_)
+        """Takes a new result, and those since the last one. Objects that match none of the next result are held."""
+        frame, before = detections.frame, self._detections
+        after = -1 if before is None else before.frame.index
+        if before is not None and not _follows(before.frame, frame):
+            self._found, after = [], frame.index
+        for found in self._take_seen(frame.index):
+            if found.source_id == frame.source_id and after < found.index < frame.index:
+                self._hold_unmatched(found)
+        self._hold_unmatched(self._found_in(detections))
+        self._detections, self._detections_gray = detections, None
+
+    def _take_seen(self, until: int) -> list[_Found]:
+        """The results up to a frame's index, oldest first."""
+        taken: list[_Found] = []
+        with self._lock:
+            while self._seen and self._seen[0].index <= until:
+                taken.append(self._seen.popleft())
+        return taken
+
+    def _hold_unmatched(self, found: _Found) -> None:
+        """Takes what the next result has found. Earlier objects that match none of its objects are held as lost."""
+        newest_first = [found]
+        matched = np.zeros(len(found.instances), np.bool_)
         for earlier in reversed(self._found):  # newest first: a match is with the latest occurrence
             unmatched = np.ones(len(earlier.instances), np.bool_)
-            ious = iou_matrix(earlier.instances.boxes_xyxy, instances.boxes_xyxy)
+            ious = iou_matrix(earlier.instances.boxes_xyxy, found.instances.boxes_xyxy)
             # Boxes in the pixels of another resolution match nothing: their objects are held as lost.
-            ious[:, matched if earlier.shape == frame.image_bgr.shape else slice(None)] = -1.0
+            ious[:, matched if earlier.shape == found.shape else slice(None)] = -1.0
             for row, column in greedy_pairs(ious, _MATCH_IOU):
                 unmatched[row], matched[column] = False, True
-            if unmatched.any() and frame.pts_s - earlier.pts_s <= self._settings.hold_s:
+            if unmatched.any() and found.pts_s - earlier.pts_s <= self._settings.hold_s:
                 newest_first.append(replace(earlier, instances=earlier.instances.select(unmatched)))
-        self._detections, self._found, self._detections_gray = detections, newest_first[::-1], None
+        self._found = newest_first[::-1]
+
+    def _found_in(self, detections: Detections) -> _Found:
+        frame, instances = detections.frame, self._sensitive(detections.instances)
+        return _Found(instances, frame.source_id, frame.index, frame.pts_s, frame.skew_s, frame.image_bgr.shape)
 
     def _sensitive(self, instances: Instances) -> Instances:
         """The instances that must be redacted."""

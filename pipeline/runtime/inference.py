@@ -82,6 +82,7 @@ class InferenceStage:
         batching: how many frames the segmenter gets at once.
         ledger: every inferred frame is entered, the engine that was chosen, and a failure.
         clock: seconds, monotonic.
+        on_found: called with what the network reported on each frame, before that can be presented.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class InferenceStage:
         batching: Batching,
         ledger: RunLedger,
         clock: Clock,
+        on_found: Callable[[Detections], None] = lambda _: None,
     ) -> None:
         self._segmenter = segmenter
         self._detections = segmenter.detections
@@ -100,6 +102,7 @@ class InferenceStage:
         self._batching = batching
         self._ledger = ledger
         self._clock = clock
+        self._on_found = on_found
         self._in_hand: deque[Frame] = deque()
         self._batches: deque[Batch] = deque()
         self._description = ""
@@ -243,4 +246,5 @@ class InferenceStage:
         captured_at_s = frame.captured_at_s
         times = StageTimes(captured_at_s, inference_began_at_s, ended_at_s, inferred_from_s=captured_at_s)
         found = Detections(frame, reported, self._detections.truncates(reported))
+        self._on_found(found)
         return UnredactedFrame(frame, instances, frame.index, times, found)

@@ -12,7 +12,7 @@ from pipeline.drawing.places import draw_places, name_rectangles
 from pipeline.drawing.status import StatusLine
 from pipeline.ledger import RunLedger
 from pipeline.privacy.redaction import Redactor
-from pipeline.records import Clock, Image, SegmentedFrame, SourceKind, UnredactedFrame
+from pipeline.records import Clock, Detections, Image, SegmentedFrame, SourceKind, UnredactedFrame
 from pipeline.runtime.plan import SourcePlan
 from pipeline.scene import Scene
 from pipeline.settings.schema import Settings
@@ -66,6 +66,10 @@ class Presenter:
     def scene(self) -> Scene | None:
         """Counts, lines and zones at the newest frame; None where nothing is tracked."""
         return self._watcher.scene if self._watcher is not None else None
+
+    def see(self, detections: Detections) -> None:
+        """Take every result, in order, also those that no frame is presented with; in the thread of inference."""
+        self._redactor.see(detections)
 
     def redact(self, captured: UnredactedFrame) -> SegmentedFrame:
         """The frame as it may be seen. Where this raises, nobody may see the frame."""

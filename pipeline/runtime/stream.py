@@ -176,7 +176,7 @@ class Stream(ClosingRun):
         read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._camera)
         tracker = Tracker(plan.tracking, high_score) if plan.tracking is not None else None
         stage = ScheduledInference if isinstance(segmenter, NetworkShare) else InferenceStage
-        inference = stage(segmenter, tracker, wiring, plan.batching, ledger, self.clock)
+        inference = stage(segmenter, tracker, wiring, plan.batching, ledger, self.clock, self._presenter.see)
         self._stages = [
             Stage("capture", read, self._errors, outlets=wiring.frame_slots),
             Stage("inference", inference.run, self._errors, (wiring.to_inference,), (wiring.results,)),

@@ -185,6 +185,23 @@ def test_a_lost_object_stays_redacted_for_a_while():
     assert exact(anonymizer, 6, one)[45, [30, 100]].tolist() == [True, False]
 
 
+def test_what_was_found_on_a_frame_that_is_not_presented_is_held_too():
+    anonymizer = anonymizer_with(hold_s=1.0)
+    results = {index: Detections(frame_at(index), objects()) for index in (0, 1, 4, 14)}
+    results[1] = Detections(frame_at(1), objects([60, 30, 80, 60]))
+    results[3] = Detections(replace(frame_at(3), source_id="other"), objects([10, 30, 30, 60]))
+    covered = {}
+    for index, seen in ((0, [0]), (4, [1, 3, 4, 14]), (14, [])):
+        for each in seen:
+            anonymizer.see(results[each])
+        frame = results[index].frame
+        covered[index] = redacted(anonymizer.apply(shown_at(frame, results[index]), frame.image_bgr))
+    assert not covered[0].any()
+    assert covered[4][30:60, 60:80].all()
+    assert not covered[4][:, :30].any()
+    assert not covered[14].any()
+
+
 def test_of_two_that_cross_the_lost_one_stays_redacted():
     anonymizer = anonymizer_with(hold_s=0.5, spread=0.0, margin=0.0)
     exact(anonymizer, 0, objects([50, 20, 70, 60], [62, 30, 82, 80]))

@@ -235,6 +235,38 @@ def test_live_while_the_engine_warms_up_everything_is_covered(stuck_in):
         assert all(all_covered(image) for image in sink.images()[::2])
 
 
+@pytest.mark.parametrize("presentation", ["exact", "smooth"])
+def test_live_somebody_who_is_found_only_while_the_caller_is_busy_stays_covered(presentation):
+    inferred = threading.Semaphore(0)
+
+    class Glimpse(Finder):
+        def segment(self, image_bgr):
+            inferred.release()
+            index = int(image_bgr[0, 0, 0])
+            return super().segment(image_bgr) if index == 5 else Instances.empty()
+
+    class Inferred(Street):
+        def read(self):
+            frame = super().read()
+            while frame is not None and frame.index and not self.interrupted.is_set():
+                if inferred.acquire(timeout=0.01):  # so that each of them is inferred
+                    break
+            return frame
+
+    source = Inferred(30, SourceKind.LIVE)
+    with stream_of(source, Glimpse(), [], presentation=presentation) as stream:
+        frames = iter(stream)
+        next(frames)
+        deadline = time.monotonic() + DEADLINE_S
+        while source.given < 20 and time.monotonic() < deadline:
+            time.sleep(0.001)  # the caller is busy
+        later = next(frame for frame in frames if frame.frame.index > 5 and frame.instances_index is not None)
+    x1, y1, x2, y2 = person_box(5)
+    assert 5 < later.frame.index < 30
+    assert all_covered(later.frame.image_bgr[y1:y2, x1:x2])
+    assert not all_covered(later.frame.image_bgr)
+
+
 def test_live_an_engine_that_hangs_is_noticed_and_everything_is_covered():
     hang, pace, sinks = threading.Event(), Pace(), watchers()
     looked_at = threading.Semaphore(0)
