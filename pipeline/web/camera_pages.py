@@ -33,7 +33,7 @@ class CameraPages:
         self._settings = settings
         self._cameras = cameras
         self._lock = threading.Lock()
-        self._feeds: dict[str, tuple[ServedCamera, Feed]] = {}
+        self._feeds: dict[ServedCamera, Feed] = {}
         self.page = ServedPage(settings)
         self.tiles = Tiles(settings.max_viewers)
 
@@ -52,17 +52,16 @@ class CameraPages:
     def _feed_of(self, camera: ServedCamera) -> Feed:
         """The feed of a camera, which stays when it is disabled and enabled again."""
         with self._lock:
-            if camera.name not in self._feeds or self._feeds[camera.name][0] is not camera:
-                self._feeds[camera.name] = camera, Feed(self._settings, lambda: camera.view)
-            return self._feeds[camera.name][1]
+            if camera not in self._feeds:
+                self._feeds[camera] = Feed(self._settings, lambda: camera.view)
+            return self._feeds[camera]
 
     def feeds(self) -> Mapping[str, Feed]:
         """The feeds of all cameras by name; those of cameras that were removed end. In the event loop's thread."""
-        entries = self._cameras.entries
         with self._lock:
-            removed = [name for name, (camera, _) in self._feeds.items() if entries.get(name) is not camera]
-            for name in removed:
-                self._feeds.pop(name)[1].close()
+            entries = self._cameras.entries  # read inside: a camera that has a feed is there, unless it was removed
+            for camera in [camera for camera in self._feeds if entries.get(camera.name) is not camera]:
+                self._feeds.pop(camera).close()
         feeds = {name: self._feed_of(camera) for name, camera in entries.items()}
         self.tiles.forget(name for name, camera in entries.items() if camera.state)
         return feeds

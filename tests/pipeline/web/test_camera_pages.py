@@ -75,6 +75,18 @@ def test_the_feed_of_a_camera_stays_until_the_camera_is_another():
     assert second["hall"].monitor.view is again.view
 
 
+def test_the_feed_of_a_camera_whose_name_another_gets_at_once_ends():
+    camera, again = OneCamera("hall"), OneCamera("hall")
+    run = Run(camera)
+    pages = CameraPages(ServeSettings(address="0"), run)
+    first = pages.feeds()["hall"]
+    run.entries = {"hall": again}
+    pages.make_sink(again)  # before the page looks at the cameras
+    second = pages.feeds()["hall"]
+    assert second.monitor.view is again.view
+    assert (first.ended.is_set(), second.ended.is_set()) == (True, False)
+
+
 async def tile_messages(run, count):
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{run.url}live") as socket:
         messages = []
