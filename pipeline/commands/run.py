@@ -170,7 +170,13 @@ def settings_from(arguments: argparse.Namespace, source: str | None = None) -> S
             raise InputError(f"{safe_name(source)} and {flag} are both sources: leave out the flag")
         uris = [source]
     if len(uris) == 1:
-        overrides |= {key: (flag, uris[0]), ("cameras",): (flag, [])}
+        # the sub-stream in a file is that of the source in it
+        overrides = {
+            ("source", "detect_uri"): (flag, None),
+            **overrides,
+            key: (flag, uris[0]),
+            ("cameras",): (flag, []),
+        }
     elif uris:
         cameras = [{"name": name, "uri": uri} for name, uri in zip(camera_names(uris), uris, strict=True)]
         overrides[("cameras",)] = (flag, cameras)

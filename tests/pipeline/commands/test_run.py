@@ -267,6 +267,23 @@ def test_a_source_on_the_command_line_takes_the_place_of_the_cameras_in_the_file
     assert cameras_of("--config=cameras.yaml", "--source=test:", "--source=1") == [("test", "test:"), ("camera-1", "1")]
 
 
+def test_the_sub_stream_in_the_file_goes_with_its_source(files, monkeypatch):
+    def sub_stream_of(*arguments):
+        (settings,) = runs_of("--config=camera.yaml", "--no-window", *arguments)
+        return settings.source.detect_uri and settings.source.detect_uri.reveal()
+
+    monkeypatch.setenv("SUB", "rtsp://cam/sub")
+    for sub_stream in ("detect_uri: rtsp://cam/sub", "detect_uri_env: SUB"):
+        (files / "camera.yaml").write_text(f"source: {{uri: rtsp://cam/main, {sub_stream}}}")
+        assert sub_stream_of() == "rtsp://cam/sub"
+        assert sub_stream_of("--source=rtsp://other/main") is None
+        assert sub_stream_of("a.mp4") is None
+        assert (
+            sub_stream_of("--source=rtsp://other/main", "--set=source.detect_uri=rtsp://other/sub")
+            == "rtsp://other/sub"
+        )
+
+
 def summary_of(*errors, end=EndReason.FINISHED, live=True):
     kind = SourceKind.LIVE if live else SourceKind.RECORDED
     run = RunSummary(SourceInfo("s", kind, 8, 8), live, "m", RunLedger().overall(), 0, [], end, 1.0)
