@@ -232,8 +232,11 @@ def _opened(events: str | None) -> Iterator[IO[str] | None]:
         file = open(path, "a", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--events {path} cannot be written: {error.strerror or error}") from None
-    with file:
+    try:
         yield file
+    finally:
+        with contextlib.suppress(OSError):  # each event was flushed, or its failure has ended the batch
+            file.close()
 
 
 def request_from(arguments: argparse.Namespace) -> BatchRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.batch.inputs import Found, ignored_text
 from pipeline.console.progress import ProgressDisplay, duration_text
+from pipeline.errors import OutputClosedError, RunError
 from pipeline.labels import plural
 from pipeline.records import Clock
 from pipeline.settings.output_settings import ProgressMode
@@ -113,10 +115,17 @@ class BatchProgress(ProgressDisplay):
         return f"{fps:.1f} fps" + ("" if left_s is None else f", {duration_text(left_s)} left")
 
     def _write_event(self, what: str, fields: Mapping[str, Any]) -> None:
-        if self._events is not None:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        """Raises RunError."""
+        if self._events is None:
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        try:
             self._events.write(json.dumps({"time": now, "event": what, **fields}) + "\n")
             self._events.flush()
+        except OSError as error:
+            if self._events is sys.stdout and isinstance(error, BrokenPipeError):
+                raise OutputClosedError("nobody reads the events any more") from error
+            raise RunError(f"writing the events failed: {error.strerror or error}") from error
 
 
 def _numbers(state: BatchState) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 
 import pytest
 
@@ -138,6 +139,27 @@ def test_events_that_cannot_be_written(tmp_path, recordings, here, capsys):
     given = ["batch", str(recordings), "--output", str(tmp_path / "out"), "--events", str(tmp_path / "no" / "e")]
     assert main(given) == 2
     assert "--events" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_events_that_no_longer_fit_on_the_disk_end_the_batch_in_one_line(tmp_path, recordings, here, capsys):
+    given = ["batch", str(recordings), "--output", str(tmp_path / "out"), "--set", "output.min_free_bytes=0"]
+    assert main([*given, "--events", "/dev/full"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "stream_segment: error: writing the events failed: No space left on device"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no EPIPE")
+def test_events_that_nobody_reads_end_the_batch_without_a_word(tmp_path, recordings, here, capsys, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    given = ["batch", str(recordings), "--output", str(tmp_path / "out"), "--set", "output.min_free_bytes=0"]
+    stdout = open(writing, "w")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main([*given, "--events", "-"]) == 141
+    assert "error" not in capsys.readouterr().err
+    with contextlib.suppress(BrokenPipeError):
+        stdout.close()
 
 
 def test_a_page_shows_the_batch_while_it_runs(tmp_path, recordings, here, monkeypatch, capsys):
