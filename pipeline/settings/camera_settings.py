@@ -96,6 +96,8 @@ def values_of_camera(values: Mapping[str, Any], camera: CameraSettings) -> dict[
     """
     _check_sections(camera)
     merged = laid_over({key: value for key, value in values.items() if key != "cameras"}, camera.sections)
+    if not isinstance(merged.get("source"), Mapping | BaseModel | None):
+        return merged  # the field says what is wrong
     source = {
         **_plain(merged.get("source")),
         **dict.fromkeys(ADDRESSES),
@@ -113,7 +115,7 @@ def _check_sections(camera: CameraSettings) -> None:
         for key in ADDRESSES if section == "source" else ():
             if key in keys:
                 raise InputError(f"camera {camera.name}: source.{key} stands beside the name, as {key}")
-        shared = sorted(keys.keys() - OF_MODEL) if section == "model" else []
+        shared = sorted(map(str, keys.keys() - OF_MODEL)) if section == "model" else []
         if shared:
             raise InputError(
                 f"camera {camera.name}: model.{shared[0]} is a setting of the network, which all cameras share: set it "

@@ -77,6 +77,9 @@ HALL = {"name": "hall", "uri": "0"}
             "camera hall: overlay.mask_alpha: expected at most 1, got 3",
         ),
         ({"cameras": [HALL | {"overlay": 3}]}, "camera hall: overlay is a group of settings, got 3"),
+        ({"cameras": [HALL | {"source": 3}]}, "camera hall: source is a group of settings, got a value of type int"),
+        ({"cameras": [HALL | {"source": [{"fps": 5}]}]}, "camera hall: source is a group of settings, got a value of"),
+        ({"cameras": [HALL | {"model": {"max_dim": 512, 3: 4}}]}, "camera hall: model.3 is a setting of the network"),
         ({"cameras": [HALL | {"model": {"max_dim": 512}}]}, "camera hall: model.max_dim is a setting of the network"),
         ({"cameras": [HALL | {"window": {}}]}, "camera hall: window is a setting of the whole run"),
         ({"cameras": [HALL | {"cameras": []}]}, "camera hall: cameras is a setting of the whole run"),
@@ -115,6 +118,7 @@ def test_no_mistake_shows_a_secret():
         [HALL, {"name": "hall", "uri": SECRET}],
         [{"name": "x", "uri": [SECRET]}],
         [HALL | {"detect_uri": [SECRET]}],
+        [HALL | {"source": SECRET}],
         {"uri": SECRET},
     ):
         with pytest.raises(InputError) as caught:
