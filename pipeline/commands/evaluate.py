@@ -41,6 +41,7 @@ from pipeline.evaluation.shown import shown_objects
 from pipeline.evaluation.tables import PLOT_FORMATS, Measured, comparison_plot, comparison_table, tables
 from pipeline.file_names import user_path
 from pipeline.installation import program_name
+from pipeline.report.plots import check_library
 from pipeline.segmentation.mask_rcnn_segmenter import MaskRCNNSegmenter
 from pipeline.segmentation.weights_file import find_weights
 from pipeline.settings.loading import load_settings
@@ -185,6 +186,7 @@ def _combinations(settings: Settings, arguments: argparse.Namespace) -> list[Set
             raise InputError("--plot draws a comparison: give --models A,B, --engines or --precisions")
         if Path(arguments.plot).suffix not in PLOT_FORMATS:
             raise InputError(f"--plot {arguments.plot}: expected a name that ends in {', '.join(PLOT_FORMATS)}")
+        check_library("--plot")
     return found
 
 

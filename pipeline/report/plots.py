@@ -33,12 +33,12 @@ _THEME = {_TEXT: "var(--soft)", _GRID: "var(--line)", _GAP: "var(--card)"}
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
-def check_library() -> None:
-    """Raises InputError if Matplotlib is not installed."""
+def check_library(what: str = "the page") -> None:
+    """Raises InputError if Matplotlib, which `what` needs, is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError(f"the page needs Matplotlib: {install_command('report')}") from None
+        raise InputError(f"{what} needs Matplotlib: {install_command('report')}") from None
 
 
 def css_color(color_bgr: ColorBgr) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 
 import cv2
 import numpy as np
@@ -237,6 +238,14 @@ def test_mistakes_in_a_comparison(capsys, monkeypatch, dataset, arguments, messa
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_without_matplotlib_a_comparison_with_a_plot_does_not_begin(capsys, monkeypatch, dataset):
+    monkeypatch.setattr(command.MaskRCNNSegmenter, "of", lambda settings: pytest.fail("it began"))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = run_main(capsys, *dataset, "--precisions", "float32,int8", "--plot", "plot.png")
+    assert (code, out) == (2, "")
+    assert "--plot needs Matplotlib: pip install" in err
 
 
 def test_where_nothing_can_be_measured_the_first_reason_is_the_error(capsys, monkeypatch, dataset, known):
