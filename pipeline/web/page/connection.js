@@ -62,8 +62,9 @@ export function listen(on) {
     events.close();
     let refused = "";
     try {
-      const answer = await fetch("api/status", { cache: "no-store" });
-      if (!answer.ok) refused = (await answer.json()).error;
+      const answer = await fetch("api/events", { cache: "no-store" }); // an EventSource does not tell why it failed
+      if (answer.ok) await answer.body.cancel();
+      else refused = (await answer.json()).error;
     } catch {
       // the server is gone
     }

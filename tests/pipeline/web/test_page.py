@@ -202,6 +202,19 @@ def test_the_token_in_the_address_opens_the_page_and_vanishes_from_the_address(t
         asyncio.run(with_token(run))
 
 
+def test_a_page_that_finds_all_places_taken_says_so_until_one_is_free(tmp_path):
+    async def everything(run):
+        feed = run.sink.feed
+        async with browser_page(BROWSER, tmp_path / "profile") as page:
+            with feed.listeners.watching(), feed.pictures.watching():
+                await page.open(run.url)
+                await page.until(f"{STATE}.textContent === 'the limit of 1 viewers is reached (serve.max_viewers)'")
+            await page.until(f"{STATE}.textContent === 'Live'")
+
+    with served(serve={"max_viewers": 1}) as run:
+        asyncio.run(everything(run))
+
+
 def tile(camera, expression):
     return f"document.querySelector('[data-camera={camera}]'){expression}"
 
