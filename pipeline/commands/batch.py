@@ -275,7 +275,9 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     """Defaults, config.yaml, the user's settings file, the command line. Raises InputError."""
     given = user_path(arguments.config, "--config") if arguments.config else None
     shipped = shipped_file("config.yaml")
-    return load_settings(given or (shipped if shipped.is_file() else None), overrides_from(arguments))
+    # the sub-stream in a file is that of the camera in it
+    overrides = {("source", "detect_uri"): ("INPUT", None), **overrides_from(arguments)}
+    return load_settings(given or (shipped if shipped.is_file() else None), overrides)
 
 
 def place_from(arguments: argparse.Namespace, settings: Settings) -> Place:

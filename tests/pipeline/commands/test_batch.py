@@ -55,6 +55,12 @@ def test_what_a_command_line_asks_for(tmp_path):
     assert (default.outputs, default.split) == (("video", "detections"), AUTO_SPLIT)
 
 
+def test_the_sub_stream_of_a_camera_in_the_settings_file_is_left_out(tmp_path):
+    file = tmp_path / "camera.yaml"
+    file.write_text("source: {uri: rtsp://cam/main, detect_uri: rtsp://cam/sub}")
+    assert request("in", "--output", "out", "--config", str(file)).settings.source.detect_uri is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
