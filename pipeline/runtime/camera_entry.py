@@ -55,7 +55,7 @@ class CameraEntry:
         settings: its own, complete.
         host: the run.
         wall_clock: local time, for texts.
-        has_run: whether the run had a camera of this name before, whose recordings stay.
+        is_successor: whether a camera of this name has run before, whose recordings stay.
 
     Attributes:
         name, weight: of the camera.
@@ -71,7 +71,7 @@ class CameraEntry:
         settings: Settings,
         host: CameraHost,
         wall_clock: Callable[[], datetime] = datetime.now,
-        has_run: bool = False,
+        is_successor: bool = False,
     ) -> None:
         self.name, self.weight, self.settings = camera.name, camera.weight, settings
         self.enabled = False
@@ -79,7 +79,7 @@ class CameraEntry:
         self.summaries: list[RunSummary] = []
         self._host = host
         self._wall_clock = wall_clock
-        self._has_run = has_run
+        self._is_successor = is_successor
         self._stream: Stream | None = None
         self._stage: Stage | None = None
         self._offline_since: datetime | None = None
@@ -116,6 +116,11 @@ class CameraEntry:
         return self._stage is not None and self._stage.running
 
     @property
+    def has_run(self) -> bool:
+        """Whether it has been started, or a camera of its name before it."""
+        return self._is_successor or self._stage is not None
+
+    @property
     def live(self) -> bool:
         """Whether the newest frame wins, rather than every frame being processed; True until that is known."""
         return self._stream is None or not self._stream.opened or self._stream.plan.live
@@ -143,7 +148,7 @@ class CameraEntry:
     def prepare(self) -> None:
         """Make the stream of the next run. Raises InputError if its source is not there."""
         settings = self.settings
-        if self._has_run or self._stage is not None:  # what an earlier run has recorded stays
+        if self.has_run:  # what an earlier run has recorded stays
             output = settings.output.model_copy(update={"overwrite": False})
             settings = settings.model_copy(update={"output": output})
         self._stream = self._host.make_stream(self, settings)

@@ -89,10 +89,10 @@ class Cameras(CameraHost, ClosingRun):
         self._hands_over = False
         self._begun = threading.Event()
         self._lock = threading.RLock()
+        self._removed: set[str] = set()
         # No Events: the lock of one would block a signal handler that interrupts a thread inside it.
         self._stopping = self._stopped = False
         self._changing = 0
-        self._removed: set[str] = set()
         self._opened_at_s: float | None = None
         self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
@@ -270,7 +270,7 @@ class Cameras(CameraHost, ClosingRun):
             own = {each.name: settings_of(settings, each) for each in settings.cameras}
             check_outputs(own)
             self._network.check(added.name, own[added.name])
-            entry = CameraEntry(added, own[added.name], self, has_run=added.name.casefold() in self._removed)
+            entry = CameraEntry(added, own[added.name], self, is_successor=added.name.casefold() in self._removed)
             entry.prepare()
             entries = {**self.entries, added.name: entry}
             self.settings, self.entries = settings, {each.name: entries[each.name] for each in settings.cameras}
@@ -287,7 +287,8 @@ class Cameras(CameraHost, ClosingRun):
         self._check_opened()
         with self._lock:
             entry = self._disable(camera)
-            self._removed.add(camera.casefold())
+            if entry.has_run:
+                self._removed.add(camera.casefold())
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
             self.entries = {name: each for name, each in self.entries.items() if name != camera}
         entry.join()
