@@ -55,7 +55,7 @@ class CameraEntry:
         settings: its own, complete.
         host: the run.
         wall_clock: local time, for texts.
-        is_successor: whether a camera of this name has run before, whose recordings stay.
+        predecessor: the last camera of this name that has run, whose recordings stay.
 
     Attributes:
         name, weight: of the camera.
@@ -71,7 +71,7 @@ class CameraEntry:
         settings: Settings,
         host: CameraHost,
         wall_clock: Callable[[], datetime] = datetime.now,
-        is_successor: bool = False,
+        predecessor: CameraEntry | None = None,
     ) -> None:
         self.name, self.weight, self.settings = camera.name, camera.weight, settings
         self.enabled = False
@@ -79,13 +79,13 @@ class CameraEntry:
         self.summaries: list[RunSummary] = []
         self._host = host
         self._wall_clock = wall_clock
-        self._is_successor = is_successor
+        self._is_successor = predecessor is not None
         self._stream: Stream | None = None
         self._stage: Stage | None = None
         self._offline_since: datetime | None = None
         self._stopped: Stream | None = None
         self._not_run = RunView(RunLedger(), Controls(settings.overlay), time.monotonic)
-        self._recorded: list[Recording] = []
+        self._recorded = [] if predecessor is None else list(predecessor._recordings())
 
     # -- for viewers --------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class Cameras(CameraHost, ClosingRun):
         self._hands_over = False
         self._begun = threading.Event()
         self._lock = threading.RLock()
-        self._removed: set[str] = set()
+        self._removed: dict[str, CameraEntry] = {}
         # No Events: the lock of one would block a signal handler that interrupts a thread inside it.
         self._stopping = self._stopped = False
         self._changing = 0
@@ -270,7 +270,7 @@ class Cameras(CameraHost, ClosingRun):
             own = {each.name: settings_of(settings, each) for each in settings.cameras}
             check_outputs(own)
             self._network.check(added.name, own[added.name])
-            entry = CameraEntry(added, own[added.name], self, is_successor=added.name.casefold() in self._removed)
+            entry = CameraEntry(added, own[added.name], self, predecessor=self._removed.get(added.name.casefold()))
             entry.prepare()
             entries = {**self.entries, added.name: entry}
             self.settings, self.entries = settings, {each.name: entries[each.name] for each in settings.cameras}
@@ -288,7 +288,7 @@ class Cameras(CameraHost, ClosingRun):
         with self._lock:
             entry = self._disable(camera)
             if entry.has_run:
-                self._removed.add(camera.casefold())
+                self._removed[camera.casefold()] = entry
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
             self.entries = {name: each for name, each in self.entries.items() if name != camera}
         entry.join()

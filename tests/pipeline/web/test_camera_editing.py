@@ -133,6 +133,19 @@ def test_the_last_camera_that_runs_gets_another_source_and_the_run_goes_on(monke
         assert names(run) == ["hall", "gate"]
 
 
+def test_recordings_of_a_camera_stay_when_it_is_changed(tmp_path):
+    with served_cameras("hall", "gate", serve={"edit_cameras": True}, output={"record_dir": str(tmp_path)}) as run:
+        run.until_state("hall", "")
+        for count in (1, 2):
+            run.post("/cameras/hall/api/recording", {"on": True})
+            run.until(lambda: run.json("/cameras/hall/api/status")["recording"]["file"] is not None)
+            assert run.post("/api/cameras/change", {"camera": "hall", "weight": 2.0})[0] == 200
+            listed = run.json("/cameras/hall/api/recordings")["recordings"]
+            assert [one["writing"] for one in listed] == [False] * count
+            run.until_state("hall", "")
+        assert sorted(one["name"] for one in listed) == sorted(path.name for path in tmp_path.iterdir())
+
+
 def camera_of(run, name):
     (one,) = [camera for camera in run.cameras.settings.cameras if camera.name == name]
     return one
