@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +120,7 @@ def read_calibration(weights: Path) -> Calibration:
         CalibrationFault: there is none, it cannot be read, or it belongs to other weights.
     """
     digest = remembered_sha256(weights)
-    path = next((path for path in _places(weights, digest) if path.is_file()), None)
+    path = next((path for path in _places(weights, digest) if os.path.isfile(path)), None)
     if path is None:
         raise CalibrationFault(f"int8 is not prepared for {weights}: run the command optimize")
     try:

@@ -174,7 +174,7 @@ def get_weights(model: PublishedModel, folder: Path, settings: DownloadSettings,
     if model.url is None:
         return find_weights(model.name).path
     target, published = folder / model.local_name, folder / model.file_name
-    if target.exists():
+    if os.path.exists(target):
         problem = _problem_of(model, target)
         if problem is None:
             logger.info("%s is already there and complete", target)

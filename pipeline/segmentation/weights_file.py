@@ -53,7 +53,7 @@ def find_weights(explicit: str | None) -> WeightsChoice:
         path = model_path(MODELS[name])
         if path is not None:
             return WeightsChoice(path, reason)
-    others = sorted(folder.glob("*.h5")) if folder.is_dir() else []
+    others = sorted(folder.glob("*.h5")) if os.path.isdir(folder) else []
     if len(others) == 1:
         return WeightsChoice(others[0], "the only one in the weights folder")
     found = f"{len(others)} files lie there, name one with --weights" if others else "there is none"
@@ -67,7 +67,7 @@ def model_path(model: PublishedModel) -> Path | None:
     """
     folders = [weights_dir()] if model.url else [weights_dir(), shipped_file("weights")]
     paths = [folder / name for folder in folders for name in (model.local_name, model.file_name)]
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def coco_hint() -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import openvino
@@ -209,6 +210,22 @@ def test_a_folder_that_cannot_be_written_leaves_the_users_cache(weights, monkeyp
     weights.write_bytes(b"others")
     with pytest.raises(CalibrationFault, match="not prepared"):
         read_calibration(weights)
+
+
+def test_a_cache_that_may_not_be_read_holds_none(weights, tmp_path, monkeypatch):
+    """Such as root's, for a service whose HOME is left as it was."""
+    stat = os.stat
+
+    def refuses(path, **options):
+        if str(path).startswith(str(tmp_path / "cache")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuses)
+    with pytest.raises(CalibrationFault, match="int8 is not prepared"):
+        read_calibration(weights)
+    write_calibration(weights, Calibration({"features_body": CHANGES}))
+    assert len(read_calibration(weights).parts["features_body"]) == 3
 
 
 def test_other_weights_under_the_same_name_do_not_get_it(weights):

@@ -1,5 +1,7 @@
 """Which weight file a run takes, in the order of preference, and what it says when there is none."""
 
+import os
+
 import pytest
 
 from pipeline import installation
@@ -49,6 +51,25 @@ def test_none_says_how_to_get_some(folder):
     assert str(folder) in text
     assert "stream-segment weights get coco" in text
     assert f"put {COCO_NAME} there by hand" in text
+
+
+def test_a_folder_that_may_not_be_read_holds_none(installed, tmp_path, monkeypatch):
+    """Such as the cache of root, for a service whose HOME is left as it was."""
+    shipped = installed / "pipeline" / "data" / "weights"
+    shipped.mkdir(parents=True)
+    put(shipped, SHIPPED_NAME)
+    stat = os.stat
+
+    def refuses(path, **options):
+        if str(path).startswith(str(tmp_path / "cache")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuses)
+    assert find_weights(None).path == shipped / SHIPPED_NAME
+    (shipped / SHIPPED_NAME).unlink()
+    with pytest.raises(InputError, match="weights get coco"):
+        find_weights(None)
 
 
 def test_several_strangers_are_not_guessed_between(folder):
