@@ -8,6 +8,7 @@ graphs are written from the exported ones and from this, without a quantization 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -113,14 +114,18 @@ def calibration_path(weights: Path) -> Path:
     return weights.with_name(weights.stem + SUFFIX)
 
 
+def found_calibration(weights: Path) -> Path | None:
+    """The file that is read for a weight file: in the user's cache, or else beside it; None if there is neither."""
+    return next((path for path in _places(weights, remembered_sha256(weights)) if os.path.isfile(path)), None)
+
+
 def read_calibration(weights: Path) -> Calibration:
-    """The calibration of a weight file: from beside it, or from the user's cache.
+    """The calibration of a weight file, see `found_calibration`.
 
     Raises:
         CalibrationFault: there is none, it cannot be read, or it belongs to other weights.
     """
-    digest = remembered_sha256(weights)
-    path = next((path for path in _places(weights, digest) if os.path.isfile(path)), None)
+    digest, path = remembered_sha256(weights), found_calibration(weights)
     if path is None:
         raise CalibrationFault(f"int8 is not prepared for {weights}: run the command optimize")
     try:
@@ -138,6 +143,8 @@ def read_calibration(weights: Path) -> Calibration:
 
 def write_calibration(weights: Path, calibration: Calibration) -> Path:
     """Write the calibration of a weight file beside it, or into the user's cache where that cannot be written.
+
+    The cache comes first when it is read, since what lies beside the weights may be older and not writable.
 
     Returns:
         The file.
@@ -161,13 +168,15 @@ def write_calibration(weights: Path, calibration: Calibration) -> Path:
     arrays["index"] = np.frombuffer(json.dumps(index).encode(), np.uint8)
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    beside, cached = _places(weights, digest)
+    cached, beside = _places(weights, digest)
     try:
         write_whole(beside, content.getvalue())
     except OSError:
         cached.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cached, content.getvalue())
         return cached
+    with contextlib.suppress(OSError):
+        cached.unlink()
     return beside
 
 
@@ -271,7 +280,8 @@ def apply_changes(model: Any, changes: Sequence[Change]) -> None:
 
 
 def _places(weights: Path, digest: str) -> tuple[Path, Path]:
-    return calibration_path(weights), user_cache() / "int8" / f"{digest[:32]}.npz"
+    """In the order in which they are read."""
+    return user_cache() / "int8" / f"{digest[:32]}.npz", calibration_path(weights)
 
 
 def _entry(change: Change, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mrcnn.engines.calibration import found_calibration
 from mrcnn.weights.digest import sha256_of
 from pipeline.errors import InputError
 from pipeline.installation import ROOT
@@ -64,15 +65,17 @@ def depends_on(settings: Settings, outputs: tuple[str, ...]) -> dict[str, Any]:
     weights = find_weights(settings.model.weights).path
     paths = {
         "weights": weights,
-        "calibration": weights.with_name(f"{weights.stem}.int8.npz"),
         "labels": settings.model.labels,
         "background": settings.background.picture,
     }
+    files = {kind: _digest(Path(path)) for kind, path in paths.items() if path is not None}
+    calibration = found_calibration(weights)
+    files["calibration"] = None if calibration is None else _digest(calibration)
     return {
         "format": FORMAT,
         "outputs": list(outputs),
         "settings": settings.model_dump(mode="json", exclude=_NOT_PART),
-        "files": {kind: _digest(Path(path)) for kind, path in paths.items() if path is not None},
+        "files": files,
         "versions": versions(),
     }
 

@@ -228,6 +228,28 @@ def test_a_cache_that_may_not_be_read_holds_none(weights, tmp_path, monkeypatch)
     assert len(read_calibration(weights).parts["features_body"]) == 3
 
 
+def test_one_in_the_users_cache_replaces_what_lies_beside_read_only_weights(weights, monkeypatch):
+    from mrcnn.engines import calibration
+
+    def kept():
+        return len(read_calibration(weights).parts["features_body"])
+
+    written = calibration.write_whole
+
+    def refuses(path, content):
+        if path.parent == weights.parent:
+            raise PermissionError(13, "Permission denied")
+        written(path, content)
+
+    write_calibration(weights, Calibration({"features_body": CHANGES}))
+    with monkeypatch.context() as patched:
+        patched.setattr(calibration, "write_whole", refuses)
+        path = write_calibration(weights, Calibration({"features_body": CHANGES[:2]}))
+    assert (path.parent.name, kept()) == ("int8", 2)
+    assert write_calibration(weights, Calibration({"features_body": CHANGES[:1]})) == calibration_path(weights)
+    assert (path.exists(), kept()) == (False, 1)
+
+
 def test_other_weights_under_the_same_name_do_not_get_it(weights):
     write_calibration(weights, Calibration({"features_body": CHANGES}))
     weights.write_bytes(b"other weights")

@@ -1,6 +1,7 @@
 """What the results of a batch depend on, and what is said when that has changed."""
 
 import copy
+import hashlib
 import socket
 
 import pytest
@@ -56,6 +57,16 @@ def test_other_content_of_a_file_of_the_same_name(weights, tmp_path):
         check_unchanged(before, made(weights), tmp_path)
     weights.write_bytes(b"weights")
     weights.with_name("net.int8.npz").write_bytes(b"ranges")
+    with pytest.raises(InputError, match=r"files\.calibration was not set and is"):
+        check_unchanged(before, made(weights), tmp_path)
+
+
+def test_a_calibration_in_the_users_cache_counts(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("mrcnn.engines.calibration.user_cache", lambda: tmp_path / "cache")
+    before = made(weights)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "cache" / "int8").mkdir(parents=True)
+    (tmp_path / "cache" / "int8" / f"{digest[:32]}.npz").write_bytes(b"ranges")
     with pytest.raises(InputError, match=r"files\.calibration was not set and is"):
         check_unchanged(before, made(weights), tmp_path)
 
