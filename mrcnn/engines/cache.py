@@ -99,6 +99,13 @@ def cache_folder(weights: Path, config: Config) -> Path:
         return user_cache() / "engines" / name  # writing to it will fail with the reason
 
 
+def writable_folder(inner: Path) -> Path:
+    """A folder inside of a `cache_folder`, or its counterpart in the user's cache if that may only be read."""
+    if _is_writable(inner.parent):
+        return inner
+    return user_cache() / "engines" / inner.parent.name / inner.name
+
+
 def check_persistent(folder: Path, weights: Path) -> None:
     """Raise EngineError if this `cache_folder` of a weight file is the temporary folder."""
     if folder.parent.name.startswith(_TEMPORARY):
@@ -125,8 +132,9 @@ def read(folder: Path, version: str) -> dict[str, Path]:
         CacheFault: the folder is missing or of another version, or a file is missing, truncated or changed.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise CacheFault(f"{folder} has no {MANIFEST}: incomplete" if folder.is_dir() else f"{folder} does not exist")
+    if not os.path.isfile(path):
+        is_there = os.path.isdir(folder)
+        raise CacheFault(f"{folder} has no {MANIFEST}: incomplete" if is_there else f"{folder} does not exist")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         written_by, files = str(manifest["version"]), dict(manifest["files"])

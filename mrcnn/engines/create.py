@@ -245,10 +245,11 @@ def int8_parts(weights: Path, folder: Path, parts: Mapping[str, Path]) -> dict[s
     """
     from mrcnn.engines.openvino_runtime import quantizable_models, save_models
 
-    calibration, target = read_calibration(weights), folder / INT8_FOLDER
+    calibration, beside = read_calibration(weights), folder / INT8_FOLDER
     version = f"{INT8_VERSION} {calibration.digest}"
-    with contextlib.suppress(cache.CacheFault):
-        return cache.read(target, version)
+    for target in (beside, cache.writable_folder(beside)):
+        with contextlib.suppress(cache.CacheFault):
+            return cache.read(target, version)
     models = quantizable_models(parts)
     for name, changes in calibration.parts.items():
         apply_changes(models[name], changes)

@@ -292,6 +292,18 @@ def test_int8_graphs_that_cannot_be_written(tiny_files, monkeypatch):
         create.int8_parts(weights, cache.cache_folder(weights, config), parts)
 
 
+def test_int8_graphs_go_to_the_users_cache_where_the_exported_ones_may_only_be_read(tiny_files, tmp_path, monkeypatch):
+    weights, config = tiny_files
+    parts, folder = exported_parts(weights, config), cache.cache_folder(weights, config)
+    monkeypatch.setattr(create, "read_calibration", lambda path: Calibration({}, digest="1"))
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != folder)
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path)
+    assert create.int8_parts(weights, folder, parts) == {}
+    assert (tmp_path / "engines" / folder.name / "int8" / cache.MANIFEST).is_file()
+    monkeypatch.setattr(openvino_runtime, "quantizable_models", lambda _: pytest.fail("it is written again"))
+    assert create.int8_parts(weights, folder, parts) == {}
+
+
 MISSING = [
     (create_openvino_engine, "openvino", "float32", "the engine openvino is unavailable.*pip install openvino"),
     (create_onnx_engine, "onnxruntime", "float32", "the engine onnx is unavailable.*pip install onnxruntime"),
