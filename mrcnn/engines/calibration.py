@@ -15,6 +15,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,12 @@ TIES = 1 - 1e-6
 
 ACTIVATION, WEIGHTS, CONSTANT = "activation", "weights", "constant"
 """Kinds of `Change`."""
+
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise for damaged files."""
 
 _COUNTED = re.compile(r"[A-Z]\w*_[0-9]+")
 """Names that OpenVINO makes up, such as Reshape_1531: another number in every process."""
@@ -137,7 +144,7 @@ def read_calibration(weights: Path) -> Calibration:
                 raise CalibrationFault(f"{path} belongs to other weights or to another version of this program")
             parts = {part: [_change(one, stored) for one in changes] for part, changes in index["parts"].items()}
             return Calibration(parts, dict(index["facts"]), str(index["digest"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise CalibrationFault(f"{path} cannot be read ({error})") from None
 
 

@@ -285,6 +285,26 @@ def test_damaged_files_are_one_line(weights, content):
         read_calibration(weights)
 
 
+def foreign_block(content):
+    """Deflate has no blocks of type 3."""
+    name = content.index(b"index.npy")
+    content[name + len(b"index.npy") + content[name - 2]] = 0xFF  # behind the extra field
+
+
+def encrypted(content):
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # in the flags of a directory entry
+
+
+@pytest.mark.parametrize("damage", [foreign_block, encrypted])
+def test_a_changed_byte_is_one_line(weights, damage):
+    write_calibration(weights, Calibration({"features_body": CHANGES}))
+    content = bytearray(calibration_path(weights).read_bytes())
+    damage(content)
+    calibration_path(weights).write_bytes(content)
+    with pytest.raises(CalibrationFault, match=r"^[^\n]*net\.int8\.npz cannot be read \([^\n]*\)$"):
+        read_calibration(weights)
+
+
 def test_a_huge_file_is_not_read(weights, monkeypatch):
     from mrcnn.engines import calibration
 
