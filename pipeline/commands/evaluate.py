@@ -217,7 +217,8 @@ def _measure(settings: Settings, truth: GroundTruth, arguments: argparse.Namespa
             on_image=lambda done, _: progress.set(done),
         )
         choice, description = segmenter.choice, segmenter.description
-    return Measured(_name_of(settings), choice.engine.value, choice.precision.value, description, evaluation)
+    name = _name_of(settings, arguments.models)
+    return Measured(name, choice.engine.value, choice.precision.value, description, evaluation)
 
 
 def _measure_or_say_why(settings: Settings, truth: GroundTruth, arguments: argparse.Namespace) -> Measured:
@@ -225,8 +226,8 @@ def _measure_or_say_why(settings: Settings, truth: GroundTruth, arguments: argpa
     try:
         return _measure(settings, truth, arguments)
     except InputError as error:
-        model = settings.model
-        return Measured(_name_of(settings), model.engine.value, model.precision.value, reason=str(error))
+        model, name = settings.model, _name_of(settings, arguments.models)
+        return Measured(name, model.engine.value, model.precision.value, reason=str(error))
 
 
 def _print_shown(lines: Sequence[Measured], truth: GroundTruth, score: float | None) -> list[dict[str, Any]]:
@@ -262,9 +263,13 @@ def _print_differences(lines: Sequence[Measured], truth: GroundTruth) -> list[di
     return records
 
 
-def _name_of(settings: Settings) -> str:
+def _name_of(settings: Settings, models: Sequence[str]) -> str:
+    """A model's name, or that of its file; the whole path where several of the compared files have that name."""
     weights = settings.model.weights
-    return weights if weights is not None and weights in MODELS else find_weights(weights).path.name
+    if weights is None or weights in MODELS:
+        return weights or find_weights(weights).path.name
+    name = Path(weights).name
+    return name if len({one for one in models if Path(one).name == name}) < 2 else weights
 
 
 def settings_from(arguments: argparse.Namespace, combination: Overrides | None = None) -> Settings:

@@ -221,6 +221,17 @@ def test_several_models_are_compared(capsys, monkeypatch, dataset, tmp_path):
     assert out.endswith(f"written: {target}\nwritten: {plot}\n")
 
 
+def test_files_of_the_same_name_are_told_apart(capsys, monkeypatch, dataset, known, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "best.h5").write_bytes(b"weights")
+    code, out, _ = run_main(capsys, *dataset, "--models", "a/best.h5,b/best.h5,some.h5", "--plot", "plot.svg")
+    assert code == 0
+    assert "b/best.h5, openvino, float32: mask AP +0.0000 against a/best.h5, openvino, float32, " in out
+    assert "some.h5, openvino, float32: mask AP +0.0000 against a/best.h5, openvino, float32, " in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
