@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import itertools
 import logging
 import statistics
 import sys
@@ -132,8 +133,9 @@ def run(argv: Sequence[str]) -> int:
         calibration = _bounded(model, calibration, arguments.most_loss / 100, compare)
     facts = dict(calibration.facts)
     known = {image.tobytes() for image in images}
-    others = (image for image in spread_frames(settings.source, arguments.check) if image.tobytes() not in known)
-    facts |= _compared(settings.model, others)
+    spread = spread_frames(settings.source, arguments.check + len(images))
+    others = (image for image in spread if image.tobytes() not in known)
+    facts |= _compared(settings.model, itertools.islice(others, arguments.check))
     if truth is not None:
         compare = compare or _Comparison(settings.model, truth, arguments.images)
         facts |= compare.facts()

@@ -125,6 +125,14 @@ def test_enough_frames_whose_objects_match_make_int8_admissible(
     assert ("runs with precision auto take int8 where it is the fastest" in out) is admissible
 
 
+@pytest.mark.parametrize("check", [2, 3])
+def test_as_many_other_frames_are_compared_as_is_asked_for(capsys, known, photographs, seeded_small_weights, check):
+    """Frames that are calibrated on are not among them, the first one for instance."""
+    asked = ("--source", photographs, "--weights", seeded_small_weights, "--frames", "4", "--check", check)
+    assert run_main(capsys, *asked)[0] == 0
+    assert known[3][-1].facts["frames"] == check
+
+
 def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_small_weights):
     known[2].update(float32=0, int8=0)
     code, out, _ = run_main(capsys, "--source", photographs, "--weights", seeded_small_weights, "--frames", 4)
