@@ -71,6 +71,10 @@ class WrongFileError(Exception):
     """A file is not the expected one; the message says why."""
 
 
+class _NotOfferedError(WrongFileError):
+    """The server refuses, or offers another file, such as a login page; what was received before is not affected."""
+
+
 class _ConnectionLost(Exception):
     """The server or the network failed in a way that may succeed when retried."""
 
@@ -144,11 +148,11 @@ def fetch_weights(model: PublishedModel, target: Path, listener: Listener, setti
             os.replace(part, target)
         else:
             convert_published(model, part, target)
+    except (_ConnectionLost, _NotOfferedError) as error:
+        raise _failure(model, url, target, f"{error}{_kept(download)}") from None
     except (WrongFileError, WeightsError) as error:
         _discard(part)
         raise _failure(model, url, target, str(error)) from None
-    except _ConnectionLost as error:
-        raise _failure(model, url, target, f"{error}{_kept(download)}") from None
     finally:
         _drop_if_empty(part)
     _discard(part)
@@ -288,11 +292,11 @@ class _Download:
                 raise _ConnectionLost(f"{text} to a resumed download") from None
             if error.code in RETRIED_STATUS:
                 raise _ConnectionLost(text) from None
-            raise WrongFileError(text) from None
+            raise _NotOfferedError(text) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError):
-                raise WrongFileError(f"its certificate cannot be verified ({reason.verify_message})") from None
+                raise _NotOfferedError(f"its certificate cannot be verified ({reason.verify_message})") from None
             cause = getattr(reason, "strerror", None) or reason or type(error).__name__
             raise _ConnectionLost(f"no connection ({cause})") from None
 
@@ -309,7 +313,7 @@ class _Download:
         if not self._is_size(length):
             kind = response.headers.get("Content-Type", "unknown type")
             offered = f"{int(length):,} bytes" if length.isdecimal() else repr(length)
-            raise WrongFileError(f"expected {self.size:,} bytes, the server offers {offered} ({kind})")
+            raise _NotOfferedError(f"expected {self.size:,} bytes, the server offers {offered} ({kind})")
         return 0
 
     def _is_size(self, announced: str) -> bool:

@@ -156,6 +156,18 @@ def test_a_page_of_another_length_is_refused_before_it_is_fetched(fetch, server)
     assert names(fetch.folder) == []
 
 
+@pytest.mark.parametrize("status", [403, None], ids=["refused", "a login page"])
+def test_what_the_server_does_not_offer_any_more_leaves_the_part(fetch, server, status):
+    server.cuts, server.statuses = [2000], [None, status]
+    fetch.listener.note = lambda _: setattr(server, "ranges", False) or setattr(server, "data", b"<html>log in</html>")
+    with pytest.raises(DownloadError, match=r"the server (answers 403|offers 19 bytes) .*; 2,000 of .* bytes are kept"):
+        fetch()
+    assert (fetch.folder / f"{NAME}.part").read_bytes() == GOOD[:2000]
+    server.data, server.ranges = GOOD, True
+    assert fetch().read_bytes() == GOOD
+    assert server.requests == [None, "bytes=2000-", "bytes=2000-"]
+
+
 @pytest.mark.parametrize(("data", "reason"), [(GOOD + b"x", "sends more than"), (GOOD[:-1], "connection ended after")])
 def test_lengths_that_the_server_does_not_tell_are_counted(fetch, server, data, reason):
     server.data, server.sends_length = data, False
