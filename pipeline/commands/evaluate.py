@@ -254,6 +254,9 @@ def _print_differences(lines: Sequence[Measured], truth: GroundTruth) -> list[di
         if line is first or line.evaluation is None or first.evaluation is None:
             continue
         both = [one for one in first.evaluation.classes.names if one in line.evaluation.classes.names]
+        if not any(record["category_id"] in both and not record["iscrowd"] for record in truth.annotations):
+            print(f"{line.name}: there is no object of a class that {first.name} has as well")
+            continue
         apart = paired_difference(truth.annotations, first.evaluation.found, line.evaluation.found, both)
         print(
             f"{line.name}: mask AP {apart.mean:+.4f} against {first.name}, 95 % interval {apart.low:+.4f} to "

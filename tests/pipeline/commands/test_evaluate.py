@@ -5,6 +5,9 @@ import json
 import os
 import sys
 
+
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -230,6 +233,23 @@ def test_files_of_the_same_name_are_told_apart(capsys, monkeypatch, dataset, kno
     assert code == 0
     assert "b/best.h5, openvino, float32: mask AP +0.0000 against a/best.h5, openvino, float32, " in out
     assert "some.h5, openvino, float32: mask AP +0.0000 against a/best.h5, openvino, float32, " in out
+
+
+def test_models_without_a_class_in_common(capsys, monkeypatch, dataset, tmp_path):
+    def make(settings):
+        segmenter = KnownSegmenter({})
+        segmenter.labels = ("BG", Path(settings.weights).stem)
+        return segmenter
+
+    paths = [tmp_path / name for name in ("person.h5", "dog.h5")]
+    for path in paths:
+        path.write_bytes(b"weights")
+    monkeypatch.setattr(command.MaskRCNNSegmenter, "of", make)
+    target = tmp_path / "numbers.json"
+    code, out, _ = run_main(capsys, *dataset, "--models", ",".join(map(str, paths)), "--json", target)
+    assert code == 0
+    assert "dog.h5, openvino, float32: there is no object of a class that person.h5, openvino, float32 has" in out
+    assert ["against_first" in one for one in json.loads(target.read_text(encoding="utf-8"))["results"]] == [False] * 2
 
 
 @pytest.mark.parametrize(
