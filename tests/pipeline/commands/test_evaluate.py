@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import sys
-
-
 from pathlib import Path
 
 import cv2
