@@ -27,7 +27,9 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.engines.base import EngineError
+from mrcnn.weights.converted import FORMAT as CONVERSION_FORMAT
 from mrcnn.weights.digest import sha256_of
+from mrcnn.weights.state_dict import is_foreign
 from mrcnn.weights.user_cache import temporary_cache, user_cache
 
 MANIFEST = "manifest.json"
@@ -79,7 +81,8 @@ def fingerprint(weights: Path, config: Config) -> str:
     stat = weights.stat()
     digest = hashlib.sha256(_weights_digest(weights, stat.st_size, stat.st_mtime_ns).encode())
     settings = {name: np.asarray(getattr(config, name)).tolist() for name in GRAPH_SETTINGS if hasattr(config, name)}
-    digest.update(json.dumps([FORMAT, settings], sort_keys=True).encode())
+    converted = [CONVERSION_FORMAT] if is_foreign(weights) else []
+    digest.update(json.dumps([FORMAT, settings, *converted], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 

@@ -28,7 +28,7 @@ from pipeline.commands.program import (
     set_up_logging,
     whole_number,
 )
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, RunError, StreamSegmentError
 from pipeline.evaluation.agreement import Agreement, mask_agreement
 from pipeline.evaluation.loss_bound import Trade, keep_until_within
 from pipeline.evaluation.scoring import Evaluation, GroundTruth, evaluate, image_paths, match_classes, read_ground_truth
@@ -39,6 +39,7 @@ from pipeline.segmentation.network_model import NetworkModel
 from pipeline.settings.loading import load_settings
 from pipeline.settings.messages import KeyPath
 from pipeline.settings.model_settings import EngineKind, ModelSettings, Precision
+from pipeline.settings.schema import Settings
 from pipeline.sources.factory import sample_frames, spread_frames
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ ENOUGH_MATCHES, MATCH_IOU = 0.97, 0.9
 """int8 may be chosen for its speed if this share of the objects on ENOUGH_FRAMES frames match, with this mask IoU …"""
 MOST_LOSS = 0.015
 """… or if annotated images exclude such a loss of mask AP, 0 … 1."""
+ENOUGH_IMAGES = 30
+"""The bootstrap's interval means little for fewer: that of a single image has no width."""
 MIN_SCORE = 0.03
 """Least score of detections that count in AP, as in `evaluate`."""
 
@@ -126,6 +129,18 @@ def run(argv: Sequence[str]) -> int:
     if len(images) < 2:
         raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
     calibration = _calibrated(model, images, settings.source.uri.name)
+    with _older_one_kept(model):
+        return _compare_and_write(model, calibration, images, settings, arguments, truth)
+
+
+def _compare_and_write(
+    model: NetworkModel,
+    calibration: Calibration,
+    images: Images,
+    settings: Settings,
+    arguments: argparse.Namespace,
+    truth: GroundTruth | None,
+) -> int:
     _write(model, calibration)
     compare = None
     if truth is not None and arguments.most_loss is not None:
@@ -144,6 +159,27 @@ def run(argv: Sequence[str]) -> int:
     print(f"int8 calibration: {path}")
     print(_verdict(facts))
     return 0
+
+
+@contextlib.contextmanager
+def _older_one_kept(model: NetworkModel) -> Iterator[None]:
+    """Bring back the calibration that was there before if the comparison of the new one is interrupted."""
+    from mrcnn.engines.calibration import found_calibration
+    from mrcnn.weights.whole_file import write_whole
+
+    before = found_calibration(model.weights.path)
+    content = b"" if before is None else before.read_bytes()
+    try:
+        yield
+    except StreamSegmentError:
+        raise  # it is written as its message says
+    except BaseException:
+        now = found_calibration(model.weights.path)
+        if now is not None and now != before:
+            now.unlink()
+        if before is not None:
+            write_whole(before, content)
+        raise
 
 
 def _with(model: ModelSettings, precision: Precision) -> ModelSettings:
@@ -263,7 +299,7 @@ def _bounded(model: NetworkModel, calibration: Calibration, most_loss: float, co
 
 def _is_admissible(facts: Mapping[str, Any]) -> bool:
     """Whether int8 is as good as float32 as far as its speed alone may choose it; see ENOUGH_MATCHES and MOST_LOSS."""
-    if "ap_interval" in facts and facts["ap_interval"][0] > -MOST_LOSS:
+    if facts.get("images", 0) >= ENOUGH_IMAGES and facts["ap_interval"][0] > -MOST_LOSS:
         return True
     total = facts["objects"] + facts["found"]
     return bool(facts["frames"] >= ENOUGH_FRAMES and total > 0 and 2 * facts["matched"] / total >= ENOUGH_MATCHES)
@@ -274,8 +310,8 @@ def _verdict(facts: Mapping[str, Any]) -> str:
         return "runs with precision auto take int8 where it is the fastest"
     return (
         "runs with precision auto do not take int8, --precision int8 does: that needs "
-        f"{ENOUGH_MATCHES:.0%} matching objects on {ENOUGH_FRAMES} frames (--source, --check), or annotated images "
-        f"that exclude a loss of {100 * MOST_LOSS:g} points of mask AP (--images, --annotations)"
+        f"{ENOUGH_MATCHES:.0%} matching objects on {ENOUGH_FRAMES} frames (--source, --check), or {ENOUGH_IMAGES} "
+        f"annotated images that exclude a loss of {100 * MOST_LOSS:g} points of mask AP (--images, --annotations)"
     )
 
 

@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from mrcnn.weights.checkpoint import Checkpoint, WeightsError, read_arrays, read_checkpoint
 from mrcnn.weights.digest import sha256_of
@@ -232,11 +233,19 @@ def _model_named(name: str) -> PublishedModel:
 def _mirror() -> str | None:
     """The user's mirror. Raises InputError if it is not the plain address of a folder, without repeating it."""
     mirror = os.environ.get(MIRROR_VARIABLE) or None
-    if mirror is not None and not re.fullmatch(r"https?://[^\s@?#]+", mirror):
+    if mirror is not None and not _is_plain(mirror):
         raise InputError(
             f"{MIRROR_VARIABLE} must be an address like https://host/folder, without user name, query or fragment"
         )
     return mirror
+
+
+def _is_plain(address: str) -> bool:
+    try:
+        urlsplit(address).port  # noqa: B018 - raises where host or port is no such thing
+    except ValueError:
+        return False
+    return address.isascii() and re.fullmatch(r"https?://[^\s@?#]+", address) is not None
 
 
 def _set_aside(path: Path) -> Path:

@@ -106,9 +106,11 @@ class EngineTrials:
             began_with = self._selection.choices[0]
             if known == choice or choice != began_with:  # what was preferred has failed
                 return [engine], choice
-            return [self._selection.make_another(known)], known
         trial = _Trial(self._selection, self._stopped, self._clock, images, windows)
         try:
+            if known is not None:
+                another = trial.made(known)
+                return ([engine], choice) if another is None else ([another], known)
             # The best of another canvas says which precision to begin with, not how many engines or threads.
             start = replace(choice, workers=1 if self._times_workers else choice.workers, threads=None)
             began = engine if start == choice else trial.made(start)

@@ -105,7 +105,7 @@ class Machine:
 
         try:
             return read_calibration(model.weights.path)
-        except CalibrationFault as fault:
+        except (CalibrationFault, OSError) as fault:
             logger.debug("%s", fault)
             return None
 
@@ -131,7 +131,9 @@ class Machine:
     def _measured(self, model: NetworkModel, key: str) -> Path:
         from mrcnn.engines.cache import cache_folder
 
-        return Path(cache_folder(model.weights.path, model.config)) / "measured" / f"{key}.json"
+        calibration = self._calibration(model)  # another one makes another int8 network
+        name = key if calibration is None else f"{key}-{calibration.digest[:8]}"
+        return Path(cache_folder(model.weights.path, model.config)) / "measured" / f"{name}.json"
 
     def onnx_providers(self) -> Sequence[str]:
         """What ONNX Runtime computes with: "tensorrt", "cuda", "cpu", fastest first. Raises EngineError."""

@@ -200,7 +200,12 @@ class CameraEditing:
         log.info("changed the camera %s, as a viewer of the page asked", old.name)
 
     def _remove(self, change: RemovedCamera) -> None:
-        self._cameras.remove(self._named(change.camera).name)
+        camera = self._named(change.camera)
+        if self._file is not None and len(self._cameras.settings.cameras) == 1:
+            raise RequestError(
+                409, "the last camera cannot be removed: a start without cameras would open one; disable it"
+            )
+        self._cameras.remove(camera.name)
         log.info("removed the camera %s, as a viewer of the page asked", change.camera)
 
     def _named(self, name: str) -> CameraSettings:

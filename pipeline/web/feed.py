@@ -34,7 +34,7 @@ class Feed:
         self._settings = settings
         self.monitor = RunMonitor(view, settings.stalled_after_s)
         self.pictures, self.listeners = Viewers(settings.max_viewers), Viewers(settings.max_viewers)
-        self.stills = Viewers(limit=4)
+        self.stills = Viewers(4, "{} snapshots are being taken: try again")
         self.ended = asyncio.Event()
 
     @property

@@ -110,7 +110,7 @@ class Site:
         try:
             return await handler(request)
         except TooManyViewers as error:
-            return json_response(503, error=f"the limit of {error} viewers is reached (serve.max_viewers)")
+            return json_response(503, error=str(error))
         except RequestError as error:
             return json_response(error.status, error=str(error))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class TooManyViewers(Exception):
-    """The limit of viewers, which its text is, is reached."""
+    """The limit of viewers is reached, as its text says."""
 
 
 class Viewers:
@@ -19,13 +19,15 @@ class Viewers:
 
     Args:
         limit: the largest number of simultaneous viewers.
+        reached: what one more is told; {} stands for the limit.
 
     Attributes:
         count: the current number of viewers; may be read from any thread.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, reached: str = "the limit of {} viewers is reached (serve.max_viewers)") -> None:
         self.limit = limit
+        self._reached = reached
         self._lock = threading.Lock()
         self.count = 0
         self._number = 0
@@ -58,7 +60,7 @@ class Viewers:
         """Counts as a viewer inside the block. Raises TooManyViewers."""
         with self._lock:
             if self.count >= self.limit:
-                raise TooManyViewers(self.limit)
+                raise TooManyViewers(self._reached.format(self.limit))
             self.count += 1
         try:
             yield

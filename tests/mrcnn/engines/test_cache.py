@@ -288,6 +288,15 @@ def test_fingerprint_follows_content_and_settings(weights):
     assert cache.fingerprint(weights, same) == cache.fingerprint(weights, Small())
 
 
+def test_fingerprint_follows_the_conversion_of_other_layouts(weights, monkeypatch):
+    ours, theirs = weights, weights.with_suffix(".pth")
+    theirs.write_bytes(b"PK\x03\x04, tensors")
+    before = [cache.fingerprint(path, Small()) for path in (ours, theirs)]
+    monkeypatch.setattr(cache, "CONVERSION_FORMAT", cache.CONVERSION_FORMAT + 1)
+    now = [cache.fingerprint(path, Small()) for path in (ours, theirs)]
+    assert (now[0] == before[0], now[1] == before[1]) == (True, False)
+
+
 def test_a_backbone_of_the_users_own_cannot_be_told_apart(weights):
     config = type("Own", (Small,), {"BACKBONE": staticmethod(lambda image: [])})()
     with pytest.raises(EngineError, match="register it in BACKBONES"):

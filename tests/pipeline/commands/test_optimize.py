@@ -125,6 +125,28 @@ def test_enough_frames_whose_objects_match_make_int8_admissible(
     assert ("runs with precision auto take int8 where it is the fastest" in out) is admissible
 
 
+def test_an_interrupted_comparison_leaves_the_calibration_that_was_there(
+    known, monkeypatch, photographs, seeded_small_weights
+):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def write(weights, made):
+        path.write_bytes(b"new")
+        return path
+
+    path = calibration.calibration_path(seeded_small_weights)
+    monkeypatch.setattr(calibration, "write_calibration", write)
+    monkeypatch.setattr(command, "_compared", interrupted)
+    asked = ["optimize", "--source", str(photographs), "--weights", str(seeded_small_weights), "--frames", "4"]
+    for before in (None, b"old"):
+        if before is not None:
+            path.write_bytes(before)
+        assert stream_segment.main(asked) == 130
+        assert (path.read_bytes() if path.exists() else None) == before
+    path.unlink()
+
+
 @pytest.mark.parametrize("check", [2, 3])
 def test_as_many_other_frames_are_compared_as_is_asked_for(capsys, known, photographs, seeded_small_weights, check):
     """Frames that are calibrated on are not among them, the first one for instance."""
@@ -141,12 +163,14 @@ def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_smal
     assert not known[3][-1].is_admissible
 
 
-@pytest.mark.parametrize(("low", "admissible"), [(-0.0149, True), (-0.0151, False)])
+@pytest.mark.parametrize(
+    ("images", "low", "admissible"), [(30, -0.0149, True), (30, -0.0151, False), (29, -0.0149, False)]
+)
 def test_annotated_images_decide_as_well(
-    capsys, known, monkeypatch, photographs, seeded_small_weights, tmp_path, low, admissible
+    capsys, known, monkeypatch, photographs, seeded_small_weights, tmp_path, images, low, admissible
 ):
     evaluation = SimpleNamespace(
-        images=2,
+        images=images,
         classes=SimpleNamespace(names={1: "person"}),
         found=(),
         by_area={"mask": {"all": SimpleNamespace(ap=0.3)}},
@@ -160,7 +184,7 @@ def test_annotated_images_decide_as_well(
     asked = ("--source", photographs, "--weights", seeded_small_weights, "--frames", "4")
     code, out, err = run_main(capsys, *asked, "--images", annotations.parent, "--annotations", annotations)
     assert code == 0, err
-    assert "mask AP on 2 images: float32 0.300, int8 0.300; difference -0.0020, 95 % interval -0.01" in out
+    assert f"mask AP on {images} images: float32 0.300, int8 0.300; difference -0.0020, 95 % interval -0.01" in out
     assert known[3][-1].is_admissible is admissible
     assert known[3][-1].facts["ap_interval"] == [low, 0.004]
 

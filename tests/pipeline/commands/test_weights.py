@@ -295,7 +295,16 @@ def test_mistakes_are_one_line(run, argv, message):
 
 
 @pytest.mark.parametrize(
-    "mirror", ["example.org/w", "file:///etc", "ftp://host/w", "http://joe:geheim@host/w", "http://host/?key=geheim"]
+    "mirror",
+    [
+        "example.org/w",
+        "file:///etc",
+        "ftp://host/w",
+        "http://joe:geheim@host/w",
+        "http://host/?key=geheim",
+        "http://[::1/w",
+        "http://höst/w",
+    ],
 )
 def test_a_mirror_that_is_no_folder_is_refused_and_not_repeated(run, monkeypatch, mirror):
     monkeypatch.setenv("STREAM_SEGMENT_WEIGHTS_MIRROR", mirror)

@@ -148,6 +148,16 @@ def test_another_canvas_is_measured_too_and_begins_with_what_was_best():
     assert chosen(machine, images=canvas(96, 64))[1].precision is Precision.BFLOAT16
 
 
+def test_what_was_best_for_another_canvas_and_fails_now_is_passed_over():
+    machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027})
+    chosen(machine)
+    machine.times["bfloat16", None] = 0.010
+    chosen(machine, images=canvas(96, 64))
+    machine.times["float32", None] = RuntimeError("out of memory")
+    first, choice = chosen(machine)
+    assert (first, choice.precision) == (("bfloat16", 1), Precision.BFLOAT16)
+
+
 def test_how_many_engines_and_threads_another_canvas_takes_is_measured_from_one_engine_on():
     machine = OtherMachine({("float32", None): 0.025, ("float32", 1): 0.020})
     machine.bfloat16 = False

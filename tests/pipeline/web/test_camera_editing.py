@@ -179,6 +179,14 @@ def test_what_may_be_shown_of_addresses_is_sent_to_those_who_may_change_them():
         assert shown(run) == [(None, None)]
 
 
+def test_the_last_camera_stays_where_changes_are_written_back(tmp_path):
+    with editable(tmp_path) as run:
+        assert run.post("/api/cameras/remove", {"camera": "hall"})[0] == 200
+        status, answer = run.post("/api/cameras/remove", {"camera": "gate"})
+        assert (status, names(run)) == (409, ["gate"])
+        assert "the last camera cannot be removed" in answer["error"]
+
+
 def test_variables_of_a_camera_stay_until_its_source_is_another(monkeypatch, tmp_path):
     monkeypatch.setenv("ROOF", "rtsp://user:secret-word@cam.lan/live")
     monkeypatch.setenv("ROOF_SUB", "rtsp://user:secret-word@cam.lan/sub")

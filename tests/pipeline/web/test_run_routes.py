@@ -1,5 +1,6 @@
 """Requests over real sockets to a run with real threads."""
 
+import contextlib
 import http.client
 import json
 
@@ -102,6 +103,14 @@ def test_viewers_beyond_the_limit_are_refused(run):
         assert status == 503
         assert json.loads(body) == {"error": "the limit of 2 viewers is reached (serve.max_viewers)"}
         assert run.status()["viewers"] == 2
+
+
+def test_snapshots_beyond_the_limit_are_refused(run):
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(run.sink.feed.stills.watching())
+        status, _, body = run.get("/snapshot.jpg")
+    assert (status, json.loads(body)) == (503, {"error": "4 snapshots are being taken: try again"})
 
 
 def test_events_begin_with_the_history_and_repeat_the_status(run):
