@@ -11,7 +11,7 @@ from pipeline.labels import plural
 from pipeline.report.markup import Markup, element, note, numbers, section, table
 from pipeline.report.pictures import PictureSource
 from pipeline.report.plots import clock_text
-from pipeline.report.sections import answer, counts_text, crossings_text, facts, sections, stays_text
+from pipeline.report.sections import answer, counts_text, crossings_text, facts, sections, stays_text, when
 from pipeline.report.statistics import LineCrossings, Recording, ZoneStays, summed
 from pipeline.version import __version__
 
@@ -32,7 +32,7 @@ class Row:
         name: of the recording.
         frames, duration: how many, and the seconds from the first to the last.
         counts: see `Recording.counts`.
-        most, most_at: the most at once, and when.
+        most, most_at: the most at once, and when, in words.
         lines, zones: by name.
     """
 
@@ -41,7 +41,7 @@ class Row:
     duration: float
     counts: Counter[str]
     most: int
-    most_at: float
+    most_at: str
     lines: Mapping[str, LineCrossings]
     zones: Mapping[str, ZoneStays]
 
@@ -54,7 +54,7 @@ class Row:
             duration=0.0 if recording.stills else recording.duration,
             counts=recording.counts,
             most=recording.most,
-            most_at=recording.most_at,
+            most_at=when(recording, recording.most_at),
             lines=recording.lines,
             zones=recording.zones,
         )
@@ -152,7 +152,7 @@ def _answer_of_several(report: Report) -> Markup:
     lines = [f"{counts_text(counts)} in {where}." if counts else f"Nothing was found in {where}."]
     busiest = max(report.rows, key=lambda row: row.most, default=None)
     if busiest is not None and busiest.most:
-        lines.append(f"At most {busiest.most} at once: {busiest.name} at {clock_text(busiest.most_at, 0.1)}.")
+        lines.append(f"At most {busiest.most} at once: {busiest.name} at {busiest.most_at}.")
     lines += [crossings_text(name, line) for name, line in summed(row.lines for row in report.rows).items()]
     lines += [stays_text(name, zone) for name, zone in summed(row.zones for row in report.rows).items()]
     failed = sum(problem.state == "failed" for problem in report.problems)
@@ -190,7 +190,7 @@ def _recordings(report: Report) -> Markup:
             row.name,
             counts_text(row.counts, 3) or "-",
             str(row.most),
-            clock_text(row.most_at, 0.1) if row.most else "-",
+            row.most_at if row.most else "-",
             str(row.frames),
             clock_text(row.duration),
         ]

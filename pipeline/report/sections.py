@@ -47,11 +47,11 @@ def answer(recording: Recording) -> Markup:
     """What a reader wants to know first, in a few sentences."""
     lines = [_seen(recording)]
     if recording.most and recording.stills:
-        lines.append(f"At most {recording.most} in one image, the first of them {_when(recording, recording.most_at)}.")
+        lines.append(f"At most {recording.most} in one image, the first of them {when(recording, recording.most_at)}.")
     elif recording.most:
-        first = _when(recording, min(one.first for one in recording.classes))
-        last = _when(recording, max(one.last for one in recording.classes))
-        most_at = _when(recording, recording.most_at)
+        first = when(recording, min(one.first for one in recording.classes))
+        last = when(recording, max(one.last for one in recording.classes))
+        most_at = when(recording, recording.most_at)
         lines.append(
             f"At most {recording.most} at once, at {most_at}. The first in view at {first}, the last at {last}."
         )
@@ -73,7 +73,8 @@ def sections(recording: Recording, pictures: PictureSource, moments: int) -> lis
     ]
 
 
-def _when(recording: Recording, at: float) -> str:
+def when(recording: Recording, at: float) -> str:
+    """A time in a recording, such as "0:12.3"; of images, such as "image 12"."""
     return f"image {at + 1:.0f}" if recording.stills else clock_text(at, 0.1)
 
 
@@ -121,7 +122,7 @@ def _over_time(recording: Recording) -> Markup | None:
             one.label,
             str(one.tracks if recording.track_count else one.found),
             str(one.most),
-            *(_when(recording, at) for at in (one.most_at, one.first, one.last)),
+            *(when(recording, at) for at in (one.most_at, one.first, one.last)),
         ]
         for one in classes
     ]
@@ -139,7 +140,7 @@ def _moments(recording: Recording, pictures: PictureSource, most: int) -> Markup
         image = pictures.picture(moment.at)
         if image is None:
             continue
-        caption = element("figcaption", element("b", _when(recording, moment.at)), " ", moment.text)
+        caption = element("figcaption", element("b", when(recording, moment.at)), " ", moment.text)
         figures.append(element("figure", element("img", src=jpeg_uri(image, THUMBNAIL_PX), alt=moment.text), caption))
     if not figures:
         return None
@@ -193,7 +194,7 @@ def _lines(recording: Recording) -> Markup | None:
         [
             name,
             *(str(line.counts[direction]) for direction in Direction),
-            *("-" if at is None else _when(recording, at) for at in (line.first, line.last)),
+            *("-" if at is None else when(recording, at) for at in (line.first, line.last)),
         ]
         for name, line in recording.lines.items()
     ]
@@ -231,7 +232,7 @@ def _stay_texts(recording: Recording, zone: ZoneStays) -> list[str]:
         median_s = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
         texts[:2] = f"{sum(ordered) / len(ordered):.1f} s", f"{median_s:.1f} s"
     if zone.longest_s > 0:
-        texts[2:] = f"{zone.longest_s:.1f} s", _when(recording, zone.longest_until)
+        texts[2:] = f"{zone.longest_s:.1f} s", when(recording, zone.longest_until)
     return [str(zone.entered), str(len(zone.inside)), *texts]
 
 

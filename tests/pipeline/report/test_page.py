@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.report.page import Problem, Report, Row, Speed, page
 from pipeline.report.pictures import PictureSource
-from tests.pipeline.report.recordings import NASTY, eventful
+from tests.pipeline.report.recordings import NASTY, eventful, recording
+from tests.pipeline.report.stored import RUN, line, one
 from tests.pipeline.report.test_markup import Reader
 from tests.pipeline.web.browser import browser_page, find_browser
 
@@ -66,6 +67,14 @@ def test_several_recordings():
     assert "clip afailedclip is damaged" in text
     assert "Those with the most objects follow in detail" in text
     assert several().count('<details open="">') == 2
+
+
+def test_images_among_several_recordings_are_numbered():
+    stills = {"run": RUN | {"kind": "stills"}}
+    found = recording(*(line(i, *[one()] * (1 + i % 2), pts=0.0, **(stills if i == 0 else {})) for i in range(3)))
+    text = Reader(page(Report("all", [Row.of(found)] * 2, [(found, NOTHING)]))).text
+    assert "At most 2 at once: clip at image 2." in text
+    assert "clip4 people2image 230:00" in text
 
 
 def test_many_recordings_are_folded_away():
