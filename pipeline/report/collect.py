@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.report.detection_lines import read_frames
+from pipeline.records import SourceKind
+from pipeline.report.detection_lines import StoredFrame, read_frames
 from pipeline.report.export import Export, Origin
 from pipeline.report.page import Report, Row
 from pipeline.report.pictures import find_pictures
@@ -55,14 +57,23 @@ def collect(
 
 
 def _recordings(source: Source, exports: Sequence[Export], on_bytes: Callable[[int], None]) -> list[Recording]:
-    """The recordings of a file: one, or one for each camera."""
-    found: dict[str | None, tuple[Origin, RecordingStatistics]] = {}
+    """The recordings of a file: one, or one for each camera; where runs follow one another, one for each run."""
+    found: list[RecordingStatistics] = []
+    newest: dict[str | None, tuple[Origin, RecordingStatistics]] = {}
+    counts: Counter[str | None] = Counter()
     for frame in read_frames(source.path, on_bytes):
-        if frame.camera not in found:
-            origin = Origin.of(source.name, frame)
-            found[frame.camera] = origin, RecordingStatistics(origin.name, frame)
-        origin, statistics = found[frame.camera]
+        if frame.camera not in newest or _begins_another(newest[frame.camera][0], frame):
+            counts[frame.camera] += 1
+            origin = Origin.of(source.name, frame, counts[frame.camera])
+            newest[frame.camera] = origin, RecordingStatistics(origin.name, frame)
+            found.append(newest[frame.camera][1])
+        origin, statistics = newest[frame.camera]
         statistics.add(frame)
         for export in exports:
             export.add(origin, frame)
-    return [statistics.result() for _, statistics in found.values()]
+    return [statistics.result() for statistics in found]
+
+
+def _begins_another(origin: Origin, frame: StoredFrame) -> bool:
+    """Whether a frame is the first of another run, with times and ids of its own. Images have neither."""
+    return frame.run is not None and not (origin.stills and frame.run.kind is SourceKind.STILLS)

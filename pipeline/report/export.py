@@ -30,10 +30,12 @@ class Origin:
     stills: bool
 
     @classmethod
-    def of(cls, name: str, first: StoredFrame) -> Origin:
-        """The origin of a recording that begins with this frame."""
+    def of(cls, name: str, first: StoredFrame, number: int = 1) -> Origin:
+        """The origin of a recording that begins with this frame, the first or a later one of its camera in the file."""
         name = name if first.camera in (None, name) else f"{name}/{first.camera}"
-        return cls(name, first.run is not None and first.run.kind is SourceKind.STILLS)
+        return cls(
+            name if number == 1 else f"{name}/{number}", first.run is not None and first.run.kind is SourceKind.STILLS
+        )
 
     def image_name(self, frame: StoredFrame) -> str:
         """The name of a frame as an image: an image's own, or such as "clip/000017.jpg"."""

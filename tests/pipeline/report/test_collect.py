@@ -12,7 +12,7 @@ from pipeline.report.collect import collect
 from pipeline.report.export import Export
 from pipeline.report.page import Problem
 from pipeline.report.report_input import Source, Sources
-from tests.pipeline.report.stored import line, one, write
+from tests.pipeline.report.stored import RUN, line, one, write
 
 
 class Listing(Export):
@@ -55,6 +55,29 @@ def test_each_camera_of_a_file_is_a_recording(tmp_path):
         ("all/hall", 2, {"person": 2}),
         ("all/yard", 2, {}),
     ]
+
+
+def test_each_run_of_a_file_is_a_recording(tmp_path):
+    """As `a.mp4 b.mp4 --detections -` writes them: frames, times and ids begin again."""
+    of_a = [line(i, one(track_id=1), **({"run": RUN} if i == 0 else {})) for i in range(3)]
+    of_b = [line(i, one(track_id=1), source="b.mp4", **({"run": RUN} if i == 0 else {})) for i in range(2)]
+    export = Listing()
+    report = collect("all", Sources([Source("all", write(tmp_path / "all.jsonl", *of_a, *of_b))]), [export])
+    assert export.seen == [("all", 0), ("all", 1), ("all", 2), ("all/2", 0), ("all/2", 1)]
+    assert [(row.name, row.frames, row.counts) for row in report.rows] == [
+        ("all", 3, {"person": 1}),
+        ("all/2", 2, {"person": 1}),
+    ]
+    assert [(recording.source, recording.duration) for recording, _ in report.details] == [
+        ("clip.mp4", 0.2),
+        ("b.mp4", 0.1),
+    ]
+
+
+def test_images_of_a_run_each_are_one_recording(tmp_path):
+    images = [line(0, one(), pts=0.0, source=f"{i}.png", run=RUN | {"kind": "stills"}) for i in range(3)]
+    report = collect("all", Sources([Source("all", write(tmp_path / "all.jsonl", *images))]), [])
+    assert [(row.name, row.frames, row.counts) for row in report.rows] == [("all", 3, {"person": 3})]
 
 
 def test_those_with_the_most_objects_are_shown_in_detail_in_the_order_of_the_files(tmp_path, monkeypatch):
