@@ -59,20 +59,24 @@ class PlayedSource(Source):
         return info
 
     def read(self) -> Frame | None:
+        repeated = False
         while not self._interrupted:
             with self._lock:
                 target_s, self._target_s = self._target_s, None
             if target_s is not None:
                 self._seek(target_s)
+                repeated = False
             frame = self._inner.read()
             if frame is not None:
                 return self._continued(frame)
             with self._lock:
-                self._ended = not self._loops and self._target_s is None
+                # Without a frame between start and end, it would be repeated forever.
+                self._ended = (repeated or not self._loops) and self._target_s is None
                 if self._ended:
                     return None
             if self._target_s is None:
                 self._repeat()
+                repeated = True
         return None
 
     def seek(self, position_s: float) -> bool:

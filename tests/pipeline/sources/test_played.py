@@ -199,6 +199,13 @@ def test_a_real_file_is_repeated_within_its_limits(tmp_path, limit):
     )
 
 
+def test_a_part_without_a_frame_is_not_repeated(tmp_path):
+    """At 25 frames a second, none lies between 20 and 30 ms."""
+    limits = {"loop": True, "start_s": 0.02, "duration_s": 0.01}
+    with make_source(SourceSettings(uri=str(write_clip(tmp_path / "a.mp4")), **limits)) as source:
+        assert source.read() is None
+
+
 def test_a_real_file_is_sought_to_the_frame(tmp_path):
     clip = write_clip(tmp_path / "a.mp4", 50, rate=25, options={"g": "20"})
     with make_source(SourceSettings(uri=str(clip), max_frames=40)) as source:
