@@ -21,6 +21,8 @@ RECORDED_SLOT = 3
 """Frames between two stages of a recorded source: enough that none waits for another's hiccup."""
 MOST_WAITING_BYTES = 256 << 20
 """Memory for frames of a recorded source that wait for the result of a keyframe."""
+PTS_ROUNDING_S = 0.001
+"""Matroska stores times in whole milliseconds."""
 
 Outlet = Callable[[Frame], None]
 """Takes a captured frame, and may wait: `put` of a slot, or what passes some frames on to one. Raises SlotClosed."""
@@ -53,7 +55,7 @@ class Keyframes:
         if self._fps is None:
             return True
         # The first frame in each period of 1 / fps is a keyframe. A little early counts as in time.
-        period = floor((frame.pts_s - self._first.pts_s) * self._fps + 1e-6)
+        period = floor((frame.pts_s - self._first.pts_s + PTS_ROUNDING_S) * self._fps + 1e-6)
         if period == self._period:
             return False
         self._period = period

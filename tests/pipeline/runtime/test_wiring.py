@@ -166,6 +166,13 @@ def test_a_rate_goes_by_the_source_s_time():
     assert keys_of(Keyframes(fps=1000), map(make_frame, range(3))) == [0, 1, 2]
 
 
+def test_times_in_whole_milliseconds_are_not_early():
+    """30 frames a second in Matroska: 0, 33, 67, 100 … ms."""
+    frames = [replace(make_frame(index), pts=round(1000 * index / 30)) for index in range(60)]
+    assert keys_of(Keyframes(fps=30), frames) == list(range(60))
+    assert keys_of(Keyframes(fps=15), frames) == list(range(0, 60, 2))
+
+
 def test_a_rate_after_a_gap_in_time_does_not_catch_up():
     frames = [make_frame(0), make_frame(1), replace(make_frame(2), pts=5000), replace(make_frame(3), pts=5040)]
     assert keys_of(Keyframes(fps=10), frames) == [0, 2]
