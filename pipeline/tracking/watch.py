@@ -329,8 +329,15 @@ class SceneWatcher:
         return events
 
     def _by_name(self, counts: Mapping[int, int]) -> Mapping[str, int]:
-        """Counts by class name, in the order of the class ids, without classes of which there are none."""
-        return {class_name(class_id, self._labels): count for class_id, count in sorted(counts.items()) if count > 0}
+        """Counts by class name, in the order of the class ids, without classes of which there are none.
+
+        Classes of one name count together.
+        """
+        found: Counter[str] = Counter()
+        for class_id, count in sorted(counts.items()):
+            if count > 0:
+                found[class_name(class_id, self._labels)] += count
+        return dict(found)
 
 
 def _class_ids(kind: str, place: PlaceSettings, labels: Sequence[str]) -> frozenset[int] | None:

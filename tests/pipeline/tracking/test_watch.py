@@ -291,6 +291,13 @@ def test_counts_now_and_so_far():
     assert watch.scene is second
 
 
+def test_classes_of_one_name_count_together():
+    scene = SceneWatcher(Settings(), ("BG", "person", "dog", "dog")).update(
+        frame(0.0), people(t1=(2, 50), t2=(3, 150), t3=(3, 250))
+    )
+    assert (scene.now, scene.seen) == ({"dog": 3}, {"dog": 3})
+
+
 def test_appearing_crossing_staying_disappearing():
     watch = watcher(lines=[DOOR], zones=[DESK])
     assert story(watch.update(frame(0.0), people(t7=(1, 150)))) == [
