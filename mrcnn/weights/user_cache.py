@@ -10,6 +10,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+_temporary: list[str] = []
+
 
 def user_cache() -> Path:
     """This program's folder in the platform's cache folder; it may not exist yet.
@@ -33,8 +35,15 @@ def temporary_cache(prefix: str) -> Path:
         OSError: it cannot be created.
     """
     folder = tempfile.mkdtemp(prefix=prefix)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _temporary.append(folder)
     return Path(folder)
+
+
+@atexit.register
+def remove_temporary() -> None:
+    """Remove the folders of `temporary_cache`; to be called before `os._exit`, which calls no exit handlers."""
+    while _temporary:
+        shutil.rmtree(_temporary.pop(), ignore_errors=True)
 
 
 def _home() -> Path:

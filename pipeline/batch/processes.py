@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -171,10 +172,20 @@ class Processes(Executor):
 
 def _start(target: Callable[..., None], *arguments: object) -> _Process:
     ours, theirs = _context.Pipe()
-    process = _context.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process = _context.Process(target=_run, args=(_scratch(), target, theirs, *arguments), daemon=True)
     process.start()
     theirs.close()
     return _Process(process, ours)
+
+
+def _scratch() -> str | None:
+    """A folder for the temporary files of workers: they are killed, and the end of this process removes it."""
+    from mrcnn.weights.user_cache import temporary_cache
+
+    try:
+        return str(temporary_cache("stream_segment-batch-"))
+    except OSError:
+        return None
 
 
 def _end(started: _Process) -> None:
@@ -192,6 +203,11 @@ def _how_it_ended(process: BaseProcess) -> str:
 
 
 # -- in the process of a worker ---------------------------------------------------------------------------------------
+
+
+def _run(scratch: str | None, target: Callable[..., None], *arguments: object) -> None:
+    tempfile.tempdir = scratch
+    target(*arguments)
 
 
 def _answer(connection: Connection, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:

@@ -42,6 +42,9 @@ def program() -> NoReturn:
         if sys.stderr is not None:
             sys.stderr.flush()
         if code == OutputClosedError.exit_code or any_stuck():
+            from mrcnn.weights.user_cache import remove_temporary
+
+            remove_temporary()
             os._exit(code)  # the interpreter's own end would flush standard output once more, or wait for the thread
     sys.exit(code)
 

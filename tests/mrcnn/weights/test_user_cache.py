@@ -1,11 +1,14 @@
 """The folder of the user's cache, by the custom of each system."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from mrcnn.weights.user_cache import user_cache
+from tests.syntax_trees import ROOT
 
 HOME = Path("/home/me")
 
@@ -39,3 +42,14 @@ def test_without_a_home(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(Path, "home", unknown)
     assert user_cache() == Path("/.cache/stream_segment")
+
+
+@pytest.mark.parametrize("end", ["", "user_cache.remove_temporary(); os._exit(0)"])
+def test_temporary_folders_are_removed_at_the_end(tmp_path, end):
+    script = (
+        f"import os\nfrom mrcnn.weights import user_cache\nprint(user_cache.temporary_cache('x-'), flush=True)\n{end}"
+    )
+    variables = {**os.environ, "TMPDIR": str(tmp_path), "TMP": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert Path(done.stdout.strip()).parent == tmp_path, done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,11 @@
 """Workers as processes; what also holds of Ray's is in test_executor.py."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
+from mrcnn.weights import user_cache
 from pipeline.batch.processes import ThisMachine, default_processes
 from pipeline.segmentation.machine import Machine
 from tests.pipeline.batch.fakes import settings_of
@@ -64,3 +68,16 @@ def test_a_number_that_the_user_gives_holds():
     place, chosen = ThisMachine(2, machine=Cores(8)), {"compared": True, "workers": 4, "threads": 1}
     assert place.share(chosen, 100) == chosen
     assert (place.workers, place.cores) == (2, 4)
+
+
+def test_temporary_files_of_a_worker_lie_where_this_process_removes_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    user_cache.temporary_cache.cache_clear()
+    try:
+        made = Path(ThisMachine(1, machine=Cores(2)).call(tempfile.mkdtemp))
+        assert made.is_dir()
+        assert made.parent.parent == tmp_path
+        user_cache.remove_temporary()
+        assert not list(tmp_path.iterdir())
+    finally:
+        user_cache.temporary_cache.cache_clear()
