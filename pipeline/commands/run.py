@@ -225,7 +225,7 @@ def run(argv: Sequence[str]) -> int:
     set_up_logging(parsed.verbose)
     if parsed.print_config:
         settings = settings_from(parsed, next(iter(parsed.sources), None))
-        print(dump_settings(settings, sys.stdout.encoding or "utf-8"), end="")
+        print(dump_settings(settings, getattr(sys.stdout, "encoding", None) or "utf-8"), end="")
         return 0
     code = 0
     for settings in settings_of_runs(parsed):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.drawing.masks import encode_mask, paste_mask
-from pipeline.errors import OutputClosedError, RunError
+from pipeline.errors import InputError, OutputClosedError, RunError
 from pipeline.file_names import user_path, utf8_name
 from pipeline.labels import class_name
 from pipeline.records import Frame, Instances, SourceKind
@@ -59,6 +59,8 @@ class Detections(Sink):
         """Check the path; nothing is written yet. Raises InputError."""
         if self._path is not None:
             self._outputs.claim_file(self._path, "--detections")
+        elif sys.stdout is None:  # where it is closed, and under pythonw
+            raise InputError("--detections -: standard output is closed: give a file instead")
         self._labels = context.labels
         self._run = run_record(context)
         self._live = context.source.kind is SourceKind.LIVE

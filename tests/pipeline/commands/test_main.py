@@ -96,11 +96,21 @@ def test_without_any_output(monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no sh")
+@pytest.mark.parametrize("arguments", [["weights", "list"], ["--print-config"]])
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_without_an_output_the_exit_code_is_that_of_the_command(closed):
-    program = [sys.executable, str(ROOT / "stream_segment.py"), "weights", "list"]
+def test_without_an_output_the_exit_code_is_that_of_the_command(closed, arguments):
+    program = [sys.executable, str(ROOT / "stream_segment.py"), *arguments]
     done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *program], cwd=ROOT, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_detections_without_a_standard_output(capsys, monkeypatch):
+    fakes = partial(Stream, source=FakeSource(3), segmenter=FakeSegmenter())
+    monkeypatch.setattr("pipeline.commands.run.Stream", fakes)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["--no-window", "--detections", "-"]) == 2
+    expected = "stream_segment: error: --detections -: standard output is closed: give a file instead\n"
+    assert capsys.readouterr().err.endswith(expected)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals between processes")
