@@ -25,7 +25,7 @@ DETECTIONS = ROOT / "out" / "people.jsonl"
 def main() -> int:
     """Exit code: that of stream_segment.py, whose summary names the results."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--weights")
+    parser.add_argument("--weights", "--model")
     given, more_flags = parser.parse_known_args()
     choice = None if given.weights else find_or_download()
     if choice is None and not given.weights:

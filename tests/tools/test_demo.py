@@ -42,7 +42,7 @@ def test_nothing_but_the_summary_names_the_results(demo, capsys):
     assert capsys.readouterr().out == f"Weights: {Path('weights', SHIPPED_NAME)} (shipped)\n"
 
 
-@pytest.mark.parametrize("flags", [["--weights", "mine.h5"], ["--weights=mine.h5"]])
+@pytest.mark.parametrize("flags", [["--weights", "mine.h5"], ["--weights=mine.h5"], ["--model", "mine.h5"]])
 def test_weights_of_the_user(demo, capsys, flags):
     given = demo(*flags)
     assert given[given.index("--weights") + 1] == "mine.h5"
