@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -45,4 +46,6 @@ def lightest_backend() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    # A terminal sends Ctrl-C here too: the first stops the calling process in its own way, the second ends both.
+    signal.signal(signal.SIGINT, lambda number, _: signal.signal(number, signal.SIG_DFL))
     sys.exit(main())

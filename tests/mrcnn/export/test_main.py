@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,19 @@ from tests.mrcnn.tiny import tiny_config, tiny_network
 
 pytestmark = ONCE
 
+ROOT = Path(__file__).parents[3]
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mrcnn.export.parts":
+            for _ in range(int(sys.argv[3])):
+                os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("mrcnn.export", run_name="__main__", alter_sys=True)
+"""
 SETTINGS = {"NAME": "small", "BACKBONE": "resnet50", "NUM_CLASSES": 2}
 
 
@@ -104,3 +118,13 @@ def test_without_openvino_the_backend_stays(monkeypatch):
     assert command.lightest_backend() == {"KERAS_BACKEND": "openvino"}
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert command.lightest_backend() == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals between processes")
+@pytest.mark.parametrize(("times", "code"), [(1, 2), (2, -signal.SIGINT)])
+def test_only_the_second_ctrl_c_ends_it(tmp_path, times, code):
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "missing.h5"), str(tmp_path), str(times)]
+    given = json.dumps({"config": SETTINGS})
+    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
