@@ -106,6 +106,7 @@ class Frame:
         duration: how long the frame is shown, in ticks; None if unknown (only the last frame of a recording needs it).
         shift: ticks by which `pts` is later than in the file, because that was repeated or continued elsewhere.
         camera: the name of the camera in a run with several; None in a run with one source.
+        sample_aspect_ratio: width / height of one pixel; that of the source as it was open when it gave the frame.
         substitute: what the network gets in place of this frame: that of a sub-stream, which shows the same scene at
             nearly the same time, in another size. Only frames on their way through inference have one.
     """
@@ -119,6 +120,7 @@ class Frame:
     duration: int | None = None
     shift: int = 0
     camera: str | None = None
+    sample_aspect_ratio: Fraction = Fraction(1, 1)
     substitute: Frame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

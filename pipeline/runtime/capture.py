@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 
 from pipeline.errors import RunError
 from pipeline.ledger import RunLedger
-from pipeline.records import SourceInfo
+from pipeline.records import Frame, SourceInfo
 from pipeline.runtime.wiring import Outlet
 from pipeline.sources.base import Source
 from pipeline.threads.opencv_process import one_opencv_thread
@@ -79,7 +78,7 @@ def capture(
     on_loss: Callable[[], None],
     on_reopened: Callable[[SourceInfo], None],
     fresh_from_s: float | None = None,
-    camera: str | None = None,
+    mark: Callable[[Frame], Frame] = lambda frame: frame,
 ) -> None:
     """Read until the source ends, put each frame into every outlet, and close the source in the end.
 
@@ -93,7 +92,7 @@ def capture(
         on_reopened: called when the source came back as something else, before the first frame that it then gives.
         fresh_from_s: for live sources: frames captured before this moment waited while the run was being set up; they
             are not handed on. Seconds on the run's clock.
-        camera: the name that every frame gets; None in a run with one source.
+        mark: gives every frame what the run knows of it; called after `on_reopened`.
     """
     reopened_as = None
     try:
@@ -102,8 +101,7 @@ def capture(
                 before, reopened_as = reopened_as, source.state.reopened_as
                 if reopened_as is not None and reopened_as is not before:
                     on_reopened(reopened_as)
-                if camera is not None:
-                    frame = replace(frame, camera=camera)
+                frame = mark(frame)
                 ledger.captured(frame.captured_at_s)
                 if fresh_from_s is not None and frame.captured_at_s < fresh_from_s:
                     on_loss()

@@ -18,7 +18,7 @@ from pathlib import Path
 from pipeline.controls import Controls
 from pipeline.errors import RunError
 from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
-from pipeline.records import Clock, Image, SegmentedFrame, SourceInfo, UnredactedFrame
+from pipeline.records import Clock, Frame, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
 from pipeline.runtime.closing_run import ClosingRun
 from pipeline.runtime.image_instances import ImageInstances
@@ -173,7 +173,7 @@ class Stream(ClosingRun):
         self._wiring = wiring = wire(plan, settings.motion, ledger, self.clock, self._substream)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss
-        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._camera)
+        read = partial(capture, self._source, wiring.outlets, ledger, lost, self._replan, fresh_from_s, self._marked)
         tracker = Tracker(plan.tracking, high_score) if plan.tracking is not None else None
         stage = ScheduledInference if isinstance(segmenter, NetworkShare) else InferenceStage
         inference = stage(segmenter, tracker, wiring, plan.batching, ledger, self.clock, self._presenter.see)
@@ -205,6 +205,10 @@ class Stream(ClosingRun):
         """The source was reopened as something else: replace its plan, between two frames."""
         self._plan = self._run_plan.for_source(source)
         self.ledger.record(self._plan)
+
+    def _marked(self, frame: Frame) -> Frame:
+        """The frame with the camera's name and the pixel aspect of the source as it is open now."""
+        return replace(frame, camera=self._camera, sample_aspect_ratio=self._plan.source.sample_aspect_ratio)
 
     # -- presenting ---------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class CamerasWindow(KeyEffects, CamerasViewer):
         """Take a camera's newest frame, unless paused."""
         if self.paused:
             return
-        self._view.show(camera, presentation, float(context.source.sample_aspect_ratio))
+        self._view.show(camera, presentation, float(presentation.segmented.frame.sample_aspect_ratio))
         if self._attract is not None:
             if camera not in self._timers:
                 self._timers[camera] = AttractTimer(self._attract_settings, context.labels)

@@ -227,6 +227,7 @@ class _Recording:
         self._key_every = max(1, round(Fraction(settings.fragment_s) / self._time_base))
         self._next_key = 0
         self._size_wh = (presentation.annotated_bgr.shape[1], presentation.annotated_bgr.shape[0])
+        self._sample_aspect_ratio = first.sample_aspect_ratio
         self._output = av.open(
             file, "w", format=FORMATS[suffix], options=_container_options(suffix, source, settings.fragment_s)
         )
@@ -249,7 +250,7 @@ class _Recording:
         # Even sizes: 4:2:0 halves the color planes.
         context.width, context.height = (side + side % 2 for side in self._size_wh)
         context.pix_fmt = "yuv420p"
-        context.sample_aspect_ratio = source.sample_aspect_ratio
+        context.sample_aspect_ratio = self._sample_aspect_ratio
         context.thread_count = max(1, min(4, (os.cpu_count() or 1) // 2))
         context.color_primaries = context.color_trc = context.colorspace = _BT709
         context.color_range = _MPEG_RANGE
@@ -265,8 +266,9 @@ class _Recording:
             self._encode(self._last_image, self._last_pts + _MAX_STEP_TICKS)
         if self._last_pts >= 0:
             self._last_step = pts - self._last_pts
-        # The size differs after a camera reconnects in another mode.
-        image = _pad_to_even(letterbox(annotated_bgr, self._size_wh))
+        # Size and pixel aspect differ after a camera reconnects in another mode.
+        aspect = float(frame.sample_aspect_ratio / self._sample_aspect_ratio)
+        image = _pad_to_even(letterbox(annotated_bgr, self._size_wh, aspect))
         self._last_image = image
         self._last_duration = frame.duration and max(1, round(frame.duration * frame.time_base / self._time_base))
         self._encode(image, pts)

@@ -27,7 +27,6 @@ class Viewport:
     """Draws the picture in any size; the attributes say what it shows.
 
     Args:
-        pixel_aspect: width over height of the source's pixels.
         attract: draws the attract screen, if there is one.
 
     Attributes:
@@ -41,8 +40,7 @@ class Viewport:
         is_paused, is_recording: signs.
     """
 
-    def __init__(self, pixel_aspect: float = 1.0, attract: AttractScreen | None = None) -> None:
-        self.pixel_aspect = pixel_aspect
+    def __init__(self, attract: AttractScreen | None = None) -> None:
         self._attract = attract
         self.presentation: Presentation | None = None
         self.picture_bgr: Image | None = None
@@ -61,6 +59,11 @@ class Viewport:
         if presentation.controls is not None:
             instances = instances.select(instances.scores >= presentation.controls.min_score)
         self.inspector.see(instances, presentation.segmented.frame.pts_s, continues)
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width over height of the frame's pixels; 1 before the first."""
+        return 1.0 if self.presentation is None else float(self.presentation.segmented.frame.sample_aspect_ratio)
 
     def note(self, text: str, now_s: float) -> None:
         """Show a line for some seconds."""

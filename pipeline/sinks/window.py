@@ -84,11 +84,10 @@ class Window(KeyEffects, Sink):
         if not self._toolkit.is_open:
             self.appear("")
         self._context = context
-        self._view.pixel_aspect = float(context.source.sample_aspect_ratio)
         self._view.inspector = Inspector(context.labels)
         if self._attract is not None:
             self._timer = AttractTimer(self._attract_settings, context.labels)
-        self._toolkit.fit_to(context.source.width * self._view.pixel_aspect, context.source.height)
+        self._toolkit.fit_to(context.source.width * float(context.source.sample_aspect_ratio), context.source.height)
 
     def close(self) -> None:
         """Close the window."""

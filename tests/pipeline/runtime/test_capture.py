@@ -1,4 +1,6 @@
 import threading
+from dataclasses import replace
+from functools import partial
 
 import cv2
 import pytest
@@ -170,7 +172,8 @@ def test_stop_before_the_opening_holds():
         stream.open()
 
 
-def test_frames_get_the_name_of_their_camera():
+def test_frames_are_marked():
     slot = Slot(10, Overflow.WAIT)
-    capture(FakeSource(2), [slot.put], RunLedger(), no_loss, lambda info: None, camera="hall")
+    mark = partial(replace, camera="hall")
+    capture(FakeSource(2), [slot.put], RunLedger(), no_loss, lambda info: None, mark=mark)
     assert [frame.camera for frame in slot.get_all()] == ["hall", "hall"]

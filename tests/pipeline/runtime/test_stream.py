@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pipeline.segmentation.detection_filter import DetectionFilter
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.window import Window
+from pipeline.sources.base import SourceState
 from tests.pipeline.fakes import DEADLINE_S, HEIGHT, WIDTH, FakeSegmenter, FakeSink, FakeSource, make_instances
 from tests.pipeline.runs import HEADLESS, assert_accounted_for, stream_of
 from tests.pipeline.sinks.fake_gui import FakeGui, desktop_of
@@ -130,6 +132,22 @@ def test_without_a_sink_that_wants_it_nothing_is_drawn():
     with stream_of(FakeSource(3), sinks=[sink]) as stream:
         assert len(list(stream)) == 3
     assert sink.written == [0, 1, 2]
+
+
+def test_frames_have_the_pixel_aspect_of_the_source_also_when_it_comes_back_with_another():
+    class Returning(FakeSource):
+        def open(self):
+            self.first = replace(super().open(), sample_aspect_ratio=Fraction(64, 45))
+            self.back = replace(self.first, sample_aspect_ratio=Fraction(16, 15))
+            return self.first
+
+        @property
+        def state(self):
+            return SourceState(reopened_as=self.back if self.given > 1 else None)
+
+    with stream_of(Returning(3), values={"privacy": {"mode": "blur", "classes": ["thing"]}}) as stream:
+        aspects = [item.frame.sample_aspect_ratio for item in stream]
+    assert aspects == [Fraction(64, 45), Fraction(16, 15), Fraction(16, 15)]
 
 
 def test_latency_runs_from_capture_to_presentation():

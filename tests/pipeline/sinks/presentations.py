@@ -49,10 +49,14 @@ def presentation(
     instances: Instances | None = None,
     source_id: str = "clip.mp4",
     shift: int = 0,
+    sample_aspect_ratio: Fraction = Fraction(1),
 ) -> Presentation:
     """One presented frame, by default at 25 frames per second."""
     image = picture(index) if image is None else image
-    frame = Frame(source_id, index, index * 40 if pts is None else pts, time_base, 0.0, image, duration, shift)
+    pts = index * 40 if pts is None else pts
+    frame = Frame(
+        source_id, index, pts, time_base, 0.0, image, duration, shift, sample_aspect_ratio=sample_aspect_ratio
+    )
     segmented = SegmentedFrame(frame, instances or Instances.empty(), index, StageTimes(0.0))
     return Presentation(segmented, frame.image_bgr)
 

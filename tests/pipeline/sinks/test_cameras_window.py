@@ -366,7 +366,10 @@ def test_no_attract_screen_while_somebody_is_in_one_of_the_pictures():
 
 def test_non_square_pixels_are_stretched():
     screen = Screen()
-    screen.window.write("hall", screen.frame("hall"), context((64, 36), sample_aspect_ratio=Fraction(2)))
+    made = screen.frame("hall")
+    frame = replace(made.segmented.frame, sample_aspect_ratio=Fraction(2))
+    # A camera that comes after the start was expected with square pixels.
+    screen.window.write("hall", replace(made, segmented=replace(made.segmented, frame=frame)), context((64, 36)))
     screen.window.idle({"hall": ""})
     expected = Mosaic(SIZE).draw([Tile("hall", np.full((36, 64, 3), 50, np.uint8), pixel_aspect=2.0)])
     np.testing.assert_array_equal(screen.gui.shown[-1], expected)

@@ -164,9 +164,21 @@ def test_colors_round_trip(tmp_path, size_wh):
 
 def test_non_square_pixels_keep_their_aspect(tmp_path):
     path = tmp_path / "out.mp4"
-    record(path, [presentation(i) for i in range(3)], context(sample_aspect_ratio=Fraction(64, 45)))
+    # A camera that comes after the start was expected with square pixels.
+    record(path, [presentation(i, sample_aspect_ratio=Fraction(64, 45)) for i in range(3)], context())
     with av.open(str(path)) as file:
         assert file.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+
+
+def test_a_frame_of_another_pixel_aspect_is_letterboxed(tmp_path):
+    path = tmp_path / "out.mp4"
+    white = np.full((64, 96, 3), 255, np.uint8)
+    record(path, [presentation(0, image=white), presentation(1, image=white, sample_aspect_ratio=Fraction(2))])
+    with av.open(str(path)) as file:
+        square, wide = (frame.to_ndarray(format="gray") for frame in file.decode(video=0))
+    assert (square > 200).all()
+    assert (wide[18:46] > 200).all()  # 192x64 in square pixels: 32 of 64 rows
+    assert (wide[[*range(14), *range(50, 64)]] < 50).all()
 
 
 def test_a_frame_of_another_size_is_letterboxed(tmp_path):

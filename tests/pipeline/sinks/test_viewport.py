@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -130,8 +131,7 @@ def test_objects_below_the_threshold_of_the_viewer_cannot_be_chosen():
     ],
 )
 def test_where_a_point_of_the_window_lies_in_the_frame(aspect, size_wh, point, expected):
-    view = shown()
-    view.pixel_aspect = aspect
+    view = shown(sample_aspect_ratio=Fraction(aspect))
     assert view.frame_point(*point, size_wh) == expected
 
 
