@@ -21,7 +21,10 @@ MAX_RATE = 1000
 STRIP_BITS = 24
 """Frame numbers in the strip wrap around at 2^24: after more than six days at 30 frames per second."""
 
-_SPEC = re.compile(r"(?:(?P<width>[0-9]+)[xX](?P<height>[0-9]+))?(?:@(?P<rate>[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?))?")
+_SPEC = re.compile(
+    r"(?:(?P<width>[0-9]{1,9})[xX](?P<height>[0-9]{1,9}))?"
+    r"(?:@(?P<rate>[0-9]{1,9}(?:\.[0-9]{1,18})?(?:/[0-9]{1,9})?))?"
+)
 _SYNTAX = "expected test:, test:WIDTHxHEIGHT or test:WIDTHxHEIGHT@RATE, for example test:640x360@30"
 
 

@@ -61,7 +61,7 @@ def parse_uri(uri: str) -> Target:
     text = uri.strip()
     if not text or "\0" in text:
         raise InputError("the source is empty: give a camera number, a video file, images, a URL or 'test:'")
-    if re.fullmatch(r"[0-9]+", text):
+    if re.fullmatch(r"[0-9]{1,9}", text):
         return Target(UriKind.CAMERA, str(int(text)), f"camera {int(text)}")
     if text.startswith("serial:"):
         if not text.removeprefix("serial:").strip():

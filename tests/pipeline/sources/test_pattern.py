@@ -93,7 +93,10 @@ def test_syntax(spec: str, size_wh: tuple[int, int], fps: float) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["x", "640", "640x", "640x360@", "640x360@fast", "-640x360", "10x10", "640x99999", "@0", "@1001", "@1/0", "6 4"],
+    [
+        *("x", "640", "640x", "640x360@", "640x360@fast", "-640x360", "10x10", "640x99999", "@0", "@1001", "@1/0"),
+        *("6 4", "9" * 5000 + "x360", "@" + "9" * 400, "@1/" + "9" * 5000, "@0." + "0" * 400 + "1"),
+    ],
 )
 def test_bad_syntax_shows_the_right_syntax(spec: str) -> None:
     with pytest.raises(InputError, match=r"test:640x360@30"):

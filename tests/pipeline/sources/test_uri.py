@@ -130,6 +130,7 @@ def test_bad_paths(folder: Path, name: str, message: str) -> None:
         ("  ", "the source is empty"),
         ("a\0b", "the source is empty"),
         ("foo://x/y", r"'foo://' is not supported; use one of file, http"),
+        ("1" * 5000, "this name is too long"),
         ("http://", "names no host"),
         ("rtsp:///live", "names no host"),
         ("rtsp://u:secret@cam:99999/", r"rtsp://\*\*\*@\*\*\* is not a valid address"),
