@@ -7,10 +7,9 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-import cv2
-
 from pipeline.records import Frame, Image, SourceKind
-from pipeline.sinks.paths import create_new, numbered
+from pipeline.sinks.images import write_image
+from pipeline.sinks.paths import create_new, numbered, remove_empty
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +19,12 @@ def save_still(image_bgr: Image, folder: Path, name: str) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = create_new(numbered(folder / f"{name}.png"))
-        path.write_bytes(cv2.imencode(".png", image_bgr)[1].tobytes())
-    except (OSError, cv2.error) as error:
+        try:
+            write_image(path, image_bgr)
+        except OSError:
+            remove_empty(path)
+            raise
+    except OSError as error:
         log.warning("saving the still %s failed: %s", folder / name, error)
         return None
     log.info("saved %s", path)
