@@ -315,7 +315,7 @@ class EndReason(Enum):
     FINISHED = "finished"
     """The source ended, or the requested number of frames or seconds is reached."""
     STOPPED = "stopped"
-    """`stop()` was called, or the user closed the window."""
+    """`stop()` was called, the user closed the window, or the caller left the loop over the frames."""
     FAILED = "failed"
 
 

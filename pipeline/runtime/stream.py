@@ -307,6 +307,8 @@ class Stream(ClosingRun):
         """End all threads, finish all outputs. Raises the run's first error, if there was one. May be called twice."""
         if not self.opened or self._wall_s is not None:
             return
+        if not self._stopping and not self._wiring.join.ended:
+            self._end = EndReason.STOPPED  # the caller left the loop
         self._halt()
         try:
             self._close_workers()

@@ -94,6 +94,14 @@ def test_a_stream_runs_once():
     assert (source.given, source.closed) == (3, 1)
 
 
+def test_a_stream_whose_loop_is_left_was_stopped():
+    with stream_of(FakeSource(None)) as stream:
+        for _ in stream:
+            break
+    assert stream.summary().end is EndReason.STOPPED
+    assert_accounted_for(stream)
+
+
 def test_untracked_runs_have_no_scene():
     with stream_of(FakeSource(3), values={"tracking": {"enabled": False}}) as stream:
         assert [item.scene for item in stream] == [None] * 3
