@@ -39,19 +39,26 @@ class ImageInstances(Instances):
         image_bgr: uint8 (H, W, 3), read-only: the image, redacted as the privacy settings say.
         labels: class names by class id; labels[0] is "BG".
         overlay: how `draw` draws, and from which probability on a pixel belongs to an object.
+        min_score: `draw` shows no lower scores, which objects have that are lost for a moment.
     """
 
     image_bgr: Image = field(kw_only=True)
     labels: Sequence[str] = field(kw_only=True)
     overlay: OverlaySettings = field(kw_only=True, default=OverlaySettings())
+    min_score: float = field(kw_only=True, default=0.0)
 
     @classmethod
     def of(
-        cls, instances: Instances, image_bgr: Image, labels: Sequence[str], overlay: OverlaySettings
+        cls,
+        instances: Instances,
+        image_bgr: Image,
+        labels: Sequence[str],
+        overlay: OverlaySettings,
+        min_score: float = 0.0,
     ) -> ImageInstances:
         """Instances in the pixels of an image, with it."""
         fields = {name: getattr(instances, name) for name in Instances.__slots__}
-        return cls(**fields, image_bgr=image_bgr, labels=labels, overlay=overlay)
+        return cls(**fields, image_bgr=image_bgr, labels=labels, overlay=overlay, min_score=min_score)
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +112,7 @@ class ImageInstances(Instances):
 
     def draw(self, image_bgr: Image | None = None) -> Image:
         """The image, or another one of its size, with masks and labels: a new uint8 (H, W, 3) BGR array."""
-        return Overlay(self.overlay, self.labels, still=True).draw(
+        return Overlay(self.overlay, self.labels, still=True, min_score=self.min_score).draw(
             self.image_bgr if image_bgr is None else image_bgr, self
         )
 

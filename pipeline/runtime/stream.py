@@ -262,8 +262,9 @@ class Stream(ClosingRun):
         presentation = self._presenter.present(self._redacted(captured), wanted)
         self._for_each_worker(lambda worker: worker.write(presentation))
         self._stop_if_a_sink_requests_it()
-        segmented, overlay = presentation.segmented, self.settings.overlay
-        found = ImageInstances.of(segmented.instances, segmented.frame.image_bgr, self._segmenter.labels, overlay)
+        segmented, overlay, segmenter = presentation.segmented, self.settings.overlay, self._segmenter
+        image_bgr, min_score = segmented.frame.image_bgr, segmenter.detections.high_score
+        found = ImageInstances.of(segmented.instances, image_bgr, segmenter.labels, overlay, min_score)
         return replace(segmented, instances=found)
 
     def _redacted(self, captured: UnredactedFrame) -> SegmentedFrame:

@@ -2,6 +2,7 @@
 
 import base64
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -84,6 +85,19 @@ def test_the_drawing_is_a_new_image():
     other = found.draw(np.zeros((48, 80, 3), np.uint8))
     assert not other[:, 40:].any()
     assert other[10:26, 8:14].any()
+
+
+def test_the_score_of_an_object_that_is_lost_for_a_moment_is_not_drawn():
+    one = replace(make_instances(), boxes_xyxy=np.array([[60, 80, 260, 220]], np.float32))
+    image, overlay = np.full((240, 320, 3), 90, np.uint8), OverlaySettings(scores=True)
+    low, lower, high = (
+        ImageInstances.of(
+            replace(one, scores=np.array([score], np.float32)), image, LABELS, overlay, min_score=0.7
+        ).draw()
+        for score in (0.6, 0.5, 0.8)
+    )
+    assert (low == lower).all()
+    assert (low != high).any()
 
 
 def test_notebooks_show_the_drawing():

@@ -82,7 +82,7 @@ def test_a_segmenter_of_ones_own_brings_its_thresholds():
 
     values = {"tracking": {"enabled": False}}
     with stream_of(FakeSource(2), Choosy(), values=values) as stream:
-        assert [len(item.instances) for item in stream] == [2, 2]
+        assert [(len(item.instances), item.instances.min_score) for item in stream] == [(2, 0.7)] * 2
 
 
 def test_a_stream_runs_once():
