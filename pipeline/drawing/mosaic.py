@@ -119,12 +119,15 @@ class Mosaic:
 
 
 def _region(canvas: Image, rectangle: Rectangle) -> Image:
-    x1, y1, x2, y2 = rectangle
-    return canvas[max(y1, 0) : y2, max(x1, 0) : x2]
+    """The part of a rectangle on the canvas: in a window that is too small for so many cameras, some lie outside."""
+    x1, y1, x2, y2 = (max(0, edge) for edge in rectangle)
+    return canvas[y1:y2, x1:x2]
 
 
 def _draw_picture(region: Image, tile: Tile) -> None:
     """Fills the region with the tile's picture; with a slate, dimmed or gray."""
+    if region.size == 0:
+        return
     if tile.picture_bgr is None:
         region[:] = _SLATE_GRAY
     else:

@@ -151,3 +151,15 @@ def test_the_smallest_window(count, size_wh):
     canvas = Mosaic(size_wh).draw(tiles)
     assert canvas.shape == (size_wh[1], size_wh[0], 3)
     assert canvas.any()
+
+
+@pytest.mark.parametrize(("picture_wh", "size_wh"), [((300, 16), (180, 181)), ((16, 300), (181, 180))])
+@pytest.mark.parametrize("slate", ["", "offline since 14:03"])
+def test_tiles_without_room_in_the_window_are_left_out(picture_wh, size_wh, slate):
+    mosaic = Mosaic(size_wh)
+    canvas = mosaic.draw([Tile("door", plain(200, picture_wh), slate=slate)] * 200)
+    places = [mosaic.picture_at(index) for index in range(200)]
+    inside = [place for place in places if min(place) >= 0 and place[2] <= size_wh[0] and place[3] <= size_wh[1]]
+    assert 0 < len(inside) < 200
+    if not slate:
+        assert all((part(canvas, place) == 200).all() for place in inside)
