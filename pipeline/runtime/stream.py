@@ -161,8 +161,6 @@ class Stream(ClosingRun):
     def _set_up(self) -> None:
         """Make everything between the open source and the sinks, and open these."""
         settings, plan, ledger = self.settings, self._plan, self.ledger
-        if plan.audio_withheld and (settings.output.path is not None or settings.serve.address is not None):
-            logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
         segmenter = self._segmenter_for(self._run_plan, plan)
         # Live runs restart a network that fails or hangs, if the settings say so.
         if settings.supervision.restart and plan.live:
@@ -170,6 +168,9 @@ class Stream(ClosingRun):
         self._segmenter, high_score = segmenter, segmenter.detections.high_score
         self._presenter = Presenter(settings, plan, segmenter.labels, self.controls, ledger, self.clock, high_score)
         self._open_sinks()
+        may_record = any(isinstance(worker.sink, SwitchedRecorder) for worker in self._workers)
+        if plan.audio_withheld and (may_record or settings.output.path is not None):
+            logger.warning("privacy is on: the sound is left out; --set output.audio=copy keeps it")
         self._wiring = wiring = wire(plan, settings.motion, ledger, self.clock, self._substream)
         fresh_from_s = self.clock() if plan.live else None
         lost = wiring.on_capture_loss

@@ -12,11 +12,13 @@ from pipeline.errors import RunError
 from pipeline.privacy.redaction import Redactor
 from pipeline.records import Frame, Instances, SegmentedFrame, SourceKind
 from pipeline.runtime.stream import Stream
-from pipeline.settings.output_settings import RecorderSettings
+from pipeline.settings.output_settings import RecorderSettings, WindowSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.recorder import Recorder
+from pipeline.sinks.window import Window
 from tests.pipeline.fakes import DEADLINE_S, FakeSegmenter, FakeSink, FakeSource
+from tests.pipeline.sinks.fake_gui import FakeGui, desktop_of
 from tests.pipeline.sinks.presentations import flash_and_beep
 
 HEIGHT, WIDTH = 90, 160
@@ -194,6 +196,16 @@ def test_the_sound_of_those_who_are_covered_is_recorded_only_on_request(tmp_path
             assert bool(file.streams.audio) == has_sound
     said = "privacy is on: the sound is left out" in caplog.text
     assert said == (values == {})
+
+
+@pytest.mark.parametrize("has_window", [True, False])
+def test_where_a_key_starts_recordings_a_line_says_that_they_have_no_sound(tmp_path, monkeypatch, caplog, has_window):
+    window = Window(WindowSettings(speed="full"), desktop=desktop_of(FakeGui())) if has_window else None
+    monkeypatch.setattr("pipeline.runtime.stream.make_window", lambda *_: window)
+    clip = flash_and_beep(tmp_path / "clip.mp4", "aac", 0.0)
+    with stream_of(None, Finder(), (), source={"uri": str(clip)}) as stream:
+        list(stream)
+    assert ("privacy is on: the sound is left out" in caplog.text) == has_window
 
 
 class Pace:
