@@ -42,6 +42,7 @@ class ControlState:
         file: the recording that is being written; None when none is.
         saved: the last recording that was finished; None before the first, and when it was deleted.
         error: why the last recording failed; "" if it did not.
+        seekable: whether seeks still reach the source; not once all of it was read.
     """
 
     overlay: OverlaySettings
@@ -51,6 +52,7 @@ class ControlState:
     file: str | None = None
     saved: str | None = None
     error: str = ""
+    seekable: bool = True
 
 
 class Controls:
@@ -98,6 +100,13 @@ class Controls:
         with self._lock:
             position_s, self._seek_s = self._seek_s, None
             return position_s
+
+    def end_seeking(self) -> None:
+        """The source was read to its end: drop what was requested, and refuse what is requested from now on."""
+        with self._lock:
+            self._seek_s = None
+            if self.state.seekable:
+                self.state = replace(self.state, seekable=False)
 
     def recording_to(self, file: str | None) -> None:
         """The recorder has begun to write this file, and finished the one before; None while it pauses."""

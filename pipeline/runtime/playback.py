@@ -24,6 +24,7 @@ class Playback:
         sinks: pause, or want a file at its own speed.
         controls: hold the seek that a viewer has requested.
         discard: drops the frames that wait for inference.
+        ended: whether the source was read to its end, so that it cannot be sought in.
         clock: seconds, monotonic.
     """
 
@@ -34,6 +35,7 @@ class Playback:
         sinks: Sequence[Sink],
         controls: Controls,
         discard: Callable[[], None],
+        ended: Callable[[], bool],
         clock: Clock,
     ) -> None:
         self._source = source
@@ -42,6 +44,7 @@ class Playback:
         self._sinks = sinks
         self._controls = controls
         self._discard = discard
+        self._ended = ended
         self._clock = clock
         self._pacer = Pacer(clock)
 
@@ -51,7 +54,9 @@ class Playback:
         return not self._live and any(sink.paused for sink in self._sinks)
 
     def seek_if_requested(self) -> None:
-        """Seek where a viewer wants to; a source that has ended stays there."""
+        """Seek where a viewer wants to; a source that has ended stays there, and its viewers are told."""
+        if self._ended():
+            self._controls.end_seeking()
         position_s = self._controls.take_seek()
         if position_s is not None:
             self._discard()  # first: what comes afterwards may be from there already

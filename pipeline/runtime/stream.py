@@ -219,7 +219,8 @@ class Stream(ClosingRun):
         The `instances` of each are `ImageInstances`.
         """
         self._check_opened()
-        playback = Playback(self._source, self._plan, self.sinks, self.controls, self._discard_waiting, self.clock)
+        discard, ended = self._discard_waiting, lambda: self._wiring.to_inference.closed
+        playback = Playback(self._source, self._plan, self.sinks, self.controls, discard, ended, self.clock)
         held: UnredactedFrame | None = None
         while not self._stopping:
             playback.seek_if_requested()
@@ -243,6 +244,7 @@ class Stream(ClosingRun):
         if held is not None:
             self.ledger.dropped(DropStage.DISPLAY)
         while not self._stopping and playback.paused:
+            playback.seek_if_requested()
             self._idle()
             time.sleep(POLL_S)
         self._halt()

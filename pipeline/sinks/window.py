@@ -249,6 +249,8 @@ class Window(KeyEffects, Sink):
             self._note("only a video file can be sought in")
         elif not self.is_alone or self._controls.state.recording:
             self._note("no seeking while the video is written")
+        elif not self._controls.state.seekable:
+            self._note("no seeking so close to the end")
         else:
             here_s = self._view.presentation.segmented.frame.position_s if self._sought_s is None else self._sought_s
             there_s = min(max(here_s + by_s, seekable_s[0]), seekable_s[1])

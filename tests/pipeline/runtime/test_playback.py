@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -13,20 +14,23 @@ from pipeline.ledger import DropCause, DropStage, EndReason
 from pipeline.records import SourceKind
 from pipeline.runtime.plan import plan_run
 from pipeline.runtime.playback import MAX_LAG_S, Playback
-from pipeline.settings.output_settings import OverlaySettings
+from pipeline.settings.output_settings import OverlaySettings, WindowSettings
 from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
+from pipeline.sinks.window import Window
 from pipeline.sources.base import SourceState
 from pipeline.threads.stage import THREAD_PREFIX
 from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, FakeSink, FakeSource, make_frame
 from tests.pipeline.runs import assert_accounted_for, stream_of
+from tests.pipeline.sinks.fake_gui import LEFT, FakeGui, desktop_of
 
 
-def playback_of(*sinks, kind=SourceKind.RECORDED, clock=None, source=None, controls=None, discard=None):
+def playback_of(*sinks, kind=SourceKind.RECORDED, clock=None, source=None, controls=None, discard=None, ended=False):
     source = source or FakeSource(1, kind)
     plan = plan_run(Settings()).for_source(source.open())
     discard = (lambda: None) if discard is None else discard
-    return Playback(source, plan, sinks, controls or Controls(OverlaySettings()), discard, clock or FakeClock())
+    controls = controls or Controls(OverlaySettings())
+    return Playback(source, plan, sinks, controls, discard, lambda: ended, clock or FakeClock())
 
 
 def viewer(paced=True, paused=False):
@@ -98,6 +102,47 @@ def test_a_seek_is_passed_on_once_and_what_was_read_before_is_stale():
     assert [playback.is_stale(make_frame(i)) for i in (4, 5, 6)] == [True, False, False]
     assert playback.wait_s(make_frame(400)) == 0  # however much later it is in time
     assert playback.wait_s(make_frame(401)) == pytest.approx(0.04)
+
+
+def test_what_was_read_to_its_end_is_not_sought_in():
+    controls = Controls(OverlaySettings())
+    controls.seek(3.0)
+    playback_of(viewer(), controls=controls, discard=pytest.fail, ended=True).seek_if_requested()
+    assert (controls.take_seek(), controls.state.seekable) == (None, False)
+
+
+@pytest.mark.parametrize("paused_at", [0, 4])
+def test_an_arrow_after_the_last_frame_was_read_neither_skips_frames_nor_ends_the_run(monkeypatch, paused_at):
+    class Keyboard(FakeGui):
+        """Pauses at a frame, presses the left arrow when all frames were read, and goes on."""
+
+        def waitKeyEx(self, delay):
+            if not self.inputs and not self.titles and stream.ledger.overall().presented == paused_at + 1:
+                self.inputs = [ord(" ")]
+            elif not self.inputs and len(self.titles) == 1 and not stream.controls.state.seekable:
+                self.inputs = [LEFT, LEFT, -1, ord(" ")]
+            return super().waitKeyEx(delay)
+
+    class Recording(FakeSource):
+        def open(self):
+            return replace(super().open(), seekable_s=(0.0, 10.0))
+
+        def seek(self, position_s):
+            return pytest.fail("sought")
+
+    def window_on(settings, controls):
+        gui = Keyboard()
+        gui.titles = titles
+        return Window(WindowSettings(speed="full"), controls, desktop=desktop_of(gui))
+
+    monkeypatch.setattr("pipeline.runtime.stream.make_window", window_on)
+    titles, sink = [], FakeSink(Delivery.MAIN_THREAD)
+    stream = stream_of(Recording(5), sinks=[sink])
+    with stream:
+        list(stream)
+    assert sink.written == list(range(5))
+    assert stream.summary().end is EndReason.FINISHED
+    assert titles == ["stream_segment (paused)", "stream_segment"]
 
 
 def test_a_run_takes_as_long_as_the_recording_where_somebody_watches():

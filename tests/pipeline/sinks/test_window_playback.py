@@ -174,6 +174,17 @@ def test_a_file_that_is_written_cannot_be_sought_in(gui):
     assert controls.take_seek() is None
 
 
+def test_a_file_that_was_read_to_its_end_cannot_be_sought_in(gui):
+    controls = Controls(OverlaySettings())
+    window = playing(gui, controls)
+    gui.press(" ", LEFT)
+    window.write(presentation(0, pts=19_000))
+    controls.end_seeking()
+    window.idle("")
+    assert controls.take_seek() is None
+    assert window.paused
+
+
 def test_a_paused_file_shows_the_frame_after_a_seek(gui):
     window = playing(gui, Controls(OverlaySettings()))
     gui.press(" ", RIGHT)
