@@ -203,6 +203,8 @@ class Cameras(CameraHost, ClosingRun):
         """
         if self._opened_at_s is None or self._wall_s is not None:
             return
+        if not self._ended:
+            self._stopped = True  # the caller left the loop
         self._stop_all()
         with self._lock:  # what another thread has started meanwhile ends as well; from here on, nothing starts
             self._stop_all()

@@ -44,6 +44,16 @@ def test_cameras_run_once():
         pass
 
 
+def test_cameras_whose_loop_is_left_were_stopped():
+    cameras = group([Shades(number, None, SourceKind.LIVE) for number in range(2)])
+    with cameras:
+        for _ in cameras:
+            break
+    summary = cameras.summary()
+    assert summary.stopped
+    assert {run.end for one in summary.cameras for run in one.runs} == {EndReason.STOPPED}
+
+
 @pytest.mark.parametrize("presentation", ["exact", "smooth"])
 def test_live_cameras_show_only_their_own_instances(presentation):
     cameras = group(
