@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.controls import ControlState
+from pipeline.drawing.letterbox import letterbox
 from pipeline.drawing.status import StatusLine
 from pipeline.records import Image, SegmentedFrame, SourceInfo
 from pipeline.settings.presentation_settings import LineSettings, PrivacyMode, ZoneSettings
@@ -46,6 +47,13 @@ class Presentation:
     def drawn(self) -> bool:
         """Whether the overlay was drawn."""
         return self.annotated_bgr is not self.segmented.frame.image_bgr
+
+    @property
+    def square_bgr(self) -> Image:
+        """`annotated_bgr` in square pixels, scaled in width; the array itself where they are square."""
+        aspect = float(self.segmented.frame.sample_aspect_ratio)
+        height, width = self.annotated_bgr.shape[:2]
+        return letterbox(self.annotated_bgr, (max(1, round(width * aspect)), height), aspect)
 
 
 @dataclass(frozen=True, slots=True)

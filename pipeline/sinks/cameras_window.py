@@ -284,7 +284,7 @@ class CamerasWindow(KeyEffects, CamerasViewer):
         seen = self._view.seen
         newest = self._view.newest(seen[0]) if len(seen) == 1 else None
         name = seen[0] if newest is not None else _ALL
-        picture = self._view.canvas if newest is None else newest.annotated_bgr
+        picture = self._view.canvas if newest is None else newest.square_bgr
         folder = Path(self._settings.stills_dir.replace(PLACEHOLDER, name)).expanduser()
         path = save_still(picture, folder, f"{name}-{self._desktop.now():%Y%m%d-%H%M%S}")
         if path is not None:

@@ -45,7 +45,7 @@ class GifRecording:
 
     Args:
         file: what to write to; closed by `close`.
-        size_wh: width and height of the first frame in pixels.
+        size_wh: width and height of the first frame in square pixels.
         fps: frame rate of the source; every nth frame is kept. None if unknown.
     """
 
@@ -76,7 +76,8 @@ class GifRecording:
             return
         self._due_s = max(self._due_s, float(time_s)) + self._step_s
         self._last_tick = max(self._last_tick + 1, round(time_s / _TICK_S))
-        image = letterbox(annotated_bgr, self._full_wh)  # the size differs after a camera reconnects in another mode
+        # The size differs after a camera reconnects in another mode.
+        image = letterbox(annotated_bgr, self._full_wh, float(frame.sample_aspect_ratio))
         image = cv2.resize(image, self._size_wh, interpolation=cv2.INTER_AREA)
         self._frames.append((self._last_tick, np.asarray(image, np.uint8)))
         if len(self._frames) == _FRAMES_OF_A_PALETTE:

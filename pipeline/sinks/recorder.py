@@ -120,7 +120,7 @@ class Recorder(Sink):
                     file = MediaFile(self._name, self._clock)
                     undo.callback(file.close)
                     if self._path.suffix.lower() == ".gif":
-                        height, width = presentation.annotated_bgr.shape[:2]
+                        height, width = presentation.square_bgr.shape[:2]
                         self._recording = GifRecording(file, (width, height), self._source.fps)
                     else:
                         self._recording = _Recording(self._settings, self._source, file, presentation, self._tag)

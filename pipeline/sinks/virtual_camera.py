@@ -68,7 +68,8 @@ class VirtualCamera(Sink):
 
     def write(self, presentation: Presentation) -> None:
         """Send one frame. Raises RunError if the device is lost."""
-        image: Image = np.ascontiguousarray(letterbox(presentation.annotated_bgr, self._size_wh))
+        aspect = float(presentation.segmented.frame.sample_aspect_ratio)
+        image: Image = np.ascontiguousarray(letterbox(presentation.annotated_bgr, self._size_wh, aspect))
         try:
             self._camera.send(image)
         except (RuntimeError, OSError) as error:

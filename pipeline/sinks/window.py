@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.controls import Controls, ControlState, DisplayChange
-from pipeline.drawing.letterbox import letterbox
 from pipeline.records import Frame, SourceKind
 from pipeline.settings.output_settings import AttractSettings, OverlaySettings, PlaySpeed, WindowSettings
 from pipeline.sinks.album import Album
@@ -272,7 +272,7 @@ class Window(KeyEffects, Sink):
         view = self._view
         if view.picture_bgr is None or view.presentation is None:
             return
-        picture = letterbox(view.picture_bgr, view.own_size_wh(), view.pixel_aspect)
+        picture = replace(view.presentation, annotated_bgr=view.picture_bgr).square_bgr
         name = still_name(view.presentation.segmented.frame, self._kind, self._desktop.now())
         path = save_still(picture, Path(self._settings.stills_dir).expanduser(), name)
         if path is not None:

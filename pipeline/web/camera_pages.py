@@ -89,7 +89,7 @@ class _CameraSink(Sink):
         """Encode a frame for the viewers, if any. Raises RunError if it is too large."""
         self._feed.present(presentation)
         if presentation.drawn and self._tiles.is_due(self._camera):
-            self._tiles.publish(self._camera, jpeg(presentation.annotated_bgr, _TILE_QUALITY, _TILE_WIDTH))
+            self._tiles.publish(self._camera, jpeg(presentation.square_bgr, _TILE_QUALITY, _TILE_WIDTH))
 
     def close(self) -> None:
         """Does nothing: the page outlives the run of a camera."""

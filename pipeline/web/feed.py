@@ -49,9 +49,9 @@ class Feed:
             return  # the first viewer came after this frame was drawn without an overlay; the next one has it
         if self.pictures.count > 0:
             quality, max_width = self._settings.jpeg_quality, self._settings.max_width
-            self.pictures.publish(jpeg(presentation.annotated_bgr, quality, max_width))
+            self.pictures.publish(jpeg(presentation.square_bgr, quality, max_width))
         if self.stills.count > 0:
-            self.stills.publish(jpeg(presentation.annotated_bgr, quality=95))
+            self.stills.publish(jpeg(presentation.square_bgr, quality=95))
 
     def bind(self) -> None:
         """Bind to the running event loop. May be called twice."""

@@ -320,6 +320,18 @@ def test_stills_of_one_camera_and_of_all(tmp_path):
     np.testing.assert_array_equal(cv2.imread(str(one)), np.full((36, 64, 3), LEVELS["gate"], np.uint8))
 
 
+def test_a_still_of_a_camera_with_non_square_pixels_is_stretched(tmp_path):
+    screen = Screen(stills_dir=str(tmp_path))
+    made = screen.frame("hall")
+    frame = replace(made.segmented.frame, sample_aspect_ratio=Fraction(2))
+    screen.window.write("hall", replace(made, segmented=replace(made.segmented, frame=frame)), LIVE)
+    screen.gui.press("1", "s")
+    for _ in range(2):
+        screen.window.idle({"hall": ""})
+        screen.clock.now_s += REFRESH_S
+    assert cv2.imread(screen.window.stills[0]).shape == (36, 128, 3)
+
+
 def test_a_kiosk_rotates_through_the_cameras():
     screen = Screen(rotate_s=1.0)
     found = []

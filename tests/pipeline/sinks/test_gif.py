@@ -1,5 +1,7 @@
 """Animated GIFs, read back with OpenCV and by their own bytes."""
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
@@ -61,6 +63,18 @@ def test_every_nth_frame_is_kept_at_its_time_and_loops(tmp_path, fps, count, exp
         assert image.shape == (270, 480, 3)
         small = cv2.resize(flat(nth * index)[..., ::-1], (480, 270), interpolation=cv2.INTER_AREA)
         assert np.abs(image.astype(int) - small).mean() < 2
+
+
+def test_non_square_pixels_are_stretched(tmp_path):
+    path = tmp_path / "out.gif"
+    square = np.full((60, 60, 3), (10, 60, 200), np.uint8)
+    items = [presentation(0, image=square, sample_aspect_ratio=Fraction(2)), presentation(25, image=square)]
+    record(path, items)
+    (wide, _), (bars, _) = frames_of(path)[0]
+    assert wide.shape == bars.shape == (60, 120, 3)
+    assert (wide[:, :, 0] > 180).all()
+    assert (bars[:, 30:90, 0] > 180).all()
+    assert (bars[:, :30, 0] < 20).all()
 
 
 def test_colors_that_come_late_are_right(tmp_path):

@@ -1,4 +1,5 @@
 import sys
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_frames_reach_the_device_in_its_size():
     sink.close()
     sink.close()
     assert library.closed == 1
+
+
+def test_non_square_pixels_are_letterboxed():
+    library = FakeLibrary()
+    sink = VirtualCamera(VirtualCameraSettings(device="auto"), library)
+    sink.open(context((96, 64)))
+    white = np.full((64, 96, 3), 255, np.uint8)
+    sink.write(presentation(0, image=white, sample_aspect_ratio=Fraction(2)))
+    assert (library.frames[0][16:48] == 255).all()  # 192x64 in square pixels
+    assert (library.frames[0][:16] == 0).all()
+    assert (library.frames[0][48:] == 0).all()
 
 
 def test_the_named_device_is_opened():
