@@ -308,6 +308,12 @@ class Background:
 def scale_to_fill(picture_bgr: Image, height: int, width: int) -> Image:
     """Scales a picture to fill a frame of this size, and crops it at the center."""
     scale = max(height / picture_bgr.shape[0], width / picture_bgr.shape[1])
+    # Most of what lies outside is cropped before: a gradient one pixel wide would take gigabytes.
+    top, left = (
+        max(0, int(side - needed / scale) // 2 - 1)
+        for side, needed in zip(picture_bgr.shape[:2], (height, width), strict=True)
+    )
+    picture_bgr = picture_bgr[top : picture_bgr.shape[0] - top, left : picture_bgr.shape[1] - left]
     size_wh = (max(width, round(picture_bgr.shape[1] * scale)), max(height, round(picture_bgr.shape[0] * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = np.asarray(cv2.resize(picture_bgr, size_wh, interpolation=interpolation), np.uint8)

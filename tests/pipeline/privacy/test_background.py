@@ -1,5 +1,6 @@
 """What replaces the background: one color, a blur, a picture that fills the frame."""
 
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -67,6 +68,20 @@ def test_a_picture_fills_the_frame(tmp_path):
 @pytest.mark.parametrize(("height", "width"), [(50, 101), (101, 50), (33, 33)])
 def test_scale_to_fill_has_the_size_of_the_frame(height, width):
     assert scale_to_fill(image_of(37, 91), height, width).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("size_hw", [(400, 1), (1, 400)])
+def test_a_gradient_one_pixel_wide_takes_no_more_memory_than_it_fills(size_hw):
+    gradient = np.linspace(0, 250, 400).astype(np.uint8).reshape(*size_hw, 1).repeat(3, axis=2)
+    tracemalloc.start()
+    try:
+        filled = scale_to_fill(gradient, 300, 500)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert filled.shape == (300, 500, 3)
+    assert np.abs(filled.astype(int) - 125).max() <= 2  # of 400 pixels, the one or two in the middle fill it
+    assert peak < 20 * filled.nbytes
 
 
 def test_missing_or_broken_inputs_are_refused(tmp_path):
