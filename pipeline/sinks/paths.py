@@ -346,7 +346,8 @@ def replace_file(path: Path, data: bytes, durable: bool = False, mode: int = 0o6
     Raises:
         OSError: it cannot be written; the old file is unchanged.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Of the name only the end: with the rest it could be longer than file systems allow, where the name itself is not.
+    partial = path.with_name(f".{path.name[-40:]}.{os.getpid()}.part")
     try:
         with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)

@@ -389,6 +389,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch, durable):
     assert [entry.name for entry in tmp_path.iterdir()] == ["list"]
 
 
+@pytest.mark.parametrize("letter", ["a", "日", "😀"])
+def test_a_file_may_have_the_longest_name_that_there_is(tmp_path, letter):
+    path = tmp_path / (letter * (251 // len(letter.encode())) + ".png")
+    replace_file(path, b"new")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [(path.name, b"new")]
+
+
 def test_what_was_given_up_is_not_reserved_for_others(tmp_path):
     """One output fails at its first frame and gives its claim up; the other ones begin after that."""
     outputs = Outputs()
