@@ -28,6 +28,7 @@ from pipeline.privacy.redaction_mask import Mask, MaskGrid, change_mask, dilate,
 from pipeline.records import Detections, Frame, Image, Instances, SegmentedFrame, UnredactedFrame
 from pipeline.settings.presentation_settings import BackgroundMode, BackgroundSettings, PrivacyMode, PrivacySettings
 from pipeline.settings.schema import Settings
+from pipeline.sources.images import load_image
 
 _MATCH_IOU = 0.2
 """Objects of two results whose boxes overlap by this much may be the same."""
@@ -322,12 +323,9 @@ def scale_to_fill(picture_bgr: Image, height: int, width: int) -> Image:
 
 
 def read_picture(setting: str, path: str) -> Image:
-    """Reads a picture, uint8 (H, W, 3) BGR. Raises InputError, which names the setting."""
+    """Reads a picture as `load_image` does. Raises InputError, which names the setting."""
+    file = user_path(path, setting)
     try:
-        data = np.frombuffer(user_path(path, setting).read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(f"{setting}: cannot read {path}: {error.strerror or error}") from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise InputError(f"{setting}: {path} is not a readable picture; expected a file such as .jpg or .png")
-    return np.asarray(image, np.uint8)
+        return load_image(file)
+    except InputError as error:
+        raise InputError(f"{setting}: {error}") from None

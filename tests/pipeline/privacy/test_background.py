@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -89,11 +90,25 @@ def test_missing_or_broken_inputs_are_refused(tmp_path):
         Background(BackgroundSettings(mode="picture"), NAMES)
     with pytest.raises(InputError, match=r"background\.classes: this model has no class 'cat'"):
         Background(BackgroundSettings(mode="blur", classes=("cat",)), NAMES)
-    with pytest.raises(InputError, match="cannot read"):
-        read_picture("attract.picture", str(tmp_path / "absent.png"))
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(InputError, match="is not a readable picture"):
-        read_picture("attract.picture", str(tmp_path / "text.png"))
     (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(InputError, match="is not a readable picture"):
-        read_picture("attract.picture", str(tmp_path / "empty.png"))
+    for name, reason in (("absent", "cannot be opened"), ("text", "not an image"), ("empty", "is empty")):
+        with pytest.raises(InputError, match=rf"attract\.picture: .*{name}\.png .*{reason}"):
+            read_picture("attract.picture", str(tmp_path / f"{name}.png"))
+
+
+def test_a_picture_that_opencv_refuses_is_a_one_line_error(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "huge.png"), np.zeros((4, 4, 3), np.uint8))
+    refuse = mock.Mock(side_effect=cv2.error("pixels <= CV_IO_MAX_IMAGE_PIXELS"))
+    monkeypatch.setattr(cv2, "imdecode", refuse)
+    with pytest.raises(InputError, match=r"background\.picture: .*huge\.png cannot be decoded"):
+        read_picture("background.picture", str(tmp_path / "huge.png"))
+
+
+def test_what_is_transparent_in_a_picture_is_white(tmp_path):
+    picture = np.zeros((4, 6, 4), np.uint8)
+    picture[:, 3:] = (0, 0, 255, 255)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    shown = read_picture("background.picture", str(tmp_path / "a.png"))
+    assert (shown[:, :3] == 255).all()
+    assert (shown[:, 3:] == (0, 0, 255)).all()
