@@ -191,6 +191,8 @@ def _read_logo(path: str) -> Image:
     """uint8 (H, W, 4) BGRA, colors premultiplied by alpha."""
     color = read_picture("attract.logo", path)
     stored = cv2.imdecode(np.frombuffer(user_path(path, "attract.logo").read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is not None and stored.dtype == np.uint16:
+        stored = (stored >> 8).astype(np.uint8)
     if stored is None or stored.ndim != 3 or stored.shape[2] != 4 or stored.dtype != np.uint8:
         return np.dstack([color, np.full(color.shape[:2], 255, np.uint8)])
     alpha = stored[:, :, 3:].astype(np.float32) / 255

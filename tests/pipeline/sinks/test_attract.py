@@ -137,10 +137,11 @@ def test_a_picture_fills_the_screen_and_is_zoomed_slowly(tmp_path):
     np.testing.assert_array_equal(screen.draw(SIZE_WH, 40.0, None), first)
 
 
-def test_a_logo_keeps_its_shape_and_its_transparency(tmp_path):
+@pytest.mark.parametrize("scale", [np.uint8(1), np.uint16(257)])
+def test_a_logo_keeps_its_shape_and_its_transparency(tmp_path, scale):
     logo = np.zeros((40, 60, 4), np.uint8)
     logo[:, 30:] = (10, 20, 250, 255)  # the left half is transparent
-    cv2.imwrite(str(tmp_path / "logo.png"), logo)
+    cv2.imwrite(str(tmp_path / "logo.png"), logo * scale)
     behind = np.full((240, 320, 3), 200, np.uint8)
     image = screen_of(text="", logo=str(tmp_path / "logo.png")).draw(SIZE_WH, 0.0, behind)
     red = (image == (10, 20, 250)).all(axis=2)
