@@ -113,8 +113,8 @@ def load_image(path: Path) -> Image:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
     if data.size == 0:
         raise InputError(f"{path} is empty (0 bytes)")
-    if data[:8].tobytes() == _PNG_HEAD and b"IEND" not in data[-64:].tobytes():
-        # Checked here, because libpng would print a message of its own.
+    if data[:8].tobytes() == _PNG_HEAD and b"IEND" not in data.tobytes():
+        # Checked here, because libpng would print a message of its own. Anything may follow the end.
         raise InputError(f"{path} ({data.size:,} bytes) is truncated: the end of the PNG is missing")
     image = _decode(data, cv2.IMREAD_COLOR, path)
     if image is None or image.size == 0:

@@ -126,6 +126,12 @@ def test_a_truncated_image_is_a_one_line_error(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_png_may_be_followed_by_other_data(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", two_colors())
+    path.write_bytes(path.read_bytes() + bytes(500))
+    assert (load_image(path) == two_colors()).all()
+
+
 def test_folder_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
     paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
     for path in paths:
