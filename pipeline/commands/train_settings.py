@@ -223,7 +223,7 @@ def write_run(output: Path, settings: RunSettings, facts: dict[str, Any]) -> Non
 
 
 def _content_of_files(settings: RunSettings) -> dict[str, Any]:
-    """SHA-256 of the files, to see that a run goes on with what it began with; None for one that is not there."""
+    """SHA-256 of annotations and weights, to detect that a resumed run got other ones; None for a missing file."""
     names = (settings.annotations, settings.val_annotations, settings.weights)
     *annotations, weights = [sha256_of(Path(name)) if name and Path(name).is_file() else None for name in names]
     return {"annotations_sha256": annotations, "weights_sha256": weights}

@@ -119,7 +119,7 @@ class Mosaic:
 
 
 def _region(canvas: Image, rectangle: Rectangle) -> Image:
-    """The part of a rectangle on the canvas: in a window that is too small for so many cameras, some lie outside."""
+    """The part of a rectangle that lies on the canvas; empty for some cameras if the window is too small for all."""
     x1, y1, x2, y2 = (max(0, edge) for edge in rectangle)
     return canvas[y1:y2, x1:x2]
 

@@ -35,7 +35,7 @@ _MATCH_IOU = 0.2
 _CHANGE_MARGIN = 0.03
 """Of the frame's height, added to the margin around changes: parts of a person may look like the background."""
 _WAITING = 64
-"""So many results are kept whatever their age: more than can wait to be presented."""
+"""Results that are kept whatever their age; more than can wait to be presented."""
 
 
 class Redactor:

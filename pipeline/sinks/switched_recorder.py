@@ -134,7 +134,7 @@ class SwitchedRecorder(Sink):
         try:
             self._finish()
         finally:
-            self._controls.set_recording(False)  # viewers may look after the run's end
+            self._controls.set_recording(False)  # the page shows the state after the run, too
             for recorder in (self._requested, self._next):
                 if recorder is not None:
                     recorder.close()

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 
 import numpy as np
 import openvino
@@ -26,6 +25,7 @@ from mrcnn.engines.calibration import (
     without,
     write_calibration,
 )
+from tests.unreadable import refuse_below
 
 KERNEL = np.array([[0.5, -1.27, 0.0], [0.2, 0.4, -0.6]], np.float32).reshape(2, 3, 1, 1)
 SCALE = np.array([0.01, 0.0], np.float32).reshape(2, 1, 1, 1)
@@ -214,14 +214,7 @@ def test_a_folder_that_cannot_be_written_leaves_the_users_cache(weights, monkeyp
 
 def test_a_cache_that_may_not_be_read_holds_none(weights, tmp_path, monkeypatch):
     """Such as root's, for a service whose HOME is left as it was."""
-    stat = os.stat
-
-    def refuses(path, **options):
-        if str(path).startswith(str(tmp_path / "cache")):
-            raise PermissionError(13, "Permission denied", str(path))
-        return stat(path, **options)
-
-    monkeypatch.setattr(os, "stat", refuses)
+    refuse_below(tmp_path / "cache", monkeypatch)
     with pytest.raises(CalibrationFault, match="int8 is not prepared"):
         read_calibration(weights)
     write_calibration(weights, Calibration({"features_body": CHANGES}))

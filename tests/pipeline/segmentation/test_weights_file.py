@@ -1,12 +1,11 @@
 """Which weight file a run takes, in the order of preference, and what it says when there is none."""
 
-import os
-
 import pytest
 
 from pipeline import installation
 from pipeline.errors import InputError
 from pipeline.segmentation.weights_file import COCO_NAME, SHIPPED_NAME, WeightsChoice, find_weights, weights_dir
+from tests.unreadable import refuse_below
 
 
 @pytest.fixture
@@ -58,14 +57,7 @@ def test_a_folder_that_may_not_be_read_holds_none(installed, tmp_path, monkeypat
     shipped = installed / "pipeline" / "data" / "weights"
     shipped.mkdir(parents=True)
     put(shipped, SHIPPED_NAME)
-    stat = os.stat
-
-    def refuses(path, **options):
-        if str(path).startswith(str(tmp_path / "cache")):
-            raise PermissionError(13, "Permission denied", str(path))
-        return stat(path, **options)
-
-    monkeypatch.setattr(os, "stat", refuses)
+    refuse_below(tmp_path / "cache", monkeypatch)
     assert find_weights(None).path == shipped / SHIPPED_NAME
     (shipped / SHIPPED_NAME).unlink()
     with pytest.raises(InputError, match="weights get coco"):
