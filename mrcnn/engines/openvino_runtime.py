@@ -29,6 +29,7 @@ from mrcnn.engines.openvino_models import (
     take_int8_regions,
     write_out_softmax,
 )
+from mrcnn.engines.winograd import use_winograd, winograd_is_faster
 from mrcnn.network.constants import LEVELS, PYRAMID, STEM
 
 _DYNAMIC_REGIONS = {f"windows{level}": [-1, 4] for level in LEVELS} | {f"images{level}": [-1] for level in LEVELS}
@@ -159,6 +160,7 @@ class OpenVinoRuntime(Runtime):
         if threads is not None:
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
+        self._is_float32 = precision is CpuPrecision.FLOAT32
         self._stem = self._exact if exact_stem else self._fast
         self._models = {name: _read(path) for name, path in parts.items()}
         self._scales = {part: _rewrite_head(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
@@ -217,9 +219,9 @@ class OpenVinoRuntime(Runtime):
                     for pool in pooling.values():
                         give_int8_regions(pool, scale)
                 pools = {level: self._compile(pool, self._exact) for level, pool in pooling.items()}
-                heads[part] = _Head(pools, pieces, self._compile(rest, self._fast), rest.input(POOLED))
+                heads[part] = _Head(pools, pieces, self._compile_network(rest), rest.input(POOLED))
             self._networks[shape] = _Compiled(
-                stem and self._compile(stem, self._stem), self._compile(body, self._fast), heads
+                stem and self._compile(stem, self._stem), self._compile_network(body), heads
             )
         return self._networks[shape]
 
@@ -231,6 +233,11 @@ class OpenVinoRuntime(Runtime):
             body.reshape({name: shape})
             halve_wide_convolutions(body)
         return stem, body
+
+    def _compile_network(self, model: Any) -> Any:
+        if self._is_float32:
+            use_winograd(model, lambda: winograd_is_faster(tuple(self._fast.items())))
+        return self._compile(model, self._fast)
 
     def _compile(self, model: Any, options: Mapping[str, Any]) -> Any:
         return core().compile_model(model, "CPU", dict(options)).create_infer_request()
