@@ -102,6 +102,17 @@ def test_a_stem_that_is_not_exact_follows_the_precision(tiny_files):
     assert np.linalg.norm(without - with_exact) < 0.02 * np.linalg.norm(with_exact)
 
 
+@pytest.mark.parametrize("precision", CpuPrecision)
+def test_only_float32_is_computed_by_winograds_method(tiny_files, monkeypatch, precision):
+    if precision is CpuPrecision.BFLOAT16 and not cpu_has_bfloat16():
+        pytest.skip("this CPU does not support bfloat16")
+    rewritten = []
+    monkeypatch.setattr(openvino_runtime, "use_winograd", lambda model, is_faster: rewritten.append(model.inputs))
+    raw_outputs(tiny_files, precision, tiny_image(96, 128)[None])
+    names = {name.any_name for inputs in rewritten for name in inputs}
+    assert names == ({"stem", "pooled", "class_ids"} if precision is CpuPrecision.FLOAT32 else set())
+
+
 def _relu(shape):
     import openvino
     from openvino import opset13
