@@ -34,7 +34,7 @@ from mrcnn.engines.base import Floats
 logger = logging.getLogger(__name__)
 
 LEAST_CHANNELS = 128
-LEAST_TILES = 36
+LEAST_TILES = 128
 """A convolution is replaced if it has at least this many input and output channels and, where that is known, tiles."""
 
 PROBES = 5
@@ -133,11 +133,12 @@ def _is_replaceable(convolution: Any) -> bool:
 
 
 def _transformed_filters(weights: Floats) -> Any:
-    """Filters (K, C, 3, 3) as a constant (36, C, K)."""
+    """Filters (K, C, 3, 3) as a constant (36, K, C)."""
     from openvino import opset13 as ops
 
-    transformed = np.einsum("ia,kcab,jb->ijck", _FILTERS, weights.astype(np.float64), _FILTERS, optimize=True)
-    return ops.constant(transformed.reshape(_PATCH * _PATCH, *transformed.shape[2:]).astype(np.float32))
+    count, channels = weights.shape[:2]
+    transformed = np.kron(_FILTERS, _FILTERS) @ weights.reshape(-1, 9).T.astype(np.float64)
+    return ops.constant(transformed.astype(np.float32).reshape(-1, count, channels))
 
 
 def _replace(convolution: Any, filters: Any) -> None:
@@ -162,12 +163,12 @@ def _replace(convolution: Any, filters: Any) -> None:
     values = ops.reshape(values, _integers(count * (height + 1 + padding[0]) * (width + 1 + padding[1]), -1), False)
     values = ops.gather(values, inputs, np.int64(0))
     values = _product(_PATCHES, values)
-    values = ops.matmul(ops.reshape(values, _integers(_PATCH**2, -1, channels), False), filters, False, False)
+    values = ops.matmul(ops.reshape(values, _integers(_PATCH**2, -1, channels), False), filters, False, True)
     values = _product(_TILES, values)
     values = ops.reshape(values, _integers(_TILE**2 * (len(inputs) // _PATCH**2), -1), False)
     values = ops.gather(values, outputs, np.int64(0))
     shape = (height, width, -1) if are_regions else (count, height, width)
-    values = ops.reshape(values, _integers(*shape, filters.data.shape[2]), False)
+    values = ops.reshape(values, _integers(*shape, filters.data.shape[1]), False)
     if bias is not None:
         values = ops.add(values, ops.constant(bias.reshape(1, 1, 1, -1)))
     if is_rectified:

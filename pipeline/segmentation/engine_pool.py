@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from queue import LifoQueue
 from typing import TYPE_CHECKING
@@ -88,10 +89,14 @@ class EnginePool:
                 return self._prove(images, windows)
         while (engine := self._idle.get()) is None:
             self._begin_another(images.shape[:3])
-        if (engine, images.shape) not in self._prepared:
+        is_prepared = (engine, images.shape) in self._prepared
+        if not is_prepared:
             self._preparing.add(engine)
         try:
+            began_s = time.perf_counter()
             found: Sequence[RawDetections] = engine.detect_molded(images, windows)
+            if is_prepared:
+                self._trials.watch(images, time.perf_counter() - began_s)
             self._prepared.add((engine, images.shape))
             return found
         finally:

@@ -6,6 +6,8 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +32,10 @@ QUICK_FRAME_S = 0.25
 QUICK_BUDGET_S, SLOW_BUDGET_S = 5.0, 20.0
 """How long to measure, for networks whose frames take less or more than QUICK_FRAME_S; engines are made meanwhile."""
 LEAST_THREADS = 2
+WATCHED = 20
+"""How many frames of a run are held against what was measured."""
+MUCH_FASTER = 0.6
+"""A run whose frames take less than this share of what was measured shows that the machine was busy then."""
 
 
 class EngineTrials:
@@ -37,6 +43,7 @@ class EngineTrials:
 
     A measurement is kept with the network's exported graphs, by processor, usable cores, version of OpenVINO and
     candidates, if the machine was steady enough to trust it; otherwise in this object, for a network that is restarted.
+    A machine may be steadily busy: if the frames of a run are much faster, the measurement is kept no longer.
 
     Args:
         selection: the network and the engines to choose from.
@@ -63,6 +70,8 @@ class EngineTrials:
         self._canvases: dict[str, Any] = dict(kept) if isinstance(kept, dict) else {}
         self._last = str(record.get("last"))
         self._unsure: set[str] = set()
+        self._watching = threading.Lock()
+        self._watched: dict[str, list[float]] = {}
 
     def prefer(self) -> None:
         """Move the choice that an earlier run measured to the front of the selection, where there is one."""
@@ -81,9 +90,7 @@ class EngineTrials:
     @property
     def frame_ms(self) -> float | None:
         """Milliseconds a frame of the canvas that was measured last, as chosen; None if none was."""
-        last = self._canvases.get(self._last)
-        found = last.get("frame_ms") if isinstance(last, dict) else None
-        return float(found) if isinstance(found, (int, float)) else None
+        return self._frame_ms(self._last)
 
     def most_workers(self, choice: EngineChoice) -> int:
         """How many engines may compute side by side once the first canvas has been compared."""
@@ -129,12 +136,41 @@ class EngineTrials:
         self._keep(_shape_text(images), chosen, 1000 * trial.frame_s, trial.sure)
         return trial.engines, chosen
 
+    def watch(self, images: NDArray[np.uint8], seconds: float) -> None:
+        """Hold the time that an engine of the choice took for a canvas in the run against what was measured.
+
+        Called from several threads. `images`: see `settle`.
+        """
+        shape = _shape_text(images)
+        known, measured_ms = self._known(shape), self._frame_ms(shape)
+        if known is None or measured_ms is None or shape in self._unsure:
+            return
+        with self._watching:
+            times_s = self._watched.setdefault(shape, [])
+            if len(times_s) == WATCHED:
+                return
+            times_s.append(seconds / known.workers)
+            frame_ms = 1000 * statistics.median(times_s)
+            was_busy = len(times_s) == WATCHED and frame_ms < MUCH_FASTER * measured_ms
+        if was_busy:
+            logger.info(
+                "a frame takes %.0f ms, not %.0f as measured, when the machine was busy; the next start measures again",
+                *(frame_ms, measured_ms),
+            )
+            self._unsure.add(shape)
+            self._write()
+
     def _made_key(self) -> str:
         selection, machine = self._selection, self._machine
         names = [choice.precision.value for choice in selection.choices if choice.engine is EngineKind.OPENVINO]
         content = [FORMAT, machine.processor(), machine.cores(), _openvino_version(), names]
         content += [selection.most_workers, selection.workers_are_forced]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def _frame_ms(self, shape: str) -> float | None:
+        one = self._canvases.get(shape)
+        found = one.get("frame_ms") if isinstance(one, dict) else None
+        return float(found) if isinstance(found, (int, float)) else None
 
     def _known(self, shape: str) -> EngineChoice | None:
         """What was measured for a canvas shape, if it is among the choices."""
@@ -155,8 +191,11 @@ class EngineTrials:
         if not sure:
             self._unsure.add(shape)
             return
+        self._write()
+
+    def _write(self) -> None:
         kept = {one: entry for one, entry in self._canvases.items() if one not in self._unsure}
-        self._machine.remember(self._selection.model, self._key, {"canvases": kept, "last": shape})
+        self._machine.remember(self._selection.model, self._key, {"canvases": kept, "last": self._last})
 
 
 class _StoppedError(Exception):

@@ -142,6 +142,16 @@ def test_what_fails_at_its_first_frame_is_replaced_with_a_line(machine, caplog):
     assert line.endswith(", float32")
 
 
+def test_frames_for_which_nothing_was_compiled_are_held_against_the_measurement(machine, monkeypatch):
+    watched = []
+    monkeypatch.setattr(EngineTrials, "watch", lambda self, images, seconds: watched.append((images, seconds)))
+    engines = engines_of(machine)
+    for _ in range(4):
+        answer(engines)
+    assert [images is CANVAS for images, _ in watched] == [True, True]
+    assert all(0 <= seconds < 10 for _, seconds in watched)
+
+
 def test_keras_is_the_last_resort(machine, caplog):
     machine.failures["openvino"] = RuntimeError("no")
     machine.failures["onnx"] = MemoryError()

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.engine_choice import EngineSelection
-from pipeline.segmentation.engine_trials import QUICK_BUDGET_S, SLOW_BUDGET_S, EngineTrials
+from pipeline.segmentation.engine_trials import QUICK_BUDGET_S, SLOW_BUDGET_S, WATCHED, EngineTrials
 from pipeline.segmentation.machine import Machine
 from pipeline.segmentation.network_model import NetworkModel
 from pipeline.segmentation.weights_file import WeightsChoice
@@ -218,6 +218,48 @@ def test_a_busy_machine_is_measured_again_at_the_next_start(caplog):
     assert chosen(machine, of=(engines, trials), images=canvas(96, 64))[1].precision is Precision.FLOAT32
     (record,) = machine.kept.values()
     assert list(record["canvases"]) == ["1x96x64"], "only what is sure"
+
+
+def test_a_steadily_busy_machine_is_found_out_by_the_frames_of_a_run(caplog):
+    machine = OtherMachine({("bfloat16", None): 0.39, ("float32", None): 0.27})
+    chosen(machine)
+    quick = {("bfloat16", None): 0.039, ("float32", None): 0.027}
+    machine.times = dict(quick)
+    engines = selection(machine)
+    trials = EngineTrials(engines, machine.stopped, machine.clock)
+    assert chosen(machine, of=(engines, trials))[1].reason == "float32 270 ms, bfloat16 390 ms"
+    with caplog.at_level(logging.INFO):
+        for number in range(2 * WATCHED):
+            assert ("next start measures again" in caplog.text) is (number >= WATCHED)
+            trials.watch(canvas(), 0.027)
+    assert caplog.text.count("a frame takes 27 ms, not 270 as measured") == 1
+    (record,) = machine.kept.values()
+    assert record["canvases"] == {}
+    assert chosen(machine)[1].reason == "float32 27 ms, bfloat16 39 ms"
+    assert chosen(machine)[1].reason == "float32 27 ms, bfloat16 39 ms", "kept again"
+
+
+@pytest.mark.parametrize("seconds", [[0.018] * WATCHED, [0.001] * (WATCHED - 1), [0.001, 0.03, 0.03] * WATCHED])
+def test_frames_about_as_fast_as_measured_change_nothing(seconds):
+    machine = OtherMachine({("bfloat16", None): 0.039, ("float32", None): 0.027})
+    chosen(machine)
+    trials = EngineTrials(selection(machine), machine.stopped, machine.clock)
+    for one in seconds:
+        trials.watch(canvas(), one)
+        trials.watch(canvas(96, 64), 0.0001)  # never measured
+    (record,) = machine.kept.values()
+    assert list(record["canvases"]) == ["1x64x96"]
+
+
+def test_of_engines_side_by_side_each_takes_its_part_of_the_frames():
+    machine = OtherMachine({("float32", None): 0.03, ("float32", 1): 0.02}, cores=2)
+    machine.bfloat16 = False
+    assert chosen(machine, 2)[1].workers == 2
+    trials = EngineTrials(selection(machine, 2), machine.stopped, machine.clock)
+    for _ in range(WATCHED):
+        trials.watch(canvas(), 0.04)  # two take 0.02 a frame
+    (record,) = machine.kept.values()
+    assert record["canvases"]
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 5])
