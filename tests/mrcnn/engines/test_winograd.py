@@ -52,9 +52,9 @@ def run(model, values):
 @pytest.mark.parametrize(
     ("shape", "images", "channels", "how"),
     [
-        ((1, 128, 45, 47), 1, (130,), {}),
-        ((2, 136, 32, 36), 2, (128, 144), {"relu": True}),
-        ((1, 128, 48, 48), 1, (128,), {"bias": False}),
+        ((1, 128, 90, 93), 1, (130,), {}),
+        ((2, 136, 64, 68), 2, (128, 144), {"relu": True}),
+        ((1, 128, 92, 92), 1, (128,), {"bias": False}),
         ((-1, 128, 7, 7), 5, (128, 160), {"relu": True}),
         ((-1, 128, 14, 14), 3, (128,), {}),
         ((-1, 128, 7, 7), 0, (128,), {"relu": True}),
@@ -72,7 +72,7 @@ def test_results_are_those_of_direct_convolutions(shape, images, channels, how):
 
 
 def test_rows_are_not_transposed_between_two_convolutions():
-    model = layers((1, 128, 48, 48), 128, 128, relu=True)
+    model = layers((1, 128, 92, 92), 128, 128, relu=True)
     use_winograd(model, yes)
     assert kinds(model).count("MatMul") == 6
     on_feature_maps = [node for node in model.get_ordered_ops() if node.get_type_name() == "Transpose"]
@@ -80,14 +80,14 @@ def test_rows_are_not_transposed_between_two_convolutions():
 
 
 def test_a_reader_that_wants_the_channels_last_gets_the_rows():
-    source = ops.parameter((1, 128, 48, 48), np.float32)
+    source = ops.parameter((1, 128, 92, 92), np.float32)
     values = convolved(source, random(128, 128, 3, 3))
     last = ops.transpose(values, np.array([0, 2, 3, 1]))
     direct = Model([ops.result(last), ops.result(values)], [source])
     model = direct.clone()
     use_winograd(model, yes)
     assert model.outputs[0].get_node().input_value(0).get_node().get_type_name() == "Add"
-    image = random(1, 128, 48, 48)
+    image = random(1, 128, 92, 92)
     compiled = core().compile_model(model, "CPU", FLOAT32)([image])
     np.testing.assert_allclose(compiled[0], compiled[1].transpose(0, 2, 3, 1))
     np.testing.assert_allclose(compiled[1], run(Model([values], [source]), image), atol=2e-4)
@@ -95,7 +95,7 @@ def test_a_reader_that_wants_the_channels_last_gets_the_rows():
 
 def test_levels_that_share_filters_share_the_transformed_ones():
     filters = ops.constant(random(128, 128, 3, 3))
-    sources = [ops.parameter((1, 128, side, side), np.float32) for side in (48, 64)]
+    sources = [ops.parameter((1, 128, side, side), np.float32) for side in (92, 96)]
     settings = [[1, 1]] * 4
     model = Model([ops.convolution(source, filters, *settings) for source in sources], sources)
     use_winograd(model, yes)
@@ -110,12 +110,12 @@ def test_levels_that_share_filters_share_the_transformed_ones():
 @pytest.mark.parametrize(
     ("shape", "filters", "how"),
     [
-        ((1, 128, 48, 48), (127, 128, 3, 3), {}),
-        ((1, 64, 48, 48), (128, 64, 3, 3), {}),
-        ((1, 128, 48, 48), (128, 128, 3, 3), {"step": 2}),
-        ((1, 128, 48, 48), (128, 128, 3, 3), {"pad": 0}),
-        ((1, 128, 48, 48), (128, 128, 1, 1), {"pad": 0}),
-        ((1, 128, 44, 44), (128, 128, 3, 3), {}),  # 121 tiles
+        ((1, 128, 92, 92), (127, 128, 3, 3), {}),
+        ((1, 64, 92, 92), (128, 64, 3, 3), {}),
+        ((1, 128, 92, 92), (128, 128, 3, 3), {"step": 2}),
+        ((1, 128, 92, 92), (128, 128, 3, 3), {"pad": 0}),
+        ((1, 128, 92, 92), (128, 128, 1, 1), {"pad": 0}),
+        ((1, 128, 88, 88), (128, 128, 3, 3), {}),  # 484 tiles
         ((1, 128, -1, -1), (128, 128, 3, 3), {}),
     ],
 )
@@ -127,7 +127,7 @@ def test_what_would_gain_nothing_stays(shape, filters, how):
 
 
 def test_nothing_is_replaced_where_it_is_slower():
-    model = layers((1, 128, 48, 48), 128)
+    model = layers((1, 128, 92, 92), 128)
     before = kinds(model)
     use_winograd(model, lambda: False)
     assert kinds(model) == before
