@@ -6,6 +6,7 @@ Imports little, so that Ctrl-C works while the rest is imported.
 from __future__ import annotations
 
 import codecs
+import errno
 import importlib
 import io
 import os
@@ -16,9 +17,10 @@ from typing import NoReturn
 
 from pipeline.commands import COMMANDS
 from pipeline.commands.signals import Terminated, handled, leave, unwind
-from pipeline.errors import OutputClosedError, StreamSegmentError
+from pipeline.errors import OutputClosedError, RunError, StreamSegmentError
 from pipeline.sinks.screen import start_probe
 
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _PRINTABLE = "stream_segment.printable"
 _ASCII = {"…": "...", "²": "^2"}
 """Replacements for the other characters of our own texts."""
@@ -34,14 +36,19 @@ def program() -> NoReturn:
         from pipeline.threads.stage import any_stuck
 
         code = main()
+        is_lost = code == OutputClosedError.exit_code
         try:
             if sys.stdout is not None:  # None where it is closed, and under pythonw
                 sys.stdout.flush()
-        except BrokenPipeError:
-            code = OutputClosedError.exit_code
+        except OSError as error:
+            is_lost = True
+            if isinstance(error, BrokenPipeError):
+                code = OutputClosedError.exit_code
+            elif code == 0:  # otherwise it has been said
+                code = _not_written(error)
         if sys.stderr is not None:
             sys.stderr.flush()
-        if code == OutputClosedError.exit_code or any_stuck():
+        if is_lost or any_stuck():
             from mrcnn.weights.user_cache import remove_temporary
 
             remove_temporary()
@@ -66,12 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StreamSegmentError as error:
         print(f"stream_segment: error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        return _not_written(error)
     except Terminated:
         print("stream_segment: terminated", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("stream_segment: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _not_written(error: OSError) -> int:
+    text = f"cannot write: {error.strerror}; is the disk of standard output, or of the temporary folder, full?"
+    print(f"stream_segment: error: {text}", file=sys.stderr)
+    return RunError.exit_code
 
 
 def print_any_text() -> None:

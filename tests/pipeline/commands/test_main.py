@@ -133,3 +133,22 @@ def test_a_standard_output_that_nobody_reads_ends_the_program_without_a_word():
     done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a file that is a full disk")
+@pytest.mark.parametrize("arguments", [["weights", "list"], ["--print-config"]])
+def test_a_standard_output_on_a_full_disk_is_an_error_of_one_line(arguments):
+    command = [sys.executable, str(ROOT / "stream_segment.py"), *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    expected = "stream_segment: error: cannot write: No space left on device; is the disk of standard output, "
+    assert (done.returncode, done.stderr) == (1, expected + "or of the temporary folder, full?\n")
+
+
+def test_an_error_of_the_system_that_nothing_foresaw_is_not_taken_for_a_full_disk(monkeypatch):
+    def run(_):
+        raise FileNotFoundError(2, "No such file", "x")
+
+    monkeypatch.setattr("pipeline.commands.weights.run", run)
+    with pytest.raises(FileNotFoundError):
+        main(["weights"])
