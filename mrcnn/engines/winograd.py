@@ -38,7 +38,7 @@ LEAST_TILES = 512
 its transformed filters take eight times the memory, which small feature maps do not repay."""
 
 PROBES = 5
-"""How often the two ways are timed against each other."""
+"""How many times each way is timed."""
 
 _TILE, _PATCH = 4, 6
 """Sides of a tile of outputs, and of the patch of inputs that it depends on."""
@@ -89,10 +89,10 @@ def _fold_constants(model: Any) -> None:
 
 @functools.cache
 def winograd_is_faster(options: tuple[tuple[str, Any], ...]) -> bool:
-    """Whether it is, measured once: 256 channels on 72 x 128 positions, computed both ways by turns, in half a second.
+    """Whether Winograd's method is faster here, measured once with 256 channels on 72 x 128 positions, by turns.
 
     Args:
-        options: of OpenVINO's CPU plugin, by name.
+        options: of OpenVINO's CPU plugin, by name; pairs, so that the result can be kept.
     """
     from openvino import Core, Model
     from openvino import opset13 as ops
@@ -142,10 +142,10 @@ def _transformed_filters(weights: Floats) -> Any:
 
 
 def _replace(convolution: Any, filters: Any) -> None:
-    """Replace a convolution, with the bias and the ReLU that follow it, where they do.
+    """Replace a convolution together with the bias and the ReLU that may follow it.
 
-    Between the transposes at both ends, values are "rows": one per position, each with the channels of a feature map,
-    or of all regions. Every operator then works on long contiguous rows.
+    Between the transposes at both ends, values are rows: one per position, each with the channels of a feature map or
+    of all regions, so that every operator works on long contiguous memory.
     """
     from openvino import opset13 as ops
 
