@@ -53,6 +53,7 @@ HEADS = {"boxes": ("class_probs", "deltas"), "masks": ("mask_probs",)}
 """The parts that pool regions, with their outputs."""
 HEAD = "_head"
 """Suffix of the quantized parts that follow the pooling."""
+_QUANTIZED = (BODY, *(part + HEAD for part in HEADS))
 
 
 class CpuPrecision(Enum):
@@ -160,7 +161,8 @@ class OpenVinoRuntime(Runtime):
         if threads is not None:
             self._fast["INFERENCE_NUM_THREADS"] = threads
         self._exact = self._fast | {"INFERENCE_PRECISION_HINT": "f32"}
-        self._is_float32 = precision is CpuPrecision.FLOAT32
+        # Folding constants, which the replacement of convolutions includes, would undo the weights of int8
+        self._may_use_winograd = precision is CpuPrecision.FLOAT32 and not any(name in parts for name in _QUANTIZED)
         self._stem = self._exact if exact_stem else self._fast
         self._models = {name: _read(path) for name, path in parts.items()}
         self._scales = {part: _rewrite_head(self._models[part + HEAD]) for part in HEADS if part + HEAD in self._models}
@@ -235,7 +237,7 @@ class OpenVinoRuntime(Runtime):
         return stem, body
 
     def _compile_network(self, model: Any) -> Any:
-        if self._is_float32:
+        if self._may_use_winograd:
             use_winograd(model, lambda: winograd_is_faster(tuple(self._fast.items())))
         return self._compile(model, self._fast)
 

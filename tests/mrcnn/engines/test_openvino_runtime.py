@@ -14,7 +14,17 @@ from mrcnn.engines import openvino_runtime
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.create import exported_parts
 from mrcnn.engines.graph_engine import sort_by_level
-from mrcnn.engines.openvino_runtime import CpuPrecision, OpenVinoRuntime, check_precision, core, cpu_has_bfloat16
+from mrcnn.engines.openvino_runtime import (
+    BODY,
+    HEAD,
+    CpuPrecision,
+    OpenVinoRuntime,
+    check_precision,
+    core,
+    cpu_has_bfloat16,
+    quantizable_models,
+    save_models,
+)
 from mrcnn.network.anchors import feature_shapes
 from mrcnn.network.constants import LEVELS
 from tests.mrcnn.conftest import ONCE
@@ -111,6 +121,18 @@ def test_only_float32_is_computed_by_winograds_method(tiny_files, monkeypatch, p
     raw_outputs(tiny_files, precision, tiny_image(96, 128)[None])
     names = {name.any_name for inputs in rewritten for name in inputs}
     assert names == ({"stem", "pooled", "class_ids"} if precision is CpuPrecision.FLOAT32 else set())
+
+
+def test_int8_is_never_computed_by_winograds_method(tiny_files, tmp_path, monkeypatch):
+    weights, config = tiny_files
+    parts = exported_parts(weights, config)
+    save_models(quantizable_models(parts), tmp_path)  # in float32, as layers that are kept from int8
+    rewritten = []
+    monkeypatch.setattr(openvino_runtime, "use_winograd", lambda model, is_faster: rewritten.append(model))
+    for name in (BODY, "boxes" + HEAD, "masks" + HEAD):
+        runtime = OpenVinoRuntime(parts | {name: tmp_path / f"{name}.xml"}, CpuPrecision.FLOAT32, 1)
+        runtime.run("features", {"images": tiny_image(96, 128)[None]})
+    assert not rewritten
 
 
 def _relu(shape):
