@@ -2,26 +2,23 @@
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), F(4x4, 3x3): the outputs of a tile of 4 x 4
 positions are A^T [(G g G^T) * (B^T d B)] A, where g is a filter (3, 3) and d the 6 x 6 inputs under the tile. Summed
-over all channels, for all tiles, the products are 36 matrix products. In float32 a result differs from the direct one
-by less than 1e-4 of the values' standard deviation; for bfloat16 and int8 the transforms are not exact enough.
+over all channels, for all tiles, the products are 36 matrix products. In float32 no result was seen to differ from the
+direct one by more than 1.1e-4 of the values' standard deviation; for bfloat16 and int8 the transforms are too inexact.
 
-OpenVINO's CPU plugin computes these convolutions directly on x86. Milliseconds on two threads of one core with AVX-512,
-OpenVINO 2026.4:
+OpenVINO's CPU plugin computes these convolutions directly on x86. Milliseconds of one of two such layers in a row, with
+bias and ReLU, on two threads of one core with AVX-512, OpenVINO 2026.4; medians of three runs, which differ by a third:
 
 | | direct | Winograd |
 |---|---|---|
-| 256 to 256 channels, 144 x 256 positions | 240 | 102 |
-| 256 to 256 channels, 1000 regions of 7 x 7 | 258 | 169 |
-| 128 to 128 channels, 72 x 128 positions | 11.0 | 6.9 |
-| 64 to 64 channels, 72 x 128 positions | 2.5 | 2.4 |
+| 256 to 256 channels, 144 x 256 positions | 171 | 95 |
+| 256 to 256 channels, 1000 regions of 7 x 7 | 237 | 193 |
+| 128 to 128 channels, 72 x 128 positions | 11.0 | 7.4 |
+| 64 to 64 channels, 72 x 128 positions | 2.5 | 2.7 |
 """
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,15 +27,10 @@ from numpy.typing import NDArray
 
 from mrcnn.engines.base import Floats
 
-logger = logging.getLogger(__name__)
-
 LEAST_CHANNELS = 128
 LEAST_TILES = 512
 """A convolution is replaced if it has at least this many input and output channels and, where that is known, tiles:
 its transformed filters take eight times the memory, which small feature maps do not repay."""
-
-PROBES = 5
-"""How many times each way is timed."""
 
 _TILE, _PATCH = 4, 6
 """Sides of a tile of outputs, and of the patch of inputs that it depends on."""
@@ -85,35 +77,6 @@ def _fold_constants(model: Any) -> None:
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
-
-
-@functools.cache
-def winograd_is_faster(options: tuple[tuple[str, Any], ...]) -> bool:
-    """Whether Winograd's method is faster here, measured once with 256 channels on 72 x 128 positions, by turns.
-
-    Args:
-        options: of OpenVINO's CPU plugin, by name; pairs, so that the result can be kept.
-    """
-    from openvino import Core, Model
-    from openvino import opset13 as ops
-
-    shape = (1, 256, 72, 128)
-    source = ops.parameter(shape, np.float32)
-    weights = np.full((shape[1], shape[1], 3, 3), 1 / 2304, np.float32)
-    direct = Model([ops.convolution(source, ops.constant(weights), *[[1, 1]] * 4)], [source])
-    other = direct.clone()
-    use_winograd(other, lambda: True)
-    requests = [Core().compile_model(model, "CPU", dict(options)).create_infer_request() for model in (direct, other)]
-    values = np.ones(shape, np.float32)
-    times_s: list[list[float]] = [[] for _ in requests]
-    for _ in range(1 + PROBES):
-        for request, taken in zip(requests, times_s, strict=True):
-            began_s = time.perf_counter()
-            request.infer([values], share_inputs=True, share_outputs=True)
-            taken.append(time.perf_counter() - began_s)
-    direct_ms, other_ms = (1000 * min(taken[1:]) for taken in times_s)  # the first allocates
-    logger.debug("3x3 convolutions: direct %.1f ms, Winograd %.1f ms", direct_ms, other_ms)
-    return other_ms < direct_ms
 
 
 def _is_replaceable(convolution: Any) -> bool:

@@ -142,8 +142,10 @@ class EngineTrials:
         Called from several threads. `images`: see `settle`.
         """
         shape = _shape_text(images)
+        if shape in self._unsure or len(self._watched.get(shape, ())) == WATCHED:
+            return
         known, measured_ms = self._known(shape), self._frame_ms(shape)
-        if known is None or measured_ms is None or shape in self._unsure:
+        if known is None or measured_ms is None:
             return
         with self._watching:
             times_s = self._watched.setdefault(shape, [])
