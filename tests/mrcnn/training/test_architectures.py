@@ -20,11 +20,11 @@ from tests.mrcnn.conftest import on_tensorflow, pixel_iou
 from tests.mrcnn.tiny import tiny_backbone, tiny_config, tiny_network
 
 NAMES = ("BG", "box")
-STEPS = 240
-DENSE = {"FPN_CLASSIF_FC_LAYERS_SIZE": 64}
-"""With few units, all of them can die: then the box head learns nothing, in some orders of the threads' sums."""
+STEPS = 360
+DENSE = {"FPN_CLASSIF_FC_LAYERS_SIZE": 256}
+"""With fewer units, they can die: then the box head learns nothing, in some orders of the threads' sums."""
 SIDES = {"IMAGE_RESIZE_MODE": "shortest", "IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64}
-FEW = {"PRE_NMS_LIMIT": 50, "POST_NMS_ROIS_TRAINING": 10, "TRAIN_ROIS_PER_IMAGE": 12, "ROI_POSITIVE_RATIO": 0.34}
+FEW = {"PRE_NMS_LIMIT": 50, "POST_NMS_ROIS_TRAINING": 30, "TRAIN_ROIS_PER_IMAGE": 36, "ROI_POSITIVE_RATIO": 0.34}
 
 
 @pytest.fixture
@@ -65,17 +65,15 @@ def test_training_finds_the_box_where_it_is(file, data, tmp_path):
     unchanged = {"smallest_scale": 1, "largest_scale": 1, "flip": 0, "color": 0, "pastes": 0}
     augment = AugmentSettings.for_network(plan.config, window=64, **unchanged)
     settings = TrainSettings(
-        steps=STEPS, batch=1, learning_rate=2e-3, backbone_factor=1.0, warmup_steps=4, average=0.0, layers="all",
+        steps=STEPS, batch=1, learning_rate=1e-3, backbone_factor=1.0, warmup_steps=4, average=0.0, layers="all",
         mask_regions=4, log_every=STEPS // 8, save_every=999, validate_every=999,
     )  # fmt: skip
     lines = []
     metadata = describe(plan.config, NAMES)
     Trainer(network, WindowMaker(data, augment, 1), settings, tmp_path / "run", metadata).run(lines.append)
     measured = [line for line in lines if "loss" in line]
-    for name in ("loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_mask_loss"):
-        assert measured[-1][name] < measured[0][name], name
-    # at first, nearly all regions are the object's own box; the loss of boxes rises when the RPN adds less exact ones
-    assert measured[-1]["mrcnn_bbox_loss"] < max(line["mrcnn_bbox_loss"] for line in measured[:-1])
+    for name in ("loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss", "mrcnn_mask_loss"):
+        assert measured[-1][name] < measured[0][name] / 2, name
 
     checkpoint = read_checkpoint(tmp_path / "run" / BEST_WEIGHTS_FILE)
     assert checkpoint.class_names == NAMES
