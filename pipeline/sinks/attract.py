@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.drawing.panels import draw_title
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StreamSegmentError
 from pipeline.file_names import user_path
 from pipeline.labels import resolve_classes
 from pipeline.privacy.redaction import read_picture, scale_to_fill
@@ -19,6 +20,8 @@ from pipeline.settings.output_settings import AttractSettings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
+
+logger = logging.getLogger(__name__)
 
 _STALE_AFTER_S = 5.0
 """An older result does not say who is there now: the network hangs, or is too slow for an attract screen."""
@@ -31,6 +34,8 @@ _FLOAT, _FLOAT_PERIOD_S = 0.012, 6.0
 """The text moves up and down by this share of the height."""
 _MAX_LAG_S = 0.3
 """A video that is later than this plays slower, rather than decoding many frames at once."""
+_REOPEN_S = 10.0
+"""Seconds until a video that cannot be read any more is tried again."""
 _LOGO_WH = (0.5, 0.28)
 """Shares of the screen that the logo takes at most."""
 _LOGO_TOP, _TEXT_CENTER, _TEXT_BELOW_LOGO = 0.1, 0.5, 0.66
@@ -152,6 +157,8 @@ class AttractScreen:
 class LoopedVideo:
     """The pictures of a video file that plays at its own speed, again and again.
 
+    When the file is removed or replaced meanwhile, the last picture stays until it can be read again.
+
     Args:
         path: the file.
 
@@ -160,31 +167,55 @@ class LoopedVideo:
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
+        self._source: Source | None = None
+        self._is_readable, self._reopen_s = True, -math.inf
         try:
-            uri = SourceUri(str(user_path(path, "attract.video")))
-            self._source: Source = make_source(SourceSettings(uri=uri, loop=True))
-            self._source.open()
+            self._open()
         except InputError as error:
             raise InputError(f"attract.video: expected a video file: {error}") from None
-        self._began_s = -math.inf
-        self._frame = self._next = self._read()
 
     def image_at(self, now_s: float) -> Image:
         """The picture at a moment, uint8 (H, W, 3); the video continues there after a time without a call."""
-        if now_s - self._began_s - self._next.pts_s > _MAX_LAG_S:
-            self._began_s = now_s - self._next.pts_s
-        while now_s - self._began_s >= self._next.pts_s:
-            self._frame, self._next = self._next, self._read()
+        try:
+            if self._source is None and now_s >= self._reopen_s:
+                self._open()
+                self._is_readable = True
+            if self._source is not None:
+                self._play(self._source, now_s)
+        except StreamSegmentError as error:
+            if self._is_readable:
+                logger.warning("attract.video: %s; its last picture stays until it can be read again", error)
+            self._is_readable = False
+            self._reopen_s = now_s + _REOPEN_S
+            self.close()
         return self._frame.image_bgr
 
     def close(self) -> None:
         """Close the file."""
-        self._source.close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
-    def _read(self) -> Frame:
-        frame = self._source.read()
-        assert frame is not None, "it is repeated"
-        return frame
+    def _open(self) -> None:
+        source = make_source(SourceSettings(uri=SourceUri(str(user_path(self._path, "attract.video"))), loop=True))
+        source.open()
+        self._source, self._began_s = source, -math.inf
+        self._frame = self._next = _read(source)
+
+    def _play(self, source: Source, now_s: float) -> None:
+        if now_s - self._began_s - self._next.pts_s > _MAX_LAG_S:
+            self._began_s = now_s - self._next.pts_s
+        while now_s - self._began_s >= self._next.pts_s:
+            self._frame = self._next
+            self._next = _read(source)
+
+
+def _read(source: Source) -> Frame:
+    frame = source.read()
+    if frame is None:
+        raise InputError("no frame can be read")
+    return frame
 
 
 def _read_logo(path: str) -> Image:

@@ -168,6 +168,23 @@ def test_a_video_plays_at_its_own_speed_and_begins_again(tmp_path):
     screen.close()
 
 
+@pytest.mark.parametrize("content", [None, b"no video"])
+def test_a_video_that_disappears_leaves_its_last_picture_and_plays_when_it_is_back(tmp_path, caplog, content):
+    path = tmp_path / "a.mp4"
+    write_clip(path, 10, rate=25)
+    screen = AttractScreen(AttractSettings(text="", video=str(path)))
+    path.unlink() if content is None else path.write_bytes(content)
+    numbers = [read_frame_number(screen.draw((96, 64), 7.0 + 0.04 * i + 0.01, None)) for i in range(600)]
+    assert numbers[:10] == list(range(10))
+    assert set(numbers[11:]) == {9}
+    (record,) = caplog.records  # of several attempts
+    assert "a.mp4" in record.message
+    write_clip(path, 5, rate=25)
+    numbers = [read_frame_number(screen.draw((96, 64), 40.0 + 0.041 * i, None)) for i in range(7)]
+    assert numbers == [0, 1, 2, 3, 4, 0, 1]
+    screen.close()
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
