@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import unicodedata
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -50,6 +51,18 @@ def check_name(path: Path, setting: str) -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{setting} {safe_name(str(path))[:60]}…: this name is too long") from None
+
+
+def plain_name(text: str) -> str:
+    """A text as part of a file's or camera's name: letters with their accents, digits, "_", "." and "-".
+
+    Anything else becomes a "-", several in a row one.
+    """
+    kept = ""
+    for char in unicodedata.normalize("NFC", text):  # macOS stores names with their accents apart
+        is_mark = unicodedata.category(char).startswith("M") and kept[-1:].strip()
+        kept += char if char.isalnum() or char in "_.-" or is_mark else " "
+    return "-".join(kept.split()).strip("-.")
 
 
 def utf8_name(name: str) -> str:

@@ -34,6 +34,9 @@ _DISTRIBUTIONS = {
 _PROVIDER_TEXTS = {None: "", "cpu": " on the CPU", "cuda": " with CUDA", "tensorrt": " with TensorRT"}
 _PROVIDERS = {Device.AUTO: ("tensorrt", "cuda", "cpu"), Device.CPU: ("cpu",), Device.GPU: ("tensorrt", "cuda")}
 
+COMPILING = 1.5
+"""An engine takes up to this many times as much memory while it is compiled as afterwards."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
@@ -92,6 +95,8 @@ class EngineSelection:
         self._named = _named_engine(model.settings)
         _check_agreement(model.settings, self._named)
         self.choices = self._choices()
+        self._used_before: int | None = None
+        self._engine_bytes = 0  # what the largest so far took, compiled for its first canvas
 
     @property
     def precisions_to_time(self) -> list[EngineChoice]:
@@ -128,12 +133,21 @@ class EngineSelection:
         return self._make_first(left)
 
     def make_another(self, choice: EngineChoice) -> Engine:
-        """One more engine of a choice that was made already.
+        """One more engine of a choice that was made already, as long as there is memory for it.
 
         Raises:
             EngineError: it cannot be made.
             InputError: the weights do not fit.
         """
+        from mrcnn.engines.base import EngineError
+
+        self._weigh()
+        spare = self.machine.spare_memory()
+        if spare is not None and spare < COMPILING * self._engine_bytes:
+            raise EngineError(
+                f"another engine takes some {self._engine_bytes / 1e6:.0f} MB of memory, and half as much again "
+                f"while it is compiled; {spare / 1e6:.0f} MB are left"
+            )
         return self._make(choice)[0]
 
     # -- choosing -----------------------------------------------------------------------------------------------------
@@ -260,7 +274,15 @@ class EngineSelection:
                 logger.warning("%s; falling back to %s", error, left[0] if left else "Keras")
         return self._make(self._keras())
 
+    def _weigh(self) -> None:
+        """Note by how much this process has grown since an engine was made last."""
+        used = self.machine.used_memory()
+        if used is not None and self._used_before is not None:
+            self._engine_bytes = max(self._engine_bytes, used - self._used_before)
+        self._used_before = used
+
     def _make(self, choice: EngineChoice) -> tuple[Engine, EngineChoice]:
+        self._weigh()
         if choice.engine is EngineKind.KERAS:
             return self.machine.make_keras(self.model, choice.precision), choice
         if choice.engine is EngineKind.OPENVINO:

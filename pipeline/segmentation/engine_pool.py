@@ -53,6 +53,7 @@ class EnginePool:
         self._prepared: set[tuple[Engine, tuple[int, ...]]] = set()  # engines, and shapes that they have computed
         self._preparing: set[Engine] = set()
         self._proving = threading.Lock()
+        self._compiling = threading.Lock()
         self._proven = False
         self._trials = trials
         trials.prefer()
@@ -138,8 +139,9 @@ class EnginePool:
         """
 
         def make() -> None:
-            engine = self._selection.make_another(self._choice)
-            engine.warm_up(*shape)
+            with self._compiling:  # one after the other: each needs to know how much memory is left
+                engine = self._selection.make_another(self._choice)
+                engine.warm_up(*shape)
             self._idle.put(engine)
 
         errors = FirstError(lambda: logger.warning("%s; computing fewer frames at a time", errors.error))

@@ -296,7 +296,7 @@ class _Trial:
             engine = self._selection.make_another(choice)
             engine.detect_molded(self._images, self._windows)
         except Exception as error:  # noqa: BLE001  what the runtimes raise has no common class but this
-            logger.debug("%s is left out of the comparison: %s", choice, error)
+            logger.info("%s is left out of the comparison: %s", choice, error)
             return None
         return engine
 

@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,9 @@ class Machine:
 
     control_groups = Path("/sys/fs/cgroup")
     own_group = Path("/proc/self/cgroup")
-    """Where Linux says how much processor time this process may use."""
+    memory = Path("/proc/meminfo")
+    own_status = Path("/proc/self/status")
+    """Where Linux says how much processor time and memory this process may use."""
 
     def processor(self) -> str:
         """The processor's name."""
@@ -66,16 +68,46 @@ class Machine:
 
         See control groups of version 2, cpu.max, and 1, cpu.cfs_quota_us, in Linux' documentation.
         """
-        found = [_quotient(self.control_groups / "cpu/cpu.cfs_quota_us", self.control_groups / "cpu/cpu.cfs_period_us")]
+        found = [_quotient(group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us") for group in self._groups("cpu")]
+        found += [_quotient(group / "cpu.max") for group in self._groups()]
+        return min((quota for quota in found if quota is not None), default=None)
+
+    def spare_memory(self) -> int | None:
+        """Bytes that this process may still take before the machine, or its control group, has none left.
+
+        None where the system does not say. See MemAvailable in proc_meminfo(5) and, in Linux' documentation of control
+        groups, version 2, memory.max, and 1, memory.limit_in_bytes; cached files give way and count as spare.
+        """
+        available_kb = _number(self.memory, "MemAvailable:")
+        found = [] if available_kb is None else [1024 * available_kb]
+        for groups, limit, usage, cached in (
+            (self._groups(), "memory.max", "memory.current", "inactive_file"),
+            (self._groups("memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            for group in groups:
+                most, used = _number(group / limit), _number(group / usage)
+                if most is not None and used is not None:
+                    found.append(most - used + (_number(group / "memory.stat", cached) or 0))
+        return max(0, min(found)) if found else None
+
+    def used_memory(self) -> int | None:
+        """Bytes of memory that this process occupies; None where the system does not say."""
+        used_kb = _number(self.own_status, "VmRSS:")
+        return None if used_kb is None else 1024 * used_kb
+
+    def _groups(self, controller: str = "") -> Iterator[Path]:
+        """Folders of this process's control group and those around it: of version 2, or of a controller of 1."""
+        root = self.control_groups / controller
         own = ""
         with contextlib.suppress(OSError):
-            lines = self.own_group.read_text(encoding="utf-8", errors="replace").splitlines()
-            own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-        group = self.control_groups / own
-        while group.is_relative_to(self.control_groups):
-            found.append(_quotient(group / "cpu.max"))
+            for line in self.own_group.read_text(encoding="utf-8", errors="replace").splitlines():
+                controllers, _, path = line.partition(":")[2].partition(":")
+                if controller in controllers.split(","):
+                    own = path.strip("/")
+        group = root / own
+        while group.is_relative_to(root):
+            yield group
             group = group.parent
-        return min((quota for quota in found if quota is not None), default=None)
 
     def has(self, engine: EngineKind) -> bool:
         """Whether the package of an engine is installed; that it loads is another matter."""
@@ -189,3 +221,15 @@ def _quotient(*files: Path) -> float | None:
     except (OSError, ValueError):
         return None
     return quota / period if quota > 0 and period > 0 else None
+
+
+def _number(file: Path, name: str = "") -> int | None:
+    """The whole number that follows a name at the beginning of a line; None where it is not there."""
+    try:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            words = line.removeprefix(name).split()
+            if line.startswith(name) and words:
+                return int(words[0])
+    except (OSError, ValueError):
+        pass
+    return None

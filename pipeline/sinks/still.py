@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 from datetime import datetime
 from pathlib import Path
 
+from pipeline.file_names import plain_name
 from pipeline.records import Frame, Image, SourceKind
 from pipeline.sinks.images import write_image
 from pipeline.sinks.paths import create_new, numbered, remove_empty
@@ -34,7 +34,7 @@ def save_still(image_bgr: Image, folder: Path, name: str) -> Path | None:
 def still_name(frame: Frame, kind: SourceKind, now: datetime) -> str:
     """A file name from source and time, without suffix: "clip-00-01-23.480", "camera-0-20260314-150926"."""
     source = frame.source_id if kind is SourceKind.LIVE else Path(frame.source_id).stem
-    source = re.sub(r"[^\w.-]+", "-", source).strip("-.") or "still"
+    source = plain_name(source) or "still"
     if kind is SourceKind.STILLS:
         return source
     if kind is SourceKind.LIVE:

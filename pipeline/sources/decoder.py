@@ -202,9 +202,11 @@ class Video:
         """Duration of the video in seconds; None if unknown."""
         if self.stream.duration is not None and self.stream.duration > 0:
             return float(self.stream.duration * self.time_base)
-        if self.container.duration is not None and self.container.duration > 0:
-            return self.container.duration / 1_000_000
-        return None
+        if self.container.duration is None or self.container.duration <= 0:
+            return None
+        # Matroska stores when the last frame ends, which is not how long a file is that begins late
+        late = self.container.start_time or 0 if self.container.format.name.startswith("matroska") else 0
+        return max(0, self.container.duration - late) / 1_000_000
 
     @property
     def origin(self) -> int | None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from pipeline.errors import InputError
-from pipeline.file_names import user_path
+from pipeline.file_names import plain_name, user_path
 from pipeline.safe_uri import MASK, safe_name
 from pipeline.settings.camera_settings import unique_names
 
@@ -100,7 +100,7 @@ def _camera_name(target: Target) -> str:
             name = "stream" if MASK in authority else authority.partition(":")[0]
         case _:
             name = Path(target.location).stem
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "camera"
+    return plain_name(name)[:60] or "camera"
 
 
 def is_image_name(path: Path) -> bool:

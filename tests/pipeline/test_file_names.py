@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.file_names import check_name, user_path, utf8_name
+from pipeline.file_names import check_name, plain_name, user_path, utf8_name
 
 
 def test_home_is_expanded(monkeypatch, tmp_path):
@@ -20,6 +20,22 @@ def test_an_address_is_refused_without_its_secret():
     with pytest.raises(InputError) as caught:
         user_path("rtmp://cam/live/KEY", "--json")
     assert str(caught.value) == "--json rtmp://cam/live/***: expected a path on this machine, not an address"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Café 1.b_c", "Café-1.b_c"),
+        ("Cafe\u0301", "Café"),  # as macOS stores it
+        ("हिन्दी", "हिन्दी"),
+        (" -a / (b)- ", "a-b"),
+        ("a❤\ufe0fb", "a-b"),
+        ("../x", "x"),
+        ("\u0301", ""),
+    ],
+)
+def test_a_plain_name_keeps_letters_with_their_marks(text, name):
+    assert plain_name(text) == name
 
 
 def test_a_missing_home():

@@ -128,3 +128,30 @@ def test_only_the_second_ctrl_c_ends_it(tmp_path, times, code):
     done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+BLOCKED = """
+import runpy, sys, time
+
+class Blocking:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mrcnn.export.parts":
+            print("started", flush=True)
+            time.sleep(300)
+
+sys.meta_path.insert(0, Blocking())
+runpy.run_module("mrcnn.export", run_name="__main__", alter_sys=True)
+"""
+STARTER = f"""
+import subprocess, sys
+
+exporting = subprocess.Popen([sys.executable, "-c", {BLOCKED!r}, "w.h5", "."], stdout=subprocess.PIPE, text=True)
+assert exporting.stdout.readline() == "started\\n"
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell when the parent has ended")
+def test_it_ends_with_the_process_that_started_it():
+    # Returns when the last process that holds standard error has ended
+    done = subprocess.run([sys.executable, "-c", STARTER], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

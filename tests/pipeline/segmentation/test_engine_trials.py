@@ -35,6 +35,13 @@ class OtherMachine(Machine):
         self.kept, self.made, self.name = {}, [], "some processor"
         self.bfloat16, self.int8 = True, False
         self.stopped = lambda: False
+        self.engine_bytes, self.memory_bytes, self.alive = 100, 10**9, 0
+
+    def used_memory(self):
+        return self.engine_bytes * self.alive
+
+    def spare_memory(self):
+        return self.memory_bytes - self.used_memory()
 
     def clock(self):
         return self.now_s
@@ -74,6 +81,7 @@ class OtherMachine(Machine):
 
     def make_openvino(self, model, precision, threads):
         self.made.append((precision.value, threads))
+        self.alive += 1
         return StandIn(self, self.times[precision.value, threads])
 
 
@@ -334,3 +342,19 @@ def test_a_named_precision_that_is_not_there_is_still_an_error():
     machine = OtherMachine({})
     with pytest.raises(InputError, match="optimize"):
         selection(machine, precision="int8")
+
+
+def test_an_engine_for_which_there_is_no_memory_is_left_out_of_the_comparison(caplog):
+    caplog.set_level(logging.INFO)
+    machine = OtherMachine({("bfloat16", None): 0.04, ("float32", None): 0.02})
+    machine.memory_bytes = 240
+    assert chosen(machine)[1].precision is Precision.BFLOAT16
+    assert machine.made == [("bfloat16", None)]
+    (said,) = (record.message for record in caplog.records if "left out" in record.message)
+    assert "float32 is left out of the comparison: another engine takes some 0 MB of memory" in said
+    machine.memory_bytes = 250
+    assert chosen(machine)[1].precision is Precision.BFLOAT16  # as was measured
+    machine.kept.clear()
+    machine.made.clear()
+    machine.alive = 0
+    assert chosen(machine)[1].precision is Precision.FLOAT32

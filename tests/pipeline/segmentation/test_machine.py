@@ -79,6 +79,7 @@ def test_no_driver_and_no_tool_are_no_gpu(monkeypatch, tmp_path):
         ({"cpu.max": "max 100000\n"}, 6, None, 3),
         ({"cpu.max": "99900000 100000\n"}, 6, 6, 3),
         ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, 4, 2),
+        ({"cpu/docker/cpu.cfs_quota_us": "300000\n", "cpu/docker/cpu.cfs_period_us": "100000\n"}, 3, 3, 1),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 6, None, 3),
         ({"cpu.max": "nonsense\n"}, 6, None, 3),
         ({"kiosk.slice/a.service/cpu.max": "250000 100000\n", "kiosk.slice/cpu.max": "max 100000\n"}, 3, 3, 1),
@@ -94,8 +95,61 @@ def test_a_containers_quota_limits_cores_and_threads(monkeypatch, tmp_path, file
         (tmp_path / "groups" / name).write_text(text)
     machine = Machine()
     machine.control_groups, machine.own_group = tmp_path / "groups", tmp_path / "own"
-    machine.own_group.write_text("1:name=systemd:/elsewhere\n0::/kiosk.slice/a.service\n")
+    machine.own_group.write_text("2:cpu,cpuacct:/docker\n1:name=systemd:/elsewhere\n0::/kiosk.slice/a.service\n")
     assert (machine.cores(), machine.threads(1), machine.threads(2)) == (cores, of_one, of_two)
+
+
+@pytest.mark.parametrize(
+    ("files", "spare"),
+    [
+        ({"meminfo": "MemTotal: 9000 kB\nMemAvailable:    4000 kB\n"}, 4_096_000),
+        ({"meminfo": "MemAvailable: 4000 kB\n", "groups/memory.max": "max\n", "groups/memory.current": "5"}, 4_096_000),
+        ({"meminfo": "MemAvailable: 4000 kB\n", "groups/memory.max": "9000", "groups/memory.current": "5000"}, 4000),
+        (
+            {
+                "groups/kiosk.slice/a.service/memory.max": "9000",
+                "groups/kiosk.slice/a.service/memory.current": "8000",
+                "groups/kiosk.slice/a.service/memory.stat": "anon 3\ninactive_file 2500\n",
+            },
+            3500,
+        ),
+        ({"groups/kiosk.slice/memory.max": "9000", "groups/kiosk.slice/memory.current": "9500"}, 0),
+        ({"groups/other.slice/memory.max": "9000", "groups/other.slice/memory.current": "8000"}, None),
+        (
+            {
+                "groups/memory/docker/memory.limit_in_bytes": "9000",
+                "groups/memory/docker/memory.usage_in_bytes": "8000",
+                "groups/memory/docker/memory.stat": "inactive_file 1\ntotal_inactive_file 500\n",
+                "groups/memory/memory.limit_in_bytes": "9223372036854771712",
+                "groups/memory/memory.usage_in_bytes": "8000",
+            },
+            1500,
+        ),
+        ({"meminfo": "nonsense"}, None),
+        ({"meminfo": "MemAvailable: much kB"}, None),
+        ({}, None),
+    ],
+)
+def test_spare_memory_is_the_machines_or_what_its_control_groups_leave(tmp_path, files, spare):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    machine = Machine()
+    machine.control_groups, machine.own_group = tmp_path / "groups", tmp_path / "own"
+    machine.memory = tmp_path / "meminfo"
+    machine.own_group.write_text("4:memory:/docker\n1:name=systemd:/elsewhere\n0::/kiosk.slice/a.service\n")
+    assert machine.spare_memory() == spare
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says it there")
+def test_used_memory_grows_with_what_is_allocated():
+    before = Machine().used_memory()
+    filled = bytearray(b"x") * 80_000_000
+    assert 70e6 < Machine().used_memory() - before < 90e6
+    assert len(filled) == 80_000_000
+    machine = Machine()
+    machine.own_status = Path("/nowhere")
+    assert machine.used_memory() is None
 
 
 def test_measurements_are_kept_beside_the_graphs_and_a_damaged_one_is_none(monkeypatch, tmp_path):

@@ -129,6 +129,14 @@ def test_start_matches_reading_from_the_beginning(tmp_path: Path, name: str, arg
             assert info.frame_count is None or abs(info.frame_count - (60 - expected)) <= 2
 
 
+@pytest.mark.parametrize("name", ["late.mkv", "late.mp4"])
+def test_the_length_of_a_file_that_begins_late(tmp_path: Path, name: str) -> None:
+    info, frames = read_all(write_clip(tmp_path / name, 10, rate=25, pts=range(125, 135)))
+    assert [frame.pts_s for frame in frames] == pytest.approx([number / 25 for number in range(10)], abs=0.0011)
+    assert info.duration_s == pytest.approx(0.4, abs=0.0011)
+    assert info.frame_count == 10
+
+
 @pytest.mark.parametrize(("name", "arguments"), SEEKABLE[:6])
 def test_a_start_beyond_the_end_reports_the_duration(tmp_path: Path, name: str, arguments: dict) -> None:
     path = write_clip(tmp_path / name, 60, **arguments)
