@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.installation import program_name
 from pipeline.segmentation.backend import BackendChoice
 from pipeline.segmentation.machine import MODULES, Machine
@@ -71,6 +71,10 @@ class EngineChoice:
             where = _PROVIDER_TEXTS[self.provider]
         reason = f" (measured here: {self.reason})" if self.reason else ""
         return f"{_NAMES[self.engine]}{_version(*_DISTRIBUTIONS[self.engine])}{where}, {self.precision.value}{reason}"
+
+
+class MemoryShortage(RunError):
+    """There is too little memory for another engine."""
 
 
 class EngineSelection:
@@ -137,14 +141,13 @@ class EngineSelection:
 
         Raises:
             EngineError: it cannot be made.
+            MemoryShortage: too little memory is left.
             InputError: the weights do not fit.
         """
-        from mrcnn.engines.base import EngineError
-
         self._weigh()
         spare = self.machine.spare_memory()
         if spare is not None and spare < COMPILING * self._engine_bytes:
-            raise EngineError(
+            raise MemoryShortage(
                 f"another engine takes some {self._engine_bytes / 1e6:.0f} MB of memory, and half as much again "
                 f"while it is compiled; {spare / 1e6:.0f} MB are left"
             )

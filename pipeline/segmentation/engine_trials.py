@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.segmentation.comparison import Clock, Verdict, compare
-from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
+from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection, MemoryShortage
 from pipeline.settings.model_settings import EngineKind
 
 if TYPE_CHECKING:
@@ -116,11 +116,11 @@ class EngineTrials:
         trial = _Trial(self._selection, self._stopped, self._clock, images, windows)
         try:
             if known is not None:
-                another = trial.made(known)
+                another = trial.made(known, str(known))
                 return ([engine], choice) if another is None else ([another], known)
             # The best of another canvas says which precision to begin with, not how many engines or threads.
             start = replace(choice, workers=1 if self._times_workers else choice.workers, threads=None)
-            began = engine if start == choice else trial.made(start)
+            began = engine if start == choice else trial.made(start, str(start))
             if began is None:
                 return [engine], choice
             trial.precisions(began, start)
@@ -130,9 +130,10 @@ class EngineTrials:
         except _StoppedError:
             return [engine], choice
         chosen = replace(trial.choice, reason=trial.text())
-        logger.info("measured on this machine: %s", chosen.reason)
+        if chosen.reason:
+            logger.info("measured on this machine: %s", chosen.reason)
         if not trial.sure:
-            logger.info("the machine was too busy to be sure; the next start measures again")
+            logger.info("the machine was too busy, or had too little memory, to be sure; the next start measures again")
         self._keep(_shape_text(images), chosen, 1000 * trial.frame_s, trial.sure)
         return trial.engines, chosen
 
@@ -239,7 +240,7 @@ class _Trial:
         for other in self._selection.precisions_to_time:
             is_present = other.precision is choice.precision
             wanted = choice if is_present else replace(other, workers=choice.workers)
-            made = engine if is_present else self.made(wanted)
+            made = engine if is_present else self.made(wanted, other.precision.value)
             if made is not None:
                 candidates[other.precision.value] = wanted, made
         if len(candidates) > 1:
@@ -270,10 +271,11 @@ class _Trial:
 
     def _wins(self, choice: EngineChoice, present_name: str, name: str) -> bool:
         """Whether another choice of the same precision is faster than the present one; if so, it becomes that."""
-        made = [self.made(choice) for _ in range(choice.workers)]
-        engines = [engine for engine in made if engine is not None]
-        if len(engines) < len(made):
-            return False
+        engines: list[Engine] = []
+        while len(engines) < choice.workers:
+            if (engine := self.made(choice, name)) is None:
+                return False
+            engines.append(engine)
         frames = choice.workers
         present, other = self._runs(self.engines, frames), self._runs(engines, frames)
         if self._compared({present_name: present, name: other}, frames) == present_name:
@@ -289,14 +291,15 @@ class _Trial:
         self.sure = self.sure and verdict.sure
         return verdict.name
 
-    def made(self, choice: EngineChoice) -> Engine | None:
-        """An engine that has computed the canvas; None if it cannot be made or fails, which the log says."""
+    def made(self, choice: EngineChoice, name: str) -> Engine | None:
+        """An engine that has computed the canvas; None if it cannot be made or fails, which the log says of `name`."""
         self._check_stop()
         try:
             engine = self._selection.make_another(choice)
             engine.detect_molded(self._images, self._windows)
         except Exception as error:  # noqa: BLE001  what the runtimes raise has no common class but this
-            logger.info("%s is left out of the comparison: %s", choice, error)
+            logger.info("left out of the comparison: %s: %s", name, error)
+            self.sure = self.sure and not isinstance(error, MemoryShortage)
             return None
         return engine
 
