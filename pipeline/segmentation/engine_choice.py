@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 from collections.abc import Iterator
@@ -327,6 +328,7 @@ def _check_agreement(settings: ModelSettings, engine: EngineKind) -> None:
         raise InputError(f"the engine {engine.value} has no precision {settings.precision.value}; it has {names}")
 
 
+@functools.cache  # the description, which is compared after every frame, looked for files here
 def _version(*distributions: str) -> str:
     """A blank and "1.32", for the first of these packages that is installed; "" where none is."""
     for name in distributions:
