@@ -69,7 +69,7 @@ def measure(options: Options) -> RowReport:
         p95("the same to the first frame that shows it", watch.shown_s, None),
         p95("latency of a displayed frame p95", watch.display_s, None),
         Value(
-            "processor, all but the model", Spread.one(share), "% of a core", at_most(35), "decoding the file included"
+            "processor, all but the model", Spread.one(share), "% of a core", at_most(25), "decoding the file included"
         ),
     ]
     settings = {
