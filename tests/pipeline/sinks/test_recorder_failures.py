@@ -177,9 +177,11 @@ def test_what_reads_a_fifo_gets_the_whole_recording(tmp_path, suffix):
     clock = FakeClock()
     recorder = Recorder(RecorderSettings(path=str(path)), clock=clock)
     recorder.open(context())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # otherwise the recording could end before it is opened
+    os.set_blocking(descriptor, True)
     recorder.write(presentation(0))  # opens the FIFO
-    with ThreadPoolExecutor(1) as thread:
-        reading = thread.submit(path.read_bytes)
+    with open(descriptor, "rb") as fifo, ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(fifo.read)
         try:
             for index in range(1, 50):
                 clock.now_s += 1.0  # also past the times at which a file is flushed to the disk
