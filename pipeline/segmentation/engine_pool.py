@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import StageStuckError
 from pipeline.segmentation.engine_choice import EngineChoice, EngineSelection
-from pipeline.segmentation.engine_trials import EngineTrials
+from pipeline.segmentation.engine_trials import EngineTrials, one_line
 from pipeline.settings.model_settings import EngineKind
 from pipeline.threads.stage import FirstError, Stage
 
@@ -119,7 +119,7 @@ class EnginePool:
             except Exception as error:  # what the runtimes raise has no common class but this
                 if self._choice.engine is EngineKind.KERAS:
                     raise
-                reason = f"{self._choice}: {_one_line(error)}"
+                reason = f"{self._choice}: {one_line(error)}"
                 self._engine, self._choice = self._selection.make_next(self._choice, reason)
                 continue
             engines, self._choice = self._trials.settle(self._engine, self._choice, images, windows)
@@ -153,9 +153,3 @@ class EnginePool:
 def default_workers(batch_size: int, cores: int) -> int:
     """How many frames may go through the network side by side unless the settings say; batches go one by one."""
     return min(MOST_SIDE_BY_SIDE, cores) if batch_size == 1 else 1
-
-
-def _one_line(error: Exception) -> str:
-    """OpenVINO says in its last line what is wrong, and ONNX Runtime in its only one."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

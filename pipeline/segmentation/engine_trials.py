@@ -298,7 +298,7 @@ class _Trial:
             engine = self._selection.make_another(choice)
             engine.detect_molded(self._images, self._windows)
         except Exception as error:  # noqa: BLE001  what the runtimes raise has no common class but this
-            logger.info("left out of the comparison: %s: %s", name, error)
+            logger.info("left out of the comparison: %s: %s", name, one_line(error))
             self.sure = self.sure and not isinstance(error, MemoryShortage)
             return None
         return engine
@@ -341,3 +341,9 @@ def _openvino_version() -> str:
         return importlib.metadata.version("openvino")
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def one_line(error: Exception) -> str:
+    """OpenVINO says in its last line what is wrong, and ONNX Runtime in its only one."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__

@@ -39,7 +39,7 @@ class Machine:
 
     control_groups = Path("/sys/fs/cgroup")
     own_group = Path("/proc/self/cgroup")
-    memory = Path("/proc/meminfo")
+    meminfo = Path("/proc/meminfo")
     own_status = Path("/proc/self/status")
     """Where Linux says how much processor time and memory this process may use."""
 
@@ -78,7 +78,7 @@ class Machine:
         None where the system does not say. See MemAvailable in proc_meminfo(5) and, in Linux' documentation of control
         groups, version 2, memory.max, and 1, memory.limit_in_bytes; cached files give way and count as spare.
         """
-        available_kb = _number(self.memory, "MemAvailable:")
+        available_kb = _number(self.meminfo, "MemAvailable:")
         found = [] if available_kb is None else [1024 * available_kb]
         for groups, limit, usage, cached in (
             (self._groups(), "memory.max", "memory.current", "inactive_file"),

@@ -351,8 +351,8 @@ def test_engines_for_which_there_is_no_memory_are_left_out_until_there_is(caplog
     assert chosen(machine, 2)[1].precision is Precision.BFLOAT16
     assert machine.made == [("bfloat16", None)]
     first, second, last = (record.message for record in caplog.records)
-    assert first.startswith("left out of the comparison: float32: another engine takes some 0 MB of memory")
-    assert second.startswith("left out of the comparison: 2 side by side: another engine takes")
+    assert first.startswith("left out of the comparison: float32: another engine needs 0 MB of memory")
+    assert second.startswith("left out of the comparison: 2 side by side: another engine needs")
     assert last.endswith("had too little memory, to be sure; the next start measures again")
     machine.memory_bytes, machine.alive = 450, 0
     machine.times["float32", 1] = 0.06

@@ -136,7 +136,7 @@ def test_spare_memory_is_the_machines_or_what_its_control_groups_leave(tmp_path,
         (tmp_path / name).write_text(text)
     machine = Machine()
     machine.control_groups, machine.own_group = tmp_path / "groups", tmp_path / "own"
-    machine.memory = tmp_path / "meminfo"
+    machine.meminfo = tmp_path / "meminfo"
     machine.own_group.write_text("4:memory:/docker\n1:name=systemd:/elsewhere\n0::/kiosk.slice/a.service\n")
     assert machine.spare_memory() == spare
 
