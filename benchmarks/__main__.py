@@ -66,11 +66,11 @@ def _main(argv: Sequence[str], runner: Callable[..., RowReport]) -> int:
         print(f"{name} …", file=sys.stderr, flush=True)
         reports.append(runner(name, options, environment=environment))
         _tell(reports[-1])
-    record["rows"] = [report.as_json() for report in reports]
-    record["seconds"] = round(sum(report.seconds for report in reports), 1)
-    record["machine"]["load_at_end"] = machine.load()
-    if arguments.json is not None:
-        write_json(arguments.json, record)
+        record["rows"].append(reports[-1].as_json())
+        record["seconds"] = round(sum(report.seconds for report in reports), 1)
+        record["machine"]["load_at_end"] = machine.load()
+        if arguments.json is not None:  # after each row: an interrupted run keeps what it measured
+            write_json(arguments.json, record)
     if arguments.markdown:
         print(as_markdown(record), end="")
     else:

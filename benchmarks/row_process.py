@@ -60,8 +60,16 @@ def run_row(
             report = RowReport.from_json(read_json(result))
         else:
             why = f"no result within {deadline_s:g} s" if code is None else f"it ended with {code}"
-            report = RowReport(name, load(name).TITLE, error=f"{said.strip()[-2000:]}\n{name}: {why}: {_reason(said)}")
+            report = RowReport(name, _title(name), error=f"{said.strip()[-2000:]}\n{name}: {why}: {_reason(said)}")
     return replace(report, seconds=round(time.monotonic() - began_s, 1))
+
+
+def _title(name: str) -> str:
+    """A row's title; its name where its module cannot be imported, which is then the reason of its failure."""
+    try:
+        return load(name).TITLE
+    except ImportError:
+        return name
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -43,6 +43,21 @@ def test_all_rows_in_the_order_of_the_table(tmp_path, capsys):
     assert f"{len(CPU_ROWS) - 1} targets reached, 1 missed" in out.err
 
 
+def test_an_interrupted_run_keeps_the_rows_that_it_measured(tmp_path):
+    class Interrupted(Runner):
+        def __call__(self, name, options, **more):
+            if len(self.ran) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(name, options, **more)
+
+    runner, path = Interrupted(), tmp_path / "cpu.json"
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["--json", str(path)], runner)
+    record = json.loads(path.read_text())
+    assert [row["name"] for row in record["rows"]] == list(CPU_ROWS[:2])
+    assert record["seconds"] == 4.0
+
+
 @pytest.mark.parametrize(
     ("package", "rows"), [("torchvision", ("coco_r50", "coco_r50_v2")), ("ultralytics", ("yolo",))]
 )

@@ -47,6 +47,13 @@ def test_a_row_that_fails_has_its_reason(code, words):
     assert report.values == ()
 
 
+def test_a_row_whose_module_cannot_be_imported_fails_by_itself():
+    code = "raise ModuleNotFoundError(\"No module named 'benchmarks.rows.nothing'\")"
+    report = run_row("nothing", Options(), command=command(code))
+    assert report.title == "nothing"
+    assert report.error.splitlines()[-1].endswith("No module named 'benchmarks.rows.nothing'")
+
+
 def test_a_row_that_hangs_is_ended():
     code = "import time; time.sleep(60)"
     assert "no result within 0.2 s" in run_row("drawing", Options(), 0.2, command=command(code)).error
