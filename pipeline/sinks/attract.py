@@ -20,6 +20,7 @@ from pipeline.settings.output_settings import AttractSettings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
+from pipeline.sources.images import decode_bgra
 
 logger = logging.getLogger(__name__)
 
@@ -221,10 +222,9 @@ def _read(source: Source) -> Frame:
 def _read_logo(path: str) -> Image:
     """uint8 (H, W, 4) BGRA, colors premultiplied by alpha."""
     color = read_picture("attract.logo", path)
-    stored = cv2.imdecode(np.frombuffer(user_path(path, "attract.logo").read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if stored is not None and stored.dtype == np.uint16:
-        stored = (stored >> 8).astype(np.uint8)
-    if stored is None or stored.ndim != 3 or stored.shape[2] != 4 or stored.dtype != np.uint8:
+    file = user_path(path, "attract.logo")
+    stored = decode_bgra(np.fromfile(file, np.uint8), file)
+    if stored is None:
         return np.dstack([color, np.full(color.shape[:2], 255, np.uint8)])
     alpha = stored[:, :, 3:].astype(np.float32) / 255
     return np.dstack([np.floor(stored[:, :, :3] * alpha).astype(np.uint8), stored[:, :, 3]])

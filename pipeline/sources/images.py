@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL.Image import Exif
 
 from pipeline.errors import InputError, RunError
 from pipeline.records import Clock, Frame, Image, SourceInfo, SourceKind
@@ -20,6 +23,9 @@ from pipeline.threads.opencv_process import quiet_opencv
 log = logging.getLogger(__name__)
 
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION = 0x0112
+_FLIPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+"""Steps through rows and columns by EXIF orientation; from 5 on, both are swapped first (Exif 2.3, 4.6.4)."""
 _ALPHA_SUFFIXES = frozenset((".png", ".webp", ".tif", ".tiff", ".avif", ".exr"))
 
 
@@ -116,32 +122,54 @@ def load_image(path: Path) -> Image:
     if data[:8].tobytes() == _PNG_HEAD and b"IEND" not in data.tobytes():
         # Checked here, because libpng would print a message of its own. Anything may follow the end.
         raise InputError(f"{path} ({data.size:,} bytes) is truncated: the end of the PNG is missing")
-    image = _decode(data, cv2.IMREAD_COLOR, path)
+    with _decoding(path):
+        image: Image | None = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None or image.size == 0:
         raise InputError(f"{path} ({data.size:,} bytes) is damaged or not an image of a known format")
     return _with_alpha(image, data, path)
 
 
 def _with_alpha(image: Image, data: Image, path: Path) -> Image:
-    if path.suffix.lower() not in _ALPHA_SUFFIXES:
+    stored = decode_bgra(data, path) if path.suffix.lower() in _ALPHA_SUFFIXES else None
+    if stored is None or stored.shape[:2] != image.shape[:2]:
         return image
-    stored = _decode(data, cv2.IMREAD_UNCHANGED, path)
-    if stored is None or stored.ndim != 3 or stored.shape[2] != 4 or stored.shape[:2] != image.shape[:2]:
-        return image
-    alpha = stored[:, :, 3]
-    if alpha.dtype == np.uint16:
-        alpha = (alpha >> 8).astype(np.uint8)
-    if alpha.dtype != np.uint8:
-        return image
-    return blend_on_white(np.dstack([image, alpha]))
+    return blend_on_white(np.dstack([image, stored[:, :, 3]]))
 
 
-def _decode(data: Image, flags: int, path: Path) -> Image | None:
+def decode_bgra(data: Image, path: Path) -> Image | None:
+    """An image file's content as uint8 (H, W, 4) BGRA with straight alpha; None if it has no alpha, or one of floats.
+
+    EXIF orientation is applied, which OpenCV only does where it drops the alpha.
+    Raises InputError if it cannot be decoded.
+    """
+    with _decoding(path):
+        stored, kinds, metadata = cv2.imdecodeWithMetadata(data, cv2.IMREAD_UNCHANGED)
+    if stored is not None and stored.dtype == np.uint16:
+        stored = (stored >> 8).astype(np.uint8)
+    if stored is None or stored.ndim != 3 or stored.shape[2] != 4 or stored.dtype != np.uint8:
+        return None
+    exif = [part.tobytes() for kind, part in zip(kinds, metadata, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
+    orientation = _orientation(exif[0]) if exif else 1
+    upright = stored.transpose(1, 0, 2) if 5 <= orientation <= 8 else stored
+    rows, columns = _FLIPS.get(orientation, (1, 1))
+    return np.ascontiguousarray(upright[::rows, ::columns], np.uint8)
+
+
+def _orientation(exif: bytes) -> int:
+    tags = Exif()
+    try:
+        tags.load(exif)
+        return int(tags.get(_ORIENTATION, 1))
+    except (OSError, LookupError, SyntaxError, TypeError, ValueError, struct.error):  # damaged: OpenCV passes over it
+        return 1
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
     try:
         with quiet_opencv():
-            decoded: Image | None = cv2.imdecode(data, flags)
+            yield
     except cv2.error as error:
         raise InputError(f"{path} cannot be decoded: {error.err or 'unknown reason'}") from None
     except MemoryError:
         raise InputError(f"{path} is too large for this machine's memory") from None
-    return decoded

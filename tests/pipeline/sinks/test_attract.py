@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from pipeline.errors import InputError
 from pipeline.records import SegmentedFrame, StageTimes
@@ -151,6 +152,20 @@ def test_a_logo_keeps_its_shape_and_its_transparency(tmp_path, scale):
     assert columns[0] == pytest.approx(160, abs=1)
     assert columns[-1] == pytest.approx(209, abs=1)
     assert (image[60, 115:155] == 90).all()
+
+
+def test_a_logo_is_turned_as_its_rotation_tag_says(tmp_path):
+    logo = np.zeros((60, 40, 4), np.uint8)
+    logo[:30] = (250, 20, 10, 255)  # the lower half is transparent
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6  # turn clockwise to show: what is at the top belongs to the right
+    PillowImage.fromarray(logo).save(tmp_path / "logo.png", exif=exif)
+    behind = np.full((240, 320, 3), 200, np.uint8)
+    image = screen_of(text="", logo=str(tmp_path / "logo.png")).draw(SIZE_WH, 0.0, behind)
+    columns = np.flatnonzero((image == (10, 20, 250)).all(axis=2).any(axis=0))
+    # 67 x 100 as above: its right half begins in the middle of the screen
+    assert columns[0] == pytest.approx(160, abs=1)
+    assert columns[-1] == pytest.approx(209, abs=1)
 
 
 def test_a_logo_without_transparency_is_opaque(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
@@ -64,6 +65,33 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert image.shape == (30, 20, 3)
     assert image[4, 10, 2] > 200, "what was left is on top"
     assert image[26, 10, 1] > 180
+
+
+@pytest.mark.parametrize("orientation", range(1, 10))  # 9 means nothing
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+def test_exif_orientation_turns_the_transparency_too(tmp_path: Path, suffix: str, orientation: int) -> None:
+    rgba = np.full((20, 30, 4), (20, 200, 30, 255), np.uint8)
+    rgba[:, :15, :3] = (220, 30, 20)
+    rgba[12:, 20:, 3] = 0  # no turn and no flip leaves this corner where it is
+    stored = Image.fromarray(rgba)
+    stored.getexif()[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    stored.save(path, exif=stored.getexif(), lossless=True)
+    upright = ImageOps.exif_transpose(stored)
+    page = Image.new("RGBA", upright.size, "white")
+    page.alpha_composite(upright)
+    assert (load_image(path) == np.asarray(page)[:, :, 2::-1]).all()
+
+
+def test_a_damaged_exif_leaves_the_transparency_as_stored(tmp_path: Path) -> None:
+    rgba = np.full((20, 30, 4), (220, 30, 20, 255), np.uint8)
+    rgba[12:, 20:, 3] = 0
+    path = tmp_path / "a.png"
+    Image.fromarray(rgba).save(path, exif=b"Exif\0\0MM\0*\0\0")
+    image = load_image(path)
+    assert image.shape == (20, 30, 3)
+    assert image[15, 25].tolist() == [255, 255, 255]
+    assert image[5, 5].tolist() == [20, 30, 220]
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
