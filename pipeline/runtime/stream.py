@@ -243,6 +243,8 @@ class Stream(ClosingRun):
                 yield self._present(captured)
         if held is not None:
             self.ledger.dropped(DropStage.DISPLAY)
+        if not self._stopping:
+            self._for_each_worker(lambda worker: worker.sink.source_ended())
         while not self._stopping and playback.paused:
             playback.seek_if_requested()
             self._idle()

@@ -118,6 +118,12 @@ class Sink(ABC):
         and with an empty message.
         """
 
+    def source_ended(self) -> None:  # noqa: B027 - optional
+        """Called when every frame of a source that has ended was presented, in the thread that iterates the stream.
+
+        The run waits while the sink is `paused` from then on.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Make what was written valid and playable, even after an error elsewhere, and release everything.

@@ -56,7 +56,7 @@ class Window(KeyEffects, Sink):
         self._attract: AttractScreen | None = None
         self._timer: AttractTimer | None = None
         self._album = Album()
-        self._paused = self._holds_image = False
+        self._paused = self._holds_image = self._ended = False
         self._sought_s: float | None = None
         self._size_wh: tuple[int, int] | None = None
         self._drawn: ControlState | None = None
@@ -126,6 +126,12 @@ class Window(KeyEffects, Sink):
                 self._refresh()
         self._poll()
 
+    def source_ended(self) -> None:
+        """Hold the last image, also where fewer came than the source has: some cannot be read."""
+        self._ended = True
+        if self._kind is SourceKind.STILLS and not self.is_alone and self._view.presentation is not None:
+            self._holds_image = True
+
     @property
     def paused(self) -> bool:  # type: ignore[override]
         """Whether a recorded source waits: paused, or while an image is looked at; not for the frame after a seek."""
@@ -142,7 +148,8 @@ class Window(KeyEffects, Sink):
         return self._context.source.kind if self._context is not None else SourceKind.LIVE
 
     def _is_last(self, frame: Frame) -> bool:
-        return self._context is not None and frame.index + 1 == self._context.source.frame_count
+        count = self._context.source.frame_count if self._context is not None else None
+        return self._ended or frame.index + 1 == count
 
     def _refresh(self) -> None:
         self._size_wh = self._toolkit.size_wh()

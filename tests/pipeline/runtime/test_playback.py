@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import replace
 
+import cv2
 import pytest
 
 from pipeline.controls import Controls
@@ -19,10 +20,12 @@ from pipeline.settings.schema import Settings
 from pipeline.sinks.base import Delivery
 from pipeline.sinks.window import Window
 from pipeline.sources.base import SourceState
+from pipeline.sources.images import ImagesSource
 from pipeline.threads.stage import THREAD_PREFIX
 from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSegmenter, FakeSink, FakeSource, make_frame
 from tests.pipeline.runs import assert_accounted_for, stream_of
 from tests.pipeline.sinks.fake_gui import LEFT, FakeGui, desktop_of
+from tests.pipeline.sinks.presentations import picture
 
 
 def playback_of(*sinks, kind=SourceKind.RECORDED, clock=None, source=None, controls=None, discard=None, ended=False):
@@ -161,6 +164,31 @@ def test_a_recorder_gets_every_frame_of_a_file_that_is_watched():
     with stream_of(FakeSource(12), sinks=[recorder, sink]) as stream:
         list(stream)
     assert recorder.written == sink.written == list(range(12))
+
+
+@pytest.mark.parametrize("bad", [{1}, {0, 2}, {1, 2}])
+def test_the_window_holds_the_last_image_that_can_be_read(monkeypatch, tmp_path, bad):
+    class Keyboard(FakeGui):
+        """Presses Enter at the third look at the last image, after the end of the source."""
+
+        looks = 0
+
+        def waitKeyEx(self, delay):
+            if stream.ledger.overall().presented == 3 - len(bad) and not infers():
+                self.looks += 1
+                self.press(*[13] * (self.looks == 3))
+            return super().waitKeyEx(delay)
+
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"nonsense" if number in bad else cv2.imencode(".png", picture(number))[1].tobytes())
+    gui = Keyboard()
+    window = Window(WindowSettings(), desktop=desktop_of(gui), is_alone=False)
+    stream = stream_of(ImagesSource(paths, "photos"), sinks=[window])
+    with stream:
+        assert len(list(stream)) == 3 - len(bad)
+    assert gui.looks >= 3
+    assert stream.summary().end is EndReason.FINISHED
 
 
 def test_after_its_last_image_a_run_waits_for_the_viewer():

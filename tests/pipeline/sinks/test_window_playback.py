@@ -97,6 +97,29 @@ def test_images_that_are_written_pass_and_the_last_one_stays(gui):
     assert window.paused
 
 
+def test_the_last_image_that_could_be_read_stays_too(gui):
+    window = stills(3, gui, is_alone=False)
+    window.write(presentation(0))
+    assert not window.paused
+    window.source_ended()
+    assert window.paused
+    gui.press(RIGHT)
+    window.idle("")
+    assert window.paused, "there is no other"
+    gui.press(13)
+    window.idle("")
+    assert not window.paused
+
+
+def test_an_image_that_was_left_does_not_come_back_at_the_end(gui):
+    window = stills(3, gui)
+    window.write(presentation(0))
+    gui.press(13)
+    window.idle("")
+    window.source_ended()
+    assert not window.paused
+
+
 def test_arrows_step_through_the_images_and_back(gui, tmp_path):
     window = stills(3, gui, tmp_path=tmp_path)
     seen = []
