@@ -55,7 +55,7 @@ class CameraEntry:
         settings: its own, complete.
         host: the run.
         wall_clock: local time, for texts.
-        predecessor: the last camera of this name that has run, whose recordings stay.
+        recorded: recordings of the last camera of this name that has run; None: there was none.
 
     Attributes:
         name, weight: of the camera.
@@ -71,7 +71,7 @@ class CameraEntry:
         settings: Settings,
         host: CameraHost,
         wall_clock: Callable[[], datetime] = datetime.now,
-        predecessor: CameraEntry | None = None,
+        recorded: Sequence[Recording] | None = None,
     ) -> None:
         self.name, self.weight, self.settings = camera.name, camera.weight, settings
         self.enabled = False
@@ -79,13 +79,13 @@ class CameraEntry:
         self.summaries: list[RunSummary] = []
         self._host = host
         self._wall_clock = wall_clock
-        self._is_successor = predecessor is not None
+        self._is_successor = recorded is not None
         self._stream: Stream | None = None
         self._stage: Stage | None = None
         self._offline_since: datetime | None = None
         self._stopped: Stream | None = None
         self._not_run = RunView(RunLedger(), Controls(settings.overlay), time.monotonic)
-        self._recorded = [] if predecessor is None else list(predecessor._recordings())
+        self._recorded = list(recorded or ())
 
     # -- for viewers --------------------------------------------------------------------------------------------------
 
@@ -103,9 +103,10 @@ class CameraEntry:
     def view(self) -> RunView:
         """What the page may read of its present run, or else of its last one; recordings of all its runs."""
         view = self._stream.view if self._stream is not None else self._not_run
-        return replace(view, waiting_for=lambda: self.state, recordings=self._recordings)
+        return replace(view, waiting_for=lambda: self.state, recordings=self.recordings)
 
-    def _recordings(self) -> Sequence[Recording]:
+    def recordings(self) -> Sequence[Recording]:
+        """The recordings that exist of all its runs, and of cameras of its name before it."""
         now = self._stream.view.recordings() if self._stream is not None else ()
         written = {recording.path for recording in now}
         return [*(one for one in self._recorded if one.path not in written and one.path.is_file()), *now]
@@ -218,7 +219,7 @@ class CameraEntry:
                 for segmented in stream:
                     self._host.present(self, segmented)
         finally:
-            self._recorded = list(self._recordings())
+            self._recorded = list(self.recordings())
             if stream.opened:
                 self.summaries.append(stream.summary())
 

@@ -32,6 +32,7 @@ from pipeline.settings.schema import Settings
 from pipeline.settings.source_settings import SourceSettings
 from pipeline.sinks.base import CamerasViewer, Presentation, RunContext, Sink
 from pipeline.sinks.factory import make_cameras_window
+from pipeline.sinks.switched_recorder import Recording
 from pipeline.sinks.systemd import make_systemd_notifier
 from pipeline.sources.base import Source
 from pipeline.sources.factory import make_source
@@ -89,7 +90,7 @@ class Cameras(CameraHost, ClosingRun):
         self._hands_over = False
         self._begun = threading.Event()
         self._lock = threading.RLock()
-        self._removed: dict[str, CameraEntry] = {}
+        self._recorded: dict[str, Sequence[Recording]] = {}
         # No Events: the lock of one would block a signal handler that interrupts a thread inside it.
         self._stopping = self._stopped = False
         self._changing = 0
@@ -272,7 +273,7 @@ class Cameras(CameraHost, ClosingRun):
             own = {each.name: settings_of(settings, each) for each in settings.cameras}
             check_outputs(own)
             self._network.check(added.name, own[added.name])
-            entry = CameraEntry(added, own[added.name], self, predecessor=self._removed.get(added.name.casefold()))
+            entry = CameraEntry(added, own[added.name], self, recorded=self._recorded.get(added.name.casefold()))
             entry.prepare()
             entries = {**self.entries, added.name: entry}
             self.settings, self.entries = settings, {each.name: entries[each.name] for each in settings.cameras}
@@ -289,11 +290,15 @@ class Cameras(CameraHost, ClosingRun):
         self._check_opened()
         with self._lock:
             entry = self._disable(camera)
+            begun = entry.recordings()
             if entry.has_run:
-                self._removed[camera.casefold()] = entry
+                self._recorded[camera.casefold()] = begun
             self.settings = self.settings.with_cameras([each for each in self.settings.cameras if each.name != camera])
             self.entries = {name: each for name, each in self.entries.items() if name != camera}
         entry.join()
+        with self._lock:
+            if self._recorded.get(camera.casefold()) is begun:  # no camera of this name has come and gone meanwhile
+                self._recorded[camera.casefold()] = entry.recordings()
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:

@@ -1,8 +1,10 @@
 """Cameras are disabled, enabled, added and removed while a run shows others."""
 
+import gc
 import itertools
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -81,6 +83,22 @@ def test_a_camera_that_is_removed_and_added_again_replaces_nothing_that_it_has_w
     assert written.startswith(b"{")
     assert (tmp_path / "a.jsonl").read_bytes() == written
     assert (tmp_path / "a-2.jsonl").stat().st_size > 0
+
+
+def test_a_camera_that_was_removed_is_kept_no_longer():
+    cameras = group([(Shades(0, None) for _ in itertools.count()), Shades(1, None)])
+    gone = []
+    with cameras:
+        frames = iter(cameras)
+        until_seen(frames, {"b"})
+        for _ in range(3):
+            until_seen(frames, {"a"})
+            gone.append(weakref.ref(cameras.entries["a"]))
+            cameras.remove("a")
+            cameras.add({"name": "a", "uri": "test:"})
+        until_seen(frames, {"b"})
+        gc.collect()
+        assert [entry() for entry in gone] == [None] * 3
 
 
 def test_a_run_with_all_cameras_disabled_waits_for_one_to_be_enabled():
