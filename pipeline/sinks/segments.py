@@ -41,18 +41,24 @@ class SegmentList:
 
     Args:
         path: the path that the segments are named after.
-        name_pattern: of the names of segments; other entries of a list are ignored.
+        name_pattern: of the names of segments, with their number; other entries of a list are ignored.
         clock: seconds, monotonic.
+
+    Attributes:
+        number: the highest of a segment so far, 0 before the first. It stays when all are deleted: after a step of the
+            clock, the time alone could name another one as before.
     """
 
     def __init__(self, path: Path, name_pattern: re.Pattern[str], clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._pattern = name_pattern
+        self.number = 0
         self._opened_at_s = self._saved_at_s = clock()
         self._run_s = 0.0
         self._ended_s: dict[str, float] = {}
         self._lock, self._file = _locked_list(numbered(path))
         if self._file is not None:
-            self._load(self._file, name_pattern)
+            self._load(self._file)
 
     @property
     def names(self) -> list[str]:
@@ -66,6 +72,7 @@ class SegmentList:
     def put(self, name: str) -> None:
         """Add a segment, or note that it ended now."""
         self._ended_s[name] = self._now_s()
+        self.number = max(self.number, self._number_of(name))
         self._save()
 
     def remove(self, name: str) -> None:
@@ -88,23 +95,33 @@ class SegmentList:
     def _now_s(self) -> float:
         return self._run_s + self._clock() - self._opened_at_s
 
-    def _load(self, file: Path, name_pattern: re.Pattern[str]) -> None:
+    def _number_of(self, name: str) -> int:
+        match = self._pattern.fullmatch(name)
+        return int(match[1]) if match is not None else 0
+
+    def _load(self, file: Path) -> None:
         try:
             stored = json.loads(file.read_bytes())
             self._run_s = float(stored["run_s"])
             ended_s = {str(name): float(time_s) for name, time_s in stored["segments"]}
+            number = int(stored.get("number", 0))
         except FileNotFoundError:
             return
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
             log.warning("%s cannot be read (%s): segments of earlier runs are kept", file, error)
             return
-        self._ended_s = {name: time_s for name, time_s in ended_s.items() if name_pattern.fullmatch(name)}
+        self._ended_s = {name: time_s for name, time_s in ended_s.items() if self._pattern.fullmatch(name)}
+        self.number = max([number, *map(self._number_of, self._ended_s)])
 
     def _save(self) -> None:
         if self._file is None:
             return
         self._saved_at_s = self._clock()
-        content = {"run_s": round(self._now_s(), 3), "segments": list(self._ended_s.items())}
+        content = {
+            "run_s": round(self._now_s(), 3),
+            "number": self.number,
+            "segments": list(self._ended_s.items()),
+        }
         try:
             replace_file(self._file, json.dumps(content).encode("ascii"), durable=True)
         except OSError as error:
@@ -187,7 +204,6 @@ class SegmentRecorder(Recorder):
         self._list: SegmentList | None = None
         self._began_pts_s = 0.0
         self._written_at_s = 0.0
-        self._number = 0
         self._paused = False
         self._skipped_frames = 0
         self._on_loss: Callable[[], None] = lambda: None
@@ -259,13 +275,11 @@ class SegmentRecorder(Recorder):
 
     def _new_name(self) -> Path:
         named = [self._pattern.fullmatch(name) for name in os.listdir(self._path.parent)]
-        # All segments may have been deleted while no frame came: the numbers go on.
-        first = 1 + max([self._number, *(int(match[1]) for match in named if match is not None)])
+        first = 1 + max([self._segment_list().number, *(int(match[1]) for match in named if match is not None)])
         stem = f"{self._path.stem}-{self._wall_clock():%Y%m%d-%H%M%S}"
         name = create_new(
             self._path.with_name(f"{stem}-{number:04d}{self._path.suffix}") for number in itertools.count(first)
         )
-        self._number = int(name.stem.rsplit("-", 1)[1])
         self._segment_list().put(name.name)
         self._written = [path for path in self._written if path.is_file()] + [name]
         return name

@@ -38,6 +38,29 @@ def test_numbering_continues_after_the_last_run_and_an_open_segment_plays(tmp_pa
     disk.recorder.close()
 
 
+def test_numbering_continues_where_all_segments_of_earlier_runs_were_deleted(tmp_path):
+    earlier = Disk(tmp_path).opened()
+    earlier.record(60)
+    earlier.recorder.close()
+    for name in earlier.names():
+        (tmp_path / name).unlink()
+    disk = Disk(tmp_path).opened()  # the clock begins at the same time, as without a battery after each start
+    disk.record(1)
+    disk.recorder.close()
+    assert disk.names() == ["kiosk-20260314-150926-0004.mp4"]
+
+
+def test_a_list_without_the_highest_number_as_earlier_versions_wrote_it_is_read(tmp_path):
+    old_segments(tmp_path, 10, 10, 10)
+    list_file = tmp_path / ".kiosk.mp4.segments"
+    stored = json.loads(list_file.read_bytes())
+    assert "number" not in stored
+    disk = Disk(tmp_path).opened()
+    disk.record(1)
+    disk.recorder.close()
+    assert disk.names()[-1].endswith("-0004.mp4")
+
+
 def test_the_oldest_are_deleted_beyond_a_size_and_only_ours(tmp_path):
     with_others(tmp_path)
     old_segments(tmp_path, 600_000, 600_000, 600_000)

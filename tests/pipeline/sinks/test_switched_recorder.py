@@ -62,6 +62,7 @@ def test_segments_keep_their_limits_while_no_frames_arrive(tmp_path, named, reco
     run.frames(1)
     run.sink.close()
     assert [frames_in(tmp_path / name) for name in segments_in(tmp_path)] == [1]
+    assert segments_in(tmp_path)[0].endswith("-0002.mp4")
     assert len(run.sink.outputs) == 1
 
 
