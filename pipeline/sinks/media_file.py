@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.sinks.paths import write_all
+
+log = logging.getLogger(__name__)
 
 
 class MediaFile:
@@ -17,6 +21,9 @@ class MediaFile:
     the old header is restored, so that the recording still plays. The index is on the disk before the header points at
     it: a power cut in between leaves the fragments playable.
 
+    A FIFO is opened once something reads it: what is written before would be lost if nothing ever does, and a reader
+    that leaves would not be noticed.
+
     Args:
         path: the file; created or truncated.
         clock: seconds on a monotonic clock.
@@ -24,7 +31,7 @@ class MediaFile:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float], sync_every_s: float = 5.0) -> None:
-        self._file: BinaryIO = open(path, "w+b", buffering=0)
+        self._file: BinaryIO = _opened_fifo(path) if path.is_fifo() else open(path, "w+b", buffering=0)
         self._clock = clock
         self._sync_every_s = sync_every_s
         self._synced_at_s = clock()
@@ -85,3 +92,15 @@ class MediaFile:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._file.close()
+
+
+def _opened_fifo(path: Path) -> BinaryIO:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        log.info("waiting for a program that reads the FIFO %s", path)
+        descriptor = os.open(path, os.O_WRONLY)
+    return open(descriptor, "wb", buffering=0)

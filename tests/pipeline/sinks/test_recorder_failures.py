@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,12 +17,13 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, RunError, StageStuckError
 from pipeline.settings.output_settings import RecorderSettings
 from pipeline.sinks import media_file, paths
 from pipeline.sinks.paths import Inputs, Outputs
 from pipeline.sinks.recorder import CHECK_EVERY_S, Recorder
-from tests.pipeline.fakes import FakeClock
+from tests.pipeline.fakes import DEADLINE_S, FakeClock, FakeSource
+from tests.pipeline.runs import stream_of
 from tests.pipeline.sinks.presentations import context, picture, presentation
 from tests.pipeline.sinks.test_recorder import H264_SUFFIXES, KINDS, SUFFIXES, read_frames, record, write_all
 
@@ -190,6 +193,35 @@ def test_what_reads_a_fifo_gets_the_whole_recording(tmp_path, suffix):
             recorder.close()
         copy.write_bytes(reading.result())
     assert len(read_frames(copy)) == 50
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_recording_into_a_fifo_that_nobody_opens_is_an_error(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.runtime.sink_worker.CALL_LIMIT_S", 0.2)
+    caplog.set_level(logging.INFO)
+    waits = threading.Event()
+    monkeypatch.setattr(media_file.log, "filters", [lambda _: waits.set() or True])
+    path = tmp_path / "out.mp4"
+    os.mkfifo(path)
+    stream = stream_of(FakeSource(3), values={"output": {"path": str(path)}})
+    with pytest.raises(StageStuckError, match="recorder did not end"), stream:
+        assert len(list(stream)) == 3 and waits.wait(DEADLINE_S)  # noqa: PT018 - in one statement for `raises`
+    assert f"waiting for a program that reads the FIFO {path}" in caplog.text
+    path.read_bytes()  # lets the thread end; who comes even later gets what there is
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_reader_of_a_fifo_that_leaves_ends_the_recording(tmp_path):
+    path = tmp_path / "out.mp4"
+    os.mkfifo(path)
+    recorder = Recorder(RecorderSettings(path=str(path), fragment_s=0.1))
+    recorder.open(context())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    recorder.write(presentation(0))
+    os.close(descriptor)
+    with pytest.raises(RunError, match=r"out\.mp4 failed: Broken pipe"):
+        write_all(recorder, [presentation(i) for i in range(1, 20)])
+    recorder.close()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
