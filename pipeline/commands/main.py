@@ -44,8 +44,6 @@ def program() -> NoReturn:
             is_lost = True
             if isinstance(error, BrokenPipeError):
                 code = OutputClosedError.exit_code
-            elif code == 0:  # otherwise it has been said
-                code = _not_written(error)
         if sys.stderr is not None:
             sys.stderr.flush()
         if is_lost or any_stuck():
@@ -67,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
     try:
         with handled(unwind, signal.SIGINT, signal.SIGTERM):
-            return int(importlib.import_module(f"pipeline.commands.{name}").run(arguments))
+            code = int(importlib.import_module(f"pipeline.commands.{name}").run(arguments))
+        return _flushed(code)
     except (OutputClosedError, BrokenPipeError):
         return OutputClosedError.exit_code
     except StreamSegmentError as error:
@@ -83,6 +82,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stream_segment: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _flushed(code: int) -> int:
+    """The exit code once what was printed has been written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return OutputClosedError.exit_code
+    except OSError as error:
+        return _not_written(error)
+    return code
 
 
 def _not_written(error: OSError) -> int:

@@ -58,6 +58,11 @@ class Parser(argparse.ArgumentParser):
         """Raise InputError instead of printing the usage and leaving."""
         raise InputError(f"{mask_uris(message)} (see {self.prog} --help)")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Like the original, but that it cannot be written is an error."""
+        if message:
+            print(message, end="", file=file or sys.stderr, flush=True)
+
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:

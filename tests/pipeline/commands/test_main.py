@@ -125,22 +125,33 @@ def test_a_signal_during_the_imports_leaves_no_traceback(module, number):
     assert len(done.stderr.splitlines()) <= 1
 
 
+def written_to(stdout, arguments, unbuffered=""):
+    """The program's end with this standard output."""
+    command = [sys.executable, str(ROOT / "stream_segment.py"), *arguments]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no EPIPE")
-def test_a_standard_output_that_nobody_reads_ends_the_program_without_a_word():
+@pytest.mark.parametrize("arguments", [["--print-config"], ["--version"], ["report", "--help"]])
+def test_a_standard_output_that_nobody_reads_ends_the_program_without_a_word(arguments):
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, str(ROOT / "stream_segment.py"), "--print-config"]
-    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    done = written_to(writing, arguments)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a file that is a full disk")
-@pytest.mark.parametrize("arguments", [["weights", "list"], ["--print-config"]])
-def test_a_standard_output_on_a_full_disk_is_an_error_of_one_line(arguments):
-    command = [sys.executable, str(ROOT / "stream_segment.py"), *arguments]
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", [["weights", "list"], ["--print-config"], ["--version"], ["report", "--help"], ["cameras", "--json"]]
+)
+def test_a_standard_output_on_a_full_disk_is_an_error_of_one_line(arguments, unbuffered):
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = written_to(full, arguments, unbuffered)
     expected = "stream_segment: error: cannot write: No space left on device; is the disk of standard output, "
     assert (done.returncode, done.stderr) == (1, expected + "or of the temporary folder, full?\n")
 
