@@ -66,6 +66,9 @@ class TrainSettings:
         save_every: steps from checkpoint to checkpoint.
         validate_every: steps from validation to validation.
         loss_scaling: for float16: scales the loss up so that no gradient underflows (Micikevicius et al. 2018).
+
+    Raises:
+        ValueError: there is no such schedule.
     """
 
     steps: int = 10000
@@ -85,6 +88,10 @@ class TrainSettings:
     save_every: int = 500
     validate_every: int = 500
     loss_scaling: bool = False
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("cosine", *DROPS):
+            raise ValueError(f"schedule: expected one of cosine, {', '.join(DROPS)}, got {self.schedule!r}")
 
 
 class Trainer:

@@ -243,6 +243,11 @@ def test_schedule_rises_falls_and_stays(schedule, step, expected):
     assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_an_unknown_schedule_is_an_error_when_the_settings_are_made():
+    with pytest.raises(ValueError, match=r"^schedule: expected one of cosine, step, constant, got 'linear'$"):
+        TrainSettings(schedule="linear")
+
+
 def test_accumulated_gradients_are_one_step_of_their_mean_on_the_schedule_of_single_steps():
     network = tiny_network()
     network.config.GRADIENT_CLIP_NORM = 1e9
