@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.safe_uri import SourceUri, mask_uris, safe_name
 from pipeline.settings.camera_settings import ADDRESSES, OF_MODEL, SECTIONS, CameraSettings
 from pipeline.settings.messages import SECRETS, KeyPath
+from pipeline.settings.output_settings import SWITCHES
 from pipeline.settings.schema import Settings
 
 
@@ -99,7 +100,8 @@ def _leaves(values: Mapping[str, Any], prefix: KeyPath) -> Iterator[tuple[KeyPat
 def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
     """The settings as YAML that `load_settings` reads back, without secrets.
 
-    A secret is replaced by the name of an environment variable that has to hold it when the settings are read.
+    A secret is replaced by the name of an environment variable that has to hold it when the settings are read. Switches
+    of the overlay that are as its look has them are null, so that another look may be laid over the settings.
 
     Args:
         settings: all of them.
@@ -109,8 +111,20 @@ def dump_settings(settings: Settings, encoding: str = "utf-8") -> str:
     values = settings.model_dump(mode="json")
     for (section, key), variable in SECRETS.items():
         _name_variable(values[section], key, getattr(getattr(settings, section), key), variable)
+    values["overlay"] = _overlay_values(settings)
     values["cameras"] = [_camera_values(settings, number) for number in range(len(settings.cameras))]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=is_utf8)
+
+
+def _overlay_values(settings: Settings) -> dict[str, Any]:
+    """The overlay, with null for each switch that look, privacy and background set anyway."""
+    effects = {"privacy": settings.privacy, "background": settings.background}
+    values = settings.overlay.model_dump(mode="json")
+    for name in SWITCHES:
+        shorter = values | {name: None}
+        if Settings.model_validate({**effects, "overlay": shorter}).overlay == settings.overlay:
+            values = shorter
+    return values
 
 
 def _name_variable(values: dict[str, Any], key: str, value: SourceUri | SecretStr | None, variable: str) -> None:
@@ -128,7 +142,8 @@ def _camera_values(settings: Settings, index: int) -> dict[str, Any]:
     values = camera.model_dump(mode="json", include=set(CameraSettings.model_fields))
     for key in ("uri", "detect_uri"):
         _name_variable(values, key, getattr(camera, key), f"{SECRETS['source', key]}_{index + 1}")
-    own, shared = (each.model_dump(mode="json") for each in (settings.of_camera(camera), settings))
+    both = settings.of_camera(camera), settings
+    own, shared = (each.model_dump(mode="json") | {"overlay": _overlay_values(each)} for each in both)
     for name in sorted(SECTIONS):
         section, below = own[name], shared[name]
         if name == "source":

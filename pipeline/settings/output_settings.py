@@ -161,11 +161,11 @@ class Look(Enum):
     """The drawing of examples/maskrcnn_predict.py."""
 
 
-_SWITCHES = ("masks", "boxes", "labels", "scores", "ids", "status", "places")
+SWITCHES = ("masks", "boxes", "labels", "scores", "ids", "status", "places")
 _SWITCHED_ON: dict[Look, tuple[str, ...]] = {
     Look.LABELS: ("masks", "labels", "scores", "places"),
     Look.CLEAN: ("masks", "places"),
-    Look.DEBUG: _SWITCHES,
+    Look.DEBUG: SWITCHES,
     Look.CALL: (),
     Look.TUTORIAL: ("masks", "boxes", "labels", "scores"),
 }
@@ -194,12 +194,12 @@ class OverlaySettings(Section):
     def _switches_of_the_look(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        given = {key: value for key, value in values.items() if not (key in ("look", *_SWITCHES) and value is None)}
+        given = {key: value for key, value in values.items() if not (key in ("look", *SWITCHES) and value is None)}
         try:
             look = Look(given.get("look", Look.LABELS))
         except ValueError:
             return given  # the field says what is wrong
-        switches = {name: name in _SWITCHED_ON[look] for name in _SWITCHES}
+        switches = {name: name in _SWITCHED_ON[look] for name in SWITCHES}
         if given.get("masks") is False:
             switches["boxes"] = switches["masks"]  # boxes stand in for masks that were switched off
         return switches | given

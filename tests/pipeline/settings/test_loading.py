@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from pydantic import BaseModel
 
 from pipeline.errors import InputError
 from pipeline.settings.loading import dump_settings, load_settings, parse_assignment
-from pipeline.settings.output_settings import WindowMode
+from pipeline.settings.output_settings import Look, WindowMode
 from pipeline.settings.presentation_settings import PresentationMode
 from pipeline.settings.schema import Settings
 
@@ -163,6 +164,49 @@ def test_missing_file_folder_and_binary(tmp_path):
 def test_print_and_read_back(write):
     settings = load_settings(None, {("overlay", "line_width"): ("x", 3), ("model", "classes"): ("x", ["person"])})
     assert load_settings(write(dump_settings(settings))) == settings
+
+
+LOOKS = [None, *(look.value for look in Look)]
+SWITCH = [None, True, False]
+EFFECTS = [{"privacy": {"mode": p}, "background": {"mode": b}} for p in ("off", "blur") for b in ("off", "blur")]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_overlay_is_printed_and_read_back(write, look):
+    for effects, masks, boxes, labels in itertools.product(EFFECTS, SWITCH, SWITCH, (None, True)):
+        overlay = {"look": look, "masks": masks, "boxes": boxes, "labels": labels}
+        settings = Settings.model_validate({"overlay": overlay, **effects})
+        assert load_settings(write(dump_settings(settings))) == settings
+
+
+@pytest.mark.parametrize("masks", SWITCH)
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_overlay_of_a_camera_is_printed_and_read_back(write, look, masks):
+    overlays = [{}, {"look": "clean"}, {"look": "debug"}, {"masks": False}, {"masks": True, "boxes": False}]
+    cameras = [
+        {"name": f"{number}", "uri": "test:", "overlay": overlay, **effects}
+        for number, (overlay, effects) in enumerate(itertools.product(overlays, [{}, *EFFECTS]))
+    ]
+    for effects in EFFECTS:
+        run = {"overlay": {"look": look, "masks": masks}, "cameras": cameras, **effects}
+        settings = Settings.model_validate(run)
+        again = load_settings(write(dump_settings(settings)))
+        for before, after in zip(settings.cameras, again.cameras, strict=True):
+            assert again.of_camera(after) == settings.of_camera(before)
+
+
+@pytest.mark.parametrize("look", LOOKS[1:])
+@pytest.mark.parametrize("printed", [look for look in LOOKS if look != "call"])  # whose background is printed as well
+def test_a_look_lies_over_settings_that_were_printed(write, printed, look):
+    over = {("overlay", "look"): ("--look", look)}
+    path = write(dump_settings(Settings.model_validate({"overlay": {"look": printed}})))
+    assert load_settings(path, over).overlay == load_settings(None, over).overlay
+
+
+def test_switches_that_differ_from_the_look_stay_under_another_one(write):
+    path = write(dump_settings(Settings.model_validate({"overlay": {"look": "labels", "ids": True, "scores": False}})))
+    overlay = load_settings(path, {("overlay", "look"): ("--look", "tutorial")}).overlay
+    assert (overlay.ids, overlay.scores, overlay.boxes, overlay.places) == (True, False, True, False)
 
 
 def test_assignment():
