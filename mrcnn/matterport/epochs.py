@@ -17,7 +17,7 @@ from mrcnn.matterport.dataset_batches import DatasetBatches
 from mrcnn.matterport.keras_model import SavesForMatterport
 from mrcnn.training.data import batches_ahead
 from mrcnn.training.run_files import append_line
-from mrcnn.training.training_model import LOSS_NAMES, TrainingModel
+from mrcnn.training.training_model import MATTERPORT_LOSSES, TrainingModel
 from mrcnn.weights.metadata import describe
 
 LOG_FILE = "log.jsonl"
@@ -126,8 +126,8 @@ def _validate(model, dataset) -> dict[str, float]:
 
 
 def _plain(logs) -> dict[str, float]:
-    """Matterport's five losses and their sum, without the loss of the auxiliary classifier, which is not trained."""
-    return {name: float(value) for name, value in logs.items() if name != "category_loss"}
+    """Matterport's five losses and their sum, without those of the auxiliary classifiers, which are not trained."""
+    return {name: float(value) for name, value in logs.items() if name in ("loss", *MATTERPORT_LOSSES)}
 
 
 def _wants_progress_bar() -> bool:
@@ -205,7 +205,7 @@ def _requirements(config) -> Iterator[Requirement]:
     yield "MASK_SHAPE", list(config.MASK_SHAPE) == [side, side], f"2 * MASK_POOL_SIZE: [{side}, {side}]"
     shape = tuple(np.ravel(config.MINI_MASK_SHAPE)) if config.USE_MINI_MASK else (1, 1)
     yield "MINI_MASK_SHAPE", len(shape) >= 2 and all(map(is_count, shape[:2])), "height and width in pixels"
-    weights, known = config.LOSS_WEIGHTS, LOSS_NAMES[:-1]
+    weights, known = config.LOSS_WEIGHTS, MATTERPORT_LOSSES
     are_right = isinstance(weights, dict) and all(
         name in known and is_number(value) and value >= 0 for name, value in weights.items()
     )

@@ -18,6 +18,7 @@ import numpy as np
 
 from mrcnn.architecture import architecture_of
 from mrcnn.coco.image_files import read_image_bgr
+from mrcnn.config import PYRAMID_STRIDES
 from mrcnn.network.anchors import AnchorSettings, normalize_boxes, normalized_anchors
 from mrcnn.training.annotated_images import AnnotatedImage, AnnotatedImages
 from mrcnn.training.augment import AugmentSettings, Window, change_colors, degrade, flip, paste_instance, place_window
@@ -113,8 +114,8 @@ NEXT_TRY = 2**40
 Batch = dict[str, np.ndarray]
 """images uint8 (B, H, W, 3) RGB; is_complete float32 (B,), 0 or 1 (see `AnnotatedImage`); rpn_match int32 (B, A);
 rpn_deltas float32 (B, A, 4); gt_boxes float32 (B, G, 4) normalized; gt_class_ids, gt_categories int32 (B, G); gt_used
-float32 (B, G); mini_masks float32 (B, G, m, m); ignored_boxes float32 (B, C, 4) normalized; noise float32 (B,
-proposals + G)."""
+float32 (B, G); mini_masks float32 (B, G, m, m); class_map int32 (B, H / 4, W / 4), see `class_map`; ignored_boxes
+float32 (B, C, 4) normalized; noise float32 (B, proposals + G)."""
 
 
 class WindowMaker:
@@ -226,6 +227,7 @@ class BatchMaker:
             "is_complete": np.float32(window.is_complete),
             "gt_categories": padded(categories, OBJECT_SLOTS),
             "mini_masks": padded(masks.reshape(-1, MINI_MASK_SIDE, MINI_MASK_SIDE), OBJECT_SLOTS),
+            "class_map": class_map(window),
         }
 
 
@@ -282,6 +284,18 @@ def mini_mask(mask: np.ndarray, shape: tuple[int, int] = (MINI_MASK_SIDE, MINI_M
     """A mask uint8 (h, w), 0 … 255, stretched to `shape` (rows, columns): float32, 0 … 1."""
     interpolation = cv2.INTER_AREA if mask.shape[0] > shape[0] and mask.shape[1] > shape[1] else cv2.INTER_LINEAR
     return cv2.resize(mask, shape[::-1], interpolation=interpolation).astype(np.float32) / 255
+
+
+def class_map(window: Window) -> np.ndarray:
+    """Which class covers each cell of P2: int32 (H / 4, W / 4), 0 for background, -1 in ignored regions."""
+    label = np.zeros(window.image_rgb.shape[:2], np.int32)
+    for y1, x1, y2, x2 in np.round(window.ignored_boxes).astype(int):
+        label[y1:y2, x1:x2] = -1
+    for one in sorted(window.instances, key=lambda one: one.class_id):  # a class hides what is of none
+        y1, x1, y2, x2 = one.box
+        label[y1:y2, x1:x2][one.mask > 127] = one.class_id
+    stride = PYRAMID_STRIDES[0]
+    return np.ascontiguousarray(label[stride // 2 :: stride, stride // 2 :: stride])
 
 
 @contextmanager

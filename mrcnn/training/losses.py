@@ -1,4 +1,4 @@
-"""The five losses of Mask R-CNN (Ren et al. 2015, equation 1; He et al. 2017, section 3), all scalars.
+"""The five losses of Mask R-CNN (Ren et al. 2015, equation 1; He et al. 2017, section 3) and a sixth, all scalars.
 
 Letters: B images of a batch; A anchors; T sampled regions of an image; M regions of an image whose masks are trained; K
 classes with the background; S side of a mask. Each loss is a mean over the anchors or regions that count in the whole
@@ -134,3 +134,14 @@ def dice_loss(is_object, target_masks, logits):
     overlap = ops.sum(probs * target_masks, axis=(-2, -1))
     sizes = ops.sum(probs * probs, axis=(-2, -1)) + ops.sum(target_masks * target_masks, axis=(-2, -1))
     return masked_mean(1 - (2 * overlap + 1) / (sizes + 1), is_object)
+
+
+def semantic_loss(class_map, class_logits):
+    """Cross-entropy of the cells of a pyramid level.
+
+    Args:
+        class_map: int32 (B, h, w), 0 … K - 1; -1 does not count.
+        class_logits: float32 (B, h, w, K).
+    """
+    losses = keras.losses.sparse_categorical_crossentropy(ops.maximum(class_map, 0), class_logits, from_logits=True)
+    return masked_mean(losses, ops.cast(class_map >= 0, "float32"))

@@ -173,10 +173,14 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
     figure = Figure(figsize=(14, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 4).ravel()
-    curves = {name.replace("_", " "): {name: "training", f"val_{name}": "validation"} for name in ("loss", *LOSS_NAMES)}
+    names = [name for name in ("loss", *LOSS_NAMES) if any(name in line for line in lines)]
+    curves = {name.replace("_", " "): {name: "training", f"val_{name}": "validation"} for name in names}
     curves["mask AP50 (validation)"] = {"mask_ap50": "validation"}
-    for axis, (title, keys) in zip(axes, curves.items(), strict=True):
+    columns = -(-len(curves) // 2)
+    axes = figure.subplots(2, columns, squeeze=False).ravel()
+    for axis in axes[len(curves) :]:
+        axis.set_visible(False)
+    for axis, (title, keys) in zip(axes, curves.items(), strict=False):
         for key, label in keys.items():
             points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
             if points:
@@ -185,7 +189,7 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         axis.grid(alpha=0.3)
     if axes[0].lines:
         axes[0].legend()
-    for axis in axes[4:]:
+    for axis in axes[columns:]:
         axis.set_xlabel("step")
     with whole_file(path) as file:
         figure.savefig(file, format="png", dpi=90)

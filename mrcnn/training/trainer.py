@@ -60,7 +60,7 @@ class TrainSettings:
         average: momentum of the moving average of the weights, per step, 0 … 1; the weight files hold the average.
         layers: which layers are trained: "heads", "3+", "4+", "5+", "all" or a pattern of layer names.
         mask_regions: regions per window whose masks are trained.
-        dice_weight: see `TrainingModel`.
+        dice_weight, semantic_weight: see `TrainingModel`.
         seed: of all random choices.
         log_every: steps.
         save_every: steps from checkpoint to checkpoint.
@@ -83,6 +83,7 @@ class TrainSettings:
     layers: str = "3+"
     mask_regions: int = 16
     dice_weight: float = 0.0
+    semantic_weight: float = 0.0
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
@@ -141,6 +142,7 @@ class Trainer:
             categories if categories >= len(windows.data.class_names) else 0,
             settings.mask_regions,
             settings.dice_weight,
+            semantic_weight=settings.semantic_weight,
         )
         self._batches = BatchMaker(windows, network.config, settings.batch, settings.seed)
         self._model(self._batches.make(0))  # builds the layers that are built lazily
@@ -170,10 +172,11 @@ class Trainer:
         return True
 
     def take_over(self, earlier: Trainer) -> None:
-        """Take the second classifier from an earlier run that trained the same network object."""
-        mine, theirs = self._model.category_classifier, earlier._model.category_classifier
-        if mine is not None and theirs is not None:
-            mine.set_weights(theirs.get_weights())
+        """Take the auxiliary classifiers from an earlier run that trained the same network object."""
+        theirs = earlier._model.auxiliary_layers
+        for name, layer in self._model.auxiliary_layers.items():
+            if name in theirs:
+                layer.set_weights(theirs[name].get_weights())
 
     def rehearse(self) -> None:
         """Train one step without counting it: for the time that it takes."""
@@ -289,8 +292,7 @@ class Trainer:
         report(line)
 
     def _variables(self) -> list:
-        classifier = self._model.category_classifier
-        own = classifier.variables if classifier is not None else []
+        own = [variable for layer in self._model.auxiliary_layers.values() for variable in layer.variables]
         return [*self._network.variables, *own, *self._optimizer.variables]
 
 

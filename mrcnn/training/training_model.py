@@ -22,15 +22,15 @@ from mrcnn.network.roi_align import roi_align
 from mrcnn.training import losses
 from mrcnn.training.targets import ObjectSlots, RegionTargets, full_mask_targets, mask_targets, sample_regions
 
-LOSS_NAMES = (
+MATTERPORT_LOSSES = (
     "rpn_class_loss",
     "rpn_bbox_loss",
     "mrcnn_class_loss",
     "mrcnn_bbox_loss",
     "mrcnn_mask_loss",
-    "category_loss",
 )
-"""Matterport's five, and that of the auxiliary classifier of all categories, which is not saved."""
+LOSS_NAMES = (*MATTERPORT_LOSSES, "category_loss", "semantic_loss")
+"""Matterport's five, and those of the two auxiliary classifiers, which are not saved."""
 
 TRAINING_SAMPLES = 2
 """Samples per bin and axis of RoIAlign in training, where inference adapts their number to a region's size: most
@@ -40,8 +40,10 @@ regions have about two."""
 class TrainingModel(keras.Model):
     """Computes the losses of a batch; `fit` and `train_on_batch` minimize their weighted sum.
 
-    Beside the network's own classifier, a second one predicts the categories of the annotation file: an auxiliary task
-    that improves the features of the box head where classes are few and categories many. It is not saved.
+    Two auxiliary tasks improve the features and are not saved. A second classifier of regions predicts the categories
+    of the annotation file, where classes are few and categories many. A classifier of the pyramid's cells predicts
+    which class covers each, as the semantic branch of Chen et al. 2019 (HTC), section 3.3: the mask head sees the
+    sampled regions alone.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class TrainingModel(keras.Model):
         mask_regions: int,
         dice_weight: float = 0.0,
         category_weight: float = 0.5,
+        semantic_weight: float = 0.0,
         weight_decay: float = 0.0,
     ):
         """Wrap a network.
@@ -61,6 +64,7 @@ class TrainingModel(keras.Model):
             mask_regions: M, at most the regions for objects (TRAIN_ROIS_PER_IMAGE * ROI_POSITIVE_RATIO).
             dice_weight: weight of the Dice loss beside the cross-entropy in the masks' loss.
             category_weight: weight of the second classifier's loss.
+            semantic_weight: weight of the cell classifier's loss; 0 for none. It reads "class_map" of a batch.
             weight_decay: factor of the L2 penalty in the loss, see `losses.weight_decay`; 0 where the optimizer
                 decays.
         """
@@ -75,6 +79,11 @@ class TrainingModel(keras.Model):
             keras.layers.Dense(categories + 1, name="category_logits", dtype="float32") if categories else None
         )
         config = network.config
+        self.cell_classifier = (
+            keras.layers.Dense(int(config.NUM_CLASSES), name="cell_logits", dtype="float32")
+            if semantic_weight
+            else None
+        )
         # Keras hands the outermost `training` down to every layer, so that Config.TRAIN_BN has to be applied here
         self.train_norms = config.TRAIN_BN is not False
         self.architecture = network.architecture
@@ -84,10 +93,11 @@ class TrainingModel(keras.Model):
         self.objects = round(self.sampled * float(config.ROI_POSITIVE_RATIO))
         self.mask_regions = min(mask_regions, self.objects)
         self.dice_weight = dice_weight
-        weights = dict(config.LOSS_WEIGHTS, category_loss=category_weight)
+        weights = dict(config.LOSS_WEIGHTS, category_loss=category_weight, semantic_loss=semantic_weight)
         self.loss_weights = {name: float(weights.get(name, 1.0)) for name in LOSS_NAMES}
         self.weight_decay = weight_decay
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES}
+        unused = {"category_loss": self.category_classifier is None, "semantic_loss": self.cell_classifier is None}
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in LOSS_NAMES if not unused.get(name)}
 
     def call(self, batch, training=True):
         """The losses of a batch by name (see `data.Batch`)."""
@@ -122,7 +132,15 @@ class TrainingModel(keras.Model):
         }
         result.update(self._box_losses(batch, pyramid, regions, image_shape, training))
         result["mrcnn_mask_loss"] = self._mask_loss(batch, pyramid, regions, image_shape, training)
+        if self.cell_classifier is not None:
+            result["semantic_loss"] = self._semantic_loss(batch["class_map"], pyramid)
         return result
+
+    @property
+    def auxiliary_layers(self) -> dict[str, keras.Layer]:
+        """The classifiers that are trained and not saved, by name."""
+        both = (self.category_classifier, self.cell_classifier)
+        return {layer.name: layer for layer in both if layer is not None}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The weighted sum of the losses that `call` gave, with the L2 penalty."""
@@ -192,6 +210,15 @@ class TrainingModel(keras.Model):
         is_object = regions.is_object[:, :count]
         loss = losses.mask_loss(is_object, targets, logits)
         return loss + self.dice_weight * losses.dice_loss(is_object, targets, logits) if self.dice_weight else loss
+
+    def _semantic_loss(self, class_map, pyramid):
+        """Mean over P2 … P5 of the loss of the cells, each labeled as the class map is near its center."""
+        per_level = []
+        for index, level in enumerate(pyramid):
+            step = 2**index
+            labels = class_map[:, step // 2 :: step, step // 2 :: step]
+            per_level.append(losses.semantic_loss(labels, self.cell_classifier(level)))
+        return sum(per_level) / len(per_level)
 
 
 HEADS = r"mrcnn_.*|rpn_.*|fpn_.*"

@@ -266,6 +266,7 @@ class TrainRun:
             batch=settings.batch,
             accumulate=settings.accumulate,
             dice_weight=settings.dice,
+            semantic_weight=settings.semantic,
             learning_rate=settings.learning_rate or rate,
             schedule=settings.schedule,
             warmup_steps=min(200, max(1, steps // 10)),

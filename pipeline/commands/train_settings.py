@@ -76,6 +76,11 @@ FLAGS: dict[str, dict[str, dict[str, Any]]] = {
             "metavar": "WEIGHT",
             "help": "of the Dice loss of the masks, 0.5 for example (default 0)",
         },
+        "--semantic": {
+            "type": float,
+            "metavar": "WEIGHT",
+            "help": "of an auxiliary loss that labels every pixel, 0.5 for example (default 0)",
+        },
         "--validate-every": {"type": int, "metavar": "STEPS", "help": "default: 15 times in a run"},
         "--seed": {"type": int, "metavar": "N", "help": "of all random choices (default 1)"},
         "--resume": {"action": "store_true", "help": "resume the run in --output; needs no other option"},
@@ -96,7 +101,7 @@ LIMITS: dict[str, tuple[float, int | None, str]] = {
     **dict.fromkeys(("batch", "accumulate", "steps", "validate_every"), (1, None, "1 or more")),
     **dict.fromkeys(("epochs", "learning_rate"), (math.ulp(0.0), None, "a positive number")),
     **dict.fromkeys(("size", "window"), (64, 64, "a multiple of 64 (320, 512, 640 …)")),
-    **dict.fromkeys(("dice", "seed"), (0, None, "0 or more")),
+    **dict.fromkeys(("dice", "semantic", "seed"), (0, None, "0 or more")),
 }
 """Of an option: the least value, what it is a multiple of, if of anything, and both in words."""
 
@@ -121,6 +126,7 @@ class RunSettings:
         layers: which layers are trained.
         augmentation: "video", "full", "mild" or "off".
         dice: weight of the Dice loss beside the cross-entropy of the masks.
+        semantic: weight of the auxiliary loss of the pyramid's cells.
         precision: "auto", "float32" or "mixed".
         validate_every: steps.
         seed: of all random choices.
@@ -146,6 +152,7 @@ class RunSettings:
     layers: str = "4+"
     augmentation: str = "full"
     dice: float = 0.0
+    semantic: float = 0.0
     precision: str = "auto"
     validate_every: int | None = None
     seed: int = 1

@@ -16,6 +16,7 @@ from mrcnn.training.data import (
     UnreadableImageError,
     WindowMaker,
     batches_ahead,
+    class_map,
     mini_mask,
     read_image,
 )
@@ -116,6 +117,7 @@ def test_batch_has_the_shapes_that_the_model_expects(batches):
         "gt_categories": (2, slots),
         "gt_used": (2, slots),
         "mini_masks": (2, slots, 56, 56),
+        "class_map": (2, 32, 32),
         "ignored_boxes": (2, shapes["ignored_boxes"][1], 4),
         "noise": (2, 10 + slots),
     }
@@ -124,6 +126,23 @@ def test_batch_has_the_shapes_that_the_model_expects(batches):
     assert not batch["gt_boxes"][~used].any()
     assert (batch["gt_boxes"][used][:, 2:] > batch["gt_boxes"][used][:, :2]).all()
     assert (batch["gt_categories"][used] > 0).all()
+
+
+def test_class_map_has_the_class_in_front_and_nothing_where_objects_are_ignored():
+    def instance(class_id, y1, x1, y2, x2):
+        return Instance(class_id, 1, np.array([y1, x1, y2, x2]), np.full((y2 - y1, x2 - x1), 255, np.uint8))
+
+    corner = instance(2, 0, 0, 16, 16)
+    corner.mask[:8] = 0
+    objects = (corner, instance(0, 32, 0, 48, 16), instance(1, 32, 8, 64, 16))
+    window = Window(np.zeros((64, 128, 3), np.uint8), objects, np.array([[0, 64, 64, 128], [32, 0, 40, 8]], np.float32))
+    found = class_map(window)
+    expected = np.zeros((16, 32), np.int32)
+    expected[:, 16:] = -1
+    expected[2:4, :4] = 2
+    expected[8:12, :4] = 0
+    expected[8:, 2:4] = 1
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_what_is_not_annotated_is_no_background_for_the_proposals(data):

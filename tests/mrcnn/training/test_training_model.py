@@ -11,10 +11,12 @@ import pytest
 from keras import ops
 
 from mrcnn.network.network import MaskRCNNNetwork
+from mrcnn.training import losses
 from mrcnn.training.data import BatchMaker, WindowMaker
 from mrcnn.training.training_model import (
     KEYWORDS,
     LOSS_NAMES,
+    MATTERPORT_LOSSES,
     TrainingModel,
     keras_policy,
     layer_pattern,
@@ -37,11 +39,11 @@ def test_losses_of_an_untrained_network_are_those_of_guessing(tiny_config, batch
         layer = network.layers_by_name()[name]
         layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
     found = TrainingModel(network, categories=2, mask_regions=4)(batch)
-    losses = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
-    assert set(losses) == set(LOSS_NAMES)
+    values = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+    assert set(values) == {*MATTERPORT_LOSSES, "category_loss"}
     for name in ("rpn_class_loss", "mrcnn_class_loss", "mrcnn_mask_loss"):
-        assert losses[name] == pytest.approx(np.log(2), rel=1e-4)
-    assert all(np.isfinite(value) for value in losses.values())
+        assert values[name] == pytest.approx(np.log(2), rel=1e-4)
+    assert all(np.isfinite(value) for value in values.values())
 
 
 def test_weights_of_the_losses_are_the_configs(tiny_config, batch):
@@ -81,13 +83,53 @@ def test_background_of_an_incomplete_image_teaches_no_category(tiny_config, batc
     assert complete < 8
 
 
+def test_cells_learn_the_class_that_covers_them_on_every_level(tiny_config, batch):
+    model = TrainingModel(MaskRCNNNetwork(tiny_config), categories=0, mask_regions=4, semantic_weight=0.5)
+    height, width = batch["images"].shape[1:3]
+    person, none = (np.full((2, height // 4, width // 4), label, np.int32) for label in (1, -1))
+    model(batch)
+    kernel, _ = model.cell_classifier.get_weights()
+    bias = np.zeros(tiny_config.NUM_CLASSES, np.float32)
+    bias[1] = 9.0
+    model.cell_classifier.set_weights([np.zeros_like(kernel), bias])
+    found = [
+        float(ops.convert_to_numpy(model(dict(batch, class_map=labels))["semantic_loss"]))
+        for labels in (person, 0 * person, none, np.where(np.arange(width // 4) < width // 8, person, none))
+    ]
+    assert found == pytest.approx([0, 9, 0, 0], abs=0.01)
+    assert set(model.auxiliary_layers) == {"cell_logits"}
+    assert set(model.trackers) == {*MATTERPORT_LOSSES, "semantic_loss"}
+
+
+def test_cells_of_a_coarse_level_take_the_label_of_their_center(tiny_config, batch):
+    model = TrainingModel(MaskRCNNNetwork(tiny_config), categories=0, mask_regions=4, semantic_weight=0.5)
+    model(batch)
+    seen = []
+    model.cell_classifier = lambda level: ops.zeros((*level.shape[:3], tiny_config.NUM_CLASSES))
+    loss = losses.semantic_loss
+    labels = np.arange(batch["class_map"].size, dtype=np.int32).reshape(batch["class_map"].shape) % 2
+
+    def record(found, logits):
+        seen.append(np.asarray(found))
+        assert found.shape == logits.shape[:3]
+        return loss(found, logits)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "semantic_loss", record)
+        model(dict(batch, class_map=labels))
+    for index, found in enumerate(seen):
+        step = 2**index
+        np.testing.assert_array_equal(found, labels[:, step // 2 :: step, step // 2 :: step])
+    assert len(seen) == 4
+
+
 def test_batch_without_any_object_has_no_box_and_no_mask_loss(tiny_config, batch):
     empty = dict(batch, gt_used=np.zeros_like(batch["gt_used"]), gt_boxes=np.zeros_like(batch["gt_boxes"]))
     empty["rpn_match"] = np.minimum(batch["rpn_match"], 0)
     found = TrainingModel(MaskRCNNNetwork(tiny_config), categories=2, mask_regions=4)(empty)
-    losses = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
-    assert losses["rpn_bbox_loss"] == losses["mrcnn_bbox_loss"] == losses["mrcnn_mask_loss"] == 0
-    assert losses["mrcnn_class_loss"] > 0
+    values = {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+    assert values["rpn_bbox_loss"] == values["mrcnn_bbox_loss"] == values["mrcnn_mask_loss"] == 0
+    assert values["mrcnn_class_loss"] > 0
 
 
 def test_norms_keep_their_statistics_unless_asked(tiny_config, batch):

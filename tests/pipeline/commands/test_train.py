@@ -179,7 +179,7 @@ def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch,
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    more = ["--accumulate", "2", "--dice", "0.5", "--augmentation", "video", "--schedule", "step"]
+    more = ["--accumulate", "2", "--dice", "0.5", "--semantic", "0.25", "--augmentation", "video", "--schedule", "step"]
     with monkeypatch.context() as patch:
         patch.setattr(TrainProgress, "report", stop_at_the_first_step)
         assert train.run([*data, *small(tiny_weights), *more]) == 143
@@ -187,6 +187,7 @@ def test_a_run_is_stopped_and_resumed(data, tmp_path, tiny_weights, monkeypatch,
     with np.load(output / "checkpoint.npz") as file:
         state = json.loads(str(file["state"]))
     assert (state["settings"]["accumulate"], state["settings"]["dice_weight"]) == (2, 0.5)
+    assert state["settings"]["semantic_weight"] == 0.25
     assert state["settings"]["schedule"] == "step"
     assert (state["augment"]["degrade"], state["augment"]["pastes"]) == (0.15, 2)
     text = capsys.readouterr().out
