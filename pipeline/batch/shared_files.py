@@ -12,7 +12,8 @@ from typing import Any
 
 from pipeline.sinks.paths import replace_file
 
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+"""EINVAL is what Windows says: "Incorrect function" (FAT), "not supported", "too many links"."""
 
 Record = dict[str, Any]
 """What is kept of a recording, as JSON has it."""

@@ -243,11 +243,17 @@ def test_the_first_batch_decides_what_the_folder_depends_on(folder):
     assert sorted(path.name for path in folder.state.iterdir() if path.is_file()) == ["batch.json"]
 
 
-def test_file_systems_without_links(folder, recording, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(errno.EPERM, "Operation not permitted"), (errno.EINVAL, "Incorrect function")],
+    ids=["Linux", "Windows"],
+)
+def test_file_systems_without_links(folder, recording, monkeypatch, number, text):
     def link(source, target):
-        raise OSError(errno.EPERM, "Operation not permitted")
+        raise OSError(number, text)
 
     monkeypatch.setattr(os, "link", link)
+    assert folder.keep_depends_on({"score": 1}) == {"score": 1}
     drivers = driver(folder)
     claim = folder.claim(recording, drivers)
     assert folder.claim(recording, driver(folder)) is None
