@@ -16,8 +16,8 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -170,13 +170,14 @@ def write(folder: Path, version: str, fill: Callable[[Path], None], notes: Mappi
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=folder.name + ".", suffix=".part"))
+    # Not by tempfile: under Windows, only this user could read it, and where it may not be made, that takes hours.
+    part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    part.mkdir()
     try:
         fill(part)
         files = {file.name: sha256_of(file) for file in sorted(part.iterdir()) if file.is_file()}
         manifest = {"version": version, "files": files, "notes": dict(notes or {})}
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        part.chmod(0o755)
         _move_into_place(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

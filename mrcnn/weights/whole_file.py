@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -21,19 +21,17 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         OSError: the file cannot be written (disk full, no permission); the error names `path`. After this or any other
             error in the block, an existing file is untouched and the temporary file is removed.
     """
-    part: str | None = None
+    # Not by tempfile, which tries other names for hours in a folder that may not be written under Windows.
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-        with open(handle, "wb") as file:
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())  # only the owner can access files from mkstemp
         os.replace(part, path)
     except BaseException as error:
-        if part is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
+        with contextlib.suppress(OSError):
+            os.unlink(part)
         if isinstance(error, OSError) and error.errno is not None and _concerns(error, path):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
@@ -51,9 +49,3 @@ def write_whole(path: Path, content: bytes | str) -> None:
 def _concerns(error: OSError, path: Path) -> bool:
     """Whether an error is about the file being written: a full disk names no file, other errors the temporary one."""
     return error.filename is None or os.path.basename(error.filename).startswith(path.name + ".")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

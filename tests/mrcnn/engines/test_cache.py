@@ -141,6 +141,23 @@ def test_a_failed_write_leaves_the_old_one_and_nothing_else(folder, error):
     assert names(folder.parent) == {"net-1"}
 
 
+def test_a_folder_that_windows_refuses_to_make(folder, monkeypatch):
+    """There, `tempfile` takes each refusal for a name that is taken, and tries the next."""
+    attempts = []
+
+    def refuse(path, *_, **__):
+        attempts.append(path)
+        assert len(attempts) < 3, "it tries name after name"
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        patched.setattr(os, "mkdir", refuse)
+        with pytest.raises(PermissionError):
+            cache.write(folder, "v2", fill(b"new"))
+    assert cache.read(folder, "v1")["a"].read_bytes() == b"first"
+
+
 def test_a_failed_first_write_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="No space"):
         cache.write(tmp_path / "cache" / "net", "v1", broken(FAILURES[0]))

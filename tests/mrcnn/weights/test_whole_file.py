@@ -1,5 +1,6 @@
 """A file takes another's place when it is complete, and nothing else is ever left behind."""
 
+import builtins
 import errno
 import json
 import os
@@ -70,7 +71,7 @@ def test_what_fails_in_the_block_leaves_the_old_file_and_nothing_else(tmp_path, 
     assert names(tmp_path) == ["a.json"]
 
 
-@pytest.mark.parametrize("where", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("where", ["fsync", "replace"])
 def test_errors_of_the_system_name_the_file(tmp_path, monkeypatch, where):
     def refuse(*arguments, **_):
         # a full disk names no file, the others the one under its temporary name
@@ -95,6 +96,25 @@ def test_a_folder_that_is_missing_and_one_in_its_place(tmp_path):
     with pytest.raises((IsADirectoryError, PermissionError)):
         write_whole(tmp_path / "b", b"x")
     assert names(tmp_path) == ["b"]
+
+
+def test_a_folder_that_windows_refuses_to_write(tmp_path, monkeypatch):
+    """There, `tempfile` takes each refusal for a name that is taken, and tries the next."""
+    attempts = []
+
+    def refuse(file, *_, **__):
+        attempts.append(file)
+        assert len(attempts) < 3, "it tries name after name"
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    path = tmp_path / "a"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        for owner in (os, builtins):
+            patched.setattr(owner, "open", refuse)
+        with pytest.raises(PermissionError) as caught:
+            write_whole(path, b"new")
+    assert caught.value.filename == str(path)
 
 
 def test_errors_of_other_files_keep_their_name(tmp_path):
