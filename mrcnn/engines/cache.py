@@ -267,4 +267,13 @@ def _weights_digest(weights: Path, size: int, changed_ns: int) -> str:
 
 def _is_writable(folder: Path) -> bool:
     existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
-    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
+    if not (os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)):
+        return False
+    probe = existing / f".probe-{uuid.uuid4().hex}"
+    try:
+        if os.name == "nt":  # where os.access says yes to every folder
+            probe.mkdir()
+            probe.rmdir()
+    except OSError:
+        return False
+    return True

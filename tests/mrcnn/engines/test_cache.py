@@ -334,6 +334,26 @@ def test_folder_is_the_users_where_the_weights_may_not_be_written_beside(weights
     assert cache.cache_folder(weights, Small()) == weights.parent / "cache" / name
 
 
+def test_folder_is_the_users_where_windows_refuses_to_write_beside_the_weights(weights, tmp_path, monkeypatch):
+    """There, os.access does not look at what a user may do in a folder."""
+    (tmp_path / "mine").mkdir()
+    real = os.mkdir
+
+    def mkdir(path, *more):
+        if str(path).startswith(str(weights.parent)):
+            raise PermissionError(errno.EACCES, "Access is denied", str(path))
+        real(path, *more)
+
+    name = f"net-{cache.fingerprint(weights, Small())}"
+    monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        patched.setattr(os, "mkdir", mkdir)
+        found = cache.cache_folder(weights, Small())
+    assert found == tmp_path / "mine" / "engines" / name
+    assert names(tmp_path / "mine") == set()
+
+
 @pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
 def test_nothing_is_written_among_installed_packages(weights, tmp_path, monkeypatch, packages):
     monkeypatch.setattr(cache, "user_cache", lambda: tmp_path / "mine")
