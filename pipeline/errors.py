@@ -1,6 +1,8 @@
 """Errors meant for users: the command line prints their one-line message and exits with their code."""
 
+import errno
 import re
+import sys
 
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
@@ -29,6 +31,11 @@ class OutputClosedError(RunError):
     """Nobody reads standard output any more, as after `| head -1`: the program ends without a word. Exit code 141."""
 
     exit_code = 128 + 13  # what a shell reports for SIGPIPE, which Windows lacks
+
+
+def is_broken_pipe(error: OSError) -> bool:
+    """Whether a write has failed because nobody reads the pipe; under Windows, that may be an "Invalid argument"."""
+    return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)
 
 
 class StageStuckError(RunError):

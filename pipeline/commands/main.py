@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from pipeline.commands import COMMANDS
 from pipeline.commands.signals import Terminated, handled, leave, unwind
-from pipeline.errors import OutputClosedError, RunError, StreamSegmentError
+from pipeline.errors import OutputClosedError, RunError, StreamSegmentError, is_broken_pipe
 from pipeline.sinks.screen import start_probe
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -42,7 +42,7 @@ def program() -> NoReturn:
                 sys.stdout.flush()
         except OSError as error:
             is_lost = True
-            if isinstance(error, BrokenPipeError):
+            if is_broken_pipe(error):
                 code = OutputClosedError.exit_code
         if sys.stderr is not None:
             sys.stderr.flush()
@@ -67,12 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         with handled(unwind, signal.SIGINT, signal.SIGTERM):
             code = int(importlib.import_module(f"pipeline.commands.{name}").run(arguments))
         return _flushed(code)
-    except (OutputClosedError, BrokenPipeError):
+    except OutputClosedError:
         return OutputClosedError.exit_code
     except StreamSegmentError as error:
         print(f"stream_segment: error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
+        if is_broken_pipe(error) and error.filename is None:
+            return OutputClosedError.exit_code
         if error.errno not in _FULL or error.filename is not None:
             raise
         return _not_written(error)
@@ -89,10 +91,8 @@ def _flushed(code: int) -> int:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        return OutputClosedError.exit_code
     except OSError as error:
-        return _not_written(error)
+        return OutputClosedError.exit_code if is_broken_pipe(error) else _not_written(error)
     return code
 
 

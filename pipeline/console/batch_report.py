@@ -15,7 +15,7 @@ from pipeline.batch.batch_monitor import BatchMonitor
 from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.batch.inputs import Found, ignored_text
 from pipeline.console.progress import ProgressDisplay, duration_text
-from pipeline.errors import OutputClosedError, RunError
+from pipeline.errors import OutputClosedError, RunError, is_broken_pipe
 from pipeline.labels import plural
 from pipeline.records import Clock
 from pipeline.settings.output_settings import ProgressMode
@@ -123,7 +123,7 @@ class BatchProgress(ProgressDisplay):
             self._events.write(json.dumps({"time": now, "event": what, **fields}) + "\n")
             self._events.flush()
         except OSError as error:
-            if self._events is sys.stdout and isinstance(error, BrokenPipeError):
+            if self._events is sys.stdout and is_broken_pipe(error):
                 raise OutputClosedError("nobody reads the events any more") from error
             raise RunError(f"writing the events failed: {error.strerror or error}") from error
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.drawing.masks import encode_mask, paste_mask
-from pipeline.errors import InputError, OutputClosedError, RunError
+from pipeline.errors import InputError, OutputClosedError, RunError, is_broken_pipe
 from pipeline.file_names import user_path, utf8_name
 from pipeline.labels import class_name
 from pipeline.records import Frame, Instances, SourceKind
@@ -85,11 +85,11 @@ class Detections(Sink):
                 write_all(self._file, line)
                 self._file.flush()
             self._whole_bytes += len(line)
-        except BrokenPipeError as error:
-            if self._path is None:
-                raise OutputClosedError("nobody reads the detections any more") from error
-            raise RunError(f"Writing the detections to {self._name} failed: its reader has gone.") from error
         except OSError as error:
+            if self._path is None and is_broken_pipe(error):
+                raise OutputClosedError("nobody reads the detections any more") from error
+            if isinstance(error, BrokenPipeError):
+                raise RunError(f"Writing the detections to {self._name} failed: its reader has gone.") from error
             self._cut_half_a_line()
             raise RunError(
                 f"Writing the detections to {self._name or self._settings.path} failed: {error.strerror or error}."

@@ -1,7 +1,9 @@
 """What a batch shows: bar, lines, events, and the text at its end."""
 
+import errno
 import io
 import json
+import sys
 from collections import Counter
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pipeline.batch.batch_state import BatchState, WorkerView
 from pipeline.batch.inputs import Found
 from pipeline.console.batch_report import BatchProgress, end_text, plan_text
+from pipeline.errors import OutputClosedError
 from pipeline.settings.output_settings import ProgressMode
 from tests.pipeline.fakes import FakeClock
 
@@ -100,6 +103,18 @@ def test_events_are_lines_of_json():
     assert (second["event"], second["frames"], second["frames_to_do"], second["skipped"]) == ("progress", 10, 20, 40)
     assert second["workers"] == [{"worker": 0, "name": "day1/cam1.mp4", "frames": 30}]
     assert third["frames"] == 20
+
+
+def test_events_that_nobody_reads_under_windows(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    monkeypatch.setattr(sys, "platform", "win32")
+    progress = BatchProgress(ProgressMode.OFF, sys.stdout, io.StringIO(), FakeClock())
+    with pytest.raises(OutputClosedError):
+        progress.event("end")
 
 
 def test_what_is_going_to_be_done():

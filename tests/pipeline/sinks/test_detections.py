@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -240,6 +241,17 @@ def test_a_reader_that_goes_away(tmp_path, monkeypatch, to_stdout, kind, code):
         sink.close()
     assert type(caught.value) is kind
     assert caught.value.exit_code == code
+
+
+def test_a_reader_that_goes_away_under_windows(monkeypatch):
+    class Closed(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(Closed()))
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(OutputClosedError):
+        write("-", [item(0)])
 
 
 KILLED = textwrap.dedent(
