@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ CLOSE_GRACE_S = 0.5
 """How long connections may take to close on their own when the run ends."""
 KEEP_ALIVE_S = 10.0
 """How long a connection may wait for its first, or the next, request."""
+MOST_OF_WINDOWS = 500
+"""Connections that an event loop may have there: `select` takes 512 sockets, some of them the loop's own."""
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -50,6 +53,8 @@ class ConnectionLimits:
     def for_viewers(cls, max_viewers: int, behind_proxy: bool) -> ConnectionLimits:
         """The limits for so many viewers; a proxy on this machine connects for many, other programs leave room."""
         total, per_address = max(256, 3 * max_viewers), 32
+        if sys.platform == "win32":
+            total = min(total, MOST_OF_WINDOWS)
         return cls(total, total if behind_proxy else total - per_address, per_address)
 
     def is_crowded(self, others: Sequence[str], host: str) -> bool:
@@ -104,7 +109,9 @@ class WebServer:
 
     def _main(self) -> None:
         try:
-            asyncio.run(self._serve())
+            # Windows' own loop would close the listening socket once a client leaves too early (CPython issue 93821).
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._serve())
         except (OSError, RuntimeError, ValueError) as error:
             self._error = error
         finally:

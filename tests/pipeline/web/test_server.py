@@ -3,6 +3,7 @@ import contextlib
 import gc
 import re
 import socket
+import sys
 import threading
 import urllib.request
 
@@ -41,6 +42,25 @@ def test_it_serves_in_its_own_thread_until_closed():
     one.close()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=DEADLINE_S)
+
+
+class Proactors(asyncio.DefaultEventLoopPolicy):
+    """Windows' loop, which ends its server with the first client that leaves before it is accepted."""
+
+    def new_event_loop(self):
+        raise NotImplementedError
+
+
+def test_it_does_without_the_loop_that_windows_prefers():
+    listening = listen("127.0.0.1", 0)
+    one = WebServer(app_of(hello), listening, LIMITS)
+    asyncio.set_event_loop_policy(Proactors())
+    try:
+        one.start()
+    finally:
+        asyncio.set_event_loop_policy(None)
+        one.close()
+        listening.close()
 
 
 def test_a_handler_that_waits_indefinitely_does_not_delay_the_end():
@@ -190,6 +210,13 @@ def test_this_machine_leaves_room_for_others_unless_it_may_be_a_proxy():
     assert ConnectionLimits.for_viewers(32, behind_proxy=False) == ConnectionLimits(256, 224, 32)
     assert ConnectionLimits.for_viewers(32, behind_proxy=True) == ConnectionLimits(256, 256, 32)
     assert ConnectionLimits.for_viewers(100, behind_proxy=False) == ConnectionLimits(300, 268, 32)
+    assert ConnectionLimits.for_viewers(1000, behind_proxy=False).total == 3000
+
+
+def test_under_windows_all_connections_fit_in_a_select(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert ConnectionLimits.for_viewers(1000, behind_proxy=False) == ConnectionLimits(500, 468, 32)
+    assert ConnectionLimits.for_viewers(32, behind_proxy=False).total == 256
 
 
 def test_connections_of_this_machine_are_counted_whatever_address_they_use():
