@@ -5,6 +5,7 @@ import sys
 import sysconfig
 
 OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST_MACOS = 15
 EXPECTED = "Python 3.11, 3.12 or 3.13 (CPython, 64 bits, with the module venv)"
 SYSTEMS = ("Linux x86_64", "Linux aarch64", "Darwin arm64", "Windows AMD64")
 
@@ -23,6 +24,9 @@ def fault():
     system = platform.system() + " " + platform.machine()
     if system not in SYSTEMS or (sys.platform.startswith("linux") and not _has_glibc()):
         return name + " on " + system + ", for which TensorFlow or OpenCV have no releases"
+    macos = platform.mac_ver()[0]
+    if sys.platform == "darwin" and int(macos.split(".")[0]) < OLDEST_MACOS:
+        return name + " on macOS " + macos + ", for which the OpenCV of locks/ has no release"
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401

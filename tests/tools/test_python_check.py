@@ -56,6 +56,16 @@ def test_systems_without_releases_are_named(monkeypatch, machine, library, refus
     assert fault is None if refused is None else refused in fault
 
 
+@pytest.mark.parametrize(("version", "refused"), [("14.7.1", True), ("15.0", False), ("26.1", False)])
+def test_a_macos_without_wheels_is_named(monkeypatch, version, refused):
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(platform, "mac_ver", lambda: (version, ("", "", ""), "arm64"))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    fault = python_check.fault()
+    assert fault is None if not refused else "on macOS 14.7.1, for which the OpenCV of locks/ has no release" in fault
+
+
 def test_free_threaded_and_32_bit_pythons_are_refused(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sysconfig, "get_config_var", lambda name: name == "Py_GIL_DISABLED")
