@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import logging
 import os
@@ -118,10 +119,12 @@ def _left_out(ignored: Counter[str]) -> str:
 def _lines(text: str) -> list[str]:
     path = user_path(text, "the list")
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        return [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line.strip()]
     except OSError as error:
         raise InputError(f"the list {path} cannot be read: {error.strerror or error}") from None
-    return [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line.strip()]
+    except UnicodeDecodeError:  # under Windows only; PowerShell 5 writes UTF-16 unless told otherwise
+        raise InputError(f"the list {path} is not UTF-8: write it with `| Out-File -Encoding utf8 {path}`") from None
 
 
 def _check_outputs(recordings: Sequence[Recording]) -> None:

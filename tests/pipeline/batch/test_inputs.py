@@ -92,6 +92,19 @@ def test_files_elsewhere_are_named_by_their_whole_path(tmp_path, monkeypatch):
     assert names_of(found) == [(tmp_path / "far/a.mp4").as_posix().lstrip("/")]
 
 
+def test_a_list_that_powershell_has_written(tmp_path, monkeypatch):
+    """With a byte order mark; by default in UTF-16, or in a code page, where Windows cannot decode it."""
+    monkeypatch.chdir(tree(tmp_path, "a.mp4"))
+    path = tmp_path / "list.txt"
+    path.write_text("a.mp4\n", encoding="utf-8-sig", newline="\r\n")
+    assert names_of(find_recordings(["@list.txt"], tmp_path / "out")) == ["a.mp4"]
+    monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("utf-8", "surrogatepass"))
+    for encoding in ("utf-16", "cp1252"):
+        path.write_text("Zoë.mp4\n", encoding=encoding)
+        with pytest.raises(InputError, match=r"the list list\.txt is not UTF-8: .* -Encoding utf8"):
+            find_recordings(["@list.txt"], tmp_path / "out")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
 def test_names_that_are_no_text(tmp_path):
     (tmp_path / "in").mkdir()
