@@ -118,10 +118,11 @@ def _gpu_name(backend: Backend) -> str | None:
 @contextlib.contextmanager
 def _without_noise() -> Iterator[None]:
     """Capture standard error inside the block; afterwards write out all but the known noise."""
-    sys.stderr.flush()
+    if sys.stderr is not None:  # None where it is closed, and under pythonw
+        sys.stderr.flush()
     try:
         real = os.dup(2)
-    except OSError:  # no standard error at all, as under pythonw
+    except OSError:
         yield
         return
     with tempfile.TemporaryFile() as held:

@@ -1,3 +1,4 @@
+import errno
 import importlib
 import importlib.util
 import os
@@ -118,6 +119,18 @@ def test_only_known_noise_is_kept_from_standard_error(monkeypatch, capfd):
     prepare_backend(Backend.AUTO, Device.CPU)
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "something that matters\nafter\n"
+
+
+def test_without_a_standard_error(machine_with, monkeypatch):
+    """As under pythonw, and where it is closed."""
+
+    def dup(_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    machine_with("Fast One")
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(os, "dup", dup)
+    assert prepare_backend(Backend.AUTO, Device.AUTO).device_name == "Fast One"
 
 
 def test_an_error_inside_gives_standard_error_back(monkeypatch, capfd):
