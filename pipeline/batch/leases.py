@@ -40,12 +40,17 @@ class Drivers:
         self._next_beat_s = -1.0
 
     def beat(self) -> None:
-        """Show that this driver is alive, if that is due."""
+        """Show that this driver is alive, if that is due. Raises OSError."""
         if self._clock() >= self._next_beat_s:
             self._beats += 1
-            # First what tells others when this driver has ended, so that they remove the card then.
-            replace_file(self._folder / self.token, bytes_of({**_process(os.getpid()), "beat": self._beats}))
-            replace_file(self.card, self.token.encode("ascii"))
+            try:
+                # First what tells others when this driver has ended, so that they remove the card then.
+                replace_file(self._folder / self.token, bytes_of({**_process(os.getpid()), "beat": self._beats}))
+                replace_file(self.card, self.token.encode("ascii"))
+            except PermissionError:
+                if self._next_beat_s < 0:
+                    raise
+                return  # under Windows, while another driver reads it: the next call tries again
             self._next_beat_s = self._clock() + BEAT_S
 
     def leave(self) -> None:

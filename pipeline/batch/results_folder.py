@@ -324,7 +324,7 @@ class ResultsFolder:
                 shutil.rmtree(work, ignore_errors=True)
         for claim in (claim for part in entries_in(self.claims) for claim in entries_in(part)):
             if drivers.is_gone(_owner(claim)):
-                claim.unlink(missing_ok=True)
+                remove_if_possible(claim)
         drivers.remove_ended()
 
     def _put_in_place(self, work: Path) -> None:
@@ -353,9 +353,9 @@ class ResultsFolder:
         if not link_new(drivers.card, path):
             return None
         for earlier in fences.values():
-            earlier.unlink(missing_ok=True)
+            remove_if_possible(earlier)
         if self.is_done(unit):  # by somebody whose claim was gone before this one was made
-            path.unlink(missing_ok=True)
+            remove_if_possible(path)
             return None
         work = self.work / f"{path.name}.{drivers.token}-{uuid.uuid4().hex[:8]}"
         return Claim(unit, fence + 1, work)
@@ -370,9 +370,12 @@ class ResultsFolder:
         return _owner(self._claim_path(claim)) == _maker(claim.work)
 
     def release(self, claim: Claim) -> None:
-        """Give a claim up, and remove what was written under it."""
+        """Give a claim up, and remove what was written under it.
+
+        Under Windows, a claim stays that another driver reads just now: that of a driver which leaves holds nobody up.
+        """
         if self.holds(claim):
-            self._claim_path(claim).unlink(missing_ok=True)
+            remove_if_possible(self._claim_path(claim))
         self.discard(claim)
 
     def _claim_path(self, claim: Claim) -> Path:

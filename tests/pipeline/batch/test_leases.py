@@ -1,5 +1,6 @@
 """Heartbeats: whose claims hold, and whose may be taken over."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -51,6 +52,27 @@ def test_a_heartbeat_is_written_when_it_is_due(folder):
     clock.now_s += 0.1
     drivers.beat()
     assert (path.stat().st_mtime_ns, path.stat().st_ino) != before
+
+
+def test_a_heartbeat_that_another_driver_reads_is_written_a_little_later(folder, monkeypatch):
+    """Windows does not replace a file that is open."""
+
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "Access is denied", str(source))
+
+    clock = FakeClock()
+    own = driver(folder, clock)
+    before = (folder / own.token).read_bytes()
+    clock.now_s += BEAT_S
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", refuse)
+        own.beat()
+        with pytest.raises(PermissionError):  # the first one says that the folder cannot be written
+            driver(folder)
+    assert (folder / own.token).read_bytes() == before
+    own.beat()
+    assert (folder / own.token).read_bytes() != before
+    assert {path.suffix for path in folder.iterdir()} == {"", ".card"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only there can a process be asked for")

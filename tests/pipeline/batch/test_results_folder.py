@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -262,6 +263,28 @@ def test_file_systems_without_links(folder, recording, monkeypatch, number, text
     assert len(in_place(folder)) == 2
     other = folder.claim(recording, driver(folder))
     assert other is None
+
+
+def test_a_claim_that_another_driver_reads_is_given_up_when_its_driver_leaves(folder, recording, monkeypatch):
+    """Windows does not remove a file that is open."""
+
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "The process cannot access the file", str(path))
+
+    drivers, other = driver(folder), driver(folder)
+    claim = folder.claim(recording, drivers)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        folder.release(claim)
+        second = folder.claim(recording, drivers)
+        assert second.fence == 2
+        folder.release(second)
+    assert folder.claim(recording, other) is None
+    drivers.leave()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        folder.recover(other)
+        assert folder.claim(recording, other).fence == 3
 
 
 # Stretches
