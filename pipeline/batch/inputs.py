@@ -6,6 +6,7 @@ import codecs
 import glob
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ RECORDING_SUFFIXES = VIDEO_SUFFIXES | frozenset(
     ".qt .rm .rmvb .vob .y4m".split()
 )
 """What is taken of a folder. A file that is named itself, or in a list, may have any suffix."""
+_IGNORE_CASE = ("win32", "darwin")
+"""Systems on which "a" and "A" are the same file, as a rule."""
 HIDDEN = "hidden"
 """What files and folders are counted as whose names begin with a dot."""
 
@@ -128,10 +131,11 @@ def _lines(text: str) -> list[str]:
 
 
 def _check_outputs(recordings: Sequence[Recording]) -> None:
-    """Raises InputError if two would be written to the same file, as a.avi and a.avi.mp4 would."""
+    """Raises InputError if two would be written to the same file, as a.avi and a.avi.mp4 would, or a.mp4 and A.mp4."""
     writers: dict[str, str] = {}
     for recording in recordings:
-        other = writers.setdefault(recording.video_name, recording.name)
+        name = recording.video_name
+        other = writers.setdefault(name.casefold() if sys.platform in _IGNORE_CASE else name, recording.name)
         if other != recording.name:
             raise InputError(f"{other} and {recording.name} would both give {recording.video_name}: rename one")
 

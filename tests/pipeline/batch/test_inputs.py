@@ -1,6 +1,7 @@
 """Recordings of folders, lists and globs; nothing is left out in silence."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,17 @@ def test_files_elsewhere_are_named_by_their_whole_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "here")
     found = find_recordings(["../far/a.mp4"], tmp_path / "out")
     assert names_of(found) == [(tmp_path / "far/a.mp4").as_posix().lstrip("/")]
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_names_that_differ_in_case_only_are_refused_where_they_are_one(tmp_path, monkeypatch, platform):
+    """Whichever is done last would replace the results of the other."""
+    folders = [str(tree(tmp_path / "hall", "Clip.mp4")), str(tree(tmp_path / "gate", "clip.mp4"))]
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert names_of(find_recordings(folders, tmp_path / "out")) == ["Clip.mp4", "clip.mp4"]
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(InputError, match=r"Clip\.mp4 and clip\.mp4 would both give clip\.mp4: rename one"):
+        find_recordings(folders, tmp_path / "out")
 
 
 def test_a_list_that_powershell_has_written(tmp_path, monkeypatch):
