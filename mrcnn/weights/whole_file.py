@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+REPLACE_WAIT_S = 5.0
+"""How long a file may stay open in another program, under Windows."""
 
 
 @contextlib.contextmanager
@@ -28,7 +33,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        _replace(part, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(part)
@@ -44,6 +49,19 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """
     with whole_file(path) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Windows replaces no file that is open: there, wait for whoever reads it, such as `evaluate` beside `train`."""
+    give_up_s = time.monotonic() + REPLACE_WAIT_S
+    while True:
+        try:
+            os.replace(part, path)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() >= give_up_s:
+                raise
+        time.sleep(0.1)
 
 
 def _concerns(error: OSError, path: Path) -> bool:

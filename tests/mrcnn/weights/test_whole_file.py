@@ -4,6 +4,8 @@ import builtins
 import errno
 import json
 import os
+import sys
+import time
 
 import pytest
 
@@ -115,6 +117,47 @@ def test_a_folder_that_windows_refuses_to_write(tmp_path, monkeypatch):
         with pytest.raises(PermissionError) as caught:
             write_whole(path, b"new")
     assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("platform", ["win32", "linux"])
+def test_windows_replaces_a_file_once_its_reader_has_gone(tmp_path, monkeypatch, platform):
+    path, real, waits = tmp_path / "best.h5", os.replace, []
+    path.write_bytes(b"old")
+
+    def replace(source, target):
+        if len(waits) < 3:
+            raise PermissionError(errno.EACCES, "Access is denied", str(source))
+        real(source, target)
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(os, "replace", replace)
+    if platform == "win32":
+        write_whole(path, b"new")
+    else:
+        with pytest.raises(PermissionError):
+            write_whole(path, b"new")
+    assert path.read_bytes() == (b"new" if platform == "win32" else b"old")
+    assert len(waits) == (3 if platform == "win32" else 0)
+    assert names(tmp_path) == ["best.h5"]
+
+
+def test_a_file_whose_reader_stays_is_given_up(tmp_path, monkeypatch):
+    now_s = [100.0]
+
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "Access is denied", str(source))
+
+    def sleep(seconds):
+        now_s[0] += seconds
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        write_whole(tmp_path / "best.h5", b"new")
+    assert names(tmp_path) == []
 
 
 def test_errors_of_other_files_keep_their_name(tmp_path):
