@@ -8,6 +8,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -266,7 +267,8 @@ def check_gpu(machine: Machine | None = None, environment: Mapping[str, str] = o
     machine = machine or Machine()
     hidden = environment.get("CUDA_VISIBLE_DEVICES", "0")
     if not machine.gpu_is_likely():
-        reason = f"CUDA_VISIBLE_DEVICES={hidden} hides it" if hidden in ("", "-1") else "no NVIDIA driver"
+        missing = "no NVIDIA driver, or no PyTorch" if sys.platform == "win32" else "no NVIDIA driver"
+        reason = f"CUDA_VISIBLE_DEVICES={hidden} hides it" if hidden in ("", "-1") else missing
         yield Finding("gpu", Level.OK, f"not used: {reason}; networks run on the CPU")
         return
     names = _nvidia_names()

@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,7 +175,9 @@ class Machine:
         return list(available_providers())
 
     def gpu_is_likely(self) -> bool:
-        """Whether there are signs of an NVIDIA GPU; looking for it through a framework would take seconds."""
+        """Whether there are signs of a GPU that Keras can use; looking for it by a framework would take seconds."""
+        if sys.platform == "win32" and importlib.util.find_spec("torch") is None:
+            return False  # TensorFlow and JAX see none there
         if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
             return False
         return any(Path(sign).exists() for sign in self.nvidia_signs) or shutil.which("nvidia-smi") is not None

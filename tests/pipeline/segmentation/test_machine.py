@@ -1,6 +1,8 @@
 """This machine: only what can be said on every one."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,15 @@ def test_no_driver_and_no_tool_are_no_gpu(monkeypatch, tmp_path):
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     assert machine_with(tmp_path / "missing").gpu_is_likely()
+
+
+@pytest.mark.parametrize("has_torch", [False, True])
+def test_under_windows_a_driver_is_of_use_to_pytorch_only(monkeypatch, tmp_path, has_torch):
+    (tmp_path / "version").touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if has_torch or name != "torch" else None)
+    assert machine_with(tmp_path / "version").gpu_is_likely() is has_torch
 
 
 @pytest.mark.parametrize(
