@@ -103,8 +103,10 @@ def _has_ended(process: Record) -> bool:
 def _host() -> str:
     """This machine since it was started, and this container."""
     parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
+    try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    except OSError:  # macOS, where many machines have the name that they came with
+        parts.append(f"{uuid.getnode():x}")
     with contextlib.suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)

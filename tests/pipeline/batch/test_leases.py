@@ -4,6 +4,8 @@ import errno
 import os
 import subprocess
 import sys
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +75,26 @@ def test_a_heartbeat_that_another_driver_reads_is_written_a_little_later(folder,
     own.beat()
     assert (folder / own.token).read_bytes() != before
     assert {path.suffix for path in folder.iterdir()} == {"", ".card"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can a process be asked for")
+def test_a_driver_of_another_mac_of_the_same_name_is_not_taken_for_one_that_has_ended(folder, monkeypatch):
+    """macOS has no /proc that tells two machines apart."""
+
+    def none(path, *_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    monkeypatch.setattr(Path, "read_text", none)
+    monkeypatch.setattr(os, "readlink", none)
+    monkeypatch.setattr(uuid, "getnode", lambda: 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: ended.pid)
+        other = driver(folder)
+    assert driver(folder).is_gone(other.token)
+    monkeypatch.setattr(uuid, "getnode", lambda: 2)
+    assert not driver(folder).is_gone(other.token)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only there can a process be asked for")
