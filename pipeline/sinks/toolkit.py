@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ class Desktop:
         hide: hides the mouse pointer and returns a function that shows it again.
         now: local time, for the names of a live source's stills.
         clock: seconds, monotonic.
+        platform: as `sys.platform`.
     """
 
     gui: Any = cv2
@@ -46,6 +49,7 @@ class Desktop:
     hide: Callable[[], Callable[[], None]] = hide_pointer
     now: Callable[[], datetime] = datetime.now
     clock: Clock = time.monotonic
+    platform: str = sys.platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class ToolkitWindow:
         self._title = settings.title or "stream_segment"
         self._show_pointer: Callable[[], None] | None = None
         self._was_visible = False
+        self._screen_wh: tuple[int, int] | None = None
         self._click: tuple[int, int] | None = None
         self.is_open = self.fullscreen = False
 
@@ -137,6 +142,8 @@ class ToolkitWindow:
 
     def size_wh(self) -> tuple[int, int] | None:
         """Width and height of the images to show, pixels; None if the toolkit does not tell."""
+        if self._desktop.platform == "darwin":  # Cocoa tells the size of the last image, which it stretches
+            return self._screen_wh if self.fullscreen else None
         try:
             _, _, width, height = self._gui.getWindowImageRect(self._title)
         except cv2.error:
@@ -162,12 +169,18 @@ class ToolkitWindow:
         """Fill the screen, or no longer."""
         gui = self._gui
         self.fullscreen = not self.fullscreen
+        if self.fullscreen and self._desktop.platform == "darwin":
+            with contextlib.suppress(OSError, IndexError):
+                monitor = self._desktop.monitors()[self._settings.monitor or 0]
+                self._screen_wh = monitor.width, monitor.height
         mode = gui.WINDOW_FULLSCREEN if self.fullscreen else gui.WINDOW_NORMAL
         gui.setWindowProperty(self._title, gui.WND_PROP_FULLSCREEN, mode)
 
     @property
     def closed_by_user(self) -> bool:
         """Whether the window was visible and no longer is; showing an image would open it again."""
+        if self._desktop.platform == "darwin":  # Cocoa's has no close button, and is invisible while it is minimized
+            return False
         try:
             visible = self._gui.getWindowProperty(self._title, self._gui.WND_PROP_VISIBLE) >= 1
         except cv2.error:

@@ -44,6 +44,49 @@ def test_without_a_monitor_setting_nothing_is_listed_or_moved():
     assert gui.moves == []
 
 
+class Cocoa(FakeGui):
+    """Tells the size of the image that was shown last, and whether the window is on the screen."""
+
+    visible = 1.0
+
+    def getWindowImageRect(self, title):
+        height, width = self.shown[-1].shape[:2]
+        return 0, 0, width, height
+
+    def getWindowProperty(self, title, name):
+        return self.visible
+
+
+def test_on_macos_images_have_their_own_size_or_that_of_the_screen():
+    gui = Cocoa()
+    window = ToolkitWindow(WindowSettings(monitor=1), desktop_of(gui, monitors=lambda: TWO, platform="darwin"))
+    window.open()
+    assert gui.shown[-1].shape == (2, 2, 3)
+    assert window.size_wh() is None
+    window.toggle_fullscreen()
+    assert window.size_wh() == (1080, 1920)
+    window.toggle_fullscreen()
+    assert window.size_wh() is None
+
+    def unknown():
+        raise OSError("the library CoreGraphics is not installed")
+
+    window = ToolkitWindow(WindowSettings(), desktop_of(Cocoa(), monitors=unknown, platform="darwin"))
+    window.open()
+    window.toggle_fullscreen()
+    assert window.size_wh() is None
+
+
+@pytest.mark.parametrize(("platform", "is_closed"), [("darwin", False), ("win32", True), ("linux", True)])
+def test_on_macos_a_minimized_window_is_not_taken_for_a_closed_one(platform, is_closed):
+    gui = Cocoa()
+    window = ToolkitWindow(WindowSettings(), desktop_of(gui, platform=platform))
+    window.open()
+    assert not window.closed_by_user
+    gui.visible = 0.0
+    assert window.closed_by_user is is_closed
+
+
 def test_a_missing_monitor_is_an_error_and_no_window_opens():
     gui = FakeGui()
     with pytest.raises(InputError, match=r"no monitor 2; available: 0: 1920x1080\+0\+0, 1: 1080x1920\+1920\+100"):
