@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -224,6 +225,8 @@ def _work(connection: Connection, plan: WorkerPlan, number: int) -> None:
     with contextlib.suppress(OSError), open(_log_file(plan, number), "wb") as file:
         os.dup2(file.fileno(), 2)
         faulthandler.enable(2)
+        # Under Windows, the present one writes to a console only.
+        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     try:
         worker = Worker(plan)
     except StreamSegmentError as error:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from mrcnn.weights import user_cache
-from pipeline.batch.processes import ThisMachine, default_processes
+from pipeline.batch.executor import Died
+from pipeline.batch.processes import Processes, ThisMachine, default_processes
+from pipeline.batch.results_folder import ResultsFolder
 from pipeline.segmentation.machine import Machine
-from tests.pipeline.batch.fakes import settings_of
+from tests.pipeline.batch.fakes import plan_of, settings_of
+from tests.pipeline.batch.windows_console import Crash
 
 
 class Cores(Machine):
@@ -81,3 +84,14 @@ def test_temporary_files_of_a_worker_lie_where_this_process_removes_them(monkeyp
         assert not list(tmp_path.iterdir())
     finally:
         user_cache.temporary_cache.cache_clear()
+
+
+def test_a_crash_is_told_where_standard_error_is_a_console_of_windows(tmp_path):
+    ResultsFolder(tmp_path).make()
+    workers = Processes(plan_of(tmp_path, make=Crash()), 1)
+    workers.start(0)
+    try:
+        [died] = next(filter(None, (workers.events(1.0) for _ in range(60))))
+    finally:
+        workers.close()
+    assert died == Died(0, "exit code 1: ZeroDivisionError: no network")
