@@ -25,9 +25,9 @@ def path_in(folder: Path, key: str) -> Path:
 
 
 def names_in(folder: Path) -> Iterator[str]:
-    """The names of the files two levels down, without their suffix."""
+    """The names of the files two levels down, without their suffix; files one level down are a file manager's."""
     for part in entries_in(folder):
-        with os.scandir(part) as entries:
+        with contextlib.suppress(NotADirectoryError), os.scandir(part) as entries:
             for entry in entries:
                 if entry.name.endswith(".json"):
                     yield entry.name[: -len(".json")]

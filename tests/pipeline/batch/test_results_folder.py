@@ -63,6 +63,18 @@ def test_a_commit_puts_the_outputs_in_place_and_is_known_afterwards(folder, reco
     assert [path for path in folder.claims.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db"])
+def test_what_a_file_manager_leaves_is_no_recording(folder, recording, name):
+    drivers = driver(folder)
+    claim = folder.claim(recording, drivers)
+    assert folder.commit(claim, written(claim))
+    for place in [path for path in folder.state.rglob("*") if path.is_dir()]:
+        (place / name).write_bytes(b"\0\1")
+    folder.recover(drivers)
+    assert folder.done() == {key_of(recording)}
+    assert folder.failed() == set()
+
+
 def test_of_two_attempts_one_commits_and_the_other_leaves_nothing(folder, recording):
     clock = FakeClock()
     slow, fast = driver(folder), driver(folder, clock)
