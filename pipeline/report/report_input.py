@@ -161,7 +161,7 @@ def _speed(summaries: Sequence[_Summary]) -> Speed | None:
 
 
 def _detections(folder: Path) -> Iterator[Path]:
-    """The detections files below a folder, without hidden folders."""
+    """The detections files below a folder, without what is hidden, such as macOS' "._a.jsonl" on other file systems."""
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if name.endswith(".jsonl"))
+        yield from (Path(parent, name) for name in names if name.endswith(".jsonl") and not name.startswith("."))

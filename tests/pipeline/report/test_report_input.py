@@ -91,7 +91,7 @@ def test_a_name_that_is_no_utf_8(tmp_path):
 def test_a_folder_without_a_summary(tmp_path):
     (tmp_path / "day").mkdir()
     (tmp_path / ".hidden").mkdir()
-    for name in ("b.mp4.jsonl", "day/a.jsonl", ".hidden/c.jsonl"):
+    for name in ("b.mp4.jsonl", "day/a.jsonl", ".hidden/c.jsonl", "day/._a.jsonl"):
         write(tmp_path / name, line(0))
     (tmp_path / "notes.txt").touch()
     found = find_sources([tmp_path])
