@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import logging
 import os
 import re
 import shutil
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -262,8 +262,8 @@ def _prepare_folder(model: PublishedModel, folder: Path) -> None:
     part = part_of(model, folder / model.local_name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        if not os.access(folder, os.W_OK | os.X_OK):  # not tried with tempfile: see `whole_file`
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         have = part.stat().st_size if part.exists() else 0
         free = shutil.disk_usage(folder).free
     except OSError as error:

@@ -9,8 +9,8 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import threading
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,9 +59,13 @@ def is_same_file(path: Path, other: Path) -> bool:
 
 def _ignores_case(folder: Path) -> bool:
     """Whether the folder's file system treats "a" and "A" as the same name; False if that cannot be probed."""
+    probe = folder / f".probe-case-{uuid.uuid4().hex}"  # not by tempfile: see `mrcnn.weights.whole_file`
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-case-") as probe:
-            return Path(probe.name).with_name(Path(probe.name).name.upper()).exists()
+        probe.mkdir()
+        try:
+            return probe.with_name(probe.name.upper()).exists()
+        finally:
+            probe.rmdir()
     except OSError:
         return False
 

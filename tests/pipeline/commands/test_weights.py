@@ -1,8 +1,10 @@
 """`stream_segment.py weights`: what it lists, gets and describes, and what is said meanwhile and afterwards."""
 
 import contextlib
+import errno
 import io
 import logging
+import os
 import re
 import shutil
 from collections import namedtuple
@@ -99,6 +101,32 @@ def test_a_file_in_the_place_of_the_folder(fetch):
     fetch.folder.write_text("not a folder")
     with pytest.raises(InputError, match="choose another with --dir"):
         fetch()
+
+
+def test_a_folder_that_windows_refuses_to_write(fetch, monkeypatch):
+    """There, `tempfile` takes each refusal for a name that is taken, and tries the next; os.access knows nothing."""
+    attempts = []
+
+    def refuse(path, *_, **__):
+        attempts.append(path)
+        assert len(attempts) < 4, "it tries name after name"
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    fetch.folder.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(RunError, match=f"cannot write .*{NAME}: Permission denied"):
+            fetch()
+    assert names(fetch.folder) == []
+
+
+def test_a_folder_that_may_not_be_written_is_said_beforehand(fetch, server, monkeypatch):
+    fetch.folder.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != fetch.folder)
+    with pytest.raises(InputError, match=r"cannot write the weights to .*: Permission denied; choose another"):
+        fetch()
+    assert server.requests == []
 
 
 def test_too_little_room_is_said_beforehand(fetch, server, monkeypatch):

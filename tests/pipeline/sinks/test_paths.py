@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from pathlib import Path
@@ -251,6 +252,24 @@ def test_files_that_do_not_exist_yet_are_compared_by_folder_and_name(tmp_path):
     assert is_same_file(tmp_path / "a" / ".." / "x.mp4", tmp_path / "x.mp4")
     assert not is_same_file(tmp_path / "a" / "x.mp4", tmp_path / "x.mp4")
     assert not is_same_file(tmp_path / "x.mp4", touch(tmp_path / "y.mp4"))
+
+
+def test_a_folder_that_windows_refuses_to_write_is_probed_once(tmp_path, monkeypatch):
+    """There, `tempfile` takes each refusal for a name that is taken, and tries the next."""
+    attempts = []
+
+    def refuse(path, *_, **__):
+        attempts.append(path)
+        assert len(attempts) < 3, "it tries name after name"
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "name", "nt")
+        patched.setattr(os, "O_TEMPORARY", 0, raising=False)
+        for name in ("open", "mkdir"):
+            patched.setattr(os, name, refuse)
+        assert not is_same_file(tmp_path / "X.mp4", tmp_path / "x.mp4")
+    assert len(attempts) == 1
 
 
 @pytest.mark.parametrize("ignores_case", [False, True])
