@@ -230,11 +230,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _bind_error(error: OSError, host: str, port: int) -> str:
+    alternative = port + 1 if port < 65535 else 8080
     if error.errno == errno.EADDRINUSE:
-        alternative = port + 1 if port < 65535 else 8080
         return f"port {port} is in use by another program: give another, such as --serve {alternative}"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is not an address of this machine; 0.0.0.0 stands for all of its addresses"
+    if error.errno == errno.EACCES and sys.platform == "win32":  # for Hyper-V, or held by a program that shares none
+        return f"port {port} is reserved: give another, such as --serve {alternative}"
     if error.errno == errno.EACCES:
         return f"port {port} requires special privileges: give one from 1024 on"
     return f"listening on {host}:{port} failed: {error.strerror or error}"

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import gc
 import re
 import socket
@@ -303,6 +304,26 @@ def test_a_port_in_use():
         port = first.getsockname()[1]
         with pytest.raises(InputError, match=f"--serve: port {port} is in use by another program"):
             listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        ("win32", "port 8080 is reserved: give another, such as --serve 8081"),
+        ("linux", "port 8080 requires special privileges: give one from 1024 on"),
+    ],
+)
+def test_a_port_that_may_not_be_used(monkeypatch, platform, message):
+    """Windows reserves ranges of ports, such as for Hyper-V; there, no port needs privileges."""
+
+    class Refused(socket.socket):
+        def bind(self, address):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "socket", Refused)
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(InputError, match=message):
+        listen("127.0.0.1", 8080)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid", "x" * 300])
