@@ -57,6 +57,7 @@ def version_in(venv):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the environment's folders have other names")
+@pytest.mark.slow
 def test_an_environment_is_made_left_alone_and_made_anew(tmp_path, lock, monkeypatch, capsys):
     venv = tmp_path / "a new venv"
     assert install.main(["--venv", str(venv), "--lock", str(lock)]) == 0

@@ -6,6 +6,7 @@ from benchmarks.rows import memory
 from pipeline.errors import InputError
 
 
+@pytest.mark.slow
 def test_samples_are_taken_at_both_ends(monkeypatch):
     monkeypatch.setattr(memory, "WARM", 10)
     monkeypatch.setattr(memory, "QUICK_FRAMES", 40)
