@@ -105,7 +105,7 @@ def _host() -> str:
     parts = [socket.gethostname()]
     try:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-    except OSError:  # macOS, where many machines have the name that they came with
+    except OSError:  # macOS and Windows; many machines have the name that they came with
         parts.append(f"{uuid.getnode():x}")
     with contextlib.suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))

@@ -370,10 +370,7 @@ class ResultsFolder:
         return _owner(self._claim_path(claim)) == _maker(claim.work)
 
     def release(self, claim: Claim) -> None:
-        """Give a claim up, and remove what was written under it.
-
-        Under Windows, a claim stays that another driver reads just now: that of a driver which leaves holds nobody up.
-        """
+        """Give a claim up, and remove what was written under it; under Windows, a claim that is being read may stay."""
         if self.holds(claim):
             remove_if_possible(self._claim_path(claim))
         self.discard(claim)

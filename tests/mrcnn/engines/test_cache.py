@@ -15,6 +15,7 @@ from mrcnn.config import Config
 from mrcnn.engines import cache
 from mrcnn.engines.base import EngineError
 from tests.mrcnn.conftest import ONCE
+from tests.unreadable import Refusals
 
 pytestmark = ONCE
 
@@ -142,14 +143,7 @@ def test_a_failed_write_leaves_the_old_one_and_nothing_else(folder, error):
 
 
 def test_a_folder_that_windows_refuses_to_make(folder, monkeypatch):
-    """There, `tempfile` takes each refusal for a name that is taken, and tries the next."""
-    attempts = []
-
-    def refuse(path, *_, **__):
-        attempts.append(path)
-        assert len(attempts) < 3, "it tries name after name"
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
+    refuse = Refusals()
     with monkeypatch.context() as patched:
         patched.setattr(os, "name", "nt")
         patched.setattr(os, "mkdir", refuse)

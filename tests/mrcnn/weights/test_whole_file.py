@@ -10,6 +10,7 @@ import time
 import pytest
 
 from mrcnn.weights.whole_file import whole_file, write_whole
+from tests.unreadable import Refusals
 
 
 def names(folder):
@@ -101,14 +102,7 @@ def test_a_folder_that_is_missing_and_one_in_its_place(tmp_path):
 
 
 def test_a_folder_that_windows_refuses_to_write(tmp_path, monkeypatch):
-    """There, `tempfile` takes each refusal for a name that is taken, and tries the next."""
-    attempts = []
-
-    def refuse(file, *_, **__):
-        attempts.append(file)
-        assert len(attempts) < 3, "it tries name after name"
-        raise PermissionError(errno.EACCES, "Permission denied", str(file))
-
+    refuse = Refusals()
     path = tmp_path / "a"
     with monkeypatch.context() as patched:
         patched.setattr(os, "name", "nt")

@@ -1,7 +1,6 @@
 """`stream_segment.py weights`: what it lists, gets and describes, and what is said meanwhile and afterwards."""
 
 import contextlib
-import errno
 import io
 import logging
 import os
@@ -22,6 +21,7 @@ from pipeline.commands.weights import get_weights
 from pipeline.errors import InputError, RunError
 from pipeline.segmentation import weights_file
 from tests.mrcnn.weights.checkpoints import FILES
+from tests.unreadable import Refusals
 from tests.weights_server import NAME, FakeServer, published_v1, weights_bytes
 from tests.weights_server import published as published_model
 
@@ -104,14 +104,7 @@ def test_a_file_in_the_place_of_the_folder(fetch):
 
 
 def test_a_folder_that_windows_refuses_to_write(fetch, monkeypatch):
-    """There, `tempfile` takes each refusal for a name that is taken, and tries the next; os.access knows nothing."""
-    attempts = []
-
-    def refuse(path, *_, **__):
-        attempts.append(path)
-        assert len(attempts) < 4, "it tries name after name"
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
+    refuse = Refusals(3)
     fetch.folder.mkdir()
     with monkeypatch.context() as patched:
         patched.setattr(os, "name", "nt")

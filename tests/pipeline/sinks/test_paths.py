@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipeline.sinks.paths import (
     replace_file,
 )
 from tests.pipeline.sinks.presentations import context
+from tests.unreadable import Refusals
 
 
 def touch(path, text="x"):
@@ -255,21 +255,14 @@ def test_files_that_do_not_exist_yet_are_compared_by_folder_and_name(tmp_path):
 
 
 def test_a_folder_that_windows_refuses_to_write_is_probed_once(tmp_path, monkeypatch):
-    """There, `tempfile` takes each refusal for a name that is taken, and tries the next."""
-    attempts = []
-
-    def refuse(path, *_, **__):
-        attempts.append(path)
-        assert len(attempts) < 3, "it tries name after name"
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
+    refuse = Refusals()
     with monkeypatch.context() as patched:
         patched.setattr(os, "name", "nt")
         patched.setattr(os, "O_TEMPORARY", 0, raising=False)
         for name in ("open", "mkdir"):
             patched.setattr(os, name, refuse)
         assert not is_same_file(tmp_path / "X.mp4", tmp_path / "x.mp4")
-    assert len(attempts) == 1
+    assert refuse.count == 1
 
 
 @pytest.mark.parametrize("ignores_case", [False, True])
