@@ -65,6 +65,16 @@ def split_stem(features: Any) -> tuple[Any | None, Any]:
     return stem, Model(results, inputs, "body")
 
 
+def join_stem(stem: Any, body: Any) -> Any:
+    """What `split_stem` split, as one model: the stem's inputs to the body's outputs; neither must be used afterwards."""
+    from openvino import Model
+
+    end = stem.output(STEM).get_node().input_value(0)
+    for reader in list(body.input(STEM).get_target_inputs()):
+        reader.replace_source_output(end)
+    return Model(body.get_results(), stem.get_parameters(), "features")
+
+
 def split_pooling(head: Any, pieces: int = 1) -> tuple[dict[int, Any], Any]:
     """Split a head (`boxes` or `masks`) into the pooling of each level and the rest.
 

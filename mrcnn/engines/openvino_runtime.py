@@ -23,6 +23,7 @@ from mrcnn.engines.openvino_models import (
     POOLED,
     give_int8_regions,
     halve_wide_convolutions,
+    join_stem,
     pad_in_pooling,
     piece_name,
     split_long_products,
@@ -241,6 +242,8 @@ class OpenVinoRuntime(Runtime):
             body = self._models[BODY].clone()
             body.reshape({name: shape})
             halve_wide_convolutions(body)
+        if stem is not None and self._stem == self._fast:  # one program, without the way through memory
+            return None, join_stem(stem, body)
         return stem, body
 
     def _compile_network(self, model: Any) -> Any:

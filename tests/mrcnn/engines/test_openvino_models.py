@@ -16,6 +16,7 @@ from mrcnn.engines.openvino_models import (
     STEM,
     give_int8_regions,
     halve_wide_convolutions,
+    join_stem,
     pad_in_pooling,
     piece_name,
     split_long_products,
@@ -52,6 +53,10 @@ def test_features_in_two_steps(tiny_files):
         np.testing.assert_allclose(after[name], before[name].transpose(0, 2, 3, 1), atol=1e-5)
     for name in ("rpn_class_logits", "rpn_deltas"):
         np.testing.assert_allclose(after[name], before[name], atol=1e-5)
+    joined = run(join_stem(stem, body), images)
+    assert set(joined) == set(after)
+    for name, values in after.items():
+        np.testing.assert_allclose(joined[name], values, atol=1e-5)
 
 
 def test_features_without_a_mark_stay_in_one_piece(tiny_files):

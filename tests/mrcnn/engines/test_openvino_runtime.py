@@ -120,7 +120,7 @@ def test_only_float32_is_computed_by_winograds_method(tiny_files, monkeypatch, p
     monkeypatch.setattr(openvino_runtime, "use_winograd", lambda model, is_faster: rewritten.append(model.inputs))
     raw_outputs(tiny_files, precision, tiny_image(96, 128)[None])
     names = {name.any_name for inputs in rewritten for name in inputs}
-    assert names == ({"stem", "pooled", "class_ids"} if precision is CpuPrecision.FLOAT32 else set())
+    assert names == ({"images", "pooled", "class_ids"} if precision is CpuPrecision.FLOAT32 else set())
 
 
 def test_int8_is_never_computed_by_winograds_method(tiny_files, tmp_path, monkeypatch):
