@@ -19,17 +19,19 @@ from numpy.typing import NDArray
 from mrcnn.engines.base import EngineError
 from mrcnn.engines.calibration import name_operations
 from mrcnn.engines.graph_engine import Arrays, Inputs, Runtime
-from mrcnn.engines.openvino_models import (
-    POOLED,
+from mrcnn.engines.openvino_int8 import (
     give_int8_regions,
     halve_wide_convolutions,
+    split_long_products,
+    take_int8_regions,
+)
+from mrcnn.engines.openvino_models import (
+    POOLED,
     join_stem,
     pad_in_pooling,
     piece_name,
-    split_long_products,
     split_pooling,
     split_stem,
-    take_int8_regions,
     write_out_softmax,
 )
 from mrcnn.engines.winograd import use_winograd
