@@ -12,6 +12,7 @@ CPU_ROWS = (
     "automatic",
     "recorded",
     "live",
+    "large",
     "cameras",
     "drawing",
     "mosaic",
