@@ -9,8 +9,8 @@ from benchmarks import footage, playback
 from benchmarks.measuring import RowReport, Spread, Value
 from benchmarks.options import Options
 from benchmarks.rows import live
+from benchmarks.rows.recorded import settings_for
 from pipeline.runtime.stream import Stream
-from pipeline.settings.schema import Settings
 from pipeline.threads.stage import THREAD_PREFIX
 
 TITLE = "large pictures, 10 objects: a camera with a network of 150 ms, and a file with output and no network"
@@ -50,10 +50,7 @@ def _live(name: str, clip: Path, segmenter: playback.ScriptedSegmenter, seconds:
 
 def _file(name: str, clip: Path, segmenter: playback.ScriptedSegmenter) -> list[Value]:
     """Between the frames that do not count."""
-    output = str(clip.with_name("out.mp4"))
-    settings = Settings.model_validate(
-        {"source": {"uri": str(clip)}, "output": {"path": output}, "window": {"mode": "off"}, "progress": "off"}
-    )
+    settings = settings_for({}, clip, clip.with_name("out.mp4"))
     marks = []
     with Stream(settings, segmenter=segmenter) as stream:
         for number, _ in enumerate(stream, start=1):
