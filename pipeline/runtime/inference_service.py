@@ -152,15 +152,17 @@ class InferenceService:
             self.segmenter.close()
 
     def _work(self) -> None:
-        """Run one batch of requests after the other, until the end."""
+        """Run one batch of requests after the other, until the end; while it waits for one, it keeps none."""
         while True:
-            batch = self._next()
-            try:
-                self._run(batch)
-            finally:
-                with self._changed:
-                    self._under_way.remove(batch)
-                    self._changed.notify_all()
+            self._run_and_forget(self._next())
+
+    def _run_and_forget(self, batch: list[Request]) -> None:
+        try:
+            self._run(batch)
+        finally:
+            with self._changed:
+                self._under_way.remove(batch)
+                self._changed.notify_all()
 
     def _next(self) -> list[Request]:
         """The request whose turn it is, with its frames, and those that go with it. Raises SlotClosed at the end."""
