@@ -67,7 +67,13 @@ def _metrics(feed: Feed) -> Iterator[Metric]:
     known = {stage: rate for stage, rate in rates.items() if rate is not None}
     yield _family(GaugeMetricFamily, "fps", "Frames per second over the last seconds.", _by_name(known), "stage")
     objects = _by_name(monitor.objects())
-    yield _family(GaugeMetricFamily, "objects", "Objects on the newest frame, by class.", objects, "class")
+    yield _family(
+        GaugeMetricFamily,
+        "objects",
+        "Objects on the newest frame, by class; none while no frames come.",
+        objects,
+        "class",
+    )
     numbers: tuple[tuple[Kind, str, str, float | None], ...] = (
         (GaugeMetricFamily, "inference_seconds_median", "Time in the network.", stats.inference_p50_s),
         (GaugeMetricFamily, "viewers", "Viewers of the page.", feed.pictures.count),

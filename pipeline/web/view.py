@@ -23,6 +23,8 @@ SWITCHES = ("masks", "boxes", "labels", "ids", "scores", "status")
 """The parts of the overlay that the page can switch."""
 SAMPLE_EVERY_S = 0.5
 HISTORY_S = 60.0
+LOST_AFTER_S = 1.0
+"""A frame that is older says nothing of what is in view, where the source is known to be lost, disabled or ended."""
 _PLOTTED = ("fps", "latency_ms", "objects", "drops", "sink_drops")
 """The parts of the status that the page plots."""
 
@@ -116,9 +118,18 @@ class RunMonitor:
             self._objects.update(dict(zip(names, counts.tolist(), strict=True)))
 
     def objects(self) -> Mapping[str, int]:
-        """Objects on the last frame by class; 0 for classes seen only earlier."""
+        """Objects on the newest frame by class; 0 for classes seen only earlier. Empty while no frames come."""
+        if not self._is_shown():
+            return {}
         with self._lock:
             return dict(sorted(self._objects.items()))
+
+    def _is_shown(self) -> bool:
+        """Whether the newest frame still says what is in view: a lost camera's does not."""
+        age_s = self.health().frame_age_s
+        if age_s is None or age_s > self._stalled_after_s:
+            return False
+        return age_s <= LOST_AFTER_S or not self.view.waiting_for()
 
     def sample(self) -> None:
         """Keep what the page plots; called every SAMPLE_EVERY_S."""

@@ -22,7 +22,7 @@ export class Plot {
     card.append(this.top, this.svg, this.list);
   }
 
-  // `samples`: the oldest first, each a list of rows [name, number to plot or null, text]; a series without a row ends.
+  // `samples`: the oldest first, each a list of rows [name, number to plot or null, text]. A series without rows has a gap, and ends.
   add(samples) {
     for (const rows of samples) this.#addRows(rows);
     this.#draw();
@@ -40,6 +40,8 @@ export class Plot {
       entry.points.push([this.time, number]);
       entry.value.textContent = text;
     }
+    const told = new Set(rows.map(([name]) => name));
+    for (const [name, entry] of this.series) if (!told.has(name)) entry.value.textContent = "–";
   }
 
   #draw() {
@@ -50,17 +52,20 @@ export class Plot {
       for (const [, number] of entry.points) highest = Math.max(highest, number ?? 0);
     }
     const top = roundUp(highest);
-    for (const entry of this.series.values()) entry.line.setAttribute("points", this.#line(entry.points, top));
+    for (const entry of this.series.values()) entry.line.setAttribute("d", this.#line(entry.points, top));
     this.#caption(top);
   }
 
   #line(points, top) {
+    let before = -Infinity;
     return points
       .filter(([, number]) => number !== null)
       .map(([at, number]) => {
         const x = WIDTH * (1 - (this.time - at) / (SAMPLES - 1));
         const y = HEIGHT - 2 - (HEIGHT - 4) * (number / top);
-        return `${x.toFixed(1)},${y.toFixed(1)}`;
+        const step = at === before + 1 ? "L" : "M";
+        before = at;
+        return `${step}${x.toFixed(1)},${y.toFixed(1)}`;
       })
       .join(" ");
   }
@@ -79,7 +84,7 @@ export class Plot {
     const used = new Set([...this.series.values()].map((entry) => entry.color));
     const color = [...Array(LINES).keys()].find((index) => !used.has(index));
     if (color === undefined) return null;
-    const line = document.createElementNS(SVG, "polyline");
+    const line = document.createElementNS(SVG, "path");
     line.setAttribute("class", `s${color}`);
     this.svg.append(line);
     const item = element("li", `s${color}`);

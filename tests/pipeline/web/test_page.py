@@ -53,7 +53,7 @@ async def try_live(page, run):
     await page.until(f"{FINGERPRINT} !== {before}")
     frames = await page.ask("document.querySelector('#facts dd:nth-of-type(4)').textContent")
     await page.until(f"document.querySelector('#facts dd:nth-of-type(4)').textContent !== {frames!r}")
-    await page.until("document.querySelectorAll('#rates polyline')[2].getAttribute('points').split(' ').length > 2")
+    await page.until("document.querySelectorAll('#rates path')[2].getAttribute('d').split(' ').length > 2")
     await page.until("document.querySelector('#rates li:nth-child(3) .value').textContent > '1'")
     assert await page.ask("[...document.querySelectorAll('#objects li')].map((li) => li.innerText.split(/\\s+/))") == [
         ["other", "1"],
@@ -118,10 +118,10 @@ async def try_recording(page, run, folder):
 
 async def try_history(page, run):
     """A page that is opened late shows what was before, at once."""
-    await page.until("document.querySelector('#rates polyline').getAttribute('points').split(' ').length > 4")
+    await page.until("document.querySelector('#rates path').getAttribute('d').split(' ').length > 4")
     await page.open(run.url)
-    await page.until("window.player === undefined && document.querySelectorAll('#rates polyline').length === 3")
-    assert await page.ask("document.querySelector('#rates polyline').getAttribute('points').split(' ').length") > 4
+    await page.until("window.player === undefined && document.querySelectorAll('#rates path').length === 3")
+    assert await page.ask("document.querySelector('#rates path').getAttribute('d').split(' ').length") > 4
     await page.until(f"{STATE}.textContent === 'Live'")
 
 

@@ -75,6 +75,22 @@ def test_objects_are_those_drawn_and_classes_stay_at_zero():
     assert run.monitor.objects() == {"class 3": 0, "dog": 0, "person": 0}
 
 
+def test_objects_are_unknown_while_the_source_is_lost():
+    run = Watched()
+    run.present(count=1)
+    run.clock.now_s += 1.5
+    assert run.monitor.objects() == {"person": 1}  # it may be a slow camera
+    run.waiting = "camera 0 is disconnected"
+    assert run.monitor.objects() == {}
+    run.monitor.sample()
+    assert run.monitor.history[-1]["objects"] == {}
+    run.present(count=0)  # what was on its way when the camera was lost
+    assert run.monitor.objects() == {"person": 0}
+    run.waiting = ""
+    run.clock.now_s += 5.5  # longer than stalled_after_s
+    assert run.monitor.objects() == {}
+
+
 def test_status_is_complete_and_json():
     run = Watched()
     run.ledger.captured(run.clock.now_s)
@@ -112,7 +128,8 @@ def test_single_images_cannot_be_recorded():
 
 def test_a_presentation_of_your_own_has_no_threshold():
     run = Watched()
-    segmented = SegmentedFrame(make_frame(0), make_instances(1), 0, StageTimes(0.0))
+    segmented = SegmentedFrame(make_frame(0), make_instances(1), 0, StageTimes(0.0, presented_at_s=run.clock.now_s))
+    run.ledger.presented(segmented)
     run.monitor.presented(replace(Presentation(segmented, segmented.frame.image_bgr), controls=None))
     assert run.monitor.objects() == {"person": 1}
 
