@@ -71,7 +71,8 @@ class SourceState:
 
     Attributes:
         text: one line for the screen while no frames arrive ("camera 0 is disconnected, retrying …"), otherwise "".
-        reopened_as: what the source is since it was last reopened; None while it is as `open` returned it.
+        reopened_as: what the source is since it was last reopened, or changed its size; None while it is as `open`
+            returned it.
         reconnects: how often the source was lost and reconnected.
         fresh_from: frames with a lower index were read before the last seek; `sys.maxsize` until that is done.
     """

@@ -231,7 +231,8 @@ class ReconnectingSource(Source):
             self._lose(str(error), f"{info.source_id} is not connected yet, retrying …")
         self._name = info.source_id
         self._opened = True
-        return replace(info, time_base=TIME_BASE)
+        self._info = replace(info, time_base=TIME_BASE)
+        return self._info
 
     def read(self) -> Frame | None:
         while self._opened and not self._pacer.interrupted:
@@ -291,7 +292,7 @@ class ReconnectingSource(Source):
         if len(self._stuck) >= MAX_STUCK:
             return False
         try:
-            self.state.reopened_as = replace(self._connect(), time_base=TIME_BASE)
+            self._info = self.state.reopened_as = replace(self._connect(), time_base=TIME_BASE)
         except (InputError, RunError) as error:
             # Each reason once: a camera that is off for a weekend fills the log otherwise.
             if str(error) != self._logged and not self._pacer.interrupted:
@@ -307,6 +308,8 @@ class ReconnectingSource(Source):
 
     def _renumber(self, frame: Frame) -> Frame:
         self._delay_s = self._settings.first_delay_s
+        if (frame.width, frame.height) != (self._info.width, self._info.height):  # it changed within a connection
+            self._info = self.state.reopened_as = replace(self._info, width=frame.width, height=frame.height)
         pts = self._timestamps.next(round(frame.captured_at_s / TIME_BASE))
         renumbered = replace(frame, index=self._index, pts=pts, time_base=TIME_BASE)
         self._index += 1

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -214,6 +215,22 @@ def test_reconnecting_continues_index_and_time_at_the_new_size(
     assert caplog.messages == once_each
     source.close()
     assert source.read() is None
+
+
+def test_a_picture_of_another_size_in_one_connection_is_told(clock: ManualClock) -> None:
+    sizes = [(32, 24), (64, 48), (64, 48), (32, 24)]
+    device = FakeDevice([*(picture(100.0 + number, size_wh=size) for number, size in enumerate(sizes)), None])
+    source = reconnecting(Connections(clock, device), clock)
+    info = source.open()
+    told = []
+    while source.read() is not None:
+        told.append(source.state.reopened_as)
+    assert told[0] is None
+    assert told[1] == replace(info, width=64, height=48)
+    assert told[2] is told[1]
+    assert told[3] == info
+    assert source.state.reconnects == 0
+    source.close()
 
 
 def test_a_camera_that_comes_and_goes_for_an_hour_logs_a_few_lines_that_count_every_loss(
