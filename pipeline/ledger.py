@@ -20,6 +20,8 @@ from pipeline.scene import Scene
 logger = logging.getLogger(__name__)
 
 RATE_WINDOW_S = 3.0
+LEAST_RATE_SPAN_S = 1.0
+"""Over less no rate is told: what has waited during a start or an outage is presented in a moment."""
 
 
 class DropStage(Enum):
@@ -118,7 +120,7 @@ class RateMeter:
         self._recent.append(now_s)
 
     def recent(self, now_s: float) -> float | None:
-        """Events a second lately; None before the second event, 0 when none came for a whole window."""
+        """Events a second lately; None until they span LEAST_RATE_SPAN_S, 0 when none came for a whole window."""
         while len(self._recent) > 2 and self._recent[0] < now_s - RATE_WINDOW_S:
             self._recent.popleft()
         if self.count < 2:
@@ -126,7 +128,7 @@ class RateMeter:
         first_s, last_s = self._recent[0], self._recent[-1]
         if last_s < now_s - RATE_WINDOW_S:
             return 0.0
-        return (len(self._recent) - 1) / (last_s - first_s) if last_s > first_s else None
+        return (len(self._recent) - 1) / (last_s - first_s) if last_s - first_s >= LEAST_RATE_SPAN_S else None
 
     def overall(self) -> float | None:
         """Events a second since the first event; None before the second."""

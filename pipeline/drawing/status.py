@@ -94,4 +94,4 @@ def draw_status(canvas: NDArray[np.uint8], status: StatusLine, with_details: boo
 
 
 def _rate(fps: float) -> str:
-    return f"{fps:.0f}" if fps >= 10 else f"{fps:.1f}"
+    return f"{fps:.0f}" if round(fps, 1) >= 10 else f"{fps:.1f}"

@@ -106,6 +106,16 @@ def test_rate_needs_two_events():
     assert meter.recent(1.0) is None
 
 
+def test_a_burst_is_no_rate():
+    meter = RateMeter()
+    for tick in range(10):  # what has waited during the start
+        meter.tick(5.0 + 0.01 * tick)
+    assert meter.recent(5.1) is None
+    for tick in range(10):
+        meter.tick(5.2 + 0.1 * tick)
+    assert meter.recent(6.1) == pytest.approx(19 / 1.1)
+
+
 def test_recent_rate_follows_a_change_and_falls_to_zero():
     meter = RateMeter()
     for tick in range(100):

@@ -16,6 +16,8 @@ def extent(status, height=480, width=640, **options):
 def test_the_short_line():
     assert FULL.short() == ["25 fps", "3 people", "1 bus"]
     assert StatusLine(display_fps=2.13).short() == ["2.1 fps"]
+    assert StatusLine(display_fps=9.94).short() == ["9.9 fps"]
+    assert StatusLine(display_fps=9.96).short() == ["10 fps"]
     assert StatusLine(latency_ms=9.0).short() == []
     assert StatusLine(display_fps=25.0, notice="One moment").short() == ["One moment", "25 fps"]
 
