@@ -10,7 +10,7 @@ import logging
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -129,8 +129,8 @@ def run(argv: Sequence[str]) -> int:
     if len(images) < 2:
         raise InputError(f"{settings.source.uri} has {len(images)} frames: 2 or more are needed")
     calibration = _calibrated(model, images, settings.source.uri.name)
-    with _older_one_kept(model):
-        return _compare_and_write(model, calibration, images, settings, arguments, truth)
+    with _older_one_kept(model) as put_back:
+        return _compare_and_write(model, calibration, images, settings, arguments, truth, put_back)
 
 
 def _compare_and_write(
@@ -140,6 +140,7 @@ def _compare_and_write(
     settings: Settings,
     arguments: argparse.Namespace,
     truth: GroundTruth | None,
+    put_back: Callable[[], Path | None],
 ) -> int:
     _write(model, calibration)
     compare = None
@@ -156,29 +157,44 @@ def _compare_and_write(
         facts |= compare.facts()
     facts["admissible"] = _is_admissible(facts)
     path = _write(model, replace(calibration, facts=facts))
+    if not facts["admissible"] and (older := put_back()) is not None:
+        print(
+            f"int8 calibration: {older} stays as it was: it is admissible, the new one is not; delete it to replace it"
+        )
+        return 0
     print(f"int8 calibration: {path}")
     print(_verdict(facts))
     return 0
 
 
 @contextlib.contextmanager
-def _older_one_kept(model: NetworkModel) -> Iterator[None]:
-    """Bring back the calibration that was there before if the comparison of the new one is interrupted."""
-    from mrcnn.engines.calibration import found_calibration
+def _older_one_kept(model: NetworkModel) -> Iterator[Callable[[], Path | None]]:
+    """Bring back the calibration that was there before if the comparison of the new one is interrupted.
+
+    Gives what brings it back if it is admissible, and returns its path then.
+    """
+    from mrcnn.engines.calibration import CalibrationFault, found_calibration, read_calibration
     from mrcnn.weights.whole_file import write_whole
 
-    before = found_calibration(model.weights.path)
+    before, was_admissible = found_calibration(model.weights.path), False
     content = b"" if before is None else before.read_bytes()
-    try:
-        yield
-    except StreamSegmentError:
-        raise  # it is written as its message says
-    except BaseException:
+    with contextlib.suppress(CalibrationFault):  # it is not there, damaged, or of other weights
+        was_admissible = read_calibration(model.weights.path).is_admissible
+
+    def put_back() -> Path | None:
         now = found_calibration(model.weights.path)
         if now is not None and now != before:
             now.unlink()
         if before is not None:
             write_whole(before, content)
+        return before
+
+    try:
+        yield lambda: put_back() if was_admissible else None
+    except StreamSegmentError:
+        raise  # it is written as its message says
+    except BaseException:
+        put_back()
         raise
 
 

@@ -1,6 +1,7 @@
 """`stream_segment.py optimize`: what it calibrates and compares, every mistake as one line, and one real run."""
 
 import errno
+import functools
 import importlib.util
 import shutil
 import sys
@@ -74,7 +75,8 @@ def known(monkeypatch, tmp_path):
         return Calibration({}, {"canvases": len(canvases)})
 
     monkeypatch.setattr(quantize, "quantize", fake_quantize)
-    monkeypatch.setattr(calibration, "write_calibration", lambda weights, made: written.append(made) or "net.int8.npz")
+    fake_write = functools.wraps(calibration.write_calibration)(lambda _, made: written.append(made) or "net.int8.npz")
+    monkeypatch.setattr(calibration, "write_calibration", fake_write)
     monkeypatch.setattr(command.MaskRCNNSegmenter, "of", lambda settings: KnownSegmenter(settings, counts, log))
     return calibrated, log, counts, written
 
@@ -161,6 +163,21 @@ def test_nothing_to_compare_with_is_said(capsys, known, photographs, seeded_smal
     assert code == 0
     assert "on 3 other frames neither float32 nor int8 found anything to compare" in out
     assert not known[3][-1].is_admissible
+
+
+@pytest.mark.parametrize("was_admissible", [True, False])
+def test_an_admissible_calibration_is_not_replaced_by_one_that_is_not(
+    capsys, monkeypatch, known, photographs, seeded_small_weights, was_admissible
+):
+    real = calibration.write_calibration.__wrapped__
+    monkeypatch.setattr(calibration, "write_calibration", real)
+    path = real(seeded_small_weights, Calibration({}, {"admissible": was_admissible}))
+    before = path.read_bytes()
+    code, out, _ = run_main(capsys, "--source", photographs, "--weights", seeded_small_weights, "--frames", "4")
+    assert code == 0
+    stays = f"int8 calibration: {path} stays as it was: it is admissible, the new one is not; delete it to replace it"
+    assert (stays in out) is was_admissible
+    assert (path.read_bytes() == before) is was_admissible
 
 
 @pytest.mark.parametrize(
