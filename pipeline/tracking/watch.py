@@ -148,7 +148,7 @@ class ZoneCounter:
         return self._end(track_id, pts_s)
 
     def forget(self, track_id: int) -> Change | None:
-        """Drops an object that has gone for good; if it was inside, it left the zone when it was last seen."""
+        """Drops an object that has gone for good, or counts no more; if it was inside, it left when last seen."""
         stay = self._stays.get(track_id)
         return None if stay is None else self._end(track_id, stay.seen_at_s)
 
@@ -306,10 +306,13 @@ class SceneWatcher:
         self._known[track_id] = class_id, pts_s
         events = [event] if known is None else []
         for place, class_ids in self._places:
+            change = None
             if class_ids is None or class_id in class_ids:
                 change = place.update(track_id, box_xyxy, pts_s)
-                if change is not None:
-                    events.append(change.complete(event, place.settings.name))
+            elif isinstance(place, ZoneCounter):  # its class counted until now, or never did
+                change = place.forget(track_id)
+            if change is not None:
+                events.append(change.complete(event, place.settings.name))
         return events
 
     def _drop(self, track_ids: Sequence[int]) -> list[Event]:

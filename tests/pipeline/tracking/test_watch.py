@@ -336,6 +336,16 @@ def test_only_the_classes_asked_for():
     assert [event.track_id for event in scene.events] == [1]
 
 
+def test_an_object_whose_class_counts_no_more_has_left_the_zone():
+    watch = watcher(zones=[{**DESK, "classes": ["person"]}])
+    watch.update(frame(0.0), people(t1=(1, 150)))
+    watch.update(frame(0.5), people(t1=(1, 150)))
+    scene = watch.update(frame(1.0), people(t1=(2, 150)))
+    assert story(scene) == [(EventKind.LEFT, 1, "desk")]
+    assert (scene.zones[0].occupancy, scene.zones[0].dwell_mean_s) == (0, 0.5)
+    assert story(watch.update(frame(1.5), people(t1=(2, 150)))) == []
+
+
 def test_time_that_runs_backwards_ends_all_stays():
     watch = watcher(zones=[DESK])
     watch.update(frame(5.0), people(t7=(1, 150)))
