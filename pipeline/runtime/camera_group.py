@@ -95,7 +95,6 @@ class Cameras(CameraHost, ClosingRun):
         self._stopping = self._stopped = False
         self._changing = 0
         self._opened_at_s: float | None = None
-        self._wall_s: float | None = None
         self._notifier = make_systemd_notifier()
         self.pages: CameraPages | None = None
         if self.settings.serve.address is not None:
@@ -159,6 +158,7 @@ class Cameras(CameraHost, ClosingRun):
         self._opened_at_s = self.clock()
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
+            self.closes_at_exit()
             self._network.start()
             for camera in self._enabled():
                 self.entries[camera].start()
