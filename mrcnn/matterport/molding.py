@@ -97,12 +97,13 @@ def resize_image(
 
     Args:
         image: (H, W, C).
-        min_dim: upscale the shorter side to this many pixels; never downscales. None or 0: off.
-        max_dim: maximum of the longer side in mode "square", pixels; takes precedence over `min_dim`.
-        min_scale: minimum scale factor, may exceed what `min_dim` requires. None or 0: off.
+        min_dim: upscale the shorter side to this many pixels; downscales in mode "shortest" only. None or 0: off.
+        max_dim: maximum of the longer side in modes "square" and "shortest", pixels; takes precedence over `min_dim`.
+        min_scale: minimum scale factor, may exceed what `min_dim` requires; not in mode "shortest". None or 0: off.
         mode: "none": do not change the image. "square": pad with zeros to (max_dim, max_dim). "pad64": pad each side
             with zeros to a multiple of 64; `max_dim` has no effect. "crop": scale by `min_dim` and `min_scale`, then
-            take a random crop of (min_dim, min_dim).
+            take a random crop of (min_dim, min_dim). "shortest", which Matterport's package does not have: scale the
+            shorter side to min_dim unless the longer one then exceeds max_dim, then pad as "pad64" does.
 
     Returns:
         The canvas, with the image's dtype; `window` (y1, x1, y2, x2), the part of the canvas that the image covers; the
@@ -116,7 +117,12 @@ def resize_image(
     if mode == "none":
         return image, (0, 0, height, width), 1, [(0, 0), (0, 0), (0, 0)], None
     dtype = image.dtype
-    scale = _scale_of(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
+    if mode == "shortest":
+        assert min_dim is not None
+        assert max_dim is not None
+        scale = min(min_dim / min(height, width), max_dim / max(height, width))
+    else:
+        scale = _scale_of(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
     if scale != 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         image = resize(image, size, preserve_range=True, anti_aliasing=True).astype(dtype)
@@ -223,12 +229,12 @@ def unmold_mask(mask: NDArray[np.floating], bbox: NDArray[Any], image_shape: tup
 def _check_resize_mode(mode: str, min_dim: int | None, max_dim: int | None) -> None:
     if mode not in RESIZE_MODES:
         raise ValueError(f"resize_image has the modes {', '.join(RESIZE_MODES)}, got {mode!r}")
-    if mode == "square" and not max_dim:
-        raise ValueError(f'resize_image needs max_dim in mode "square", got {max_dim!r}')
+    if mode in ("square", "shortest") and not max_dim:
+        raise ValueError(f'resize_image needs max_dim in mode "{mode}", got {max_dim!r}')
     if mode == "pad64" and min_dim and min_dim % 64:
         raise ValueError(f'resize_image needs a min_dim that is a multiple of 64 in mode "pad64", got {min_dim}')
-    if mode == "crop" and not min_dim:
-        raise ValueError(f'resize_image needs min_dim in mode "crop", got {min_dim!r}')
+    if mode in ("crop", "shortest") and not min_dim:
+        raise ValueError(f'resize_image needs min_dim in mode "{mode}", got {min_dim!r}')
 
 
 def _scale_of(height: int, width: int, min_dim: int | None, max_dim: int | None, min_scale: float | None) -> float:

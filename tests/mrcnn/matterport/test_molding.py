@@ -144,6 +144,17 @@ def test_pad64_pads_to_multiples_and_ignores_max_dim():
     assert padding == [(0, 0), (13, 13), (0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "scaled", "canvas"),
+    [(100, 1000, (32, 320), (64, 320)), (1000, 1500, (192, 288), (192, 320)), (50, 60, (192, 230), (192, 256))],
+)
+def test_shortest_scales_both_ways_to_min_dim_unless_max_dim_is_exceeded(height, width, scaled, canvas):
+    molded, (y1, x1, y2, x2), scale, _, _ = resize_image(picture(height, width), 192, 320, 2, "shortest")
+    assert molded.shape == (*canvas, 3)
+    assert (y2 - y1, x2 - x1) == scaled
+    assert scale == scaled[0] / height
+
+
 def test_crop_takes_the_same_place_from_image_and_mask():
     random.seed(3)
     image = picture(70, 90)
@@ -170,6 +181,8 @@ def test_none_leaves_the_image():
         ((64, None, 0, "square"), "needs max_dim"),
         ((60, 64, 0, "pad64"), "multiple of 64"),
         ((None, 64, 0, "crop"), "needs min_dim"),
+        ((None, 64, 0, "shortest"), 'needs min_dim in mode "shortest"'),
+        ((64, None, 0, "shortest"), 'needs max_dim in mode "shortest"'),
     ],
 )
 def test_resize_image_refuses(arguments, message):
