@@ -66,7 +66,14 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Like the original, but an argument that nothing expects is not repeated whole: it may hold a secret."""
+        """Like the original, but an argument that nothing expects is not repeated whole: it may hold a secret.
+
+        Behind "--" are names of files, which may begin with a dash; intermixed, the original loses them.
+        """
+        args = list(sys.argv[1:] if args is None else args)
+        if self._subparsers is None and "--" in args:
+            end = args.index("--")
+            args[end:] = [f"./{name}" if name.startswith("-") else name for name in args[end + 1 :]]
         # Intermixed: names of files may stand before, between and behind flags.
         parse = self.parse_known_intermixed_args if self._subparsers is None else self.parse_known_args
         parsed, unknown = parse(args, namespace)

@@ -111,7 +111,16 @@ class ImageInstances(Instances):
         )
 
     def draw(self, image_bgr: Image | None = None) -> Image:
-        """The image, or another one of its size, with masks and labels: a new uint8 (H, W, 3) BGR array."""
+        """The image, or another one of its size, with masks and labels: a new uint8 (H, W, 3) BGR array.
+
+        Raises:
+            InputError: the other one is no such array.
+        """
+        if image_bgr is not None and (image_bgr.shape != self.image_bgr.shape or image_bgr.dtype != np.uint8):
+            raise InputError(
+                f"expected a uint8 array {self.image_bgr.shape}, as the image is, got {image_bgr.dtype} "
+                f"{image_bgr.shape}"
+            )
         return Overlay(self.overlay, self.labels, still=True, min_score=self.min_score).draw(
             self.image_bgr if image_bgr is None else image_bgr, self
         )
@@ -157,6 +166,9 @@ def segment(
     if not is_image or image_bgr.shape[2:] != (3,):
         got = f"{image_bgr.dtype} {image_bgr.shape}" if isinstance(image_bgr, np.ndarray) else type(image).__name__
         raise InputError(f"expected an image file or a uint8 array (H, W, 3) in BGR order, got {got}")
+    if image_bgr is image:  # the caller may use the array for the next picture
+        image_bgr = image_bgr.copy()
+    image_bgr.flags.writeable = False
     with _lock:
         segmenter = _loaded.get(settings.model) or _load(settings.model)
         (found,) = segmenter.segment_batch([image_bgr])

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.controls import Controls
-from pipeline.errors import RunError
+from pipeline.errors import InputError, RunError
 from pipeline.ledger import DropCause, DropStage, EndReason, RunLedger, RunSummary
 from pipeline.records import Clock, Frame, Image, SegmentedFrame, SourceInfo, UnredactedFrame
 from pipeline.runtime.capture import Opening, capture
@@ -84,6 +84,8 @@ class Stream(ClosingRun):
     ) -> None:
         if not isinstance(settings, Settings):
             settings = Settings.model_validate({"source": {"uri": str(settings)}, "window": {"mode": "off"}})
+        if settings.cameras:
+            raise InputError("a Stream has one source, and these settings have cameras: use Cameras")
         self.settings = settings
         self.ledger = RunLedger()
         self.controls = Controls(settings.overlay, recording=settings.output.path is not None)
@@ -96,7 +98,6 @@ class Stream(ClosingRun):
         self._window: Window | None = None
         self._workers: list[SinkWorker] = []
         self._opening_began = False
-        self._wall_s: float | None = None
         self._end = EndReason.FINISHED
         self._stopping = False  # no Event: its lock would block a signal handler that interrupts a thread inside it
         self._errors = FirstError(on_first=self._begin_end)
@@ -156,6 +157,7 @@ class Stream(ClosingRun):
         for stage in self._stages:
             stage.start()
         self.opened = True
+        self.closes_at_exit()
         logger.info("source: %s", self.info.description or self.info.source_id)
 
     def _set_up(self) -> None:

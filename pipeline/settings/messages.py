@@ -79,7 +79,10 @@ def describe(detail: ErrorDetails, settings: type[BaseModel], where: Callable[[K
     if detail["type"] == "missing":
         return f"{place}{key} is missing"
     if detail["type"] == "model_type":
-        return f"{place}{key} is a group of settings, got {_shown(location, detail['input'])}"
+        shown = _shown(location, detail["input"])
+        if not location:  # all of them; a file is read by load_settings
+            return f"expected settings, or a dictionary of them, got {shown}"
+        return f"{place}{key} is a group of settings, got {shown}"
     if detail["type"] == "missing_variable":
         return f"{place}{key}: {reason(detail)}: set it, or remove this setting"
     if detail["type"] == "value_error" and location == ("cameras",):

@@ -70,6 +70,22 @@ class Anchor(Enum):
 
 Coordinate = Annotated[float, Field(ge=0.0, le=16384.0, allow_inf_nan=False)]
 
+Points = tuple[tuple[Coordinate, Coordinate], ...]
+
+
+def _with_length(points: Points) -> Points:
+    if len(set(points)) == 1:
+        raise ValueError("expected a line between different points")
+    return points
+
+
+def _with_area(points: Points) -> Points:
+    (x0, y0), others = points[0], [*points[1:], points[0]]
+    far_x, far_y = max(others, key=lambda point: abs(point[0] - x0) + abs(point[1] - y0))
+    if all((far_x - x0) * (y - y0) == (far_y - y0) * (x - x0) for x, y in others):
+        raise ValueError("expected a polygon with an area")
+    return points
+
 
 class PlaceSettings(Section):
     """A line or zone: points (x, y), relative to the frame if no coordinate is above 1, otherwise in pixels."""
@@ -82,13 +98,13 @@ class PlaceSettings(Section):
 class LineSettings(PlaceSettings):
     """A line whose crossings are counted."""
 
-    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=2, max_length=100)]
+    points: Annotated[Points, Field(min_length=2, max_length=100), AfterValidator(_with_length)]
 
 
 class ZoneSettings(PlaceSettings):
     """A polygon in which objects and their dwell times are counted."""
 
-    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3, max_length=100)]
+    points: Annotated[Points, Field(min_length=3, max_length=100), AfterValidator(_with_area)]
 
 
 Place = TypeVar("Place", bound=PlaceSettings)

@@ -252,7 +252,9 @@ class Window(KeyEffects, Sink):
     def _seek(self, by_s: float) -> None:
         """Continue a file earlier or later, while it is not written."""
         seekable_s = self._context.source.seekable_s if self._context is not None else None
-        if seekable_s is None or self._view.presentation is None:
+        if self._view.presentation is None:
+            self._note("no seeking before the first frame")
+        elif seekable_s is None:
             self._note("only a video file can be sought in")
         elif not self.is_alone or self._controls.state.recording:
             self._note("no seeking while the video is written")

@@ -137,6 +137,8 @@ def _range(request: web.Request, tag: str) -> slice | None:
     if "Range" not in request.headers or request.headers.get("If-Range", tag) != tag:
         return None
     try:
-        return request.http_range
+        part = request.http_range
     except ValueError:
         return None
+    # To aiohttp, the last 0 bytes ("bytes=-0") are all.
+    return slice(0, 0) if part.start == 0 and "=-" in request.headers["Range"] else part

@@ -17,6 +17,14 @@ def test_a_mistake_is_an_input_error_of_one_line():
     assert "\n" not in str(caught.value)
 
 
+def test_names_of_files_that_begin_with_a_dash_stand_behind_two():
+    parser = Parser(prog="x")
+    parser.add_argument("files", nargs="*")
+    parser.add_argument("--output")
+    parsed = parser.parse_args(["a.mp4", "--output", "o.mp4", "--", "-b.mp4", "c.mp4", "--output"])
+    assert (parsed.files, parsed.output) == (["a.mp4", "./-b.mp4", "c.mp4", "./--output"], "o.mp4")
+
+
 def test_the_packages_speak_on_standard_error_with_the_programs_name(capsys):
     set_up_logging()
     logging.getLogger("pipeline.commands.train").info("hello")

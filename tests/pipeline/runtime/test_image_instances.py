@@ -85,6 +85,9 @@ def test_the_drawing_is_a_new_image():
     other = found.draw(np.zeros((48, 80, 3), np.uint8))
     assert not other[:, 40:].any()
     assert other[10:26, 8:14].any()
+    for wrong in (np.zeros((48, 80, 4), np.uint8), np.zeros((24, 80, 3), np.uint8), np.zeros((48, 80, 3))):
+        with pytest.raises(InputError, match=r"expected a uint8 array \(48, 80, 3\), as the image is, got "):
+            found.draw(wrong)
 
 
 def test_the_score_of_an_object_that_is_lost_for_a_moment_is_not_drawn():
@@ -141,6 +144,12 @@ def test_a_file_and_its_pixels_give_the_same_and_the_network_stays_loaded(seeded
     np.testing.assert_array_equal(found.image_bgr, image_bgr)
     again = segment(image_bgr, settings)
     np.testing.assert_array_equal(again.boxes_xyxy, found.boxes_xyxy)
+    buffer = image_bgr.copy()
+    kept = segment(buffer, settings)
+    buffer[:] = 0  # its owner reads the next picture into it
+    np.testing.assert_array_equal(kept.image_bgr, image_bgr)
+    assert not kept.image_bgr.flags.writeable
+    assert not found.image_bgr.flags.writeable
     assert events == ["open"]
     fewer = segment(str(path), {"model": settings["model"] | {"min_score": 1.0}})
     assert len(fewer) == 0

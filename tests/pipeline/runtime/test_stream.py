@@ -85,6 +85,12 @@ def test_a_segmenter_of_ones_own_brings_its_thresholds():
         assert [(len(item.instances), item.instances.min_score) for item in stream] == [(2, 0.7)] * 2
 
 
+def test_settings_with_cameras_are_not_those_of_a_stream():
+    settings = Settings.model_validate({"cameras": [{"name": "hall", "uri": "test:"}]})
+    with pytest.raises(InputError, match="these settings have cameras: use Cameras"):
+        Stream(settings)
+
+
 def test_a_stream_runs_once():
     source = FakeSource(3)
     with stream_of(source) as stream:

@@ -5,6 +5,9 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.settings.schema import Settings
 
+LINE = "lines.0.points: expected a line between different points"
+ZONE = "zones.0.points: expected a polygon with an area"
+
 
 @pytest.mark.parametrize(
     ("values", "message"),
@@ -31,6 +34,10 @@ from pipeline.settings.schema import Settings
             "cameras: two are named a: each needs a name of its own",
         ),
         ({"source": 3}, "source is a group of settings, got a value of type int"),
+        ("config.yaml", "expected settings, or a dictionary of them, got a value of type str"),
+        ({"lines": [{"name": "a", "points": [[1, 2], [1, 2]]}]}, f"{LINE}, got [[1, 2], [1, 2]]"),
+        ({"zones": [{"name": "a", "points": [[0, 0], [1, 1], [3, 3]]}]}, f"{ZONE}, got [[0, 0], [1, 1], [3, 3]]"),
+        ({"zones": [{"name": "a", "points": [[1, 1], [1, 1], [1, 1]]}]}, f"{ZONE}, got [[1, 1], [1, 1], [1, 1]]"),
         ({"overlay": {"label": True}}, "unknown setting overlay.label; did you mean overlay.labels?"),
         ({"serve": {"token": "secret"}}, "serve.token: expected at least 12 characters, got 6 characters"),
     ],

@@ -148,6 +148,16 @@ def playing(gui, controls, **more):
     return opened_window(gui, run, controls=controls, **more)
 
 
+def test_there_is_no_seeking_before_the_first_frame(gui, monkeypatch):
+    controls, notes = Controls(OverlaySettings()), []
+    window = playing(gui, controls)
+    monkeypatch.setattr(window, "_note", notes.append)
+    gui.press(RIGHT)
+    window.idle("loading the model")
+    assert notes == ["no seeking before the first frame"]
+    assert controls.take_seek() is None
+
+
 def test_arrows_seek_in_a_file(gui):
     controls = Controls(OverlaySettings())
     window = playing(gui, controls)

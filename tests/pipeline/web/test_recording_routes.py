@@ -114,6 +114,12 @@ def test_a_range_that_makes_no_sense_is_ignored(page, asked):
     assert page.download("a.mp4", Range=asked)[::2] == (200, DATA)
 
 
+def test_the_last_0_bytes_are_none(page):
+    page.make("a.mp4")
+    status, headers, body = page.download("a.mp4", Range="bytes=-0")
+    assert (status, headers["Content-Range"], body) == (416, "bytes */256000", b"")
+
+
 def test_a_range_behind_the_end(page):
     page.make("a.mp4")
     status, headers, body = page.download("a.mp4", Range="bytes=256000-")
