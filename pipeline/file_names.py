@@ -21,10 +21,12 @@ def user_path(text: str | None, setting: str) -> Path:
 
     Raises:
         ValueError: there is none.
-        InputError: it is an address, the home folder does not exist, or the locale cannot encode the path.
+        InputError: it is empty or an address, the home folder does not exist, or the locale cannot encode the path.
     """
     if text is None:
         raise ValueError(f"{setting} needs a path")
+    if not text:
+        raise InputError(f"{setting} is empty: expected a path")
     try:
         path = Path(refuse_address(text)).expanduser()
     except ValueError as error:

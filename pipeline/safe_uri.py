@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
@@ -30,6 +31,11 @@ _WORDS = frozenset(
     """.split()
 )
 """Words of the paths that cameras and media servers use; every other word may be a key."""
+
+
+def path_text(given: object) -> object:
+    """A `pathlib` path as text; anything else as it is."""
+    return str(given) if isinstance(given, PurePath) else given
 
 
 class SourceUri:
@@ -69,7 +75,10 @@ class SourceUri:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        text = core_schema.no_info_after_validator_function(cls._of, core_schema.str_schema(coerce_numbers_to_str=True))
+        given = core_schema.no_info_before_validator_function(
+            path_text, core_schema.str_schema(coerce_numbers_to_str=True)
+        )
+        text = core_schema.no_info_after_validator_function(cls._of, given)
         return core_schema.union_schema(
             [core_schema.is_instance_schema(cls), text],
             mode="left_to_right",

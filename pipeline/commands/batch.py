@@ -273,7 +273,7 @@ def request_from(arguments: argparse.Namespace) -> BatchRequest:
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """Defaults, config.yaml, the user's settings file, the command line. Raises InputError."""
-    given = user_path(arguments.config, "--config") if arguments.config else None
+    given = user_path(arguments.config, "--config") if arguments.config is not None else None
     shipped = shipped_file("config.yaml")
     # the sub-stream in a file is that of the camera in it
     overrides = {("source", "detect_uri"): ("INPUT", None), **overrides_from(arguments)}

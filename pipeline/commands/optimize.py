@@ -112,7 +112,9 @@ def run(argv: Sequence[str]) -> int:
     set_up_logging(arguments.verbose)
     if arguments.source is None and not SAMPLE.is_file():
         raise InputError("the sample video is not there: name a video, camera or folder of images with --source")
-    source: dict[KeyPath, tuple[str, Any]] = {("source", "uri"): ("--source", arguments.source or str(SAMPLE))}
+    source: dict[KeyPath, tuple[str, Any]] = {
+        ("source", "uri"): ("--source", str(SAMPLE) if arguments.source is None else arguments.source)
+    }
     settings = load_settings(None, source | overrides_from(arguments))
     if importlib.util.find_spec("nncf") is None:
         raise InputError(f"int8 needs the package nncf: {install_command('optimize')}")

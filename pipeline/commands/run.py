@@ -159,7 +159,7 @@ def settings_from(arguments: argparse.Namespace, source: str | None = None) -> S
         arguments: the parsed command line.
         source: one of the sources that stand in it without a flag.
     """
-    given = user_path(arguments.config, "--config") if arguments.config else None
+    given = user_path(arguments.config, "--config") if arguments.config is not None else None
     preset = preset_overrides("kiosk", given) if arguments.kiosk else {}
     shipped = shipped_file("config.yaml")
     overrides, key = overrides_from(arguments), ("source", "uri")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pipeline.controls import Controls
 from pipeline.errors import InputError, RunError
@@ -60,8 +61,8 @@ class Stream(ClosingRun):
     with the source, after `stop()`, or with the first error of any stage, which it raises.
 
     Args:
-        settings: everything about the run; sinks are made as `output`, `detections` and `window` say. Or the source
-            alone, a path or another `source.uri`: nothing is shown or written then.
+        settings: everything about the run, or the same as a dictionary; sinks are made as `output`, `detections` and
+            `window` say. Or the source alone, a path or another `source.uri`: nothing is shown or written then.
         source: used in place of the one that the settings describe.
         segmenter: used in place of the one that the settings describe; or what makes it once the source is open.
         clock: seconds, monotonic.
@@ -75,15 +76,16 @@ class Stream(ClosingRun):
 
     def __init__(
         self,
-        settings: Settings | str | Path,
+        settings: Settings | Mapping[str, Any] | str | Path,
         *,
         source: Source | None = None,
         segmenter: Segmenter | SegmenterFor | None = None,
         clock: Clock = time.monotonic,
         camera: str | None = None,
     ) -> None:
-        if not isinstance(settings, Settings):
-            settings = Settings.model_validate({"source": {"uri": str(settings)}, "window": {"mode": "off"}})
+        if isinstance(settings, str | Path):
+            settings = {"source": {"uri": settings}, "window": {"mode": "off"}}
+        settings = settings if isinstance(settings, Settings) else Settings.model_validate(settings)
         if settings.cameras:
             raise InputError("a Stream has one source, and these settings have cameras: use Cameras")
         self.settings = settings

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from pipeline.safe_uri import refuse_address
+from pipeline.safe_uri import path_text, refuse_address
 
 Seconds = Annotated[float, Field(ge=0.0)]
 
-LocalPath = Annotated[str, AfterValidator(refuse_address)]
+LocalPath = Annotated[str, BeforeValidator(path_text), AfterValidator(refuse_address)]
 """The path of a file or folder; no address, since settings are printed with their paths."""
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

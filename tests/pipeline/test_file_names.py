@@ -16,6 +16,11 @@ def test_home_is_expanded(monkeypatch, tmp_path):
     assert user_path("a~/b", "--weights") == Path("a~/b")
 
 
+def test_nothing_is_no_path():
+    with pytest.raises(InputError, match=r"^--config is empty: expected a path$"):
+        user_path("", "--config")
+
+
 def test_an_address_is_refused_without_its_secret():
     with pytest.raises(InputError) as caught:
         user_path("rtmp://cam/live/KEY", "--json")

@@ -85,6 +85,15 @@ def test_a_segmenter_of_ones_own_brings_its_thresholds():
         assert [(len(item.instances), item.instances.min_score) for item in stream] == [(2, 0.7)] * 2
 
 
+def test_settings_may_be_a_dictionary_with_paths(tmp_path):
+    values = {"source": {"uri": tmp_path / "a.mp4"}, "output": {"path": tmp_path / "b.mp4"}}
+    stream = Stream(values, source=FakeSource(1))
+    assert stream.settings.source.uri.reveal() == str(tmp_path / "a.mp4")
+    assert stream.settings.output.path == str(tmp_path / "b.mp4")
+    with pytest.raises(InputError, match="expected settings, or a dictionary of them, got a value of type NoneType"):
+        Stream(None)
+
+
 def test_settings_with_cameras_are_not_those_of_a_stream():
     settings = Settings.model_validate({"cameras": [{"name": "hall", "uri": "test:"}]})
     with pytest.raises(InputError, match="these settings have cameras: use Cameras"):
