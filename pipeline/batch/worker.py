@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
 
-from pipeline.batch.inputs import Recording
+from pipeline.batch.inputs import Recording, partial_hash
 from pipeline.batch.kept_segmenter import KeptSegmenter, Replayed, Unfiltered
 from pipeline.batch.provenance import check_same_versions
-from pipeline.batch.results_folder import Claim, ResultsFolder, partial_hash
+from pipeline.batch.results_folder import Claim, ResultsFolder
 from pipeline.batch.shared_files import Record
 from pipeline.batch.stored_answers import AnswerWriter, read_answers
 from pipeline.batch.stretch_source import StretchSource, seams_of
