@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,6 +90,8 @@ class Worker:
         """Segment a recording, or infer a stretch, and commit what it gives. Whatever fails is in the outcome."""
         unit = claim.unit
         try:
+            if not stat.S_ISREG(os.stat(claim.recording.path).st_mode):  # reading a pipe may never end
+                raise InputError("is not a regular file but a folder, a pipe, a socket or a device")
             if isinstance(unit, Stretch):
                 record = self._inferred(claim, unit, report)
             elif self._is_split(claim):
