@@ -103,7 +103,10 @@ class Driver:
     def _run(self, on_tick: Callable[[BatchState], None]) -> None:
         try:
             self._drivers.beat()
-            self._folder.recover(self._drivers)
+            for name in self.done.intersection(self._folder.recover(self._drivers)):
+                self.done.discard(name)
+                self._unfinished.add(name)
+                self._queue.put_first(self.recordings[name], 0)
             for recording in self._plan.retried:
                 self._folder.forget_failure(recording)
             while not self._stopping and (self._queue or self._attempts):

@@ -1,15 +1,18 @@
-"""The recordings of a batch: those of folders, lists and globs, with their sizes and times; none is opened."""
+"""The recordings of a batch: those of folders, lists and globs, with their sizes and times; finding them opens none."""
 
 from __future__ import annotations
 
 import codecs
 import glob
+import hashlib
 import logging
 import os
+import posixpath
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from pipeline.errors import InputError
@@ -27,6 +30,8 @@ RECORDING_SUFFIXES = VIDEO_SUFFIXES | frozenset(
 """What is taken of a folder. A file that is named itself, or in a list, may have any suffix."""
 _IGNORE_CASE = ("win32", "darwin")
 """Systems on which "a" and "A" are the same file, as a rule."""
+PARTIAL_BYTES = 65536
+"""How much of the beginning and of the end of a recording its hash covers."""
 HIDDEN = "hidden"
 """What files and folders are counted as whose names begin with a dot."""
 
@@ -84,6 +89,18 @@ def recording_at(name: str, path: str) -> Recording:
     return Recording(name, path, status.st_size, status.st_mtime_ns)
 
 
+def partial_hash(path: str) -> str:
+    """SHA-256 of the size, the first and the last bytes of a file. Raises OSError."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(f"{size} ".encode())
+        digest.update(file.read(PARTIAL_BYTES))
+        if size > PARTIAL_BYTES:
+            file.seek(max(PARTIAL_BYTES, size - PARTIAL_BYTES))
+            digest.update(file.read(PARTIAL_BYTES))
+    return digest.hexdigest()
+
+
 def find_recordings(inputs: Sequence[str], results: Path) -> Found:
     """The recordings that the user named.
 
@@ -131,13 +148,25 @@ def _lines(text: str) -> list[str]:
 
 
 def _check_outputs(recordings: Sequence[Recording]) -> None:
-    """Raises InputError if two would be written to the same file, as a.avi and a.avi.mp4 would, or a.mp4 and A.mp4."""
+    """Raises InputError if two would be written to the same file, as a.avi and a.avi.mp4 would, or a.mp4 and A.mp4.
+
+    Nor can one be written to what is a folder of another one's, as a.mp4 and a.mp4/b.mp4 of two folders would.
+    """
     writers: dict[str, str] = {}
     for recording in recordings:
-        name = recording.video_name
-        other = writers.setdefault(name.casefold() if sys.platform in _IGNORE_CASE else name, recording.name)
-        if other != recording.name:
-            raise InputError(f"{other} and {recording.name} would both give {recording.video_name}: rename one")
+        for name in (recording.video_name, recording.detections_name):
+            other = writers.setdefault(_one_case(name), recording.name)
+            if other != recording.name:
+                raise InputError(f"{other} and {recording.name} would both give {name}: rename one")
+    for recording in recordings:
+        for folder in accumulate(recording.name.split("/")[:-1], posixpath.join):
+            other = writers.get(_one_case(folder), "")
+            if other:
+                raise InputError(f"{other} would give the file {folder}, a folder for {recording.name}: rename one")
+
+
+def _one_case(name: str) -> str:
+    return name.casefold() if sys.platform in _IGNORE_CASE else name
 
 
 class _Search:

@@ -28,14 +28,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.batch.inputs import Recording
+from pipeline.batch.inputs import Recording, partial_hash
 from pipeline.batch.leases import Drivers
 from pipeline.batch.shared_files import (
+    InTheWayError,
     Record,
     bytes_of,
     entries_in,
     flush,
+    in_the_way,
     link_new,
+    move_all,
     names_in,
     path_in,
     read_record,
@@ -49,8 +52,6 @@ from pipeline.sinks.paths import replace_file
 
 STATE = ".stream_segment"
 SPLIT = "split.json"
-PARTIAL_BYTES = 65536
-"""How much of the beginning and of the end of a recording its hash covers."""
 
 
 def recording_id(recording: Recording) -> str:
@@ -67,18 +68,6 @@ def unit_id(unit: Unit) -> str:
 def version_of(recording: Recording) -> str:
     """Identifies the content of a recording without opening it: a hash of its size and time."""
     return hashlib.sha256(f"{recording.size} {recording.mtime_ns}".encode()).hexdigest()[:12]
-
-
-def partial_hash(path: str) -> str:
-    """SHA-256 of the size, the first and the last bytes of a file. Raises OSError."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest = hashlib.sha256(f"{size} ".encode())
-        digest.update(file.read(PARTIAL_BYTES))
-        if size > PARTIAL_BYTES:
-            file.seek(max(PARTIAL_BYTES, size - PARTIAL_BYTES))
-            digest.update(file.read(PARTIAL_BYTES))
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +197,11 @@ class ResultsFolder:
     # -- committing ---------------------------------------------------------------------------------------------------
 
     def foreign_output(self, recording: Recording, outputs: Mapping[str, str]) -> str | None:
-        """An output that exists already and that no record of this recording names: somebody else's file."""
-        there = [name for name in outputs.values() if (self.root / name).exists()]
-        if not there:
-            return None
+        """What is in the way of an output, or is one that no record of this recording names: somebody else's."""
+        blocking = next(filter(None, (in_the_way(self.root, name) for name in outputs.values())), None)
+        there = [name for name in outputs.values() if os.path.lexists(self.root / name)]
+        if blocking is not None or not there:
+            return blocking
         records = filter(None, map(read_record, self._record_paths(recording)))
         own = {name for record in records for name in record["outputs"].values()}
         return next((name for name in there if name not in own), None)
@@ -224,6 +214,7 @@ class ResultsFolder:
             record: with `outputs`, the names by kind.
 
         Raises:
+            InTheWayError: something keeps the outputs from their places; nothing is recorded.
             OSError: the folder cannot be written.
         """
         key, is_recording = key_of(claim.unit), isinstance(claim.unit, Recording)
@@ -242,7 +233,7 @@ class ResultsFolder:
             return False
         if is_first:
             flush(path.parent)
-            self._move_outputs(claim.work, record)
+            self._move_outputs(claim.work, record, path)
         if is_first and is_recording:
             for other in self._record_paths(claim.recording):
                 if other != path:
@@ -251,12 +242,14 @@ class ResultsFolder:
         shutil.rmtree(claim.work, ignore_errors=True)
         return is_first
 
-    def _move_outputs(self, work: Path, record: Record) -> None:
-        for kind, name in record["outputs"].items():
-            target = self.root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # moved before an interruption, or by another driver
-                os.replace(output_in(work, kind, name), target)
+    def _move_outputs(self, work: Path, record: Record, path: Path) -> None:
+        """Put outputs into place; if something is in the way, take the record back and raise InTheWayError."""
+        try:
+            move_all([(output_in(work, kind, name), self.root / name) for kind, name in record["outputs"].items()])
+        except InTheWayError:
+            path.unlink(missing_ok=True)
+            flush(path.parent)
+            raise
 
     def _record_paths(self, recording: Recording) -> Iterator[Path]:
         """The records of all versions of a recording."""
@@ -313,26 +306,31 @@ class ResultsFolder:
 
     # -- recovering ---------------------------------------------------------------------------------------------------
 
-    def recover(self, drivers: Drivers) -> None:
-        """Put outputs of interrupted commits into place, and remove what dead drivers left behind."""
+    def recover(self, drivers: Drivers) -> set[str]:
+        """Finish interrupted commits, remove what dead drivers left, and name recordings that are undone again."""
+        blocked = set()
         for folder in entries_in(self.stretches):
             if self._record_path(folder.name).exists():  # an interruption between the commit and this
                 shutil.rmtree(folder, ignore_errors=True)
         for work in entries_in(self.work):
-            self._put_in_place(work)
+            try:
+                self._put_in_place(work)
+            except InTheWayError:
+                blocked.add(str((read_record(work / "record.json") or {}).get("name")))
             if work.exists() and drivers.is_gone(_maker(work)):
                 shutil.rmtree(work, ignore_errors=True)
         for claim in (claim for part in entries_in(self.claims) for claim in entries_in(part)):
             if drivers.is_gone(_owner(claim)):
                 remove_if_possible(claim)
         drivers.remove_ended()
+        return blocked
 
     def _put_in_place(self, work: Path) -> None:
         """Finish a commit that was interrupted between its record and its outputs, if this is one."""
-        key = (read_record(work / "record.json") or {}).get("key")
-        record = read_record(self._record_path(str(key))) if key else None
+        path = self._record_path(str((read_record(work / "record.json") or {}).get("key")))
+        record = read_record(path)
         if record is not None and record.get("work") == work.name:
-            self._move_outputs(work, record)
+            self._move_outputs(work, record, path)
             shutil.rmtree(work, ignore_errors=True)
 
     # -- claiming -----------------------------------------------------------------------------------------------------
@@ -362,7 +360,8 @@ class ResultsFolder:
 
     def discard(self, claim: Claim) -> None:
         """Remove what an attempt wrote, unless it has committed that; the claim holds on."""
-        self._put_in_place(claim.work)
+        with contextlib.suppress(InTheWayError):
+            self._put_in_place(claim.work)
         shutil.rmtree(claim.work, ignore_errors=True)
 
     def holds(self, claim: Claim) -> bool:

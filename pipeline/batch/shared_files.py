@@ -6,7 +6,9 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,15 @@ from pipeline.sinks.paths import replace_file
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 """EINVAL is what Windows says: "Incorrect function" (FAT), "not supported", "too many links"."""
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EXDEV}
+"""Why a single file cannot be put where it belongs, while others can; EACCES is what Windows says of a folder there."""
 
 Record = dict[str, Any]
 """What is kept of a recording, as JSON has it."""
+
+
+class InTheWayError(OSError):
+    """Something that is there already keeps a file from being put into place."""
 
 
 def path_in(folder: Path, key: str) -> Path:
@@ -106,3 +114,32 @@ def link_new(source: Path, target: Path) -> bool:
         return False
     replace_file(target, source.read_bytes(), durable=True)
     return True
+
+
+def in_the_way(root: Path, name: str) -> str | None:
+    """What keeps a file from being put below a folder: a file where its folder must be, or a folder at its name."""
+    *folders, file = accumulate(name.split("/"), posixpath.join)
+    files = (one for one in folders if os.path.lexists(root / one) and not os.path.isdir(root / one))
+    return next(files, file if os.path.isdir(root / file) else None)
+
+
+def move_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename files, each from a source to a target whose folder is made; those moved before are no longer there.
+
+    Raises:
+        InTheWayError: something is in the way of one; all are back where they were.
+        OSError: the targets cannot be written; some may have been moved.
+    """
+    try:
+        for source, target in moves:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # moved before an interruption, or by another driver
+                os.replace(source, target)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
+        for source, target in moves:
+            if not source.exists():
+                with contextlib.suppress(OSError):
+                    os.replace(target, source)
+        raise InTheWayError(error.errno, error.strerror, error.filename2 or error.filename) from error

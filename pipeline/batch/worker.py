@@ -6,16 +6,17 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
 
-from pipeline.batch.inputs import Recording
+from pipeline.batch.inputs import Recording, partial_hash
 from pipeline.batch.kept_segmenter import KeptSegmenter, Replayed, Unfiltered
 from pipeline.batch.provenance import check_same_versions
-from pipeline.batch.results_folder import Claim, ResultsFolder, partial_hash
+from pipeline.batch.results_folder import Claim, ResultsFolder
 from pipeline.batch.shared_files import Record
 from pipeline.batch.stored_answers import AnswerWriter, read_answers
 from pipeline.batch.stretch_source import StretchSource, seams_of
@@ -89,6 +90,8 @@ class Worker:
         """Segment a recording, or infer a stretch, and commit what it gives. Whatever fails is in the outcome."""
         unit = claim.unit
         try:
+            if not stat.S_ISREG(os.stat(claim.recording.path).st_mode):  # reading a pipe may never end
+                raise InputError("is not a regular file but a folder, a pipe, a socket or a device")
             if isinstance(unit, Stretch):
                 record = self._inferred(claim, unit, report)
             elif self._is_split(claim):

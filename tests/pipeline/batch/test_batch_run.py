@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from pipeline.batch import results_folder
 from pipeline.batch.batch_run import Batch, Shard
 from pipeline.batch.executor import Died
 from pipeline.batch.results_folder import ResultsFolder
@@ -71,6 +72,53 @@ def test_results_and_summary(tmp_path, recordings):
     assert (timings["workers"], timings["frames"]) == (1, 21)
     assert datetime.fromisoformat(timings["started"]).tzinfo is not None
     assert set(timings["files"]) == {"day1/a.mp4", "day1/b.mp4", "day2/a.mp4"}
+
+
+def test_what_is_in_the_way_of_one_recording_stops_no_other(tmp_path, recordings):
+    results = tmp_path / "out"
+    results.mkdir()
+    (results / "day2").write_text("mine")
+    (results / "day1/b.mp4.jsonl").mkdir(parents=True)
+    batch, given = run(request_for(recordings, results))
+    assert given == ["day1/a.mp4"]
+    assert batch.failures() == {
+        "day1/b.mp4": f"{results / 'day1/b.mp4.jsonl'} exists and is no result of this batch: move it away",
+        "day2/a.mp4": f"{results / 'day2'} exists and is no result of this batch: move it away",
+    }
+    assert set(outputs_in(results)) == {"day1/a.mp4", "day1/a.mp4.jsonl", "day2"}
+
+
+def test_what_comes_in_the_way_during_an_attempt_fails_that_recording(tmp_path, recordings):
+    results = tmp_path / "out"
+
+    def script(worker, claim):
+        if claim.recording.name == "day2/a.mp4":
+            (results / "day2/a.mp4").mkdir(parents=True)
+
+    batch, given = run(request_for(recordings, results), Here(script=script))
+    assert given == ["day2/a.mp4", "day1/b.mp4", "day1/a.mp4"]
+    assert [summary_in(results)[key] for key in ("done", "skipped", "failed")] == [2, 0, 1]
+    assert set(batch.failures()) == {"day2/a.mp4"}
+    assert run(request_for(recordings, results))[1] == []
+    (results / "day2/a.mp4").rmdir()
+    again, given = run(request_for(recordings, results, retry_failed=True))
+    assert (given, again.state.done) == (["day2/a.mp4"], 3)
+
+
+def test_an_interrupted_commit_whose_place_is_taken_is_not_done(tmp_path, recordings, monkeypatch):
+    """The process ended between the record and the outputs, and what is in the way has come since."""
+    results = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(results_folder, "move_all", lambda moves: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(ResultsFolder, "recover", lambda *_: set())
+        patched.setattr(ResultsFolder, "release", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            run(request_for(recordings, results))
+    (results / "day2/a.mp4").mkdir(parents=True)
+    batch, given = run(request_for(recordings, results))
+    assert given == ["day1/b.mp4", "day1/a.mp4"]
+    assert [summary_in(results)[key] for key in ("done", "skipped", "failed")] == [2, 0, 1]
+    assert set(batch.failures()) == {"day2/a.mp4"}
 
 
 def test_an_interrupted_batch_ends_as_an_undisturbed_one_does(tmp_path, recordings):

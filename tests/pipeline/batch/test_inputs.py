@@ -1,12 +1,13 @@
 """Recordings of folders, lists and globs; nothing is left out in silence."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.batch.inputs import Recording, find_recordings, ignored_text
+from pipeline.batch.inputs import Recording, find_recordings, ignored_text, partial_hash
 from pipeline.errors import InputError
 
 
@@ -139,6 +140,27 @@ def test_two_recordings_that_give_one_video_are_an_error(tmp_path):
         find_recordings([str(tmp_path)], tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ("one/day.mp4", "two/day.mp4/b/c.mp4"),
+            r"day\.mp4 would give the file day\.mp4, a folder for day\.mp4/b/c\.mp4",
+        ),
+        (("one/a.avi", "one/a.avi.mp4/b.mp4"), r"a\.avi would give the file a\.avi\.mp4, a folder for a\.avi\.mp4/b"),
+        (
+            ("one/a.mp4", "one/a.mp4.jsonl/b.mp4"),
+            r"a\.mp4 would give the file a\.mp4\.jsonl, a folder for .*: rename one",
+        ),
+    ],
+)
+def test_a_recording_whose_results_are_a_folder_of_another_one_is_an_error(tmp_path, names, message):
+    tree(tmp_path, *names, "one/other/x.mp4")
+    folders = sorted({str(tmp_path / name.partition("/")[0]) for name in names})
+    with pytest.raises(InputError, match=message):
+        find_recordings(folders, tmp_path / "out")
+
+
 def test_results_beside_the_recordings_are_an_error(tmp_path):
     tree(tmp_path, "a.mp4")
     with pytest.raises(InputError, match="has the recordings and gets the results: give another --output"):
@@ -155,6 +177,17 @@ def test_nothing_found(tmp_path):
         find_recordings([str(tmp_path / "in" / "*.mp4")], tmp_path / "out")
     with pytest.raises(InputError, match=r"the list .*none\.txt cannot be read"):
         find_recordings([f"@{tmp_path / 'none.txt'}"], tmp_path / "out")
+
+
+def test_partial_hash_covers_size_beginning_and_end(tmp_path):
+    path = tmp_path / "file"
+    head, middle, tail = b"h" * 65536, b"m" * 100_000, b"t" * 65536
+    path.write_bytes(head + middle + tail)
+    assert partial_hash(path) == hashlib.sha256(b"231072 " + head + tail).hexdigest()
+    path.write_bytes(b"short")
+    assert partial_hash(path) == hashlib.sha256(b"5 short").hexdigest()
+    path.write_bytes(head + b"tail")
+    assert partial_hash(path) == hashlib.sha256(b"65540 " + head + b"tail").hexdigest()
 
 
 def test_names_of_outputs():

@@ -1,7 +1,6 @@
 """Claims, commits and recoveries of a folder that several drivers share; each is interrupted at every step."""
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -9,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch.inputs import recording_at
+from pipeline.batch.inputs import partial_hash, recording_at
 from pipeline.batch.leases import LEASE_S, Drivers
-from pipeline.batch.results_folder import ResultsFolder, key_of, partial_hash, recording_id, version_of
+from pipeline.batch.results_folder import ResultsFolder, key_of, recording_id, version_of
+from pipeline.batch.shared_files import InTheWayError
+from tests.pipeline.batch.fakes import outputs_in
 from tests.pipeline.fakes import FakeClock
 
 OUTPUTS = {"video": "day/a.mp4", "detections": "day/a.mp4.jsonl"}
@@ -202,6 +203,73 @@ def test_an_output_of_somebody_else_is_noticed(folder, recording):
     assert folder.foreign_output(recording, OUTPUTS) == "day/a.mp4"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_broken_link_of_somebody_else_is_noticed(folder, recording, tmp_path):
+    (folder.root / "day").symlink_to(tmp_path / "nowhere")
+    assert folder.foreign_output(recording, OUTPUTS) == "day"
+    (folder.root / "day").unlink()
+    (folder.root / "day").mkdir()
+    (folder.root / "day/a.mp4.jsonl").symlink_to(tmp_path / "nowhere")
+    assert folder.foreign_output(recording, OUTPUTS) == "day/a.mp4.jsonl"
+
+
+def test_a_folder_in_place_of_an_own_output_is_noticed(folder, recording, tmp_path):
+    claim = folder.claim(recording, driver(folder))
+    folder.commit(claim, written(claim))
+    folder.release(claim)
+    (tmp_path / "a.mp4").write_bytes(b"longer than before, by far")
+    (folder.root / "day/a.mp4").unlink()
+    (folder.root / "day/a.mp4").mkdir()
+    assert folder.foreign_output(recording.again(), OUTPUTS) == "day/a.mp4"
+
+
+@pytest.mark.parametrize("blocked", ["day", "day/a.mp4", "day/a.mp4.jsonl"])
+def test_a_commit_that_something_blocks_leaves_no_trace(folder, recording, blocked):
+    """A file where a folder must be, or a folder where a file must be, appears during the attempt."""
+    drivers = driver(folder)
+    claim = folder.claim(recording, drivers)
+    record = written(claim)
+    block(folder.root / blocked)
+    with pytest.raises(InTheWayError):
+        folder.commit(claim, record)
+    folder.discard(claim)
+    assert folder.foreign_output(recording, OUTPUTS) == blocked
+    assert not folder.is_done(recording)
+    assert outputs_in(folder.root) == ({"day": b"mine"} if blocked == "day" else {})
+    assert list(folder.work.iterdir()) == []
+    (folder.root / blocked).rename(folder.root / "elsewhere")
+    folder.release(claim)
+    again = folder.claim(recording, drivers)
+    assert folder.commit(again, written(again))
+    assert len(in_place(folder)) == 2
+
+
+@pytest.mark.parametrize("blocked", ["day/a.mp4", "day/a.mp4.jsonl"])
+def test_an_interrupted_commit_that_something_blocks_is_taken_back(folder, recording, monkeypatch, blocked):
+    gone = driver(folder)
+    claim = folder.claim(recording, gone)
+    record = written(claim)
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        folder.commit(claim, record)
+    monkeypatch.undo()
+    gone.leave()
+    block(folder.root / blocked)
+    assert folder.recover(driver(folder)) == {"day/a.mp4"}
+    assert folder.recover(driver(folder)) == set()
+    assert not folder.is_done(recording)
+    assert outputs_in(folder.root) == {}
+    assert list(folder.work.iterdir()) == []
+
+
+def block(path):
+    """Put a file where a folder is to be, and a folder where a file is to be."""
+    if path.suffix:
+        path.mkdir(parents=True)
+    else:
+        path.write_bytes(b"mine")
+
+
 def test_a_recording_that_has_changed_replaces_its_own_results(folder, recording, tmp_path):
     claim = folder.claim(recording, driver(folder))
     folder.commit(claim, written(claim, b"old"))
@@ -226,17 +294,6 @@ def test_only_a_new_time_is_no_change(folder, recording, tmp_path):
     assert key_of(touched) != key_of(recording)
     assert folder.adopt(touched, key_of(recording))
     assert folder.is_done(touched)
-
-
-def test_partial_hash_covers_size_beginning_and_end(tmp_path):
-    path = tmp_path / "file"
-    head, middle, tail = b"h" * 65536, b"m" * 100_000, b"t" * 65536
-    path.write_bytes(head + middle + tail)
-    assert partial_hash(path) == hashlib.sha256(b"231072 " + head + tail).hexdigest()
-    path.write_bytes(b"short")
-    assert partial_hash(path) == hashlib.sha256(b"5 short").hexdigest()
-    path.write_bytes(head + b"tail")
-    assert partial_hash(path) == hashlib.sha256(b"65540 " + head + b"tail").hexdigest()
 
 
 def test_failures_are_kept_until_they_are_forgotten(folder, recording):

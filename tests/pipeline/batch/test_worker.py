@@ -1,6 +1,7 @@
 """One recording after the other with one network: the results of single runs, and what fails."""
 
 import json
+import os
 
 import pytest
 
@@ -105,6 +106,28 @@ def test_a_recording_that_is_no_video_fails_for_good(tmp_path, results, attempt)
     assert (outcome.state, outcome.may_pass) == (State.FAILED, False)
     assert "not a readable video" in outcome.reason
     assert list(results.work.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_named_pipe_fails_for_good_without_being_opened(tmp_path, results, attempt, monkeypatch, is_link):
+    """Opening one waits for a writer."""
+    path = tmp_path / "pipe.mp4"
+    os.mkfifo(path)
+    if is_link:
+        path = tmp_path / "link.mp4"
+        path.symlink_to("pipe.mp4")
+    monkeypatch.setattr(worker_module, "partial_hash", lambda path: pytest.fail("opened"))
+    outcome = attempt(Worker(plan_of(results.root)), "a.mp4", path)
+    assert (outcome.state, outcome.may_pass) == (State.FAILED, False)
+    assert outcome.reason == "is not a regular file but a folder, a pipe, a socket or a device"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_link_to_a_recording_is_segmented(tmp_path, results, attempt):
+    write_clip(tmp_path / "elsewhere.mp4", 3)
+    (tmp_path / "a.mp4").symlink_to("elsewhere.mp4")
+    assert attempt(Worker(plan_of(results.root)), "a.mp4", tmp_path / "a.mp4").state is State.DONE
 
 
 @pytest.mark.parametrize("how", ["missing", "locked"])
