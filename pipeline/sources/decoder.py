@@ -29,6 +29,18 @@ log = logging.getLogger(__name__)
 MAX_ERRORS_IN_ROW = 64
 """After so many consecutive read errors, the rest of the file counts as unreadable."""
 
+INCOMPLETE = "the video is incomplete: it ends at"
+"""The problem that is recorded for a file that ends before the time in its header."""
+END_TOLERANCE_S = {"mov,mp4,m4a,3gp,3g2,mj2": 0.2, "avi": 0.5, "matroska,webm": 0.5}
+"""The formats whose header states the end of the video, and how much earlier a complete video may end, seconds.
+
+The sample tables of mp4 and mov are exact; 0.2 s is what two positions need to differ as texts. AVI may end with empty
+chunks (repeated frames), Matroska with packets of unknown duration. Of other formats, FFmpeg estimates the duration
+from the size or the last timestamp, or the header's duration includes what packets do not state.
+"""
+AVI_LENGTH_UNKNOWN = 1 << 30
+"""FFmpeg writes this number of frames into an AVI whose header it cannot complete at the end (a pipe)."""
+
 AV_DISPOSITION_ATTACHED_PIC = 0x0400
 
 HD_HEIGHT, HD_WIDTH = 720, 1280
@@ -181,6 +193,7 @@ class Video:
         self._name = name
         self._warnings = warnings
         self._position_s = 0.0
+        self._read_to_s = 0.0
 
     @property
     def time_base(self) -> Fraction:
@@ -205,8 +218,29 @@ class Video:
         if self.container.duration is None or self.container.duration <= 0:
             return None
         # Matroska stores when the last frame ends, which is not how long a file is that begins late
-        late = self.container.start_time or 0 if self.container.format.name.startswith("matroska") else 0
+        late = self.container.start_time or 0 if self._is_matroska else 0
         return max(0, self.container.duration - late) / 1_000_000
+
+    @property
+    def _is_matroska(self) -> bool:
+        return self.container.format.name == "matroska,webm"
+
+    @property
+    def _stated_end_s(self) -> float | None:
+        """When the file ends by its header, as an absolute timestamp in seconds; None if not stated, or if every frame
+        in the header's table is read.
+        """
+        stream, container = self.stream, self.container
+        if container.format.name not in END_TOLERANCE_S:
+            return None
+        if container.format.name == "avi":  # FFmpeg scales its duration down to the size of a truncated file
+            return float(stream.frames * self.time_base) if stream.frames < AVI_LENGTH_UNKNOWN else None
+        if self._is_matroska:
+            return container.duration / 1e6 if container.duration else None
+        table = stream.index_entries if stream.frames else ()  # a fragmented file's grows while it is read
+        if not stream.duration or (table and self._read_to_s > table[-1].timestamp * self.time_base):
+            return None  # an edit list can be longer than its frames
+        return float(((stream.start_time or 0) + stream.duration) * self.time_base)
 
     @property
     def origin(self) -> int | None:
@@ -227,16 +261,42 @@ class Video:
                 continue
             yield from (frame for frame in decoded if isinstance(frame, av.VideoFrame))
 
+    def check_end(self, last_s: float) -> None:
+        """Warns if the file ends before the time in its header; for when `pictures` has ended.
+
+        Args:
+            last_s: the last picture's time from the container's start, seconds.
+        """
+        stated_s = self._stated_end_s
+        if stated_s is None:
+            return
+        tolerance_s = END_TOLERANCE_S[self.container.format.name]
+        if self._is_matroska:
+            tolerance_s += float(1 / (fraction(self.stream.average_rate) or 1))  # the last frame's duration
+        if self._read_to_s < stated_s - tolerance_s:
+            end_s = stated_s - (self.container.start_time or 0) / 1e6
+            place = f"{position_text(last_s)} of {position_text(end_s)}"
+            if self._warnings.add(INCOMPLETE, place):
+                log.warning("%s: %s %s", self._name, INCOMPLETE, place)
+
     def _packets(self) -> Iterator[av.Packet[av.VideoStream]]:
         errors_in_row = 0
+        # Matroska states only when its longest stream ends, which may be the sound.
+        streams = self.container.streams if self._is_matroska else (self.stream,)
         while errors_in_row < MAX_ERRORS_IN_ROW:
             try:
-                for packet in self.container.demux(self.stream):
+                for packet in self.container.demux(*streams):
+                    time = packet.dts if packet.pts is None else packet.pts
+                    if time is not None:
+                        ends_s = float((time + (packet.duration or 0)) * packet.time_base)
+                        self._read_to_s = max(self._read_to_s, ends_s)
+                    if packet.stream is not self.stream:
+                        continue
                     if packet.size:
                         errors_in_row = 0
                     if packet.pts is not None:
                         self._position_s = float(packet.pts * packet.time_base) - (self.container.start_time or 0) / 1e6
-                    yield packet
+                    yield cast("av.Packet[av.VideoStream]", packet)
                 return
             except (av.error.EOFError, IndexError):
                 # IndexError: PyAV 18 fails at the end of a file in which further streams appeared midway.

@@ -104,7 +104,11 @@ class VideoFile(Source):
 
     def read(self) -> Frame | None:
         timed = None if self._pacer.interrupted else next(self._pictures, None)
-        if timed is None or self._pacer.interrupted:
+        if self._pacer.interrupted:
+            return None
+        if timed is None:
+            if self._video is not None and self._pts is not None and self._pts.last is not None:
+                self._video.check_end(float(self._pts.last * self._time_base))
             return None
         assert self._format is not None
         picture = timed.picture

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -30,6 +31,8 @@ from tests.pipeline.sources.clips import write_clip
 
 class FailingContainer:
     """Its reads fail with the given errors, one after the other, then with end of file."""
+
+    format = SimpleNamespace(name="mov,mp4,m4a,3gp,3g2,mj2")
 
     def __init__(self, *errors: av.FFmpegError) -> None:
         self.errors = list(errors)

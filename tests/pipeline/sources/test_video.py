@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.records import SourceKind
-from pipeline.sources.base import Pacer
+from pipeline.sources.base import Pacer, position_text
+from pipeline.sources.decoder import AVI_LENGTH_UNKNOWN
 from pipeline.sources.pattern import read_frame_number
 from pipeline.sources.video import VideoFile
 from tests.pipeline.sources.clips import numbers, read_all, write_clip
@@ -184,6 +186,99 @@ def test_a_truncated_file_ends_early(tmp_path: Path, name: str) -> None:
     _info, frames = read_all(path)
     assert 15 < len(frames) < 60
     assert numbers(frames)[:15] == list(range(15))
+
+
+FASTSTART = {"movflags": "+faststart"}
+
+
+@pytest.mark.parametrize("kept", [0.35, 0.75])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("a.mp4", {"options": B_FRAMES, "container_options": FASTSTART}),
+        ("sound.mov", {"sound_s": 3.0, "container_options": FASTSTART}),
+        ("a.mkv", {"options": B_FRAMES}),
+        ("a.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    ],
+)
+@pytest.mark.parametrize("start_s", [0.0, 0.2])
+def test_a_truncated_file_is_reported(
+    tmp_path: Path, name: str, arguments: dict, kept: float, start_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_clip(tmp_path / name, 75, **arguments)
+    assert _problems(path, start_s) == []
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    caplog.clear()
+    with VideoFile(path, start_s=start_s) as source:
+        last = list(iter(source.read, None))[-1]
+        assert source.read() is None
+    (text,) = [text for text in source.warnings.texts() if not text.startswith("corrupt data")]
+    assert text == f"the video is incomplete: it ends at {position_text(last.pts_s)} of 00:03.0"
+    assert caplog.messages.count(f"{name}: {text}") == 1
+
+
+def test_a_file_that_is_not_read_to_its_end_is_not_called_incomplete(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", 60, options=B_FRAMES)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with VideoFile(path) as source:
+        source.read()
+        source.interrupt()
+        assert source.read() is None
+    assert source.warnings.texts() == []
+
+
+def _problems(path: Path, start_s: float = 0.0) -> list[str]:
+    with VideoFile(path, start_s=start_s) as source:
+        assert list(iter(source.read, None))
+    return list(source.warnings.texts())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("sound.mp4", {"sound_s": 4.0}),
+        ("sound.mkv", {"sound_s": 4.0, "options": B_FRAMES}),
+        ("late.mp4", {"pts": range(50, 80)}),
+        ("late.mkv", {"pts": range(50, 80)}),
+        ("late.avi", {"pts": range(50, 80)}),
+        ("vfr.mp4", {"pts": [*range(29), 100]}),
+        ("vfr.mkv", {"pts": [*range(29), 100]}),
+        ("vfr.avi", {"pts": [*range(29), 100]}),
+        ("slow.mp4", {"rate": Fraction(1, 5)}),
+        ("slow.mkv", {"rate": Fraction(1, 5)}),
+        ("fragmented.mp4", {"options": {"g": "6"}, "container_options": {"movflags": "frag_keyframe"}}),
+        ("a.h264", {"container_format": "h264", "options": {"bf": "0"}}),
+        ("a.ts", {"options": B_FRAMES}),
+        ("a.gif", {"codec": "gif", "pix_fmt": "rgb8"}),
+    ],
+)
+def test_a_complete_file_is_not_called_incomplete(tmp_path: Path, name: str, arguments: dict) -> None:
+    assert _problems(write_clip(tmp_path / name, 30, **arguments)) == []
+
+
+@pytest.mark.parametrize(
+    ("begins_s", "length_s", "frames"),
+    [(0, 1, 25), (1, 1, 25), (1, 3, 50), (0, 9, 75)],  # the last two edits are longer than what they show
+)
+def test_an_edit_list_is_not_called_incomplete(tmp_path: Path, begins_s: int, length_s: int, frames: int) -> None:
+    path = write_clip(tmp_path / "a.mp4", 75, options={"bf": "0"})
+    data = bytearray(path.read_bytes())
+    edit, header = data.index(b"elst"), data.index(b"mdhd")
+    (ticks,) = struct.unpack_from(">I", data, header + 16)
+    struct.pack_into(">Ii", data, edit + 12, 1000 * length_s, begins_s * ticks)
+    path.write_bytes(data)
+    assert len(read_all(path)[1]) == frames
+    assert _problems(path) == []
+
+
+def test_an_avi_from_a_pipe_is_not_called_incomplete(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.avi", 30, codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"strh") + 40, AVI_LENGTH_UNKNOWN)
+    path.write_bytes(data)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames == AVI_LENGTH_UNKNOWN
+    assert _problems(path) == []
 
 
 def _truncated_mp4(path: Path) -> None:
