@@ -62,7 +62,8 @@ class Stream(ClosingRun):
 
     Args:
         settings: everything about the run, or the same as a dictionary; sinks are made as `output`, `detections` and
-            `window` say. Or the source alone, a path or another `source.uri`: nothing is shown or written then.
+            `window` say. Or the source alone, a path, the number of a camera or another `source.uri`: nothing is shown
+            or written then.
         source: used in place of the one that the settings describe.
         segmenter: used in place of the one that the settings describe; or what makes it once the source is open.
         clock: seconds, monotonic.
@@ -76,14 +77,14 @@ class Stream(ClosingRun):
 
     def __init__(
         self,
-        settings: Settings | Mapping[str, Any] | str | Path,
+        settings: Settings | Mapping[str, Any] | str | Path | int,
         *,
         source: Source | None = None,
         segmenter: Segmenter | SegmenterFor | None = None,
         clock: Clock = time.monotonic,
         camera: str | None = None,
     ) -> None:
-        if isinstance(settings, str | Path):
+        if isinstance(settings, str | Path | int):
             settings = {"source": {"uri": settings}, "window": {"mode": "off"}}
         settings = settings if isinstance(settings, Settings) else Settings.model_validate(settings)
         if settings.cameras:

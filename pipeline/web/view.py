@@ -127,9 +127,10 @@ class RunMonitor:
     def _is_shown(self) -> bool:
         """Whether the newest frame still says what is in view: a lost camera's does not."""
         age_s = self.health().frame_age_s
-        if age_s is None or age_s > self._stalled_after_s:
-            return False
-        return age_s <= LOST_AFTER_S or not self.view.waiting_for()
+        if age_s is None or age_s <= LOST_AFTER_S:
+            return age_s is not None
+        is_still = not self.view.live()  # an image, or a file that is paused
+        return not self.view.waiting_for() and (is_still or age_s <= self._stalled_after_s)
 
     def sample(self) -> None:
         """Keep what the page plots; called every SAMPLE_EVERY_S."""

@@ -90,6 +90,7 @@ def test_settings_may_be_a_dictionary_with_paths(tmp_path):
     stream = Stream(values, source=FakeSource(1))
     assert stream.settings.source.uri.reveal() == str(tmp_path / "a.mp4")
     assert stream.settings.output.path == str(tmp_path / "b.mp4")
+    assert Stream(3, source=FakeSource(1)).settings.source.uri.reveal() == "3"
     with pytest.raises(InputError, match="expected settings, or a dictionary of them, got a value of type NoneType"):
         Stream(None)
 

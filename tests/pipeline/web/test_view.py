@@ -18,13 +18,14 @@ class Watched:
     def __init__(self, kind=SourceKind.LIVE):
         self.clock = FakeClock()
         self.ledger, self.controls = RunLedger(), Controls(OverlaySettings())
-        self.waiting = ""
+        self.waiting, self.live = "", True
         opened = context(kind=kind, source_id="camera 0")
         view = RunView(
             self.ledger,
             self.controls,
             self.clock,
             source=lambda: opened.source,
+            live=lambda: self.live,
             model=lambda: "a model",
             least_score=lambda: 0.7,
             waiting_for=lambda: self.waiting,
@@ -88,6 +89,10 @@ def test_objects_are_unknown_while_the_source_is_lost():
     assert run.monitor.objects() == {"person": 0}
     run.waiting = ""
     run.clock.now_s += 5.5  # longer than stalled_after_s
+    assert run.monitor.objects() == {}
+    run.live = False  # a video that is paused, or an image
+    assert run.monitor.objects() == {"person": 0}
+    run.waiting = "ended"
     assert run.monitor.objects() == {}
 
 
